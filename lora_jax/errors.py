@@ -1,0 +1,20 @@
+"""The one exception that a user's mistake raises, and the nearest-name hint that goes with it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LoraJaxError(Exception):
+    """A mistake the user can mend: one sentence with what was got, what was wanted and what to do.
+
+    The command line prints it without a stack trace and exits with status 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `" (nearest: 'x')"` for the known name most like `name`, or what there is to choose from."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f" (nearest: {close[0]!r})"
+    return f" (known: {', '.join(names)})" if names else ""
