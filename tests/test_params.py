@@ -1,0 +1,54 @@
+"""Laws of parameter trees."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from lora_jax.config import LLAMA, ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.transformer import declare
+from lora_jax.params import Spec, combine, count, init, partition
+
+SMALL: dict[str, Any] = {"d_model": 8, "n_layers": 2, "n_heads": 2, "vocab_size": 11, "context": 6}
+CONFIGS = [ModelConfig(**SMALL), ModelConfig(**SMALL, n_kv_heads=1, tied_head=False, **LLAMA)]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_combine_undoes_partition(config: ModelConfig) -> None:
+    params = init(declare(config), seed=0)
+    for choose in (lambda path: "attn" in path, lambda path: True, lambda path: False):
+        trainable, frozen = partition(params, choose)
+        assert all(choose(path) for path in trainable)
+        assert not any(choose(path) for path in frozen)
+        again = combine(trainable, frozen)
+        assert again.keys() == params.keys()
+        assert all(again[path] is params[path] for path in params)
+
+
+def test_combine_refuses_a_shared_path() -> None:
+    with pytest.raises(LoraJaxError, match="share no path"):
+        combine({"a": jax.numpy.ones(1)}, {"a": jax.numpy.ones(1)})
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_counts_are_array_sizes(config: ModelConfig) -> None:
+    specs = declare(config)
+    params = init(specs, seed=0)
+    assert {path: spec.shape for path, spec in specs.items()} == {p: w.shape for p, w in params.items()}
+    assert count(specs) == sum(w.size for w in params.values())
+
+
+def test_a_weight_depends_on_its_path_and_seed_alone() -> None:
+    specs = {"a": Spec((("x", 50),), std=1.0), "b": Spec((("x", 50),), std=1.0)}
+    both, alone, other = init(specs, 3), init({"b": specs["b"]}, 3), init(specs, 4)
+    np.testing.assert_array_equal(both["b"], alone["b"])
+    assert not np.allclose(both["a"], both["b"])
+    assert not np.allclose(both["a"], other["a"])
+
+
+def test_init_has_the_declared_spread() -> None:
+    drawn = init({"w": Spec((("x", 200), ("y", 200)), ("x",), std=0.5, mean=2.0)}, 0)["w"]
+    assert abs(float(drawn.mean()) - 2.0) < 0.02
+    assert abs(float(drawn.std()) - 0.5) < 0.02
