@@ -1,0 +1,72 @@
+"""The pieces of a transformer block, as functions of arrays.
+
+Axes: B batch, T position, S key position, D model, H heads, J key/value heads, K head width, F feed-forward,
+V vocabulary, Y layers.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+
+def linear(x: jax.Array, w: jax.Array, n_contract: int = 1) -> jax.Array:
+    """Contract the last n_contract axes of x with the first n_contract axes of w; every matmul passes here.
+
+    x: (..., *inputs), w: (*inputs, *outputs); returns (..., *outputs) in x's dtype.
+    """
+    outputs = w.shape[n_contract:]
+    n_in = math.prod(w.shape[:n_contract])
+    batch = x.shape[: x.ndim - n_contract]
+    y = _matmul(x.reshape(-1, n_in), w.astype(x.dtype).reshape(n_in, -1))
+    return y.reshape(*batch, *outputs)
+
+
+@jax.custom_vjp
+def _matmul(x_MI: jax.Array, w_IO: jax.Array) -> jax.Array:
+    return x_MI @ w_IO
+
+
+def _matmul_forward(x_MI: jax.Array, w_IO: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return x_MI @ w_IO, (x_MI, w_IO)
+
+
+def _matmul_backward(saved: tuple[jax.Array, jax.Array], g_MO: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x_MI, w_IO = saved
+    if jax.default_backend() == "cpu":
+        # Without the barrier XLA's CPU backend fuses the elementwise backward into transposed copies of the
+        # operands and computes it again for each product (docs/speed.md has the measurement).
+        x_MI, g_MO = jax.lax.optimization_barrier((x_MI, g_MO))
+    return g_MO @ w_IO.T, x_MI.T @ g_MO
+
+
+_matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def layernorm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: float) -> jax.Array:
+    """Layer normalisation over the last axis, computed in float32 (Ba et al. 2016, arXiv 1607.06450)."""
+    h = x.astype(jnp.float32)
+    h = h - h.mean(-1, keepdims=True)
+    h = h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + eps) * scale
+    return (h if bias is None else h + bias).astype(x.dtype)
+
+
+def rmsnorm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """Root-mean-square normalisation over the last axis, in float32 (Zhang & Sennrich 2019, 1910.07467)."""
+    h = x.astype(jnp.float32)
+    return (h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + eps) * scale).astype(x.dtype)
+
+
+def rope(x_BTHK: jax.Array, theta: float) -> jax.Array:
+    """Rotary positions in Llama's rotate-half layout (Su et al. 2021, arXiv 2104.09864)."""
+    T, K = x_BTHK.shape[1], x_BTHK.shape[3]
+    frequency = theta ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
+    angle_TK = jnp.arange(T, dtype=jnp.float32)[:, None] * frequency
+    cos, sin = jnp.cos(angle_TK)[:, None, :], jnp.sin(angle_TK)[:, None, :]
+    first, second = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x_BTHK.dtype)
+
+
+gelu = partial(jax.nn.gelu, approximate=True)

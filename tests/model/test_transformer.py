@@ -1,0 +1,152 @@
+"""Laws of the transformer: causality, initial loss, counts, FLOPs, and its hand-written gradients."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lora_jax.config import LLAMA, ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.attention import attend
+from lora_jax.model.layers import linear
+from lora_jax.model.transformer import apply_block, count_parameters, declare, flops_per_token, forward
+from lora_jax.params import init
+
+SMALL: dict[str, Any] = {"d_model": 16, "n_layers": 2, "n_heads": 4, "vocab_size": 50, "context": 12}
+SHAPES = {
+    "gpt2": ModelConfig(**SMALL),
+    "llama": ModelConfig(**SMALL, n_kv_heads=2, tied_head=False, **LLAMA),
+    "llama, tied": ModelConfig(**SMALL, **LLAMA),
+}
+every_shape = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
+
+
+def draw_tokens(config: ModelConfig, batch: int = 2) -> jax.Array:
+    return jax.random.randint(jax.random.key(1), (batch, config.context), 0, config.vocab_size)
+
+
+@every_shape
+def test_no_gradient_flows_from_a_position_to_a_later_token(config: ModelConfig) -> None:
+    params = init(declare(config), 0)
+    tokens = draw_tokens(config, 1)
+    T = config.context
+
+    def logits(embedded_TD: jax.Array) -> jax.Array:
+        # Each position looks up a row of its own, so that the gradient by row is the gradient by position.
+        table = {**params, "embed/tokens": embedded_TD}
+        if config.tied_head:
+            table["head"] = params["embed/tokens"].T
+        untied = dataclasses.replace(config, tied_head=False, vocab_size=T)
+        return forward(untied, table, jnp.arange(T)[None])[0]
+
+    jacobian_TVSD = jax.jacobian(logits)(params["embed/tokens"][tokens[0]])
+    reach_TS = jnp.abs(jacobian_TVSD).max(axis=(1, 3))
+    assert (jnp.triu(reach_TS, 1) == 0).all(), "a position sees a later token"
+    assert (jnp.tril(reach_TS)[jnp.tril_indices(T)] > 0).all(), "a position does not see an earlier token"
+
+
+@every_shape
+def test_the_first_loss_is_about_ln_v(config: ModelConfig) -> None:
+    config = dataclasses.replace(config, vocab_size=512)
+    tokens = draw_tokens(config, 64)
+    log_probability = jax.nn.log_softmax(forward(config, init(declare(config), 0), tokens))
+    loss = -jnp.take_along_axis(log_probability[:, :-1], tokens[:, 1:, None], axis=-1).mean()
+    assert abs(float(loss) - math.log(512)) < 0.3  # a tied head adds half its logits' variance, 0.18
+
+
+@every_shape
+def test_counts(config: ModelConfig) -> None:
+    counts, sizes = count_parameters(config), {p: w.size for p, w in init(declare(config), 0).items()}
+    embeddings = sum(size for path, size in sizes.items() if path.startswith(("embed/", "head")))
+    assert counts.total == sum(sizes.values())
+    assert counts.non_embedding == counts.total - embeddings
+    assert counts.with_head == counts.non_embedding + config.d_model * config.vocab_size
+
+
+def test_gpt2_has_its_published_size() -> None:
+    config = ModelConfig(d_model=1600, n_layers=48, n_heads=25, vocab_size=50257, context=1024)
+    assert count_parameters(config).total == 1_557_611_200
+
+
+def test_llama_2_70b_has_its_published_size() -> None:
+    config = ModelConfig(
+        d_model=8192, n_layers=80, n_heads=64, n_kv_heads=8, d_ff=28672, vocab_size=32000, context=4096,
+        tied_head=False, **LLAMA,
+    )  # fmt: skip
+    assert count_parameters(config).total == 68_976_648_192
+
+
+@every_shape
+def test_flops_agree_with_xla(config: ModelConfig) -> None:
+    # Wide enough that matmuls dominate. XLA's analysis counts a scan's body once, so one block is asked for
+    # by itself, and it adds the elementwise work, which ours leaves out: a few per cent at this width.
+    config = dataclasses.replace(config, d_model=256, n_heads=4, vocab_size=2048, context=128)
+    block = {
+        path.removeprefix("blocks/"): jax.ShapeDtypeStruct(spec.shape[1:], jnp.float32)
+        for path, spec in declare(config).items()
+        if path.startswith("blocks/")
+    }
+    head = jax.ShapeDtypeStruct((config.d_model, config.vocab_size), jnp.float32)
+    B, T = 4, config.context
+    x_BTD = jax.ShapeDtypeStruct((B, T, config.d_model), jnp.float32)
+
+    # The sine keeps XLA from simplifying the products away, as it may for a plain sum.
+    def block_loss(block, x_BTD):
+        return jnp.sin(apply_block(config, block, x_BTD)).sum()
+
+    def head_loss(head_DV, x_BTD):
+        return jnp.sin(linear(x_BTD, head_DV)).sum()
+
+    measured = config.n_layers * count_xla_flops(jax.value_and_grad(block_loss, (0, 1)), block, x_BTD)
+    measured += count_xla_flops(jax.value_and_grad(head_loss, (0, 1)), head, x_BTD)
+    ours = flops_per_token(config, T) * B * T
+    assert ours < measured
+    assert ours == pytest.approx(measured, rel=0.03)
+
+
+def count_xla_flops(function, *shapes) -> float:
+    analysis = jax.jit(function).lower(*shapes).compile().cost_analysis()
+    assert analysis is not None
+    return analysis["flops"]
+
+
+@pytest.mark.parametrize(("H", "J"), [(4, 4), (4, 2), (4, 1)])
+def test_attention_and_its_gradient_agree_with_jax(H: int, J: int) -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    B, T, K = 2, 9, 8
+    q, k, v, g = (jax.random.normal(key, (B, T, n, K)) for key, n in zip(keys, (H, J, J, H), strict=True))
+    ours, pull_ours = jax.vjp(attend, q, k, v)
+    theirs, pull_theirs = jax.vjp(lambda *qkv: jax.nn.dot_product_attention(*qkv, is_causal=True), q, k, v)
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    for mine, other in zip(pull_ours(g), pull_theirs(g), strict=True):
+        np.testing.assert_allclose(mine, other, atol=5e-6)
+
+
+def test_linear_and_its_gradient_agree_with_tensordot() -> None:
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, w = jax.random.normal(keys[0], (2, 3, 4, 5)), jax.random.normal(keys[1], (4, 5, 6))
+    ours, pull_ours = jax.vjp(lambda x, w: linear(x, w, n_contract=2), x, w)
+    theirs, pull_theirs = jax.vjp(lambda x, w: jnp.tensordot(x, w, axes=2), x, w)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    g = jax.random.normal(keys[2], ours.shape)
+    for mine, other in zip(pull_ours(g), pull_theirs(g), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+@every_shape
+def test_bfloat16_computes_about_the_same(config: ModelConfig) -> None:
+    params, tokens = init(declare(config), 0), draw_tokens(config)
+    exact = forward(config, params, tokens)
+    rough = forward(dataclasses.replace(config, compute_dtype="bfloat16"), params, tokens)
+    assert rough.dtype == jnp.float32
+    assert 0 < float(jnp.abs(exact - rough).max()) < 0.1
+
+
+def test_too_long_a_sequence_is_refused() -> None:
+    config = SHAPES["gpt2"]
+    with pytest.raises(LoraJaxError, match="context is 12"):
+        forward(config, init(declare(config), 0), jnp.zeros((1, 13), jnp.int32))
