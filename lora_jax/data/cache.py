@@ -1,0 +1,80 @@
+"""The folder of derived files: token stores, trained tokenizers, prepared tensorflow-datasets."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lora_jax.errors import LoraJaxError
+
+
+def find_cache(cache_dir: Path | None = None) -> Path:
+    """Return the path of the cache: `cache_dir`, else $LORA_JAX_CACHE, else ~/.cache/lora_jax."""
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser()
+    return Path(os.environ.get("LORA_JAX_CACHE") or "~/.cache/lora_jax").expanduser()
+
+
+@contextlib.contextmanager
+def explain_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or forbidden disk into a LoraJaxError that names the folder.
+
+    Wrap writing alone: an error of reading the user's text deserves the text's name instead.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "its disk is full: free some space"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            what = f"it cannot be written ({error.strerror}): mend that"
+        else:
+            raise
+        raise LoraJaxError(
+            f"The cache folder is {folder} and {what}, or point LORA_JAX_CACHE at another folder."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically: a reader sees the old one or the new one, never a half."""
+    with explain_disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def publish_folder(target: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a temporary folder beside `target` that becomes `target` when the block ends well.
+
+    When another process has published a whole `target` in the meantime, that one stays and this one is
+    dropped: both hold the same content, because the folder's name is a hash of all that it derives from.
+    A `target` that is not whole (a damaged disk, a stray edit) is replaced.
+    """
+    with explain_disk_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        if target.exists() and not is_whole(target):
+            broken = temporary.with_name(temporary.name + ".broken")
+            os.rename(target, broken)
+            shutil.rmtree(broken)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if not is_whole(target):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""Held-out windows: what every loss is measured on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.data.tokens import SourceTokens
+from lora_jax.errors import LoraJaxError
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """W windows of held-out text."""
+
+    windows_WT: np.ndarray  # int32 (W, seq_len + 1)
+    documents_W: np.ndarray  # int64: the document in which each window starts, counted over all sources
+    bytes_per_token: float
+
+
+def cut_windows(tokens: np.ndarray, window: np.ndarray, seq_len: int) -> np.ndarray:
+    """Return windows (B,) of a stream as (B, seq_len + 1): number w starts at token w * seq_len."""
+    return tokens[window[:, None] * seq_len + np.arange(seq_len + 1)]
+
+
+def share_out(total: int, shares: Sequence[float], available: Sequence[int]) -> list[int]:
+    """Return how many windows each source gives: in proportion to its share, together at most `total`.
+
+    The proportion is kept when a source is short: the others then give fewer too. Each gives at least one.
+    """
+    most = min([total, *(n / share for n, share in zip(available, shares, strict=True))])
+    return [max(1, min(n, int(most * share))) for n, share in zip(available, shares, strict=True)]
+
+
+def choose_windows(
+    sources: Sequence[SourceTokens], shares: Sequence[float], seq_len: int, max_tokens: int
+) -> HeldOut:
+    """Return held-out windows of all sources, at most about `max_tokens`, spread evenly over each stream.
+
+    Spread, because the first ones would come from few documents and the loss of one document is no sample.
+
+    Raises:
+        LoraJaxError: a source's held-out text is shorter than one sequence, or `max_tokens` is.
+    """
+    if max_tokens < seq_len:
+        raise LoraJaxError(
+            f"data.heldout_tokens is {max_tokens}, less than one sequence of data.seq_len = {seq_len}:"
+            " raise it."
+        )
+    available = []
+    for source in sources:
+        n_tokens = len(source.heldout.tokens)
+        if n_tokens <= seq_len:
+            raise LoraJaxError(
+                f"The source {source.name!r} has {n_tokens} held-out tokens, shorter than one sequence of"
+                f" data.seq_len + 1 = {seq_len + 1}: add text, raise data.heldout_fraction or lower"
+                " data.seq_len."
+            )
+        available.append((n_tokens - 1) // seq_len)
+    counts = share_out(max_tokens // seq_len, shares, available)
+    windows, documents, n_bytes, n_documents = [], [], 0.0, 0
+    for source, count, there in zip(sources, counts, available, strict=True):
+        stream = source.heldout
+        chosen = np.arange(count) * there // count
+        windows.append(cut_windows(stream.tokens, chosen, seq_len).astype(np.int32))
+        starts = stream.documents["start"]
+        documents.append(n_documents + np.searchsorted(starts, chosen * seq_len, side="right") - 1)
+        n_documents += len(starts)
+        n_bytes += count * stream.n_bytes / len(stream.tokens)
+    return HeldOut(np.concatenate(windows), np.concatenate(documents), n_bytes / sum(counts))

@@ -1,0 +1,267 @@
+"""Any tensorflow-datasets text set by name, read without TensorFlow."""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_jax.config import digest
+from lora_jax.errors import LoraJaxError, nearest
+
+# Sets outside `tensorflow_datasets.datasets` are unknown until the package that holds them is imported.
+SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_simplification", "structured")
+# Asked when a set does not say where it downloads from: the home of tensorflow-datasets' own files.
+DEFAULT_URL = "https://storage.googleapis.com"
+ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class SetName:
+    """NAME[/CONFIG][:VERSION], the way tensorflow-datasets writes it."""
+
+    name: str
+    config: str | None
+    version: str | None
+
+    def __str__(self) -> str:
+        config = f"/{self.config}" if self.config else ""
+        return self.name + config + (f":{self.version}" if self.version else "")
+
+
+def parse_name(text: str) -> SetName:
+    """Read NAME[/CONFIG][:VERSION]; LoraJaxError when there is no name."""
+    path, _, version = text.partition(":")
+    name, _, config = path.partition("/")
+    if not name.isidentifier():
+        raise LoraJaxError(
+            f"The source is 'tfds:{text}', wanted is tfds:NAME or tfds:NAME/CONFIG: write a dataset's name,"
+            " for example tfds:lm1b."
+        )
+    return SetName(name, config or None, version or None)
+
+
+def find_data_dir(cache: Path) -> Path:
+    """Return where prepared sets live: $TFDS_DATA_DIR, else a folder of the cache."""
+    chosen = os.environ.get("TFDS_DATA_DIR")
+    return Path(chosen).expanduser() if chosen else cache / "tensorflow_datasets"
+
+
+def find_prepared(name: SetName, data_dir: Path) -> Path | None:
+    """Return the folder of a prepared set, without importing tensorflow-datasets (which takes a second).
+
+    Without a version it is the latest on disk; without a config it is the set's default one.
+    """
+    folder = data_dir / name.name
+    config = name.config
+    if config is None:
+        with contextlib.suppress(FileNotFoundError):  # sets without configs have no such file
+            default = json.loads((folder / ".config" / "metadata.json").read_text(encoding="utf-8"))
+            config = default.get("default_config_name")
+    if config:
+        folder = folder / config
+    versions = [name.version] if name.version else sorted(_list_versions(folder), key=_version_key)
+    found = [folder / v for v in versions if (folder / v / "dataset_info.json").is_file()]
+    return found[-1] if found else None
+
+
+def _list_versions(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [p.name for p in folder.iterdir() if p.name.replace(".", "").isdigit()]
+
+
+def _version_key(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def identify(prepared: Path, split: str, text_field: str) -> str:
+    """Return the content identity of one split's text: name, config, version, shards and their sizes."""
+    try:
+        info = json.loads((prepared / "dataset_info.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoraJaxError(
+            f"The prepared dataset in {prepared} has a dataset_info.json that cannot be read ({error}):"
+            " delete that folder and start again."
+        ) from error
+    content = {key: info.get(key) for key in ("name", "configName", "version", "splits")}
+    return digest({"content": content, "split": split, "text_field": text_field}, length=32)
+
+
+def prepare_set(name: SetName, data_dir: Path, say: Callable[[str], None]) -> Path:
+    """Return the folder of the prepared set, downloading and preparing it when it is not there.
+
+    Raises:
+        LoraJaxError: unknown set or config, no network, or a preparation that failed.
+    """
+    prepared = find_prepared(name, data_dir)
+    if prepared is not None:
+        return prepared
+    say(f"preparing {name} with tensorflow-datasets")
+    builder = _make_builder(name, data_dir)
+    folder = Path(builder.data_dir)
+    if not (folder / "dataset_info.json").is_file():
+        if name.name != "sotu":
+            _require_network(name, builder, data_dir)
+        _download_and_prepare(name, builder, folder)
+    return folder
+
+
+def _make_builder(name: SetName, data_dir: Path) -> Any:
+    """Return the builder; array_record because the parquet writer of 4.9 silently loses rows."""
+    import tensorflow_datasets as tfds
+
+    importlib.import_module("lora_jax.data.sotu")
+    for subject in SUBJECTS:
+        importlib.import_module(f"tensorflow_datasets.{subject}")
+    # The community list lives on a server: asking for it would need the network.
+    known = tfds.list_builders(with_community_datasets=False)
+    if name.name not in known:
+        close = nearest(name.name, known)
+        hint = close if close.startswith(" (nearest") else f" ({len(known)} are known)"
+        raise LoraJaxError(
+            f"tensorflow-datasets has no dataset {name.name!r}{hint}: correct the name after 'tfds:'."
+        )
+    cls: Any = tfds.builder_cls(name.name)
+    configs = list(cls.builder_configs)
+    if name.config and name.config not in configs:
+        raise LoraJaxError(
+            f"The dataset {name.name!r} has no config {name.config!r}{nearest(name.config, configs)}:"
+            f" correct what follows 'tfds:{name.name}/'."
+        )
+    chosen: dict[str, Any] = {"config": name.config} if name.config else {}
+    try:
+        return cls(data_dir=data_dir, file_format="array_record", version=name.version, **chosen)
+    except AssertionError as error:  # what tensorflow-datasets raises for an unknown version
+        raise LoraJaxError(
+            f"The dataset {name} cannot be built ({_first_line(error)}): drop or correct its version."
+        ) from error
+
+
+def _require_network(name: SetName, builder: Any, data_dir: Path) -> None:
+    """Refuse at once without a connection: tensorflow-datasets would retry for minutes before it failed."""
+    urls = sorted(builder.url_infos or [DEFAULT_URL])
+    host = "/".join(urls[0].split("/")[:3])
+    try:
+        request = urllib.request.Request(host, method="HEAD")
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass  # any answer, a refusal of this address included, means that there is a connection
+    except OSError as error:
+        raise LoraJaxError(
+            f"The dataset {name} is not prepared under {data_dir} and {host} does not answer ({error}):"
+            " connect to the network, or set TFDS_DATA_DIR to a folder that holds it prepared as"
+            " array_record."
+        ) from error
+
+
+def _download_and_prepare(name: SetName, builder: Any, folder: Path) -> None:
+    import tensorflow_datasets as tfds
+
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    if name.name == "sotu":
+        tfds.disable_progress_bar()  # it is done before a bar could be read
+    try:
+        # What it prints on stdout would land in the middle of a table; `say` and the bars tell enough.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_config=config)
+    except LoraJaxError:
+        raise
+    except ImportError as error:
+        raise LoraJaxError(
+            f"Preparing the dataset {name} needs the package {error.name!r}, which is not installed: install"
+            " it, or prepare the set elsewhere with file_format='array_record' and set TFDS_DATA_DIR to its"
+            " folder."
+        ) from error
+    # The preparation runs the set's own code, which may raise anything; a set of another process that
+    # finished first is as good as ours.
+    except Exception as error:
+        if not (folder / "dataset_info.json").is_file():
+            raise LoraJaxError(
+                f"The dataset {name} could not be prepared under {folder}"
+                f" ({type(error).__name__}: {_first_line(error)}): mend that and start again."
+            ) from error
+    finally:
+        tfds.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".:")
+
+
+def _count_rows(shards: Sequence[Any], prepared: Path) -> None:
+    """Compare the rows in the files with those promised: a data source believes the promise."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for shard in shards:
+        reader = ArrayRecordReader(str(shard.filename))
+        there = reader.num_records()
+        reader.close()
+        if there != shard.examples_in_shard:
+            raise LoraJaxError(
+                f"The file {shard.filename} holds {there} rows and dataset_info.json beside it says"
+                f" {shard.examples_in_shard}: delete {prepared} and start again."
+            )
+
+
+class SetDocuments:
+    """The text of one split of a prepared set, read by row; nothing is held in memory."""
+
+    def __init__(self, prepared: Path, split: str, text_field: str) -> None:
+        """Open the split; LoraJaxError for an unknown split or field, or files that need TensorFlow."""
+        import tensorflow_datasets as tfds
+
+        builder: Any = tfds.builder_from_directory(prepared)
+        features = list(builder.info.features or [])
+        if text_field not in features:
+            raise LoraJaxError(
+                f"data.sources has text_field {text_field!r}, which the dataset {builder.info.full_name} does"
+                f" not have{nearest(text_field, features)}: name one of its features."
+            )
+        splits = list(builder.info.splits)
+        base = split.partition("[")[0].strip()
+        if base not in [*splits, "all"] and "+" not in split:
+            raise LoraJaxError(
+                f"data.sources has split {split!r}, which the dataset {builder.info.full_name} does not"
+                f" have{nearest(base, splits)}: name one of its splits."
+            )
+        try:
+            self._rows: Any = builder.as_data_source(split=split)
+        except (NotImplementedError, ValueError) as error:
+            raise LoraJaxError(
+                f"The split {split!r} of {builder.info.full_name} cannot be read without TensorFlow"
+                f" ({_first_line(error)}): prepare it with file_format='array_record', or correct the split."
+            ) from error
+        self._field = text_field
+        self._name = f"{builder.info.full_name}, split {split!r}"
+        _count_rows(builder.info.splits[split].file_instructions, prepared)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, rows: Sequence[int]) -> list[str]:
+        """Return the text of some rows; together they are read five times faster than one by one."""
+        values = [example[self._field] for example in self._rows.__getitems__(list(rows))]
+        return [self._decode(row, value) for row, value in zip(rows, values, strict=True)]
+
+    def _decode(self, row: int, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, bytes):
+            raise LoraJaxError(
+                f"The feature {self._field!r} of {self._name} holds {type(value).__name__} and not text:"
+                " set text_field to a feature of text."
+            )
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise LoraJaxError(
+                f"Row {row} of {self._name} is not UTF-8 ({error.reason} at byte {error.start}):"
+                " set text_field to a feature of text."
+            ) from error
