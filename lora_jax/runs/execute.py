@@ -1,0 +1,162 @@
+"""Run a sweep: train what is not finished, and record every run as it ends."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from lora_jax.config import DataConfig, RunConfig, digest, to_dict
+from lora_jax.data import Dataset, prepare
+from lora_jax.data.cache import find_cache
+from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.runs.plan import PlannedRun
+from lora_jax.runs.progress import Progress
+from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
+from lora_jax.runs.record import RunRecord
+from lora_jax.runs.store import RunStore
+from lora_jax.runs.tracker import Tracker
+from lora_jax.train.optim import peak_learning_rate, unit_rate
+from lora_jax.train.trunk import Outcome, final_train_loss, train_trunk
+
+CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between processes, which halves a short run's time; the user may say where."""
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(find_cache() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def prepare_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[DataConfig, Dataset]:
+    """Open each different data configuration once, and check it against every run that uses it."""
+    datasets: dict[DataConfig, Dataset] = {}
+    for run in runs:
+        if run.data not in datasets:
+            smallest = min(other.model.vocab_size for other in runs if other.data == run.data)
+            datasets[run.data] = prepare(run.data, smallest, on_progress=say)
+        datasets[run.data].check(run.n_tokens)
+    return datasets
+
+
+def fingerprints(datasets: Mapping[DataConfig, Dataset]) -> dict[str, str]:
+    """Return what the tokens of each data configuration were, for the run store to compare with later."""
+    return {digest(to_dict(config)): digest(data.describe()) for config, data in datasets.items()}
+
+
+def run_sweep(
+    name: str,
+    planned: Sequence[PlannedRun],
+    datasets: Mapping[DataConfig, Dataset],
+    store: RunStore,
+    tracker: Tracker,
+    should_stop: Callable[[], bool],
+) -> list[RunRecord]:
+    """Train every planned run that is not finished, trunk by trunk; return the new records.
+
+    Raises `train.trunk.Stopped` soon after should_stop() becomes true, with the state saved.
+    """
+    progress = Progress(planned)
+    ids = {item.run: item.run_id for item in planned}
+    trunks: dict[str, list[RunConfig]] = {}
+    for item in planned:
+        if not item.finished:
+            trunks.setdefault(item.trunk_id, []).append(item.run)
+    provenance = (describe_device(), describe_versions(), describe_commit())
+    records = []
+    with progress.showing():
+        for trunk, runs in trunks.items():
+            dataset = datasets[runs[0].data]
+            folder = store.folder / "checkpoints" / trunk
+            for outcome in train_trunk(
+                runs, dataset, folder, on_progress=progress.advance, should_stop=should_stop
+            ):
+                record = make_record(name, ids[outcome.run], outcome, dataset, provenance)
+                curve = make_curve(outcome, record.flops_exact / record.n_tokens)
+                store.write(record, curve)
+                tracker.log_run(record, curve)
+                progress.finish_run(record.run_id, summarise(record))
+                records.append(record)
+    return records
+
+
+def make_record(
+    sweep: str,
+    run_id: str,
+    outcome: Outcome,
+    dataset: Dataset,
+    provenance: tuple[str, dict[str, str], str | None],
+) -> RunRecord:
+    """Gather what is known about a finished run."""
+    run, counts = outcome.run, count_parameters(outcome.run.model)
+    n_tokens = run.n_steps * run.tokens_per_step
+    heldout = outcome.heldout
+    device, versions, commit = provenance
+    return RunRecord(
+        run_id=run_id,
+        sweep=sweep,
+        status="done" if heldout else "diverged",
+        config=to_dict(run),
+        data=dataset.describe(),
+        seed=run.seed,
+        n_params=counts.non_embedding,
+        n_params_with_head=counts.with_head,
+        n_params_total=counts.total,
+        n_tokens=n_tokens,
+        unique_tokens=dataset.unique_seen(n_tokens),
+        epochs=dataset.epochs(n_tokens),
+        flops=6.0 * counts.with_head * n_tokens,
+        flops_exact=float(flops_per_token(run.model, run.data.seq_len)) * n_tokens,
+        train_loss=final_train_loss(outcome.losses) if heldout else None,
+        heldout_loss=heldout.loss if heldout else None,
+        heldout_loss_se=heldout.standard_error if heldout else None,
+        bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
+        cooled=True,  # both schedules end low: a trunk's own, uncooled losses are in the curves only
+        learning_rate=peak_learning_rate(run),
+        n_steps=run.n_steps,
+        diverged_at=outcome.diverged_at,
+        wall_seconds=outcome.wall_seconds,
+        trained_tokens=outcome.trained_tokens,
+        tokens_per_second=outcome.tokens_per_second,
+        device=device,
+        versions=versions,
+        git_commit=commit,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def make_curve(outcome: Outcome, flops_per_token: float) -> list[dict[str, float]]:
+    """Thin a loss curve to at most CURVE_POINTS rows, each a mean over the steps since the row before.
+
+    A diverged run's curve ends at its last finite loss.
+    """
+    run, peak = outcome.run, peak_learning_rate(outcome.run)
+    losses = outcome.losses[: outcome.diverged_at]  # what came after is no number
+    n = len(losses)
+    stride = max(1, math.ceil(n / CURVE_POINTS))
+    rows = []
+    for start in range(0, n, stride):
+        stop = min(start + stride, n)
+        tokens = stop * run.tokens_per_step
+        rows.append(
+            {
+                "step": stop,
+                "n_tokens": tokens,
+                "flops": tokens * flops_per_token,
+                "loss": round(float(losses[start:stop].mean(dtype="float64")), 6),
+                "learning_rate": round(peak * unit_rate(run, stop - 1), 9),
+            }
+        )
+    return rows
+
+
+def summarise(record: RunRecord) -> str:
+    """One line about a finished run."""
+    size = f"N {record.n_params:,}  D {record.n_tokens:,}  seed {record.seed}"
+    if record.heldout_loss is None:
+        return f"{size}  DIVERGED at step {record.diverged_at}: recorded, and left out of the fits"
+    speed = f"  {record.tokens_per_second:,.0f} tokens/s" if record.tokens_per_second else ""
+    return (
+        f"{size}  held-out {record.heldout_loss:.4f} nats/token  {record.bits_per_byte:.3f} bits/byte{speed}"
+    )

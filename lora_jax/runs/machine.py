@@ -1,0 +1,87 @@
+"""How fast a machine trains and how much memory it takes: published peaks, or measured matmuls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lora_jax.config import RunConfig
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.model.transformer import UNROLL, count_parameters, flops_per_token
+from lora_jax.runs.floor import matmul_floor
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator: dense bfloat16 peak in FLOPs per second and memory in bytes, by its data sheet."""
+
+    peak_flops: float
+    memory_bytes: float
+
+
+DEVICES: Mapping[str, Device] = {
+    "a100-80gb": Device(312e12, 80e9),
+    "h100-80gb": Device(989e12, 80e9),
+    "h200": Device(989e12, 141e9),
+    "tpu-v4": Device(275e12, 32e9),
+    "tpu-v5e": Device(197e12, 16e9),
+}
+ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
+CPU_STEP_OVER_MATMULS = 2.0  # whole step over its matmuls alone, measured by `./launch.sh bench`
+
+
+def find_device(name: str) -> Device:
+    if name not in DEVICES:
+        raise LoraJaxError(f"unknown device {name!r}{nearest(name, DEVICES)}.")
+    return DEVICES[name]
+
+
+def present_device() -> Device | None:
+    """Return the accelerator that JAX sees, None for a CPU (which is measured instead of looked up)."""
+    import jax
+
+    if jax.default_backend() == "cpu":
+        return None
+    kind = jax.devices()[0].device_kind.lower().replace(" ", "-")
+    for name, device in DEVICES.items():
+        if name.split("-80gb")[0] in kind:
+            return device
+    raise LoraJaxError(f"no peak is known for {kind!r}: pass --device with one of {sorted(DEVICES)}.")
+
+
+def seconds_per_step(run: RunConfig, device: Device | None) -> float:
+    """Estimate the time of one training step on a device, or on this CPU where device is None."""
+    if device is None:
+        floor = matmul_floor(run.model, run.optim.batch_size, run.data.seq_len)
+        return CPU_STEP_OVER_MATMULS * floor
+    flops = flops_per_token(run.model, run.data.seq_len) * run.tokens_per_step
+    return flops / (ASSUMED_UTILISATION * device.peak_flops)
+
+
+def memory_bytes(run: RunConfig, bytes_per_activation: int = 4) -> float:
+    """Estimate the peak memory of a training step: weights, moments, gradient, and saved activations.
+
+    In float32: weights, two moments, the gradient, and two arrays of logits. Per token and layer, without
+    rematerialisation: 15 d_model for norms, projections and residuals, 3 (gelu) or 4 (swiglu) d_ff, and two
+    arrays of attention weights. The coefficients are fitted to XLA's analysis of the compiled step on CPU:
+    within 11 % of it at 14 sizes from d_model 32 with 2 layers to 256 with 6, and between 13 % below and 24 %
+    above at 46 more (1 to 16 layers, T 64 to 256, V 256 to 4,096, both shapes). tests/runs/test_machine.py
+    compares again. Not measured on an accelerator, where activations take 2 bytes each.
+    """
+    model, tokens = run.model, run.tokens_per_step
+    state = 4 * 4 * count_parameters(model).total
+    saved = 15 * model.d_model + (4 if model.mlp == "swiglu" else 3) * model.ff_width
+    attention = (2 * model.n_layers + 1) * model.n_heads * run.data.seq_len
+    logits = 4 * 2 * model.vocab_size
+    return state + tokens * (
+        bytes_per_activation * (_layers_held(model.n_layers) * saved + attention) + logits
+    )
+
+
+def _layers_held(n_layers: int) -> float:
+    """Return how many layers' activations XLA holds at the peak, from the way that the scan is unrolled.
+
+    One turn of the scan is plain code. Several are a loop: what a turn saves is copied into stacked arrays,
+    which costs 0.4 more a layer, and the backward of a turn works on about three layers' worth beside them.
+    Layers beyond the last whole turn count twice.
+    """
+    turns, beyond = divmod(n_layers, UNROLL)
+    return (n_layers if turns <= 1 else 1.4 * n_layers + 3) + (beyond if turns else 0)

@@ -1,0 +1,75 @@
+"""The plan of a sweep: what every run costs, before anything trains."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from lora_jax.config import RunConfig, run_id, trunk_id
+from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.runs.machine import Device, memory_bytes, seconds_per_step
+from lora_jax.train.optim import cooldown_start
+
+EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run's cost. own_steps and seconds leave out what it takes from a trunk that others pay for.
+
+    A saved state that training can go on from is not counted: an interrupted sweep then needs less.
+    """
+
+    run: RunConfig
+    run_id: str
+    trunk_id: str
+    n_params: int
+    n_params_with_head: int
+    flops: float
+    own_steps: int
+    seconds: float
+    memory_bytes: float
+    finished: bool
+
+
+def plan_runs(
+    runs: Sequence[RunConfig], finished: Collection[str], device: Device | None
+) -> list[PlannedRun]:
+    """Order the runs by trunk, smallest model first, and price each; finished ones cost nothing.
+
+    device: the accelerator to price for; None for this machine's CPU, whose matmuls are timed.
+    """
+    trunks: dict[str, list[RunConfig]] = {}
+    for run in sorted(runs, key=lambda run: (count_parameters(run.model).total, run.seed, run.n_tokens)):
+        trunks.setdefault(trunk_id(run), []).append(run)
+    step_seconds: dict[object, float] = {}
+    planned = []
+    for name, members in trunks.items():
+        shared = 0  # steps of the trunk that an earlier member has paid for
+        for run in members:
+            shape = (run.model, run.optim.batch_size, run.data.seq_len)
+            if shape not in step_seconds:
+                step_seconds[shape] = seconds_per_step(run, device)
+            done = run_id(run) in finished
+            own_steps = 0 if done else run.n_steps - shared
+            if not done:
+                shared = cooldown_start(run) if run.optim.schedule == "wsd" else 0
+            width = 2 if device and run.model.compute_dtype != "float32" else 4
+            planned.append(_price(run, name, own_steps, step_seconds[shape], memory_bytes(run, width)))
+    return planned
+
+
+def _price(run: RunConfig, trunk: str, own_steps: int, step_seconds: float, memory: float) -> PlannedRun:
+    done = own_steps == 0
+    counts = count_parameters(run.model)
+    evaluation = EVALUATION_SHARE * run.data.heldout_tokens / run.tokens_per_step
+    return PlannedRun(
+        run=run,
+        run_id=run_id(run),
+        trunk_id=trunk,
+        n_params=counts.non_embedding,
+        n_params_with_head=counts.with_head,
+        flops=float(flops_per_token(run.model, run.data.seq_len)) * run.n_steps * run.tokens_per_step,
+        own_steps=own_steps,
+        seconds=0.0 if done else (own_steps + evaluation) * step_seconds,
+        memory_bytes=memory,
+        finished=done,
+    )

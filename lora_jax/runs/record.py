@@ -1,0 +1,60 @@
+"""RunRecord: everything known about one finished run."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One finished run. A failure is a status, never a number: a diverged run has no losses.
+
+    Losses are in nats per token; held-out loss is the mean over the held-out windows at the end of the run.
+    """
+
+    run_id: str
+    sweep: str
+    status: Literal["done", "diverged"]
+    config: dict[str, Any]  # RunConfig as nested dicts
+    data: dict[str, Any]  # what the tokens were: sources, tokenizer, counts, fingerprint
+    seed: int
+    # N by three conventions
+    n_params: int  # without embeddings and without the output head (Kaplan et al. 2020)
+    n_params_with_head: int  # and the output head, tied or not: every weight that multiplies
+    n_params_total: int  # every array
+    # D
+    n_tokens: int  # tokens seen
+    unique_tokens: int  # different tokens among them
+    epochs: float  # n_tokens / the unique tokens to draw from; the largest over the sources of a mixture
+    # C
+    flops: float  # 6 n_params_with_head n_tokens
+    flops_exact: float  # every matmul of forward and backward, attention scores and head included
+    # results
+    train_loss: float | None  # mean over the last twentieth of the steps
+    heldout_loss: float | None
+    heldout_loss_se: float | None  # standard error, clustered by held-out document
+    bits_per_byte: float | None
+    # how
+    cooled: bool  # did the learning rate come down before the end
+    learning_rate: float  # the peak that was used
+    n_steps: int
+    # Step of the first loss that was not finite; n_steps where it ended above its start.
+    diverged_at: int | None
+    # Cost: of this run's own steps (a shared trunk counts for the first that needed it) and its evaluation,
+    # in the process that finished it: what a process that was stopped had spent before is not in them.
+    wall_seconds: float
+    trained_tokens: int
+    tokens_per_second: float | None  # compilation left out; None where too few steps to time
+    device: str
+    versions: dict[str, str]
+    git_commit: str | None
+    created_at: str  # UTC, ISO 8601
+
+
+COLUMNS: tuple[str, ...] = (
+    "run_id", "sweep", "status", "seed", "d_model", "n_layers", "n_params", "n_params_with_head",
+    "n_params_total", "n_tokens", "unique_tokens", "epochs", "flops", "flops_exact", "train_loss",
+    "heldout_loss", "heldout_loss_se", "bits_per_byte", "cooled", "learning_rate", "base_learning_rate",
+    "batch_size", "schedule",
+    "n_steps", "diverged_at", "wall_seconds", "trained_tokens", "tokens_per_second", "device", "git_commit",
+    "created_at",
+)  # fmt: skip

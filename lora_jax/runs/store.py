@@ -1,0 +1,179 @@
+"""The run store: a results folder with one file a finished run, and what was derived from them."""
+
+import csv
+import dataclasses
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lora_jax.config import digest
+from lora_jax.errors import LoraJaxError
+from lora_jax.runs.record import COLUMNS, RunRecord
+
+CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a temporary name in the same folder, flush it to the disk, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk is told at the write, which knows no name
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RunStore:
+    """One results folder; its records are the source of truth for everything that is reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # By file name: size and time of the file when it was read, and what it held. Without this, a sweep of
+        # n runs would read n^2 / 2 records, because the table is written anew after each.
+        self._known: dict[str, tuple[tuple[int, int], RunRecord]] = {}
+
+    def check(self, name: str, run_ids: Collection[str]) -> None:
+        """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have."""
+        try:
+            (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise LoraJaxError(
+                f"{self.folder} cannot be written ({error.strerror}), wanted a results folder:"
+                " choose another one with --out."
+            ) from error
+        strangers = sorted(set(self.finished()) - set(run_ids))
+        if strangers:
+            raise LoraJaxError(
+                f"{self.folder} holds {len(strangers)} finished runs of another config (such as"
+                f" {strangers[0]}), wanted only runs of {name!r}: choose another folder with --out."
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into this folder during the block; a killed process frees it."""
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LoraJaxError(
+                    f"Another process is training into {self.folder}: wait for it, or choose another folder"
+                    " with --out."
+                ) from error
+            yield
+
+    def claim(self, sweep: Mapping[str, Any]) -> None:
+        """Make the folder this sweep's own; refuse one that saw other text or holds another sweep's runs.
+
+        sweep: name, question, command, run_ids, overrides, and data, the fingerprint of the tokens for each
+        data configuration (by its digest). A sweep may grow.
+        """
+        self.check(sweep["name"], sweep["run_ids"])
+        path = self.folder / "sweep.json"
+        if path.exists():
+            before = read_json(path).get("data") or {}
+            changed = [key for key, value in sweep["data"].items() if before.get(key, value) != value]
+            # A saved state counts as well: going on from it would mix the two texts in one run.
+            if changed and (self.finished() or any(self.folder.glob("checkpoints/*"))):
+                raise LoraJaxError(
+                    f"{path} says that the runs in this folder saw other text than the sources hold now:"
+                    " choose another folder with --out, or restore the text."
+                )
+        write_atomically(path, json.dumps(sweep, indent=1) + "\n")
+
+    def finished(self) -> dict[str, RunRecord]:
+        """Return every record by run_id; half-written files have other names and are never read."""
+        paths = sorted((self.folder / "runs").glob("*.json"))
+        return {path.stem: self._read(path) for path in paths if not path.name.startswith(".")}
+
+    def _read(self, path: Path) -> RunRecord:
+        stat = path.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        known = self._known.get(path.name)
+        if known is None or known[0] != stamp:
+            known = self._known[path.name] = (stamp, _read_record(path))
+        return known[1]
+
+    def write(self, record: RunRecord, curve: Sequence[Mapping[str, float]]) -> None:
+        """Store a finished run: its curve first, so that a record always has one; then the table anew."""
+        write_atomically(self.folder / "curves" / f"{record.run_id}.csv", _to_csv(CURVE_COLUMNS, curve))
+        path = self.folder / "runs" / f"{record.run_id}.json"
+        write_atomically(path, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+        self.write_table()
+
+    def write_table(self) -> None:
+        """Write runs.csv, one row a record."""
+        rows = [_to_row(record) for record in self.finished().values()]
+        write_atomically(self.folder / "runs.csv", _to_csv(COLUMNS, rows))
+
+    def read_curve(self, run_id: str) -> list[dict[str, float]]:
+        path = self.folder / "curves" / f"{run_id}.csv"
+        with path.open(encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a corrupt file is an error that names it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise LoraJaxError(
+            f"{path} cannot be read ({error}): restore or delete it, then run again."
+        ) from error
+    if not isinstance(value, dict):
+        raise LoraJaxError(f"{path} holds a {type(value).__name__}, wanted a JSON object: delete it.")
+    return value
+
+
+def _read_record(path: Path) -> RunRecord:
+    fields = {field.name for field in dataclasses.fields(RunRecord)}
+    value = read_json(path)
+    if value.keys() != fields:
+        missing, extra = sorted(fields - value.keys()), sorted(value.keys() - fields)
+        raise LoraJaxError(
+            f"{path} is not a run record of this version (missing {missing}, unknown {extra}):"
+            " delete it to train that run again, or move it away."
+        )
+    if value["run_id"] != path.stem:
+        raise LoraJaxError(f"{path} holds the record of {value['run_id']!r}: rename or delete it.")
+    # The id ends in the hash of the configuration: a record that disagrees was damaged or edited.
+    if not path.stem.endswith(digest(value["config"])):
+        raise LoraJaxError(
+            f"{path} holds a config that is not the one of its run_id: restore the file, or delete it to"
+            " train that run again."
+        )
+    return RunRecord(**value)
+
+
+def _to_row(record: RunRecord) -> dict[str, Any]:
+    config = record.config
+    row = vars(record) | {
+        "d_model": config["model"]["d_model"],
+        "n_layers": config["model"]["n_layers"],
+        "base_learning_rate": config["optim"]["learning_rate"],
+        "batch_size": config["optim"]["batch_size"],
+        "schedule": config["optim"]["schedule"],
+    }
+    return {name: row[name] for name in COLUMNS}
+
+
+def _to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

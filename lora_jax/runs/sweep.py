@@ -1,0 +1,155 @@
+"""The sweep algebra: grids are lists of points, a point maps dotted field names to values."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from lora_jax.config import RunConfig, SourceConfig, run_id
+from lora_jax.errors import LoraJaxError, nearest
+
+Point = dict[str, Any]
+Grid = list[Point]
+
+
+def over(field: str, values: Iterable[Any]) -> Grid:
+    """One point for each value of a field: over("model.d_model", [16, 32])."""
+    return [{field: value} for value in values]
+
+
+def product(*grids: Grid) -> Grid:
+    """Every combination of one point from each grid, the last varying fastest."""
+    points: Grid = [{}]
+    for grid in grids:
+        points = [_join(left, right) for left in points for right in grid]
+    return points
+
+
+def zipped(*grids: Grid) -> Grid:
+    """The first points of all grids together, then the second, ...; the grids must be of one length."""
+    lengths = [len(grid) for grid in grids]
+    if len(set(lengths)) > 1:
+        raise LoraJaxError(f"zipped got grids of lengths {lengths}: make them equal, or use product.")
+    return [product(*([point] for point in points))[0] for points in zip(*grids, strict=True)]
+
+
+def chain(*grids: Grid) -> Grid:
+    """All points of the first grid, then all of the second, ..."""
+    return [point for grid in grids for point in grid]
+
+
+def _join(left: Point, right: Point) -> Point:
+    shared = left.keys() & right.keys()
+    if shared:
+        raise LoraJaxError(f"two grids set {sorted(shared)}: let one grid set a field, or use chain.")
+    return {**left, **right}
+
+
+def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
+    """Return the base with each point laid over it, each different run once, in order."""
+    runs = (overlay(base, point) for point in grid)
+    return list({run_id(run): run for run in runs}.values())
+
+
+def overlay(config: Any, point: Mapping[str, Any], path: str = "") -> Any:
+    """Return the configuration with some fields replaced; an unknown one is refused with the nearest name."""
+    names = [field.name for field in dataclasses.fields(config)]
+    changes: dict[str, Any] = {}
+    inner: dict[str, Point] = {}
+    for dotted, value in point.items():
+        name, _, rest = dotted.partition(".")
+        if name not in names or (rest and not dataclasses.is_dataclass(getattr(config, name))):
+            raise LoraJaxError(
+                f"unknown field {path + dotted!r}{nearest(path + dotted, _paths(config, path))}."
+            )
+        if rest:
+            inner.setdefault(name, {})[rest] = value
+        else:
+            changes[name] = value
+    for name, fields in inner.items():
+        changes[name] = overlay(changes.get(name, getattr(config, name)), fields, f"{path}{name}.")
+    return dataclasses.replace(config, **changes)
+
+
+def _paths(config: Any, path: str) -> list[str]:
+    found = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        found.append(path + field.name)
+        if dataclasses.is_dataclass(value):
+            found += _paths(value, f"{path}{field.name}.")
+    return found
+
+
+def parse_overrides(texts: Sequence[str]) -> Point:
+    """Read `field=value` arguments into a point of typed values, by the annotations of RunConfig."""
+    point: Point = {}
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise LoraJaxError(
+                f"got {text!r}, an override is field=value, such as optim.learning_rate=0.003."
+            )
+        point[field] = _parse(_annotation(RunConfig, field), value, field)
+    return point
+
+
+def _annotation(owner: Any, dotted: str) -> Any:
+    here = owner
+    known = _annotated_paths(owner)
+    if dotted not in known:
+        raise LoraJaxError(f"unknown field {dotted!r}{nearest(dotted, known)}.")
+    for name in dotted.split("."):
+        here = typing.get_type_hints(here)[name]
+    return here
+
+
+def _annotated_paths(owner: Any, path: str = "") -> list[str]:
+    found = []
+    for name, kind in typing.get_type_hints(owner).items():
+        found.append(path + name)
+        if dataclasses.is_dataclass(kind):
+            found += _annotated_paths(kind, f"{path}{name}.")
+    return found
+
+
+def _parse(kind: Any, text: str, field: str) -> Any:
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if text not in choices:
+            raise LoraJaxError(
+                f"{field} got {text!r}, it wants one of {list(choices)}{nearest(text, choices)}."
+            )
+        return text
+    if isinstance(kind, types.UnionType):  # int | None
+        if text.lower() == "none":
+            return None
+        return _parse(next(k for k in typing.get_args(kind) if k is not type(None)), text, field)
+    if kind == tuple[SourceConfig, ...]:
+        return tuple(_parse_source(part, field) for part in text.split(","))
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind is str:
+        return text
+    if kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None  # said below, together with the kinds that cannot be written on a command line
+        if value is not None and math.isfinite(value):
+            return value
+    raise LoraJaxError(f"{field} got {text!r}, it wants {_describe(kind)}: correct the override.")
+
+
+def _parse_source(text: str, field: str) -> SourceConfig:
+    name, at, weight = text.rpartition("@")
+    return SourceConfig(name=name, weight=_parse(float, weight, field)) if at else SourceConfig(name=text)
+
+
+def _describe(kind: Any) -> str:
+    if dataclasses.is_dataclass(kind):
+        first = next(iter(typing.get_type_hints(kind)))
+        return f"its fields one by one, such as {typing.cast(type, kind).__name__}'s .{first}=..."
+    return {int: "a whole number", float: "a finite number", bool: "true or false"}.get(kind, str(kind))

@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM: the first asks, the second ends."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lora_jax.runs.signals import stop_requests
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_becomes_a_request(
+    signum: signal.Signals, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with stop_requests() as stop:
+        assert not stop()
+        signal.raise_signal(signum)
+        assert stop()
+        assert stop.exit_status == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["", f"{signum.name}: saving, then stopping (once more: stop at once)"]
+
+
+def test_the_handlers_before_come_back_whatever_happens() -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+
+    def fail_inside() -> None:
+        with stop_requests():
+            assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] != before
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_ends_the_program_at_once(first: signal.Signals, second: signal.Signals) -> None:
+    code = f"""
+import signal
+from lora_jax.runs.signals import stop_requests
+with stop_requests() as stop:
+    signal.raise_signal({int(first)})
+    print('asked', flush=True)
+    signal.raise_signal({int(second)})
+    print('still here')
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -second
+    assert done.stdout == "asked\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_signal_in_the_middle_of_a_print_is_taken() -> None:
+    """A print from a handler into the stream that is being printed to would raise."""
+    code = """
+import signal, sys
+from lora_jax.runs.signals import stop_requests
+with stop_requests() as stop:
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
+    while not stop():
+        print('x' * 50_000, file=sys.stderr, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "SIGTERM: saving" in done.stderr
