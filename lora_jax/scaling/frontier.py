@@ -1,0 +1,63 @@
+"""The compute-efficient frontier: the runs on it, and N*(C), D*(C) of the joint fit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lora_jax.scaling.laws import LARGEST_LN, Array
+from lora_jax.scaling.table import RunTable
+from lora_jax.scaling.uncertainty import Bootstrap, interval
+
+
+def efficient_runs(table: RunTable) -> np.ndarray:
+    """Return the indices (k,) of the compute-efficient runs, by rising compute.
+
+    They are the Pareto set: no run with as much compute or less has a lower loss. The lower convex hull of
+    (ln C, ln L) is not taken: on simulated sweeps its exponent is no less biased, and varies more, because it
+    keeps 6 to 8 runs where the Pareto set keeps 13 to 35.
+    """
+    flops, loss = table.variable("C"), table["loss"]
+    order = np.lexsort((loss, flops))
+    best = np.minimum.accumulate(np.concatenate([[np.inf], loss[order][:-1]]))
+    return order[loss[order] < best]
+
+
+def optimum(params: Mapping[str, Array], flops: float) -> dict[str, Array]:
+    """Return a, b, G, N*, D* and the loss at C = 6ND FLOPs, each of params' shape.
+
+    Hoffmann et al. 2203.15556, equation 4: N* = G (C/6)^a, D* = (C/6)^b / G, a = beta / (alpha + beta),
+    G = (alpha A / (beta B))^(1 / (alpha + beta)). Logarithms are cut at +-690, as those of X_c.
+    """
+    alpha, beta = params["alpha"], params["beta"]
+    ln_a, ln_b = np.log(params["A"]), np.log(params["B"])
+    a = beta / (alpha + beta)
+
+    def power(ln_value: Array) -> Array:
+        return np.exp(np.clip(ln_value, -LARGEST_LN, LARGEST_LN))
+
+    ln_g = (np.log(alpha) + ln_a - np.log(beta) - ln_b) / (alpha + beta)
+    ln_n = ln_g + a * np.log(flops / 6)
+    ln_d = np.log(flops / 6) - ln_n
+    loss = params["E"] + power(ln_a - alpha * ln_n) + power(ln_b - beta * ln_d)
+    return {
+        "a": a,
+        "b": 1 - a,
+        "G": power(ln_g),
+        "n_params": power(ln_n),
+        "n_tokens": power(ln_d),
+        "loss": loss,
+    }
+
+
+def frontier(replicates: Bootstrap, budgets: Array) -> dict[str, Any]:
+    """Return a, b, G and a row per budget (FLOPs, counted as 6ND), each number with its interval."""
+    best = {k: np.array([v]) for k, v in replicates.fit.params.items()}
+    rows: list[dict[str, Any]] = []
+    exponents: dict[str, Any] = {}
+    for flops in budgets:
+        value, samples = optimum(best, float(flops)), optimum(replicates.params, float(flops))
+        intervals = {k: interval(float(value[k][0]), samples[k]) for k in value}
+        exponents = {k: intervals[k] for k in ("a", "b", "G")}
+        rows.append({"flops": float(flops), **{k: intervals[k] for k in ("n_params", "n_tokens", "loss")}})
+    return {**exponents, "rows": rows}

@@ -1,0 +1,119 @@
+"""Intervals: coverage by simulation, agreement with Student's t, and the same bits from the same seed."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import linregress, t
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fit import fit
+from lora_jax.scaling.laws import CHINCHILLA, power_law
+from lora_jax.scaling.table import RunTable, make_table
+from lora_jax.scaling.uncertainty import bootstrap
+
+
+def _line(n: int, seed: int, noise: float = 0.01) -> RunTable:
+    n_params = np.geomspace(1e4, 1e6, n)
+    loss = (1e10 / n_params) ** 0.08 * np.exp(noise * np.random.default_rng(seed).standard_normal(n))
+    return make_table("line", n_params=n_params, loss=loss)
+
+
+def test_small_sample_interval_covers() -> None:
+    """200 tables of five runs: the 95% interval of alpha holds the truth in 90 to 99% of them."""
+    covered, predicted = 0, 0
+    for seed in range(200):
+        replicates = bootstrap(fit(power_law("N"), _line(5, seed), "squared"), 400, seed=seed)
+        low, high = replicates.intervals()["alpha_N"]["ci95"]
+        covered += low <= 0.08 <= high
+        new = (1e10 / 1e5) ** 0.08 * np.exp(0.01 * np.random.default_rng((seed, 9)).standard_normal())
+        low, high = np.quantile(replicates.single_runs(N=1e5)[:, 0], [0.025, 0.975])
+        predicted += low <= new <= high
+    assert 180 <= covered <= 198
+    assert 180 <= predicted <= 198
+
+
+def test_interval_is_students() -> None:
+    table = _line(5, 0)
+    line: Any = linregress(np.log(table["n_params"]), np.log(table["loss"]))
+    half = t.ppf(0.975, 3) * line.stderr
+    low, high = bootstrap(fit(power_law("N"), table, "squared"), 20_000).intervals()["alpha_N"]["ci95"]
+    assert [low, high] == pytest.approx([-line.slope - half, -line.slope + half], rel=0.02)
+
+
+@pytest.mark.slow
+def test_joint_interval_covers(sweep: Callable[..., RunTable]) -> None:
+    """100 sweeps of 22 runs: the interval of a loss beyond the runs holds the truth in at least 88."""
+    truth = 1.2 + (3e3 / 3e6) ** 0.35 + (4e4 / 24e6) ** 0.4
+    covered = 0
+    for seed in range(100):
+        replicates = bootstrap(fit(CHINCHILLA, sweep(seed=seed), "huber"), 400, seed=seed)
+        low, high = np.quantile(replicates.losses(N=3e6, D=24e6)[:, 0], [0.025, 0.975])
+        covered += low <= truth <= high
+    assert covered >= 88
+
+
+def test_the_number_of_runs_chooses_the_kind(sweep: Callable[..., RunTable]) -> None:
+    assert bootstrap(fit(CHINCHILLA, sweep()), 20).kind == "parametric"
+    assert bootstrap(fit(CHINCHILLA, sweep(6, 5)), 20).kind == "case"
+
+
+def test_seeds_of_a_cell_are_drawn_together(sweep: Callable[..., RunTable]) -> None:
+    """Every run three times over is no more evidence: a bootstrap of cells knows, one of rows does not."""
+    once = sweep(6, 5)
+    thrice = once.take(np.tile(np.arange(len(once)), 3))
+    widths = []
+    for table in (once, thrice):
+        low, high = bootstrap(fit(CHINCHILLA, table), 800).intervals()["alpha"]["ci95"]
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+    rows = bootstrap(fit(CHINCHILLA, thrice), 800, clusters=np.arange(len(thrice))).intervals()["alpha"][
+        "ci95"
+    ]
+    assert rows[1] - rows[0] < 0.75 * widths[0]
+
+
+def test_same_seed_same_bits(sweep: Callable[..., RunTable]) -> None:
+    found = fit(CHINCHILLA, sweep())
+    one, same, other = (bootstrap(found, 50, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.theta, same.theta)
+    np.testing.assert_array_equal(one.single_runs(N=1e6, D=1e7), same.single_runs(N=1e6, D=1e7))
+    assert not np.array_equal(one.theta, other.theta)
+
+
+def test_more_noise_is_a_wider_interval(sweep: Callable[..., RunTable]) -> None:
+    def width(noise: float) -> float:
+        low, high = bootstrap(fit(CHINCHILLA, sweep(noise=noise), "squared"), 200).intervals()["alpha"][
+            "ci95"
+        ]
+        return high - low
+
+    assert width(0.008) > 2 * width(0.002)
+
+
+def test_no_degree_of_freedom_needs_the_seed_noise() -> None:
+    found = fit(power_law("N"), _line(2, 0), "squared")
+    with pytest.raises(LoraJaxError, match="seeds of one cell"):
+        bootstrap(found)
+    with pytest.raises(LoraJaxError, match="0 replicates"):
+        bootstrap(found, 0)
+    low, high = bootstrap(found, noise_sd=0.01).intervals()["alpha_N"]["ci95"]
+    # two points 100-fold apart: sd of the slope is sqrt(2) 0.01 / ln 100
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(2) * 0.01 / np.log(100), rel=0.15)
+
+
+def test_functions_of_the_parameters_have_intervals(sweep: Callable[..., RunTable]) -> None:
+    replicates = bootstrap(fit(CHINCHILLA, sweep()), 200)
+    got = replicates.interval_of(lambda p: p["beta"] / (p["alpha"] + p["beta"]))
+    assert got["ci95"][0] < got["value"] < got["ci95"][1]
+    assert 0 < got["se"] < 0.2
+
+
+def test_four_hundred_replicates_of_the_joint_fit_are_fast(sweep: Callable[..., RunTable]) -> None:
+    found = fit(CHINCHILLA, sweep(8, 5))
+    begin = time.process_time()
+    for kind in ("parametric", "case"):
+        assert bootstrap(found, 400, kind=kind).n_failed == 0
+    assert time.process_time() - begin < 10
