@@ -1,0 +1,1 @@
+"""What a person sees of a results folder: figures, tables, the page."""
