@@ -1,0 +1,11 @@
+"""The main job in minutes: train configs/quickstart.py, fit its scaling laws, write the report."""
+
+import sys
+from pathlib import Path
+
+import scaling
+
+CONFIG = Path(__file__).resolve().parent.parent / "configs" / "quickstart.py"
+
+if __name__ == "__main__":
+    sys.exit(scaling.main([str(CONFIG), *sys.argv[1:]]))

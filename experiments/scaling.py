@@ -1,0 +1,141 @@
+"""Train the sweep of a config file, fit its scaling laws, and write the report."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lora_jax.cli import fit_table, guard
+from lora_jax.config import run_id
+from lora_jax.errors import LoraJaxError
+from lora_jax.runs.experiment import Experiment, load_experiment
+from lora_jax.runs.store import RunStore, read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one experiment from its config file to its report; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path, help="a config file, such as configs/quickstart.py")
+    parser.add_argument("overrides", nargs="*", metavar="field=value", help="laid over every run")
+    parser.add_argument(
+        "--out", type=Path, help="the results folder (default: results/CONFIG of this checkout)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print every run and its cost, train nothing")
+    parser.add_argument("--device", help="price the runs for this accelerator (with --dry-run)")
+    parser.add_argument(
+        "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
+    )
+    arguments = parser.parse_intermixed_args(argv)  # overrides may stand before and after the options
+    return guard(lambda: run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    experiment = load_experiment(arguments.config, arguments.overrides)
+    folder = arguments.out or ROOT / "results" / experiment.name
+    store = RunStore(folder)
+    if arguments.dry_run:
+        from lora_jax.runs.plan_table import print_plan
+
+        print_plan(experiment, store.finished(), arguments.device)
+        return 0
+    if is_concluded(experiment, store):
+        print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
+    else:
+        status = train(experiment, store, arguments)
+        if status:
+            return status
+        conclude(experiment, store, arguments)
+    show(store)
+    return 0
+
+
+def is_concluded(experiment: Experiment, store: RunStore) -> bool:
+    """Is every run finished, and the report newer than the newest of them?"""
+    page = store.folder / "report.html"
+    if set(store.finished()) != {run_id(run) for run in experiment.runs}:
+        return False
+    if not page.exists() or not (store.folder / "fits.json").exists():
+        return False
+    return all(path.stat().st_mtime <= page.stat().st_mtime for path in store.folder.glob("runs/*.json"))
+
+
+def train(experiment: Experiment, store: RunStore, arguments: argparse.Namespace) -> int:
+    """Train what is not finished; return the exit status, that of the signal where one stopped it."""
+    run_ids = [run_id(run) for run in experiment.runs]
+    store.check(experiment.name, run_ids)
+    if set(store.finished()) == set(run_ids):
+        return 0
+    print(experiment.question, end="\n\n", flush=True)
+    from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
+    from lora_jax.runs.plan_table import print_plan
+    from lora_jax.runs.signals import stop_requests
+    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.train.trunk import Stopped
+
+    use_compilation_cache()
+    with store.locked():
+        datasets = prepare_data(experiment.runs, print)
+        store.claim(describe(experiment, arguments, fingerprints(datasets)))
+        planned = print_plan(experiment, store.finished())
+        tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+        try:
+            with stop_requests() as stop, contextlib.suppress(Stopped):
+                run_sweep(experiment.name, planned, datasets, store, tracker, stop)
+        finally:
+            tracker.finish()
+    if stop():
+        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
+        return stop.exit_status
+    return 0
+
+
+def conclude(experiment: Experiment, store: RunStore, arguments: argparse.Namespace) -> None:
+    """Fit the finished runs, draw them, and write the page."""
+    from lora_jax.report.page import write_report
+    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.scaling.analysis import write_fits
+
+    print("Fitting, and drawing the report.", file=sys.stderr)
+    try:
+        store.write_table()
+        fits = fit_table(store.folder)
+        write_fits(store.folder / "fits.json", fits)
+        write_report(store.folder)
+    except LoraJaxError as error:
+        kept = f"Every run is trained and kept in {store.folder}; there is no report yet."
+        raise LoraJaxError(f"{error} {kept}") from error
+    tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+    tracker.log_fits(fits, sorted((store.folder / "figures").glob("*.png")))
+    tracker.finish()
+
+
+def show(store: RunStore) -> None:
+    """Print what fits.json says, and where the report lies."""
+    from lora_jax.report.tables import print_fits
+
+    print_fits(read_json(store.folder / "fits.json"))
+    print(f"Report: {store.folder / 'report.html'}")
+
+
+def describe(
+    experiment: Experiment, arguments: argparse.Namespace, data: dict[str, str]
+) -> dict[str, object]:
+    """Return what the results folder says of itself."""
+    config = arguments.config.resolve()
+    if config.is_relative_to(ROOT):
+        config = config.relative_to(ROOT)
+    return {
+        "name": experiment.name,
+        "question": experiment.question,
+        "command": " ".join(["./launch.sh scaling", str(config), *arguments.overrides]),
+        "overrides": list(arguments.overrides),
+        "run_ids": [run_id(run) for run in experiment.runs],
+        "data": data,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

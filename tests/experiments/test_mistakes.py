@@ -1,0 +1,188 @@
+"""What a user can get wrong: one clear line, a status that is not 0, and no finished run lost."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.place import (
+    N_RUNS,
+    ROOT,
+    Place,
+    check_mistake,
+    read_records,
+)
+
+# ---- mistakes in what was asked
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.sources=tfds:nope"], ["'nope'", "tfds:"]),
+        (["data.sources=bokks"], ["data.sources", "'bokks'"]),
+        (["data.sources=files:CORPUS/none-*.txt"], ["none-*.txt", "matches no file"]),
+        (["data.sources=files:CORPUS/0.txt"], ["second one is needed", "0.txt"]),
+        (["data.seq_len=4096", "model.context=4096", "n_tokens=100_000"], ["data.seq_len", "shorter"]),
+        (["data.max_epochs=1"], ["n_tokens", "data.max_epochs", "epochs"]),
+        (["model.vocab_size=100"], ["model.vocab_size is 100", "256"]),
+        (["data.tokenizer=bpe:300"], ["300", "model.vocab_size is 256"]),
+        (["data.tokenizer=none.json"], ["none.json"]),
+    ],
+)
+def test_a_mistake_about_the_data_is_one_line(
+    place: Place, tmp_path: Path, overrides: list[str], words: list[str]
+) -> None:
+    texts = [text.replace("CORPUS", str(place.corpus)) for text in overrides]
+    check_mistake(place.call(place.config, *texts, "--out", tmp_path / "out"), *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfe\x00bad", "is not UTF-8"), (None, "cannot be read")],
+)
+def test_a_bad_text_file_is_named(place: Place, tmp_path: Path, content: bytes | None, words: str) -> None:
+    for name in ("a", "b"):
+        shutil.copy(place.corpus / "3.txt", tmp_path / f"{name}.txt")
+    bad = tmp_path / "bad.txt"
+    if content is None:
+        bad.symlink_to(tmp_path / "nothing")
+    else:
+        bad.write_bytes(content)
+    got = place.call(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
+    check_mistake(got, str(bad), words)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.d_modle=8"], ["unknown field 'model.d_modle'", "nearest: 'model.d_model'"]),
+        (["model.n_heads=3"], ["model.d_model", "model.n_heads is 3", "change one of them"]),
+        (["n_tokens=many"], ["n_tokens got 'many'", "a whole number"]),
+        (["optim.learning_rate=nan"], ["optim.learning_rate", "a finite number"]),
+        (["optim.schedule=wds"], ["optim.schedule", "'wsd'"]),
+        (["seed"], ["field=value"]),
+        (["--dry-run", "--device", "h201"], ["unknown device 'h201'", "nearest: 'h200'"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(
+    place: Place, tmp_path: Path, overrides: list[str], words: list[str]
+) -> None:
+    check_mistake(place.call(place.config, *overrides, "--out", tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("BASE = RunConfig(", "BASE = = RunConfig(", 1), "line 11"),
+        (lambda text: text.replace("return expand(", "return nothing(", 1), "line 23: NameError"),
+        (lambda text: text.replace("d_model=4", "width=4", 1), "line 12: TypeError"),
+        (lambda text: text.replace("over, product", "over, produkt", 1), "ImportError"),
+        (lambda text: text.replace("def runs", "def ruins", 1), "no function `runs()`"),
+    ],
+)
+def test_a_mistake_in_the_config_names_its_line(place: Place, tmp_path: Path, change, words: str) -> None:
+    config = tmp_path / "mine.py"
+    config.write_text(change(place.config.read_text()))
+    check_mistake(place.call(config, "--out", tmp_path / "out"), str(config), words)
+
+
+def test_a_missing_config_is_named_with_the_nearest(place: Place) -> None:
+    check_mistake(place.call(place.folder / "tyni.py"), "tyni.py", "nearest", "tiny.py")
+
+
+# ---- results folders that do not fit
+
+
+def test_the_folder_of_another_config_is_refused_before_anything_is_read(place: Place, whole: Path) -> None:
+    before = read_records(whole)
+    got = place.call(place.config, "seed=9", "--out", whole)
+    check_mistake(got, str(whole), "another config", "--out")
+    assert "tokenising" not in got[1]
+    assert read_records(whole) == before
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:200], lambda text: "", lambda text: text.replace('"seed"', '"sed"')]
+)
+def test_a_bad_record_is_refused_by_name(place: Place, whole: Path, tmp_path: Path, change) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    path = min((folder / "runs").iterdir())
+    path.write_text(change(path.read_text()))
+    check_mistake(place.call(place.config, "--out", folder), str(path), "delete it")
+    assert len(list((folder / "runs").iterdir())) == N_RUNS
+
+
+def test_changed_text_is_refused(place: Place, whole: Path, tmp_path: Path) -> None:
+    other = Place(tmp_path / "other")
+    (tmp_path / "other" / "tiny.py").write_text(place.config.read_text())
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    path = min((folder / "runs").iterdir())
+    path.unlink()  # something is left to train
+    text = place.corpus / "4.txt"
+    before = text.read_text()
+    text.write_text(before + "One sentence more.")
+    try:
+        check_mistake(
+            other.call(place.config, "--out", folder), "sweep.json", "other text", "restore the text"
+        )
+    finally:
+        text.write_text(before)
+
+
+def test_a_file_where_the_folder_must_be_is_refused(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("mine")
+    check_mistake(place.call(place.config, "--out", path), str(path), "--out")
+    assert path.read_text() == "mine"
+
+
+def test_a_full_disk_loses_no_finished_run(place: Place, whole: Path, tmp_path: Path) -> None:
+    """The limit on the size of a file stands for a disk that is full: the long curves do not fit."""
+    folder = tmp_path / "out"
+    command = f'ulimit -f 4; exec {sys.executable} {ROOT}/experiments/scaling.py "$@" --tracker off'
+    done = subprocess.run(
+        ["bash", "-c", command, "bash", str(place.config), "--out", str(folder)],
+        env=place.env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    # Where the write that failed was a checkpoint's, orbax's own threads print stack traces above the line.
+    lines = [line for line in done.stderr.splitlines() if line.startswith("lora-jax: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert str(folder) in lines[0]
+    assert "every finished run is kept" in lines[0]
+    kept = read_records(folder)
+    assert 0 < len(kept) < N_RUNS
+    assert kept.items() <= read_records(whole).items()
+    assert not [path for path in folder.rglob("*.tmp")]
+
+
+def test_too_few_sizes_to_fit_lose_no_run(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    got = place.call(place.config, "model.d_model=4", "n_tokens=2560", "--out", folder)
+    check_mistake(got, "law", f"Every run is trained and kept in {folder}")
+    assert len(read_records(folder)) == 1
+    again = place.call(place.config, "model.d_model=4", "n_tokens=2560", "--out", folder)
+    assert check_mistake(again) == check_mistake(got)
+    assert "[1/1]" not in again[2]
+
+
+def test_two_sweeps_at_once_do_not_share_a_folder(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    first = place.start(place.config, "--out", folder)
+    try:
+        while not list(folder.glob("runs/*.json")):
+            assert first.poll() is None
+            time.sleep(0.01)
+        check_mistake(place.call(place.config, "--out", folder), "Another process", str(folder))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            first.kill()
+        first.communicate()
