@@ -186,8 +186,9 @@ def make_results(folder: Path) -> Path:
     import dataclasses
 
     from lora_jax.config import ModelConfig, RunConfig, run_id, to_dict
+    from lora_jax.files import write_atomically
     from lora_jax.runs.record import RunRecord
-    from lora_jax.runs.store import RunStore, write_atomically
+    from lora_jax.runs.store import RunStore
 
     store = RunStore(folder)
     records = []

@@ -18,7 +18,7 @@ from lora_jax.runs.floor import pass_attention, pass_weight
 Action = Callable[[], object]
 MLP = (32, 128, 128, 512)  # B, T, D, F
 ATTENTION = (32, 128, 2, 32)  # B, T, H, K
-STEPS = (Shape(64, 3, 128, 32), Shape(128, 4, 128, 32), Shape(64, 12, 128, 8))
+STEPS = (Shape(64, 3, 128, 32), Shape(128, 4, 128, 32), Shape(64, 8, 128, 16))
 PLAIN, OWN, PRODUCTS = "plain", "as built", "products alone"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
 
 
 def find_cache(cache_dir: Path | None = None) -> Path:
@@ -39,19 +40,9 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically: a reader sees the old one or the new one, never a half."""
+    """Write a small file of the cache; LoraJaxError names the cache when the disk refuses."""
     with explain_disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(path, text)
 
 
 @contextlib.contextmanager

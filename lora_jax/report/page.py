@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
+from lora_jax.files import write_atomically
 from lora_jax.report import rows
 from lora_jax.report.figures import Drawing, draw_figures, save_figures
 from lora_jax.report.numbers import format_power, format_seconds
@@ -13,7 +14,6 @@ from lora_jax.report.page_style import CSS
 from lora_jax.report.results import Results, read_results
 from lora_jax.report.rows import Table
 from lora_jax.report.settings import flatten, split_settings
-from lora_jax.report.style import write_atomically
 from lora_jax.report.tables import swept_settings, to_html, to_prose
 from lora_jax.report.words import summarise
 
@@ -33,7 +33,7 @@ def write_report(results_dir: Path) -> Path:
     drawings = draw_figures(results)
     paths = save_figures(drawings, results.folder / "figures")
     page = results.folder / "report.html"
-    write_atomically(page, make_page(results, drawings, paths).encode("utf-8"))
+    write_atomically(page, make_page(results, drawings, paths))
     return page
 
 

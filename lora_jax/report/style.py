@@ -6,10 +6,10 @@ Figures are made with matplotlib's objects alone (no pyplot), so that nothing gl
 import io
 import itertools
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_jax.files import write_atomically
 from lora_jax.report.numbers import format_count
 
 if TYPE_CHECKING:
@@ -148,13 +148,3 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
         write_atomically(path, content.getvalue())
         saved.append(path)
     return saved
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -62,9 +62,8 @@ def memory_bytes(run: RunConfig, bytes_per_activation: int = 4) -> float:
     In float32: weights, two moments, the gradient, and two arrays of logits. Per token and layer, without
     rematerialisation: 15 d_model for norms, projections and residuals, 3 (gelu) or 4 (swiglu) d_ff, and two
     arrays of attention weights. The coefficients are fitted to XLA's analysis of the compiled step on CPU:
-    within 11 % of it at 14 sizes from d_model 32 with 2 layers to 256 with 6, and between 13 % below and 24 %
-    above at 46 more (1 to 16 layers, T 64 to 256, V 256 to 4,096, both shapes). tests/runs/test_machine.py
-    compares again. Not measured on an accelerator, where activations take 2 bytes each.
+    within 12 % of it at 28 shapes (1 to 24 layers, T 64 to 256, V 256 and 4,096, GPT-2's and Llama's), and
+    tests/runs/test_machine.py compares again. Not measured on an accelerator, where activations take 2 bytes.
     """
     model, tokens = run.model, run.tokens_per_step
     state = 4 * 4 * count_parameters(model).total
@@ -77,11 +76,8 @@ def memory_bytes(run: RunConfig, bytes_per_activation: int = 4) -> float:
 
 
 def _layers_held(n_layers: int) -> float:
-    """Return how many layers' activations XLA holds at the peak, from the way that the scan is unrolled.
+    """Return how many layers' activations XLA holds at the peak: more where the layers are a loop.
 
-    One turn of the scan is plain code. Several are a loop: what a turn saves is copied into stacked arrays,
-    which costs 0.4 more a layer, and the backward of a turn works on about three layers' worth beside them.
-    Layers beyond the last whole turn count twice.
+    A loop copies what each turn saves into stacked arrays: 1.1 to 1.4 times the layers, from 9 to 24 of them.
     """
-    turns, beyond = divmod(n_layers, UNROLL)
-    return (n_layers if turns <= 1 else 1.4 * n_layers + 3) + (beyond if turns else 0)
+    return n_layers if n_layers <= UNROLL else 1.25 * n_layers

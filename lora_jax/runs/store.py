@@ -5,7 +5,6 @@ import dataclasses
 import fcntl
 import io
 import json
-import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,26 +13,10 @@ from typing import Any
 
 from lora_jax.config import digest
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
 from lora_jax.runs.record import COLUMNS, RunRecord
 
 CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary name in the same folder, flush it to the disk, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk is told at the write, which knows no name
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RunStore:

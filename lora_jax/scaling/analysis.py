@@ -1,8 +1,6 @@
 """From a table of runs to fits.json: fits with intervals, the frontier, and a cell predicted unseen."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
 from lora_jax.scaling.cells import average_seeds, cell_of, levels, seed_noise, settle_learning_rates
 from lora_jax.scaling.fit import Fit, fit
 from lora_jax.scaling.frontier import efficient_runs, frontier
@@ -92,16 +91,9 @@ def analyse(
 def write_fits(path: str | Path, fits: Mapping[str, Any]) -> None:
     """Write fits.json atomically; raises LoraJaxError where the folder cannot be written."""
     path = Path(path)
-    text = json.dumps(fits, indent=1, allow_nan=False) + "\n"
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(fits, indent=1, allow_nan=False) + "\n")
     except OSError as problem:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise LoraJaxError(
             f"{path} cannot be written ({problem.strerror}): make room or name another."
         ) from problem

@@ -3,9 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +16,7 @@ from lora_jax.config import RunConfig, run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs import store as store_module
 from lora_jax.runs.record import COLUMNS, RunRecord
-from lora_jax.runs.store import RunStore, read_json, write_atomically
+from lora_jax.runs.store import RunStore, read_json
 
 MakeRecord = Callable[..., RunRecord]
 CURVE = [
@@ -74,35 +71,6 @@ def test_the_table_has_a_row_for_each_record(
     assert (rows[run_id(diverged)]["heldout_loss"], rows[run_id(diverged)]["diverged_at"]) == ("", "3")
 
 
-@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
-def test_a_failure_in_the_middle_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    path = tmp_path / "runs" / "a.json"
-    write_atomically(path, "old")
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    if step == "replace":
-        monkeypatch.setattr(Path, "replace", fail)
-    elif step == "fsync":
-        monkeypatch.setattr(os, "fsync", fail)
-    else:
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is the kernel's choice
-            write_atomically(path, "new" * 10_000)
-    finally:
-        if step == "write":
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.filename == str(path)
-    assert path.read_text() == "old"
-    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
-
-
 def test_what_a_killed_writer_leaves_is_no_record(store: RunStore, make_record: MakeRecord) -> None:
     """Kill -9 between the writing of the temporary file and its renaming."""
     record = make_record()
@@ -110,7 +78,7 @@ def test_what_a_killed_writer_leaves_is_no_record(store: RunStore, make_record: 
     code = """
 import os, sys
 from pathlib import Path
-from lora_jax.runs.store import write_atomically
+from lora_jax.files import write_atomically
 Path.replace = lambda *_: os.kill(os.getpid(), 9)
 write_atomically(Path(sys.argv[1]), '{"half":')
 """

@@ -172,8 +172,9 @@ def test_same_seed_same_file(tmp_path: Path, sweep: Callable[..., RunTable]) -> 
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, where a folder is wanted")
     with pytest.raises(LoraJaxError, match="cannot be written"):
-        write_fits(tmp_path / "missing" / "fits.json", {})
+        write_fits(tmp_path / "taken" / "fits.json", {})
 
 
 def test_published_runs_go_through(chinchilla: RunTable) -> None:
