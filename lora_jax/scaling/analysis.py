@@ -11,9 +11,11 @@ import numpy as np
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.scaling.cells import average_seeds, cell_of, levels, seed_noise, settle_learning_rates
+from lora_jax.scaling.certificate import verdict_of
 from lora_jax.scaling.fit import Fit, fit
 from lora_jax.scaling.frontier import efficient_runs, frontier
-from lora_jax.scaling.laws import CHINCHILLA, Law, power_law
+from lora_jax.scaling.lack_of_fit import lack_of_fit
+from lora_jax.scaling.laws import CHINCHILLA, Array, Law, power_law
 from lora_jax.scaling.table import N_COLUMNS, RunTable
 from lora_jax.scaling.uncertainty import Bootstrap, bootstrap
 
@@ -28,12 +30,16 @@ class _Analysis:
 
     runs: RunTable
     heldout: RunTable
-    noise_sd: float | None
+    noise: Mapping[str, Any]
     n_bootstrap: int
     seed: int
     fits: dict[str, Bootstrap] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def noise_sd(self) -> float | None:
+        return self.noise["seed_sd_log_loss"]
 
 
 def analyse(
@@ -63,7 +69,7 @@ def analyse(
         raise LoraJaxError(
             f"{table.source} has runs of one N and one D only: a law needs three sizes, train more."
         )
-    state = _Analysis(runs, heldout, noise["seed_sd_log_loss"], n_bootstrap, seed, warnings=warnings)
+    state = _Analysis(runs, heldout, noise, n_bootstrap, seed, warnings=warnings)
     _fit_one_variable(state, "N", "D")
     _fit_one_variable(state, "D", "N")
     efficient = _fit_compute(state)
@@ -165,7 +171,9 @@ def _add(state: _Analysis, law: Law, runs: RunTable, points: RunTable, words: st
     found = fit(law, points, objective)
     replicates = bootstrap(found, state.n_bootstrap, seed=state.seed, noise_sd=state.noise_sd)
     state.fits[law.key] = replicates
-    certificate = found.certificate
+    certificate, residuals = found.certificate, _residuals(found, runs)
+    misfit = lack_of_fit(runs, residuals, len(law.names), state.noise)
+    flags = [*certificate.warnings, *([misfit] if misfit else [])]
     entry: dict[str, Any] = {
         "key": law.key,
         "law": law.name,
@@ -182,19 +190,19 @@ def _add(state: _Analysis, law: Law, runs: RunTable, points: RunTable, words: st
             "grad_norm": certificate.grad_norm,
             "polish_gain": certificate.polish_gain,
             "condition_number": certificate.condition_number,
-            "verdict": certificate.verdict,
-            "warnings": list(certificate.warnings),
+            "verdict": verdict_of(flags),
+            "warnings": flags,
         },
-        "residuals": _residuals(found, runs),
+        "residuals": residuals.tolist(),
     }
     if len(law.variables) == 1:
         entry["band"] = _band(state, replicates, law.variables[0])
     state.entries.append(entry)
 
 
-def _residuals(found: Fit, runs: RunTable) -> list[float]:
+def _residuals(found: Fit, runs: RunTable) -> Array:
     fitted = found.predict(**{v: runs.variable(v) for v in found.law.variables})
-    return [float(r) for r in np.log(runs["loss"]) - np.log(fitted)]
+    return np.log(runs["loss"]) - np.log(fitted)
 
 
 def _band(state: _Analysis, replicates: Bootstrap, variable: str) -> dict[str, list[float]]:

@@ -44,7 +44,7 @@ def average_seeds(table: RunTable) -> RunTable:
 
 
 def seed_noise(table: RunTable) -> dict[str, Any]:
-    """Return the pooled sd of ln L between seeds, or None, and the number of cells with several."""
+    """Return the pooled sd of ln L between seeds, or None, over how many cells and degrees of freedom."""
     cells, log_loss = cell_of(table), np.log(table["loss"])
     if "base_learning_rate" in table.columns:
         pairs = np.stack([cells, levels(table["base_learning_rate"])], 1)
@@ -52,11 +52,13 @@ def seed_noise(table: RunTable) -> dict[str, Any]:
     groups = [log_loss[cells == c] for c in range(cells.max() + 1)]
     groups = [g for g in groups if len(g) > 1]
     if not groups:
-        return {"seed_sd_log_loss": None, "n_cells": 0}
+        return {"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0}
     squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
+    dof = sum(len(g) - 1 for g in groups)
     return {
-        "seed_sd_log_loss": float(np.sqrt(squares / sum(len(g) - 1 for g in groups))),
+        "seed_sd_log_loss": float(np.sqrt(squares / dof)),
         "n_cells": len(groups),
+        "degrees_of_freedom": dof,
     }
 
 

@@ -4,6 +4,7 @@ Published fits went wrong by stopping early, by a design that cannot separate ex
 that carry the result; each has a check here that needs nothing but the problem and the answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -90,8 +91,12 @@ def certify(
     warnings += _moved(problem, polished, influence, outliers)
     return Certificate(
         converged, grad_norm, polish_gain, n_minima, condition, at_bound, weak, same_as_start, influence,
-        outliers, tuple(warnings), "believe it" if not warnings else "be careful: " + "; ".join(warnings),
+        outliers, tuple(warnings), verdict_of(warnings),
     )  # fmt: skip
+
+
+def verdict_of(warnings: Sequence[str]) -> str:
+    return "believe it" if not warnings else "be careful: " + "; ".join(warnings)
 
 
 def _polish(problem: Problem, theta: Array) -> tuple[float, Array]:
