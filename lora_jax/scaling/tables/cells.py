@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lora_jax.scaling.table import RunTable
+from lora_jax.scaling.tables.table import RunTable
 
 SAME_COUNT = 0.01  # token counts this close (in ln) are one: batch sizes round them differently
 LEARNING_RATE_CHECK = "learning-rate check"
@@ -44,15 +44,26 @@ def average_seeds(table: RunTable) -> RunTable:
 
 
 def seed_noise(table: RunTable) -> dict[str, Any]:
-    """Return the pooled sd of ln L between seeds, or None, over how many cells and degrees of freedom."""
-    cells, log_loss = cell_of(table), np.log(table["loss"])
+    """Return the pooled sd of ln L between seeds, or None, over how many cells and degrees of freedom.
+
+    Only a column `seed` tells what seeds do: runs of one cell and one seed, or of a table without seeds,
+    differ in something else or are one run read twice. Of several runs of a seed the mean counts.
+    """
+    nothing = {"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0}
+    if "seed" not in table.columns:
+        return nothing
+    log_loss = np.log(table["loss"])
+    keys = [cell_of(table)]
     if "base_learning_rate" in table.columns:
-        pairs = np.stack([cells, levels(table["base_learning_rate"])], 1)
-        cells = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-    groups = [log_loss[cells == c] for c in range(cells.max() + 1)]
+        keys.append(levels(table["base_learning_rate"]))
+    cells = np.unique(np.stack(keys, 1), axis=0, return_inverse=True)[1].reshape(-1)
+    groups = []
+    for c in range(cells.max() + 1):
+        seeds, losses = table["seed"][cells == c], log_loss[cells == c]
+        groups.append(np.array([losses[seeds == s].mean() for s in np.unique(seeds)]))
     groups = [g for g in groups if len(g) > 1]
     if not groups:
-        return {"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0}
+        return nothing
     squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
     dof = sum(len(g) - 1 for g in groups)
     return {

@@ -1,0 +1,1 @@
+"""Tables in: anybody's runs read, filtered, counted."""

@@ -1,0 +1,102 @@
+"""From one convention of N and C to another, and one table of runs under all of them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.tables.columns import N_COLUMNS
+from lora_jax.scaling.tables.counting import Shape, count_parameters, flops_per_token
+from lora_jax.scaling.tables.run_table import Array, RunTable
+
+SAME = 1e-3  # two counts of C this close are one convention: sources print three or four digits
+# Hoffmann et al. 2022: the vocabulary, and the median d_model / n_layers of the 50 models of its table A9
+# (40 to 109), for all of which `with_embeddings` then comes within 5.2 % of the exact count
+VOCABULARY, ASPECT = 32_000, 75.0
+
+
+def with_embeddings(
+    n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
+) -> Array:
+    """Return all weights (...) of models with n_params (...) weights outside their embeddings.
+
+    N_all = N + omega N^(1/3), omega = (vocab_size + context) (aspect / 12)^(1/3), because N = 12 n_layers
+    d_model^2 and aspect = d_model / n_layers give d_model = (aspect N / 12)^(1/3) (Pearce and Song 2024,
+    arXiv 2406.12907). One embedding matrix is counted; context = 0: positions are not learned.
+    """
+    n = _positive("n_params", n_params)
+    return n + _omega(vocab_size, context, aspect) * np.cbrt(n)
+
+
+def without_embeddings(
+    n_params_total: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
+) -> Array:
+    """Return the weights outside the embeddings (...), the inverse of `with_embeddings`.
+
+    The one real root of x^3 + omega x = N_all, N = x^3, in hyperbolic form.
+    """
+    total, omega = _positive("n_params_total", n_params_total), _omega(vocab_size, context, aspect)
+    root = np.sqrt(omega / 3)
+    return (2 * root * np.sinh(np.arcsinh(1.5 * total / (omega * root)) / 3)) ** 3
+
+
+def exponent_ratio(
+    n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
+) -> Array:
+    """Return d ln N_all / d ln N (...) at n_params: what an exponent over N is of the same over all weights.
+
+    L ~ N_all^-alpha is locally L ~ N^-(alpha ratio), and N_all* ~ C^a is N* ~ C^(a / ratio). From 1/3 for
+    models that are all embedding to 1 for large ones: the exponent of small models moves with the count.
+    """
+    n = _positive("n_params", n_params)
+    extra = _omega(vocab_size, context, aspect) * np.cbrt(n)
+    return (n + extra / 3) / (n + extra)
+
+
+def flops_ratio(shape: Shape, seq_len: int, n_column: str = "n_params") -> float:
+    """Return exact training FLOPs over 6ND, with N by the convention `n_column`: C exact = ratio * 6ND."""
+    return flops_per_token(shape, seq_len) / (6 * count_parameters(shape)[n_column])
+
+
+def convention_tables(table: RunTable) -> dict[str, RunTable]:
+    """Return the same runs under every convention of N and C that the columns allow, to refit a law.
+
+    Keys say it, as "n_params, 6ND": N is the column n_params and C is 6 times that times n_tokens (column
+    `flops_6nd`); "n_params, exact": C is flops_exact; "n_params, as given": C is the table's flops, where
+    these are neither. Raises LoraJaxError where the table has no N or no D.
+    """
+    sizes = [name for name in N_COLUMNS if name in table.columns]
+    if not sizes:
+        raise LoraJaxError(f"{table.source} has none of {', '.join(N_COLUMNS)}: add or map one.")
+    tokens = table["n_tokens"]
+    found: dict[str, RunTable] = {}
+    seen: list[Array] = []
+    for name in sizes:
+        if any(np.array_equal(table[name], other) for other in seen):
+            continue  # as total and with_head are where the head is tied and positions are not learned
+        seen.append(table[name])
+        c_6nd = 6 * table[name] * tokens
+        columns = {**table.columns, "flops_6nd": c_6nd}
+        found[f"{name}, 6ND"] = replace(table, columns=columns, n_column=name, flops_column="flops_6nd")
+        known = [c_6nd]
+        for column, word in (("flops_exact", "exact"), ("flops", "as given")):
+            if column in table.columns and not any(np.allclose(table[column], c, rtol=SAME) for c in known):
+                known.append(table[column])
+                found[f"{name}, {word}"] = replace(table, n_column=name, flops_column=column)
+    return found
+
+
+def _omega(vocab_size: int, context: int, aspect: float) -> float:
+    if vocab_size < 1 or context < 0 or not aspect > 0:
+        raise LoraJaxError(
+            f"vocab_size is {vocab_size}, context {context} and aspect {aspect}: the first and the last must"
+            " be above 0, context at least 0."
+        )
+    return (vocab_size + context) * (aspect / 12) ** (1 / 3)
+
+
+def _positive(name: str, values: Array | float) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.all(np.isfinite(array) & (array > 0)):
+        raise LoraJaxError(f"{name} is {values}, it must be finite and above 0: mend it.")
+    return array

@@ -1,0 +1,77 @@
+"""What a table lacks and its other columns determine: N, D or C from the other two, or from shapes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.tables.columns import N_COLUMNS, SHAPES
+from lora_jax.scaling.tables.counting import Shape, count_parameters, flops_per_token
+from lora_jax.scaling.tables.run_table import Array, RunTable
+
+
+def derive(table: RunTable) -> RunTable:
+    """Fill in what is missing and say so in `notes`.
+
+    With d_model and n_layers: N by the conventions that the shapes determine (`count_parameters`), and exact
+    C where vocab_size, context and n_tokens are there. Then one of N, D, C from the other two by C = 6ND.
+    """
+    columns, notes = dict(table.columns), list(table.notes)
+    if "base_learning_rate" not in columns and "learning_rate" in columns:
+        columns["base_learning_rate"] = columns["learning_rate"]
+    per_token = _count_shapes(table.source, columns, notes)
+    n_column = next((name for name in N_COLUMNS if name in columns), "n_params")
+    flops = "flops" if "flops" in columns or "flops_exact" not in columns else "flops_exact"
+    has_n, has_d, has_c = (name in columns for name in (n_column, "n_tokens", flops))
+    if not has_d and per_token is not None and "flops_exact" in columns:
+        columns["n_tokens"], has_d = columns["flops_exact"] / per_token, True
+        notes.append("n_tokens is not in the table: derived as flops_exact over the shapes' FLOPs per token.")
+    elif not has_d and has_n and has_c:
+        columns["n_tokens"], has_d = columns[flops] / (6 * columns[n_column]), True
+        notes.append(f"n_tokens is not in the table: derived as {flops} / (6 {n_column}).")
+    elif not has_n and has_d and has_c:
+        columns["n_params"], has_n = columns[flops] / (6 * columns["n_tokens"]), True
+        notes.append(f"n_params is not in the table: derived as {flops} / (6 n_tokens).")
+    if has_n and has_d and "flops" not in columns:
+        columns["flops"] = 6 * columns[n_column] * columns["n_tokens"]
+        notes.append(f"flops is not in the table: derived as 6 {n_column} n_tokens.")
+    if has_d and per_token is not None and "flops_exact" not in columns:
+        columns["flops_exact"] = per_token * columns["n_tokens"]
+        notes.append(
+            "flops_exact is not in the table: derived as the shapes' FLOPs per token times n_tokens."
+        )
+    return replace(
+        table,
+        columns=columns,
+        notes=tuple(notes),
+        n_column=n_column,
+        flops_column="flops" if "flops" in columns else flops,
+    )
+
+
+def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> Array | None:
+    """Add the N that are missing, and return exact FLOPs per token (n,), or None where shapes do not say."""
+    if "d_model" not in columns or "n_layers" not in columns:
+        return None
+    given = [name for name in SHAPES if name in columns]
+    counts: list[dict[str, int]] = []
+    per_token: list[int] = []
+    for i in range(len(columns["d_model"])):
+        row = {name: float(columns[name][i]) for name in given}
+        try:
+            # a fraction is for Shape to refuse, in its own words
+            shape = Shape(**{name: int(v) if v == int(v) else v for name, v in row.items()})  # type: ignore[arg-type]
+        except LoraJaxError as problem:
+            raise LoraJaxError(f"{source}, run {i + 1}: {problem}") from problem
+        counts.append(count_parameters(shape))
+        if shape.vocab_size is not None and shape.context is not None:
+            per_token.append(flops_per_token(shape, shape.context))
+    added = [name for name in counts[0] if name not in columns] if counts else []
+    for name in added:
+        columns[name] = np.array([count[name] for count in counts], dtype=np.float64)
+    if added:
+        notes.append(
+            f"{', '.join(added)}: not in the table, counted from {', '.join(given)} as GPT-2's (biases, layer"
+            " norms, learned positions, a tied head, an MLP without gate, 4 d_model wide unless d_ff says)."
+        )
+    return np.array(per_token, dtype=np.float64) if per_token else None

@@ -1,0 +1,88 @@
+"""Which rows are fitted: those that meet the conditions, are done, and are cooled down where others are."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.tables.columns import VARIABLES
+from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.run_table import LeftOut, Row, RunTable
+from lora_jax.scaling.tables.where import Condition, first_failing
+
+
+def filter_rows(
+    source: str, rows: Rows, rename: Mapping[str, str], conditions: Sequence[Condition]
+) -> tuple[Rows, list[LeftOut]]:
+    """Return the rows for which all conditions on the file's cells hold, and the others."""
+
+    def cells(condition: Condition) -> list[str]:
+        column = rename.get(condition.column, condition.column)
+        return [row.get(column, "") for _, row in rows]
+
+    failing = first_failing(source, conditions, len(rows), cells)
+    kept = [pair for pair, condition in zip(rows, failing, strict=True) if condition is None]
+    left_out = [
+        leave_out(place, row, rename, f"not {condition.text}")
+        for (place, row), condition in zip(rows, failing, strict=True)
+        if condition is not None
+    ]
+    return kept, left_out
+
+
+def filter_derived(table: RunTable, conditions: Sequence[Condition]) -> RunTable:
+    """Return the rows for which all conditions on derived columns, or on letters as "D", hold."""
+
+    def cells(condition: Condition) -> list[str]:
+        name = condition.column
+        values = table.variable(name) if name in VARIABLES and name not in table.columns else table[name]
+        return [repr(float(value)) for value in values]
+
+    for condition in conditions:
+        failing = first_failing(table.source, [condition], len(table), cells)
+        table = table.without(np.array([c is not None for c in failing]), f"not {condition.text}")
+    return table
+
+
+def drop_worst_runs(table: RunTable, k: int) -> RunTable:
+    if k < 0 or k >= len(table):
+        raise LoraJaxError(
+            f"{table.source} has {len(table)} runs to drop {k} of: drop at least 0, and not all."
+        )
+    worst = np.zeros(len(table), dtype=bool)
+    worst[np.argsort(table["loss"], kind="stable")[len(table) - k :]] = True
+    return table.without(worst, f"among the {k} largest losses")
+
+
+def sift(rows: Rows, rename: Mapping[str, str], keep_uncooled: bool) -> tuple[Rows, list[LeftOut]]:
+    """Return the rows to fit and the others with a reason."""
+    kept: Rows = []
+    left_out: list[LeftOut] = []
+    for place, row in rows:
+        status = (row.get("status") or "done").strip()
+        if status == "done":
+            kept.append((place, row))
+        else:
+            left_out.append(leave_out(place, row, rename, status))
+    cooled = [is_true(row.get("cooled", "")) for _, row in kept]
+    if any(cooled) and not all(cooled) and not keep_uncooled:
+        reason = "not cooled down, while others are"
+        left_out += [
+            leave_out(place, row, rename, reason)
+            for (place, row), yes in zip(kept, cooled, strict=True)
+            if not yes
+        ]
+        kept = [pair for pair, yes in zip(kept, cooled, strict=True) if yes]
+    return kept, left_out
+
+
+def is_true(cell: str) -> bool:
+    return cell.strip().lower() in ("true", "1", "yes", "1.0")
+
+
+def run_id_of(place: str, row: Row) -> str:
+    return row.get("run_id") or f"row {place.split()[-1]}"
+
+
+def leave_out(place: str, row: Row, rename: Mapping[str, str], reason: str) -> LeftOut:
+    return LeftOut(run_id_of(place, row), reason, {n: row.get(c, "") for n, c in rename.items()})

@@ -1,0 +1,114 @@
+"""Conditions on rows, as "dataset=rpj", "tok_mult>=20", "name!=x", "name~regex", "size in 1,2,3"."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from lora_jax.errors import LoraJaxError, nearest
+
+# the longer ones first, since "<=" begins with "<"
+OPERATORS = re.compile(r"==|!=|>=|<=|=|<|>|~|\s+in\s+")
+ORDERS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition on the cell of one column."""
+
+    text: str  # as it was written
+    column: str
+    operator: str  # = != < <= > >= ~ in
+    value: str
+
+    def holds(self, cell: str) -> bool:
+        """Return whether it holds for a cell; two numbers compare as numbers, an empty cell has no order."""
+        if self.operator == "~":
+            return re.search(self.value, cell) is not None
+        if self.operator == "in":
+            return any(_equal(cell, value) for value in self.value.split(","))
+        if self.operator == "=":
+            return _equal(cell, self.value)
+        if self.operator == "!=":
+            return not _equal(cell, self.value)
+        number = _number(cell)
+        return number is not None and ORDERS[self.operator](number, float(self.value))
+
+
+def parse_condition(text: str, columns: Iterable[str], source: str) -> Condition:
+    """Return the condition that `text` writes about one of `columns`.
+
+    A column may have operators or spaces in its name: the first split whose left side is a column counts.
+    Raises LoraJaxError for an unknown column, an order by what is no number, a faulty regular expression.
+    """
+    known = list(columns)
+    splits = [
+        (text[: m.start()].strip(), m[0].strip(), text[m.end() :].strip()) for m in OPERATORS.finditer(text)
+    ]
+    splits = [split for split in splits if split[0]]
+    if not splits:
+        raise LoraJaxError(
+            f"Condition {text!r} compares nothing: write COLUMN=VALUE, or another of != < <= > >= ~ (a"
+            " regular expression) and 'in' (values with commas between them)."
+        )
+    column, sign, value = next((split for split in splits if split[0] in known), splits[0])
+    if column not in known:
+        raise LoraJaxError(
+            f"{source} has no column {column!r}{nearest(column, known)}: mend the condition {text!r}."
+        )
+    if sign in ORDERS and _number(value) is None:
+        raise LoraJaxError(f"Condition {text!r} orders by {value!r}, which is not a number: give one.")
+    if sign == "~":
+        try:
+            re.compile(value)
+        except re.error as problem:
+            raise LoraJaxError(
+                f"Condition {text!r} is no regular expression ({problem}): mend it."
+            ) from problem
+    return Condition(text, column, "=" if sign == "==" else sign, value)
+
+
+def first_failing(
+    source: str, conditions: Sequence[Condition], n_rows: int, cells: Callable[[Condition], Sequence[str]]
+) -> list[Condition | None]:
+    """Return, per row, the first condition that removes it, or None for the rows that stay.
+
+    cells: condition -> its column's cells (n_rows). Raises LoraJaxError where no row stays, with the
+    condition that removed the last ones.
+    """
+    removed: list[Condition | None] = [None] * n_rows
+    for condition in conditions:
+        before = [i for i in range(n_rows) if removed[i] is None]
+        column = cells(condition)
+        for i in before:
+            if not condition.holds(column[i]):
+                removed[i] = condition
+        if before and all(removed[i] is not None for i in before):
+            values = list(dict.fromkeys(column[i] for i in before))
+            shown = ", ".join(_show(v) for v in values[:5]) + (", ..." if len(values) > 5 else "")
+            raise LoraJaxError(
+                f"{source}: no run is left once the condition {condition.text!r} has removed the last"
+                f" {len(before)}, where {condition.column!r} is {shown}: loosen it."
+            )
+    return removed
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return None if math.isnan(value) else value
+
+
+def _show(cell: str) -> str:
+    value = _number(cell)
+    return repr(cell) if value is None else f"{value:.6g}"
+
+
+def _equal(a: str, b: str) -> bool:
+    x, y = _number(a), _number(b)
+    return a.strip() == b.strip() if x is None or y is None else x == y
