@@ -1,0 +1,1 @@
+"""Fitting: objectives, the solver, the certificate and its checks."""

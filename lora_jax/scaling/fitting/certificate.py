@@ -1,0 +1,168 @@
+"""Certificate: whether an answer is a minimum, and whether the runs could tell it from others.
+
+Published fits went wrong by stopping early, by a design that cannot separate exponents, and by a few rows
+that carry the result; each has a check here that needs nothing but the problem and the answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from lora_jax.scaling.fitting.influence import Influence, outlying_runs, worst_run
+from lora_jax.scaling.fitting.newton import projected_gradient, solve
+from lora_jax.scaling.fitting.problem import Problem
+from lora_jax.scaling.fitting.profile import weakly_identified
+from lora_jax.scaling.laws.law import Array
+
+POLISH_TOLERANCE = 1e-9
+LARGEST_CONDITION = 1e4
+COLLINEAR = 0.995  # correlation of ln N and ln D from which their exponents are one number
+MOVED = 0.10  # share of the leading exponent by which one run may move it
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """grad_norm: largest entry of the projected gradient. polish_gain: share of the objective that a Newton
+    polish from the answer still takes off. condition_number: of the Jacobian with columns of unit length.
+    warnings: what else a reader must know; verdict: "believe it", or the reasons not to.
+    """
+
+    converged: bool
+    grad_norm: float
+    polish_gain: float
+    n_minima: int
+    condition_number: float
+    at_bound: tuple[str, ...]
+    weakly_identified: tuple[str, ...]
+    start_equals_answer: bool
+    influence: Influence | None
+    outliers: Influence | None
+    warnings: tuple[str, ...]
+    verdict: str
+
+
+def certify(
+    problem: Problem, theta: Array, *, start: Array | None = None, minima: tuple[Array, Array] | None = None
+) -> Certificate:
+    """Judge theta (P,), wherever it came from.
+
+    start: where the optimisation began. minima: thetas (S, P) and objectives (S,) that other starts reached.
+    """
+    low, high = problem.bounds
+    grad_norm = float(projected_gradient(problem.data, problem.goal, theta[None], problem.bounds)[0])
+    polish_gain, polished = _polish(problem, theta)
+    tolerance = problem.goal.tolerance(problem.errors(theta), len(theta))
+    converged = grad_norm < tolerance and polish_gain < POLISH_TOLERANCE
+    same_as_start = start is not None and not converged and _stayed(problem, start, theta, polished)
+    names = np.array(problem.law.names)
+    touching = ((theta <= low + 1e-9) | (theta >= high - 1e-9)) & problem.is_free
+    at_bound = tuple(str(n) for n in names[touching])
+    condition = _condition(problem, theta)
+    weak = weakly_identified(problem, polished, problem.value(polished))
+    n_minima = _distinct(*minima) if minima is not None else 1
+    influence, outliers = worst_run(problem, polished), outlying_runs(problem, polished)
+    warnings: list[str] = []
+    if not converged:
+        warnings.append(
+            f"not converged: gradient {grad_norm:.1e}, polishing lowers the objective by {polish_gain:.2%}"
+        )
+    if same_as_start:
+        warnings.append("the answer is where the optimisation started")
+    if n_minima > 1:
+        warnings.append(f"{n_minima} different minima lie within 1% of the best objective")
+    if at_bound:
+        warnings.append(f"at a bound: {', '.join(at_bound)}")
+    if weak:
+        warnings.append(f"weakly identified: {', '.join(weak)}")
+    if condition > LARGEST_CONDITION:
+        warnings.append(f"condition number {condition:.1e}: the runs hardly separate the parameters")
+    warnings += _design(problem)
+    warnings += _moved(problem, polished, influence, outliers)
+    return Certificate(
+        converged, grad_norm, polish_gain, n_minima, condition, at_bound, weak, same_as_start, influence,
+        outliers, tuple(warnings), verdict_of(warnings),
+    )  # fmt: skip
+
+
+def verdict_of(warnings: Sequence[str]) -> str:
+    return "believe it" if not warnings else "be careful: " + "; ".join(warnings)
+
+
+def _polish(problem: Problem, theta: Array) -> tuple[float, Array]:
+    answer = solve(problem.data, problem.goal, theta[None], problem.bounds)
+    before, after = problem.value(theta), float(answer.value[0])
+    if after >= before:
+        return 0.0, theta
+    # residuals of 1e-8 are an exact fit: what a polish does to them is rounding
+    rounding = float(problem.goal.value(np.full_like(problem.data.log_loss, 1e-8), problem.data.weights))
+    return (before - after) / (after + rounding), answer.theta[0]
+
+
+def _stayed(problem: Problem, start: Array, theta: Array, polished: Array) -> bool:
+    """Whether the parameters, in ln as they are published, went less than a tenth of the way to the minimum.
+
+    theta itself would not show it: an optimiser soon corrects the level, and the exponents stay.
+    """
+    path = problem.law.to_params(np.stack([start, theta, polished]), problem.centre)
+    begun, stopped, end = np.log(np.stack(list(path.values()), axis=1))
+    return bool(np.linalg.norm(stopped - begun) < 0.1 * np.linalg.norm(end - begun))
+
+
+def _condition(problem: Problem, theta: Array) -> float:
+    jacobian = problem.law.jacobian(theta, problem.data.features)[:, problem.is_free]
+    jacobian = np.sqrt(problem.data.weights)[:, None] * jacobian
+    length = np.linalg.norm(jacobian, axis=0)
+    if not length.all():
+        return 1e300
+    return float(min(np.linalg.cond(jacobian / length), 1e300))
+
+
+def _distinct(thetas: Array, values: Array) -> int:
+    best = values.min()
+    close = thetas[values <= best + 0.01 * abs(best)]
+    found: list[Array] = []
+    for theta in close:
+        if all(np.abs(theta - other).max() > 1e-2 for other in found):
+            found.append(theta)
+    return len(found)
+
+
+def _design(problem: Problem) -> list[str]:
+    """What the choice of runs rules out, whatever their losses."""
+    warnings = []
+    logs = {v: np.log(problem.table.variable(v)) for v in problem.law.variables}
+    for v, x in logs.items():
+        if np.ptp(x) < 1e-9:
+            warnings.append(f"all runs have the same {v}: its exponent cannot be known")
+    varied = [(v, x) for v, x in logs.items() if np.ptp(x) >= 1e-9 and v not in problem.law.same_unit]
+    for (v, x), (w, y) in combinations(varied, 2):
+        if np.ptp(x - y) < 0.01:
+            warnings.append(
+                f"{w} = k {v} in every run: their exponents cannot be separated, a single power law fits as"
+                " well"
+            )
+        elif abs(np.corrcoef(x, y)[0, 1]) > COLLINEAR:
+            warnings.append(f"{v} and {w} move together over the runs: their exponents are hardly separated")
+    if problem.degrees_of_freedom < 1:
+        n, p = len(problem.table), problem.n_free
+        warnings.append(f"{n} points for {p} parameters: nothing is left to judge the fit by")
+    cooled = problem.table.columns.get("cooled")
+    if cooled is not None and 0 < cooled.sum() < len(cooled):
+        hot = len(cooled) - int(cooled.sum())
+        warnings.append(f"{hot} of {len(cooled)} runs were not cooled down: the two kinds do not mix")
+    return warnings
+
+
+def _moved(
+    problem: Problem, theta: Array, influence: Influence | None, outliers: Influence | None
+) -> list[str]:
+    name, value = problem.law.leading(theta)
+    moves = f"{name} = {value:.3f} moves by"
+    warnings = []
+    if influence is not None and abs(influence.shift) > MOVED * abs(value):
+        warnings.append(f"without run {influence.run_ids[0]} {moves} {influence.shift:+.3f}")
+    if outliers is not None and abs(outliers.shift) > 0.5 * MOVED * abs(value):
+        warnings.append(f"without {len(outliers.run_ids)} outlying runs {moves} {outliers.shift:+.3f}")
+    return warnings

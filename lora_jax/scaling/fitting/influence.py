@@ -1,0 +1,66 @@
+"""Influence: how far the number that people quote moves when runs are dropped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.scaling.fitting.newton import Data, solve
+from lora_jax.scaling.fitting.problem import Problem
+from lora_jax.scaling.laws.law import Array
+
+OUTLIER_SDS = 6.0
+MOST_OUTLIERS = 0.2  # of the runs: what lies off in more of them is not an outlier
+MOST_REFITS = 40
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How far the leading number moves when `run_ids` are dropped."""
+
+    exponent: str
+    shift: float
+    run_ids: tuple[str, ...]
+
+
+def shifts_without(problem: Problem, theta: Array, rows: np.ndarray) -> Array:
+    """Return the leading number's shift (m,) when each of the rows (m,) is left out, by a refit each."""
+    keep = 1.0 - np.eye(len(problem.data.weights))[rows]
+    return _refit(problem, theta, keep * problem.data.weights)
+
+
+def worst_run(problem: Problem, theta: Array) -> Influence | None:
+    """Refit without each run that matters to first order; return the one that moves the number most."""
+    if problem.degrees_of_freedom < 1:
+        return None
+    free = problem.is_free
+    slope = problem.data.weights * problem.goal.terms(problem.errors(theta))[1]
+    pull = slope[:, None] * problem.law.jacobian(theta, problem.data.features)[:, free]
+    hessian = problem.data.derivatives(theta[None], problem.goal).hessian[0][np.ix_(free, free)]
+    first_order = pull @ np.linalg.pinv(hessian, rcond=1e-12, hermitian=True)
+    matters = problem.law.is_exponent[free]
+    size = np.abs(first_order[:, matters if matters.any() else slice(None)]).sum(-1)
+    rows = np.argsort(-size, kind="stable")[:MOST_REFITS]
+    shifts = shifts_without(problem, theta, rows)
+    worst = int(np.abs(shifts).argmax())
+    name = problem.law.leading(theta)[0]
+    return Influence(name, float(shifts[worst]), (problem.table.run_ids[rows[worst]],))
+
+
+def outlying_runs(problem: Problem, theta: Array) -> Influence | None:
+    """Return what dropping all runs does whose residual is six robust standard deviations off, if any are."""
+    r = problem.residuals(theta)
+    far = np.abs(r) > OUTLIER_SDS * 1.4826 * np.median(np.abs(r)) + 1e-8
+    if not far.any() or len(r) - far.sum() <= problem.n_free or far.mean() > MOST_OUTLIERS:
+        return None
+    shift = float(_refit(problem, theta, (problem.data.weights * ~far)[None])[0])
+    ids = tuple(problem.table.run_ids[i] for i in np.flatnonzero(far))
+    return Influence(problem.law.leading(theta)[0], shift, ids)
+
+
+def _refit(problem: Problem, theta: Array, weights: Array) -> Array:
+    """Return the leading number's shift (B,) under other weights (B, n), started at theta."""
+    d = problem.data
+    start = np.repeat(theta[None], len(weights), axis=0)
+    data = Data(d.law, d.features, d.log_loss, weights)
+    answer = solve(data, problem.goal.rougher(), start, problem.bounds)
+    return problem.law.leading(answer.theta)[1] - problem.law.leading(theta)[1]

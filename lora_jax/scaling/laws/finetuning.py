@@ -1,0 +1,44 @@
+"""Fine-tuning: L = A X^-alpha D_f^-beta + E (Zhang et al. 2402.17193, equation 1).
+
+X is the model's size, its pretraining tokens, or the parameters that a method trains.
+"""
+
+import numpy as np
+
+from lora_jax.scaling.laws.law import Array, coefficient, floor
+from lora_jax.scaling.laws.power_sum import PowerSum, Term, power_sum
+
+FACTORS = {"N": "model size", "D": "pretraining tokens", "P": "trainable parameters"}
+
+
+def multiplicative(variable: str) -> PowerSum:
+    """Return L = E + A X^-alpha F^-beta for X = N, D or P and F fine-tuning tokens (or examples)."""
+    return power_sum(
+        f"L({variable},F)",
+        f"fine-tuning by {FACTORS[variable]}",
+        f"L = E + A {variable}^-alpha F^-beta",
+        "2402.17193, equation 1",
+        [
+            Term(floor("E")),
+            Term(
+                coefficient("A", **{variable: "alpha", "F": "beta"}),
+                ((variable, "alpha"), ("F", "beta")),
+            ),
+        ],
+    )
+
+
+LAWS = {f"finetuning-{x.lower()}": multiplicative(x) for x in FACTORS}
+
+
+def crossover(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
+    """Return H and gamma of the set size F_c = H X^gamma from which the second method is the better one.
+
+    Both fitted with one E: H = (A1 / A2)^(1 / (beta1 - beta2)), gamma = (alpha2 - alpha1) / (beta1 - beta2)
+    (2402.17193, section 5). Values have any common shape, such as that of bootstrap replicates.
+    """
+    gap = first["beta"] - second["beta"]
+    return {
+        "H": np.exp((np.log(first["A"]) - np.log(second["A"])) / gap),
+        "gamma": (second["alpha"] - first["alpha"]) / gap,
+    }

@@ -1,0 +1,233 @@
+"""What a law is: parameters with units and bounds, and ln of the response as a function of them.
+
+Inside, every law works on centred logarithms: a variable x enters as ln(x / x0), x0 its geometric mean over
+the runs, so that neither an answer nor its conditioning depends on whether N counts parameters or billions.
+`Parameter` says how each internal number theta_p becomes the published one, and back.
+
+Two families give the derivatives that the solver needs: `PowerSum` (power_sum.py) in closed
+form, `Formula` (lora_jax/scaling/laws/formula.py) from the formula itself. A new law is one file in
+lora_jax/scaling/laws/.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lora_jax.errors import LoraJaxError, nearest
+
+Array = NDArray[np.float64]
+Kind = Literal["floor", "coefficient", "scale", "exponent", "location", "number"]
+
+EXPONENT_BOUNDS = (0.01, 5.0)  # published exponents lie between .03 and 1.3
+SHARE_BOUNDS = (-10.0, 3.0)  # of ln of a term, beside the ln of the smallest and of the largest response
+LOCATION_BOUNDS = (-12.0, 12.0)  # of ln(d / x0): e^12 beyond the middle of the runs
+MOST_STARTS = 12
+LARGEST_LN = 690.0  # X_c = X_0 exp(c / alpha) can leave the range of a float; its ln is cut here
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One published parameter p and its internal theta.
+
+    floor, number: p = exp(theta). exponent: p = theta. location: p = x0 exp(theta), a value of the variable.
+    coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0.
+    scale of a term (p / x)^alpha: ln p = ln x0 + theta / alpha.
+    bounds: of theta; None for those of the kind.
+    """
+
+    name: str
+    kind: Kind
+    over: tuple[tuple[str, str], ...] = ()  # (variable, exponent's name); a location has (variable, "")
+    unit: str = ""
+    bounds: tuple[float, float] | None = None
+
+
+def floor(name: str, unit: str = "response") -> Parameter:
+    return Parameter(name, "floor", unit=unit)
+
+
+def coefficient(name: str, **over: str) -> Parameter:
+    """p of p x^-alpha, as coefficient("A", N="alpha")."""
+    powers = " ".join(f"{variable}^{exponent}" for variable, exponent in over.items())
+    return Parameter(name, "coefficient", tuple(over.items()), f"response {powers}")
+
+
+def scale(name: str, variable: str, exponent: str) -> Parameter:
+    """p of (p / x)^alpha, in the unit of x."""
+    return Parameter(name, "scale", ((variable, exponent),), variable)
+
+
+def exponent(name: str, bounds: tuple[float, float] = EXPONENT_BOUNDS) -> Parameter:
+    return Parameter(name, "exponent", bounds=bounds)
+
+
+def location(name: str, variable: str) -> Parameter:
+    """A value of the variable, such as where a broken power law bends."""
+    return Parameter(name, "location", ((variable, ""),), variable, LOCATION_BOUNDS)
+
+
+def number(name: str, low: float, high: float, unit: str = "") -> Parameter:
+    """A positive number between low and high."""
+    return Parameter(name, "number", unit=unit, bounds=(float(np.log(low)), float(np.log(high))))
+
+
+class Slopes(NamedTuple):
+    """ln y (B, n), its slopes (B, P, n), and a contraction of the second derivatives of y.
+
+    bend(w) returns the sum over n of w_n (d2 y_n) / y_n, (B, P, P), for w (B, n); that of d2 ln y is less by
+    the products of the slopes.
+    """
+
+    log_response: Array
+    across: Array
+    bend: Callable[[Array], Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law(ABC):
+    """A law by name. theta (..., P) is in the order of `parameters`; features (n, V) are centred logarithms.
+
+    variables: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "U" unique tokens, "F" fine-tuning
+    tokens, "P" trainable parameters, "L" loss. response: the column that the law predicts. same_unit:
+    variables that must be counted in the unit of another, as {"U": "D"}; "1" leaves them in their own.
+    derived: further published numbers, each a function of the parameters.
+    """
+
+    key: str
+    name: str
+    formula: str
+    reference: str
+    parameters: tuple[Parameter, ...]
+    variables: tuple[str, ...]
+    response: str = "loss"
+    same_unit: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, Callable[[Mapping[str, Array]], Array]] = field(default_factory=dict)
+    # what people quote of the law: its name, and a function of theta by name
+    summary: tuple[str, Callable[[Mapping[str, Array]], Array]] | None = None
+
+    @abstractmethod
+    def log_response(self, theta: Array, features: Array) -> Array:
+        """Return ln of the response (..., n); nan where the law is not defined at theta.
+
+        features (n, V), or (..., n, V) for other runs at each theta.
+        """
+
+    @abstractmethod
+    def slopes(self, theta: Array, features: Array) -> Slopes:
+        """Return value and derivatives for theta (B, P)."""
+
+    @abstractmethod
+    def starts(
+        self,
+        features: Array,
+        log_response: Array,
+        score: Callable[[Array], Array],
+        fixed: Mapping[str, float],
+        keep: int = MOST_STARTS,
+    ) -> Array:
+        """Return the best `keep` starts (S, P) by `score` (theta (S, P) -> (S,)).
+
+        fixed: theta of parameters that are not fitted.
+        """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the published parameters, in the order of theta."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def is_exponent(self) -> NDArray[np.bool_]:
+        return np.array([p.kind == "exponent" for p in self.parameters])
+
+    def log_loss(self, theta: Array, features: Array) -> Array:
+        """Return ln of the response (..., n), for most laws that of the loss."""
+        return self.log_response(theta, features)
+
+    def log_response_each(self, theta: Array, features: Array) -> Array:
+        """Return ln of the response (B,) of each theta (B, P) at its own features (B, V)."""
+        return self.log_response(theta, features[:, None, :])[:, 0]
+
+    def jacobian(self, theta: Array, features: Array) -> Array:
+        """Return d ln response / d theta (..., n, P)."""
+        flat = theta.reshape(-1, theta.shape[-1])
+        jacobian = np.swapaxes(self.slopes(flat, features).across, 1, 2)
+        return jacobian.reshape(*theta.shape[:-1], *jacobian.shape[1:])
+
+    def features(self, values: Mapping[str, Array], centre: Mapping[str, float]) -> Array:
+        """Return ln(x / x0) of every variable (n, V)."""
+        return np.stack([np.log(values[v]) - np.log(centre[v]) for v in self.variables], axis=1)
+
+    def bounds(self, log_response: Array) -> tuple[Array, Array]:
+        """Return lower and upper bounds of theta (P,) for runs of these ln responses."""
+        share = (log_response.min() + SHARE_BOUNDS[0], log_response.max() + SHARE_BOUNDS[1])
+        pairs = np.array([p.bounds or share for p in self.parameters])
+        return pairs[:, 0], pairs[:, 1]
+
+    def to_params(self, theta: Array, centre: Mapping[str, float]) -> dict[str, Array]:
+        """Return the published parameters, each (...,), of theta (..., P); logarithms are cut at +-690."""
+        at = {p.name: theta[..., i] for i, p in enumerate(self.parameters)}
+        return {p.name: _publish(p, at, centre) for p in self.parameters}
+
+    def to_theta(self, params: Mapping[str, float], centre: Mapping[str, float]) -> Array:
+        """Return theta (P,) of published parameters, the inverse of `to_params`."""
+        self.check_names(params)
+        missing = [name for name in self.names if name not in params]
+        if missing:
+            raise LoraJaxError(f"{self.key} lacks {', '.join(missing)}: give all of {', '.join(self.names)}.")
+        return np.array([self.internal(p, params, centre) for p in self.parameters])
+
+    def internal(self, p: Parameter, params: Mapping[str, float], centre: Mapping[str, float]) -> float:
+        """Return theta of one parameter; a coefficient or a scale needs its exponents among `params`."""
+        value = float(params[p.name])
+        if p.kind == "exponent":
+            return value
+        if not value > 0:
+            raise LoraJaxError(f"{self.key}: {p.name} is {value:g}, it must be above 0: change it.")
+        needed = [e for _, e in p.over if e and e not in params]
+        if needed:
+            raise LoraJaxError(
+                f"{self.key}: {p.name} has the unit of a power, so it needs {', '.join(needed)} too: give it."
+            )
+        ln_value = float(np.log(value))
+        if p.kind == "coefficient":
+            return ln_value - sum(float(params[e]) * float(np.log(centre[v])) for v, e in p.over)
+        if p.kind == "scale":
+            ((variable, e),) = p.over
+            return float(params[e]) * (ln_value - float(np.log(centre[variable])))
+        if p.kind == "location":
+            return ln_value - float(np.log(centre[p.over[0][0]]))
+        return ln_value
+
+    def check_names(self, params: Mapping[str, float]) -> None:
+        """Raise LoraJaxError for a name that is no parameter of the law."""
+        for name in params:
+            if name not in self.names:
+                raise LoraJaxError(
+                    f"{self.key} has no parameter {name!r}{nearest(name, self.names)}: rename it."
+                )
+
+    def leading(self, theta: Array) -> tuple[str, Array]:
+        """Return the number that people quote: `summary`, else the first exponent, or the first parameter."""
+        if self.summary is not None:
+            name, function = self.summary
+            return name, function({n: theta[..., i] for i, n in enumerate(self.names)})
+        at = int(np.argmax(self.is_exponent))  # 0 where there is none
+        return self.names[at], theta[..., at]
+
+
+def _publish(p: Parameter, at: Mapping[str, Array], centre: Mapping[str, float]) -> Array:
+    theta = at[p.name]
+    if p.kind == "exponent":
+        return np.asarray(theta)
+    if p.kind == "coefficient":
+        theta = theta + sum(at[e] * np.log(centre[v]) for v, e in p.over)
+    elif p.kind == "scale":
+        ((variable, e),) = p.over
+        theta = np.log(centre[variable]) + theta / at[e]
+    elif p.kind == "location":
+        theta = np.log(centre[p.over[0][0]]) + theta
+    return np.exp(np.clip(theta, -LARGEST_LN, LARGEST_LN))
