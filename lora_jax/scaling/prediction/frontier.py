@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lora_jax.scaling.laws import LARGEST_LN, Array
-from lora_jax.scaling.table import RunTable
-from lora_jax.scaling.uncertainty import Bootstrap, interval
+from lora_jax.scaling.intervals.uncertainty import Bootstrap, interval
+from lora_jax.scaling.laws.law import LARGEST_LN, Array
+from lora_jax.scaling.tables.table import RunTable
 
 
 def efficient_runs(table: RunTable) -> np.ndarray:

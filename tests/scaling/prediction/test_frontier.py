@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from lora_jax.scaling.fit import fit
-from lora_jax.scaling.frontier import efficient_runs, frontier, optimum
+from lora_jax.scaling.fitting.fit import fit
+from lora_jax.scaling.intervals.uncertainty import bootstrap
 from lora_jax.scaling.laws import CHINCHILLA
-from lora_jax.scaling.table import RunTable
-from lora_jax.scaling.uncertainty import bootstrap
+from lora_jax.scaling.prediction.frontier import efficient_runs, frontier, optimum
+from lora_jax.scaling.tables.table import RunTable
 from tests.scaling.conftest import TRUTH
 
 

@@ -1,0 +1,1 @@
+"""Intervals: the bootstrap, where it cannot be trusted, tests against published constants."""

@@ -1,0 +1,203 @@
+"""Bootstrap intervals of a fit, for its parameters and for anything computed from them.
+
+Two kinds. Parametric: new normal noise around the fit. The residual sd s has nu = n - p degrees of freedom
+and is itself uncertain, so each replicate draws its own sd, s sqrt(nu / chi2_nu), before its noise; a linear
+law then gets the exact Student t interval, where the plain bootstrap's is too short (by 2 at n = 5). Case:
+runs are drawn with replacement, whole training runs and whole cells at once, so that their rows do not count
+as different evidence. Noise is drawn below 25 runs and wherever the residuals pass for normal noise of one
+size (noise.py), else cases. Replicates start from the fit. An interval is the percentiles
+2.5 and 97.5 of the replicates: they follow any change of variable, and respect bounds. How often it holds the
+truth was simulated (tests/scaling/intervals/test_coverage.py); where it cannot, `interval_warning` says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.fit import Fit
+from lora_jax.scaling.fitting.newton import Data, solve
+from lora_jax.scaling.intervals.noise import departure
+from lora_jax.scaling.intervals.noise import noise_sd as noise_of
+from lora_jax.scaling.laws.law import Array
+
+FEW_RUNS = 25
+FAILED_GRADIENT = 1e-6  # a replicate with a larger gradient did not converge and is dropped
+AT_BOUND = 1e-9  # of theta
+LEVELS = (0.025, 0.15865, 0.84135, 0.975)
+Interval = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Replicates theta (B, P) of a fit, and the sd (B,) of a single run's ln L in each.
+
+    kind: "parametric" or "case"; reason: why that kind, in words. n_clusters: training runs or cells among
+    the runs, which a case bootstrap draws.
+    """
+
+    fit: Fit
+    kind: str
+    theta: Array
+    noise_sd: Array
+    n_failed: int
+    seed: int
+    n_clusters: int
+    reason: str
+
+    @property
+    def n(self) -> int:
+        """Replicates asked for."""
+        return len(self.theta) + self.n_failed
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """Published parameters of the replicates, each (B,)."""
+        return self.fit.law.to_params(self.theta, self.fit.problem.centre)
+
+    @property
+    def at_bound(self) -> dict[str, float]:
+        """Share of the replicates in which a fitted parameter ends at a bound, by name, where above 0."""
+        low, high = self.fit.problem.bounds
+        stuck = ((self.theta <= low + AT_BOUND) | (self.theta >= high - AT_BOUND)) & self.fit.problem.is_free
+        shares = zip(self.fit.law.names, stuck.mean(0), strict=True)
+        return {name: float(share) for name, share in shares if share > 0}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return the 95% interval of every parameter."""
+        samples = self.params
+        return {name: self.summarise(value, samples[name]) for name, value in self.fit.params.items()}
+
+    def interval_of(self, function: Callable[[dict[str, Array]], Array]) -> Interval:
+        """Return the interval of a function of the published parameters, as {"A": (B,), ...} -> (B,)."""
+        best = {name: np.array([value]) for name, value in self.fit.params.items()}
+        return self.summarise(float(function(best)[0]), function(self.params))
+
+    def summarise(self, value: float, samples: Array) -> Interval:
+        """Return `interval`, with the standard deviation of the samples (B,) as se where cases were drawn.
+
+        That is the bootstrap's standard error as it is published. Where noise is drawn and few degrees of
+        freedom are left, the standard deviation has no limit, and half of the central 68.3% stands for it.
+        """
+        row = interval(value, samples)
+        return {**row, "se": float(samples.std(ddof=1))} if self.kind == "case" else row
+
+    def losses(self, **values: Array | float) -> Array:
+        """Return the replicates' mean loss (B, m) at N=, D=, C= of () or (m,)."""
+        return np.exp(self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values)))
+
+    def single_runs(self, **values: Array | float) -> Array:
+        """Return draws (B, m) of what one new run would measure: the mean loss and a run's own noise."""
+        rng = np.random.default_rng((self.seed, 1))
+        means = self.losses(**values)
+        return means * np.exp(self.noise_sd[:, None] * rng.standard_normal(means.shape))
+
+
+def interval(value: float, samples: Array) -> Interval:
+    """Return {"value", "se", "ci95"} with the percentiles 2.5 and 97.5 of the samples (B,).
+
+    A percentile p is the sample of rank p (B + 1), so that few samples do not make the interval too short.
+    se is half the width of the central 68.3%: the sd of a normal, and finite where two or fewer degrees of
+    freedom leave the sd without a limit.
+    """
+    low, left, right, high = np.quantile(samples, LEVELS, method="weibull")
+    return {"value": float(value), "se": float(right / 2 - left / 2), "ci95": [float(low), float(high)]}
+
+
+def bootstrap(
+    fit: Fit,
+    n: int = 400,
+    *,
+    seed: int = 0,
+    kind: str | None = None,
+    noise_sd: float | None = None,
+    clusters: NDArray[np.generic] | None = None,
+) -> Bootstrap:
+    """Return `n` replicates of the fit.
+
+    kind: "parametric" or "case"; None chooses (see above). noise_sd: the sd of ln L between seeds, used where
+    the residuals leave no degree of freedom (an error without it). clusters (n,): labels of runs drawn
+    together in a case bootstrap; by default the table's, else the cells, equal in every column of the law.
+    """
+    problem = fit.problem
+    labels = _labels(fit, clusters)
+    n_clusters = int(labels.max()) + 1
+    kind, reason = (kind, "asked for") if kind is not None else _choose(fit, labels, clusters)
+    if kind not in ("parametric", "case"):
+        raise LoraJaxError(f"Bootstrap {kind!r} is not known: choose 'parametric' or 'case'.")
+    if n < 1:
+        raise LoraJaxError(f"The bootstrap was asked for {n} replicates: ask for some hundreds.")
+    rng = np.random.default_rng((seed, 0))
+    d = problem.data
+    sd = noise_of(problem, fit.theta)
+    if kind == "parametric":
+        noise = _noise_draws(fit, sd, noise_sd, n, rng)
+        clean = fit.law.log_loss(fit.theta, d.features)
+        # a run of weight w has variance sd^2 / w
+        scale = noise[:, None] / np.sqrt(np.maximum(d.weights, 1e-12))
+        data = Data(d.law, d.features, clean + scale * rng.standard_normal((n, len(clean))), d.weights)
+    else:
+        counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n)
+        data = Data(d.law, d.features, d.log_loss, d.weights * counts[:, labels])
+        noise = np.full(n, _known(fit, sd if sd is not None else noise_sd))
+    answer = solve(data, problem.goal.rougher(), np.repeat(fit.theta[None], n, axis=0), problem.bounds)
+    good = answer.grad_norm < FAILED_GRADIENT
+    if not good.any():
+        raise LoraJaxError(
+            f"No bootstrap replicate of {fit.law.key} converged: fit a simpler law to these runs."
+        )
+    return Bootstrap(fit, kind, answer.theta[good], noise[good], int((~good).sum()), seed, n_clusters, reason)
+
+
+def _noise_draws(
+    fit: Fit, sd: float | None, noise_sd: float | None, n: int, rng: np.random.Generator
+) -> Array:
+    """Return each replicate's sd of ln L (n,)."""
+    dof = fit.problem.degrees_of_freedom
+    if sd is not None:
+        return sd * np.sqrt(dof / rng.chisquare(dof, size=n))
+    return np.full(n, _known(fit, noise_sd))
+
+
+def _known(fit: Fit, noise_sd: float | None) -> float:
+    if noise_sd is None:
+        raise LoraJaxError(
+            f"{fit.law.key} has as many parameters as runs ({len(fit.problem.table)}), so its residuals say"
+            " nothing of the noise: add runs, or seeds of one cell."
+        )
+    return noise_sd
+
+
+def _choose(fit: Fit, labels: NDArray[np.int64], clusters: NDArray[np.generic] | None) -> tuple[str, str]:
+    """Return the kind of bootstrap and the reason for it."""
+    n = len(fit.problem.table)
+    if n < FEW_RUNS:
+        return "parametric", f"{n} runs are fewer than {FEW_RUNS}"
+    is_clustered = clusters is not None or fit.problem.table.clusters is not None
+    if is_clustered and labels.max() + 1 < n:
+        return "case", "several rows come from one training run"
+    if fit.problem.degrees_of_freedom < 1:
+        return "case", "no degree of freedom is left to know the noise by"
+    reason = departure(fit.problem, fit.theta, labels)
+    if reason is not None:
+        return "case", reason
+    return "parametric", "the residuals pass for normal noise of one size"
+
+
+def _labels(fit: Fit, clusters: NDArray[np.generic] | None) -> NDArray[np.int64]:
+    """Return per run the number (n,) of what is drawn together: the clusters, else the cells."""
+    table = fit.problem.table
+    given = table.clusters if clusters is None else clusters
+    if given is not None:
+        if len(given) != len(table):
+            raise LoraJaxError(
+                f"{len(given)} cluster labels were given for {len(table)} runs: give one a run."
+            )
+        return np.unique(np.asarray(given), return_inverse=True)[1].reshape(-1)
+    # runs alike in every variable, those of the law and N, D and C
+    letters = dict.fromkeys([*fit.law.variables, "N", "D", "C"])
+    columns = [np.round(np.log(table.variable(v)), 9) for v in letters if table.has(v)]
+    return np.unique(np.stack(columns, 1), axis=0, return_inverse=True)[1].reshape(-1)

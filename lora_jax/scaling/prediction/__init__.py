@@ -1,0 +1,1 @@
+"""Predictions with intervals: budgets, serving loads, crossovers, the frontier."""

@@ -1,0 +1,166 @@
+"""How to spend: the best N and D for a budget, the cheapest model for a serving load, and crossovers.
+
+Everything is done for a batch of theta at once, so that bootstrap replicates give intervals, and by search on
+ln N, so that any law of N and D has an optimum and not only those with a closed form.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.problem import Problem
+from lora_jax.scaling.intervals.uncertainty import Bootstrap
+from lora_jax.scaling.laws.law import Array
+
+GOLDEN = (5**0.5 - 1) / 2
+STEPS = 60  # golden sections: 80 of ln N narrow to 2e-11
+HALVINGS = 44  # of 80 of ln D: to 5e-12
+WIDE = 40.0  # of ln N around the middle of the runs: far beyond any model
+EIGHTY = (0.1, 0.9)
+MOST_UNDEFINED = 0.025  # of the replicates; with more, an end of the interval is not known
+
+
+def optimum(
+    problem: Problem, theta: Array, flops: float, others: Mapping[str, float] | None = None
+) -> dict[str, Array]:
+    """Return N*, D*, D/N and the loss, each (B,), at C = 6ND = flops for theta (B, P).
+
+    others: the law's further variables, such as U of repeated data. A law whose best N runs to the end of the
+    search has no optimum: its values are infinite or zero there, and so is an interval that holds one.
+    Raises LoraJaxError for a law that does not have both N and D.
+    """
+    law = problem.law
+    if not {"N", "D"} <= set(law.variables):
+        raise LoraJaxError(
+            f"{law.key} is a law of {', '.join(law.variables)}: a budget is split by laws of N and D."
+        )
+    middle = np.log(problem.centre["N"])
+
+    def loss_at(ln_n: Array) -> Array:
+        ln_d = np.log(flops / 6) - ln_n
+        return _evaluate(problem, theta, {**(others or {}), "N": np.exp(ln_n), "D": np.exp(ln_d)})
+
+    ln_n = _minimise(loss_at, np.full(len(theta), middle - WIDE), np.full(len(theta), middle + WIDE))
+    n_params, n_tokens = np.exp(ln_n), np.exp(np.log(flops / 6) - ln_n)
+    return {"N*": n_params, "D*": n_tokens, "D/N": n_tokens / n_params, "loss": np.exp(loss_at(ln_n))}
+
+
+def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float) -> dict[str, Array]:
+    """Return the model of this loss that is cheapest to train and to serve: N, D, FLOPs, D/N, each (B,).
+
+    min 6 N D + 2 N D_inf subject to L(N, D) = loss (Sardana et al. 2401.00448, equation 3). nan where the law
+    cannot reach the loss at any size.
+    """
+    if set(problem.law.variables) != {"N", "D"}:
+        raise LoraJaxError(f"{problem.law.key} is not a law of N and D alone: serving needs one.")
+    middle_n, middle_d = (np.log(problem.centre[v]) for v in ("N", "D"))
+    target = np.log(loss)
+    ln_served = np.log(2 * inference_tokens) if inference_tokens > 0 else -np.inf
+
+    def tokens_for(ln_n: Array) -> Array:
+        """ln D that reaches the loss at this N, by bisection; inf where none does."""
+        low, high = np.full_like(ln_n, middle_d - WIDE), np.full_like(ln_n, middle_d + WIDE)
+        reachable = _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(high)}) <= target
+        for _ in range(HALVINGS):
+            half = (low + high) / 2
+            enough = _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(half)}) <= target
+            low, high = np.where(enough, low, half), np.where(enough, half, high)
+        return np.where(reachable, high, np.inf)
+
+    def cost(ln_n: Array) -> Array:
+        return ln_n + np.logaddexp(np.log(6) + tokens_for(ln_n), ln_served)
+
+    def reaches(ln_n: Array) -> Array:
+        return _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(middle_d + WIDE)}) <= target
+
+    # too small a model reaches the loss at no D, where the cost is infinite and shows no way: start above
+    small, large = np.full(len(theta), middle_n - WIDE), np.full(len(theta), middle_n + WIDE)
+    for _ in range(HALVINGS):
+        half = (small + large) / 2
+        enough = reaches(half)
+        small, large = np.where(enough, small, half), np.where(enough, half, large)
+    feasible = reaches(large)
+    ln_n = _minimise(cost, large, np.full(len(theta), middle_n + WIDE))
+    ln_d, total = tokens_for(ln_n), cost(ln_n)
+    values = {"N": np.exp(ln_n), "D": np.exp(ln_d), "FLOPs": np.exp(total), "D/N": np.exp(ln_d - ln_n)}
+    return {name: np.where(feasible, value, np.nan) for name, value in values.items()}
+
+
+def crossing(
+    first: tuple[Problem, Array], second: tuple[Problem, Array], variable: str, at: Mapping[str, float]
+) -> Array:
+    """Return the value (B,) of the variable where two laws cross, for paired theta (B, P); nan for never.
+
+    Such as the fine-tuning set from which a method is the better one; with one floor and the law of Zhang et
+    al. 2402.17193 it is H X^gamma of laws/finetuning.py. Of several crossings the lowest is returned.
+    """
+    middle = np.log(first[0].centre[variable])
+    grid = middle + np.linspace(-WIDE / 2, WIDE / 2, 801)
+
+    def gap(ln_x: Array) -> Array:
+        values = {**at, variable: np.exp(ln_x)}
+        return _evaluate(*first, values) - _evaluate(*second, values)
+
+    size = len(first[1])
+    signs = np.stack([gap(np.full(size, x)) > 0 for x in grid])
+    changes = signs[1:] != signs[:-1]
+    where = changes.argmax(0)
+    low, high = grid[where], grid[where + 1]
+    begins = gap(low) > 0
+    for _ in range(HALVINGS):
+        half = (low + high) / 2
+        same = (gap(half) > 0) == begins
+        low, high = np.where(same, half, low), np.where(same, high, half)
+    return np.where(changes.any(0), np.exp(low), np.nan)
+
+
+def with_interval(
+    replicates: Bootstrap, function: Callable[[Array], dict[str, Array]]
+) -> dict[str, dict[str, Any]]:
+    """Return the summary of each number that function(theta (B, P)) gives."""
+    best, samples = function(replicates.fit.theta[None]), function(replicates.theta)
+    return {name: summarise(replicates, value, samples[name]) for name, value in best.items()}
+
+
+def summarise(replicates: Bootstrap, best: Array, samples: Array) -> dict[str, Any]:
+    """Return value, se, the 95 % and the 80 % interval of a number: best (1,), in the replicates (B,).
+
+    A number that does not exist for more than a fortieth of the replicates has no interval; "undefined" is
+    their share.
+    """
+    exists = np.isfinite(samples)
+    share = float(1 - exists.mean())
+    entry: dict[str, Any] = {"value": None, "se": None, "ci95": None, "ci80": None, "undefined": share}
+    if np.isfinite(best[0]):
+        entry["value"] = float(best[0])
+        if share <= MOST_UNDEFINED:
+            kept = samples[exists]
+            entry |= replicates.summarise(float(best[0]), kept)
+            entry["ci80"] = [float(x) for x in np.quantile(kept, EIGHTY, method="weibull")]
+    return entry
+
+
+def _evaluate(problem: Problem, theta: Array, values: Mapping[str, Array | float]) -> Array:
+    """Return ln of the response (B,) with each theta at its own values of the variables, (B,) or ()."""
+    law = problem.law
+    missing = [v for v in law.variables if v not in values]
+    if missing:
+        raise LoraJaxError(f"{law.key} needs {', '.join(missing)} too: give it.")
+    logs = [np.log(values[v]) - np.log(problem.centre[v]) for v in law.variables]
+    return law.log_response_each(theta, np.stack([np.broadcast_to(x, (len(theta),)) for x in logs], 1))
+
+
+def _minimise(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """Return the minimisers (B,) of a function with one minimum each, by golden section."""
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(STEPS):
+        worse = at_left > at_right
+        low, high = np.where(worse, left, low), np.where(worse, high, right)
+        new = np.where(worse, low + GOLDEN * (high - low), high - GOLDEN * (high - low))
+        at_new = function(new)
+        left, right = np.where(worse, right, new), np.where(worse, new, left)
+        at_left, at_right = np.where(worse, at_right, at_new), np.where(worse, at_new, at_left)
+    return (low + high) / 2
