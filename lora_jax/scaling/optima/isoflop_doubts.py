@@ -1,0 +1,118 @@
+"""Reasons not to believe an answer of approach 2: its design, its curves, and what the other method finds."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lora_jax.scaling.intervals.uncertainty import Interval
+from lora_jax.scaling.optima.budget_curves import noise_of
+from lora_jax.scaling.optima.budget_minima import FEWEST_BUDGETS, Minima, local_noise
+from lora_jax.scaling.optima.optimum_laws import slopes
+from lora_jax.scaling.tables.table import RunTable
+
+FRAGILE = 0.05  # share of noise draws that put a budget's minimum at the edge of its runs
+MISFIT = 2.0  # residuals of all runs over those of the nearest, from which the curve is no parabola
+NEGLIGIBLE = 1e-3  # residuals of ln L that matter to nobody
+WIDE = 0.1  # half width of a's interval from which little is known
+NARROW = 10.0  # largest budget over smallest
+UNEVEN = 1.02  # largest C over smallest within a budget
+_NAMES = {"parabola": "the parabola", "akima": "Akima"}
+
+
+def compare(found: Minima, other: Minima) -> tuple[dict[str, Any], list[str]]:
+    """Return what the other method finds and the difference in words, and a warning where noise is not it."""
+    this, that = _NAMES[found.method], _NAMES[other.method]
+    n_theirs = len(other.runs)
+    if found.laws is None or other.laws is None:
+        said = f"{that} finds a minimum within the runs at {n_theirs} budgets, too few for an exponent"
+        nothing = dict.fromkeys(("a", "n_common", "difference", "largest_factor"))
+        return {"method": other.method, "n_budgets": n_theirs, **nothing, "said": said}, [said]
+    theirs = {runs.flops: i for i, runs in enumerate(other.runs)}
+    pairs = [(i, theirs[runs.flops]) for i, runs in enumerate(found.runs) if runs.flops in theirs]
+    a = other.laws.exponents()["a"]
+    said = f"{that} gives a = {a['value']:.3f} on {n_theirs} budgets"
+    difference = factor = None
+    differ: list[str] = []
+    if len(pairs) >= FEWEST_BUDGETS:
+        ours_i, theirs_i = (list(p) for p in zip(*pairs, strict=True))
+        ln_c = found.ln_c[ours_i]
+        ours_n, theirs_n = found.ln_n[:, ours_i], other.ln_n[:, theirs_i]
+        mine, its = (float(slopes(ln_c, v[:1])[1][0]) for v in (ours_n, theirs_n))
+        difference = its - mine
+        factor = math.exp(float(np.abs(ours_n[0] - theirs_n[0]).max()))
+        said += (
+            f"; on the {len(pairs)} that both accept, {this} gives {mine:.3f} and {that} {its:.3f}, and"
+            f" their N* differ by up to a factor of {factor:.2f}"
+        )
+        se = found.laws.exponents()["a"]["se"]
+        if abs(difference) > 2 * math.hypot(se, a["se"]):
+            differ.append(f"the method matters: {said}")
+    else:
+        differ.append(f"the methods hardly agree on which budgets have a minimum: {said}")
+    return {
+        "method": other.method, "n_budgets": n_theirs, "a": a, "n_common": len(pairs),
+        "difference": difference, "largest_factor": factor, "said": said,
+    }, differ  # fmt: skip
+
+
+def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
+    """What the choice of budgets and runs leaves unknown."""
+    warnings = []
+    if found.refused:
+        named = [f"{r.flops:.3g} FLOPs ({r.reason})" for r in found.refused]
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        total = len(named) + len(found.runs)
+        warnings.append(f"{len(named)} of {total} budgets refused: {', '.join(named[:3])}{more}")
+    if n_left:
+        warnings.append(f"{n_left} runs lie at none of the budgets")
+    if len(found.runs) == FEWEST_BUDGETS:
+        warnings.append(f"{FEWEST_BUDGETS} budgets leave one degree of freedom for the power law")
+    span = math.exp(np.ptp(found.ln_c))
+    if span < NARROW:
+        warnings.append(f"the budgets span a factor of {span:.3g} only")
+    uneven = [runs for runs in found.runs if runs.spread > UNEVEN]
+    if uneven:
+        worst = max(uneven, key=lambda runs: runs.spread)
+        warnings.append(
+            f"within {len(uneven)} budgets C differs, by up to {worst.spread - 1:.1%}: part of the curve over"
+            " N is that of C"
+        )
+    cooled = table.columns.get("cooled")
+    if cooled is not None and not cooled.all():
+        warnings.append(f"{len(cooled) - int(cooled.sum())} of {len(cooled)} runs were not cooled down")
+    return warnings
+
+
+def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
+    """Where a budget's minimum is not what it looks like."""
+    warnings = []
+    for runs, edge in zip(found.runs, found.edge, strict=True):
+        lowest = runs.ln_n[runs.loss.argmin()]
+        if lowest in (runs.ln_n[0], runs.ln_n[-1]):
+            end = "smallest" if lowest == runs.ln_n[0] else "largest"
+            warnings.append(
+                f"at {runs.flops:.3g} FLOPs the best run is the {end}: nothing brackets the minimum"
+            )
+        elif edge > FRAGILE:
+            warnings.append(
+                f"at {runs.flops:.3g} FLOPs noise puts the minimum at the edge {edge:.0%} of the time"
+            )
+    local = noise_sd if noise_sd is not None else local_noise(found.runs)[0]
+    if found.noise_sd is None:
+        warnings.append(
+            "the runs do not tell their noise: the intervals know the scatter of the budgets only"
+        )
+    elif found.method == "parabola" and local is not None:
+        residual = noise_of([(runs, found.scale) for runs in found.runs])[0]
+        if residual is not None and residual > MISFIT * local and residual > NEGLIGIBLE:
+            warnings.append(
+                f"no parabola: the runs miss it by {residual:.2%} and noise by {local:.2%}, so use fewer"
+                " (within) or Akima"
+            )
+    return warnings
+
+
+def of_exponent(a: Interval) -> list[str]:
+    low, high = a["ci95"]
+    return [f"a is hardly known: {low:.2f} to {high:.2f}"] if high - low > 2 * WIDE else []

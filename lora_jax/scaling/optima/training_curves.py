@@ -1,0 +1,131 @@
+"""Training curves: loss against tokens and FLOPs of each run, from a results folder or a table of runs."""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.tables.table import RunTable, read_table
+
+Array = NDArray[np.float64]
+COLUMNS = ("n_tokens", "flops", "loss")
+HOT = 0.5  # share of its peak rate above which a point has not been cooled
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """Loss (k,) of one run after n_tokens (k,) and flops (k,), rising.
+
+    cluster: runs that share training, as branches of one trunk, share it; they are no separate evidence.
+    hot (k,): whether the point was measured before the rate came down; None where nobody knows.
+    """
+
+    run_id: str
+    n_params: float
+    n_tokens: Array
+    flops: Array
+    loss: Array
+    cluster: str = ""
+    hot: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        for name in COLUMNS:
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            object.__setattr__(self, name, values)
+            if values.shape != (len(self.loss),) or len(values) < 2:
+                raise LoraJaxError(
+                    f"The curve of {self.run_id} has {name} of shape {values.shape} and loss of shape"
+                    f" {np.shape(self.loss)}: give each two points or more."
+                )
+            if not (np.isfinite(values) & (values > 0)).all():
+                raise LoraJaxError(f"The curve of {self.run_id} has a {name} not above 0: mend or drop it.")
+        if not (np.isfinite(self.n_params) and self.n_params > 0):
+            raise LoraJaxError(
+                f"The run {self.run_id} has {self.n_params} parameters: give a number above 0."
+            )
+        for name in COLUMNS[:2]:
+            if (np.diff(getattr(self, name)) <= 0).any():
+                raise LoraJaxError(f"The curve of {self.run_id} has {name} that do not rise: sort its rows.")
+
+
+def read_curves(folder: str | Path, *, n_column: str = "n_params") -> list[TrainingCurve]:
+    """Read curves/RUN_ID.csv of every run in runs.csv that is done (docs/architecture.md), cooled or not.
+
+    n_column: which N of runs.csv. FLOPs are the curve's own. A row's loss is the mean since the row before
+    it, so it is put halfway between the two. Runs of one size and seed are a cluster: they may share a trunk.
+    Raises LoraJaxError for a missing file or column, and where a run has fewer than two rows.
+    """
+    folder = Path(folder)
+    table = read_table(folder, keep_uncooled=True)
+    sizes = table[n_column]
+    seeds = table.columns.get("seed", np.zeros(len(table)))
+    curves = []
+    for i, run_id in enumerate(table.run_ids):
+        rows = _read_rows(folder / "curves" / f"{run_id}.csv")
+        rate = rows.get("learning_rate")
+        middle = {name: (rows[name] + np.append(0.0, rows[name][:-1])) / 2 for name in COLUMNS[:2]}
+        curves.append(
+            TrainingCurve(
+                run_id,
+                float(sizes[i]),
+                middle["n_tokens"],
+                middle["flops"],
+                rows["loss"],
+                f"N = {sizes[i]:.9g}, seed {seeds[i]:g}",
+                None if rate is None else rate > HOT * rate.max(),
+            )
+        )
+    return curves
+
+
+def _read_rows(path: Path) -> dict[str, Array]:
+    if not path.exists():
+        raise LoraJaxError(f"{path} does not exist: approach 1 needs the training curve of every run.")
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        header, rows = list(reader.fieldnames or ()), list(reader)
+    for name in COLUMNS:
+        if name not in header:
+            raise LoraJaxError(f"{path} has no column {name!r}{nearest(name, header)}: add it.")
+    wanted = [name for name in (*COLUMNS, "learning_rate") if name in header]
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in wanted}
+    except (TypeError, ValueError) as problem:
+        raise LoraJaxError(f"{path} has a cell that is not a number ({problem}): mend it.") from problem
+
+
+def curves_of(table: RunTable) -> tuple[list[TrainingCurve], int]:
+    """Return a curve per training run of a table, and how many rows belong to none.
+
+    A training run is a cluster of the table or, where it names none, a model size; rows of one size and one
+    C are averaged. A curve needs two different C. Points are cooled where the table's `cooled` says so.
+    """
+    labels = table.clusters or tuple(f"N = {n:.9g}" for n in table.variable("N"))
+    members: dict[tuple[str, float], list[int]] = defaultdict(list)
+    for i, (label, n) in enumerate(zip(labels, table.variable("N"), strict=True)):
+        members[str(label), float(n)].append(i)
+    cooled = table.columns.get("cooled")
+    curves, n_left = [], 0
+    for (label, n), rows in members.items():
+        flops, where = np.unique(np.round(np.log(table.variable("C")[rows]), 9), return_inverse=True)
+        if len(flops) < 2:
+            n_left += len(rows)
+            continue
+        count = np.bincount(where)
+        ln_d, ln_loss = (
+            np.bincount(where, np.log(v[rows])) / count for v in (table.variable("D"), table["loss"])
+        )
+        hot = None if cooled is None else np.bincount(where, cooled[rows] == 0) > 0
+        curves.append(
+            TrainingCurve(label, n, np.exp(ln_d), np.exp(flops), np.exp(ln_loss), label, hot)
+        )  # fmt: skip
+    if not curves:
+        raise LoraJaxError(
+            f"{table.source} has no size trained with two different C: approach 1 needs curves,"
+            " take approach 2."
+        )
+    return curves, n_left
