@@ -1,0 +1,1 @@
+"""Which form? Laws ranked by what they predict unseen."""

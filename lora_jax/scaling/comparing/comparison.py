@@ -1,0 +1,195 @@
+"""Which form? Laws ranked by how they predict runs that they have not seen, larger than those they have.
+
+Residuals reward parameters, and a scaling law is wanted for what lies beyond the runs. So every law is fitted
+to the smaller runs and predicts the larger ones, from several origins (origins.py), and the squared errors of
+ln of the response are compared, prediction by prediction (error_resampling.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.comparing import comparison_words as words
+from lora_jax.scaling.comparing.candidates import Excluded, candidates, notes_of, screen
+from lora_jax.scaling.comparing.comparison_rows import Noise, Row, Tried, noise_of, rms, stand
+from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of, draw
+from lora_jax.scaling.comparing.extrapolation import extrapolate, search
+from lora_jax.scaling.comparing.origins import SHARES, Order, Split, cut, cut_largest, order_rows
+from lora_jax.scaling.laws import LAWS, find_law
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.tables.run_table import RunTable
+
+__all__ = ["Comparison", "candidates", "compare"]
+
+MANY_ROWS = 40  # from which the largest tenth is held out too, and not the largest cell alone
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Laws by rising rolling_rms, those that could not be fitted at every origin last.
+
+    largest: what holds out the largest cell alone; top: the largest tenth, the same in a small table.
+    """
+
+    table: RunTable
+    response: str
+    objective: str
+    order: Order
+    origins: tuple[Split, ...]
+    largest: Split
+    top: Split
+    rows: tuple[Row, ...]
+    excluded: tuple[Excluded, ...]
+    noise: Noise | None
+    words: str
+
+    @property
+    def predicted(self) -> list[tuple[int, int, float]]:
+        """Return (number of the origin, row of the table, reach) of each prediction, as `Row.errors`."""
+        return [
+            (i, int(row), float(reach))
+            for i, split in enumerate(self.origins)
+            for row, reach in zip(split.test, split.reach, strict=True)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as numbers, lists and text.
+
+        rows as in `Row`, best first; "predicted" has {origin, run_id, reach} of each of their `errors`.
+        """
+        return {
+            "rows": [row.to_dict() for row in self.rows],
+            "origins": [_numbers(split) for split in self.origins],
+            "heldout": {"largest": _numbers(self.largest), "top": _numbers(self.top)},
+            "predicted": [
+                {"origin": i, "run_id": self.table.run_ids[row], "reach": reach}
+                for i, row, reach in self.predicted
+            ],
+            "excluded": [{"name": e.name, "reason": e.reason} for e in self.excluded],
+            "noise": None if self.noise is None else {"sd": self.noise.sd, "source": self.noise.source},
+            "measure": self.order.measure, "units": self.order.noun, "response": self.response,
+            "objective": self.objective, "words": self.words,
+        }  # fmt: skip
+
+
+def _numbers(split: Split) -> dict[str, float | int]:
+    return {
+        "share": split.share, "n_train": split.n_train, "n_test": len(split.test), "reach": split.farthest,
+    }  # fmt: skip
+
+
+def compare(
+    table: RunTable,
+    laws: Sequence[str] | None = None,
+    objective: str = "huber",
+    *,
+    response: str = "loss",
+    shares: Sequence[float] = SHARES,
+    weights: Array | None = None,
+    n_bootstrap: int = 4000,
+    seed: int = 0,
+) -> Comparison:
+    """Fit laws to the smaller runs of a table, predict the larger ones, and rank the laws by their errors.
+
+    laws: names or keys; None for all. Those that the table cannot be asked about join `excluded`. shares: of
+    the cells (or training runs) that are fitted at the origins. weights (n,): importance of each row in the
+    fits. Raises LoraJaxError where no law qualifies or can be fitted, and where all rows cost the same.
+    """
+    table[response]
+    order = order_rows(table, response)
+    splits, largest = cut(order, shares), cut_largest(order)
+    top = cut(order, (0.9,))[0] if len(table) >= MANY_ROWS else largest
+    kept, excluded = screen(table, _named(laws), response, splits)
+    if not kept:
+        reasons = "; ".join(f"{e.name}: {e.reason}" for e in excluded)
+        raise LoraJaxError(f"{table.source} suits none of the laws ({reasons}): give more rows or columns.")
+    every = list({split.n_train: split for split in (*splits, top, largest)}.values())
+    tried = [
+        Tried(
+            name, law, search(law, table, objective, weights),
+            extrapolate(law, table, every, objective, weights),
+        )
+        for name, law in kept
+    ]  # fmt: skip
+    rows, noise, n_units = _rank(tried, table, response, order, splits, (top, largest), (n_bootstrap, seed))
+    said = words.overall(rows, splits, order, noise, n_units)
+    return Comparison(
+        table, response, objective, order, tuple(splits), largest, top, tuple(rows), tuple(excluded), noise,
+        said,
+    )  # fmt: skip
+
+
+def _named(laws: Sequence[str] | None) -> Mapping[str, Law]:
+    """Return the laws by their names on the command line."""
+    if laws is None:
+        return LAWS
+    found = [find_law(name) for name in laws]
+    return {next(n for n, law in LAWS.items() if law is one): one for one in found}
+
+
+def _rank(
+    tried: Sequence[Tried],
+    table: RunTable,
+    response: str,
+    order: Order,
+    splits: Sequence[Split],
+    heldout: tuple[Split, Split],
+    bootstrap: tuple[int, int],
+) -> tuple[list[Row], Noise | None, int]:
+    """Return the rows, best first; the noise; and how many units were predicted."""
+    pooled = {t.name: t.found.pooled(splits) for t in tried}
+    errors = {name: e for name, e in pooled.items() if e is not None}
+    if not errors:
+        reasons = "; ".join(f"{t.name}: {next(iter(t.found.failures.values()))}" for t in tried)
+        raise LoraJaxError(
+            f"No law can be fitted at every origin of {table.source} ({reasons}): give more rows."
+        )
+    best = min(errors, key=lambda name: rms(errors[name]))
+    noise = noise_of(table, response, next(t.whole for t in tried if t.name == best))
+    origin = np.concatenate([np.full(len(s.test), i) for i, s in enumerate(splits)])
+    unit = np.concatenate([order.unit[s.test] for s in splits])
+    draws, n_units = draw(origin, unit, *bootstrap), len(np.unique(unit))
+    rows = []
+    for t in tried:
+        row = _measure(t, table, order, splits, heldout, draws)
+        if row.errors is not None:
+            beside = stand(row.errors, errors[best], draws, noise, max(1, len(errors) - 1), t.name == best)
+            row = replace(row, standing=beside, verdict=words.verdict(beside, noise, n_units, order))
+        rows.append(row)
+    last = float("inf")
+    rows.sort(key=lambda r: (last if r.rolling_rms is None else r.rolling_rms, r.name != best))
+    return rows, noise, n_units
+
+
+def _measure(
+    tried: Tried,
+    table: RunTable,
+    order: Order,
+    splits: Sequence[Split],
+    heldout: tuple[Split, Split],
+    draws: Draws | None,
+) -> Row:
+    """Return the law's own numbers, and why it could not be fitted where it could not."""
+    found, notes = tried.found, notes_of(tried.law, table)
+    slow = [str(i + 1) for i, s in enumerate(splits) if s.n_train in found.unconverged]
+    if slow:
+        notes.append(f"not converged at origin {', '.join(slow)}")
+    failures = {i: found.failures[s.n_train] for i, s in enumerate(splits) if s.n_train in found.failures}
+    errors, (top, largest) = found.pooled(splits), heldout
+    alone = found.errors.get(largest.n_train)
+    samples = None if errors is None or draws is None else np.sqrt(draws.mean(errors**2))
+    return Row(
+        name=tried.name, law=tried.law,
+        insample_rms=rms(tried.whole.problem.residuals(tried.whole.theta)),
+        heldout_rms=found.rms(top),
+        heldout_error=None if alone is None else float(np.expm1(alone.mean())),
+        origin_rms=tuple(found.rms(s) for s in splits),
+        rolling_rms=None if errors is None else rms(errors),
+        rolling_se=None if samples is None else float(samples.std()),
+        rolling_ci95=None if samples is None else bounds_of(samples),
+        errors=errors, standing=None,
+        verdict=words.cannot_be_fitted(failures, splits, order) if failures else "", notes=tuple(notes),
+    )  # fmt: skip

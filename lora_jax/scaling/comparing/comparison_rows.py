@@ -1,0 +1,150 @@
+"""One law in a comparison: its errors, and how they stand beside the best law's."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of
+from lora_jax.scaling.comparing.extrapolation import Answer, Extrapolation
+from lora_jax.scaling.comparing.origins import number_cells
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.tables.cells import levels
+from lora_jax.scaling.tables.run_table import RunTable
+
+Status = Literal["best", "exact", "tied", "worse", "unresolved"]
+EXACT = 1e-6  # of ln: smaller errors are rounding
+DIGITS = 7  # decimals of ln in the JSON of single errors
+
+
+@dataclass(frozen=True)
+class Noise:
+    """sd of ln of the response of one run, and where it is known from."""
+
+    sd: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A law, its fit to all rows, and its errors beyond the rows of every split."""
+
+    name: str
+    law: Law
+    whole: Answer
+    found: Extrapolation
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A law beside the best one, over the predictions of all origins.
+
+    difference: mean of its squared errors less the best law's. excess: its root mean square error over the
+    best law's, less 1. The intervals hold together, at 95%, for all laws compared; None where too few units
+    were predicted. below_noise: the difference is less than the square of the noise; None where that is not
+    known. status: "exact" where both are, to rounding; "unresolved" without an interval.
+    """
+
+    status: Status
+    difference: float
+    difference_ci95: tuple[float, float] | None
+    excess: float
+    excess_ci95: tuple[float, float] | None
+    below_noise: bool | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One law. All errors are of ln of the response, predicted less measured.
+
+    insample_rms: of the fit to all rows, for contrast. heldout_rms: of the largest tenth of a table of many
+    rows, else of the largest cell. heldout_error: predicted / measured - 1 of the largest cell, left out
+    alone (the geometric mean of its rows). rolling_rms: of all predictions from all origins, with its
+    standard error and 95% interval. standing and errors (M,): None where not every origin could be fitted.
+    """
+
+    name: str
+    law: Law
+    insample_rms: float
+    heldout_rms: float | None
+    heldout_error: float | None
+    origin_rms: tuple[float | None, ...]
+    rolling_rms: float | None
+    rolling_se: float | None
+    rolling_ci95: tuple[float, float] | None
+    errors: Array | None
+    standing: Standing | None
+    verdict: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        law, beside = self.law, self.standing
+        return {
+            "name": self.name, "key": law.key, "title": law.name, "formula": law.formula,
+            "n_params": len(law.names), "insample_rms": self.insample_rms, "heldout_rms": self.heldout_rms,
+            "heldout_error": self.heldout_error, "origin_rms": list(self.origin_rms),
+            "rolling_rms": self.rolling_rms, "rolling_se": self.rolling_se,
+            "rolling_ci95": _listed(self.rolling_ci95),
+            "difference": beside and beside.difference,
+            "difference_ci95": beside and _listed(beside.difference_ci95),
+            "excess": beside and beside.excess, "excess_ci95": beside and _listed(beside.excess_ci95),
+            "below_noise": beside and beside.below_noise,
+            "status": beside.status if beside else "not fitted", "verdict": self.verdict,
+            "notes": list(self.notes),
+            "errors": None if self.errors is None else [round(float(e), DIGITS) for e in self.errors],
+        }  # fmt: skip
+
+
+def stand(
+    errors: Array, best: Array, draws: Draws | None, noise: Noise | None, n_compared: int, is_best: bool
+) -> Standing:
+    """Compare the errors (M,) of a law with the best one's, prediction by prediction.
+
+    n_compared: laws beside the best one, over which the intervals hold together.
+    """
+    gap, floor = errors**2 - best**2, max(rms(best), EXACT)
+    difference, excess = float(gap.mean()), max(rms(errors), EXACT) / floor - 1
+    below = None if noise is None else bool(difference < noise.sd**2)
+    difference_ci = excess_ci = None
+    if draws is not None:
+        mine, theirs = (np.maximum(draws.mean(e**2), EXACT**2) for e in (errors, best))
+        difference_ci = bounds_of(draws.mean(gap), n_compared)
+        excess_ci = bounds_of(np.sqrt(mine / theirs) - 1, n_compared)
+    status: Status = "tied"
+    if is_best:
+        status = "best"
+    elif rms(errors) < EXACT:
+        status = "exact"
+    elif difference_ci is None:
+        status = "unresolved"
+    elif difference_ci[0] > 0:
+        status = "worse"
+    return Standing(status, difference, difference_ci, excess, excess_ci, below)
+
+
+def noise_of(table: RunTable, response: str, best: Answer) -> Noise | None:
+    """Return the pooled sd between runs of one cell (and one learning rate, where the table says it), else
+    the residual sd of the best law's fit to all rows; None where neither says anything.
+
+    The cells are those of all that varies: rows of other unique tokens are no seeds of one another.
+    """
+    labels, log_response = number_cells(table), np.log(table[response])
+    if "base_learning_rate" in table.columns:
+        pairs = np.stack([labels, levels(table["base_learning_rate"])], axis=1)
+        labels = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(labels)
+    means = np.bincount(labels, log_response) / counts
+    spare, n_cells = len(table) - len(counts), int((counts > 1).sum())
+    between = float(np.sqrt(((log_response - means[labels]) ** 2).sum() / spare)) if spare else 0.0
+    if between > EXACT:
+        return Noise(between, f"between the runs of {n_cells} cell{'s' if n_cells > 1 else ''}")
+    sd = best.problem.noise_sd(best.theta)
+    return Noise(sd, "what the best law leaves of all rows") if sd and sd > EXACT else None
+
+
+def rms(values: Array) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+def _listed(pair: tuple[float, float] | None) -> list[float] | None:
+    return None if pair is None else list(pair)

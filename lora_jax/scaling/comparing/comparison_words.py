@@ -1,0 +1,124 @@
+"""What a comparison of laws says, and no more than was tested."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lora_jax.scaling.comparing.origins import Order, Split
+
+if TYPE_CHECKING:
+    from lora_jax.scaling.comparing.comparison_rows import Noise, Row, Standing
+
+NOT_TOLD = "not distinguishable from the best"
+
+
+def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Order) -> str:
+    """Return what a law that was fitted at every origin is beside the best one; n_units were predicted."""
+    status, excess, interval = standing.status, standing.excess, standing.excess_ci95
+    if status == "best":
+        return "best"
+    if status == "exact":
+        return f"{NOT_TOLD} (both are exact to rounding)"
+    if interval is None:
+        return (
+            f"its error is {_signed(excess)} of the best's, and {n_units} predicted {order.noun} are too few"
+            " to tell them apart"
+        )
+    low, high = interval
+    small = "; the difference is smaller than the noise of one run" if standing.below_noise and noise else ""
+    if status == "tied":
+        span = f"95% interval {_signed(low)} to {_signed(high)}"
+        return f"{NOT_TOLD} (error {_signed(excess)}, {span}){small}"
+    span = f"95% interval {_percent(low)} to {_percent(high)}"
+    return f"worse than the best by {_percent(excess)} ({span}){small}"
+
+
+def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order: Order) -> str:
+    """Return at which origins a law failed; failures: number of the origin -> why."""
+    said = [
+        f"origin {i + 1} ({splits[i].share:.0%} of the {order.noun}): {why}" for i, why in failures.items()
+    ]
+    return f"cannot be fitted at {'; '.join(said)}"
+
+
+def overall(
+    rows: Sequence["Row"], splits: Sequence[Split], order: Order, noise: "Noise | None", n_units: int
+) -> str:
+    """Return which forms the table supports, how well, and how far beyond its runs that was tested."""
+    return " ".join((*_support(rows), *_noise(rows, noise), _tested(splits, order, n_units)))
+
+
+def _support(rows: Sequence["Row"]) -> list[str]:
+    best, *others = [row for row in rows if row.standing is not None]
+    by = {s: [r for r in others if r.standing and r.standing.status == s] for s in ("exact", "tied", "worse")}
+    tied, worse = [*by["exact"], *by["tied"]], by["worse"]
+    error = f"{best.rolling_rms:.2%} (root mean square of ln {best.law.response}, predicted less measured)"
+    unknown = [r for r in others if r not in tied and r not in worse]
+    if not others:
+        said = [f"{best.name} is the only law compared; its error on larger runs is {error}."]
+    elif unknown:
+        said = [
+            f"{best.name} predicts the larger runs best, with an error of {error}, on too few to rank laws."
+        ]
+    elif tied:
+        told = f"{', '.join([best.name, *(r.name for r in tied[:-1])])} and {tied[-1].name}"
+        few = min([best, *tied], key=lambda r: len(r.law.names))
+        said = [
+            f"The table does not tell which of {told} is the form: their errors on its larger runs are not"
+            f" distinguishable. {best.name} has the least, {error}; {few.name} has the fewest parameters,"
+            f" {len(few.law.names)}."
+        ]
+    else:
+        said = [
+            f"The table supports {best.name}: it predicts the larger runs best, with an error of {error}."
+        ]
+    if worse:
+        nearest = min(worse, key=lambda r: r.standing.excess if r.standing else 0.0)
+        assert nearest.standing is not None
+        by_ = _percent(nearest.standing.excess)
+        count = f"{len(worse)} other laws predict" if len(worse) > 1 else f"{worse[0].name} predicts"
+        said.append(f"{count} worse, by {by_}{f' ({nearest.name}) or more' if len(worse) > 1 else ''}.")
+    lost = [r.name for r in rows if r.standing is None]
+    if lost:
+        said.append(f"Not ranked, as not every origin could be fitted: {', '.join(lost)}.")
+    return said
+
+
+def _noise(rows: Sequence["Row"], noise: "Noise | None") -> list[str]:
+    best = rows[0].rolling_rms
+    if noise is None or best is None:
+        return []
+    times = best / noise.sd
+    said = f"The noise of one run is {noise.sd:.2%} ({noise.source})"
+    if times > 2:
+        return [f"{said}, and the best law misses by {times:.1f} times that."]
+    close = [r for r in rows[1:] if r.standing and r.standing.below_noise]
+    if close:
+        return [
+            f"{said}: the differences between {rows[0].name} and {', '.join(r.name for r in close)} are less."
+        ]
+    return [f"{said}."]
+
+
+def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
+    first, last = splits[0], splits[-1]
+    n = sum(len(s.test) for s in splits)
+    reach = f"{first.farthest:.3g} times the largest {order.measure} fitted"
+    if len(splits) == 1:
+        origins = f"from one origin, {first.share:.0%} of the {order.noun}, up to {reach}"
+    else:
+        origins = (
+            f"from {len(splits)} origins, {first.share:.0%} to {last.share:.0%} of the {order.noun}, up to"
+            f" {reach} from the first of them and {last.farthest:.3g} times from the last"
+        )
+    return (
+        f"Tested by {n} predictions of {n_units} {order.noun} {origins}; of farther runs this says nothing."
+    )
+
+
+def _percent(share: float) -> str:
+    value = 100 * share
+    return f"{value:.2g}%" if abs(value) < 10 else f"{value:.0f}%"
+
+
+def _signed(share: float) -> str:
+    return f"+{_percent(share)}" if share >= 0 else _percent(share)

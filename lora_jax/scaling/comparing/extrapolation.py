@@ -1,0 +1,130 @@
+"""How a law fitted to the smaller runs predicts the larger ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.comparing.origins import SAME, Split
+from lora_jax.scaling.fitting.newton import solve
+from lora_jax.scaling.fitting.problem import Problem, pose
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.tables.run_table import RunTable
+
+# Most starts end in one minimum; a few creep along flat valleys for thousands of steps. These find the same
+# minima as 2,000 steps from every start (tests/scaling/comparing/test_comparison.py) in a tenth of the time.
+ROUGH, FINE, KEPT = 20, 200, 3  # steps from every start, steps from the best of them, how many these are
+
+
+@dataclass(frozen=True)
+class Answer:
+    """theta (P,) of a law's least objective; whether its gradient vanishes."""
+
+    problem: Problem
+    theta: Array
+    objective: float
+    converged: bool
+
+    @property
+    def params(self) -> dict[str, float]:
+        return {k: float(v) for k, v in self.problem.law.to_params(self.theta, self.problem.centre).items()}
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """ln predicted - ln measured of each split's rows to predict, or why there is none.
+
+    Both are by `Split.n_train`, and so is `unconverged`, the splits whose fit is not at a minimum.
+    """
+
+    errors: Mapping[int, Array]
+    failures: Mapping[int, str]
+    unconverged: frozenset[int]
+
+    def rms(self, split: Split) -> float | None:
+        found = self.errors.get(split.n_train)
+        return None if found is None else float(np.sqrt((found**2).mean()))
+
+    def pooled(self, splits: Sequence[Split]) -> Array | None:
+        """Return the errors of all predictions of these splits (M,), None where one could not be fitted."""
+        parts = [self.errors[s.n_train] for s in splits if s.n_train in self.errors]
+        return np.concatenate(parts) if len(parts) == len(splits) else None
+
+
+def extrapolate(
+    law: Law,
+    table: RunTable,
+    splits: Sequence[Split],
+    objective: str = "huber",
+    weights: Array | None = None,
+) -> Extrapolation:
+    """Fit the law to each split's rows and predict what lies beyond them; splits are nested.
+
+    A fit starts where the law starts, and from the answer to the split before: never from one that has seen
+    the rows to predict.
+    """
+    errors: dict[int, Array] = {}
+    failures: dict[int, str] = {}
+    unconverged, warm = set(), None
+    for split in sorted(splits, key=lambda s: s.n_train):
+        try:
+            part = None if weights is None else weights[split.train]
+            answer = search(law, table.take(split.train), objective, part, warm)
+            errors[split.n_train] = prediction_errors(answer, table.take(split.test))
+        except LoraJaxError as reason:
+            failures[split.n_train] = str(reason)
+            continue
+        warm = answer.params
+        if not answer.converged:
+            unconverged.add(split.n_train)
+    return Extrapolation(errors, failures, frozenset(unconverged))
+
+
+def search(
+    law: Law,
+    table: RunTable,
+    objective: str = "huber",
+    weights: Array | None = None,
+    warm: Mapping[str, float] | None = None,
+) -> Answer:
+    """Return the least minimum that a short descent from every start, and a long one from the best, find.
+
+    warm: published parameters of one more start. Without the certificate of `fit`, which costs more than
+    the answer. Raises LoraJaxError where the rows cannot hold the law.
+    """
+    problem = pose(law, table, objective, weights)
+    d, goal = problem.data, problem.goal
+    constant = [v for v in law.variables if not np.ptp(np.log(table.variable(v))) > SAME]
+    if constant:
+        raise LoraJaxError(f"{' and '.join(constant)} is the same in its {len(table)} rows")
+    starts = law.starts(d.features, d.log_loss, lambda theta: d.value(theta, goal), {})
+    if warm is not None:
+        starts = np.concatenate([starts, law.to_theta(warm, problem.centre)[None]])
+    rough = solve(d, goal, starts, problem.bounds, max_iterations=ROUGH)
+    order = np.argsort(_or_infinite(rough.value), kind="stable")[:KEPT]
+    fine = solve(d, goal, rough.theta[order], problem.bounds, max_iterations=FINE)
+    thetas = np.concatenate([fine.theta, rough.theta[order[:1]]])
+    values = _or_infinite(np.concatenate([fine.value, rough.value[order[:1]]]))
+    gradients = np.concatenate([fine.grad_norm, rough.grad_norm[order[:1]]])
+    best = int(values.argmin())
+    if not np.isfinite(values[best]):
+        raise LoraJaxError(f"it is not defined for its {len(table)} rows at any start")
+    theta = thetas[best]
+    converged = bool(gradients[best] < goal.tolerance(problem.errors(theta), len(theta)))
+    return Answer(problem, theta, float(values[best]), converged)
+
+
+def prediction_errors(answer: Answer, table: RunTable) -> Array:
+    """Return ln predicted - ln measured (n,); raises LoraJaxError for a row where the law is not defined."""
+    law = answer.problem.law
+    values = {v: table.variable(v) for v in law.variables}
+    found = law.log_response(answer.theta, answer.problem.features_at(values)) - np.log(table[law.response])
+    bad = np.flatnonzero(~np.isfinite(found))
+    if len(bad):
+        raise LoraJaxError(f"it is not defined at the larger run {table.run_ids[bad[0]]}")
+    return found
+
+
+def _or_infinite(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, np.inf)
