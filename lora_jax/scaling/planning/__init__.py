@@ -1,0 +1,1 @@
+"""Planning: from a budget to runs, and the next run worth buying."""

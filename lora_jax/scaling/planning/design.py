@@ -1,0 +1,159 @@
+"""Designs: runs to train, what they cost, what they promise; and those that no law can be read off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.certificate import COLLINEAR
+from lora_jax.scaling.laws import CHINCHILLA
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.planning.forecast import Forecast, runs_of
+from lora_jax.scaling.planning.spread import Spread
+from lora_jax.scaling.tables.cells import levels
+from lora_jax.scaling.tables.run_table import RunTable
+
+FEWEST_LEVELS = 3  # sizes, and token counts, that a law of two variables needs
+LADDER_RATIO = 20.0  # tokens a parameter (Hoffmann et al. 2203.15556)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: parameters, tokens, FLOPs, and the FLOPs it adds to the bill (fewer on a shared trunk)."""
+
+    n_params: float
+    n_tokens: float
+    flops: float
+    paid_flops: float
+    seconds: float | None = None
+
+    @property
+    def tokens_per_parameter(self) -> float:
+        return self.n_tokens / self.n_params
+
+    def to_json(self) -> dict[str, float | None]:
+        return {
+            "n_params": self.n_params, "n_tokens": self.n_tokens,
+            "tokens_per_parameter": self.tokens_per_parameter, "flops": self.flops,
+            "paid_flops": self.paid_flops, "seconds": self.seconds,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The D = 20 N ladder of the same cost and number of runs, and what simulation gives it and the plan."""
+
+    cells: tuple[Cell, ...]
+    spread: Spread
+    plan_spread: Spread
+
+
+@dataclass(frozen=True)
+class Design:
+    """Runs to train. half_width: of the 95% interval of ln L at the target, to first order."""
+
+    forecast: Forecast
+    cells: tuple[Cell, ...]
+    budget_flops: float
+    existing: tuple[Array, Array]  # N, D of the runs there are already
+    sd: float
+    half_width: float
+    words: str
+    ladder: Ladder | None
+    warnings: tuple[str, ...]
+
+    @property
+    def spent_flops(self) -> float:
+        return sum(cell.paid_flops for cell in self.cells)
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of all runs one after the other, where a speed was given."""
+        times = [cell.seconds for cell in self.cells if cell.seconds is not None]
+        return sum(times) if len(times) == len(self.cells) else None
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        return len(self.cells) + len(self.existing[0]) - len(self.forecast.law.names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers; intervals {"value", "se", "ci95"} are of the loss at the target."""
+        loss = self.forecast.loss()
+        return {
+            "law": self.forecast.law.key,
+            "params": {name: float(value) for name, value in self.forecast.params.items()},
+            "noise_sd": self.forecast.noise_sd,
+            "n_parameter_sets": len(self.forecast.theta),
+            "budget_flops": self.budget_flops,
+            "spent_flops": self.spent_flops,
+            "seconds": self.seconds,
+            "n_runs": len(self.cells),
+            "n_existing": len(self.existing[0]),
+            "degrees_of_freedom": self.degrees_of_freedom,
+            "design": self.words,
+            "target": self.forecast.target.to_json(),
+            "loss_at_target": loss_interval(loss, self.sd, self.half_width),
+            "half_width_percent": 100 * float(np.expm1(self.half_width)),
+            "simulated": None if self.ladder is None else _spread_json(loss, self.ladder.plan_spread),
+            "ladder": None
+            if self.ladder is None
+            else {
+                **_spread_json(loss, self.ladder.spread),
+                "tokens_per_parameter": LADDER_RATIO,
+                "cells": [cell.to_json() for cell in self.ladder.cells],
+                "narrower_by": 1 - self.ladder.plan_spread.half_width / self.ladder.spread.half_width,
+            },
+            "cells": [cell.to_json() for cell in self.cells],
+            "warnings": list(self.warnings),
+        }
+
+
+def loss_interval(loss: float, sd: float, half_width: float) -> dict[str, Any]:
+    """Return the interval of a loss from the sd and half-width of its logarithm."""
+    ends = [float(loss * np.exp(-half_width)), float(loss * np.exp(half_width))]
+    return {"value": loss, "se": loss * sd, "ci95": ends}
+
+
+def check_design(cells: Sequence[Cell] | RunTable, law: Law = CHINCHILLA) -> None:
+    """Raise LoraJaxError for runs that cannot tell the law's parameters apart, whatever their losses.
+
+    D = k N in every run, ln N and ln D correlated above .995 (as in the certificate), fewer than 3 sizes or
+    token counts, fewer runs than parameters.
+    """
+    if isinstance(cells, RunTable):
+        n_params, n_tokens = runs_of(cells)
+    else:
+        n_params, n_tokens = (np.array([getattr(c, x) for c in cells]) for x in ("n_params", "n_tokens"))
+    if len(n_params) < len(law.names):
+        raise LoraJaxError(
+            f"{len(n_params)} runs for the {len(law.names)} parameters of {law.key}: plan at least as many."
+        )
+    x, y = np.log(n_params), np.log(n_tokens)
+    if np.ptp(y - x) < 0.01:
+        raise LoraJaxError(
+            f"D = {np.exp(y - x).mean():.3g} N in every run, so the exponents of N and D cannot be separated:"
+            " vary D/N."
+        )
+    n_sizes, n_counts = (int(levels(v).max()) + 1 for v in (n_params, n_tokens))
+    if min(n_sizes, n_counts) < FEWEST_LEVELS:
+        raise LoraJaxError(
+            f"The runs have {n_sizes} sizes and {n_counts} token counts: give"
+            f" {FEWEST_LEVELS} of each, or more."
+        )
+    correlation = float(np.corrcoef(x, y)[0, 1])
+    if abs(correlation) > COLLINEAR:
+        raise LoraJaxError(
+            f"N and D move together over the runs (correlation {correlation:.4f} of their logarithms), so"
+            " their exponents are hardly separated: vary D/N more."
+        )
+
+
+def _spread_json(loss: float, spread: Spread) -> dict[str, Any]:
+    return {
+        "loss_at_target": loss_interval(loss, spread.sd, spread.half_width),
+        "half_width_percent": 100 * float(np.expm1(spread.half_width)),
+        "n": spread.n,
+        "n_unfinished": spread.n_unfinished,
+    }

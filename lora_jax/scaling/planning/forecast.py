@@ -1,0 +1,204 @@
+"""How well runs will pin down the loss at a target, before any of them is trained.
+
+To first order the fitted parameters of a law scatter with covariance s^2 (J'J)^-1, where J (n, P) is the
+Jacobian of ln L at the runs and s the sd of a run's ln L, so that ln L at the target scatters with variance
+s^2 g'(J'J)^-1 g, g its gradient there (c-optimal design: Atkinson, Donev and Tobias, Optimum Experimental
+Designs, 2007, section 10.2). The losses themselves do not enter, only where the runs are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.tables.run_table import RunTable
+
+FlopsPerToken = Callable[[Array], Array]
+MOST_DRAWS = 32  # parameter sets that a design is averaged over; more change its figure by little
+SINGULAR = 1e-11  # of R's smallest to largest diagonal entry, columns of unit length
+RATIOS = (1e-3, 1e7)  # D/N among which the frontier is sought
+
+
+def six_n(n_params: Array) -> Array:
+    """Return the training FLOPs of a token, 6N (Kaplan et al. 2001.08361, section 2.1)."""
+    return 6 * n_params
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the loss is to be known: parameters, training tokens, FLOPs of that run."""
+
+    n_params: float
+    n_tokens: float
+    flops: float
+
+    def to_json(self) -> dict[str, float]:
+        return {
+            "n_params": self.n_params,
+            "n_tokens": self.n_tokens,
+            "tokens_per_parameter": self.n_tokens / self.n_params,
+            "flops": self.flops,
+        }
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The interval at `target` that runs would give, for parameter sets theta (B, P) in units of `centre`.
+
+    The first theta is the best guess. With several the half-width is their median: one draw whose exponents
+    nearly coincide has an interval thousands of times wider and would decide a mean alone.
+    """
+
+    law: Law
+    params: Mapping[str, float]
+    theta: Array
+    centre: Mapping[str, float]
+    target: Target
+    noise_sd: float
+
+    def jacobian(self, n_params: Array, n_tokens: Array) -> Array:
+        """Return d ln L / d theta (B, n, P) at runs of these parameters and tokens, each (n,)."""
+        features = self.law.features({"N": np.asarray(n_params), "D": np.asarray(n_tokens)}, self.centre)
+        return np.asarray(self.law.jacobian(self.theta, features), np.float64)
+
+    def gradient(self) -> Array:
+        """Return d ln L / d theta (B, P) at the target."""
+        return self.jacobian(np.array([self.target.n_params]), np.array([self.target.n_tokens]))[:, 0]
+
+    def loss(self) -> float:
+        """Return the loss that the best guess gives at the target, in nats per token."""
+        at = {"N": np.array([self.target.n_params]), "D": np.array([self.target.n_tokens])}
+        return float(np.exp(self.law.log_loss(self.theta[0], self.law.features(at, self.centre))[0]))
+
+    def whiten(self, jacobian: Array, vectors: Array) -> Array | None:
+        """Return R^-T v (B, m, P) for J = QR (B, n, P) and v (B, m, P), so that v'(J'J)^-1 w = their product.
+
+        None where the runs leave a direction of the best guess free; nan in a draw for which they do. Columns
+        are scaled to unit length first, and J'J, which would square the condition, is never formed.
+        """
+        if jacobian.shape[1] < jacobian.shape[2]:
+            return None
+        length = np.linalg.norm(jacobian, axis=1)
+        length = np.where(length > 0, length, 1.0)
+        r = np.array(np.linalg.qr(jacobian / length[:, None], mode="r"))
+        diagonal = np.abs(np.diagonal(r, axis1=1, axis2=2))
+        free = diagonal.min(1) < SINGULAR * diagonal.max(1)
+        if free[0]:
+            return None
+        r[free] = np.eye(r.shape[-1])
+        scaled = np.swapaxes(vectors / length[:, None], 1, 2)
+        white = np.asarray(np.swapaxes(np.linalg.solve(np.swapaxes(r, 1, 2), scaled), 1, 2), np.float64)
+        white[free] = np.nan
+        return white
+
+    def variance(self, jacobian: Array) -> Array | None:
+        """Return g'(J'J)^-1 g (B,) of the runs' Jacobian (B, n, P); None, or nan for a draw, as `whiten`."""
+        z = self.whiten(jacobian, self.gradient()[:, None])
+        return None if z is None else (z[:, 0] ** 2).sum(-1)
+
+    def sd(self, variance: Array) -> float:
+        """Return the sd of ln L at the target, the median over the parameter sets (B,) that determine it."""
+        return self.noise_sd * float(np.sqrt(np.nanmedian(variance)))
+
+    def half_width(self, variance: Array, degrees_of_freedom: int) -> float:
+        """Return the half-width of the 95% interval of ln L at the target, by Student's t."""
+        return student_t(degrees_of_freedom) * self.sd(variance)
+
+
+def student_t(degrees_of_freedom: int) -> float:
+    """Return the 97.5% quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees_of_freedom, 0.975))
+
+
+def make_forecast(
+    law: Law,
+    params: Mapping[str, float],
+    *,
+    noise_sd: float = 0.01,
+    target: Mapping[str, float] | None = None,
+    target_flops: float | None = None,
+    flops_per_token: FlopsPerToken = six_n,
+    draws: Mapping[str, Array] | None = None,
+) -> Forecast:
+    """Return the forecast for a law of N and D at published parameters `params`.
+
+    noise_sd: of one run's ln L. target: {"N": parameters, "D": tokens}; or target_flops, for the run of the
+    lowest loss at that cost. flops_per_token: (n,) parameters -> (n,) training FLOPs of a token. draws:
+    parameters of bootstrap replicates, each (B,) (`Bootstrap.params`), of which at most 32 are used. Raises
+    LoraJaxError for a law of other variables, a noise or a target that is not above 0, or both or no target.
+    """
+    if set(law.variables) != {"N", "D"}:
+        raise LoraJaxError(
+            f"{law.key} is a law of {', '.join(law.variables)}: plan for one of N and D, such as L(N,D)."
+        )
+    if not (np.isfinite(noise_sd) and noise_sd > 0):
+        raise LoraJaxError(f"The noise of ln L is {noise_sd}: give a number above 0, such as 0.01 for 1%.")
+    if (target is None) == (target_flops is None):
+        got = "neither" if target is None else "both"
+        raise LoraJaxError(f"A target is N and D or a number of FLOPs, got {got}: give one of the two.")
+    if target is not None:
+        aim = _named_target(target, flops_per_token)
+    else:
+        aim = _frontier_target(law, params, float(target_flops or 0), flops_per_token)
+    centre = {"N": aim.n_params, "D": aim.n_tokens}
+    theta = [law.to_theta(params, centre)]
+    if draws is not None:
+        theta += [law.to_theta(one, centre) for one in _thinned(law, draws)]
+    return Forecast(law, dict(params), np.array(theta), centre, aim, noise_sd)
+
+
+def runs_of(table: RunTable | None) -> tuple[Array, Array]:
+    """Return N and D (n,) of the runs of a table, empty without one."""
+    if table is None:
+        return np.empty(0), np.empty(0)
+    return table.variable("N"), table.variable("D")
+
+
+def _named_target(target: Mapping[str, float], flops_per_token: FlopsPerToken) -> Target:
+    if set(target) != {"N", "D"} or not all(np.isfinite(x) and x > 0 for x in target.values()):
+        raise LoraJaxError(f"The target is {dict(target)}: give N and D, each above 0.")
+    n, d = float(target["N"]), float(target["D"])
+    return Target(n, d, float(flops_per_token(np.array([n]))[0]) * d)
+
+
+def _frontier_target(
+    law: Law, params: Mapping[str, float], flops: float, flops_per_token: FlopsPerToken
+) -> Target:
+    """Return the run of lowest loss at this cost, by a grid over N and a bounded search about its best."""
+    from scipy.optimize import minimize_scalar
+
+    if not (np.isfinite(flops) and flops > 0):
+        raise LoraJaxError(f"The target's cost is {flops} FLOPs: give a number above 0.")
+    middle = float(np.sqrt(flops / 6))
+    centre = {"N": middle, "D": middle}
+    theta = law.to_theta(params, centre)
+
+    def log_loss(ln_n: Array) -> Array:
+        n = np.exp(np.atleast_1d(ln_n))
+        return law.log_loss(theta, law.features({"N": n, "D": flops / flops_per_token(n)}, centre))
+
+    grid = np.log(middle) - 0.5 * np.log(np.geomspace(RATIOS[1], RATIOS[0], 400))
+    best = int(log_loss(grid).argmin())
+    if best in (0, len(grid) - 1):
+        raise LoraJaxError(
+            f"{law.key} with these parameters has no best D/N at {flops:.3g} FLOPs: give the target as N"
+            " and D."
+        )
+    found = minimize_scalar(
+        lambda ln_n: float(log_loss(ln_n)[0]), bounds=(grid[best - 1], grid[best + 1]), method="bounded"
+    )
+    n = float(np.exp(found.x))
+    return Target(n, flops / float(flops_per_token(np.array([n]))[0]), flops)
+
+
+def _thinned(law: Law, draws: Mapping[str, Array]) -> list[dict[str, float]]:
+    missing = [name for name in law.names if name not in draws]
+    if missing:
+        raise LoraJaxError(f"The draws of {law.key} lack {', '.join(missing)}: give the bootstrap's params.")
+    n = len(draws[law.names[0]])
+    rows = np.unique(np.linspace(0, n - 1, min(n, MOST_DRAWS)).astype(int))
+    return [{name: float(draws[name][i]) for name in law.names} for i in rows]

@@ -1,0 +1,224 @@
+"""The next run worth buying: which one, added to the runs there are, narrows the interval at the target most.
+
+One run with gradient j takes (g'M^-1 j)^2 / (1 + j'M^-1 j) off the variance g'M^-1 g, M = J'J of the runs
+there are (Sherman and Morrison 1950), so all candidates are judged at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.laws import CHINCHILLA
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.planning.design import Cell, check_design, loss_interval
+from lora_jax.scaling.planning.forecast import FlopsPerToken, Forecast, make_forecast, runs_of, six_n
+from lora_jax.scaling.planning.plan_design import RATIO_RANGE
+from lora_jax.scaling.tables.run_table import RunTable
+
+WORTH = 0.05  # of the interval: what the best candidate must take off to be worth a run
+NEARLY = 0.1  # the cheapest candidate this close to the best, in gain and in interval, is the one named
+USELESS = 1.0  # half-width of ln L, a factor e, from which first-order theory says no more than "useless"
+SIZES, RATIOS = 25, 17  # candidates, evenly spaced in their logarithms
+LONGER = 2.0  # sizes on offer reach this far beyond those of the runs there are, by default
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run on offer, and the interval of ln L at the target with it. narrower: share it takes off."""
+
+    cell: Cell
+    sd: float
+    half_width: float
+    narrower: float
+
+    @property
+    def narrower_per_flop(self) -> float:
+        return self.narrower / self.cell.flops
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """What one more run would do.
+
+    sd, half_width: of ln L at the target with the runs there are. choice: the run worth buying, None where
+    nothing on offer narrows the interval by more than `worth`. candidates: all, the largest gain first.
+    """
+
+    forecast: Forecast
+    sd: float
+    half_width: float
+    worth: float
+    choice: Candidate | None
+    candidates: tuple[Candidate, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def best_per_flop(self) -> Candidate:
+        """The candidate that narrows most per FLOP, often too small a run to narrow by much."""
+        return max(self.candidates, key=lambda c: c.narrower_per_flop)
+
+    @property
+    def words(self) -> str:
+        best = self.candidates[0]
+        if self.choice is None:
+            return (
+                f"nothing on offer narrows the interval by more than {self.worth:.0%}: the best, N ="
+                f" {best.cell.n_params:.3g} and D = {best.cell.n_tokens:.3g}, takes off {best.narrower:.1%}"
+            )
+        cell = self.choice.cell
+        return (
+            f"train N = {cell.n_params:.3g} on D = {cell.n_tokens:.3g} ({cell.flops:.3g} FLOPs): the interval"
+            f" at the target goes from {_percent(self.half_width)} to {_percent(self.choice.half_width)}"
+        )
+
+    def to_json(self, most: int = 10) -> dict[str, Any]:
+        """Return plain numbers; `most` candidates by gain, and as many by gain per FLOP.
+
+        An interval is None where it is wider than a factor e either way.
+        """
+        loss = self.forecast.loss()
+
+        def promise(sd: float, half_width: float) -> dict[str, Any]:
+            inside = half_width < USELESS
+            return {
+                "loss_at_target": loss_interval(loss, sd, half_width) if inside else None,
+                "half_width_percent": 100 * float(np.expm1(half_width)) if inside else None,
+            }
+
+        def show(one: Candidate) -> dict[str, Any]:
+            return {
+                **one.cell.to_json(), **promise(one.sd, one.half_width), "narrower": one.narrower,
+                "narrower_per_flop": one.narrower_per_flop,
+            }  # fmt: skip
+
+        per_flop = sorted(self.candidates, key=lambda c: -c.narrower_per_flop)
+        return {
+            "law": self.forecast.law.key,
+            "noise_sd": self.forecast.noise_sd,
+            "target": self.forecast.target.to_json(),
+            "before": promise(self.sd, self.half_width),
+            "worth": self.worth,
+            "choice": None if self.choice is None else show(self.choice),
+            "words": self.words,
+            "by_gain": [show(one) for one in self.candidates[:most]],
+            "by_gain_per_flop": [show(one) for one in per_flop[:most]],
+            "warnings": list(self.warnings),
+        }
+
+
+def next_run(
+    table: RunTable,
+    params: Mapping[str, float],
+    max_flops: float,
+    *,
+    law: Law = CHINCHILLA,
+    noise_sd: float = 0.01,
+    target: Mapping[str, float] | None = None,
+    target_flops: float | None = None,
+    n_range: tuple[float, float] | None = None,
+    ratio_range: tuple[float, float] = RATIO_RANGE,
+    max_tokens: float = np.inf,
+    flops_per_token: FlopsPerToken = six_n,
+    flops_per_second: float | None = None,
+    draws: Mapping[str, Array] | None = None,
+    worth: float = WORTH,
+) -> NextRun:
+    """Return the run of at most `max_flops` worth adding to the runs of `table`.
+
+    Named is the cheapest candidate with nine tenths of the best one's gain and an interval at most a tenth
+    wider, as long as the best narrows the interval by more than `worth`. params, draws, noise_sd and the
+    target: as in `make_forecast`, usually a fit's own. n_range: sizes on offer, by default from the smallest
+    run's to twice the largest's. Raises LoraJaxError where the runs leave the law undetermined or without a
+    degree of freedom, or nothing is on offer.
+    """
+    forecast = make_forecast(
+        law, params, noise_sd=noise_sd, target=target, target_flops=target_flops,
+        flops_per_token=flops_per_token, draws=draws,
+    )  # fmt: skip
+    n_params, n_tokens = runs_of(table)
+    freedom = len(n_params) - len(law.names)
+    jacobian = forecast.jacobian(n_params, n_tokens)
+    before = forecast.variance(jacobian) if freedom > 0 else None
+    if before is None:
+        raise LoraJaxError(
+            f"The {len(n_params)} runs of {table.source} leave the {len(law.names)} parameters of {law.key}"
+            " without an interval: plan a design of several runs."
+        )
+    if n_range is None:
+        n_range = (float(n_params.min()), LONGER * float(n_params.max()))
+    sizes, tokens = _offer(n_range, ratio_range, max_flops, max_tokens, flops_per_token)
+    after = _variances(forecast, jacobian, sizes, tokens)
+    half_width = forecast.half_width(before, freedom)
+    found = []
+    for i, (n, d) in enumerate(zip(sizes, tokens, strict=True)):
+        flops = float(flops_per_token(np.array([n]))[0] * d)
+        seconds = None if flops_per_second is None else flops / flops_per_second
+        width = forecast.half_width(after[:, i], freedom + 1)
+        cell = Cell(float(n), float(d), flops, flops, seconds)
+        found.append(Candidate(cell, forecast.sd(after[:, i]), width, 1 - width / half_width))
+    found.sort(key=lambda one: (-one.narrower, one.cell.flops))
+    choice = _cheapest_of_the_best(found, worth) if found[0].narrower > worth else None
+    warnings = tuple(_doubts(table, law))
+    return NextRun(forecast, forecast.sd(before), half_width, worth, choice, tuple(found), warnings)
+
+
+def _cheapest_of_the_best(found: list[Candidate], worth: float) -> Candidate:
+    best = found[0]
+    enough = [
+        one
+        for one in found
+        if one.narrower >= max((1 - NEARLY) * best.narrower, worth)
+        and one.half_width <= (1 + NEARLY) * best.half_width
+    ]
+    return min(enough, key=lambda one: one.cell.flops)
+
+
+def _percent(half_width: float) -> str:
+    return f"+-{np.expm1(half_width):.2%}" if half_width < USELESS else "one too wide for any use"
+
+
+def _offer(
+    n_range: tuple[float, float],
+    ratio_range: tuple[float, float],
+    max_flops: float,
+    max_tokens: float,
+    flops_per_token: FlopsPerToken,
+) -> tuple[Array, Array]:
+    """Return N and D (m,) of the runs on a grid of N by D/N that cost no more than max_flops."""
+    n, ratio = (
+        x.ravel()
+        for x in np.meshgrid(
+            np.round(np.geomspace(*n_range, SIZES)), np.geomspace(*ratio_range, RATIOS), indexing="ij"
+        )
+    )
+    d = np.round(ratio * n)
+    fits = (flops_per_token(n) * d <= max_flops) & (d <= max_tokens)
+    if not fits.any():
+        raise LoraJaxError(
+            f"No run with N from {n_range[0]:.3g} to {n_range[1]:.3g} and D/N from {ratio_range[0]:g} to"
+            f" {ratio_range[1]:g} costs at most {max_flops:.3g} FLOPs: allow a dearer or a smaller one."
+        )
+    return n[fits], d[fits]
+
+
+def _variances(forecast: Forecast, jacobian: Array, n_params: Array, n_tokens: Array) -> Array:
+    """Return the variance factor (B, m) at the target with each of the candidates added."""
+    rows = forecast.jacobian(n_params, n_tokens)
+    vectors = np.concatenate([forecast.gradient()[:, None], rows], axis=1)
+    white = forecast.whiten(jacobian, vectors)
+    assert white is not None  # the caller has asked for the variance of these very runs
+    z, y = white[:, :1], white[:, 1:]
+    return (z**2).sum(-1) - (z * y).sum(-1) ** 2 / (1 + (y**2).sum(-1))
+
+
+def _doubts(table: RunTable, law: Law) -> list[str]:
+    try:
+        check_design(table, law)
+    except LoraJaxError as reason:
+        return [
+            f"the interval before is to first order, which nearly collinear runs make far too wide: {reason}"
+        ]
+    return []
