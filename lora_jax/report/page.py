@@ -1,8 +1,7 @@
 """report.html: one file that opens offline and shows what a sweep found, and every setting behind it."""
 
-import base64
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -10,17 +9,17 @@ from lora_jax.files import write_atomically
 from lora_jax.report import rows
 from lora_jax.report.figures import Drawing, draw_figures, save_figures
 from lora_jax.report.numbers import format_power, format_seconds
-from lora_jax.report.page_style import CSS
+from lora_jax.report.page_shell import (
+    make_document,
+    show_definitions,
+    show_figures,
+    show_tables,
+    show_warnings,
+)
 from lora_jax.report.results import Results, read_results
-from lora_jax.report.rows import Table
 from lora_jax.report.settings import flatten, split_settings
-from lora_jax.report.tables import swept_settings, to_html, to_prose
+from lora_jax.report.tables import swept_settings, to_prose
 from lora_jax.report.words import summarise
-
-LARGEST_SVG = 250_000  # bytes; a denser drawing is shown as its PNG
-
-# Nothing may be fetched and no script may run, whatever the records say.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(results_dir: Path) -> Path:
@@ -40,38 +39,21 @@ def write_report(results_dir: Path) -> Path:
 def make_page(results: Results, drawings: list[Drawing], paths: list[Path]) -> str:
     """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
     fits = results.fits
-    figures = [_figure(d, png, svg) for d, png, svg in zip(drawings, paths[::2], paths[1::2], strict=True)]
     sections = [
         ("summary", "Summary", _summary(results)),
-        ("exponents", "Exponents", _tables(rows.exponent_rows(fits), rows.published_rows(fits))),
-        ("figures", "Figures", f'<div class="figures">{"".join(figures)}</div>'),
-        ("heldout", "Held-out cell", _tables(rows.heldout_rows(fits))),
-        ("frontier", "Frontier", _tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
-        ("conventions", "Counting", _tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),
-        ("rates", "Learning rates", _tables(rows.rate_rows(fits)) or "<p>No cell has several rates.</p>"),
-        ("fits", "Fits", _tables(rows.parameter_rows(fits), rows.certificate_rows(fits))),
-        ("runs", "Runs", _tables(rows.run_rows(results, swept_settings(results)))),
+        ("exponents", "Exponents", show_tables(rows.exponent_rows(fits), rows.published_rows(fits))),
+        ("figures", "Figures", show_figures(drawings, paths)),
+        ("heldout", "Held-out cell", show_tables(rows.heldout_rows(fits))),
+        ("frontier", "Frontier", show_tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
+        ("conventions", "Counting", show_tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),
+        ("rates", "Learning rates", show_tables(rows.rate_rows(fits)) or "<p>No cell has several rates.</p>"),
+        ("fits", "Fits", show_tables(rows.parameter_rows(fits), rows.certificate_rows(fits))),
+        ("runs", "Runs", show_tables(rows.run_rows(results, swept_settings(results)))),
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),
     ]
-    links = " ".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
-    body = "\n".join(
-        f'<section id="{key}"><h2>{escape(title)}</h2>\n{content}</section>'
-        for key, title, content in sections
-    )
-    name = escape(results.sweep["name"])
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: scaling laws</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><h1>{name}</h1>\n<pre>{escape(results.sweep['question'].strip())}</pre>\n<nav>{links}</nav></header>\n"
-        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _tables(*tables: Table | None) -> str:
-    return "\n".join(to_html(table) for table in tables if table is not None)
+    sweep = results.sweep
+    return make_document(sweep["name"], "scaling laws", sweep["question"].strip(), sections)
 
 
 def _summary(results: Results) -> str:
@@ -89,22 +71,7 @@ def _summary(results: Results) -> str:
             f"fits.json was made from {fits['n_runs']} runs and runs.csv has {len(results.runs)}:"
             " run `lora-jax fit` again."
         )
-    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    warned = (
-        f'<h3>Warnings</h3><ul class="warnings">{listed}</ul>' if lines else "<p>There are no warnings.</p>"
-    )
-    return f"{verdict}\n{words}{warned}"
-
-
-def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
-    path, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
-    # As an image, not inline: the ids inside one SVG cannot meet those of another.
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    title, caption = escape(drawing.title), escape(drawing.caption)
-    return (
-        f'<figure><img src="data:image/{kind};base64,{data}" alt="{title}. {caption}">'
-        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
-    )
+    return f"{verdict}\n{words}{show_warnings(lines)}"
 
 
 def _settings(results: Results) -> str:
@@ -114,9 +81,9 @@ def _settings(results: Results) -> str:
     differ = f"These differ between the runs, and are listed run by run above: {differing}." if swept else ""
     parts = [
         f"<p>{escape(differ)}</p>",
-        "<h3>The same in every run</h3>", _definitions(common.items()),
+        "<h3>The same in every run</h3>", show_definitions(common.items()),
         "<h3>The text, as it was tokenized</h3>" if data or other_data else "",
-        _definitions([*data.items(), *((name, _values(values)) for name, values in other_data.items())]),
+        show_definitions([*data.items(), *((name, _values(values)) for name, values in other_data.items())]),
     ]  # fmt: skip
     return "\n".join(part for part in parts if part)
 
@@ -153,9 +120,4 @@ def _provenance(results: Results) -> str:
         "N in the fits": results.fits["n_column"], "C in the fits": results.fits["flops_column"],
         **{name: ", ".join(values) for name, values in seen.items()},
     }  # fmt: skip
-    return _definitions(facts.items())
-
-
-def _definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
-    return f"<dl>{items}</dl>"
+    return show_definitions(facts.items())

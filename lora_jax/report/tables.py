@@ -9,7 +9,7 @@ from lora_jax.report import rows
 from lora_jax.report.results import Results
 from lora_jax.report.rows import Table
 from lora_jax.report.settings import SHOWN, split_settings
-from lora_jax.report.words import summarise
+from lora_jax.report.words import headline, summarise
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +18,13 @@ PLAIN_WIDTH = 150  # of a table in a file or a pipe, which tell no width
 
 
 def print_fits(fits: Mapping[str, Any], console: "Console | None" = None) -> None:
-    """Print the content of fits.json: exponents, frontier, held-out cell, conventions, warnings, summary."""
-    console = console or _make_console()
+    """Print the content of fits.json: the verdict in its first line, then exponents, frontier, held-out cell,
+    conventions, warnings, summary.
+    """
+    console = console or make_console()
+    whole = not console.is_terminal  # whoever reads the first line of a pipe reads it whole
+    console.print(headline(fits), style="bold", markup=False, highlight=False, soft_wrap=whole)
+    console.print()
     tables = [
         rows.exponent_rows(fits), rows.frontier_rows(fits), rows.convention_rows(fits), rows.rate_rows(fits),
         rows.heldout_rows(fits),
@@ -36,7 +41,7 @@ def print_fits(fits: Mapping[str, Any], console: "Console | None" = None) -> Non
 def print_runs(results: Results, console: "Console | None" = None) -> None:
     """Print every run of a results folder; the page has more columns than a terminal."""
     wanted = ("run", "N", "D", "FLOPs", "held-out loss", "± se", "wall time", "in the fits")
-    print_table(rows.run_rows(results, {}).select(wanted), console or _make_console())
+    print_table(rows.run_rows(results, {}).select(wanted), console or make_console())
 
 
 def swept_settings(results: Results) -> dict[str, dict[str, str]]:
@@ -67,7 +72,8 @@ def print_table(table: Table, console: "Console") -> None:
     console.print()
 
 
-def _make_console() -> "Console":
+def make_console() -> "Console":
+    """Return the terminal, or plain text wide enough for a table where there is none."""
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -13,6 +13,22 @@ def summarise(fits: Mapping[str, Any]) -> list[str]:
     return [p for p in (_exponents(fits), _floor(fits), _frontier(fits), _heldout(fits), _noise(fits)) if p]
 
 
+def headline(fits: Mapping[str, Any]) -> str:
+    """Return the verdict on all fits in one line: "believe it: ...", "be careful: ..." or worse, and why."""
+    entries = fits["fits"]
+    unconverged = [f["key"] for f in entries if not f["certificate"]["converged"]]
+    if unconverged:
+        return f"do not believe it: {_join(unconverged)} did not converge"
+    doubted = [f for f in entries if f["certificate"]["warnings"]]
+    reasons = [f"{f['key']}: {f['certificate']['warnings'][0]}" for f in doubted]
+    if fits["heldout_cell"]["within_3_percent"] is False:
+        reasons.insert(0, "the held-out cell is not predicted within 3 %")
+    if not reasons:
+        return f"believe it: no check of the {len(entries)} fits warns, and the held-out cell is predicted"
+    more = f", and {len(reasons) - 1} more, below" if len(reasons) > 1 else ""
+    return f"be careful: {reasons[0]}{more}"
+
+
 def _exponents(fits: Mapping[str, Any]) -> str:
     parts, absent = [], []
     for name, (subject, letter) in _SUBJECTS.items():
@@ -76,7 +92,7 @@ def _heldout(fits: Mapping[str, Any]) -> str:
 def _noise(fits: Mapping[str, Any]) -> str:
     noise = fits["noise"]
     if noise["seed_sd_log_loss"] is None:
-        return "No cell has several seeds, so the noise between seeds is not known."
+        return "No cell is known to have several seeds, so the noise between seeds is not known."
     cells = f"{noise['n_cells']} cell" + ("s" if noise["n_cells"] > 1 else "")
     spread = format_percent(noise["seed_sd_log_loss"], signed=False)
     return f"Between seeds the loss varies by {spread} (standard deviation, {cells} with several seeds)."

@@ -10,14 +10,15 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
-from lora_jax.scaling.cells import average_seeds, cell_of, levels, seed_noise, settle_learning_rates
-from lora_jax.scaling.certificate import verdict_of
-from lora_jax.scaling.fit import Fit, fit
-from lora_jax.scaling.frontier import efficient_runs, frontier
-from lora_jax.scaling.lack_of_fit import lack_of_fit
-from lora_jax.scaling.laws import CHINCHILLA, Array, Law, power_law
-from lora_jax.scaling.table import N_COLUMNS, RunTable
-from lora_jax.scaling.uncertainty import Bootstrap, bootstrap
+from lora_jax.scaling.fitting.certificate import verdict_of
+from lora_jax.scaling.fitting.fit import Fit, fit
+from lora_jax.scaling.fitting.lack_of_fit import lack_of_fit
+from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
+from lora_jax.scaling.laws import CHINCHILLA, power_law
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.prediction.frontier import efficient_runs, frontier
+from lora_jax.scaling.tables.cells import average_seeds, cell_of, levels, seed_noise, settle_learning_rates
+from lora_jax.scaling.tables.table import N_COLUMNS, RunTable
 
 FEWEST_VALUES = 3  # sizes, token counts or budgets that a curve needs
 PREDICTED_WELL = 0.03
@@ -45,21 +46,23 @@ class _Analysis:
 def analyse(
     table: RunTable,
     *,
-    n_column: str = "n_params",
+    n_column: str | None = None,
     flops_column: str = "flops_exact",
     n_bootstrap: int = 400,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Fit L(N), L(D), L(C) and L(N,D) and return what docs/architecture.md calls fits.json.
 
-    The cell with the most FLOPs is left out of every fit and predicted. Raises LoraJaxError where a column is
-    missing or no law can be fitted at all; a law that lacks runs is absent and a warning says why.
+    n_column: which convention of N; None for the table's. The cell with the most FLOPs is left out of every
+    fit and predicted. Raises LoraJaxError where a column is missing or no law can be fitted at all; a law
+    that lacks runs is absent and a warning says why.
     """
     n_runs = len(table) + len(table.left_out)
     warnings = list(table.notes)
     if flops_column not in table.columns and flops_column == "flops_exact" and "flops" in table.columns:
         warnings.append("The table has no flops_exact: C is its column flops.")
         flops_column = "flops"
+    n_column = n_column or table.n_column
     table = table.using(n_column=n_column, flops_column=flops_column)
     table, learning_rate = settle_learning_rates(table)
     noise = seed_noise(table)

@@ -15,7 +15,7 @@ from lora_jax.config import ModelConfig, OptimConfig, RunConfig, run_id, to_dict
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.scaling.analysis import analyse, write_fits
-from lora_jax.scaling.table import read_table
+from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.optim import peak_learning_rate
 
 LAW = {"E": 1.1, "A": 14.0, "alpha": 0.34, "B": 60.0, "beta": 0.33}

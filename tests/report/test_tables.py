@@ -35,7 +35,8 @@ def test_without_a_terminal_it_is_plain_text_with_every_number(results):
     for table in (rows.exponent_rows(results.fits), rows.frontier_rows(results.fits)):
         assert table is not None
         for row in table.rows:
-            assert any(all(cell in line for cell in row) for line in text.splitlines()), row
+            numbers = [cell for cell in row if not cell.startswith("be careful")]  # which goes over lines
+            assert any(all(cell in line for cell in numbers) for line in text.splitlines()), row
     words = " ".join(text.split())
     for line in rows.warnings_of(results.fits):
         assert " ".join(line.split()) in words

@@ -1,24 +1,14 @@
 """Published run tables, and synthetic sweeps whose law is known."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lora_jax.scaling.table import RunTable, make_table, read_table
+from lora_jax.scaling.tables.table import RunTable, make_table, read_table
 
 TRUTH = {"E": 1.2, "A": 3e3**0.35, "alpha": 0.35, "B": 4e4**0.4, "beta": 0.4}
-
-
-@pytest.fixture(scope="session")
-def published() -> Path:
-    fallback = Path(__file__).resolve().parents[3] / "shared" / "data" / "published"
-    folder = Path(os.environ.get("LORA_JAX_PUBLISHED", fallback))
-    if not (folder / "chinchilla.csv").exists():
-        pytest.skip("published run tables not found: set LORA_JAX_PUBLISHED to their folder")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.analysis import analyse, write_fits
-from lora_jax.scaling.table import LeftOut, RunTable, make_table
+from lora_jax.scaling.tables.table import LeftOut, RunTable, make_table
 
 TOP = {
     "source", "n_runs", "n_fitted", "n_column", "flops_column", "left_out", "noise", "fits", "exponents",

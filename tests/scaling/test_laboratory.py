@@ -1,0 +1,145 @@
+"""The laboratory's document: what it holds, what it warns of, and that it is JSON."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.fit import fit
+from lora_jax.scaling.laboratory import Questions, examine
+from lora_jax.scaling.laws import CHINCHILLA, LAWS, power_law
+from lora_jax.scaling.tables.table import RunTable, make_table
+
+TOP = {
+    "law", "name", "formula", "reference", "variables", "response", "table", "n", "n_clusters", "loss_unit",
+    "n_column", "flops_column", "notes", "left_out", "objective", "params", "derived", "leading", "bootstrap",
+    "certificate", "predictions", "differences", "runs", "profiles", "samples", "band", "frontier",
+    "conventions", "comparison", "command", "versions",
+}  # fmt: skip
+FEW = 200
+
+
+def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
+    table = sweep(6, 5)
+    asked = Questions(
+        n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}], budgets=[1e16], serve=[(1.6, 1e9)],
+        versus=["besiroglu"], figures=True,
+    )  # fmt: skip
+    document = examine(table, CHINCHILLA, asked, "lora-jax fit")
+    assert set(document) == TOP
+    assert set(document["params"]) == {"E", "A", "alpha", "B", "beta"} == set(document["profiles"])
+    for row in document["params"].values():
+        assert row["ci95"][0] <= row["value"] <= row["ci95"][1]
+    assert [row["quantity"] for row in document["predictions"]] == [
+        "loss", "loss of one run", "N*", "D*", "D/N", "loss", "N to serve", "D to serve", "FLOPs in all",
+        "D/N to serve",
+    ]  # fmt: skip
+    assert document["differences"][0]["p"] < 0.05
+    assert document["leading"] == {"name": "a", "value": pytest.approx(document["derived"]["a"]["value"])}
+    assert len(document["runs"]) == document["n"] == len(table)
+    assert all(row["influence"] is not None for row in document["runs"])
+    json.dumps(document, allow_nan=False)
+
+
+def test_the_numbers_are_the_fits(sweep: Callable[..., RunTable]) -> None:
+    table = sweep(6, 5)
+    found = fit(CHINCHILLA, table)
+    document = examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}]))
+    assert {k: row["value"] for k, row in document["params"].items()} == pytest.approx(found.params)
+    assert document["objective"]["value"] == found.objective
+    said, one_run = document["predictions"]
+    assert said["value"] == pytest.approx(found.predict(N=1e7, D=1e8)[0])
+    assert said["beyond"] == pytest.approx(1e15 / (table["n_params"] * table["n_tokens"]).max())
+    assert one_run["ci95"][1] - one_run["ci95"][0] > said["ci95"][1] - said["ci95"][0]
+    for row, residual in zip(document["runs"], found.residuals, strict=True):
+        assert np.log(row["measured"] / row["fitted"]) == pytest.approx(residual, abs=1e-12)
+
+
+def test_one_variable_has_a_band_and_two_a_frontier(sweep: Callable[..., RunTable]) -> None:
+    one = examine(sweep(), power_law("N"), Questions(objective="squared", n_bootstrap=FEW))
+    assert one["frontier"] is None
+    assert len(one["band"]["x"]) == 60
+    assert all(
+        low < mid < high
+        for low, mid, high in zip(one["band"]["lo"], one["band"]["loss"], one["band"]["hi"], strict=True)
+    )
+    two = examine(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW))
+    assert two["band"] is None
+    sizes = [row["n_params"]["value"] for row in two["frontier"]["rows"]]
+    assert sizes == sorted(sizes)
+
+
+def test_conventions_move_the_exponent(sweep: Callable[..., RunTable]) -> None:
+    """Counting the embeddings shrinks the range of N, so its exponent grows."""
+    asked = Questions(objective="squared", n_bootstrap=FEW)
+    rows = examine(sweep(6, 5), power_law("N"), asked)["conventions"]
+    values = {row["n_column"]: row["exponent"]["value"] for row in rows.values()}
+    assert values["n_params"] < values["n_params_with_head"] < values["n_params_total"]
+
+
+def test_a_fixed_parameter_stays_and_has_no_interval(sweep: Callable[..., RunTable]) -> None:
+    document = examine(
+        sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW, fixed={"E": 1.2, "beta": 0.4, "B": 4e4**0.4})
+    )
+    assert document["params"]["E"]["value"] == pytest.approx(1.2)
+    assert document["params"]["E"]["fixed"]
+    assert document["params"]["E"]["ci95"] is None
+    assert document["params"]["alpha"]["value"] == pytest.approx(0.35, abs=0.02)
+    with pytest.raises(LoraJaxError, match=r"A has the unit of a power, so it needs alpha too"):
+        examine(sweep(6, 5), CHINCHILLA, Questions(fixed={"A": 100.0}))
+
+
+def test_standard_errors_are_weights(sweep: Callable[..., RunTable]) -> None:
+    """A run with a huge standard error counts for nothing."""
+    table = sweep(6, 5)
+    se = 0.01 * table["loss"]  # of ln L the same in every run
+    loss = table["loss"].copy()
+    loss[3], se[3] = 2 * loss[3], 1e4
+    spoiled = replace(table, columns={**table.columns, "loss": loss, "loss_se": se})
+    asked = Questions(objective="squared", n_bootstrap=FEW, weights="loss_se")
+    weighted = examine(spoiled, CHINCHILLA, asked)["params"]
+    clean = fit(CHINCHILLA, table.take(np.delete(np.arange(len(table)), 3)), "squared").params
+    assert {k: v["value"] for k, v in weighted.items()} == pytest.approx(clean, rel=1e-3)
+    broken = replace(spoiled, columns={**spoiled.columns, "loss_se": 0 * se})
+    with pytest.raises(LoraJaxError, match="standard errors that are not above 0"):
+        examine(broken, CHINCHILLA, asked)
+
+
+def test_few_runs_are_warned_of(sweep: Callable[..., RunTable]) -> None:
+    few = sweep().take(range(8))
+    verdict = examine(few, CHINCHILLA, Questions(n_bootstrap=FEW))["certificate"]["verdict"]
+    assert verdict.startswith("be careful")
+    assert "8 runs for 5 parameters" in verdict
+
+
+def test_somebodys_parameters_are_judged_not_fitted(sweep: Callable[..., RunTable]) -> None:
+    given = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
+    document = examine(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW, given=given))
+    assert {k: row["value"] for k, row in document["params"].items()} == pytest.approx(given)
+    assert not document["certificate"]["converged"]
+    assert "not converged" in document["certificate"]["verdict"]
+
+
+def test_a_bound_hands_over_to_the_profile() -> None:
+    """No floor in the data: bootstrap replicates end at its bound, and the profile says that it is open."""
+    n = np.geomspace(1e4, 1e7, 30)
+    loss = (1e10 / n) ** 0.08 * np.exp(0.004 * np.random.default_rng(0).standard_normal(30))
+    asked = Questions(objective="squared", n_bootstrap=FEW)
+    document = examine(make_table("x", n_params=n, loss=loss), LAWS["power-n-floor"], asked)
+    row = document["params"]["E"]
+    assert row["by"] == "profile"
+    assert row["profile95"][0] is None
+    assert row["ci95"] is None
+    assert document["certificate"]["verdict"].startswith("be careful")
+
+
+def test_questions_of_the_wrong_law_get_one_sentence(sweep: Callable[..., RunTable]) -> None:
+    with pytest.raises(LoraJaxError, match="a budget is split by laws of N and D"):
+        examine(sweep(), power_law("N"), Questions(n_bootstrap=FEW, budgets=[1e15]))
+    with pytest.raises(LoraJaxError, match="has no variable 'M'"):
+        examine(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"M": 1.0}]))
+    with pytest.raises(LoraJaxError, match="needs D to predict"):
+        examine(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7}]))
