@@ -1,4 +1,4 @@
-"""Time the training step, compilation, the start and the quickstart on this machine."""
+"""Time the training step, compilation, the start, the fits and the quickstart on this machine."""
 
 import argparse
 import json
@@ -136,6 +136,12 @@ def run_startup(repeats: int, say: Say) -> Section:
     return measure_startup(repeats, say)
 
 
+def run_fits(repeats: int, say: Say) -> Section:
+    from lora_jax.bench.fits import measure_fits
+
+    return measure_fits(repeats, say)
+
+
 def run_quickstart(repeats: int, say: Say) -> Section:
     from lora_jax.bench.quickstart import measure_quickstart
 
@@ -155,6 +161,7 @@ SECTIONS: dict[str, tuple[int, Callable[[int, Say], Section]]] = {
     "step": (20, run_steps),
     "compile": (5, run_compilation),
     "choices": (20, run_choices),
+    "fits": (5, run_fits),
     "quickstart": (1, run_quickstart),
 }
 

@@ -1,6 +1,9 @@
 """Settings that every test needs before the libraries are imported."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 # The tests compare with float32 on a CPU; a GPU's tensor cores round differently.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -9,3 +12,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of published run tables, which the repository does not hold: without it, a skip."""
+    fallback = Path(__file__).resolve().parents[2] / "shared" / "data" / "published"
+    folder = Path(os.environ.get("LORA_JAX_PUBLISHED", fallback))
+    if not (folder / "chinchilla.csv").exists():
+        pytest.skip("published run tables not found: set LORA_JAX_PUBLISHED to their folder")
+    return folder

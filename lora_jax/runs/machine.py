@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lora_jax.config import RunConfig
+from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.transformer import UNROLL, count_parameters, flops_per_token
 from lora_jax.runs.floor import matmul_floor
@@ -54,6 +54,24 @@ def seconds_per_step(run: RunConfig, device: Device | None) -> float:
         return CPU_STEP_OVER_MATMULS * floor
     flops = flops_per_token(run.model, run.data.seq_len) * run.tokens_per_step
     return flops / (ASSUMED_UTILISATION * device.peak_flops)
+
+
+# A model of the size that a sweep spends most of its time on, where the speed of a machine is asked for.
+TYPICAL = ModelConfig(d_model=128, n_layers=4, n_heads=4, vocab_size=512, context=128)
+TYPICAL_BATCH = 16
+
+
+def present_speed() -> float:
+    """Return the training FLOPs per second of this machine, forward and backward, exactly counted.
+
+    On a CPU from its matmuls at a typical shape, timed just now; on an accelerator from its peak.
+    """
+    device = present_device()
+    if device is not None:
+        return ASSUMED_UTILISATION * device.peak_flops
+    floor = matmul_floor(TYPICAL, TYPICAL_BATCH, TYPICAL.context)
+    flops = flops_per_token(TYPICAL, TYPICAL.context) * TYPICAL_BATCH * TYPICAL.context
+    return flops / (CPU_STEP_OVER_MATMULS * floor)
 
 
 def memory_bytes(run: RunConfig, bytes_per_activation: int = 4) -> float:

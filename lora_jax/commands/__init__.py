@@ -1,0 +1,1 @@
+"""The commands of `lora-jax`, one file each: its arguments, and what it calls. Nothing heavy at the top."""

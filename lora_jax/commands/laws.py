@@ -1,0 +1,33 @@
+"""lora-jax laws: the laws that can be fitted."""
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("laws", help="list the laws, their formulas and sources")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.report.rows import Table
+    from lora_jax.report.tables import make_console, print_table
+    from lora_jax.scaling.laws import LAWS
+    from lora_jax.scaling.tables.table import VARIABLES
+
+    rows = tuple((name, law.formula, ", ".join(law.variables), law.reference) for name, law in LAWS.items())
+    columns = ", ".join(f"{letter} {column}" for letter, column in VARIABLES.items())
+    more = (
+        (
+            "approach-1",
+            "N*, D* by the lower envelope of training curves",
+            "N, D, C",
+            "2203.15556, section 3.1",
+        ),
+        ("approach-2", "N*, D* by the minimum of the loss at each budget", "N, C", "2203.15556, section 3.2"),
+    )
+    print_table(
+        Table("Laws", ("name", "formula", "variables", "source"), rows + more, note=f"Columns: {columns}."),
+        make_console(),
+    )
+    return 0

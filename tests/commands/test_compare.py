@@ -1,0 +1,21 @@
+"""`lora-jax compare`: a ranking, the words first."""
+
+import json
+from pathlib import Path
+
+from tests.commands.conftest import MAP, Mistake, Run
+
+
+def test_laws_are_ranked(run: Run, theirs: Path, tmp_path: Path) -> None:
+    names = ["chinchilla", "kaplan", "power-c"]
+    arguments = ["compare", theirs, *MAP, "--laws", *names, "--objective", "squared"]
+    found = json.loads(run(*arguments, "--json", "--out", tmp_path)[1])
+    assert found["rows"][0]["name"] == "chinchilla"
+    assert {row["name"] for row in found["rows"]} == set(names)
+    assert (tmp_path / "figures" / "ranking.png").exists()
+    out = run(*arguments)[1]
+    assert out.startswith(found["words"][:20])
+
+
+def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path) -> None:
+    mistake(["compare", theirs, *MAP, "--laws", "chinchila"], "nearest: 'chinchilla'")

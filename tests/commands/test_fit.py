@@ -1,0 +1,144 @@
+"""`lora-jax fit --law`: numbers, questions, verdict first, files, and every mistake one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import MAP, Mistake, Run
+
+FEW = ["--bootstrap", "200"]
+TARGET = ["--predict", "N=20M,D=1B"]
+
+
+def test_the_json_has_what_a_program_needs(run: Run, theirs: Path) -> None:
+    status, out, err = run("fit", theirs, *MAP, "--law", "chinchilla", "--json", *TARGET, *FEW)
+    assert (status, err) == (0, "")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert {"law", "n", "params", "objective", "certificate", "predictions"} <= set(found)
+    assert found["n"] == 48
+    for name, value in (("alpha", 0.3), ("beta", 0.25), ("E", 1.5)):
+        row = found["params"][name]
+        assert row["ci95"][0] <= row["value"] <= row["ci95"][1]
+        assert abs(row["value"] - value) < 4 * row["se"]
+    assert {"converged", "grad_norm", "warnings"} <= set(found["certificate"])
+    truth = 1.5 + 40 * 2e7**-0.3 + 60 * 1e9**-0.25
+    assert found["predictions"][0]["value"] == pytest.approx(truth, rel=0.01)
+    assert "samples" not in found
+
+
+def test_the_first_line_is_the_verdict(run: Run, theirs: Path) -> None:
+    arguments = ["fit", theirs, *MAP, "--law", "chinchilla", *FEW]
+    assert run(*arguments)[1].startswith("believe it: a = ")
+    few = run(*arguments, "--where", "Model Size<3e5", "Tokens<1e8")[1]
+    assert few.startswith("be careful: ")
+    judged = run(*arguments, "--judge", "E=1.69", "A=406.4", "alpha=.34", "B=410.7", "beta=.28")[1]
+    assert judged.startswith("do not believe it: not converged")
+    assert run("fit", theirs, *MAP, *FEW)[1].splitlines()[0].split(":")[0] in ("believe it", "be careful")
+
+
+def test_a_folder_gets_the_page_the_figures_and_everything(run: Run, theirs: Path, tmp_path: Path) -> None:
+    status, out, _ = run("fit", theirs, *MAP, "--law", "chinchilla", "--out", tmp_path / "new", *FEW)
+    assert status == 0
+    assert out.endswith(f"Report: {tmp_path / 'new' / 'report.html'}\n")
+    document = json.loads((tmp_path / "new" / "fit.json").read_text(), parse_constant=pytest.fail)
+    assert set(document["profiles"]) == set(document["params"])
+    names = {path.name for path in (tmp_path / "new" / "figures").iterdir()}
+    for name in ("fit", "residuals", "profiles", "contours", "influence", "frontier"):
+        assert {f"{name}.png", f"{name}.svg"} <= names
+
+
+def test_every_question_has_an_answer(run: Run, theirs: Path) -> None:
+    out = run(
+        "fit", theirs, *MAP, "--law", "chinchilla", "--budget", "1e18", "--serve", "2.1,1e9", "--versus",
+        "hoffmann", *FEW,
+    )[1]  # fmt: skip
+    for words in ("N*", "D/N", "N to serve", "FLOPs in all", "differs from Hoffmann"):
+        assert words in out
+
+
+def test_a_parameter_can_be_fixed(run: Run, theirs: Path) -> None:
+    found = json.loads(run("fit", theirs, *MAP, "--law", "chinchilla", "--fix", "E=1.5", "--json", *FEW)[1])
+    assert found["params"]["E"]["fixed"]
+    assert found["params"]["E"]["value"] == pytest.approx(1.5)
+
+
+def test_rows_are_chosen_by_their_own_columns(run: Run, theirs: Path) -> None:
+    chosen = ["--where", "split=train", "--drop-worst", "2"]
+    out = run("fit", theirs, *MAP, "--law", "chinchilla", *chosen, "--json", *FEW)[1]
+    found = json.loads(out)
+    assert found["n"] == 40
+    assert len(found["left_out"]) == 8
+
+
+def test_bits_per_byte_are_said(run: Run, theirs: Path) -> None:
+    columns = ["--map", "n_params=Model Size", "n_tokens=Tokens", "loss=bpb", "--loss-unit", "bpb"]
+    found = json.loads(run("fit", theirs, *columns, "--law", "chinchilla", "--json", *FEW)[1])
+    assert found["loss_unit"] == "bits per byte"
+    assert found["params"]["E"]["unit"] == "bits per byte"
+    assert found["params"]["E"]["value"] == pytest.approx(0.75, abs=0.05)
+
+
+def test_two_tables_cross(run: Run, tmp_path: Path) -> None:
+    """Of two methods with one floor the crossing of their laws is H X^gamma."""
+    sizes, sets = (1e4, 1e5, 1e6), (1e3, 4e3, 1.6e4, 6.4e4, 2.6e5)
+    for name, a, alpha, beta in (("one", 9.0, 0.05, 0.10), ("two", 40.0, 0.02, 0.22)):
+        rows = [f"{p},{f},{0.9 + a * p**-alpha * f**-beta}" for p in sizes for f in sets]
+        text = "n_params,trainable_params,finetune_tokens,loss\n" + "\n".join(f"1e9,{row}" for row in rows)
+        (tmp_path / f"{name}.csv").write_text(text + "\n")
+    out = run(
+        "fit", tmp_path / "one.csv", "--law", "finetuning-p", "--crossover", tmp_path / "two.csv", "P=1e5",
+        "--json", *FEW,
+    )[1]  # fmt: skip
+    (row,) = json.loads(out)["predictions"]
+    h = (9.0 / 40.0) ** (1 / (0.10 - 0.22))
+    gamma = (0.02 - 0.05) / (0.10 - 0.22)
+    assert row["value"] == pytest.approx(h * 1e5**gamma, rel=1e-2)
+
+
+def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path, tmp_path: Path) -> None:
+    fit = ["fit", theirs, *MAP, "--law", "chinchilla"]
+    mistake([*fit[:-1], "chinchila"], "'chinchila'", "nearest: 'chinchilla'")
+    mistake([*fit, "--where", "split=test"], "split=test")
+    mistake([*fit, "--where", "splt=train"], "nearest: 'split'")
+    mistake([*fit, "--objective", "hubber"], "nearest: 'huber'")
+    mistake([*fit, "--fix", "alpa=.3"], "nearest: 'alpha'")
+    mistake([*fit, "--fix", "alpha"], "NAME=VALUE")
+    mistake([*fit, "--predict", "N=lots"], "'lots'", "such as 7e10 or 70B")
+    mistake([*fit, "--predict", "N=1e9"], "needs D")
+    mistake([*fit, "--serve", "2"], "LOSS,TOKENS")
+    mistake([*fit, "--versus", "hofmann"], "nearest: 'hoffmann'")
+    mistake([*fit, "--weights", "loss_se"], "no column 'loss_se'")
+    mistake([*fit, "--where", "Tokens<2e6", "Model Size<3e5"], "5 parameters")
+    mistake(["fit", theirs, *MAP, "--law", "power-c", "--budget", "1e18"], "laws of N and D")
+    mistake(["fit", theirs, *MAP, "--budget", "1e18"], "--budget is asked of one law")
+    mistake(["fit", theirs, "--law", "chinchilla"], "no column 'loss'")
+    mistake(["fit", theirs, *MAP, "--law", "data-constrained"], "no column 'unique_tokens'")
+    mistake(["fit", "published:chinchila", "--law", "chinchilla"], "nearest: 'chinchilla'")
+    (tmp_path / "bad.csv").write_text("n_params,n_tokens,loss\n1e5,1e6,3\n1e5,-1,3\n1e5,inf,2\n")
+    mistake(["fit", tmp_path / "bad.csv", "--law", "chinchilla"], "n_tokens", "line 3", "line 4")
+
+
+def test_constant_columns_and_lines_are_refused_by_name(run: Run, tmp_path: Path) -> None:
+    rows = "\n".join(f"{n},{20 * n},{1.7 + 400 * n**-0.34}" for n in (1e6 * 2**k for k in range(12)))
+    (tmp_path / "line.csv").write_text(f"n_params,n_tokens,loss\n{rows}\n")
+    out = run("fit", tmp_path / "line.csv", "--law", "chinchilla", *FEW)[1]
+    assert "D = k N in every run" in out
+    assert "a single power law fits as well" in out.replace("\n", " ")
+
+
+def test_the_published_figures_come_out_of_the_command(run: Run, published: Path) -> None:
+    path = published / "chinchilla.csv"
+    columns = ["--map", "n_params=Model Size", "flops=Training FLOP", "loss=loss"]
+    base = ["fit", path, *columns, "--law", "chinchilla", "--drop-worst", "5", "--json"]
+    expected = {
+        "huber": {"A": 477.83, "B": 2143.4, "E": 1.8172, "alpha": 0.34730, "beta": 0.36717},
+        "l1": {"A": 482.01, "B": 2085.43, "E": 1.8169, "alpha": 0.34781, "beta": 0.36585},
+    }
+    for objective, params in expected.items():
+        found = json.loads(run(*base, "--objective", objective, *FEW)[1])
+        for name, value in params.items():
+            assert found["params"][name]["value"] == pytest.approx(value, rel=5e-5), (objective, name)
+    found = json.loads(run(*base, "--bootstrap", "2000")[1])
+    for name, se in {"A": 122, "B": 1277, "E": 0.0253, "alpha": 0.0151, "beta": 0.0206}.items():
+        assert found["params"][name]["se"] == pytest.approx(se, rel=0.15 if name == "B" else 0.08), name

@@ -1,0 +1,51 @@
+"""The worked example of docs/fit-laboratory.md runs as it is written, and prints what it shows."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "fit-laboratory.md"
+
+
+def read_blocks() -> list[tuple[str, str]]:
+    """Return (language, body) of the page's code blocks in order."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_worked_example_runs_and_says_what_the_page_says(tmp_path: Path, published: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "LORA_JAX_PUBLISHED": str(published)}
+    printed = ""
+    n_commands = 0
+    for language, body in read_blocks():
+        if language != "bash":
+            for line in filter(None, (part.strip(" .") for part in body.splitlines())):
+                words = " ".join(line.split())
+                assert words in " ".join(printed.split()), f"the page shows {words!r}, which was not printed"
+            continue
+        for command in body.splitlines():
+            words = shlex.split(command)
+            assert words[0] == "lora-jax"
+            done = subprocess.run(
+                [sys.executable, "-m", "lora_jax.cli", *words[1:]],
+                cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+            printed = done.stdout
+            n_commands += 1
+    assert n_commands > 6
+    assert (tmp_path / "chinchilla" / "report.html").exists()
+    assert (tmp_path / "plan" / "figures" / "design.png").exists()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in ROOT.glob("docs/*.md"):
+        targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+        missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+        assert not missing, f"{page.name} links to {missing}"
