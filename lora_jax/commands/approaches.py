@@ -2,15 +2,15 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_jax.commands.table_options import parse_number
+from lora_jax.commands.table_options import command_line, parse_number
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from lora_jax.report.figures import Drawing
     from lora_jax.scaling.tables.table import RunTable
 
 
@@ -22,12 +22,17 @@ def run_approach(arguments: argparse.Namespace, table: "RunTable") -> int:
     document: dict[str, Any] = {**found.to_json(), "loss_unit": table.loss_unit}
     document["predictions"] = [{"flops": c, **found.at(c)} for c in budgets]
     if arguments.out is not None:
-        from lora_jax.files import write_atomically
-        from lora_jax.report.style import save_figure
+        from lora_jax.report.answer_page import Answer, write_answer
+        from lora_jax.report.approach_rows import approach_tables
 
-        write_atomically(arguments.out / "fit.json", json.dumps(document, indent=1) + "\n")
-        for name, figure in figures(document).items():
-            save_figure(figure, arguments.out / "figures", name)
+        number = document["approach"]
+        page = write_answer(
+            Answer(
+                "fit", f"Approach {number}: {table.source}", command_line(sys.argv[1:]), document["verdict"],
+                approach_tables(document), figures(document), document["warnings"], document,
+            ),
+            arguments.out,
+        )  # fmt: skip
     if arguments.json:
         print(json.dumps(document, indent=1))
         return 0
@@ -35,7 +40,7 @@ def run_approach(arguments: argparse.Namespace, table: "RunTable") -> int:
 
     print_approach(document)
     if arguments.out is not None:
-        print(f"Figures: {arguments.out / 'figures'}")
+        print(f"Report: {page}")
     return 0
 
 
@@ -50,10 +55,15 @@ def _find_isoflop(arguments: argparse.Namespace, table: "RunTable") -> Any:
         n_bootstrap=arguments.bootstrap or 1000, seed=arguments.seed,
     )  # fmt: skip
 
-    def figures(document: dict[str, Any]) -> "dict[str, Figure]":
-        from lora_jax.report.isoflop_plots import plot_isoflop_curves, plot_optima
+    def figures(document: dict[str, Any]) -> "list[Drawing]":
+        from lora_jax.report.figures import Drawing
+        from lora_jax.report.isoflop_plots import plot_isoflop_curves
 
-        return {"isoflop": plot_isoflop_curves(document, table.loss_unit), "optima": plot_optima(document)}
+        curves = plot_isoflop_curves(document, table.loss_unit)
+        words = (
+            "Loss against N at each budget, the curve through it and its minimum; refused budgets are grey."
+        )
+        return [Drawing("isoflop", "IsoFLOP curves", words, curves), _draw_optima(document)]
 
     return found, figures
 
@@ -74,12 +84,21 @@ def _find_envelope(arguments: argparse.Namespace, table: "RunTable") -> Any:
         )
     found = envelope(curves, n_bootstrap=arguments.bootstrap or 400, seed=arguments.seed)
 
-    def figures(document: dict[str, Any]) -> "dict[str, Figure]":
-        from lora_jax.report.isoflop_plots import plot_envelope, plot_optima
+    def figures(document: dict[str, Any]) -> "list[Drawing]":
+        from lora_jax.report.figures import Drawing
+        from lora_jax.report.isoflop_plots import plot_envelope
 
         lines = [(c.n_params, c.flops.tolist(), c.loss.tolist()) for c in curves]
-        return {
-            "envelope": plot_envelope(lines, document, table.loss_unit), "optima": plot_optima(document)
-        }  # fmt: skip
+        drawn = plot_envelope(lines, document, table.loss_unit)
+        words = "Training curves and their lower envelope, whose winners give N* and D* at each compute."
+        return [Drawing("envelope", "The lower envelope", words, drawn), _draw_optima(document)]
 
     return found, figures
+
+
+def _draw_optima(document: dict[str, Any]) -> "Drawing":
+    from lora_jax.report.figures import Drawing
+    from lora_jax.report.isoflop_plots import plot_optima
+
+    words = "The best N and D at each compute, and the power laws through them with their 95 % bands."
+    return Drawing("optima", "N* and D* against compute", words, plot_optima(document))

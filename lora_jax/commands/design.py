@@ -2,14 +2,22 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_jax.commands.table_options import add_table_options, load_table, parse_number, parse_numbers
+from lora_jax.commands.table_options import (
+    add_table_options,
+    command_line,
+    load_table,
+    parse_number,
+    parse_numbers,
+)
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:
+    from lora_jax.report.figures import Drawing
     from lora_jax.scaling.intervals.uncertainty import Bootstrap
 
 PRIOR = "besiroglu"
@@ -37,7 +45,9 @@ def add(commands: Any) -> None:
     limits.add_argument("--max-runs", type=int, default=20, metavar="K", help="default: 20")
     limits.add_argument("--max-tokens", metavar="D", help="tokens there are")
     limits.add_argument("--share-trunks", action="store_true", help="runs of one size share a trunk (wsd)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="design.json and figures/ go there")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="design.json, figures/ and report.html go there"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)
 
@@ -121,20 +131,34 @@ def _fitted(table: Any, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(arguments: argparse.Namespace, document: dict[str, Any], existing: Sequence[Any]) -> None:
+    from lora_jax.report import design_rows
+
+    is_design = "cells" in document
+    page = None
     if arguments.out is not None:
-        from lora_jax.files import write_atomically
+        from lora_jax.report.answer_page import Answer, write_answer
 
-        write_atomically(
-            arguments.out / "design.json", json.dumps(document, indent=1, allow_nan=False) + "\n"
-        )
-        if "cells" in document:
-            from lora_jax.report.design_plots import plot_design
-            from lora_jax.report.style import save_figure
-
-            save_figure(plot_design(document, existing), arguments.out / "figures", "design")
+        tables = design_rows.design_tables(document) if is_design else design_rows.next_run_tables(document)
+        words = design_rows.promise(document) if is_design else document["words"]
+        drawings = _draw(document, existing) if is_design else []
+        page = write_answer(
+            Answer(
+                "design", "Which runs to train", command_line(sys.argv[1:]), words, tables, drawings,
+                document["warnings"], document,
+            ),
+            arguments.out,
+        )  # fmt: skip
     if arguments.json:
-        print(json.dumps(document, indent=1))
+        print(json.dumps(document, indent=1, allow_nan=False))
         return
-    from lora_jax.report.design_rows import print_design, print_next_run
+    (design_rows.print_design if is_design else design_rows.print_next_run)(document)
+    if page is not None:
+        print(f"Report: {page}")
 
-    (print_design if "cells" in document else print_next_run)(document)
+
+def _draw(document: dict[str, Any], existing: Sequence[Any]) -> "list[Drawing]":
+    from lora_jax.report.design_plots import plot_design
+    from lora_jax.report.figures import Drawing
+
+    words = "The runs to train by N and D, larger the dearer, with lines of equal compute and the target."
+    return [Drawing("design", "The design", words, plot_design(document, existing))]

@@ -15,11 +15,16 @@ def print_approach(document: Document) -> None:
     console = make_console()
     console.print(document["verdict"], markup=False, highlight=False, soft_wrap=True)
     console.print()
-    for table in (exponent_rows(document), budget_rows(document), prediction_rows(document)):
-        if table.rows:
-            print_table(table, console)
+    for table in approach_tables(document):
+        print_table(table, console)
     for warning in document["warnings"]:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def approach_tables(document: Document) -> list[Table]:
+    """Return the tables that the document can carry."""
+    tables = (exponent_rows(document), budget_rows(document), prediction_rows(document))
+    return [table for table in tables if table.rows]
 
 
 def exponent_rows(document: Document) -> Table:

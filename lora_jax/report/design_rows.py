@@ -15,9 +15,7 @@ def print_design(document: Document) -> None:
     console = make_console()
     console.print(promise(document), markup=False, highlight=False, soft_wrap=True)
     console.print()
-    print_table(cell_rows(document["cells"], document["design"]), console)
-    table = ladder_rows(document)
-    if table is not None:
+    for table in design_tables(document):
         print_table(table, console)
     _print_warnings(console, document)
 
@@ -27,11 +25,25 @@ def print_next_run(document: Document) -> None:
     console = make_console()
     console.print(document["words"], markup=False, highlight=False, soft_wrap=True)
     console.print()
+    for table in next_run_tables(document):
+        print_table(table, console)
+    _print_warnings(console, document)
+
+
+def design_tables(document: Document) -> list[Table]:
+    """Return the runs to train, and the plan beside the ladder where they were compared."""
+    tables = [cell_rows(document["cells"], document["design"]), ladder_rows(document)]
+    return [table for table in tables if table is not None]
+
+
+def next_run_tables(document: Document) -> list[Table]:
+    """Return the runs on offer that narrow the interval most, and most per FLOP."""
+    tables = []
     for title, key in (("Narrowing most", "by_gain"), ("Narrowing most per FLOP", "by_gain_per_flop")):
         rows = tuple((*_cell(one), f"{one['narrower']:.1%}") for one in document[key][:5])
         columns = ("N", "D", "D/N", "C (FLOPs)", "seconds", "narrower by")
-        print_table(Table(title, columns, rows, frozenset(range(6))), console)
-    _print_warnings(console, document)
+        tables.append(Table(title, columns, rows, frozenset(range(6))))
+    return tables
 
 
 def promise(document: Document) -> str:

@@ -20,7 +20,8 @@ def draw_fit_figures(document: Document) -> list[Drawing]:
     """Draw every figure that the document can carry; what it lacks has none."""
     return [
         *_draw_fit(document), *_draw_misses(document), *_draw_profiles(document), *_draw_contours(document),
-        *_draw_influence(document), *_draw_frontier(document), *_draw_comparison(document),
+        *_draw_influence(document), *_draw_frontier(document),
+        *(draw_comparison(document["comparison"]) if document["comparison"] else ()),
     ]  # fmt: skip
 
 
@@ -213,10 +214,8 @@ def _draw_frontier(document: Document) -> Iterator[Drawing]:
     )
 
 
-def _draw_comparison(document: Document) -> Iterator[Drawing]:
-    comparison = document["comparison"]
-    if not comparison:
-        return
+def draw_comparison(comparison: Mapping[str, Any]) -> Iterator[Drawing]:
+    """Draw the ranking of `Comparison.to_dict()`, and each prediction against its reach."""
     yield Drawing(
         "ranking", "Which form? Laws by their errors on larger runs",
         "Root mean square error of ln of the response on runs that a law has not seen, best on top.",

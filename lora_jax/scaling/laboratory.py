@@ -79,6 +79,8 @@ def examine(table: RunTable, law: Law, questions: Questions, command: str = "") 
         table, rates = settle_learning_rates(table) if _has_cells(table) else (table, {"warnings": []})
     else:
         rates = {"warnings": []}
+    if not questions.fixed:
+        _refuse_constant_columns(table, law)
     found = _fit(table, law, questions)
     replicates = bootstrap(found, questions.n_bootstrap, seed=questions.seed)
     profiles = _profiles(found, replicates, questions.figures)
@@ -114,6 +116,17 @@ def examine(table: RunTable, law: Law, questions: Questions, command: str = "") 
         "command": command,
         "versions": {"lora-jax": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
     }  # fmt: skip
+
+
+def _refuse_constant_columns(table: RunTable, law: Law) -> None:
+    """Raise where a variable of the law is the same in every row: no fit can say what it does."""
+    for v in law.variables:
+        x = table.variable(v)
+        if len(x) and x.max() <= x.min() * (1 + 1e-9):
+            raise LoraJaxError(
+                f"{table.source} has {v} = {x[0]:.4g} in every row, which says nothing of how {law.key}"
+                f" depends on it: fit a law without {v}, or fix its parameters by --fix."
+            )
 
 
 def _fit(table: RunTable, law: Law, questions: Questions) -> Fit:

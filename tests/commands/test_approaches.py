@@ -32,6 +32,7 @@ def test_approach_two_finds_the_exponent(run: Run, budgets: Path, tmp_path: Path
     assert found["predictions"][0]["flops"] == 1e21
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert {"isoflop.png", "optima.svg"} <= names
+    assert "IsoFLOP curves" in (tmp_path / "out" / "report.html").read_text()
     assert run(*arguments)[1].splitlines()[0].split(":")[0] in ("believe it", "be careful")
 
 

@@ -13,6 +13,7 @@ def test_laws_are_ranked(run: Run, theirs: Path, tmp_path: Path) -> None:
     assert found["rows"][0]["name"] == "chinchilla"
     assert {row["name"] for row in found["rows"]} == set(names)
     assert (tmp_path / "figures" / "ranking.png").exists()
+    assert found["words"][:20] in (tmp_path / "report.html").read_text()
     out = run(*arguments)[1]
     assert out.startswith(found["words"][:20])
 

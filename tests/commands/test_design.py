@@ -18,6 +18,8 @@ def test_a_budget_becomes_runs(run: Run, tmp_path: Path) -> None:
     assert len({round(cell["tokens_per_parameter"], 3) for cell in found["cells"]}) >= 3
     assert found["simulated"]["half_width_percent"] < found["ladder"]["half_width_percent"]
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"design.png", "design.svg"}
+    assert out.endswith(f"Report: {tmp_path / 'report.html'}\n")
+    assert out.splitlines()[0][:40] in (tmp_path / "report.html").read_text()
 
 
 def test_hours_are_measured(run: Run) -> None:

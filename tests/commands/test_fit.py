@@ -109,7 +109,7 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path, tmp_path: Pat
     mistake([*fit, "--serve", "2"], "LOSS,TOKENS")
     mistake([*fit, "--versus", "hofmann"], "nearest: 'hoffmann'")
     mistake([*fit, "--weights", "loss_se"], "no column 'loss_se'")
-    mistake([*fit, "--where", "Tokens<2e6", "Model Size<3e5"], "5 parameters")
+    mistake([*fit, "--where", "Tokens<5e6", "Model Size<2e5"], "5 parameters")
     mistake(["fit", theirs, *MAP, "--law", "power-c", "--budget", "1e18"], "laws of N and D")
     mistake(["fit", theirs, *MAP, "--budget", "1e18"], "--budget is asked of one law")
     mistake(["fit", theirs, "--law", "chinchilla"], "no column 'loss'")
@@ -119,7 +119,13 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path, tmp_path: Pat
     mistake(["fit", tmp_path / "bad.csv", "--law", "chinchilla"], "n_tokens", "line 3", "line 4")
 
 
-def test_constant_columns_and_lines_are_refused_by_name(run: Run, tmp_path: Path) -> None:
+def test_a_constant_column_is_refused(mistake: Mistake, theirs: Path) -> None:
+    mistake(
+        ["fit", theirs, *MAP, "--law", "chinchilla", "--where", "Model Size<1.1e5"], "N = 1e+05 in every row"
+    )
+
+
+def test_tokens_in_proportion_to_parameters_are_flagged(run: Run, tmp_path: Path) -> None:
     rows = "\n".join(f"{n},{20 * n},{1.7 + 400 * n**-0.34}" for n in (1e6 * 2**k for k in range(12)))
     (tmp_path / "line.csv").write_text(f"n_params,n_tokens,loss\n{rows}\n")
     out = run("fit", tmp_path / "line.csv", "--law", "chinchilla", *FEW)[1]

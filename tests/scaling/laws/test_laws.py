@@ -132,3 +132,15 @@ def test_repeated_data_is_worth_what_the_paper_says() -> None:
 def test_a_misspelt_parameter_gets_the_nearest_name() -> None:
     with pytest.raises(LoraJaxError, match=r"'alpa'.*nearest: 'alpha'"):
         CHINCHILLA.to_theta({"alpa": 0.3}, CENTRE)
+
+
+def test_critical_batch_splits_a_run_as_kaplan_says() -> None:
+    """2001.08361: at B = B_crit a run takes twice the least steps and twice the least compute."""
+    from lora_jax.scaling.laws.kaplan import minimal_flops, minimal_steps
+
+    batch, critical = np.array([1e3, 1e5, 1e7]), np.full(3, 1e5)
+    steps = minimal_steps(np.full(3, 100.0), batch, critical)
+    flops = minimal_flops(np.full(3, 1e12), batch, critical)
+    np.testing.assert_allclose([steps[1], flops[1]], [50.0, 5e11])
+    assert steps[2] == pytest.approx(100, rel=0.02)  # far above the critical batch no step is saved
+    assert flops[0] == pytest.approx(1e12, rel=0.02)  # far below it no compute is
