@@ -42,7 +42,7 @@ def next_run_tables(document: Document) -> list[Table]:
     for title, key in (("Narrowing most", "by_gain"), ("Narrowing most per FLOP", "by_gain_per_flop")):
         rows = tuple((*_cell(one), f"{one['narrower']:.1%}") for one in document[key][:5])
         columns = ("N", "D", "D/N", "C (FLOPs)", "seconds", "narrower by")
-        tables.append(Table(title, columns, rows, frozenset(range(6))))
+        tables.append(_timed(Table(title, columns, rows, frozenset(range(6)))))
     return tables
 
 
@@ -64,7 +64,7 @@ def cell_rows(cells: list[Mapping[str, Any]], title: str) -> Table:
     """Return the runs to train, the smallest first."""
     rows = tuple(_cell(cell) for cell in sorted(cells, key=lambda c: (c["n_params"], c["n_tokens"])))
     columns = ("N", "D", "D/N", "C (FLOPs)", "seconds")
-    return Table(f"Runs to train: {title}", columns, rows, frozenset(range(5)))
+    return _timed(Table(f"Runs to train: {title}", columns, rows, frozenset(range(5))))
 
 
 def ladder_rows(document: Document) -> Table | None:
@@ -80,6 +80,14 @@ def ladder_rows(document: Document) -> Table | None:
         width = f"+-{row['half_width_percent']:.2f} %"
         said.append((name, width, f"{format_loss(low)} to {format_loss(high)}"))
     return Table("The loss at the target", ("runs", "half width", INTERVAL), tuple(said))
+
+
+def _timed(table: Table) -> Table:
+    """Return the table without its seconds where no speed was given."""
+    at = table.columns.index("seconds")
+    if any(row[at] for row in table.rows):
+        return table
+    return table.select([name for name in table.columns if name != "seconds"])
 
 
 def _cell(cell: Mapping[str, Any]) -> tuple[str, ...]:
