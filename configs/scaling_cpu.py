@@ -6,7 +6,7 @@ on the State of the Union corpus (byte-level BPE, 512 tokens). Two seeds up to a
 cell.
 
 command:         ./launch.sh scaling configs/scaling_cpu.py
-expected time:   40 minutes on two CPU cores
+expected time:   26 minutes on two CPU cores
 expected answer: power laws along each axis with narrower intervals than the quickstart's, a joint fit whose
                  exponents are identified, and the largest cell predicted within 3 %.
 """

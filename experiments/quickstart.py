@@ -1,5 +1,10 @@
 """The main job in minutes: train configs/quickstart.py, fit its scaling laws, write the report."""
 
+if __name__ == "__main__":
+    from lora_jax.runs.signals import end_at_once
+
+    end_at_once()  # before the other imports, in which a signal would be a stack trace
+
 import sys
 from pathlib import Path
 

@@ -1,12 +1,17 @@
 """Train the sweep of a config file, fit its scaling laws, and write the report."""
 
+if __name__ == "__main__":
+    from lora_jax.runs.signals import end_at_once
+
+    end_at_once()  # before the other imports, in which a signal would be a stack trace
+
 import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lora_jax.cli import fit_table, guard
+from lora_jax.cli import guard
 from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.experiment import Experiment, load_experiment
@@ -42,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_plan(experiment, store.finished(), arguments.device)
         return 0
     if is_concluded(experiment, store):
+        # never one run: a single one has no fits to report
         print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
     else:
         status = train(experiment, store, arguments)
@@ -96,12 +102,13 @@ def conclude(experiment: Experiment, store: RunStore, arguments: argparse.Namesp
     """Fit the finished runs, draw them, and write the page."""
     from lora_jax.report.page import write_report
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.scaling.analysis import write_fits
+    from lora_jax.scaling.analysis import analyse, write_fits
+    from lora_jax.scaling.tables.table import read_table
 
     print("Fitting, and drawing the report.", file=sys.stderr)
     try:
         store.write_table()
-        fits = fit_table(store.folder)
+        fits = analyse(read_table(store.folder))
         write_fits(store.folder / "fits.json", fits)
         write_report(store.folder)
     except LoraJaxError as error:

@@ -6,17 +6,14 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lora_jax.cli import Terminated, guard, main
-from lora_jax.errors import LoraJaxError
+from lora_jax.cli import main
 
 ROOT = Path(__file__).parents[1]
 SIZES = [2.0**k * 1e4 for k in range(6)]
@@ -261,56 +258,7 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     assert done.stderr == ""
 
 
-# ---- what becomes of exceptions
-
-
-def raises(error: BaseException) -> Callable[[], int]:
-    def action() -> int:
-        raise error
-
-    return action
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "words"),
-    [
-        (LoraJaxError("one\nmistake"), 2, "lora-jax: one mistake"),
-        (OSError(28, "", "x.json"), 2, "No space left on device at x.json: every finished run is kept"),
-        (PermissionError(13, "", "x.json"), 2, "Permission denied at x.json"),
-        (OSError(27, ""), 2, "File too large: every finished run"),
-        (KeyboardInterrupt(), 130, "stopped by SIGINT; every finished run is kept"),
-        (Terminated(), 143, "stopped by SIGTERM; every finished run is kept"),
-    ],
-)
-def test_a_mistake_becomes_a_line_and_a_status(
-    error: BaseException, status: int, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert guard(raises(error)) == status
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert words in err
-
-
-@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "", "x"), AssertionError()])
-def test_a_bug_keeps_its_stack_trace(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        guard(raises(error))
-
-
-def test_sigterm_ends_what_runs_and_its_handler_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    def action() -> int:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except Exception:
-            pytest.fail("a handler of errors swallowed it")
-        return 0
-
-    assert guard(action) == 143
-    assert "SIGTERM" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is before
+# ---- as a function
 
 
 def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,9 @@ from lora_jax.runs.tracker import Tracker
 from lora_jax.train.optim import peak_learning_rate, unit_rate
 from lora_jax.train.trunk import Outcome, final_train_loss, train_trunk
 
+COOLED = (
+    0.5  # share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves
+)
 CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
 
 
@@ -112,7 +115,7 @@ def make_record(
         heldout_loss=heldout.loss if heldout else None,
         heldout_loss_se=heldout.standard_error if heldout else None,
         bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
-        cooled=True,  # both schedules end low: a trunk's own, uncooled losses are in the curves only
+        cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
         learning_rate=peak_learning_rate(run),
         n_steps=run.n_steps,
         diverged_at=outcome.diverged_at,
@@ -124,6 +127,11 @@ def make_record(
         git_commit=commit,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def is_cooled(run: RunConfig) -> bool:
+    """Did the learning rate come down before the end: is that of the last step at most half the peak?"""
+    return unit_rate(run, run.n_steps - 1) <= COOLED
 
 
 def make_curve(outcome: Outcome, flops_per_token: float) -> list[dict[str, float]]:

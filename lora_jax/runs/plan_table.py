@@ -54,9 +54,10 @@ def _total(planned: Sequence[PlannedRun]) -> str:
     seconds = sum(item.seconds for item in pending)
     flops = sum(item.flops for item in planned)
     peak = max(item.memory_bytes for item in planned)
+    n = "1 run" if len(planned) == 1 else f"{len(planned)} runs"
     return (
-        f"{len(planned)} runs, {len(planned) - len(pending)} finished; {flops:.2e} FLOPs if each were trained"
-        f" alone; about {format_seconds(seconds)} to go; at most {format_bytes(peak)} a step."
+        f"{n}, {len(planned) - len(pending)} finished; {flops:.2e} FLOPs if each were trained alone;"
+        f" about {format_seconds(seconds)} to go; at most {format_bytes(peak)} a step."
     )
 
 

@@ -11,6 +11,7 @@ from lora_jax.runs.plan import PlannedRun
 LINE_SECONDS = 10.0  # without a terminal, a line at least this far from the one before
 SPEED_MEMORY = 0.9  # of the moving average of tokens per second, per reading
 BELIEF = 0.1  # of the plan: how much of it has to be done before the pace counts for more than the plan
+WIDEST_BAR, NARROWEST_BAR = 24, 6  # characters; below, a bar says less than the percentage beside it
 
 
 class Progress:
@@ -58,18 +59,27 @@ class Progress:
         work = item.seconds * tokens / max(1, item.own_steps * run.tokens_per_step)
         self._worked += work
         self._current = min(item.seconds, self._current + work)
-        speed_text = "" if self._speed is None else f"  {self._speed:,.0f} tokens/s"
-        text = (
-            f"run {self._number[item.run_id]} of {len(self._items)}"
-            f"  d{run.model.d_model}x{run.model.n_layers} seed {run.seed}"
-            f"  step {steps}/{run.n_steps}  loss {loss:.3f}{speed_text}"
-            f"  {format_duration(self.seconds_left())} left"
-        )
         if self._display is not None:
-            self._display.update(self.share(), text)
+            self._display.update(self.share(), self._describe(run, steps, loss))
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.say(f"{self.share():4.0%}  {text}")
+            self.say(f"{self.share():4.0%}  {self._describe(run, steps, loss)[0]}")
+
+    def _describe(self, run: RunConfig, steps: int, loss: float) -> list[str]:
+        """Return where the run stands in words, and then in ever fewer of them."""
+        number, n = self._number[self._items[run].run_id], len(self._items)
+        shape = f"d{run.model.d_model}x{run.model.n_layers} seed {run.seed}"
+        step = f"step {steps}/{run.n_steps}"
+        speed = "" if self._speed is None else f"{self._speed:,.0f} tokens/s"
+        short_speed = "" if self._speed is None else f"{format_short(self._speed)} tok/s"
+        left = f"{format_duration(self.seconds_left())} left"
+        parts = [
+            (f"run {number} of {n}", shape, step, f"loss {loss:.3f}", speed, left),
+            (f"run {number} of {n}", shape, f"loss {loss:.3f}", speed, left),
+            (f"run {number} of {n}", f"loss {loss:.3f}", speed, left),
+            (f"run {number} of {n}", f"loss {loss:.2f}", short_speed, left),
+        ]
+        return ["  ".join(part for part in words if part) for words in parts]
 
     def finish_run(self, run_id: str, text: str) -> None:
         """Count a run as done, however little of its plan it needed, and print its line."""
@@ -91,18 +101,33 @@ class Progress:
 
 
 class _Bar:
-    """A rich progress bar."""
+    """A rich progress bar, which gives way to the words where the terminal is narrow."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        columns = (BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"))
-        self.live = Progress(*columns, console=Console(stderr=True))
+        self._bar = BarColumn(bar_width=WIDEST_BAR)
+        self._words = (TaskProgressColumn(), TextColumn("{task.description}"))
+        self.live = Progress(self._bar, *self._words, console=Console(stderr=True))
         self._task = self.live.add_task("starting", total=1.0)
 
-    def update(self, share: float, text: str) -> None:
+    def update(self, share: float, texts: Sequence[str]) -> None:
+        """Show the first of `texts`, from long to short, for which the terminal is wide enough now."""
+        room = self.live.console.width - len("100% ")
+        text = next((text for text in texts if len(text) <= room), texts[-1])
+        self._bar.bar_width = min(WIDEST_BAR, room - len(text) - 1)
+        bar = (self._bar,) if self._bar.bar_width >= NARROWEST_BAR else ()
+        self.live.columns = (*bar, *self._words)
         self.live.update(self._task, completed=share, description=text)
+
+
+def format_short(x: float) -> str:
+    """Return a speed as 950, 12k or 1.2M."""
+    for scale, unit in ((1e6, "M"), (1e3, "k")):
+        if round(x) >= scale:
+            return f"{x / scale:.1f}{unit}" if x < 10 * scale else f"{x / scale:.0f}{unit}"
+    return f"{x:.0f}"
 
 
 def format_duration(seconds: float) -> str:

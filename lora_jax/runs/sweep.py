@@ -62,7 +62,7 @@ def overlay(config: Any, point: Mapping[str, Any], path: str = "") -> Any:
         name, _, rest = dotted.partition(".")
         if name not in names or (rest and not dataclasses.is_dataclass(getattr(config, name))):
             raise LoraJaxError(
-                f"unknown field {path + dotted!r}{nearest(path + dotted, _paths(config, path))}."
+                f"unknown field {path + dotted!r}{_nearest_field(path + dotted, _paths(config, path))}."
             )
         if rest:
             inner.setdefault(name, {})[rest] = value
@@ -83,6 +83,18 @@ def _paths(config: Any, path: str) -> list[str]:
     return found
 
 
+def _nearest_field(dotted: str, known: Iterable[str]) -> str:
+    """Return the hint of `nearest`; of a part that there is, such as optim, only its own fields count.
+
+    Compared whole, optim.lr would be nearest to `optim` or to any short field of it.
+    """
+    part, _, name = dotted.rpartition(".")
+    fields = [field.rpartition(".")[2] for field in known if field.rpartition(".")[0] == part]
+    if not part or not fields:
+        return nearest(dotted, known)
+    return nearest(name, fields).replace("nearest: '", f"nearest: '{part}.").replace("known:", f"{part} has:")
+
+
 def parse_overrides(texts: Sequence[str]) -> Point:
     """Read `field=value` arguments into a point of typed values, by the annotations of RunConfig."""
     point: Point = {}
@@ -100,7 +112,7 @@ def _annotation(owner: Any, dotted: str) -> Any:
     here = owner
     known = _annotated_paths(owner)
     if dotted not in known:
-        raise LoraJaxError(f"unknown field {dotted!r}{nearest(dotted, known)}.")
+        raise LoraJaxError(f"unknown field {dotted!r}{_nearest_field(dotted, known)}.")
     for name in dotted.split("."):
         here = typing.get_type_hints(here)[name]
     return here

@@ -15,14 +15,15 @@ from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.transformer import declare
 from lora_jax.params import init
-from lora_jax.runs.execute import CURVE_POINTS, fingerprints, make_curve, prepare_data, run_sweep
+from lora_jax.runs.execute import CURVE_POINTS, fingerprints, is_cooled, make_curve, prepare_data, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay
 from lora_jax.runs.tracker import open_tracker
-from lora_jax.scaling.table import read_table
+from lora_jax.scaling.optima.training_curves import HOT
+from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.evaluate import evaluate
 from lora_jax.train.optim import peak_learning_rate
 from lora_jax.train.trunk import Outcome, Stopped, train_trunk
@@ -150,6 +151,23 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
     weights = np.diff(steps, prepend=0)
     assert np.dot(weights, [row["loss"] for row in curve]) / n == pytest.approx(losses.mean(), rel=1e-5)
     assert [row["flops"] for row in curve] == [2.0 * row["n_tokens"] for row in curve]
+
+
+@pytest.mark.parametrize(
+    ("optim", "cooled"),
+    [
+        ({"schedule": "wsd"}, True),
+        ({"schedule": "wsd", "cooldown_fraction": 0.01}, False),  # of one step, at the peak still
+        ({"schedule": "cosine"}, True),
+        ({"schedule": "cosine", "final_lr_fraction": 0.0}, True),
+        ({"schedule": "cosine", "final_lr_fraction": 1.0}, False),
+    ],
+)
+def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
+    run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
+    assert is_cooled(run) is cooled
+    rate = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None), 1.0)[-1]["learning_rate"]
+    assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 
 
 # ---- a second call, a stop, a divergence

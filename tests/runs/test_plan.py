@@ -122,6 +122,11 @@ def test_the_table_names_every_run_and_the_total(runs: list[RunConfig]) -> None:
     assert text.endswith("Estimates: a guess")
 
 
+def test_one_run_is_one_run(runs: list[RunConfig]) -> None:
+    text = format_plan(plan_runs(runs[:1], (), DEVICE), "a guess")
+    assert text.splitlines()[-2].startswith("1 run, 0 finished; ")
+
+
 def test_the_experiments_own_device_is_priced_unless_another_is_asked(
     base: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:

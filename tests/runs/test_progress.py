@@ -13,6 +13,7 @@ from lora_jax.runs import progress as progress_module
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.progress import Progress, format_duration
+from lora_jax.runs.sweep import overlay
 
 
 class Clock:
@@ -142,6 +143,50 @@ def test_a_terminal_gets_a_bar(
     assert "[1/4] held-out [3.5]" in text
     assert "run 1 of 4" in text
     assert "25%" in text
+
+
+def last_frame(screen: str) -> str:
+    """Return the last line that a terminal was told to show, without what moves its cursor and colours it."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    return [line for line in re.split(r"[\r\n]", text) if line.strip()][-1]
+
+
+@pytest.mark.parametrize("speed", [950.0, 12_345.0, 1_234_567.0])
+@pytest.mark.parametrize(
+    ("columns", "has_bar", "words"),
+    [(60, None, []), (80, None, []), (120, True, ["seed 11"]), (150, True, ["d8x1 seed 11", "step 10/30"])],
+)
+def test_what_matters_fits_every_terminal(
+    planned: list[PlannedRun], clock: Clock, monkeypatch: pytest.MonkeyPatch,
+    columns: int, has_bar: bool | None, words: list[str], speed: float,
+) -> None:  # fmt: skip
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    many = [
+        dataclasses.replace(planned[2], run_id=f"{i}", run=overlay(planned[2].run, {"seed": i}), seconds=1e4)
+        for i in range(36)
+    ]
+    progress = Progress(many)
+    with progress.showing():
+        tokens = many[11].own_steps * many[11].run.tokens_per_step // 2
+        for _ in range(2):
+            clock.now += tokens / speed
+            progress.advance(many[11].run, 10, 3.14159, tokens)
+    line = last_frame(terminal.getvalue())
+    assert len(line.rstrip()) <= columns
+    rate = {950.0: "950 tok", 12_345.0: r"12(,345 tokens|k tok)", 1_234_567.0: r"1(,234,567 tokens|\.2M tok)"}
+    pattern = rf"\b\d+% .*run 12 of 36\b.* loss 3\.14.* {rate[speed]}\w*/s  \d+h\d\dm left"
+    assert re.search(pattern, line), line
+    assert "\u2026" not in line
+    assert all(word in line for word in words), line
+    if has_bar is not None:
+        assert ("\u2501" in line) is has_bar, line
 
 
 @pytest.mark.parametrize(

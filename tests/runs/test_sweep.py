@@ -81,12 +81,32 @@ def test_overlay_takes_a_whole_part_and_its_fields_together() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "meant"),
-    [("model.d_modl", "model.d_model"), ("n_token", "n_tokens"), ("optim.batchsize", "optim.batch_size")],
+    [
+        ("model.d_modl", "model.d_model"),
+        ("n_token", "n_tokens"),
+        ("optim.batchsize", "optim.batch_size"),
+        ("optm.batch_size", "optim.batch_size"),
+        ("learning_rate", "optim.learning_rate"),
+    ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest(wrong: str, meant: str) -> None:
     for action in (lambda: overlay(BASE, {wrong: 1}), lambda: parse_overrides([f"{wrong}=1"])):
         with pytest.raises(LoraJaxError, match=f"unknown field '{wrong}' \\(nearest: '{meant}'\\)"):
             action()
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"), [("optim", "lr"), ("optim", "optim"), ("data", "D"), ("model", "N")]
+)
+def test_an_unknown_field_like_none_of_its_part_lists_the_part(part: str, wrong: str) -> None:
+    fields = [field.name for field in dataclasses.fields(getattr(BASE, part))]
+    for action in (
+        lambda: overlay(BASE, {f"{part}.{wrong}": 1}),
+        lambda: parse_overrides([f"{part}.{wrong}=1"]),
+    ):
+        with pytest.raises(LoraJaxError, match=rf"unknown field '{part}\.{wrong}' \({part} has: ") as caught:
+            action()
+        assert str(caught.value).partition(" has: ")[2].removesuffix(").").split(", ") == sorted(fields)
 
 
 def test_a_field_of_a_number_is_refused() -> None:
