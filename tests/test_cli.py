@@ -142,7 +142,7 @@ def test_fit_of_a_results_folder_writes_into_it_and_renews_its_table(tmp_path: P
     ("arguments", "words"),
     [
         (["TABLE"], ["has no column 'loss'"]),
-        (["TABLE", "--map", "loss"], ["--map got 'loss'", "COLUMN=NAME"]),
+        (["TABLE", "--map", "loss"], ["--map got 'loss'", "NAME=VALUE"]),
         (["TABLE", "--map", "los=final loss"], ["'los'", "nearest: 'loss'"]),
         (["TABLE", "--map", "loss=final los"], ["no column 'final los'", "nearest: 'final loss'"]),
         (["none.csv"], ["none.csv does not exist"]),

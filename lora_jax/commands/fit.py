@@ -64,6 +64,10 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.bootstrap is not None and arguments.bootstrap < 1:
+        raise LoraJaxError(
+            f"--bootstrap is {arguments.bootstrap}, it must be at least 1: ask for some hundreds."
+        )
     table = load_table(arguments)
     if arguments.law in ("approach-1", "approach-2"):
         from lora_jax.commands.approaches import run_approach

@@ -68,17 +68,17 @@ def renew_table(folder: Path) -> None:
         RunStore(folder).write_table()
 
 
-def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+def parse_pairs(option: str, texts: Sequence[str], example: str = "loss=final_loss") -> dict[str, str]:
     """Return {"a": "b"} of ["a=b"]."""
     wrong = [text for text in texts if "=" not in text]
     if wrong:
-        raise LoraJaxError(f"{option} got {wrong[0]!r}, it wants NAME=VALUE, such as loss=final_loss.")
+        raise LoraJaxError(f"{option} got {wrong[0]!r}, it wants NAME=VALUE, such as {example}.")
     return dict(text.split("=", 1) for text in texts)
 
 
 def parse_numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
     """Return {"a": 1.5} of ["a=1.5"]; also of one text "a=1.5,b=2"."""
-    pairs = parse_pairs(option, [part for text in texts for part in text.split(",")])
+    pairs = parse_pairs(option, [part for text in texts for part in text.split(",")], "N=7e10")
     return {name: parse_number(f"{option} {name}", value) for name, value in pairs.items()}
 
 

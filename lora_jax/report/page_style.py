@@ -31,13 +31,15 @@ th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px so
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 td:last-child:not(.number) { min-width: 12rem; }
-td:nth-child(-n+4), #runs td { white-space: nowrap; } tr.flagged td { background: var(--mark); }
+td:nth-child(-n+4) { white-space: nowrap; } #runs table { font-size: .82rem; }
+#runs th { white-space: normal; vertical-align: bottom; } #runs :is(th, td) { padding-right: .6rem; }
+tr.flagged td { background: var(--mark); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --stripe: #fff; --mark: #eee; }
   nav { display: none; } body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
-  table { font-size: 7pt; }
-  td, th, #runs td { white-space: normal !important; padding-right: .35rem; }
+  table, #runs table { font-size: 7pt; }
+  :is(td, th), #runs :is(td, th) { white-space: normal !important; padding-right: .35rem; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .figures { grid-template-columns: 1fr 1fr; gap: 1rem; } }
 """

@@ -190,7 +190,7 @@ def plot_learning_rates(grids: Sequence[dict]) -> "Figure":
         rates += [r for r, _ in pairs]
         losses += [y for _, y in pairs]
     style.set_rate_axis(
-        ax, min(rates) / 1.3, max(rates) * 1.3, "base learning rate (the peak at d_model = 64)"
+        ax, min(rates) / 1.3, max(rates) * 1.3, "base learning rate (the peak at N = 100,000)"
     )
     style.set_loss_axis(ax, min(losses) / 1.01, max(losses) * 1.015, LOSS)
     style.add_legend(figure)

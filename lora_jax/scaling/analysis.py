@@ -128,10 +128,14 @@ def _slice(runs: RunTable, over: str, at: str) -> tuple[RunTable | None, str]:
         if n_values >= FEWEST_VALUES:
             value = float(np.median(runs.variable(at)[rows]))
             column = runs.n_column if at == "N" else "n_tokens"
-            seeds = ", seeds of a cell averaged" if rows.sum() > n_values else ""
+            seeds = f", {_rows_of_a_cell(runs)} averaged" if rows.sum() > n_values else ""
             return runs.take(rows), f"{column} = {value:,.0f}, {n_values} {name[over]}{seeds}"
     other = {"N": "size", "D": "token count"}[at]
     return None, f"no {other} has {FEWEST_VALUES} {name[over]} once the largest cell is held out"
+
+
+def _rows_of_a_cell(runs: RunTable) -> str:
+    return "seeds of a cell" if "seed" in runs.columns else "rows of a cell"
 
 
 def _fit_compute(state: _Analysis) -> RunTable:
@@ -144,7 +148,7 @@ def _fit_compute(state: _Analysis) -> RunTable:
     if len(points) < FEWEST_VALUES:
         state.warnings.append(f"L(C) is not fitted: {len(points)} cells are compute-efficient, it needs 3.")
         return runs
-    seeds = ", seeds of a cell averaged" if len(runs) > len(points) else ""
+    seeds = f", {_rows_of_a_cell(runs)} averaged" if len(runs) > len(points) else ""
     words = f"the {len(points)} compute-efficient of {cells.max() + 1} cells{seeds}"
     for floor in (False, True):
         _add(state, power_law("C", floor), runs, points, words, "squared")

@@ -42,6 +42,13 @@ def test_every_figure_is_a_picture_and_a_drawing(drawings, tmp_path):
             assert path.stat().st_size < 400_000
 
 
+def test_the_axis_of_rates_states_the_rule_of_the_peak(drawings):
+    from lora_jax.train.optim import REFERENCE_SIZE
+
+    [ax] = drawings["learning_rates"].figure.axes
+    assert ax.get_xlabel() == f"base learning rate (the peak at N = {REFERENCE_SIZE:,})"
+
+
 def test_the_same_numbers_give_the_same_bytes(synthetic, tmp_path):
     first, again = (
         save_figures(draw_figures(read_results(synthetic))[:1], tmp_path / name) for name in ("a", "b")

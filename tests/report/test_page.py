@@ -230,6 +230,7 @@ def test_laws_that_were_not_fitted_leave_a_page(fresh):
     page = read_html(write_report(fresh).read_text())
     assert "L(N) is not fitted" in page.text
     assert "nothing predicts it" in page.text
+    assert "No cell is known to have several seeds" in page.text
     assert not (fresh / "figures" / "loss_vs_N.png").exists()
     assert (fresh / "figures" / "loss_vs_D.png").exists()
 
