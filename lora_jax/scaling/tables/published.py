@@ -200,7 +200,8 @@ def _download(url: str, file: str) -> bytes:
 
     _resolve_server(url, file)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        # an opener of its own: the shared one keeps the proxies of whoever used it first
+        with urllib.request.build_opener().open(url, timeout=TIMEOUT) as answer:
             return answer.read()
     except (OSError, http.client.HTTPException) as problem:  # URLError and time-outs are OSErrors
         raise LoraJaxError(
