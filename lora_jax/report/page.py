@@ -19,7 +19,7 @@ from lora_jax.report.page_shell import (
 from lora_jax.report.results import Results, read_results
 from lora_jax.report.settings import flatten, split_settings
 from lora_jax.report.tables import swept_settings, to_prose
-from lora_jax.report.words import summarise
+from lora_jax.report.words import headline, summarise
 
 
 def write_report(results_dir: Path) -> Path:
@@ -71,7 +71,10 @@ def _summary(results: Results) -> str:
             f"fits.json was made from {fits['n_runs']} runs and runs.csv has {len(results.runs)}:"
             " run `lora-jax fit` again."
         )
-    return f"{verdict}\n{words}{show_warnings(lines)}"
+    first = headline(fits)
+    kind = "good" if first.startswith("believe it") else "bad"
+    first = f'<p class="verdict {kind}">{to_prose(first[0].upper() + first[1:])}.</p>'
+    return f"{first}\n{verdict}\n{words}{show_warnings(lines)}"
 
 
 def _settings(results: Results) -> str:
