@@ -71,7 +71,7 @@ class Provenance:
 
 
 def to_json(provenance: Provenance, sections: Sequence[Section]) -> dict[str, Any]:
-    """Return everything as plain dicts and lists; docs/speed.md names the fields."""
+    """Return everything as plain dicts and lists, every repetition among them."""
     return {"format": FORMAT, **asdict(provenance), "sections": [_section(section) for section in sections]}
 
 

@@ -13,8 +13,8 @@ from lora_jax.params import Params, Spec, Specs, count
 
 BLOCKS = "blocks/"
 TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
-# Up to so many layers are compiled as plain code, which takes 12 to 17 % off a CPU step (docs/speed.md); deeper
-# models are a loop, one block a turn, so that compilation does not grow with depth.
+# Up to so many layers are compiled as plain code, which takes 12 to 17 % off a CPU step (docs/speed.md);
+# deeper models are a loop, one block a turn, so that compilation does not grow with depth.
 UNROLL = 8
 HEAD_STD = 0.02  # an untied head starts near zero, and the loss at ln V
 
