@@ -87,21 +87,13 @@ def set_log_axis(
     most: int = 7,
 ) -> None:
     """Make a logarithmic axis with at most about `most` round ticks, written by `show`."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     ticks = style.decade_ticks(low, high)
     if len(ticks) > most:
         ticks = style.decade_ticks(low, high, (1, 3))
     if len(ticks) > most:
         ticks = style.decade_ticks(low, high, (1,))
         ticks = ticks[:: math.ceil(len(ticks) / most)]
-    getattr(ax, f"set_{axis}scale")("log")
-    getattr(ax, f"set_{axis}lim")(low, high)
-    getattr(ax, f"set_{axis}label")(label)
-    which = getattr(ax, f"{axis}axis")
-    which.set_major_locator(FixedLocator(ticks))
-    which.set_major_formatter(FuncFormatter(lambda x, _: show(x)))
-    which.set_minor_locator(NullLocator())
+    style.set_scale(ax, axis, low, high, ticks, show, label)
 
 
 def name_points(ax: "Axes", points: Sequence[tuple[float, float, str]], most: int = 5) -> None:

@@ -6,6 +6,7 @@ Figures are made with matplotlib's objects alone (no pyplot), so that nothing gl
 import io
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,13 @@ def new_figure(columns: int = 1) -> "tuple[Figure, list[Axes]]":
 
 def set_loss_axis(ax: "Axes", low: float, high: float, label: str, axis: str = "y") -> None:
     """Make a logarithmic axis from low to high with plain numbers: round steps, not powers of ten."""
-    _set_scale(ax, axis, low, high, loss_ticks(low, high), lambda x: f"{x:g}", label)
+    set_scale(ax, axis, low, high, loss_ticks(low, high), lambda x: f"{x:g}", label)
 
 
 def set_count_axis(ax: "Axes", low: float, high: float, label: str, narrow: bool = False) -> None:
     """Make a logarithmic x axis of parameters or tokens, with ticks such as 200k and 1M; fewer if narrow."""
     ticks = decade_ticks(low, high, (1, 3) if narrow and high / low > 10 else ())
-    _set_scale(ax, "x", low, high, ticks, format_count, label)
+    set_scale(ax, "x", low, high, ticks, format_count, label)
 
 
 def set_flops_axis(ax: "Axes", low: float, high: float, label: str) -> None:
@@ -55,12 +56,12 @@ def set_flops_axis(ax: "Axes", low: float, high: float, label: str) -> None:
         power = rf"10^{{{int(exponent)}}}"
         return f"${power}$" if mantissa == "1" else rf"${mantissa}\cdot{power}$"
 
-    _set_scale(ax, "x", low, high, decade_ticks(low, high), show, label)
+    set_scale(ax, "x", low, high, decade_ticks(low, high), show, label)
 
 
 def set_rate_axis(ax: "Axes", low: float, high: float, label: str) -> None:
     """Make a logarithmic x axis of learning rates."""
-    _set_scale(ax, "x", low, high, decade_ticks(low, high), lambda x: f"{x:g}", label)
+    set_scale(ax, "x", low, high, decade_ticks(low, high), lambda x: f"{x:g}", label)
 
 
 def add_legend(figure: "Figure") -> None:
@@ -119,7 +120,16 @@ def spread_labels(positions: list[float], gap: float) -> list[float]:
     return [p - excess for p in moved]
 
 
-def _set_scale(ax, axis, low, high, ticks, show, label) -> None:
+def set_scale(
+    ax: "Axes",
+    axis: str,
+    low: float,
+    high: float,
+    ticks: list[float],
+    show: Callable[[float], str],
+    label: str,
+) -> None:
+    """Make the axis "x" or "y" logarithmic from low to high, with only these ticks, written by `show`."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     getattr(ax, f"set_{axis}scale")("log")

@@ -1,6 +1,7 @@
 """What a table lacks and its other columns determine: N, D or C from the other two, or from shapes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -58,9 +59,10 @@ def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> A
     per_token: list[int] = []
     for i in range(len(columns["d_model"])):
         row = {name: float(columns[name][i]) for name in given}
+        # a fraction is for Shape to refuse, in its own words
+        fields: dict[str, Any] = {name: int(v) if v == int(v) else v for name, v in row.items()}
         try:
-            # a fraction is for Shape to refuse, in its own words
-            shape = Shape(**{name: int(v) if v == int(v) else v for name, v in row.items()})  # type: ignore[arg-type]
+            shape = Shape(**fields)
         except LoraJaxError as problem:
             raise LoraJaxError(f"{source}, run {i + 1}: {problem}") from problem
         counts.append(count_parameters(shape))
