@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed."""
+"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed.
+
+And where those lie that can be made or fetched again, the cache.
+"""
 
 import os
 import uuid
@@ -26,3 +29,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def find_cache(cache_dir: Path | None = None) -> Path:
+    """Return the path of the cache: `cache_dir`, else $LORA_JAX_CACHE, else ~/.cache/lora_jax."""
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser()
+    return Path(os.environ.get("LORA_JAX_CACHE") or "~/.cache/lora_jax").expanduser()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lora_jax.config import DataConfig
-from lora_jax.data.cache import explain_disk_errors, find_cache
+from lora_jax.data.cache import explain_disk_errors
 from lora_jax.data.corpora import open_corpus
 from lora_jax.data.heldout import HeldOut, choose_windows, cut_windows
 from lora_jax.data.order import count_draws, order_key, permute, share_units
@@ -16,6 +16,7 @@ from lora_jax.data.split import SplitCorpora
 from lora_jax.data.tokenizers import Tokenizer, load_tokenizer
 from lora_jax.data.tokens import SourceTokens, load_tokens
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import find_cache
 
 
 def prepare(

@@ -12,13 +12,6 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 
 
-def find_cache(cache_dir: Path | None = None) -> Path:
-    """Return the path of the cache: `cache_dir`, else $LORA_JAX_CACHE, else ~/.cache/lora_jax."""
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser()
-    return Path(os.environ.get("LORA_JAX_CACHE") or "~/.cache/lora_jax").expanduser()
-
-
 @contextlib.contextmanager
 def explain_disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or forbidden disk into a LoraJaxError that names the folder.

@@ -167,9 +167,10 @@ def _params(found: Fit, replicates: Bootstrap, profiles: Sequence[Profile]) -> d
     """Return every parameter with its interval: by the profile where replicates end at a bound."""
     unit = found.problem.table.loss_unit if found.law.response == "loss" else found.law.response
     by_profile = {p.name: p for p in profiles if p.name in replicates.at_bound}
+    intervals = replicates.intervals()
     rows: dict[str, Any] = {}
     for p in found.law.parameters:
-        row: dict[str, Any] = replicates.intervals()[p.name]
+        row: dict[str, Any] = intervals[p.name]
         fixed = p.name in found.problem.fixed
         row |= {"unit": p.unit.replace("response", unit), "fixed": fixed, "by": "bootstrap"}
         if fixed:

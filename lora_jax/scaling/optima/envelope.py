@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.certificate import verdict_of
 from lora_jax.scaling.intervals.uncertainty import Interval
 from lora_jax.scaling.optima.optimum_laws import Array, OptimumLaws, slopes
 from lora_jax.scaling.optima.training_curves import TrainingCurve
@@ -55,7 +56,7 @@ class Envelope:
     @property
     def verdict(self) -> str:
         """Return "believe it", or the reasons not to."""
-        return "believe it" if not self.warnings else "be careful: " + "; ".join(self.warnings)
+        return verdict_of(self.warnings)
 
     def at(self, flops: float) -> dict[str, Interval]:
         """Return N*, D* and D/N of the power laws at a budget, within the runs or beyond."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.fitting.certificate import verdict_of
 from lora_jax.scaling.intervals.uncertainty import Interval, interval
 from lora_jax.scaling.optima.budget_curves import Array, evaluate, group_by_budget
 from lora_jax.scaling.optima.budget_minima import (
@@ -79,7 +80,7 @@ class IsoFlop:
     @property
     def verdict(self) -> str:
         """Return "believe it", or the reasons not to."""
-        return "believe it" if not self.warnings else "be careful: " + "; ".join(self.warnings)
+        return verdict_of(self.warnings)
 
     def at(self, flops: float) -> dict[str, Interval]:
         """Return N*, D* and D/N of the power laws at a budget, within the runs or beyond."""

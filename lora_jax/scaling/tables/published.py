@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.files import write_atomically
+from lora_jax.files import find_cache, write_atomically
 from lora_jax.scaling.tables.reading import Rows
 
 PREFIX = "published:"
@@ -138,9 +138,7 @@ def find_published(name: str) -> tuple[Path, PublishedTable]:
             f"published:{name} is derived from {table.repository} at {table.commit} and cannot be downloaded:"
             f" put its {table.file} into a folder and name that in LORA_JAX_PUBLISHED."
         )
-    cached = (
-        Path(os.environ.get("LORA_JAX_CACHE") or "~/.cache/lora_jax").expanduser() / "published" / table.file
-    )
+    cached = find_cache() / "published" / table.file
     # a damaged file of the cache is fetched anew: nobody put it there by hand
     if not cached.is_file() or _hash(cached.read_bytes()) != table.sha256:
         content = _download(table.url, table.file)
