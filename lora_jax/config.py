@@ -9,9 +9,31 @@ from typing import Any, Literal
 from lora_jax.errors import LoraJaxError
 
 
+def added_later(default: Any) -> Any:
+    """A field that came after results were recorded: at its default it is left out of a run's identity.
+
+    So a configuration that does not use it keeps its run_id, and its finished runs are found again.
+    """
+    return dataclasses.field(default=default, metadata={"added_later": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """Llama 3.1's stretched rotary positions (arXiv 2407.21783; `rope_type: llama3` of Hugging Face).
+
+    Wavelengths above original_context / low_freq_factor are multiplied by `factor`, those below
+    original_context / high_freq_factor are kept, and between them it is interpolated.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int  # tokens
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Shape of a decoder-only transformer; the defaults are GPT-2's choices, `LLAMA` has Llama's."""
+    """Shape of a transformer; the defaults are GPT-2's choices, `LLAMA` has Llama's, `BERT` an encoder's."""
 
     d_model: int
     n_layers: int
@@ -24,16 +46,27 @@ class ModelConfig:
     norm_eps: float = 1e-5
     positions: Literal["learned", "rope"] = "learned"
     rope_theta: float = 10_000.0
-    mlp: Literal["gelu", "swiglu"] = "gelu"
+    mlp: Literal["gelu", "gelu_exact", "swiglu"] = "gelu"  # gelu: the tanh approximation
     bias: bool = True
     tied_head: bool = True
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: float32 on CPU, else bfloat16
+    head_width: int | None = added_later(None)  # None: d_model / n_heads
+    qkv_bias: bool | None = added_later(None)  # None: as `bias`; Qwen2 has it on q, k and v alone
+    qk_norm: bool = added_later(False)  # norm q and k over the head width, before positions (Qwen3)
+    rope_fraction: float = added_later(1.0)  # share of the head width that is rotated (GPT-NeoX: 0.25)
+    rope_scaling: RopeScaling | None = added_later(None)  # noqa: RUF009 (a field, not a value)
+    parallel_residual: bool = added_later(False)  # x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX)
+    causal: bool = added_later(True)  # False: an encoder, every position sees all
+    # post: norm after each residual sum, and after the embeddings in place of the final norm (BERT)
+    norm_placement: Literal["pre", "post"] = added_later("pre")
+    n_token_types: int = added_later(0)  # learned embeddings of the segment a token is in (BERT)
+    n_classes: int | None = added_later(None)  # a classification head in place of the language model's
 
     def __post_init__(self) -> None:
         for name in ("d_model", "n_layers", "n_heads", "vocab_size", "context", "kv_heads", "ff_width"):
             if getattr(self, name) < 1:
                 raise LoraJaxError(f"model.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
-        if self.d_model % self.n_heads:
+        if self.head_width is None and self.d_model % self.n_heads:
             raise LoraJaxError(
                 f"model.d_model is {self.d_model} and model.n_heads is {self.n_heads}: d_model must be a"
                 " multiple of n_heads, change one of them."
@@ -43,15 +76,26 @@ class ModelConfig:
                 f"model.n_heads is {self.n_heads} and model.n_kv_heads is {self.kv_heads}: n_heads must be a"
                 " multiple of n_kv_heads, change one of them."
             )
-        if self.positions == "rope" and self.head_dim % 2:
+        if self.positions == "rope" and self.rotary_dim % 2:
             raise LoraJaxError(
-                f"model.d_model / model.n_heads is {self.head_dim}: rotary positions need an even head width,"
-                " change one of them."
+                f"model.d_model / model.n_heads is {self.head_dim}, of which {self.rotary_dim} are rotated:"
+                " rotary positions need an even head width, change one of them."
             )
+        if self.n_classes is not None and self.n_classes < 2:
+            raise LoraJaxError(f"model.n_classes is {self.n_classes}, it must be at least 2: raise it.")
 
     @property
     def head_dim(self) -> int:
-        return self.d_model // self.n_heads
+        return self.d_model // self.n_heads if self.head_width is None else self.head_width
+
+    @property
+    def rotary_dim(self) -> int:
+        return int(self.head_dim * self.rope_fraction)
+
+    @property
+    def has_lm_head(self) -> bool:
+        """Does it predict words? A classifier does not, nor an encoder, whose output is its hidden states."""
+        return self.causal and self.n_classes is None
 
     @property
     def kv_heads(self) -> int:
@@ -61,11 +105,15 @@ class ModelConfig:
     def ff_width(self) -> int:
         if self.d_ff is not None:
             return self.d_ff
-        return 4 * self.d_model if self.mlp == "gelu" else -(-8 * self.d_model // 3 // 8) * 8
+        return -(-8 * self.d_model // 3 // 8) * 8 if self.mlp == "swiglu" else 4 * self.d_model
 
 
 # Llama's choices, to be spread into ModelConfig(...): arXiv 2302.13971, section 2.2.
 LLAMA: dict[str, Any] = dict(norm="rmsnorm", positions="rope", mlp="swiglu", bias=False)
+# BERT's (arXiv 1810.04805), in the same way.
+BERT: dict[str, Any] = dict(
+    causal=False, norm_placement="post", norm_eps=1e-12, mlp="gelu_exact", n_token_types=2, tied_head=False
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +220,24 @@ class RunConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain nested dicts and lists, ready for JSON."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Return a configuration as plain nested dicts and lists, ready for JSON.
+
+    Fields that were added later are left out at their defaults (`added_later`).
+    """
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {
+            field.name: _plain(inner)
+            for field, inner in fields
+            if not (field.metadata.get("added_later") and inner == field.default)
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def digest(value: Any, length: int = 10) -> str:

@@ -4,6 +4,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,9 @@ class Spec:
 
     axes: tuple[tuple[str, int], ...]
     contract: tuple[str, ...] = ()
-    std: float = 0.0  # starts as mean + std * normal
+    std: float = 0.0  # starts as mean + std * noise
     mean: float = 0.0
+    noise: Literal["normal", "uniform"] = "normal"  # both of standard deviation 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,6 +60,8 @@ def _draw(spec: Spec, path: str, seed: int) -> jax.Array:
     if spec.std == 0.0:
         return jnp.full(spec.shape, spec.mean, jnp.float32)
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(path.encode()))
+    if spec.noise == "uniform":
+        return spec.mean + spec.std * jax.random.uniform(key, spec.shape, minval=-(3**0.5), maxval=3**0.5)
     return spec.mean + spec.std * jax.random.normal(key, spec.shape, jnp.float32)
 
 

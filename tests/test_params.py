@@ -8,7 +8,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import declare
+from lora_jax.model.declare import declare
 from lora_jax.params import Spec, combine, count, init, partition
 
 SMALL: dict[str, Any] = {"d_model": 8, "n_layers": 2, "n_heads": 2, "vocab_size": 11, "context": 6}

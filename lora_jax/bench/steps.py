@@ -11,7 +11,7 @@ from jax.stages import Lowered, Wrapped
 from lora_jax.bench.figures import Figure, Row, Section
 from lora_jax.bench.timing import Say, divide, interleave
 from lora_jax.config import ModelConfig, OptimConfig
-from lora_jax.model.transformer import flops_per_token
+from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.floor import compile_floor
 from lora_jax.train.step import TrainState, init_state, make_step
 

@@ -10,6 +10,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from lora_jax.config import ModelConfig
+
 
 def linear(x: jax.Array, w: jax.Array, n_contract: int = 1) -> jax.Array:
     """Contract the last n_contract axes of x with the first n_contract axes of w; every matmul passes here.
@@ -58,15 +60,32 @@ def rmsnorm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return (h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + eps) * scale).astype(x.dtype)
 
 
-def rope(x_BTHK: jax.Array, theta: float) -> jax.Array:
-    """Rotary positions in Llama's rotate-half layout (Su et al. 2021, arXiv 2104.09864)."""
-    T, K = x_BTHK.shape[1], x_BTHK.shape[3]
-    frequency = theta ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
-    angle_TK = jnp.arange(T, dtype=jnp.float32)[:, None] * frequency
-    cos, sin = jnp.cos(angle_TK)[:, None, :], jnp.sin(angle_TK)[:, None, :]
-    first, second = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
+def rope(config: ModelConfig, x_BTHK: jax.Array, positions: jax.Array) -> jax.Array:
+    """Rotary positions in Llama's rotate-half layout (Su et al. 2021, arXiv 2104.09864).
+
+    positions: (T,) or (B, T). The first config.rotary_dim of a head's numbers are rotated, the rest kept.
+    """
+    n_rotated = config.rotary_dim
+    angle = positions.astype(jnp.float32)[..., None] * rope_frequencies(config)
+    cos, sin = jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
+    kept = x_BTHK[..., n_rotated:]
+    first, second = jnp.split(x_BTHK[..., :n_rotated].astype(jnp.float32), 2, axis=-1)
     rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return rotated.astype(x_BTHK.dtype)
+    rotated = rotated.astype(x_BTHK.dtype)
+    return rotated if n_rotated == x_BTHK.shape[-1] else jnp.concatenate([rotated, kept], axis=-1)
+
+
+def rope_frequencies(config: ModelConfig) -> jax.Array:
+    """Return the angle a position of each rotated pair, (rotary_dim / 2,), stretched as Llama 3.1 does."""
+    n_rotated, scaling = config.rotary_dim, config.rope_scaling
+    frequency = config.rope_theta ** (-jnp.arange(0, n_rotated, 2, dtype=jnp.float32) / n_rotated)
+    if scaling is None:
+        return frequency
+    turns = scaling.original_context * frequency / (2 * math.pi)  # in the original context
+    kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    kept = jnp.clip(kept, 0.0, 1.0)
+    return frequency * (kept + (1 - kept) / scaling.factor)
 
 
 gelu = partial(jax.nn.gelu, approximate=True)
+ACTIVATIONS = {"gelu": gelu, "gelu_exact": partial(jax.nn.gelu, approximate=False)}

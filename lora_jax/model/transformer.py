@@ -1,125 +1,255 @@
-"""A decoder-only transformer as a pure function of a flat parameter tree."""
+"""A transformer, decoder or encoder, as a pure function of a flat parameter tree."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.attention import attend
-from lora_jax.model.layers import gelu, layernorm, linear, rmsnorm, rope
-from lora_jax.params import Params, Spec, Specs, count
+from lora_jax.model.attention import attend, see_segments
+from lora_jax.model.hooks import NO_HOOKS, Hooks, Site, fold_path
+from lora_jax.model.layers import ACTIVATIONS, layernorm, linear, rmsnorm, rope
+from lora_jax.model.segments import SEGMENTS, inside_block
+from lora_jax.params import Params
 
-BLOCKS = "blocks/"
-TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
 # Up to so many layers are compiled as plain code, which takes 12 to 17 % off a CPU step (docs/speed.md);
 # deeper models are a loop, one block a turn, so that compilation does not grow with depth.
 UNROLL = 8
-HEAD_STD = 0.02  # an untied head starts near zero, and the loss at ln V
+SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompts
 
 
-def declare(config: ModelConfig) -> Specs:
-    """Declare every weight of the model: path -> Spec. Blocks are stacked along a leading layer axis.
+class Inputs(NamedTuple):
+    """What the model reads; all but the tokens may be left out.
 
-    Matrices start at std 1/sqrt(fan-in); those that write to the residual stream are smaller by
-    sqrt(2 n_layers), so that its variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
-    Embeddings start at 1/sqrt(d_model), not at GPT-2's 0.02, beside which the first block's output would
-    drown the token for hundreds of steps.
+    segments_BT: a position sees its own segment only: several examples packed in a row have ids 1, 2, ...,
+    and padding has 0. positions_BT: counted from 0 in each segment. types_BT: BERT's token types.
     """
-    D, V = ("d_model", config.d_model), ("vocab", config.vocab_size)
-    embedding = config.d_model**-0.5 * (TIED_SHRINK if config.tied_head else 1.0)
-    specs: Specs = {
-        "embed/tokens": Spec((V, D), ("d_model",) if config.tied_head else (), std=embedding),
-        **{BLOCKS + path: spec for path, spec in _declare_block(config).items()},
-        **_declare_norm("final_norm", config, ()),
-    }
-    if config.positions == "learned":
-        specs["embed/positions"] = Spec((("position", config.context), D), std=embedding)
-    if not config.tied_head:
-        specs["head"] = Spec((D, V), ("d_model",), std=HEAD_STD)
-    return specs
+
+    tokens_BT: jax.Array
+    segments_BT: jax.Array | None = None  # None: one segment, no padding
+    positions_BT: jax.Array | None = None  # None: 0, 1, 2, ...
+    types_BT: jax.Array | None = None  # None: all 0
 
 
-def _declare_block(config: ModelConfig) -> Specs:
-    Y, D, F = ("layers", config.n_layers), ("d_model", config.d_model), ("d_ff", config.ff_width)
-    H, J, K = ("heads", config.n_heads), ("kv_heads", config.kv_heads), ("head_dim", config.head_dim)
-    into = D[1] ** -0.5
-    depth = (2 * config.n_layers) ** -0.5
-    specs: Specs = {
-        **_declare_norm("attn_norm", config, (Y,)),
-        "attn/q": Spec((Y, D, H, K), ("d_model",), std=into),
-        "attn/k": Spec((Y, D, J, K), ("d_model",), std=into),
-        "attn/v": Spec((Y, D, J, K), ("d_model",), std=into),
-        "attn/o": Spec((Y, H, K, D), ("heads", "head_dim"), std=depth * (H[1] * K[1]) ** -0.5),
-        **_declare_norm("mlp_norm", config, (Y,)),
-        "mlp/up": Spec((Y, D, F), ("d_model",), std=into),
-        "mlp/down": Spec((Y, F, D), ("d_ff",), std=depth * F[1] ** -0.5),
-    }
-    if config.mlp == "swiglu":
-        specs["mlp/gate"] = Spec((Y, D, F), ("d_model",), std=into)
-    if config.bias:
-        specs |= {f"attn/{name}_bias": Spec((Y, heads, K)) for name, heads in (("q", H), ("k", J), ("v", J))}
-        specs |= {"attn/o_bias": Spec((Y, D)), "mlp/up_bias": Spec((Y, F)), "mlp/down_bias": Spec((Y, D))}
-        if config.mlp == "swiglu":
-            specs["mlp/gate_bias"] = Spec((Y, F))
-    return specs
+class Layout(NamedTuple):
+    """What every block is told: positions for rotation, (T,) or (B, T), and who sees whom."""
+
+    positions: jax.Array
+    visible_BTT: jax.Array | None
 
 
-def _declare_norm(path: str, config: ModelConfig, stack: tuple[tuple[str, int], ...]) -> Specs:
-    axes = (*stack, ("d_model", config.d_model))
-    specs = {f"{path}/scale": Spec(axes, mean=1.0)}
-    if config.norm == "layernorm" and config.bias:
-        specs[f"{path}/bias"] = Spec(axes)
-    return specs
+def forward(
+    config: ModelConfig,
+    params: Params,
+    inputs: Inputs | jax.Array,
+    hooks: Hooks = NO_HOOKS,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Return the model's output in float32 for token ids (B, T), bare or as Inputs.
+
+    A language model: next-token logits (B, T, V). A classifier (n_classes): logits (B, C), read at the first
+    token by an encoder and at the last one that is not padding by a decoder. An encoder without a head: its
+    hidden states (B, T, D). hooks: what an adaptation method does to the pass; key: of its dropout, None for
+    none.
+    """
+    inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+    x_BTD = encode(config, params, inputs, hooks, key)
+    if config.n_classes is not None:
+        return _classify(config, params, inputs, x_BTD, hooks, key).astype(jnp.float32)
+    if not config.has_lm_head:
+        return x_BTD.astype(jnp.float32)
+    return read_head(config, params, x_BTD, hooks, key)
 
 
-def forward(config: ModelConfig, params: Params, tokens_BT: jax.Array) -> jax.Array:
-    """Return the next-token logits (B, T, V) in float32 of token ids (B, T)."""
-    T = tokens_BT.shape[1]
-    if config.context < T:
-        raise LoraJaxError(f"got {T} tokens, the model's context is {config.context}: shorten the sequence.")
-    dtype = compute_dtype(config)
+def encode(
+    config: ModelConfig, params: Params, inputs: Inputs, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    """Return the hidden states (B, T, D) that the head reads, after the final norm."""
+    T = inputs.tokens_BT.shape[1]
+    if config.context < T + hooks.n_before:
+        before = f" and {hooks.n_before} positions before them" if hooks.n_before else ""
+        raise LoraJaxError(
+            f"got {T} tokens{before}, the model's context is {config.context}: shorten the sequence."
+        )
+    x_BTD, layout = _embed(config, params, inputs, hooks, key)
+    outside = {path: w for path, w in params.items() if inside_block(path) is None}
+    n_lower = 0
+    for segment in SEGMENTS:
+        stacked = {path.removeprefix(segment): w for path, w in params.items() if path.startswith(segment)}
+        if stacked:
+            x_BTD = _run_segment(config, stacked, outside, x_BTD, layout, hooks, key, n_lower)
+            n_lower += len(stacked["attn/q"])
+    x_BTD = x_BTD[:, x_BTD.shape[1] - T :]
+    return _normalise(config, params, "final_norm", x_BTD) if config.norm_placement == "pre" else x_BTD
+
+
+def _embed(
+    config: ModelConfig, params: Params, inputs: Inputs, hooks: Hooks, key: jax.Array | None
+) -> tuple[jax.Array, Layout]:
+    """Embed the tokens, what a prompt puts before them, positions and token types."""
+    dtype, n_before = compute_dtype(config), hooks.n_before
+    tokens_BT, segments_BT, positions_BT, types_BT = inputs
     x_BTD = params["embed/tokens"][tokens_BT].astype(dtype)
+    if hooks.embed is not None:
+        x_BTD = hooks.embed(Site("embed", params, key=fold_path(key, "embed")), tokens_BT, x_BTD)
+    n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
+    positions = jnp.arange(tokens_BT.shape[1]) if positions_BT is None else positions_BT
+    positions = positions + n_before
+    if n_prompt:
+        lead = [(0, 0)] * (positions.ndim - 1) + [(n_prompt, 0)]
+        in_front = jnp.arange(n_before - n_prompt, n_before)
+        positions = jnp.pad(positions, lead).at[..., :n_prompt].set(in_front)
+        pad = ((0, 0), (n_prompt, 0))
+        segments_BT = None if segments_BT is None else jnp.pad(segments_BT, pad, constant_values=SEEN_BY_ALL)
+        types_BT = None if types_BT is None else jnp.pad(types_BT, pad)
     if config.positions == "learned":
-        x_BTD = x_BTD + params["embed/positions"][:T].astype(dtype)
-    stacked = {path.removeprefix(BLOCKS): w for path, w in params.items() if path.startswith(BLOCKS)}
-    x_BTD, _ = jax.lax.scan(
-        lambda x, block: (apply_block(config, block, x), None),
-        x_BTD,
-        stacked,
-        unroll=config.n_layers if config.n_layers <= UNROLL else 1,
+        table = params["embed/positions"]
+        # A slice where the positions are 0, 1, 2, ...: its gradient needs no scatter.
+        is_counted = positions_BT is None and n_before == n_prompt
+        x_BTD = x_BTD + (table[: positions.shape[0]] if is_counted else table[positions]).astype(dtype)
+    if config.n_token_types:
+        types = 0 if types_BT is None else types_BT
+        x_BTD = x_BTD + params["embed/types"][types].astype(dtype)
+    if config.norm_placement == "post":
+        x_BTD = _normalise(config, params, "embed/norm", x_BTD)
+    visible = None if segments_BT is None else see_segments(segments_BT, SEEN_BY_ALL)
+    return x_BTD, Layout(positions, visible)
+
+
+def _run_segment(
+    config: ModelConfig,
+    stacked: Params,
+    outside: Params,
+    x_BTD: jax.Array,
+    layout: Layout,
+    hooks: Hooks,
+    key: jax.Array | None,
+    n_lower: int,
+) -> jax.Array:
+    """Apply a run of stacked blocks; n_lower blocks lie below it, so that dropout's keys count on."""
+    n_layers = len(stacked["attn/q"])
+    keys = (
+        None
+        if key is None
+        else jax.vmap(lambda y: jax.random.fold_in(key, y))(n_lower + jnp.arange(n_layers))
     )
-    x_BTD = _normalise(config, params, "final_norm", x_BTD)
-    head_DV = params["embed/tokens"].T if config.tied_head else params["head"]
-    return linear(x_BTD, head_DV).astype(jnp.float32)
+
+    def step(x, turn):
+        block, block_key = turn
+        reach = block if hooks is NO_HOOKS else {**outside, **block}
+        return apply_block(config, reach, x, layout, hooks, block_key), None
+
+    unroll = n_layers if n_layers <= UNROLL else 1
+    return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
 
 
-def apply_block(config: ModelConfig, block: Params, x_BTD: jax.Array) -> jax.Array:
-    """Apply one pre-norm block: x + attention(norm(x)), then x + mlp(norm(x))."""
-    x_BTD = x_BTD + _attention(config, block, _normalise(config, block, "attn_norm", x_BTD))
-    return x_BTD + _mlp(config, block, _normalise(config, block, "mlp_norm", x_BTD))
+def apply_block(
+    config: ModelConfig,
+    block: Params,
+    x_BTD: jax.Array,
+    layout: Layout | None = None,
+    hooks: Hooks = NO_HOOKS,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Apply one block: pre-norm x + attention(norm(x)), then x + mlp(norm(x)); post-norm norms the sums.
+
+    layout: None for positions 0, 1, 2, ... and no padding.
+    """
+    layout = layout or Layout(jnp.arange(x_BTD.shape[1]), None)
+
+    def attention(x_BTD: jax.Array) -> jax.Array:
+        return _sublayer(
+            block, "attn", x_BTD, _attention(config, block, x_BTD, layout, hooks, key), hooks, key
+        )
+
+    def mlp(x_BTD: jax.Array) -> jax.Array:
+        return _sublayer(block, "mlp", x_BTD, _mlp(config, block, x_BTD, hooks, key), hooks, key)
+
+    if config.norm_placement == "post":
+        x_BTD = _normalise(config, block, "attn_norm", x_BTD + attention(x_BTD))
+        return _normalise(config, block, "mlp_norm", x_BTD + mlp(x_BTD))
+    if config.parallel_residual:
+        return (
+            x_BTD
+            + attention(_normalise(config, block, "attn_norm", x_BTD))
+            + mlp(_normalise(config, block, "mlp_norm", x_BTD))
+        )
+    x_BTD = x_BTD + attention(_normalise(config, block, "attn_norm", x_BTD))
+    return x_BTD + mlp(_normalise(config, block, "mlp_norm", x_BTD))
 
 
-def _attention(config: ModelConfig, block: Params, x_BTD: jax.Array) -> jax.Array:
-    q_BTHK, k_BTJK, v_BTJK = (_affine(block, f"attn/{name}", x_BTD) for name in "qkv")
+def _sublayer(
+    block: Params, path: str, x_BTD: jax.Array, h_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    if hooks.sublayer is None:
+        return h_BTD
+    return hooks.sublayer(Site(path, block, key=fold_path(key, path)), x_BTD, h_BTD)
+
+
+def _attention(
+    config: ModelConfig, block: Params, x_BTD: jax.Array, layout: Layout, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    q_BTHK, k_BTJK, v_BTJK = (_affine(block, f"attn/{name}", x_BTD, hooks, key) for name in "qkv")
+    if config.qk_norm:
+        q_BTHK = _normalise(config, block, "attn/q_norm", q_BTHK)
+        k_BTJK = _normalise(config, block, "attn/k_norm", k_BTJK)
     if config.positions == "rope":
-        q_BTHK, k_BTJK = rope(q_BTHK, config.rope_theta), rope(k_BTJK, config.rope_theta)
-    return _affine(block, "attn/o", attend(q_BTHK, k_BTJK, v_BTJK), n_contract=2)
+        q_BTHK, k_BTJK = (rope(config, heads, layout.positions) for heads in (q_BTHK, k_BTJK))
+    if hooks.key_values is not None:
+        k_BTJK, v_BTJK = hooks.key_values(Site("attn", block), k_BTJK, v_BTJK)
+    h_BTHK = attend(q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT)
+    return _affine(block, "attn/o", h_BTHK, hooks, key, n_contract=2)
 
 
-def _mlp(config: ModelConfig, block: Params, x_BTD: jax.Array) -> jax.Array:
-    up_BTF = _affine(block, "mlp/up", x_BTD)
-    h_BTF = (
-        jax.nn.silu(_affine(block, "mlp/gate", x_BTD)) * up_BTF if config.mlp == "swiglu" else gelu(up_BTF)
-    )
-    return _affine(block, "mlp/down", h_BTF)
+def _mlp(
+    config: ModelConfig, block: Params, x_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    up_BTF = _affine(block, "mlp/up", x_BTD, hooks, key)
+    if config.mlp == "swiglu":
+        h_BTF = jax.nn.silu(_affine(block, "mlp/gate", x_BTD, hooks, key)) * up_BTF
+    else:
+        h_BTF = ACTIVATIONS[config.mlp](up_BTF)
+    return _affine(block, "mlp/down", h_BTF, hooks, key)
 
 
-def _affine(block: Params, path: str, x: jax.Array, n_contract: int = 1) -> jax.Array:
-    y = linear(x, block[path], n_contract)
-    bias = block.get(f"{path}_bias")
-    return y if bias is None else y + bias.astype(y.dtype)
+def _classify(
+    config: ModelConfig, params: Params, inputs: Inputs, x_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    if not config.causal:
+        x_BD = jnp.tanh(_affine(params, "pooler", x_BTD[:, 0], hooks, key))
+        return _affine(params, "classifier", x_BD, hooks, key)
+    B, T = inputs.tokens_BT.shape
+    last_B = jnp.full(B, T - 1)
+    if inputs.segments_BT is not None:
+        last_B = jnp.where(inputs.segments_BT != 0, jnp.arange(T), 0).max(axis=1)
+    return _affine(params, "classifier", x_BTD[jnp.arange(B), last_B], hooks, key)
+
+
+def read_head(
+    config: ModelConfig,
+    params: Params,
+    x_BTD: jax.Array,
+    hooks: Hooks = NO_HOOKS,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Return the next-token logits (B, T, V) in float32 of hidden states."""
+    if config.tied_head:
+        params = {**params, "head": params["embed/tokens"].T}
+    return _affine(params, "head", x_BTD, hooks, key).astype(jnp.float32)
+
+
+def _affine(
+    weights: Params, path: str, x: jax.Array, hooks: Hooks, key: jax.Array | None, n_contract: int = 1
+) -> jax.Array:
+    def apply(x: jax.Array) -> jax.Array:
+        y = linear(x, weights[path], n_contract)
+        bias = weights.get(f"{path}_bias")
+        return y if bias is None else y + bias.astype(y.dtype)
+
+    if hooks.linear is None:
+        return apply(x)
+    return hooks.linear(Site(path, weights, n_contract, fold_path(key, path)), x, apply)
 
 
 def _normalise(config: ModelConfig, params: Params, path: str, x_BTD: jax.Array) -> jax.Array:
@@ -134,30 +264,3 @@ def compute_dtype(config: ModelConfig) -> jnp.dtype:
     if config.compute_dtype == "auto":
         return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
     return jnp.dtype(config.compute_dtype)
-
-
-@dataclass(frozen=True)
-class ParameterCounts:
-    """N by three conventions (facts that move fitted exponents: Porian et al. 2024, arXiv 2406.19146)."""
-
-    non_embedding: int  # blocks and final norm: Kaplan et al. 2020
-    with_head: int  # and d_model x vocab of the head, tied or not
-    total: int  # every array once
-
-
-def count_parameters(config: ModelConfig) -> ParameterCounts:
-    """Count N from the declared shapes, without allocating."""
-    specs = declare(config)
-    body = count({path: spec for path, spec in specs.items() if not path.startswith(("embed/", "head"))})
-    return ParameterCounts(body, body + config.d_model * config.vocab_size, count(specs))
-
-
-def flops_per_token(config: ModelConfig, seq_len: int) -> int:
-    """Return the exact training FLOPs per token: forward plus twice that for the backward.
-
-    Every matmul is counted, the head and the full T x T attention scores included, at two FLOPs a
-    multiply-add; elementwise work is not (Hoffmann et al. 2022, appendix F).
-    """
-    matmuls = sum(spec.flops_per_token for spec in declare(config).values())
-    attention = 4 * seq_len * config.n_heads * config.head_dim * config.n_layers
-    return 3 * (matmuls + attention)

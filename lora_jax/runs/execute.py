@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from lora_jax.config import DataConfig, RunConfig, digest, to_dict
 from lora_jax.data import Dataset, prepare
 from lora_jax.files import find_cache
-from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions

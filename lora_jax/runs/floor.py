@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.config import ModelConfig
-from lora_jax.model.transformer import compute_dtype, declare
+from lora_jax.model.declare import declare
+from lora_jax.model.transformer import compute_dtype
 
 
 class Operands(NamedTuple):

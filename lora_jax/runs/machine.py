@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.model.transformer import UNROLL, count_parameters, flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
+from lora_jax.model.transformer import UNROLL
 from lora_jax.runs.floor import matmul_floor
 
 

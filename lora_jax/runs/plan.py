@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lora_jax.config import RunConfig, run_id, trunk_id
-from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.machine import Device, memory_bytes, seconds_per_step
 from lora_jax.train.optim import cooldown_start
 

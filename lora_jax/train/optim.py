@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import optax
 
 from lora_jax.config import OptimConfig, RunConfig
-from lora_jax.model.transformer import count_parameters
+from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
 
 

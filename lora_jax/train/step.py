@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from lora_jax.config import ModelConfig, OptimConfig
-from lora_jax.model.transformer import declare
+from lora_jax.model.declare import declare
 from lora_jax.params import Params, combine, init
 from lora_jax.train.loss import window_losses
 from lora_jax.train.optim import adamw

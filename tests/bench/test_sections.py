@@ -7,7 +7,7 @@ import pytest
 from lora_jax.bench import choices
 from lora_jax.bench.compilation import measure_compilation
 from lora_jax.bench.steps import SHAPES, Shape, make_row, measure_steps
-from lora_jax.model.transformer import flops_per_token
+from lora_jax.model.declare import flops_per_token
 
 TINY = Shape(32, 1, 16, 2)
 DEEPER = Shape(32, 2, 16, 2)

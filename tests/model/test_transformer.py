@@ -12,8 +12,9 @@ import pytest
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend
+from lora_jax.model.declare import count_parameters, declare, flops_per_token
 from lora_jax.model.layers import linear
-from lora_jax.model.transformer import apply_block, count_parameters, declare, flops_per_token, forward
+from lora_jax.model.transformer import apply_block, forward
 from lora_jax.params import init
 
 SMALL: dict[str, Any] = {"d_model": 16, "n_layers": 2, "n_heads": 4, "vocab_size": 50, "context": 12}

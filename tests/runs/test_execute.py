@@ -13,7 +13,7 @@ import pytest
 from lora_jax.config import RunConfig, run_id, to_dict, trunk_id
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import declare
+from lora_jax.model.declare import declare
 from lora_jax.params import init
 from lora_jax.runs.execute import CURVE_POINTS, fingerprints, is_cooled, make_curve, prepare_data, run_sweep
 from lora_jax.runs.machine import find_device

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
-from lora_jax.model.transformer import flops_per_token
+from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.floor import chain_matmuls, compile_floor, list_products, make_operands, matmul_floor
 
 SMALL: dict[str, Any] = {"d_model": 16, "n_layers": 3, "n_heads": 4, "vocab_size": 50, "context": 12}

@@ -8,7 +8,7 @@ import pytest
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs import machine
 from lora_jax.runs.machine import DEVICES, find_device, memory_bytes, present_device, seconds_per_step
 from lora_jax.runs.sweep import overlay

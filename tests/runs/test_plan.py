@@ -9,7 +9,7 @@ import pytest
 from lora_jax.config import OptimConfig, RunConfig, run_id
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import count_parameters, flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs import plan as plan_module
 from lora_jax.runs.experiment import Experiment
 from lora_jax.runs.machine import find_device

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from lora_jax.config import OptimConfig, RunConfig
-from lora_jax.model.transformer import count_parameters
+from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
 from lora_jax.train.optim import adamw, cooldown_start, peak_learning_rate, unit_rate
 

@@ -37,7 +37,7 @@ def test_frozen_weights_are_not_changed(base: RunConfig, dataset: Dataset) -> No
     frozen = {path: w for path, w in state.trainable.items() if path.startswith("embed/")}
     trainable = {path: w for path, w in state.trainable.items() if path not in frozen}
     before = {path: np.asarray(w) for path, w in frozen.items()}
-    from lora_jax.model.transformer import declare
+    from lora_jax.model.declare import declare
     from lora_jax.train.optim import adamw
 
     specs = {path: spec for path, spec in declare(base.model).items() if path in trainable}

@@ -1,6 +1,6 @@
 """Counting a transformer from its shape alone: parameters by three conventions, FLOPs per token exactly.
 
-The same numbers as the model's own declaration gives (lora_jax/model/transformer.py), for tables of others'
+The same numbers as the model's own declaration gives (lora_jax/model/declare.py), for tables of others'
 runs and without jax. A multiply-add is two FLOPs; the backward pass costs twice the forward.
 """
 

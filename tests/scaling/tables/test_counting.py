@@ -10,8 +10,8 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import count_parameters as count_model
-from lora_jax.model.transformer import flops_per_token as flops_of_model
+from lora_jax.model.declare import count_parameters as count_model
+from lora_jax.model.declare import flops_per_token as flops_of_model
 from lora_jax.scaling.tables.conventions import (
     convention_tables,
     exponent_ratio,

@@ -1,0 +1,91 @@
+"""Where a forward pass may be changed without changing the model, and the functions called there."""
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from lora_jax.params import Params
+
+
+class Site(NamedTuple):
+    """A place in the forward pass.
+
+    path: of the weight ("attn/q" inside a block, "head") or of the sublayer ("attn", "mlp") or "embed".
+    weights: every weight in reach: the block's own, under their paths in the block and without a layer axis,
+    and those outside the blocks. n_contract: how many of x's last axes a matmul here sums over.
+    key: of dropout, another one at each place and layer; None where nothing is dropped.
+    """
+
+    path: str
+    weights: Params
+    n_contract: int = 1
+    key: jax.Array | None = None
+
+
+Apply = Callable[[jax.Array], jax.Array]
+
+
+class Hooks(NamedTuple):
+    """What a method does to the forward pass; each hook may be None, which costs nothing.
+
+    Axes: B batch, T position, S key position, J key/value heads, K head width, D model.
+    """
+
+    # (site, x, apply) -> y of a matmul; apply(x) is the matmul and its bias as they are without the hook
+    linear: Callable[[Site, jax.Array, Apply], jax.Array] | None = None
+    # (site, x, h) -> h: x what the sublayer took in, h what it gives to the residual stream
+    sublayer: Callable[[Site, jax.Array, jax.Array], jax.Array] | None = None
+    # (site, k_BTJK, v_BTJK) -> (k_BSJK, v_BSJK), with n_before keys in front, which every position sees
+    key_values: Callable[[Site, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    # (site, tokens_BT, x_BTD) -> x, with n_before embeddings in front or as long as before
+    embed: Callable[[Site, jax.Array, jax.Array], jax.Array] | None = None
+    n_before: int = 0  # positions that stand before the first token: it counts from n_before
+
+
+NO_HOOKS = Hooks()
+
+
+def chain_hooks(first: Hooks, second: Hooks) -> Hooks:
+    """Return both: the second method sees what the first made of the base."""
+    return Hooks(
+        linear=_chain_linear(first, second),
+        sublayer=_chain_sublayer(first, second),
+        key_values=_chain_key_values(first, second),
+        embed=_chain_embed(first, second),
+        n_before=first.n_before + second.n_before,
+    )
+
+
+def _chain_linear(first: Hooks, second: Hooks):
+    one, two = first.linear, second.linear
+    if one is None or two is None:
+        return one or two
+    return lambda site, x, apply: two(site, x, lambda x: one(site, x, apply))
+
+
+def _chain_sublayer(first: Hooks, second: Hooks):
+    one, two = first.sublayer, second.sublayer
+    if one is None or two is None:
+        return one or two
+    return lambda site, x, h: two(site, x, one(site, x, h))
+
+
+def _chain_key_values(first: Hooks, second: Hooks):
+    one, two = first.key_values, second.key_values
+    if one is None or two is None:
+        return one or two
+    return lambda site, k, v: two(site, *one(site, k, v))
+
+
+def _chain_embed(first: Hooks, second: Hooks):
+    one, two = first.embed, second.embed
+    if one is None or two is None:
+        return one or two
+    return lambda site, tokens, x: two(site, tokens, one(site, tokens, x))
+
+
+def fold_path(key: jax.Array | None, path: str) -> jax.Array | None:
+    """Return the key of a place, by its name and not by the order of calls."""
+    return None if key is None else jax.random.fold_in(key, zlib.crc32(path.encode()))
