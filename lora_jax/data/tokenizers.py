@@ -92,6 +92,13 @@ class SubwordTokenizer:
     def _join(self, ids: list[list[int]]) -> np.ndarray:
         return np.array([i for line in ids for i in line], self._dtype)
 
+    def to_json(self) -> str:
+        """Return the content of a tokenizer.json."""
+        return self._inner.to_str()
+
+    def holds(self, token: str) -> bool:
+        return self._inner.token_to_id(token) is not None
+
     def decode(self, tokens: Iterable[int]) -> str:
         return self._inner.decode([int(t) for t in tokens], skip_special_tokens=False)
 

@@ -49,10 +49,12 @@ def _visible(T: int, S: int, causal: bool, visible_BTT: jax.Array | None) -> jax
 def see_segments(segments_BT: jax.Array, seen_by_all: int) -> jax.Array:
     """Return who sees whom, (B, T, T): one's own segment, padding included, and the one seen by all.
 
-    Padding sees padding, so that no row of a softmax is empty.
+    That one, a prompt, sees everything but padding: in a decoder nothing lies before it, and an encoder does
+    not pack. Padding sees padding, so that no row of a softmax is empty.
     """
     own_BT1, other_B1T = segments_BT[:, :, None], segments_BT[:, None, :]
-    return (own_BT1 == other_B1T) | (other_B1T == seen_by_all)
+    is_prompt, is_padding = own_BT1 == seen_by_all, other_B1T == 0
+    return (own_BT1 == other_B1T) | (other_B1T == seen_by_all) | (is_prompt & ~is_padding)
 
 
 @jax.custom_vjp

@@ -49,9 +49,22 @@ _matmul.defvjp(_matmul_forward, _matmul_backward)
 def layernorm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: float) -> jax.Array:
     """Layer normalisation over the last axis, computed in float32 (Ba et al. 2016, arXiv 1607.06450)."""
     h = x.astype(jnp.float32)
-    h = h - h.mean(-1, keepdims=True)
-    h = h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + eps) * scale
+    h = h - _mean(h)
+    h = h * jax.lax.rsqrt(_mean(jnp.square(h)) + eps) * scale
     return (h if bias is None else h + bias).astype(x.dtype)
+
+
+def _mean(h: jax.Array) -> jax.Array:
+    """Return the mean over the last axis, kept with size 1.
+
+    XLA's CPU backend fuses a sum with what makes its terms, and then vectorises it in an order that depends
+    on that: a model with an added zero (an adapter at its start) would differ from the base in the last bit.
+    A product with 1/D is fused with nothing, and no slower.
+    """
+    if jax.default_backend() != "cpu":
+        return h.mean(-1, keepdims=True)
+    D = h.shape[-1]
+    return (h.reshape(-1, D) @ jnp.full((D, 1), 1 / D, h.dtype)).reshape(*h.shape[:-1], 1)
 
 
 def rmsnorm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:

@@ -1,0 +1,266 @@
+"""Examples to tokens: texts and pairs for a classifier, prompts and completions for a language model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from lora_jax.data.tasks.task import Example
+from lora_jax.errors import LoraJaxError
+
+
+class TextTokenizer(Protocol):
+    """A tokenizer of the model that is tuned."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def eos_id(self) -> int | None:
+        """The token that ends a text; a task of generation needs it."""
+        ...
+
+    @property
+    def pad_id(self) -> int | None: ...
+
+    def encode(self, text: str, pair: str | None = None, special: bool = True) -> tuple[list[int], list[int]]:
+        """Return (ids, token types); `special` adds what the model expects around texts, such as [CLS]."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows of tokens. A row is one example, or one of its references; `example_N` says of which example.
+
+    kind: "classification": a text and its label. "generation": a prompt, a completion and the end token, of
+    which the completion and the end are predicted. "prompts": what generation starts from.
+    """
+
+    kind: Literal["classification", "generation", "prompts"]
+    tokens: tuple[np.ndarray, ...]  # int32, a row each
+    types: tuple[np.ndarray, ...]  # int32, as the tokens: which text of a pair a token is of
+    n_prompt_N: np.ndarray  # int32: tokens before the first predicted one; all of them where none is
+    example_N: np.ndarray  # int32, index into the examples that were given
+    labels_N: np.ndarray | None  # int32; None for a task without labels
+    max_tokens: int
+    pad_id: int  # the tokenizer's, or 0: padding is never seen, so that any token serves
+    n_cut: int  # rows that were longer than max_tokens and lost tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def lengths_N(self) -> np.ndarray:
+        """Positions a row takes in a batch, int32: the last token of a completion is only ever a target."""
+        shift = self.kind == "generation"
+        return np.array([len(row) - shift for row in self.tokens], np.int32)
+
+    def describe(self) -> dict[str, object]:
+        """Return counts, ready for JSON."""
+        lengths_N = np.array([len(row) for row in self.tokens])
+        return {
+            "kind": self.kind,
+            "rows": len(self),
+            "tokens": int(lengths_N.sum()),
+            "predicted_tokens": int((lengths_N - self.n_prompt_N).sum()),
+            "longest": int(lengths_N.max()),
+            "mean_length": float(lengths_N.mean()),
+            "max_tokens": self.max_tokens,
+            "rows_cut": self.n_cut,
+        }
+
+
+def encode_classification(
+    examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int, n_classes: int | None = None
+) -> Encoded:
+    """Encode text, or text and pair, with the model's special tokens.
+
+    A row that is too long loses tokens from the end of the longer of its texts, never a special token.
+
+    Raises:
+        LoraJaxError: no examples, a text without tokens, a label outside 0 to n_classes - 1, too few
+            max_tokens for the special tokens.
+    """
+    _refuse_none(examples)
+    rows, types, labels, n_cut = [], [], [], 0
+    for number, example in enumerate(examples):
+        if example.label is None or not 0 <= example.label < (n_classes or example.label + 1):
+            classes = "" if n_classes is None else f" of 0 to {n_classes - 1}"
+            raise LoraJaxError(
+                f"Example {number} ({example.text[:40]!r}) has the label {example.label}, wanted is a number"
+                f"{classes}: correct its label, or the model's n_classes."
+            )
+        ids, kinds = tokenizer.encode(example.text, example.pair)
+        if len(ids) > max_tokens:
+            kept = keep_within(example, tokenizer, ids, max_tokens)
+            ids, kinds = [ids[k] for k in kept], [kinds[k] for k in kept]
+            n_cut += 1
+        if not ids:
+            raise LoraJaxError(f"Example {number} ({example.text[:40]!r}) has no tokens: take it away.")
+        rows.append(np.array(ids, np.int32))
+        types.append(np.array(kinds, np.int32))
+        labels.append(example.label)
+    return Encoded(
+        kind="classification",
+        tokens=tuple(rows),
+        types=tuple(types),
+        n_prompt_N=np.array([len(row) for row in rows], np.int32),
+        example_N=np.arange(len(rows), dtype=np.int32),
+        labels_N=np.array(labels, np.int32),
+        max_tokens=max_tokens,
+        pad_id=tokenizer.pad_id or 0,
+        n_cut=n_cut,
+    )
+
+
+def keep_within(example: Example, tokenizer: TextTokenizer, ids: list[int], max_tokens: int) -> list[int]:
+    """Return which positions of `ids`, an encoded text or pair, are kept when it is cut to max_tokens.
+
+    The shorter text keeps up to half of the room, the longer the rest: `longest_first` of the tokenizers
+    library.
+    """
+    first = tokenizer.encode(example.text, special=False)[0]
+    second = [] if example.pair is None else tokenizer.encode(example.pair, special=False)[0]
+    n_special = len(ids) - len(first) - len(second)
+    if max_tokens <= n_special + (example.pair is not None):
+        raise LoraJaxError(
+            f"task.max_tokens is {max_tokens}, of which the tokenizer's special tokens take {n_special}:"
+            " raise it."
+        )
+    start_1 = _find(first, ids, 0, n_special, example)
+    start_2 = _find(second, ids, start_1 + len(first), n_special, example)
+    room = max_tokens - n_special
+    kept_1, kept_2 = room, 0
+    if example.pair is not None:
+        kept_short = min(len(first), len(second), room // 2)
+        kept_long = room - kept_short
+        kept_1, kept_2 = (kept_long, kept_short) if len(first) > len(second) else (kept_short, kept_long)
+    cut = {*range(start_1 + kept_1, start_1 + len(first)), *range(start_2 + kept_2, start_2 + len(second))}
+    return [position for position in range(len(ids)) if position not in cut]
+
+
+def _find(part: list[int], ids: list[int], start: int, n_special: int, example: Example) -> int:
+    for offset in range(start, start + n_special + 1):
+        if ids[offset : offset + len(part)] == part:
+            return offset
+    raise LoraJaxError(
+        f"The text {example.text[:40]!r} is longer than task.max_tokens and cannot be cut: its tokens between"
+        " the special ones are not those that it has alone, raise task.max_tokens."
+    )
+
+
+def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
+    """Encode a row for every reference: prompt, completion, end of text; the loss is on the last two.
+
+    The prompt's tokens are those that generation starts from. The completion's are those that follow them in
+    the whole text; where a token would reach over the border, the completion is encoded by itself.
+    A row that is too long loses the start of its prompt, special tokens excepted, and, when no more than a
+    token would be left of that, the end of its completion with the end of text.
+
+    Raises:
+        LoraJaxError: no examples, no end token, a prompt or a completion without tokens.
+    """
+    _refuse_none(examples)
+    eos = tokenizer.eos_id
+    if eos is None:
+        raise LoraJaxError(
+            "The tokenizer has no end token, which a completion ends with: name its eos token."
+        )
+    rows, types, n_prompt, owners, n_cut = [], [], [], [], 0
+    for number, example in enumerate(examples):
+        prompt, kinds, n_special = _encode_prompt(number, example, tokenizer)
+        for reference in example.references:
+            completion = _encode_completion(prompt, example.text, reference, tokenizer)
+            if not completion:
+                raise LoraJaxError(
+                    f"Example {number} ({example.text[:40]!r}) has the completion {reference!r}, which has no"
+                    " tokens: fill it or take the row away."
+                )
+            completion = [*completion, eos]
+            room = max(max_tokens - len(completion), n_special + 1)
+            kept = _keep_end(len(prompt), n_special, room)
+            ids = ([prompt[k] for k in kept] + completion)[:max_tokens]
+            n_cut += len(ids) < len(prompt) + len(completion)
+            if len(kept) >= max_tokens:
+                raise LoraJaxError(
+                    f"task.max_tokens is {max_tokens}, which leaves no token for a completion: raise it."
+                )
+            rows.append(np.array(ids, np.int32))
+            kinds_of_row = [kinds[k] for k in kept] + [kinds[-1]] * (len(ids) - len(kept))
+            types.append(np.array(kinds_of_row, np.int32))
+            n_prompt.append(len(kept))
+            owners.append(number)
+    return Encoded(
+        kind="generation",
+        tokens=tuple(rows),
+        types=tuple(types),
+        n_prompt_N=np.array(n_prompt, np.int32),
+        example_N=np.array(owners, np.int32),
+        labels_N=_labels_of(examples, owners),
+        max_tokens=max_tokens,
+        pad_id=tokenizer.pad_id or 0,
+        n_cut=n_cut,
+    )
+
+
+def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
+    """Encode the prompt of each example alone, a row an example; one too long loses its start."""
+    _refuse_none(examples)
+    rows, types, n_cut = [], [], 0
+    for number, example in enumerate(examples):
+        prompt, kinds, n_special = _encode_prompt(number, example, tokenizer)
+        kept = _keep_end(len(prompt), n_special, max_tokens)
+        n_cut += len(kept) < len(prompt)
+        rows.append(np.array([prompt[k] for k in kept], np.int32))
+        types.append(np.array([kinds[k] for k in kept], np.int32))
+    return Encoded(
+        kind="prompts",
+        tokens=tuple(rows),
+        types=tuple(types),
+        n_prompt_N=np.array([len(row) for row in rows], np.int32),
+        example_N=np.arange(len(rows), dtype=np.int32),
+        labels_N=_labels_of(examples, range(len(rows))),
+        max_tokens=max_tokens,
+        pad_id=tokenizer.pad_id or 0,
+        n_cut=n_cut,
+    )
+
+
+def _encode_prompt(
+    number: int, example: Example, tokenizer: TextTokenizer
+) -> tuple[list[int], list[int], int]:
+    """Return (ids, types, how many special tokens the ids begin with)."""
+    ids, kinds = tokenizer.encode(example.text)
+    if not ids:
+        raise LoraJaxError(
+            f"Example {number} has the prompt {example.text!r}, which has no tokens, and nothing is predicted"
+            " from nothing: give it a prompt."
+        )
+    return ids, kinds, len(ids) - len(tokenizer.encode(example.text, special=False)[0])
+
+
+def _encode_completion(prompt: list[int], text: str, reference: str, tokenizer: TextTokenizer) -> list[int]:
+    whole = tokenizer.encode(text + reference)[0]
+    if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
+        return whole[len(prompt) :]
+    return tokenizer.encode(reference, special=False)[0]
+
+
+def _keep_end(n: int, n_special: int, room: int) -> list[int]:
+    """Return the positions kept of n: all, or the n_special first and the last ones that fit the room."""
+    if n <= room:
+        return list(range(n))
+    return [*range(n_special), *range(n - (room - n_special), n)]
+
+
+def _labels_of(examples: Sequence[Example], owners: Sequence[int]) -> np.ndarray | None:
+    labels = [examples[owner].label for owner in owners]
+    known = [label for label in labels if label is not None]
+    return np.array(known, np.int32) if len(known) == len(labels) else None
+
+
+def _refuse_none(examples: Sequence[Example]) -> None:
+    if not examples:
+        raise LoraJaxError("There are no examples to encode, the split is empty: give it rows.")

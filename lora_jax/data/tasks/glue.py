@@ -1,0 +1,67 @@
+"""SST-2 and RTE (GLUE, arXiv 1804.07461) from .tsv files, and which columns the sets of GLUE have."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lora_jax.data.tasks.place import find_folder
+from lora_jax.data.tasks.tables import read_table, require
+from lora_jax.data.tasks.task import Row, Source
+from lora_jax.errors import LoraJaxError
+
+
+class Columns(NamedTuple):
+    """The sentences of a set, and its split with public labels: GLUE keeps those of its test to itself."""
+
+    text: str
+    pair: str | None = None
+    validation: str = "validation"
+
+
+# Named as tensorflow-datasets names them. STS-B is missing: it is a regression.
+GLUE = {
+    "cola": Columns("sentence"),
+    "sst2": Columns("sentence"),
+    "mrpc": Columns("sentence1", "sentence2"),
+    "qqp": Columns("question1", "question2"),
+    "mnli": Columns("premise", "hypothesis", "validation_matched"),
+    "qnli": Columns("question", "sentence"),
+    "rte": Columns("sentence1", "sentence2"),
+    "wnli": Columns("sentence1", "sentence2"),
+}
+TEST_NOTE = "test is GLUE's validation set, the labels of its own test set being secret"
+
+
+def read_sst2() -> Source:
+    """Sentiment of phrases of film reviews: train, dev (cut from GLUE's train) and test."""
+    folder = find_folder("sst2", "tfds:glue/sst2")
+    labels = {"0": "negative", "1": "positive"}
+    splits = {name: _read_split(folder / f"{name}.tsv", "sst2", labels) for name in ("train", "dev", "test")}
+    return Source("sst2", "classification", tuple(labels.values()), splits, "sentence", notes=(TEST_NOTE,))
+
+
+def read_rte() -> Source:
+    """Does the first sentence entail the second? train, and dev.tsv as the test split."""
+    folder = find_folder("rte", "tfds:glue/rte")
+    labels = {name: name for name in ("entailment", "not_entailment")}
+    splits = {
+        name: _read_split(folder / file, "rte", labels)
+        for name, file in (("train", "train.tsv"), ("test", "dev.tsv"))
+    }
+    return Source(
+        "rte", "classification", tuple(labels), splits, "sentence1", "sentence2", notes=(TEST_NOTE,)
+    )
+
+
+def _read_split(path: Path, name: str, labels: dict[str, str]) -> tuple[Row, ...]:
+    columns = [column for column in GLUE[name][:2] if column]
+    rows = []
+    for number, fields in read_table(path):
+        require(path, number, fields, [*columns, "label"])
+        label = fields["label"]
+        if label not in labels:
+            raise LoraJaxError(
+                f"Line {number} of {path} has the label {label!r}, which is not one of {', '.join(labels)}:"
+                " mend that line."
+            )
+        rows.append(Row(number, {column: fields[column] for column in columns}, labels[label], None))
+    return tuple(rows)

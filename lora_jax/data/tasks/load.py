@@ -1,0 +1,156 @@
+"""From a TaskConfig to its TaskData: read, format, cut the splits that are missing, draw."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lora_jax.config import TaskConfig
+from lora_jax.data.order import order_key, permute
+from lora_jax.data.tasks.e2e import read_e2e
+from lora_jax.data.tasks.files import read_files
+from lora_jax.data.tasks.glue import read_rte, read_sst2
+from lora_jax.data.tasks.sets import read_set
+from lora_jax.data.tasks.task import Example, Row, Source, TaskData
+from lora_jax.data.tasks.template import Template, parse_template
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.files import find_cache
+
+NAMED = {"sst2": read_sst2, "rte": read_rte, "e2e": read_e2e}
+KINDS = (*NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "files:FOLDER")
+# Names of the shuffles: splits are cut and drawn each by its own, so that no count changes another's draw.
+CUT, DRAW = 0, 1
+SPLITS = ("train", "dev", "test")
+CUT_SHARE = 10  # one input in so many goes to a split that the source does not have
+
+
+def load_task(
+    config: TaskConfig, cache_dir: Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> TaskData:
+    """Return the task that `config` names. Equal configs and sources give equal examples on every machine.
+
+    With a template a classification task becomes one of generation: the label's name follows the prompt.
+
+    Raises:
+        LoraJaxError: an unknown task, a source that is missing or damaged, a template that does not fit,
+            an empty text or split, or more examples asked for than there are.
+    """
+    source = read_source(config.name, cache_dir, say)
+    template = config.template if config.template is not None else source.template
+    prompt = None if template is None else parse_template(template)
+    rows = {split: _format(source, split, prompt) for split in source.splits}
+    notes = [*source.notes, *_count_overlaps(rows)]
+    wanted = {"train": config.n_train, "dev": config.n_dev, "test": config.n_test}
+    for number, split in enumerate(SPLITS):
+        if split not in rows:
+            rows["train"], rows[split] = _cut(rows["train"], wanted[split], split, config.data_seed, number)
+            notes.append(f"{split} is cut from train, no input being in both")
+    kind = source.kind if config.template is None else "generation"
+    if source.kind == "generation":
+        rows |= {split: gather_references(rows[split]) for split in ("dev", "test")}
+    drawn = {
+        split: _draw(rows[split], wanted[split], split, config.data_seed, number)
+        for number, split in enumerate(SPLITS)
+    }
+    return TaskData(
+        name=source.name,
+        kind=kind,
+        labels=source.labels,
+        fingerprint=source.fingerprint,
+        notes=tuple(notes),
+        **drawn,
+    )
+
+
+def read_source(
+    name: str, cache_dir: Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> Source:
+    """Return the task's source, whole and unformatted."""
+    kind, _, rest = name.partition(":")
+    if name in NAMED:
+        return NAMED[name]()
+    if kind == "tfds" and rest:
+        return read_set(rest, find_cache(cache_dir), say)
+    if kind == "files" and rest:
+        return read_files(rest)
+    raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: wanted is one of {', '.join(KINDS)}.")
+
+
+def _format(source: Source, split: str, prompt: Template | None) -> tuple[Example, ...]:
+    rows = source.splits[split]
+    if not rows:
+        raise LoraJaxError(f"The split {split!r} of the task {source.name!r} is empty: give it rows.")
+    return tuple(_format_row(source, split, row, prompt) for row in rows)
+
+
+def _format_row(source: Source, split: str, row: Row, prompt: Template | None) -> Example:
+    where = f"Row {row.number} of split {split!r} of the task {source.name!r}"
+    columns = [source.text] if source.pair is None else [source.text, source.pair]
+    if prompt is None:
+        for column in columns:
+            if not row.fields.get(column, "").strip():
+                raise LoraJaxError(f"{where} has no text in {column!r}: fill it or take the row away.")
+    text = row.fields[source.text] if prompt is None else prompt.fill(row.fields)
+    if source.kind == "generation":
+        # Files give the completion as it is to follow; where the task brings its own template, ours follows.
+        answer = row.completion or ""
+        completion = prompt.follow(answer) if prompt is not None and source.template is not None else answer
+        return Example(text, completion=completion, references=(completion,))
+    label = source.labels.index(str(row.label))
+    if prompt is None:
+        pair = None if source.pair is None else row.fields[source.pair]
+        return Example(text, pair, label)
+    completion = prompt.follow(source.labels[label])
+    return Example(text, None, label, completion, (completion,))
+
+
+def _count_overlaps(rows: dict[str, tuple[Example, ...]]) -> list[str]:
+    """Say which inputs the source itself has in two splits: they are left as the source has them."""
+    inputs = {split: {e.input for e in examples} for split, examples in rows.items()}
+    pairs = [(a, b) for a in SPLITS for b in SPLITS if SPLITS.index(a) < SPLITS.index(b)]
+    shared = {(a, b): len(inputs[a] & inputs[b]) for a, b in pairs if a in inputs and b in inputs}
+    return [f"{n} inputs are in both {a} and {b} of the source" for (a, b), n in shared.items() if n]
+
+
+def _cut(
+    examples: tuple[Example, ...], wanted: int | None, split: str, seed: int, number: int
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Return (what stays, what is cut off): whole inputs, in number `wanted` or one in CUT_SHARE."""
+    inputs = list(dict.fromkeys(e.input for e in examples))
+    n_cut = max(1, len(inputs) // CUT_SHARE) if wanted is None else wanted
+    if n_cut >= len(inputs):
+        raise LoraJaxError(
+            f"task.n_{split} is {n_cut}, to be cut from the {len(inputs)} different inputs of train, and one"
+            f" must be left: lower it, or give the task a {split} split."
+        )
+    order = permute(np.arange(n_cut), len(inputs), order_key(seed, CUT, number))
+    chosen = {inputs[i] for i in order.tolist()}
+    stays = tuple(e for e in examples if e.input not in chosen)
+    return stays, tuple(e for e in examples if e.input in chosen)
+
+
+def gather_references(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Return one example for each input, with every reference that its rows have."""
+    references: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for example in examples:
+        references[example.input] += example.references
+    first = {example.input: example for example in reversed(examples)}
+    return tuple(
+        first[key]._replace(completion=texts[0], references=tuple(texts)) for key, texts in references.items()
+    )
+
+
+def _draw(
+    examples: tuple[Example, ...], wanted: int | None, split: str, seed: int, number: int
+) -> tuple[Example, ...]:
+    """Return `wanted` of the examples, the first of a shuffle; all in their own order for None."""
+    if wanted is None:
+        return examples
+    if wanted > len(examples):
+        raise LoraJaxError(
+            f"task.n_{split} is {wanted} and there are {len(examples)}: lower it to at most that, or leave"
+            " it out."
+        )
+    order = permute(np.arange(wanted), len(examples), order_key(seed, DRAW, number))
+    return tuple(examples[i] for i in order.tolist())

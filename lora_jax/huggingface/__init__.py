@@ -1,0 +1,1 @@
+"""Pretrained models and adapters in the formats of Hugging Face, in and out."""

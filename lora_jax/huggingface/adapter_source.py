@@ -1,0 +1,119 @@
+"""An adapter that is read: its tensors, taken one by one, and the modules that its config names."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.huggingface.adapter_config import Fields, is_all_linear, names_module, refuse_none
+from lora_jax.huggingface.adapter_folder import PREFIX, Tensors, read_folder
+from lora_jax.huggingface.adapter_modules import (
+    IN_MEMORY,
+    AdapterModule,
+    is_head,
+    list_modules,
+    whole_name,
+)
+from lora_jax.huggingface.architecture import Architecture, find_architecture
+
+
+class Source(NamedTuple):
+    """What is read: tensors are taken out as they are used, so that what is left was not expected."""
+
+    fields: Fields
+    tensors: Tensors
+    architecture: Architecture
+    model: ModelConfig
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a tensor of this name and shape, or say what is wrong with it."""
+        if name not in self.tensors:
+            raise LoraJaxError(
+                f"the adapter lacks the tensor {name}, which its config asks for: save it again."
+            )
+        tensor = self.tensors.pop(name)
+        if tensor.shape != shape:
+            raise LoraJaxError(
+                f"the adapter's {name} has the shape {tensor.shape}, this model wants {shape}: load the base"
+                " that it was trained on."
+            )
+        return tensor
+
+
+def read_source(folder: Path | str, model_type: str, model: ModelConfig) -> Source:
+    """Read a folder; modules that an older transformers called otherwise have the names of today."""
+    fields, tensors = read_folder(Path(folder))
+    for old, new in IN_MEMORY.items():
+        lead = f"{PREFIX}{old}."
+        tensors = {name.replace(lead, f"{PREFIX}{new}."): tensor for name, tensor in tensors.items()}
+    targets = fields.get("target_modules")
+    if isinstance(targets, list):
+        fields = {**fields, "target_modules": [IN_MEMORY.get(name, name) for name in targets]}
+    return Source(fields, tensors, find_architecture(model_type), model)
+
+
+class Chosen(NamedTuple):
+    """The modules that an adapter is on, and in which layers."""
+
+    modules: list[AdapterModule]
+    layers: list[int]  # of the modules inside blocks: all, or the last ones
+
+
+def find_modules(source: Source) -> Chosen:
+    """Return the modules that a config names, each in the same layers.
+
+    Raises:
+        LoraJaxError: none, one without a form here, or layers that are not the last ones.
+    """
+    fields, _, architecture, model = source
+    found: dict[str, list[int]] = {}
+    modules = list_modules(architecture, model)
+    every = range(model.n_layers)
+    for module in modules:
+        if is_all_linear(fields) and not module.in_block and module.paths != ("pooler",):
+            continue  # the head and the embedding are not meant
+        for layer in every if module.in_block else [None]:
+            name = whole_name(architecture, model, module, layer)
+            if is_all_linear(fields) or names_module(fields, name):
+                found.setdefault(module.name, []).append(-1 if layer is None else layer)
+    refuse_none(list(found), fields, architecture.model_type, (m.name.split(".")[-1] for m in modules))
+    chosen = [module for module in modules if module.name in found]
+    heads = [module.name for module in chosen if is_head(module)]
+    if heads:
+        raise LoraJaxError(
+            f"the adapter is on {heads[0]}, a classifier's head, which trains whole here: merge it into the"
+            " base in peft, or name it in modules_to_save."
+        )
+    sets = {module.name: found[module.name] for module in chosen if module.in_block}
+    layers = next(iter(sets.values()), list(every))
+    for name, own in sets.items():
+        if own != layers:
+            raise LoraJaxError(
+                f"the adapter is on {name} in layers {own} and on {next(iter(sets))} in layers {layers}: only"
+                " the same layers for all modules can be imported."
+            )
+    if layers != list(every[len(every) - len(layers) :]):
+        raise LoraJaxError(
+            f"the adapter is on the layers {layers} of {model.n_layers}: only all layers or the last ones can"
+            " be imported, merge it into the base in peft."
+        )
+    return Chosen(chosen, layers)
+
+
+def take_head(source: Source) -> dict[str, np.ndarray]:
+    """Return a classifier's head, which modules_to_save names; peft lists what is not there as well."""
+    _, tensors, architecture, model = source
+    taken: dict[str, np.ndarray] = {}
+    for module in list_modules(architecture, model):
+        if not is_head(module):
+            continue
+        path, name = module.paths[0], f"{PREFIX}{whole_name(architecture, model, module, None)}"
+        if path == "pooler" and f"{name}.weight" not in tensors:
+            continue
+        n_in, (n_out,) = module.n_in, module.n_out
+        taken[path] = source.take(f"{name}.weight", (n_out, n_in)).T
+        if not model.causal:
+            taken[f"{path}_bias"] = source.take(f"{name}.bias", (n_out,))
+    return taken

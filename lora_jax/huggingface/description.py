@@ -1,0 +1,135 @@
+"""config.json: read, checked, and written again so that nothing it says besides the shape is lost."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.huggingface.architecture import Architecture, Json, is_bare
+
+CLASSIFIES = "ForSequenceClassification"
+
+
+def read_json(path: Path) -> Json:
+    """Return a JSON object from a file.
+
+    Raises:
+        LoraJaxError: it is missing, or no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise LoraJaxError(f"{path} is missing: give a checkpoint's folder.") from None
+    except ValueError as error:
+        raise LoraJaxError(f"{path} is not JSON ({error}): fetch it again.") from error
+    if not isinstance(value, dict):
+        raise LoraJaxError(f"{path} holds no JSON object: fetch it again.")
+    return value
+
+
+def is_classifier(source: Json) -> bool:
+    """Does config.json say that the checkpoint classifies whole sequences?"""
+    return any(str(name).endswith(CLASSIFIES) for name in source.get("architectures") or ())
+
+
+def count_classes(source: Json, asked: int | None) -> int | None:
+    """Return the number of classes of the model to load: the checkpoint's, or what was asked for."""
+    if not is_classifier(source):
+        return asked
+    # transformers writes no number of labels where it is the default, 2
+    n_classes = len(source["id2label"]) if source.get("id2label") else source.get("num_labels", 2)
+    if asked not in (None, n_classes):
+        raise LoraJaxError(
+            f"asked for {asked} classes of a checkpoint whose classifier has {n_classes}: ask for"
+            f" {n_classes}, or load one without a classifier."
+        )
+    return n_classes
+
+
+def describe(
+    architecture: Architecture,
+    config: ModelConfig,
+    dtype: str,
+    source: Json | None = None,
+    labels: Sequence[str] | None = None,
+) -> Json:
+    """Return the config.json of a model; `source`, an earlier one, gives what ours does not know.
+
+    Its shape is kept as it stands where it still describes the model (a longest context beyond a sliding
+    window, say), and is overwritten where it does not. labels: names of the classes.
+
+    Raises:
+        LoraJaxError: the architecture cannot express the model; the differing fields are named.
+    """
+    shape = {"model_type": architecture.model_type, **architecture.write_config(config)}
+    _check_expressible(architecture, config, shape)
+    # without these transformers supposes GPT-2's 50256, or Llama's 2
+    written: Json = {"bos_token_id": None, "eos_token_id": None}
+    if source is None:
+        written |= shape
+    elif source.get("model_type") == architecture.model_type and _settle(
+        architecture.read_config(source, config.n_classes)
+    ) == _settle(config):
+        written |= shape | source
+    else:
+        # layer_types: one kind a layer, of as many layers as the source has
+        written |= {name: value for name, value in source.items() if name != "layer_types"} | shape
+    written["architectures"] = [_name_class(architecture, config)]
+    written.pop("dtype", None)
+    written["torch_dtype"] = dtype
+    if config.n_classes is not None:
+        written |= _name_labels(config.n_classes, labels, source or {})
+    return written
+
+
+def _name_class(architecture: Architecture, config: ModelConfig) -> str:
+    if config.n_classes is not None:
+        return architecture.class_prefix + CLASSIFIES
+    return f"{architecture.class_prefix}Model" if is_bare(config) else str(architecture.lm_class)
+
+
+def _name_labels(n_classes: int, labels: Sequence[str] | None, source: Json) -> Json:
+    if labels is None:
+        known = source.get("id2label") or {}
+        named = [known[name] for name in sorted(known, key=int)]
+        labels = named if len(named) == n_classes else [f"LABEL_{i}" for i in range(n_classes)]
+    if len(labels) != n_classes:
+        raise LoraJaxError(f"got {len(labels)} labels for {n_classes} classes: give one name a class.")
+    return {
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+
+
+def _check_expressible(architecture: Architecture, config: ModelConfig, written: Json) -> None:
+    """What is written must read back as the model; a bare decoder or a head of another kind does not."""
+    if is_bare(config) != (architecture.lm_class is None and config.n_classes is None):
+        raise LoraJaxError(
+            f"{architecture.model_type} is {'an encoder' if architecture.lm_class is None else 'a decoder'},"
+            " the model is not: choose another model_type."
+        )
+    back = _settle(architecture.read_config(written, config.n_classes))
+    ours = _settle(config)
+    differing = [name for name, value in ours.items() if back[name] != value]
+    if differing:
+        told = ", ".join(f"{name} {ours[name]!r} (it has {back[name]!r})" for name in differing)
+        raise LoraJaxError(
+            f"a {architecture.model_type} checkpoint cannot hold a model with {told}: choose another"
+            " model_type."
+        )
+
+
+def _settle(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields that a forward pass depends on, defaults resolved."""
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    fields |= {"n_kv_heads": config.kv_heads, "d_ff": config.ff_width, "head_width": config.head_dim}
+    fields["qkv_bias"] = config.bias if config.qkv_bias is None else config.qkv_bias
+    if config.positions != "rope":
+        fields |= {"rope_theta": None, "rope_fraction": None, "rope_scaling": None}
+    if not config.has_lm_head:
+        fields["tied_head"] = None
+    del fields["compute_dtype"]
+    return fields

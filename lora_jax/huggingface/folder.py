@@ -1,0 +1,215 @@
+"""A base checkpoint of Hugging Face, in and out: config.json and model.safetensors, or its shards."""
+
+import json
+import math
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.huggingface.architecture import (
+    Architecture,
+    Json,
+    Place,
+    find_architecture,
+    is_bare,
+    place_weights,
+)
+from lora_jax.huggingface.description import count_classes, describe, read_json
+from lora_jax.huggingface.matching import check_tensors, find_new, match_names
+from lora_jax.huggingface.shards import SHARD_BYTES, Stored, list_names, open_tensors, write_tensors
+from lora_jax.huggingface.tensors import fuse_weights, stored_shape, take_weight
+from lora_jax.model.declare import declare
+from lora_jax.model.segments import join_blocks
+from lora_jax.params import Params, Specs, init
+
+
+class Checkpoint(NamedTuple):
+    """What a folder holds, in our shapes."""
+
+    config: ModelConfig
+    params: Params
+    model_type: str
+    source: Json  # config.json as it was: `save_folder` keeps what it says besides
+    new: tuple[str, ...]  # weights of ours that the files lack: drawn anew
+    left_out: tuple[str, ...]  # tensors of heads that the model does not have
+
+
+def load_folder(
+    path: Path | str,
+    n_classes: int | None = None,
+    dtype: Literal["float32", "stored"] = "float32",
+    seed: int = 0,
+) -> Checkpoint:
+    """Load a folder with config.json and safetensors: a language model, a classifier or a bare encoder.
+
+    n_classes: a classifier of so many classes; one that the files lack is drawn from `seed`, and told in
+    `new`. dtype: "stored" keeps the files' dtype. Beside the model one weight at a time is in memory.
+
+    Raises:
+        LoraJaxError: a file is missing or cut off, the architecture or a setting of it is not supported, or
+            a tensor is missing, unexpected or of another shape; it is named.
+    """
+    folder = Path(path)
+    source = read_json(folder / "config.json")
+    architecture = find_architecture(str(source.get("model_type")))
+    stored = open_tensors(folder)
+    config = architecture.read_config(source, count_classes(source, n_classes))
+    places = place_weights(architecture, declare(config))
+    names, left_out = match_names(architecture, config, source, stored, places)
+    new = find_new(source, places, names)
+    places = [place for place in places if place.path not in new]
+    check_tensors(stored, places, names)
+    params = _read(stored, places, names, dtype)
+    params |= init({path: spec for path, spec in declare(config).items() if path in new}, seed)
+    order = declare(config)
+    return Checkpoint(
+        config, {p: params[p] for p in order}, architecture.model_type, source, tuple(sorted(new)), left_out
+    )
+
+
+def save_folder(
+    path: Path | str,
+    config: ModelConfig,
+    params: Params,
+    model_type: str,
+    *,
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+    source: Json | None = None,
+    labels: Sequence[str] | None = None,
+    left_out: Mapping[str, np.ndarray] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Path:
+    """Write a folder that transformers loads as model_type ("gpt2", "llama", ...); returns it.
+
+    dtype: None keeps each weight's. source: a config.json whose other settings are kept. labels: names of the
+    classes. left_out: tensors that the model has no place for (`read_left_out`). A file is at most
+    shard_bytes. The folder is written beside its place and renamed: it is whole or not there.
+
+    Raises:
+        LoraJaxError: the folder exists, the architecture cannot express the model, or the tree is not that of
+            the config, with the weights named.
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LoraJaxError(f"{folder} exists: give a folder that is not there yet.")
+    architecture = find_architecture(model_type)
+    params = join_blocks(params)
+    specs = declare(config)
+    _check_tree(specs, params)
+    description = describe(architecture, config, dtype or str(params["embed/tokens"].dtype), source, labels)
+    groups = _group(architecture, config, specs)
+    extra = {_strip_root(architecture, config, name): array for name, array in (left_out or {}).items()}
+    dtypes = {name: dtype or str(params[group[0].path].dtype) for name, group in groups.items()}
+    sizes = {
+        name: math.prod(stored_shape(group[0])) * np.dtype(jnp.dtype(dtypes[name])).itemsize
+        for name, group in groups.items()
+    } | {name: array.nbytes for name, array in extra.items()}
+
+    def build(name: str) -> np.ndarray:
+        if name in extra:
+            return extra[name]
+        weights = [_layer(params[place.path], place) for place in groups[name]]
+        return _cast(name, fuse_weights(weights, groups[name]), dtypes[name])
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        write_tensors(temporary, sizes, build, shard_bytes)
+        write_atomically(temporary / "config.json", json.dumps(description, indent=2) + "\n")
+        temporary.replace(folder)  # over an empty folder too
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _cast(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        cast = array.astype(jnp.dtype(dtype), copy=False)
+    if dtype == "float16" and np.isinf(cast).sum() > np.isinf(array).sum():
+        raise LoraJaxError(f"{name} has numbers beyond float16's 65504: save it as bfloat16 or float32.")
+    return cast
+
+
+def read_left_out(path: Path | str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read what `load_folder` left out, to hand it to `save_folder`: the pooler of a bare encoder, say."""
+    stored = open_tensors(Path(path))
+    return {name: stored.read(name) for name in names}
+
+
+def _check_tree(specs: Specs, params: Params) -> None:
+    missing, extra = specs.keys() - params.keys(), params.keys() - specs.keys()
+    if missing:
+        raise LoraJaxError(f"the tree lacks {list_names(missing)}, which its config declares: give them all.")
+    if extra:
+        raise LoraJaxError(
+            f"the tree holds {list_names(extra)}, which are no weights of the base: merge the adapter, or"
+            " save it by itself."
+        )
+    for path, spec in specs.items():
+        if params[path].shape != spec.shape:
+            raise LoraJaxError(
+                f"{path} has the shape {params[path].shape}, its config wants {spec.shape}: give the"
+                " config of this tree."
+            )
+
+
+def _group(architecture: Architecture, config: ModelConfig, specs: Specs) -> dict[str, list[Place]]:
+    """Return the weights that lie in each tensor, by its name in the file, layer by layer."""
+    groups: dict[str, list[Place]] = {}
+    places = place_weights(architecture, specs)
+    for place in sorted(places, key=lambda place: -1 if place.layer is None else place.layer):
+        groups.setdefault(_strip_root(architecture, config, place.tensor), []).append(place)
+    return groups
+
+
+def _strip_root(architecture: Architecture, config: ModelConfig, name: str) -> str:
+    return name.removeprefix(architecture.root) if is_bare(config) else name
+
+
+def _layer(weight: jax.Array, place: Place) -> np.ndarray:
+    array = np.asarray(weight)  # on CPU no copy
+    return array if place.layer is None else array[place.layer]
+
+
+def check_tokenizer(config: ModelConfig, n_tokens: int) -> None:
+    """Raise if a tokenizer has more tokens than the model has embeddings; fewer are padding and harmless."""
+    if n_tokens > config.vocab_size:
+        raise LoraJaxError(
+            f"the tokenizer has {n_tokens} tokens and the model's embedding {config.vocab_size}: take the"
+            " tokenizer that belongs to the model."
+        )
+
+
+def _read(stored: Stored, places: list[Place], names: Mapping[str, str], dtype: str) -> Params:
+    by_path: dict[str, list[Place]] = {}
+    for place in places:
+        by_path.setdefault(place.path, []).append(place)
+    return {path: jnp.asarray(_stack(stored, group, names, dtype)) for path, group in by_path.items()}
+
+
+def _stack(stored: Stored, group: list[Place], names: Mapping[str, str], dtype: str) -> np.ndarray:
+    """Return one weight of ours, all its layers, filled layer by layer."""
+    out: np.ndarray | None = None
+    for place in group:
+        tensor = stored.read(names[place.tensor])
+        wanted = tensor.dtype if dtype == "stored" else np.dtype(np.float32)
+        shape = place.shape if place.layer is None else (len(group), *place.shape)
+        out = np.empty(shape, wanted) if out is None else out
+        if out.dtype != wanted:
+            raise LoraJaxError(
+                f"{names[place.tensor]} is {wanted} and other layers of it are {out.dtype}: load the"
+                " checkpoint as float32."
+            )
+        out[... if place.layer is None else place.layer] = take_weight(tensor, place)
+    assert out is not None
+    return out

@@ -1,0 +1,76 @@
+"""BERT encoders: the bare model (MiniLM), and with a classification head over the pooler."""
+
+from lora_jax.config import BERT as BERT_CHOICES
+from lora_jax.config import ModelConfig
+from lora_jax.huggingface.architecture import Architecture, Json, Module
+from lora_jax.huggingface.fields import name_activation, read_activation, read_size, refuse_unless
+
+
+def read_config(source: Json, n_classes: int | None) -> ModelConfig:
+    """Return ours of a config.json, with transformers' defaults where it leaves a field out."""
+    refuse_unless(source, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
+    choices = BERT_CHOICES | {
+        "norm_eps": source.get("layer_norm_eps", 1e-12),
+        "mlp": read_activation(source, "hidden_act", "gelu"),
+        "n_token_types": source.get("type_vocab_size", 2),
+    }
+    return ModelConfig(
+        d_model=read_size(source, "hidden_size"),
+        n_layers=read_size(source, "num_hidden_layers"),
+        n_heads=read_size(source, "num_attention_heads"),
+        vocab_size=read_size(source, "vocab_size"),
+        context=read_size(source, "max_position_embeddings"),
+        d_ff=read_size(source, "intermediate_size"),
+        n_classes=n_classes,
+        **choices,
+    )
+
+
+def write_config(config: ModelConfig) -> Json:
+    """Return the fields of a config.json."""
+    return {
+        "hidden_size": config.d_model,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.context,
+        "intermediate_size": config.ff_width,
+        "layer_norm_eps": config.norm_eps,
+        "hidden_act": name_activation(config),
+        "type_vocab_size": config.n_token_types,
+        "position_embedding_type": "absolute",
+    }
+
+
+MODULES = {
+    "attn/q": Module("attention.self.query"),
+    "attn/k": Module("attention.self.key"),
+    "attn/v": Module("attention.self.value"),
+    "attn/o": Module("attention.output.dense"),
+    "mlp/up": Module("intermediate.dense"),
+    "mlp/down": Module("output.dense"),
+    "embed/tokens": Module("bert.embeddings.word_embeddings", transposed=False),
+    "embed/positions": Module("bert.embeddings.position_embeddings", transposed=False),
+    "embed/types": Module("bert.embeddings.token_type_embeddings", transposed=False),
+    "pooler": Module("bert.pooler.dense"),
+    "classifier": Module("classifier"),
+}
+
+BERT = Architecture(
+    model_type="bert",
+    class_prefix="Bert",
+    lm_class=None,
+    root="bert.",
+    layer_prefix="bert.encoder.layer.{}.",
+    modules=MODULES,
+    norms={
+        "embed/norm": "bert.embeddings.LayerNorm",
+        "attn_norm": "attention.output.LayerNorm",
+        "mlp_norm": "output.LayerNorm",
+    },
+    read_config=read_config,
+    write_config=write_config,
+    skipped=(r"(bert\.)?embeddings\.position_ids",),
+    heads=(r"(bert\.)?pooler\.dense\.(weight|bias)", r"cls\..*", r"classifier\.(weight|bias)"),
+)
+ARCHITECTURES = (BERT,)

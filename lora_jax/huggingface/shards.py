@@ -1,0 +1,117 @@
+"""The safetensors files of a folder, one or sharded by an index, read tensor by tensor."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+SHARD_BYTES = 2 * 10**9  # a shard is in memory once while it is written
+
+
+class Stored(NamedTuple):
+    """Open files: nothing is read before it is asked for."""
+
+    folder: Path
+    files: Mapping[str, Any]  # name of a tensor -> open file
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape, from the header."""
+        return tuple(self.files[name].get_slice(name).get_shape())
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor in the dtype of the file: float32, float16 or bfloat16.
+
+        Raises:
+            LoraJaxError: any other dtype.
+        """
+        dtype = self.files[name].get_slice(name).get_dtype()
+        if dtype not in DTYPES:
+            raise LoraJaxError(
+                f"{name} in {self.folder} is {dtype}, supported are {', '.join(DTYPES)}: convert it first."
+            )
+        return self.files[name].get_tensor(name)
+
+
+def open_tensors(folder: Path) -> Stored:
+    """Open every safetensors file of a folder.
+
+    Raises:
+        LoraJaxError: there is none, a shard is missing, or a file is cut off or no safetensors file.
+    """
+    if (folder / INDEX).exists():
+        try:
+            weight_map: dict[str, str] = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LoraJaxError(f"{folder / INDEX} has no weight_map ({error}): fetch it again.") from error
+        opened = {name: _open(folder / name, INDEX) for name in sorted(set(weight_map.values()))}
+    elif (folder / WHOLE).exists():
+        opened = {WHOLE: _open(folder / WHOLE, WHOLE)}
+    else:
+        others = sorted(path.name for path in folder.glob("*.bin"))
+        hint = f" but {others}: convert it to safetensors first" if others else ": give a checkpoint's folder"
+        raise LoraJaxError(f"{folder} has neither {WHOLE} nor {INDEX}{hint}.")
+    return Stored(folder, {name: file for file in opened.values() for name in file.keys()})  # noqa: SIM118
+
+
+def _open(path: Path, named_by: str) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise LoraJaxError(f"{path} is missing, {named_by} names it: fetch it again.")
+    try:
+        return safe_open(path, "numpy")
+    except SafetensorError as error:
+        raise LoraJaxError(f"{path} is cut off or no safetensors file ({error}): fetch it again.") from error
+
+
+def write_tensors(
+    folder: Path, sizes: Mapping[str, int], build: Callable[[str], np.ndarray], shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write one file, or shards and their index. sizes: bytes of each tensor; build: returns one by its name.
+
+    Tensors are built shard by shard, so that no more than shard_bytes are held beside the model.
+    """
+    from safetensors.numpy import save_file
+
+    shards = _split(sizes, shard_bytes)
+    names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
+    if len(shards) == 1:
+        names = [WHOLE]
+    for file_name, tensors in zip(names, shards, strict=True):
+        save_file({name: build(name) for name in tensors}, folder / file_name, metadata={"format": "pt"})
+        with (folder / file_name).open("rb") as file:
+            os.fsync(file.fileno())
+        # the library makes files that their owner alone may read
+        (folder / file_name).chmod(folder.stat().st_mode & 0o666)
+    if len(shards) > 1:
+        weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        (folder / INDEX).write_text(json.dumps(index, indent=2), "utf-8")
+
+
+def _split(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
+    """Return the names in runs of at most shard_bytes each; a tensor larger than that is a run of its own."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, n_bytes in sizes.items():
+        if shards[-1] and filled + n_bytes > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += n_bytes
+    return shards
+
+
+def list_names(names: Iterable[str], most: int = 4) -> str:
+    """Return the first names of a list, and how many more there are."""
+    names = sorted(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,18 @@
+"""Give a model whose head is its embedding a head of its own, so that one can change without the other."""
+
+import dataclasses
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.params import Params
+
+
+def untie(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:
+    """Return the same function with tied_head=False: the head is a copy of the embedding, transposed.
+
+    Raises:
+        LoraJaxError: the model has no head that is tied.
+    """
+    if not (config.tied_head and config.has_lm_head):
+        raise LoraJaxError("the model has no head that is tied to its embedding: there is nothing to untie.")
+    return dataclasses.replace(config, tied_head=False), {**params, "head": params["embed/tokens"].T}

@@ -1,0 +1,103 @@
+"""An adapter's file: the trainable tree, the method and the base's hash, and nothing else (safetensors)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.files import write_atomically
+from lora_jax.params import Params
+from lora_jax.peft.method import MethodConfig
+from lora_jax.peft.methods import method_from_dict, method_to_dict
+
+
+def fingerprint(params: Mapping[str, jax.Array]) -> str:
+    """Return the SHA-256 of a tree: of every weight's path, type, shape and bytes, by order of path."""
+    total = hashlib.sha256()
+    for path in sorted(params):
+        weight = np.ascontiguousarray(params[path])
+        total.update(f"{path} {weight.dtype} {weight.shape}\n".encode())
+        total.update(weight.tobytes())
+    return total.hexdigest()
+
+
+def save_adapter(path: Path, trainable: Params, config: MethodConfig, base_fingerprint: str) -> None:
+    """Write one safetensors file, whole or not at all; `fingerprint(base)` says which base it belongs to."""
+    from safetensors.numpy import save
+
+    metadata = {"method": json.dumps(method_to_dict(config)), "base": base_fingerprint}
+    tensors = {name: np.ascontiguousarray(weight) for name, weight in trainable.items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_adapter(
+    path: Path, base_fingerprint: str, model: ModelConfig | None = None
+) -> tuple[MethodConfig, Params]:
+    """Return (method's configuration, trainable tree), for the base with this fingerprint.
+
+    model: what the tensors' names and shapes are compared with, by the method; None: they are taken as read.
+    To run it: `adapt(base, config.build(model), seed)` gives the frozen part, whatever the seed.
+
+    Raises:
+        LoraJaxError: no such file, not a whole adapter file, another base, a missing, an unexpected or a
+            misshapen tensor.
+    """
+    metadata, tensors = _read(path)
+    if metadata["base"] != base_fingerprint:
+        raise LoraJaxError(
+            f"{path} is an adapter of the base {metadata['base'][:12]}, this base is {base_fingerprint[:12]}:"
+            " load the base that it was trained on."
+        )
+    config = method_from_dict(json.loads(metadata["method"]))
+    if model is not None:
+        _check(path, tensors, config, model)
+    return config, {name: jnp.asarray(weight) for name, weight in tensors.items()}
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise LoraJaxError(f"there is no adapter at {path}: check the path.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise LoraJaxError(
+            f"{path} is no whole safetensors file ({error}): it was cut short or is another kind of file,"
+            " copy or train it again."
+        ) from error
+    if not {"method", "base"} <= metadata.keys():
+        raise LoraJaxError(
+            f"{path} does not say which method and base it is of, so it is no adapter of lora-jax: import"
+            " adapters of peft by their folder."
+        )
+    return metadata, tensors
+
+
+def _check(path: Path, tensors: Mapping[str, Any], config: MethodConfig, model: ModelConfig) -> None:
+    method, name = config.build(model), type(config).__name__
+    for unexpected in sorted(tensors.keys() - method.trainable):
+        raise LoraJaxError(
+            f"{path} holds {unexpected}, which {name} does not train on this model"
+            f"{nearest(unexpected, method.trainable)}: load it for the model that it was trained on."
+        )
+    for missing in sorted(method.trainable - tensors.keys()):
+        raise LoraJaxError(
+            f"{path} lacks {missing}, which {name} trains on this model: it is not complete, train it again."
+        )
+    for wanted in sorted(tensors):
+        shape, got = method.specs[wanted].shape, tensors[wanted].shape
+        if shape != got:
+            raise LoraJaxError(
+                f"{path} holds {wanted} as {got}, {name} on this model wants {shape}: load it for the model"
+                " that it was trained on."
+            )

@@ -1,0 +1,96 @@
+"""The algebra of a low-rank update of any weight: shapes from its Spec, product, application.
+
+Every weight W has stack axes (layers), input axes I that its matmul sums over and output axes O. Its factors
+are A (stack, I, R) and B (stack, R, O); with x (..., I) the update of x W is (x A) B.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.layers import linear
+from lora_jax.params import Spec
+
+Axes = tuple[tuple[str, int], ...]
+
+
+def split_axes(spec: Spec) -> tuple[Axes, Axes, Axes]:
+    """Return (stack, input, output) axes of a matrix; an embedding takes the vocabulary in."""
+    stack = tuple(axis for axis in spec.axes if axis[0] == "layers")
+    rest = [axis for axis in spec.axes if axis[0] != "layers"]
+    inputs = ("vocab",) if rest[0][0] == "vocab" else spec.contract
+    return stack, tuple(a for a in rest if a[0] in inputs), tuple(a for a in rest if a[0] not in inputs)
+
+
+def sizes(spec: Spec) -> tuple[int, int]:
+    """Return (k, d): how many numbers the matrix takes in and gives out."""
+    _, inputs, outputs = split_axes(spec)
+    return math.prod(n for _, n in inputs), math.prod(n for _, n in outputs)
+
+
+def factor_specs(path: str, spec: Spec, rank: int, a: Spec) -> tuple[Spec, Spec]:
+    """Return the Specs of A and B; `a` says how A starts (std, noise), B starts at zero.
+
+    Raises:
+        LoraJaxError: the rank is below 1 or above the matrix's own.
+    """
+    stack, inputs, outputs = split_axes(spec)
+    check_rank(path, spec, rank)
+    R = ("rank", rank)
+    is_lookup = inputs[0][0] == "vocab"
+    first = Spec(
+        (*stack, *inputs, R), () if is_lookup else tuple(n for n, _ in inputs), a.std, a.mean, a.noise
+    )
+    return first, Spec((*stack, R, *outputs), ("rank",))
+
+
+def check_rank(path: str, spec: Spec, rank: int) -> None:
+    """Refuse a rank that the matrix cannot have."""
+    k, d = sizes(spec)
+    if not 1 <= rank <= min(k, d):
+        raise LoraJaxError(
+            f"the rank {rank} of {path} is not between 1 and {min(k, d)}, the rank that this {k} x {d} matrix"
+            f" can have: {'lower' if rank > 1 else 'raise'} it."
+        )
+
+
+def apply_low_rank(x: jax.Array, a: jax.Array, b: jax.Array, n_contract: int) -> jax.Array:
+    """Return (x A) B, two thin matmuls: the product A B is never formed."""
+    return linear(linear(x, a, n_contract), b)
+
+
+def drop(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Drop entries with probability `rate` and scale the others up; nothing without a key."""
+    if key is None or rate == 0.0:
+        return x
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+
+
+def multiply(a: jax.Array, b: jax.Array, spec: Spec) -> jax.Array:
+    """Return A B in float32, in the shape of the weight that `spec` declares."""
+    stack, _, _ = split_axes(spec)
+    lead = tuple(n for _, n in stack)
+    k, d = sizes(spec)
+    a_KR = a.astype(jnp.float32).reshape(*lead, k, -1)
+    b_RD = b.astype(jnp.float32).reshape(*lead, -1, d)
+    return jnp.matmul(a_KR, b_RD, precision=jax.lax.Precision.HIGHEST).reshape(spec.shape)
+
+
+def column_norms(w: jax.Array, a: jax.Array, b: jax.Array, scale: float, n_contract: int) -> jax.Array:
+    """Return ||W + s A B|| of every output over the inputs, float32, in the shape of W's output axes.
+
+    By w'w + 2 s b'(A'w) + s^2 b'(A'A)b for each column w of W, so that W + s A B is never formed.
+    It costs 2 k d r FLOPs, what r tokens cost in x W, and one more reading of W.
+    """
+    outputs = w.shape[n_contract:]
+    w_KO = w.astype(jnp.float32).reshape(math.prod(w.shape[:n_contract]), -1)
+    a_KR = a.astype(jnp.float32).reshape(len(w_KO), -1)
+    b_RO = b.astype(jnp.float32).reshape(a_KR.shape[1], -1)
+    exact = jax.lax.Precision.HIGHEST
+    cross_RO = jnp.matmul(a_KR.T, w_KO, precision=exact)
+    own_RO = jnp.matmul(jnp.matmul(a_KR.T, a_KR, precision=exact), b_RO, precision=exact)
+    square_O = jnp.square(w_KO).sum(0) + (b_RO * (2 * scale * cross_RO + scale**2 * own_RO)).sum(0)
+    return jnp.sqrt(square_O).reshape(outputs)

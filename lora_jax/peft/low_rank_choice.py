@@ -1,0 +1,76 @@
+"""Which matrices get a low-rank update, of which rank and scale: what LoRA and its kin share."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import declare
+from lora_jax.params import Spec, Specs
+from lora_jax.peft.low_rank import factor_specs, sizes
+from lora_jax.peft.targets import by_pattern, check_patterns, find_targets
+
+
+class LowRankPlan(NamedTuple):
+    """A choice, made for one model: the base's Specs, the factors' beside them, and s of every target."""
+
+    base: Specs
+    factors: Specs  # PATH_lora_a and PATH_lora_b
+    scales: dict[str, float]
+    n_top: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRankChoice:
+    """Fields of a method that adds s (x A) B to chosen matrices.
+
+    targets, ranks and alphas name matrices by short name ("q", "down", "embedding", "head"), group
+    ("attention", "mlp", "all") or a glob on the path ("blocks/attn/[qv]"). s = alpha / r, or alpha / sqrt(r)
+    with rslora (Kalajdzievski 2023, arXiv 2312.03732).
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("q", "v")
+    ranks: tuple[tuple[str, int], ...] = ()  # (pattern, rank) for targets with a rank of their own
+    alphas: tuple[tuple[str, float], ...] = ()
+    rslora: bool = False
+    dropout: float = 0.0  # on x, where it enters the update
+    top_layers: int | None = None  # None: every block; K: the last K alone
+
+    def scale(self, path: str) -> float:
+        """Return s of a target: alpha / r or alpha / sqrt(r)."""
+        rank, alpha = by_pattern(path, self.ranks, self.rank), by_pattern(path, self.alphas, self.alpha)
+        return alpha / (rank**0.5 if self.rslora else rank)
+
+    def plan(self, model: ModelConfig, a: Spec | None = None) -> LowRankPlan:
+        """Return what is adapted of a model; `a` says how A starts where that is not 1/sqrt(k), normal.
+
+        Its std is in units of 1/sqrt(k), k the numbers that the matrix takes in.
+        """
+        name = type(self).__name__
+        n_top = check_shared(name, self.dropout, self.top_layers)
+        base = declare(model, n_top)
+        targets = find_targets(base, self.targets, n_top)
+        check_patterns(targets, [pattern for pattern, _ in self.ranks], f"{name}.ranks")
+        check_patterns(targets, [pattern for pattern, _ in self.alphas], f"{name}.alphas")
+        a = a or Spec((), std=1.0)
+        factors: Specs = {}
+        for path in targets:
+            start = Spec((), std=a.std * sizes(base[path])[0] ** -0.5, noise=a.noise)
+            rank = by_pattern(path, self.ranks, self.rank)
+            pair = factor_specs(path, base[path], rank, start)
+            factors[f"{path}_lora_a"], factors[f"{path}_lora_b"] = pair
+        return LowRankPlan(base, factors, {path: self.scale(path) for path in targets}, n_top)
+
+
+def check_shared(name: str, dropout: float, top_layers: int | None) -> int:
+    """Return n_top: how many upper blocks are a segment of their own, 0 for none."""
+    if not 0 <= dropout < 1:
+        raise LoraJaxError(f"{name}.dropout is {dropout}, it must lie from 0 up to, not at, 1: lower it.")
+    if top_layers is not None and top_layers < 1:
+        raise LoraJaxError(
+            f"{name}.top_layers is {top_layers}, it must be at least 1: raise it, or leave it out for every"
+            " block."
+        )
+    return top_layers or 0

@@ -1,0 +1,194 @@
+"""Bottleneck adapters: small two-layer networks after or beside the sublayers of a frozen model.
+
+Axes: B batch, T position, D model, R bottleneck, Y layers.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Hooks, Site
+from lora_jax.model.layers import ACTIVATIONS, layernorm, linear
+from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
+from lora_jax.params import Params, Spec, Specs, init
+from lora_jax.peft.method import Method, task_head
+
+Activation = Literal["relu", "gelu", "gelu_exact", "swish"]
+NONLINEARITIES = {**ACTIVATIONS, "relu": jax.nn.relu, "swish": jax.nn.swish}
+SUBLAYERS = {"attention": ("attn",), "mlp": ("mlp",), "both": ("attn", "mlp")}
+NEAR_IDENTITY_STD = 1e-2  # Houlsby et al. 2019, before the cut at two standard deviations
+NORM_EPS = 1e-5  # of the adapter's own LayerNorm, which is not one of the model's
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterH:
+    """h + W_up f(W_down h), after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
+
+    h is what the sublayer gives, before the residual sum; both maps have biases. The model starts as the
+    base, because W_up is zero; near_identity draws W_down and W_up as the paper does, and starts beside it.
+    The paper trains the norms as well: that is `Combined(methods=(AdapterH(), NormTuning()))`.
+    """
+
+    rank: int = 64  # width of the bottleneck
+    activation: Activation = "gelu_exact"
+    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    near_identity: bool = False
+    top_layers: int | None = None  # None: every block; K: the last K alone
+
+    def build(self, model: ModelConfig) -> Method:
+        place = _Place("adapter", SUBLAYERS["both"], self.activation)
+        method = _build(model, place, self.rank, self.init_scale, self.top_layers)
+        if not self.near_identity:
+            return method
+
+        def start(base: Params, seed: int) -> tuple[Params, Params]:
+            return base, _draw_near_identity(
+                {path: spec for path, spec in method.specs.items() if path not in base}, seed
+            )
+
+        return method._replace(start=start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterL:
+    """h + W_up f(W_down LN(h)), one per block, after the MLP (Lin et al. 2020, arXiv 2004.03829).
+
+    The adapter has a LayerNorm of its own in front. The model starts as the base, because W_up is zero.
+    """
+
+    rank: int = 64  # width of the bottleneck
+    activation: Activation = "relu"
+    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    top_layers: int | None = None  # None: every block; K: the last K alone
+
+    def build(self, model: ModelConfig) -> Method:
+        place = _Place("adapter", SUBLAYERS["mlp"], self.activation, has_norm=True)
+        return _build(model, place, self.rank, self.init_scale, self.top_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelAdapter:
+    """h + s W_up f(W_down x), x what the sublayer takes in (He et al. 2022, arXiv 2110.04366).
+
+    The model starts as the base, because W_up is zero.
+    """
+
+    rank: int = 64  # width of the bottleneck
+    where: Literal["mlp", "attention", "both"] = "mlp"
+    scale: float = 4.0  # s
+    activation: Activation = "relu"
+    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    top_layers: int | None = None  # None: every block; K: the last K alone
+
+    def build(self, model: ModelConfig) -> Method:
+        if self.where not in SUBLAYERS:
+            raise LoraJaxError(
+                f"ParallelAdapter.where is {self.where!r}, it must be one of"
+                f" {', '.join(SUBLAYERS)}{nearest(self.where, SUBLAYERS)}: change it."
+            )
+        place = _Place(
+            "parallel_adapter", SUBLAYERS[self.where], self.activation, scale=self.scale, is_parallel=True
+        )
+        return _build(model, place, self.rank, self.init_scale, self.top_layers)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a kind of adapter stands and what it computes; its weights are "mlp_NAME/down" and so on."""
+
+    name: str
+    sublayers: tuple[str, ...]
+    activation: str
+    has_norm: bool = False
+    scale: float = 1.0
+    is_parallel: bool = False  # reads what the sublayer takes in, not what it gives
+
+
+def _build(model: ModelConfig, place: _Place, rank: int, init_scale: float, top_layers: int | None) -> Method:
+    if rank < 1:
+        raise LoraJaxError(f"an adapter's rank is {rank}, its bottleneck must be at least 1 wide: raise it.")
+    if place.activation not in NONLINEARITIES:
+        raise LoraJaxError(
+            f"unknown activation {place.activation!r} of an adapter"
+            f"{nearest(place.activation, NONLINEARITIES)}: change it."
+        )
+    if top_layers is not None and top_layers < 1:
+        raise LoraJaxError(f"top_layers is {top_layers}, it must be at least 1, or None for every block.")
+    n_top = top_layers or 0
+    base = declare(model, n_top)
+    added: Specs = {}
+    segment, n_layers = (TOP_BLOCKS, n_top) if n_top else (BLOCKS, model.n_layers)
+    for sublayer in place.sublayers:
+        block = _declare(model.d_model, n_layers, rank, init_scale, place.has_norm)
+        added |= {f"{segment}{sublayer}_{place.name}/{path}": spec for path, spec in block.items()}
+    return Method(
+        specs=base | added,
+        trainable=frozenset(added) | task_head(base),
+        hooks=Hooks(sublayer=_adapt(place)),
+        n_top=n_top,
+    )
+
+
+def _declare(d_model: int, n_layers: int, rank: int, init_scale: float, has_norm: bool) -> Specs:
+    """2 D R + R + D numbers a layer, and 2 D of a norm."""
+    Y, D, R = ("layers", n_layers), ("d_model", d_model), ("rank", rank)
+    specs: Specs = {
+        "down": Spec((Y, D, R), ("d_model",), std=init_scale * d_model**-0.5),
+        "down_bias": Spec((Y, R)),
+        "up": Spec((Y, R, D), ("rank",)),
+        "up_bias": Spec((Y, D)),
+    }
+    if has_norm:
+        specs |= {"norm/scale": Spec((Y, D), mean=1.0), "norm/bias": Spec((Y, D))}
+    return specs
+
+
+def _adapt(place: _Place) -> Callable[[Site, jax.Array, jax.Array], jax.Array]:
+    activate = NONLINEARITIES[place.activation]
+
+    def adapt(site: Site, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
+        weights, path = site.weights, f"{site.path}_{place.name}"
+        # Lower blocks have none where the upper ones alone are adapted.
+        if site.path not in place.sublayers or f"{path}/down" not in weights:
+            return h_BTD
+        into_BTD = x_BTD if place.is_parallel else h_BTD
+        if place.has_norm:
+            norm = f"{path}/norm"
+            into_BTD = layernorm(into_BTD, weights[f"{norm}/scale"], weights[f"{norm}/bias"], NORM_EPS)
+        update_BTD = _affine(weights, f"{path}/up", activate(_affine(weights, f"{path}/down", into_BTD)))
+        return h_BTD + (update_BTD if place.scale == 1.0 else place.scale * update_BTD)
+
+    return adapt
+
+
+def _affine(weights: Params, path: str, x: jax.Array) -> jax.Array:
+    y = linear(x, weights[path])
+    return y + weights[f"{path}_bias"].astype(y.dtype)
+
+
+def _draw_near_identity(specs: Specs, seed: int) -> Params:
+    """Draw matrices from a normal of std 1e-2, truncated at two of them; biases are zero.
+
+    Uniform noise, drawn by the path like every weight, goes through the truncated normal's quantiles.
+    """
+    cdf, quantile = jax.scipy.stats.norm.cdf, jax.scipy.special.ndtri
+    uniform = {p: Spec(s.axes, s.contract, std=3**-0.5, noise="uniform") for p, s in _matrices(specs)}
+    drawn = init({**specs, **uniform}, seed)  # uniform from -1 to 1
+    low, high = cdf(jnp.float32(-2.0)), cdf(jnp.float32(2.0))
+    return {
+        path: NEAR_IDENTITY_STD * quantile(low + (high - low) * (noise + 1) / 2) if path in uniform else noise
+        for path, noise in drawn.items()
+    }
+
+
+def _matrices(specs: Specs) -> Iterable[tuple[str, Spec]]:
+    return ((path, spec) for path, spec in specs.items() if spec.contract)
+
+
+METHODS = (AdapterH, AdapterL, ParallelAdapter)

@@ -1,0 +1,94 @@
+"""DoRA: W' = m (W + s A B) / ||W + s A B||, magnitude and direction (Liu et al. 2024, 2402.09353)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.layers import linear
+from lora_jax.model.segments import inside_block
+from lora_jax.params import Params, Spec, Specs, init
+from lora_jax.peft.low_rank import apply_low_rank, column_norms, drop, multiply, split_axes
+from lora_jax.peft.low_rank_choice import LowRankChoice, LowRankPlan
+from lora_jax.peft.method import Method, task_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoRA(LowRankChoice):
+    """LoRA with a trained magnitude of every output; the model starts as the base up to rounding.
+
+    The norm runs over what the matrix takes in, m starts as ||W||, and the norm counts as a constant in the
+    gradient (section 4.3), as in peft. Beside LoRA it costs, a step and matrix, 2 k d r FLOPs (what r tokens
+    cost in the matrix itself) and one reading of W. Dropout is on x in the update alone.
+    """
+
+    def build(self, model: ModelConfig) -> Method:
+        plan = self.plan(model)
+        magnitudes: Specs = {}
+        for path in plan.scales:
+            stack, _, outputs = split_axes(plan.base[path])
+            magnitudes[f"{path}_dora_m"] = Spec((*stack, *outputs), mean=1.0)
+        added = plan.factors | magnitudes
+        return Method(
+            specs=plan.base | added,
+            trainable=frozenset(added) | task_head(plan.base),
+            hooks=dora_hooks(plan.scales, self.dropout),
+            start=lambda base, seed: (base, _start(plan, base, seed)),
+            merge=lambda params: _merge(plan, params),
+            n_top=plan.n_top,
+        )
+
+
+def dora_hooks(scales: dict[str, float], dropout: float) -> Hooks:
+    """Return the hooks that apply m (W + s A B) / ||W + s A B||; scales: s of targets, by full path."""
+    inner = {inside_block(path) or path: scale for path, scale in scales.items()}
+
+    def change(weights: Params, path: str, y: jax.Array, update: jax.Array, n_contract: int) -> jax.Array:
+        """Return m (y + s update) / ||W + s A B|| plus the bias that y holds."""
+        w, a, b = (weights[path + name] for name in ("", "_lora_a", "_lora_b"))
+        norms = jax.lax.stop_gradient(column_norms(w, a, b, inner[path], n_contract))
+        gain = weights[f"{path}_dora_m"] / norms
+        bias = weights.get(f"{path}_bias")
+        plain = y if bias is None else y - bias.astype(y.dtype)
+        # gain - 1 in float32: in bfloat16 the changes of m that training makes would be lost
+        return y + (gain - 1).astype(y.dtype) * plain + (inner[path] * gain).astype(y.dtype) * update
+
+    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
+        if site.path not in inner or f"{site.path}_dora_m" not in site.weights:
+            return apply(x)
+        a, b = site.weights[f"{site.path}_lora_a"], site.weights[f"{site.path}_lora_b"]
+        update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
+        return change(site.weights, site.path, apply(x), update, site.n_contract)
+
+    def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+        rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
+        update = linear(rows_BTR, site.weights["embed/tokens_lora_b"])
+        return change(site.weights, "embed/tokens", x_BTD, update, 1)
+
+    return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
+
+
+def _start(plan: LowRankPlan, base: Params, seed: int) -> Params:
+    added = init(plan.factors, seed)
+    for path in plan.scales:
+        stack, inputs, _ = split_axes(plan.base[path])
+        axes = tuple(range(len(stack), len(stack) + len(inputs)))
+        added[f"{path}_dora_m"] = jnp.sqrt(jnp.square(base[path].astype(jnp.float32)).sum(axes))
+    return added
+
+
+def _merge(plan: LowRankPlan, params: Params) -> Params:
+    merged = {path: params[path] for path in plan.base}
+    for path, scale in plan.scales.items():
+        spec = plan.base[path]
+        stack, inputs, _ = split_axes(spec)
+        axes = tuple(range(len(stack), len(stack) + len(inputs)))
+        whole = params[path] + scale * multiply(params[f"{path}_lora_a"], params[f"{path}_lora_b"], spec)
+        norms = jnp.sqrt(jnp.square(whole).sum(axes, keepdims=True))
+        merged[path] = whole * (jnp.expand_dims(params[f"{path}_dora_m"], axes) / norms)
+    return merged
+
+
+METHODS = (DoRA,)

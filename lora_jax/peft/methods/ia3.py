@@ -1,0 +1,65 @@
+"""IA3: learned scales of keys, values and the MLP's hidden units (Liu et al. 2022, arXiv 2205.05638)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.segments import BLOCKS
+from lora_jax.params import Params, Spec, Specs
+from lora_jax.peft.method import Method, task_head
+
+OUTPUTS = ("attn/k", "attn/v")  # scaled where they leave the matmul, bias included
+INPUTS = ("mlp/down",)  # scaled where they enter it
+
+
+@dataclass(frozen=True, kw_only=True)
+class IA3:
+    """k -> l_k k, v -> l_v v, and W_down(h) -> W_down(l_ff h), entry by entry; 2 J K + F numbers a layer.
+
+    The model starts as the base, because every scale is one. Keys and values are scaled after their bias and
+    before norms and rotation, as peft does it.
+    """
+
+    def build(self, model: ModelConfig) -> Method:
+        base = declare(model)
+        heads = (("layers", model.n_layers), ("kv_heads", model.kv_heads), ("head_dim", model.head_dim))
+        added: Specs = {f"{BLOCKS}{path}_ia3": Spec(heads, mean=1.0) for path in OUTPUTS}
+        hidden = (("layers", model.n_layers), ("d_ff", model.ff_width))
+        added |= {f"{BLOCKS}{path}_ia3": Spec(hidden, mean=1.0) for path in INPUTS}
+        return Method(
+            specs=base | added,
+            trainable=frozenset(added) | task_head(base),
+            hooks=Hooks(linear=_scale),
+            merge=lambda params: _merge(params, base),
+        )
+
+
+def _scale(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
+    if site.path in OUTPUTS:
+        y_BTJK = apply(x)
+        return y_BTJK * site.weights[f"{site.path}_ia3"].astype(y_BTJK.dtype)
+    if site.path in INPUTS:
+        return apply(x * site.weights[f"{site.path}_ia3"].astype(x.dtype))
+    return apply(x)
+
+
+def _merge(params: Params, base: Specs) -> Params:
+    """Return the base's weights in float32, columns and biases of k and v and rows of down scaled."""
+    merged = {path: params[path] for path in base}
+    for path in OUTPUTS:
+        scale_YJK = params[f"{BLOCKS}{path}_ia3"].astype(jnp.float32)
+        merged[BLOCKS + path] = merged[BLOCKS + path] * scale_YJK[:, None]
+        bias = f"{BLOCKS}{path}_bias"
+        if bias in merged:
+            merged[bias] = merged[bias] * scale_YJK
+    for path in INPUTS:
+        scale_YF = params[f"{BLOCKS}{path}_ia3"].astype(jnp.float32)
+        merged[BLOCKS + path] = merged[BLOCKS + path] * scale_YF[:, :, None]
+    return merged
+
+
+METHODS = (IA3,)

@@ -1,0 +1,75 @@
+"""LoRA: y = W x + (alpha / r) B A x, with A random and B zero (Hu et al. 2021, arXiv 2106.09685)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.layers import linear
+from lora_jax.model.segments import inside_block
+from lora_jax.params import Params, Spec, Specs
+from lora_jax.peft.low_rank import apply_low_rank, drop, multiply
+from lora_jax.peft.low_rank_choice import LowRankChoice
+from lora_jax.peft.method import Method, task_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA(LowRankChoice):
+    """Low-rank updates of chosen matrices; the model starts as the base, because B is zero.
+
+    A starts normal of std 1/sqrt(k), k the numbers it takes in, or uniform between -1/sqrt(k) and 1/sqrt(k).
+    rate_ratio: learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
+    """
+
+    init: Literal["normal", "uniform"] = "normal"
+    init_scale: float = 1.0  # multiplies A's start
+    rate_ratio: float = 1.0
+
+    def build(self, model: ModelConfig) -> Method:
+        for name in ("init_scale", "rate_ratio"):
+            if getattr(self, name) <= 0:
+                raise LoraJaxError(f"LoRA.{name} is {getattr(self, name)}, it must be above 0: raise it.")
+        std = self.init_scale * (3**-0.5 if self.init == "uniform" else 1.0)
+        base, factors, scales, n_top = self.plan(model, Spec((), std=std, noise=self.init))
+        return Method(
+            specs=base | factors,
+            trainable=frozenset(factors) | task_head(base),
+            hooks=low_rank_hooks(scales, self.dropout),
+            merge=lambda params: merge_low_rank(params, base, scales),
+            n_top=n_top,
+            rates={path: self.rate_ratio for path in factors if path.endswith("_lora_b")},
+        )
+
+
+def low_rank_hooks(scales: dict[str, float], dropout: float = 0.0) -> Hooks:
+    """Return the hooks that add s (x A) B wherever there are factors; scales: of targets, by full path."""
+    inner = {inside_block(path) or path: scale for path, scale in scales.items()}
+
+    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
+        a = site.weights.get(f"{site.path}_lora_a")
+        if a is None or site.path not in inner:  # not there in lower blocks, or another method's
+            return apply(x)
+        b = site.weights[f"{site.path}_lora_b"]
+        update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
+        return apply(x) + inner[site.path] * update
+
+    def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+        rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
+        return x_BTD + inner["embed/tokens"] * linear(rows_BTR, site.weights["embed/tokens_lora_b"])
+
+    return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
+
+
+def merge_low_rank(params: Params, base: Specs, scales: dict[str, float]) -> Params:
+    """Return W + s A B for every target and the other base weights as they are."""
+    merged = {path: params[path] for path in base}
+    for path, scale in scales.items():
+        update = multiply(params[f"{path}_lora_a"], params[f"{path}_lora_b"], base[path])
+        merged[path] = merged[path] + scale * update
+    return merged
+
+
+METHODS = (LoRA,)

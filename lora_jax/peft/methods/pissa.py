@@ -1,0 +1,53 @@
+"""PiSSA: LoRA that starts at W's largest singular values (Meng et al. 2024, arXiv 2404.02948)."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.params import Params
+from lora_jax.peft.low_rank import multiply, sizes, split_axes
+from lora_jax.peft.low_rank_choice import LowRankChoice, LowRankPlan
+from lora_jax.peft.method import Method, task_head
+from lora_jax.peft.methods.lora import low_rank_hooks, merge_low_rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiSSA(LowRankChoice):
+    """A = U_r sqrt(S_r / s), B = sqrt(S_r / s) V_r', and W becomes W - s A B (section 3).
+
+    The model starts as the base up to rounding: of float32, or of the base's own type where that is shorter,
+    since the rest is kept in it. The frozen weights are therefore not the base's, whose bytes `unmerge` takes
+    from the base.
+    """
+
+    def build(self, model: ModelConfig) -> Method:
+        plan = self.plan(model)
+        return Method(
+            specs=plan.base | plan.factors,
+            trainable=frozenset(plan.factors) | task_head(plan.base),
+            hooks=low_rank_hooks(plan.scales, self.dropout),
+            start=lambda base, seed: _start(plan, base),
+            merge=lambda params: merge_low_rank(params, plan.base, plan.scales),
+            n_top=plan.n_top,
+        )
+
+
+def _start(plan: LowRankPlan, base: Params) -> tuple[Params, Params]:
+    base, added = dict(base), {}
+    for path, scale in plan.scales.items():
+        spec = plan.base[path]
+        lead = tuple(n for _, n in split_axes(spec)[0])
+        weight = base[path].astype(jnp.float32)
+        a, b = plan.factors[f"{path}_lora_a"].shape, plan.factors[f"{path}_lora_b"].shape
+        rank = a[-1]
+        u, s, vh = jnp.linalg.svd(weight.reshape(*lead, *sizes(spec)), full_matrices=False)
+        root = jnp.sqrt(s[..., :rank] / scale)
+        added[f"{path}_lora_a"] = (u[..., :rank] * root[..., None, :]).reshape(a)
+        added[f"{path}_lora_b"] = (root[..., :, None] * vh[..., :rank, :]).reshape(b)
+        update = scale * multiply(added[f"{path}_lora_a"], added[f"{path}_lora_b"], spec)
+        base[path] = (weight - update).astype(base[path].dtype)
+    return base, added
+
+
+METHODS = (PiSSA,)

@@ -1,0 +1,64 @@
+"""Prefix tuning: learned keys and values in front of every layer's (Li & Liang 2021, arXiv 2101.00190)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Hooks, Site
+from lora_jax.model.segments import BLOCKS
+from lora_jax.params import Spec, Specs
+from lora_jax.peft.method import Method, task_head
+
+PREFIX_K, PREFIX_V = "attn/prefix_k", "attn/prefix_v"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """`length` keys and values of each layer that every position sees; 2 length J K numbers a layer.
+
+    The keys stand as they are, after norms and rotation. With P_k and P_v, attention becomes (1 - lambda) h +
+    lambda softmax(q P_k^T / sqrt K) P_v, lambda the attention that goes to the prefix (He et al. 2022, arXiv
+    2110.04366, section 3.1). The first token's position is `length`. At a small std the values add nothing at
+    the start, but they draw attention, so that the model does not start as the base.
+    """
+
+    length: int = 16
+    std: float = 0.02  # of keys and values at the start
+
+    def build(self, model: ModelConfig) -> Method:
+        if not 1 <= self.length < model.context:
+            raise LoraJaxError(
+                f"Prefix.length is {self.length}, it must lie from 1 to {model.context - 1}, so that a token"
+                " fits the model's context besides: change it."
+            )
+        base = declare(model)
+        axes = tuple(
+            {
+                "layers": model.n_layers,
+                "prefix": self.length,
+                "kv_heads": model.kv_heads,
+                "head_dim": model.head_dim,
+            }.items()
+        )
+        added: Specs = {BLOCKS + path: Spec(axes, std=self.std) for path in (PREFIX_K, PREFIX_V)}
+        return Method(
+            specs=base | added,
+            trainable=frozenset(added) | task_head(base),
+            hooks=Hooks(key_values=_put_in_front, n_before=self.length),
+        )
+
+
+def _put_in_front(site: Site, k_BTJK: jax.Array, v_BTJK: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _join(site.weights[PREFIX_K], k_BTJK), _join(site.weights[PREFIX_V], v_BTJK)
+
+
+def _join(prefix_PJK: jax.Array, heads_BTJK: jax.Array) -> jax.Array:
+    prefix_BPJK = jnp.broadcast_to(prefix_PJK.astype(heads_BTJK.dtype), (len(heads_BTJK), *prefix_PJK.shape))
+    return jnp.concatenate([prefix_BPJK, heads_BTJK], axis=1)
+
+
+METHODS = (Prefix,)

@@ -1,0 +1,60 @@
+"""Prompt tuning: learned embeddings in front of the input (Lester et al. 2021, arXiv 2104.08691)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Hooks, Site
+from lora_jax.params import Params, Spec, init
+from lora_jax.peft.method import Method, task_head
+
+PROMPT = "embed/prompt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """`length` embeddings that every position sees, length d_model numbers; they have positions 0, 1, 2, ...
+
+    The first token's position is `length`. Hidden states and logits are those of the tokens alone.
+    """
+
+    length: int = 16
+    std: float | None = None  # at the start; None: as the base's token embeddings have
+
+    def build(self, model: ModelConfig) -> Method:
+        if not 1 <= self.length < model.context:
+            raise LoraJaxError(
+                f"Prompt.length is {self.length}, it must lie from 1 to {model.context - 1}, so that a token"
+                " fits the model's context besides: change it."
+            )
+        base = declare(model)
+        axes = (("prompt", self.length), ("d_model", model.d_model))
+        std = base["embed/tokens"].std if self.std is None else self.std
+        prompt = Spec(axes, std=std)
+        return Method(
+            specs={**base, PROMPT: prompt},
+            trainable=frozenset([PROMPT]) | task_head(base),
+            hooks=Hooks(embed=_put_in_front, n_before=self.length),
+            start=_start_like_tokens(axes) if self.std is None else None,
+        )
+
+
+def _start_like_tokens(axes: tuple[tuple[str, int], ...]):
+    def start(base: Params, seed: int) -> tuple[Params, Params]:
+        std = jnp.std(base["embed/tokens"].astype(jnp.float32))
+        return base, {PROMPT: std * init({PROMPT: Spec(axes, std=1.0)}, seed)[PROMPT]}
+
+    return start
+
+
+def _put_in_front(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+    prompt_PD = site.weights[PROMPT].astype(x_BTD.dtype)
+    prompt_BPD = jnp.broadcast_to(prompt_PD, (len(x_BTD), *prompt_PD.shape))
+    return jnp.concatenate([prompt_BPD, x_BTD], axis=1)
+
+
+METHODS = (Prompt,)

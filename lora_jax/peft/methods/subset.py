@@ -1,0 +1,71 @@
+"""Methods that add nothing and train a part of the base: all of it, the top layers, biases, norms."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import declare
+from lora_jax.model.segments import TOP_BLOCKS
+from lora_jax.params import Params, Specs
+from lora_jax.peft.method import Method, task_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """Full fine-tuning: everything trains."""
+
+    def build(self, model: ModelConfig) -> Method:
+        base = declare(model)
+        return _train(base, base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopLayers:
+    """The last `layers` blocks, and a classifier's head; with `after`, what lies between or follows them too.
+
+    That is the final norm and an untied head of a language model, and the pooler of an encoder.
+
+    Nothing is computed backward below them (the lower blocks are a segment of their own).
+    """
+
+    layers: int = 1
+    after: bool = False
+
+    def build(self, model: ModelConfig) -> Method:
+        if self.layers < 1:
+            raise LoraJaxError(f"TopLayers.layers is {self.layers}, it must be at least 1: raise it.")
+        base = declare(model, self.layers)
+        chosen = (TOP_BLOCKS, "final_norm/", "head", "pooler") if self.after else TOP_BLOCKS
+        return _train(base, (path for path in base if path.startswith(chosen)), self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitFit:
+    """Biases alone (Ben Zaken et al. 2021, arXiv 2106.10199)."""
+
+    def build(self, model: ModelConfig) -> Method:
+        base = declare(model)
+        biases = [path for path in base if path.endswith(("_bias", "/bias"))]
+        if not biases:
+            raise LoraJaxError("BitFit trains biases, and this model has none: choose NormTuning or LoRA.")
+        return _train(base, biases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormTuning:
+    """Scales and biases of every norm (Houlsby et al. 2019, arXiv 1902.00751, section 3.4)."""
+
+    def build(self, model: ModelConfig) -> Method:
+        base = declare(model)
+        return _train(base, (path for path in base if path.endswith(("/scale", "/bias"))))
+
+
+def _train(base: Specs, paths: Iterable[str], n_top: int = 0) -> Method:
+    def merge(params: Params) -> Params:
+        return {path: params[path] for path in base}
+
+    return Method(specs=base, trainable=frozenset(paths) | task_head(base), merge=merge, n_top=n_top)
+
+
+METHODS = (Full, TopLayers, BitFit, NormTuning)

@@ -1,0 +1,104 @@
+"""VeRA: y = W x + b * B (d * A x), A and B frozen, shared (Kopiczko et al. 2023, arXiv 2310.11454)."""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.layers import linear
+from lora_jax.model.segments import inside_block
+from lora_jax.params import Params, Spec, Specs, init
+from lora_jax.peft.low_rank import check_rank, drop, sizes, split_axes
+from lora_jax.peft.low_rank_choice import check_shared
+from lora_jax.peft.method import Method, task_head
+from lora_jax.peft.targets import find_targets
+
+A, B = "vera/a", "vera/b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VeRA:
+    """Trained vectors b, at 0, and d, at 0.1, of every target; the model starts as the base, because b is 0.
+
+    One A (inputs, rank) and one B (rank, outputs), as large as the largest target, serve all: a smaller
+    matrix takes their first rows and columns. They are drawn from projection_seed alone, uniform of std
+    sqrt(2 / fan-in) (section 3.2), so that a checkpoint needs not hold them. Targets as of LoRA.
+    """
+
+    rank: int = 256
+    targets: tuple[str, ...] = ("q", "v")
+    projection_seed: int = 0
+    d_start: float = 0.1
+    dropout: float = 0.0  # on x, where it enters the update
+    top_layers: int | None = None  # None: every block; K: the last K alone
+
+    def build(self, model: ModelConfig) -> Method:
+        n_top = check_shared("VeRA", self.dropout, self.top_layers)
+        base = declare(model, n_top)
+        targets = find_targets(base, self.targets, n_top)
+        if "embed/tokens" in targets:
+            raise LoraJaxError(
+                "VeRA's targets hold the embedding, whose shared A would be as long as the vocabulary: leave"
+                " it out, or choose LoRA."
+            )
+        vectors: Specs = {}
+        for path in targets:
+            check_rank(path, base[path], self.rank)
+            stack, _, outputs = split_axes(base[path])
+            vectors[f"{path}_vera_d"] = Spec((*stack, ("rank", self.rank)), mean=self.d_start)
+            vectors[f"{path}_vera_b"] = Spec((*stack, *outputs))
+        shared = _declare_shared([sizes(base[path]) for path in targets], self.rank)
+        return Method(
+            specs=base | shared | vectors,
+            trainable=frozenset(vectors) | task_head(base),
+            hooks=_hooks(frozenset(inside_block(path) or path for path in targets), self.dropout),
+            start=lambda base, seed: (base, init(vectors, seed) | init(shared, self.projection_seed)),
+            merge=lambda params: _merge(params, base, targets),
+            n_top=n_top,
+        )
+
+
+def _declare_shared(shapes: list[tuple[int, int]], rank: int) -> Specs:
+    k, d = (max(numbers) for numbers in zip(*shapes, strict=True))
+    R = ("rank", rank)
+    return {
+        A: Spec((("inputs", k), R), ("inputs",), std=sqrt(2 / k), noise="uniform"),
+        B: Spec((R, ("outputs", d)), ("rank",), std=sqrt(2 / rank), noise="uniform"),
+    }
+
+
+def _hooks(targets: frozenset[str], dropout: float) -> Hooks:
+    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
+        d_R = site.weights.get(f"{site.path}_vera_d")
+        if d_R is None or site.path not in targets:
+            return apply(x)
+        b = site.weights[f"{site.path}_vera_b"]
+        inputs, n_outputs = x.shape[x.ndim - site.n_contract :], b.size
+        a = site.weights[A][: prod(inputs)].reshape(*inputs, -1)
+        h = linear(drop(x, dropout, site.key), a, site.n_contract) * d_R.astype(x.dtype)
+        update = linear(h, site.weights[B][:, :n_outputs].reshape(-1, *b.shape))
+        return apply(x) + update * b.astype(x.dtype)
+
+    return Hooks(linear=adapt)
+
+
+def _merge(params: Params, base: Specs, targets: list[str]) -> Params:
+    merged = {path: params[path] for path in base}
+    for path in targets:
+        spec = base[path]
+        stack = split_axes(spec)[0]
+        lead = tuple(n for _, n in stack)
+        k, d = sizes(spec)
+        b = params[f"{path}_vera_b"].reshape(*lead, 1, d)
+        a = params[A][:k] * params[f"{path}_vera_d"][..., None, :]
+        update = jnp.matmul(a, params[B][:, :d], precision=jax.lax.Precision.HIGHEST) * b
+        merged[path] = merged[path] + update.reshape(spec.shape)
+    return merged
+
+
+METHODS = (VeRA,)

@@ -1,0 +1,136 @@
+"""What will train, before it does: weights, shares, optimizer bytes, and FLOPs beside full fine-tuning's."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.model.declare import declare
+from lora_jax.model.transformer import forward
+from lora_jax.params import Params, Spec, combine, count
+from lora_jax.peft.method import Method
+from lora_jax.peft.methods.subset import Full
+
+BATCH = 2  # sequences of the counted step: of 1, an axis of size 1 would be dropped here and there
+ADAM_BYTES = 8  # two float32 moments of each trained number
+
+
+class TrainedWeight(NamedTuple):
+    """One row of the summary."""
+
+    path: str
+    shape: tuple[int, ...]
+    rank: int | None  # None: not a factor
+    n_params: int
+    share: float  # of the base's parameters
+
+    @property
+    def optimizer_bytes(self) -> int:
+        return ADAM_BYTES * self.n_params
+
+
+class Summary(NamedTuple):
+    """What a method trains on a model."""
+
+    rows: list[TrainedWeight]
+    n_base: int
+    n_trainable: int
+    optimizer_bytes: int
+    flops_per_token: float
+    full_flops_per_token: float
+
+
+def summarise(model: ModelConfig, method: Method, seq_len: int) -> Summary:
+    """Return what trains, from shapes alone: nothing is allocated, of a model of any size."""
+    n_base = count(declare(model))
+    rows = [
+        TrainedWeight(path, spec.shape, dict(spec.axes).get("rank"), spec.size, spec.size / n_base)
+        for path, spec in method.specs.items()
+        if path in method.trainable
+    ]
+    n_trainable = sum(row.n_params for row in rows)
+    return Summary(
+        rows,
+        n_base,
+        n_trainable,
+        ADAM_BYTES * n_trainable,
+        training_flops_per_token(model, method, seq_len),
+        training_flops_per_token(model, Full().build(model), seq_len),
+    )
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the table, and two lines of totals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("trains", "shape", "rank", "parameters", "% of base", "optimizer MB")
+    table.columns[0].no_wrap = True  # a path is told whole, however narrow the terminal
+    table.columns[0].min_width = max(len(row.path) for row in summary.rows)
+    for row in summary.rows:
+        shape, rank = " x ".join(map(str, row.shape)), "" if row.rank is None else str(row.rank)
+        numbers = (f"{row.n_params:,}", f"{row.share:.4%}", f"{row.optimizer_bytes / 1e6:.3f}")
+        table.add_row(row.path, shape, rank, *numbers)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{summary.n_trainable:,} of {summary.n_base:,} parameters train"
+        f" ({summary.n_trainable / summary.n_base:.3%}), optimizer {summary.optimizer_bytes / 1e6:.2f} MB"
+    )
+    ratio = summary.flops_per_token / summary.full_flops_per_token
+    console.print(
+        f"{summary.flops_per_token:.3e} FLOPs a token, {ratio:.1%} of full fine-tuning's"
+        f" {summary.full_flops_per_token:.3e}"
+    )
+
+
+def training_flops_per_token(model: ModelConfig, method: Method, seq_len: float) -> float:
+    """Return the FLOPs a token of one training step's matmuls, two for a multiply-add.
+
+    Forward with all that the method adds and the full attention scores; backward the activations' gradients
+    as far down as something trains, and the gradients of what trains. Counted in the traced program, from
+    which what nobody reads is dropped, so that they are right for any hooks; elementwise work is not
+    counted. What a method computes once a step (DoRA's norms) is spread over two sequences, and a loop over
+    layers counts as if each turn did the same. seq_len: tokens a sequence, rounded up where it is a mean.
+    """
+    T = min(math.ceil(seq_len), model.context - method.hooks.n_before)
+    shapes = _shapes(method.specs)
+    trainable = {path: shape for path, shape in shapes.items() if path in method.trainable}
+    frozen = {path: shape for path, shape in shapes.items() if path not in method.trainable}
+    tokens_BT = jax.ShapeDtypeStruct((BATCH, T), jnp.int32)
+
+    def loss(trainable: Params, frozen: Params, tokens_BT: jax.Array) -> jax.Array:
+        return forward(model, combine(trainable, frozen), tokens_BT, method.hooks).sum()
+
+    traced = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, frozen, tokens_BT)
+    return count_dot_flops(_drop_unread(traced)) / (BATCH * T)
+
+
+def _shapes(specs: Mapping[str, Spec]) -> dict[str, Any]:
+    return {path: jax.ShapeDtypeStruct(spec.shape, jnp.float32) for path, spec in specs.items()}
+
+
+def _drop_unread(traced: Any) -> Any:
+    from jax.interpreters.partial_eval import dce_jaxpr
+
+    return dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))[0]
+
+
+def count_dot_flops(jaxpr: Any) -> int:
+    """Return the FLOPs of every matmul of a traced program; the body of a loop as often as it runs."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            sizes = [equation.invars[0].aval.shape[axis] for axis in contracted]
+            total += 2 * math.prod(sizes) * math.prod(equation.outvars[0].aval.shape)
+        turns = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for value in equation.params.values():
+            for inner in value if isinstance(value, list | tuple) else [value]:
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    total += turns * count_dot_flops(cast(Any, inner))
+    return total
