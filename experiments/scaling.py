@@ -31,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print every run and its cost, train nothing")
     parser.add_argument("--device", help="price the runs for this accelerator (with --dry-run)")
     parser.add_argument(
+        "--keep-models",
+        action="store_true",
+        help="write the trained models as Hugging Face folders, OUT/models/",
+    )
+    parser.add_argument(
         "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
     )
     arguments = parser.parse_intermixed_args(argv)  # overrides may stand before and after the options
@@ -46,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         print_plan(experiment, store.finished(), arguments.device)
         return 0
+    if len(experiment.runs) == 1:
+        return train_alone(experiment, store, arguments)
     if is_concluded(experiment, store):
-        # never one run: a single one has no fits to report
         print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
     else:
         status = train(experiment, store, arguments)
@@ -56,6 +62,15 @@ def run(arguments: argparse.Namespace) -> int:
         conclude(experiment, store, arguments)
     show(store)
     return 0
+
+
+def train_alone(experiment: Experiment, store: RunStore, arguments: argparse.Namespace) -> int:
+    """Train an experiment's only run, to which no law can be fitted; return the exit status."""
+    status = train(experiment, store, arguments)
+    if status == 0:
+        record = store.folder / "runs" / f"{run_id(experiment.runs[0])}.json"
+        print(f"One run, so no law to fit: its record is {record}.")
+    return status
 
 
 def is_concluded(experiment: Experiment, store: RunStore) -> bool:
@@ -89,7 +104,7 @@ def train(experiment: Experiment, store: RunStore, arguments: argparse.Namespace
         tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
         try:
             with stop_requests() as stop, contextlib.suppress(Stopped):
-                run_sweep(experiment.name, planned, datasets, store, tracker, stop)
+                run_sweep(experiment.name, planned, datasets, store, tracker, stop, arguments.keep_models)
         finally:
             tracker.finish()
     if stop():

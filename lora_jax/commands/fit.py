@@ -18,6 +18,10 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:
     from lora_jax.scaling.tables.table import RunTable
 
+ASKED_OF_A_LAW = ("fix", "judge", "weights", "predict", "budget", "serve", "versus", "crossover")
+OF_A_TABLE = (
+    "map", "where", "drop_worst", "cluster", "keep_uncooled", "n_column", "flops_column", "bootstrap", "seed",
+)  # fmt: skip
 BULK = ("samples", "profiles", "runs", "band")  # of the document: for figures, not for reading
 
 
@@ -26,7 +30,8 @@ def add(commands: Any) -> None:
         "fit",
         help="fit scaling laws to a results folder or anybody's table of runs",
         description="Without --law: L(N), L(D), L(C) and L(N,D) of a sweep, its largest cell held out. With"
-        " --law: one law, its certificate, intervals and predictions. `lora-jax laws` lists the laws.",
+        " --law: one law, its certificate, intervals and predictions. `lora-jax laws` lists the laws. Of a"
+        " folder of fine-tuning runs, without --law: its methods compared, into comparison.json.",
     )
     add_table_options(parser)
     parser.add_argument("--law", metavar="NAME", help="one law; also approach-1 and approach-2")
@@ -68,6 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise LoraJaxError(
             f"--bootstrap is {arguments.bootstrap}, it must be at least 1: ask for some hundreds."
         )
+    if arguments.law is None and arguments.table.is_dir():
+        from lora_jax.scaling.methods.folder import is_finetuning
+
+        if is_finetuning(arguments.table):
+            return run_methods(arguments)
     table = load_table(arguments)
     if arguments.law in ("approach-1", "approach-2"):
         from lora_jax.commands.approaches import run_approach
@@ -93,13 +103,28 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_methods(arguments: argparse.Namespace) -> int:
+    """Compare a fine-tuning sweep's methods anew; comparison.json goes into its folder, or into --out."""
+    given = [option for option in (*OF_A_TABLE, *ASKED_OF_A_LAW) if getattr(arguments, option)]
+    if given:
+        raise LoraJaxError(
+            f"{arguments.table} holds fine-tuning runs, whose methods are compared, and"
+            f" --{given[0].replace('_', '-')} has no part in that: leave it out, or name a law by --law."
+        )
+    from lora_jax.report.method_terminal import print_comparison
+    from lora_jax.scaling.methods.folder import write_comparison
+
+    found = write_comparison(arguments.table, arguments.out)
+    if arguments.json:
+        print(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        print_comparison(found)
+    return 0
+
+
 def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
     """Fit what a sweep can carry; fits.json goes into the results folder, or into --out."""
-    asked = [
-        option
-        for option in ("fix", "judge", "weights", "predict", "budget", "serve", "versus", "crossover")
-        if getattr(arguments, option)
-    ]
+    asked = [option for option in ASKED_OF_A_LAW if getattr(arguments, option)]
     if asked:
         raise LoraJaxError(f"--{asked[0]} is asked of one law: name it by --law, such as --law chinchilla.")
     from lora_jax.scaling.analysis import analyse, write_fits

@@ -1,4 +1,4 @@
-"""lora-jax report: figures and the page of a results folder."""
+"""lora-jax report: figures and the page of a results folder, of a scaling sweep or of a fine-tuning one."""
 
 import argparse
 from pathlib import Path
@@ -7,11 +7,20 @@ from typing import Any
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("report", help="write figures/ and report.html of a results folder")
-    parser.add_argument("folder", type=Path, help="a results folder with runs.csv and fits.json")
+    parser.add_argument(
+        "folder", type=Path, help="a results folder, after `lora-jax fit`: with fits.json or comparison.json"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.scaling.methods.folder import is_finetuning
+
+    if is_finetuning(arguments.folder):
+        from lora_jax.report.method_page import write_method_report
+
+        print(write_method_report(arguments.folder))
+        return 0
     from lora_jax.report.page import write_report
 
     print(write_report(arguments.folder))

@@ -60,9 +60,9 @@ def read_results(folder: Path) -> Results:
     folder = Path(folder)
     if not folder.is_dir():
         raise LoraJaxError(f"{folder} is not a folder: give a results folder, such as results/quickstart.")
-    sweep = _read_json(folder / "sweep.json", "run the sweep first")
+    sweep = read_json(folder / "sweep.json", "run the sweep first")
     runs = _read_runs(folder / "runs.csv")
-    fits = _read_json(folder / "fits.json", "run `lora-jax fit` first")
+    fits = read_json(folder / "fits.json", "run `lora-jax fit` first")
     absent = [key for key in _FIT_KEYS if key not in fits]
     if absent:
         raise LoraJaxError(f"{folder / 'fits.json'} has no {absent[0]!r}: run `lora-jax fit` again.")
@@ -71,7 +71,7 @@ def read_results(folder: Path) -> Results:
             raise LoraJaxError(f"{folder / 'sweep.json'} has no {key!r}: run the sweep again.")
     ids = [row["run_id"] for row in runs]
     records = {
-        i: _read_json(folder / "runs" / f"{i}.json", "run the sweep again, it trains what is missing")
+        i: read_json(folder / "runs" / f"{i}.json", "run the sweep again, it trains what is missing")
         for i in ids
     }
     for i, record in records.items():
@@ -81,12 +81,13 @@ def read_results(folder: Path) -> Results:
                 f"{folder / 'runs' / f'{i}.json'} has no {absent[0]!r}: delete it and run the sweep again."
             )
     curves = {
-        i: _read_curve(path) for i in ids if (path := folder / "curves" / f"{i}.csv").exists()
+        i: read_curve(path) for i in ids if (path := folder / "curves" / f"{i}.csv").exists()
     }  # a run that diverged in its first steps may have none
     return Results(folder=folder, sweep=sweep, runs=runs, records=records, curves=curves, fits=fits)
 
 
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object; raises LoraJaxError, which tells the remedy."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -111,7 +112,8 @@ def _read_runs(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _read_curve(path: Path) -> dict[str, list[float]]:
+def read_curve(path: Path) -> dict[str, list[float]]:
+    """Read curves/RUN_ID.csv by column; raises LoraJaxError for a damaged one."""
     columns, rows = _read_csv(path, "delete it and its run's file, and run the sweep again")
     absent = [name for name in CURVE_COLUMNS if name not in columns]
     if absent:

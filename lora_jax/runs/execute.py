@@ -8,6 +8,7 @@ from lora_jax.config import DataConfig, RunConfig, digest, to_dict
 from lora_jax.data import Dataset, prepare
 from lora_jax.files import find_cache
 from lora_jax.model.declare import count_parameters, flops_per_token
+from lora_jax.runs.models import check_savable, save_model
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
@@ -55,11 +56,16 @@ def run_sweep(
     store: RunStore,
     tracker: Tracker,
     should_stop: Callable[[], bool],
+    keep_models: bool = False,
 ) -> list[RunRecord]:
     """Train every planned run that is not finished, trunk by trunk; return the new records.
 
+    keep_models: write each run's final weights to models/RUN_ID of the store's folder (`runs.models`).
     Raises `train.trunk.Stopped` soon after should_stop() becomes true, with the state saved.
     """
+    if keep_models:
+        for item in planned:
+            check_savable(item.run, datasets[item.run.data])
     progress = Progress(planned)
     ids = {item.run: item.run_id for item in planned}
     trunks: dict[str, list[RunConfig]] = {}
@@ -77,6 +83,8 @@ def run_sweep(
             ):
                 record = make_record(name, ids[outcome.run], outcome, dataset, provenance)
                 curve = make_curve(outcome, record.flops_exact / record.n_tokens)
+                if keep_models and outcome.params is not None:
+                    save_model(store.folder / "models" / record.run_id, outcome.run, outcome.params, dataset)
                 store.write(record, curve)
                 tracker.log_run(record, curve)
                 progress.finish_run(record.run_id, summarise(record))

@@ -27,10 +27,14 @@ class Experiment:
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Load configs/NAME.py and lay the command line's `field=value` overrides over each of its runs."""
-    if not path.is_file():
-        there = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise LoraJaxError(f"there is no config file {str(path)!r}{nearest(str(path), there)}.")
-    module, runs = _execute(path)
+    module, returned = execute_config(path, "runs", "a list of RunConfig", "configs/quickstart.py")
+    runs = list(returned) if isinstance(returned, Iterable) else [returned]
+    wrong = [item for item in runs if not isinstance(item, RunConfig)]
+    if wrong or not runs:
+        raise LoraJaxError(
+            f"{path}: runs() returned {type(wrong[0]).__name__ if wrong else 'no run'}, it must return a"
+            " list of RunConfig: see configs/quickstart.py."
+        )
     point = parse_overrides(overrides)
     changed = {run_id(run): run for run in (overlay(run, point) for run in runs)}
     return Experiment(
@@ -41,15 +45,27 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
-def _execute(path: Path) -> tuple[dict[str, Any], list[RunConfig]]:
-    """Run the config file and its runs(); whatever it raises is a mistake in it, told with its line."""
+def execute_config(path: Path, function: str, wanted: str, example: str) -> tuple[dict[str, Any], Any]:
+    """Run a config file and its function; return its module and what the function returned.
+
+    wanted: what it should return; example: a config that does. Whatever the file raises is a mistake in it,
+    told with its line.
+    """
+    if not path.is_file():
+        there = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise LoraJaxError(f"there is no config file {str(path)!r}{nearest(str(path), there)}.")
     try:
         module = runpy.run_path(str(path))
-        if not callable(module.get("runs")):
-            raise LoraJaxError(
-                f"{path} has no function `runs()`: define one that returns a list of RunConfig."
+        if not callable(module.get(function)):
+            other = {"runs": "sweep", "sweep": "runs"}[function]
+            command = {"runs": "scaling", "sweep": "finetune"}[other]
+            hint = (
+                f"it has `{other}()`, run it with ./launch.sh {command}"
+                if callable(module.get(other))
+                else f"define one that returns {wanted}, as {example} does"
             )
-        returned = module["runs"]()
+            raise LoraJaxError(f"{path} has no function `{function}()`: {hint}.")
+        return module, module[function]()
     except (LoraJaxError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
@@ -62,11 +78,3 @@ def _execute(path: Path) -> tuple[dict[str, Any], list[RunConfig]]:
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         what = " ".join(str(error).split())
         raise LoraJaxError(f"{where}: {type(error).__name__}: {what}: mend the config file.") from error
-    runs = list(returned) if isinstance(returned, Iterable) else [returned]
-    wrong = [item for item in runs if not isinstance(item, RunConfig)]
-    if wrong or not runs:
-        raise LoraJaxError(
-            f"{path}: runs() returned {type(wrong[0]).__name__ if wrong else 'no run'}, it must return a"
-            " list of RunConfig: see configs/quickstart.py."
-        )
-    return module, runs

@@ -29,6 +29,18 @@ class PlannedRun:
     memory_bytes: float
     finished: bool
 
+    @property
+    def own_tokens(self) -> int:
+        return self.own_steps * self.run.tokens_per_step
+
+    @property
+    def n_steps(self) -> int:
+        return self.run.n_steps
+
+    @property
+    def words(self) -> str:
+        return f"d{self.run.model.d_model}x{self.run.model.n_layers} seed {self.run.seed}"
+
 
 def plan_runs(
     runs: Sequence[RunConfig], finished: Collection[str], device: Device | None

@@ -4,14 +4,31 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from lora_jax.config import RunConfig
-from lora_jax.runs.plan import PlannedRun
+from typing import Any, Protocol
 
 LINE_SECONDS = 10.0  # without a terminal, a line at least this far from the one before
 SPEED_MEMORY = 0.9  # of the moving average of tokens per second, per reading
 BELIEF = 0.1  # of the plan: how much of it has to be done before the pace counts for more than the plan
 WIDEST_BAR, NARROWEST_BAR = 24, 6  # characters; below, a bar says less than the percentage beside it
+
+
+class Planned(Protocol):
+    """A run of which the bar knows what it costs; `run` is its hashable configuration."""
+
+    @property
+    def run(self) -> Any: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def own_tokens(self) -> int: ...  # to be trained by this run itself
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def words(self) -> str: ...  # what the run is, in a word or two
 
 
 class Progress:
@@ -21,14 +38,14 @@ class Progress:
     here: a run that went on from a checkpoint needs less than its plan, and says nothing about the pace.
     """
 
-    def __init__(self, planned: Sequence[PlannedRun]) -> None:
+    def __init__(self, planned: Sequence[Planned]) -> None:
         pending = [item for item in planned if not item.finished]
         self._items = {item.run: item for item in pending}
         self._number = {item.run_id: number for number, item in enumerate(pending, 1)}
         self._seconds = {item.run_id: item.seconds for item in pending}
         self._total = sum(item.seconds for item in pending)
         self._done = self._current = self._worked = 0.0
-        self._run: RunConfig | None = None
+        self._run: Any = None
         self._started = self._last_read = self._last_line = time.monotonic()
         self._speed: float | None = None
         self._display = _Bar() if sys.stderr.isatty() else None
@@ -48,7 +65,7 @@ class Progress:
         else:
             self._display.live.console.print(text, highlight=False, markup=False)
 
-    def advance(self, run: RunConfig, steps: int, loss: float, tokens: int) -> None:
+    def advance(self, run: Any, steps: int, loss: float, tokens: int) -> None:
         """Take in `tokens` trained since the last call, and show where things stand."""
         now, item = time.monotonic(), self._items[run]
         if run == self._run:  # the first reading of a run has compilation and the evaluation before it in it
@@ -56,7 +73,7 @@ class Progress:
             before = speed if self._speed is None else self._speed
             self._speed = SPEED_MEMORY * before + (1 - SPEED_MEMORY) * speed
         self._run, self._last_read = run, now
-        work = item.seconds * tokens / max(1, item.own_steps * run.tokens_per_step)
+        work = item.seconds * tokens / max(1, item.own_tokens)
         self._worked += work
         self._current = min(item.seconds, self._current + work)
         if self._display is not None:
@@ -65,11 +82,11 @@ class Progress:
             self._last_line = now
             self.say(f"{self.share():4.0%}  {self._describe(run, steps, loss)[0]}")
 
-    def _describe(self, run: RunConfig, steps: int, loss: float) -> list[str]:
+    def _describe(self, run: Any, steps: int, loss: float) -> list[str]:
         """Return where the run stands in words, and then in ever fewer of them."""
-        number, n = self._number[self._items[run].run_id], len(self._items)
-        shape = f"d{run.model.d_model}x{run.model.n_layers} seed {run.seed}"
-        step = f"step {steps}/{run.n_steps}"
+        item = self._items[run]
+        number, n, shape = self._number[item.run_id], len(self._items), item.words
+        step = f"step {steps}/{item.n_steps}"
         speed = "" if self._speed is None else f"{self._speed:,.0f} tokens/s"
         short_speed = "" if self._speed is None else f"{format_short(self._speed)} tok/s"
         left = f"{format_duration(self.seconds_left())} left"

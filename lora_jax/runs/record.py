@@ -48,13 +48,72 @@ class RunRecord:
     versions: dict[str, str]
     git_commit: str | None
     created_at: str  # UTC, ISO 8601
+    finetuning: dict[str, Any] | None = None  # a Finetuning as a dict; None: trained from scratch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuning:
+    """What a fine-tuning run has besides: it adapted a base model to a task by a method.
+
+    Its record's losses are those of the task: the mean loss of training, and of the test split (per example
+    for a classifier, per token of the completions else). A number with an interval: {"value", "se", "ci95"}.
+    """
+
+    base: str  # name of the pretrained model
+    base_fingerprint: str
+    task: str
+    label: str  # of the method in the sweep, such as "LoRA r 4"
+    method: dict[str, Any]  # its configuration, its name under "method"
+    n_trainable: int  # parameters that train, without a classifier's head
+    n_head: int  # of the new head, which every method trains
+    flops_share: float  # FLOPs of a step over those of full fine-tuning
+    optimizer_bytes: int
+    metric: str  # the score that the comparison is made by, such as "accuracy"
+    dev: dict[str, Any]  # score name -> number with interval, at the weights that were kept
+    test: dict[str, Any]
+    test_values: list[float]  # one an example of the test split: right 1 or wrong 0, or its mean loss
+    kept_step: int  # whose weights were best on the dev split
+    stopped_early: bool
+    seconds_per_step: float | None  # compilation left out
 
 
 COLUMNS: tuple[str, ...] = (
-    "run_id", "sweep", "status", "seed", "d_model", "n_layers", "n_params", "n_params_with_head",
-    "n_params_total", "n_tokens", "unique_tokens", "epochs", "flops", "flops_exact", "train_loss",
-    "heldout_loss", "heldout_loss_se", "bits_per_byte", "cooled", "learning_rate", "base_learning_rate",
-    "batch_size", "schedule",
-    "n_steps", "diverged_at", "wall_seconds", "trained_tokens", "tokens_per_second", "device", "git_commit",
+    "run_id",
+    "sweep",
+    "status",
+    "seed",
+    "d_model",
+    "n_layers",
+    "n_params",
+    "n_params_with_head",
+    "n_params_total",
+    "n_tokens",
+    "unique_tokens",
+    "epochs",
+    "flops",
+    "flops_exact",
+    "train_loss",
+    "heldout_loss",
+    "heldout_loss_se",
+    "bits_per_byte",
+    "cooled",
+    "learning_rate",
+    "base_learning_rate",
+    "batch_size",
+    "schedule",
+    "n_steps",
+    "diverged_at",
+    "wall_seconds",
+    "trained_tokens",
+    "tokens_per_second",
+    "device",
+    "git_commit",
     "created_at",
+)
+FINETUNING_COLUMNS: tuple[str, ...] = (
+    "run_id", "sweep", "status", "seed", "base", "task", "label", "n_trainable", "n_head", "n_params_total",
+    "flops_share", "optimizer_bytes", "learning_rate", "batch_size", "n_tokens", "epochs", "n_steps",
+    "kept_step", "flops_exact", "train_loss", "heldout_loss", "heldout_loss_se", "metric", "dev_score",
+    "test_score", "test_score_low", "test_score_high", "diverged_at", "wall_seconds", "seconds_per_step",
+    "tokens_per_second", "device", "git_commit", "created_at",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from lora_jax.config import digest
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
-from lora_jax.runs.record import COLUMNS, RunRecord
+from lora_jax.runs.record import COLUMNS, FINETUNING_COLUMNS, RunRecord
 
 CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
 
@@ -95,18 +95,28 @@ class RunStore:
         """Store a finished run: its curve first, so that a record always has one; then the table anew."""
         write_atomically(self.folder / "curves" / f"{record.run_id}.csv", _to_csv(CURVE_COLUMNS, curve))
         path = self.folder / "runs" / f"{record.run_id}.json"
-        write_atomically(path, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+        write_atomically(path, json.dumps(_to_json(record), indent=1) + "\n")
         self.write_table()
 
     def write_table(self) -> None:
-        """Write runs.csv, one row a record."""
-        rows = [_to_row(record) for record in self.finished().values()]
-        write_atomically(self.folder / "runs.csv", _to_csv(COLUMNS, rows))
+        """Write runs.csv, one row a record; of fine-tuning runs with the columns that tell them apart."""
+        records = list(self.finished().values())
+        if any(record.finetuning is not None for record in records):
+            text = _to_csv(FINETUNING_COLUMNS, [_to_finetuning_row(record) for record in records])
+        else:
+            text = _to_csv(COLUMNS, [_to_row(record) for record in records])
+        write_atomically(self.folder / "runs.csv", text)
 
     def read_curve(self, run_id: str) -> list[dict[str, float]]:
         path = self.folder / "curves" / f"{run_id}.csv"
         with path.open(encoding="utf-8") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _to_json(record: RunRecord) -> dict[str, Any]:
+    """Leave out what a run from scratch does not have, so that its file is what it always was."""
+    fields = dataclasses.asdict(record)
+    return fields if record.finetuning is not None else {k: v for k, v in fields.items() if k != "finetuning"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -124,7 +134,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_record(path: Path) -> RunRecord:
     fields = {field.name for field in dataclasses.fields(RunRecord)}
-    value = read_json(path)
+    value = {"finetuning": None, **read_json(path)}  # which came after the first records
     if value.keys() != fields:
         missing, extra = sorted(fields - value.keys()), sorted(value.keys() - fields)
         raise LoraJaxError(
@@ -152,6 +162,23 @@ def _to_row(record: RunRecord) -> dict[str, Any]:
         "schedule": config["optim"]["schedule"],
     }
     return {name: row[name] for name in COLUMNS}
+
+
+def _to_finetuning_row(record: RunRecord) -> dict[str, Any]:
+    found = record.finetuning or {}
+    test = found["test"].get(found["metric"]) or {"value": None, "ci95": (None, None)}
+    row = (
+        vars(record)
+        | found
+        | {
+            "batch_size": record.config["optim"]["batch_size"],
+            "dev_score": (found["dev"].get(found["metric"]) or {}).get("value"),
+            "test_score": test["value"],
+            "test_score_low": test["ci95"][0],
+            "test_score_high": test["ci95"][1],
+        }
+    )
+    return {name: row[name] for name in FINETUNING_COLUMNS}
 
 
 def _to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:

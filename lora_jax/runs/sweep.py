@@ -95,8 +95,8 @@ def _nearest_field(dotted: str, known: Iterable[str]) -> str:
     return nearest(name, fields).replace("nearest: '", f"nearest: '{part}.").replace("known:", f"{part} has:")
 
 
-def parse_overrides(texts: Sequence[str]) -> Point:
-    """Read `field=value` arguments into a point of typed values, by the annotations of RunConfig."""
+def parse_overrides(texts: Sequence[str], owner: type = RunConfig) -> Point:
+    """Read `field=value` arguments into a point of typed values, by the annotations of `owner`."""
     point: Point = {}
     for text in texts:
         field, equals, value = text.partition("=")
@@ -104,7 +104,7 @@ def parse_overrides(texts: Sequence[str]) -> Point:
             raise LoraJaxError(
                 f"got {text!r}, an override is field=value, such as optim.learning_rate=0.003."
             )
-        point[field] = _parse(_annotation(RunConfig, field), value, field)
+        point[field] = _parse(_annotation(owner, field), value, field)
     return point
 
 
@@ -141,6 +141,8 @@ def _parse(kind: Any, text: str, field: str) -> Any:
         return _parse(next(k for k in typing.get_args(kind) if k is not type(None)), text, field)
     if kind == tuple[SourceConfig, ...]:
         return tuple(_parse_source(part, field) for part in text.split(","))
+    if kind == tuple[int, ...]:
+        return tuple(_parse(int, part, field) for part in text.split(","))
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if kind is str:

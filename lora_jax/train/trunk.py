@@ -15,6 +15,7 @@ import numpy as np
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
+from lora_jax.params import Params
 from lora_jax.train.checkpoint import Checkpoints
 from lora_jax.train.evaluate import HeldOut, evaluate
 from lora_jax.train.optim import cooldown_start, peak_learning_rate, unit_rate
@@ -38,6 +39,7 @@ class Outcome:
     trained_tokens: int
     wall_seconds: float
     tokens_per_second: float | None
+    params: Params | None  # the final weights; None where the run diverged
 
 
 # Called with the run, its steps so far, the latest loss, and the tokens trained since the call before.
@@ -182,6 +184,7 @@ def _finish(dataset: Dataset, run: RunConfig, leg: Leg, meter: Meter) -> Outcome
         tokens_per_second=(
             meter.timed_steps * run.tokens_per_step / meter.timed_seconds if meter.timed_steps else None
         ),
+        params=leg.state.trainable if diverged_at is None else None,
     )
 
 

@@ -144,7 +144,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
     n = 3 * CURVE_POINTS - 50
     run = overlay(base, {"n_tokens": n * base.tokens_per_step})
     losses = np.linspace(5, 3, n, dtype=np.float32)
-    curve = make_curve(Outcome(run, losses, None, None, 0, 0.0, None), flops_per_token=2.0)
+    curve = make_curve(Outcome(run, losses, None, None, 0, 0.0, None, None), flops_per_token=2.0)
     assert len(curve) <= CURVE_POINTS
     steps = np.array([row["step"] for row in curve])
     assert steps[-1] == n
@@ -166,7 +166,9 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
 def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled
-    rate = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None), 1.0)[-1]["learning_rate"]
+    rate = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None, None), 1.0)[-1][
+        "learning_rate"
+    ]
     assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
+from lora_jax.finetune.config import finetune_id
+from lora_jax.finetune.experiment import load_finetuning
 from lora_jax.runs.experiment import load_experiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -24,9 +26,14 @@ def write(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_and_says_what_it_asks(path: Path) -> None:
-    experiment = load_experiment(path)
+    if "def sweep()" in path.read_text():
+        experiment = load_finetuning(path)
+        ids = [finetune_id(run) for run in experiment.sweep.runs()]
+    else:
+        experiment = load_experiment(path)
+        ids = [run_id(run) for run in experiment.runs]
     assert experiment.name == path.stem
-    assert len({run_id(run) for run in experiment.runs}) == len(experiment.runs) > 1
+    assert len(set(ids)) == len(ids) >= 1
     first, *rest = experiment.question.split("\n\n")[0].split("command:")
     assert "?" in first
     assert not rest, "the question comes first, in a paragraph of its own"

@@ -1,0 +1,40 @@
+"""Which way of adapting a small language model of our own writes restaurant descriptions best?
+
+E2E: attributes in, a sentence out, as next-word prediction with the loss on the sentence alone. The base has
+read presidents' speeches only (configs/speeches.py), so that everything about restaurants is to be learned:
+what a method lacks in capacity shows. Rates by the dev split's loss; BLEU and ROUGE-L of greedy completions.
+
+command:         ./launch.sh finetune configs/peft_e2e.py   (after the base: configs/speeches.py)
+expected time:   25 minutes on two CPU cores
+expected answer: full fine-tuning first, then LoRA and adapters by their parameters; prefixes far behind,
+                 because a base that does not know the words of the task cannot be steered to them.
+"""
+
+from lora_jax.config import TaskConfig
+from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.peft.methods.adapters import AdapterH
+from lora_jax.peft.methods.lora import LoRA
+from lora_jax.peft.methods.prefix import Prefix
+from lora_jax.peft.methods.subset import Full, TopLayers
+
+BASE = "results/speeches/models/d128x4-t3000000-s0-c14d21568d"
+
+
+def sweep() -> FinetuneSweep:
+    return FinetuneSweep(
+        base=BASE,
+        task=TaskConfig(name="e2e", n_train=1000, n_dev=100, n_test=100, max_tokens=256),
+        methods={
+            "full": Full(),
+            "top-1": TopLayers(layers=1, after=True),
+            "top-2": TopLayers(layers=2, after=True),
+            "AdapterH r 8": AdapterH(rank=8),
+            "AdapterH r 32": AdapterH(rank=32),
+            "prefix 16": Prefix(length=16),
+            "LoRA r 1": LoRA(rank=1, alpha=2.0, targets=("all",)),
+            "LoRA r 4": LoRA(rank=4, alpha=8.0, targets=("all",)),
+            "LoRA r 16": LoRA(rank=16, alpha=32.0, targets=("all",)),
+        },
+        optim=TuneConfig(batch_size=16, epochs=3, evaluations=3),
+        seeds=(0, 1, 2),
+    )

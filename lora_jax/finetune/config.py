@@ -1,0 +1,167 @@
+"""What a fine-tuning run is, and a sweep: methods, each at several learning rates, then several seeds."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lora_jax.config import OptimConfig, TaskConfig, digest, to_dict
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.peft.method import MethodConfig
+from lora_jax.peft.methods import method_to_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """AdamW with linear warmup and linear decay to zero, gradients clipped by their norm.
+
+    The dev split is scored `evaluations` times, evenly over the steps; the weights of the best score are
+    kept, and training stops after `patience` scores in a row that are no better.
+    """
+
+    learning_rate: float = 1e-3  # the peak
+    batch_size: int = 16  # examples a step
+    epochs: int = 3
+    warmup_fraction: float = 0.06  # share of the steps
+    weight_decay: float = 0.01  # on matrices only
+    clip_norm: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    evaluations: int = 3
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "evaluations"):
+            if getattr(self, name) < 1:
+                raise LoraJaxError(f"optim.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
+        if self.learning_rate <= 0:
+            raise LoraJaxError(f"optim.learning_rate is {self.learning_rate}, it must be above 0: raise it.")
+        if not 0 <= self.warmup_fraction < 1:
+            raise LoraJaxError(
+                f"optim.warmup_fraction is {self.warmup_fraction}, it must lie between 0 and 1: change it."
+            )
+
+    @property
+    def numbers(self) -> OptimConfig:
+        """What the compiled step depends on: runs that differ in the rest share one program."""
+        return OptimConfig(
+            weight_decay=self.weight_decay, clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2,
+            eps=self.eps,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """One run: a pretrained base, a task, a method, its optimization, and a seed.
+
+    base: "minilm" or "smollm2" (`./launch.sh fetch NAME`), or a folder in Hugging Face's layout. label: what
+    the method is called in tables and figures. The seed draws new weights, dropout, and the order of the
+    data; which examples there are is the task's data_seed.
+    """
+
+    base: str
+    task: TaskConfig
+    method: MethodConfig
+    label: str
+    optim: TuneConfig = TuneConfig()
+    seed: int = 0
+
+
+# Per method, because one rate for all of them would decide the comparison: LoRA's best is about ten times
+# full fine-tuning's (Schulman et al. 2025, "LoRA Without Regret"), and what trains a few numbers wants more.
+RATES: dict[str, tuple[float, ...]] = {
+    "Full": (1e-5, 3e-5, 1e-4, 3e-4),
+    "TopLayers": (3e-5, 1e-4, 3e-4, 1e-3),
+    "BitFit": (3e-4, 1e-3, 3e-3, 1e-2),
+    "NormTuning": (3e-4, 1e-3, 3e-3, 1e-2),
+    "Prefix": (1e-3, 3e-3, 1e-2, 3e-2),
+    "Prompt": (1e-3, 3e-3, 1e-2, 3e-2),
+    "IA3": (1e-3, 3e-3, 1e-2, 3e-2),
+    "VeRA": (1e-3, 3e-3, 1e-2, 3e-2),
+}
+OTHER_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # LoRA and its kin, adapters
+
+
+def default_rates(method: MethodConfig) -> tuple[float, ...]:
+    """Return the learning rates that a sweep tries for a method."""
+    return RATES.get(type(method).__name__, OTHER_RATES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSweep:
+    """Methods compared on one task: each at its own rates with the first seed, the best then with all seeds.
+
+    The best rate is that of the best dev score (the lower rate where two are equal); the test split decides
+    nothing. Of two runs of a sweep with the same configuration one is trained.
+    """
+
+    base: str
+    task: TaskConfig
+    methods: dict[str, MethodConfig]  # by label
+    optim: TuneConfig = TuneConfig()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by label; else default_rates
+
+    def __post_init__(self) -> None:
+        if not self.methods or not self.seeds:
+            raise LoraJaxError("a fine-tuning sweep needs at least one method and one seed: add them.")
+        for label in self.rates:
+            if label not in self.methods:
+                raise LoraJaxError(f"rates names the method {label!r}{nearest(label, self.methods)}.")
+
+    def only(self, labels: Sequence[str]) -> "FinetuneSweep":
+        """Return the sweep of some of its methods."""
+        for label in labels:
+            if label not in self.methods:
+                raise LoraJaxError(f"the sweep has no method {label!r}{nearest(label, self.methods)}.")
+        methods = {label: self.methods[label] for label in labels}
+        return replace(self, methods=methods, rates={k: v for k, v in self.rates.items() if k in methods})
+
+    def rates_of(self, label: str) -> tuple[float, ...]:
+        return self.rates.get(label, default_rates(self.methods[label]))
+
+    def run(self, label: str, rate: float, seed: int) -> FinetuneConfig:
+        return FinetuneConfig(
+            base=self.base, task=self.task, method=self.methods[label], label=label,
+            optim=replace(self.optim, learning_rate=rate), seed=seed,
+        )  # fmt: skip
+
+    def first_runs(self, label: str) -> list[FinetuneConfig]:
+        """Return the runs that choose a method's rate."""
+        return [self.run(label, rate, self.seeds[0]) for rate in self.rates_of(label)]
+
+    def runs(self) -> list[FinetuneConfig]:
+        """Return every run that the sweep may come to: all rates with all seeds."""
+        return [
+            self.run(label, rate, seed)
+            for label in self.methods
+            for rate in self.rates_of(label)
+            for seed in self.seeds
+        ]
+
+
+def finetune_to_dict(config: FinetuneConfig) -> dict[str, Any]:
+    """Return a run's configuration as plain dicts, the method's name among its fields."""
+    return {
+        "base": config.base,
+        "task": to_dict(config.task),
+        "method": method_to_dict(config.method),
+        "label": config.label,
+        "optim": to_dict(config.optim),
+        "seed": config.seed,
+    }
+
+
+def finetune_id(config: FinetuneConfig) -> str:
+    """Return the run's name: task, method, rate and seed, then a hash of every field."""
+    label = re.sub(r"[^a-z0-9]+", "-", config.label.lower()).strip("-")
+    task = re.sub(r"[^a-z0-9]+", "-", config.task.name.lower()).strip("-")
+    identity = digest(finetune_to_dict(config))
+    return f"{task}-{label}-lr{config.optim.learning_rate:g}-s{config.seed}-{identity}"
+
+
+def best_rate(scores: dict[float, float], larger_is_better: bool) -> float:
+    """Return the rate of the best dev score, the lower one of equals; a diverged run has no score here."""
+    sign = -1.0 if larger_is_better else 1.0
+    return min(scores, key=lambda rate: (sign * scores[rate], rate))

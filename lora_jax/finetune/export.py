@@ -1,0 +1,30 @@
+"""Adapters of a finished sweep in peft's format: each method's best rate with the first seed."""
+
+from lora_jax.finetune.config import FinetuneSweep, finetune_id
+from lora_jax.finetune.execute import adapter_path, choose_rates
+from lora_jax.finetune.prepare import Prepared
+from lora_jax.huggingface.adapter_export import EXPORTED, export_adapter
+from lora_jax.huggingface.description import read_json
+from lora_jax.peft.checkpoint import load_adapter
+from lora_jax.runs.store import RunStore
+
+
+def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> list[str]:
+    """Write FOLDER/peft/LABEL for every method that peft has a form for; return a line about each method."""
+    pretrained, lines = prepared.pretrained, []
+    model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
+    for label, rate in choose_rates(sweep, prepared, store).items():
+        path = adapter_path(store.folder, finetune_id(sweep.run(label, rate, sweep.seeds[0])))
+        if not path.exists():
+            lines.append(f"{label}: {path} is gone, so there is nothing to export.")
+            continue
+        if not isinstance(sweep.methods[label], EXPORTED):
+            lines.append(f"{label}: peft has no form for it; its weights are {path}.")
+            continue
+        config, trainable = load_adapter(path, prepared.fingerprint, prepared.model)
+        folder = store.folder / "peft" / label.replace(" ", "-").lower()
+        export_adapter(
+            folder, str(pretrained.folder), model_type, prepared.model, config, trainable, prepared.base
+        )
+        lines.append(f"{label}: adapter for peft in {folder}")
+    return lines

@@ -1,0 +1,30 @@
+"""A comparison of fine-tuning methods on the terminal: the verdict first."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.report.method_rows import cost_rows, method_rows, rate_rows
+from lora_jax.report.rows import INTERVAL
+from lora_jax.report.tables import make_console, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_comparison(found: Mapping[str, Any], console: "Console | None" = None) -> None:
+    """Print the content of comparison.json: verdict, methods, rates, costs, warnings."""
+    console = console or make_console()
+    whole = not console.is_terminal  # whoever reads the first line of a pipe reads it whole
+    for i, line in enumerate(found["verdict"]):
+        console.print(line, style="bold" if i == 0 else None, markup=False, highlight=False, soft_wrap=whole)
+    console.print()
+    reference = found["reference"]
+    columns = (
+        "method", found["metric"], INTERVAL, f"less {reference}", "its interval", f"beside {reference}",
+        "trainable", "seeds",
+    )  # fmt: skip
+    print_table(method_rows(found).select(columns), console)
+    print_table(rate_rows(found), console)
+    print_table(cost_rows(found), console)
+    for line in found["warnings"]:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=whole)

@@ -1,0 +1,45 @@
+"""The models that a sweep trained, as Hugging Face folders: what fine-tuning starts from."""
+
+import json
+import shutil
+from pathlib import Path
+
+from lora_jax.config import ModelConfig, RunConfig
+from lora_jax.data import Dataset
+from lora_jax.data.tokenizers import SEPARATORS, SubwordTokenizer
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.huggingface.folder import save_folder
+from lora_jax.params import Params
+
+
+def check_savable(run: RunConfig, dataset: Dataset) -> None:
+    """Refuse before training what could not be saved after it."""
+    if not isinstance(dataset.tokenizer, SubwordTokenizer):
+        raise LoraJaxError(
+            f"data.tokenizer is {run.data.tokenizer!r}, which has no tokenizer.json to keep with a model:"
+            " choose 'bpe:SIZE', or do without --keep-models."
+        )
+
+
+def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -> None:
+    """Write config.json, model.safetensors and the tokenizer; replaces a folder of the same run."""
+    check_savable(run, dataset)
+    assert isinstance(dataset.tokenizer, SubwordTokenizer)
+    if folder.exists():  # of a process that was stopped before the run's record was written
+        shutil.rmtree(folder)
+    save_folder(folder, run.model, params, model_type(run.model))
+    vocabulary = json.loads(dataset.tokenizer.to_json())
+    separator = next(name for name in SEPARATORS if dataset.tokenizer.holds(name))
+    write_atomically(folder / "tokenizer.json", json.dumps(vocabulary, ensure_ascii=False) + "\n")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": separator,
+        "model_max_length": run.model.context,
+    }
+    write_atomically(folder / "tokenizer_config.json", json.dumps(settings, indent=1) + "\n")
+
+
+def model_type(model: ModelConfig) -> str:
+    """Return the Hugging Face architecture that has this shape: GPT-2's or Llama's."""
+    return "llama" if model.norm == "rmsnorm" else "gpt2"

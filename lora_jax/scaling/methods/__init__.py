@@ -1,0 +1,1 @@
+"""Fine-tuning methods compared: from the records of a sweep to scores with intervals and a verdict."""

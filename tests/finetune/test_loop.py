@@ -1,0 +1,101 @@
+"""One fine-tuning run: it learns, only what should change changes, and the best weights are kept."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lora_jax.finetune.config import FinetuneConfig, TuneConfig
+from lora_jax.finetune.evaluate import evaluate_split
+from lora_jax.finetune.loop import Stopped, draw_base, finetune, unit_rate
+from lora_jax.finetune.prepare import Prepared
+from lora_jax.peft.method import Adapted, MethodConfig, adapt
+from lora_jax.peft.methods.lora import LoRA
+from lora_jax.peft.methods.subset import Full, TopLayers
+
+from .conftest import task_of
+
+LORA = LoRA(rank=4, alpha=8.0, targets=("all",))
+
+
+def make_run(places: Path, method: MethodConfig, base: str = "encoder", **optim) -> FinetuneConfig:
+    fields = {"learning_rate": 1e-2, "batch_size": 16, "epochs": 6, "evaluations": 3} | optim
+    return FinetuneConfig(
+        base=str(places / "models" / base), task=task_of(places, "words" if base == "encoder" else "echo"),
+        method=method, label=type(method).__name__, optim=TuneConfig(**fields),
+    )  # fmt: skip
+
+
+def train(config: FinetuneConfig, prepared: Prepared):
+    return finetune(config, prepared, lambda *_: None, lambda: False)
+
+
+@pytest.mark.parametrize("method", [Full(), LORA], ids=lambda method: type(method).__name__)
+def test_a_word_that_tells_the_label_is_learned(places: Path, classify: Prepared, method) -> None:
+    outcome = train(make_run(places, method), classify)
+    assert outcome.test is not None
+    assert outcome.losses[0] == pytest.approx(np.log(2), abs=0.1)
+    assert outcome.test.scores["accuracy"]["value"] > 0.9
+    low, high = outcome.test.scores["accuracy"]["ci95"]
+    assert low < outcome.test.scores["accuracy"]["value"] <= high
+    assert len(outcome.losses) == outcome.planned_steps == 6 * 6
+
+
+def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, classify: Prepared) -> None:
+    config = make_run(places, TopLayers(layers=1), epochs=2)
+    before = {path: np.asarray(weight).copy() for path, weight in classify.base.items()}
+    first, second = train(config, classify), train(config, classify)
+    assert (first.losses == second.losses).all()
+    assert {p: np.asarray(w).tobytes() for p, w in classify.base.items()} == {
+        p: w.tobytes() for p, w in before.items()
+    }
+    assert first.kept is not None
+    assert set(first.kept) == first.method.trainable
+    other = train(dataclasses.replace(config, seed=1), classify)
+    assert (first.losses != other.losses).any()
+
+
+def test_the_kept_weights_have_the_best_dev_score(places: Path, classify: Prepared) -> None:
+    config = make_run(places, LORA, learning_rate=0.05, epochs=4, evaluations=8)
+    outcome = train(config, classify)
+    assert outcome.kept is not None
+    assert outcome.dev is not None
+    frozen = adapt(draw_base(classify, 0), outcome.method, 0).frozen
+    again = evaluate_split(classify, config.method, Adapted(outcome.kept, frozen), classify.dev)
+    assert again.scores == outcome.dev.scores
+
+
+def test_patience_stops_a_run_that_does_not_improve(places: Path, classify: Prepared) -> None:
+    config = make_run(places, LORA, learning_rate=1e-9, epochs=4, evaluations=12, patience=2)
+    outcome = train(config, classify)
+    assert outcome.stopped_early
+    assert len(outcome.losses) < outcome.planned_steps
+
+
+def test_divergence_is_a_status_and_no_number(places: Path, classify: Prepared) -> None:
+    outcome = train(make_run(places, Full(), learning_rate=1e30, epochs=1), classify)
+    assert outcome.diverged_at is not None
+    assert outcome.test is None
+    assert outcome.dev is None
+
+
+def test_a_request_to_stop_is_answered(places: Path, classify: Prepared) -> None:
+    with pytest.raises(Stopped):
+        finetune(make_run(places, LORA), classify, lambda *_: None, lambda: True)
+
+
+def test_a_language_model_learns_the_completion(places: Path, generate: Prepared) -> None:
+    outcome = train(make_run(places, Full(), base="decoder", epochs=12), generate)
+    assert outcome.test is not None
+    assert outcome.completions is not None
+    assert outcome.test.scores["loss"]["value"] < 0.2
+    assert {"good fine", "bad"} >= set(outcome.completions)
+    assert outcome.test.scores["rouge_l"]["value"] > 0.9
+
+
+def test_the_rate_rises_and_falls_linearly() -> None:
+    optim = TuneConfig(warmup_fraction=0.1)
+    rates = [unit_rate(optim, 100, step) for step in range(100)]
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert rates[10:] == pytest.approx(np.arange(90, 0, -1) / 90)
