@@ -23,17 +23,25 @@ BASE = "results/speeches/models/d128x4-t3000000-s0-c14d21568d"
 def sweep() -> FinetuneSweep:
     return FinetuneSweep(
         base=BASE,
-        task=TaskConfig(name="e2e", n_train=1000, n_dev=100, n_test=100, max_tokens=256),
+        task=TaskConfig(name="e2e", n_train=600, n_dev=60, n_test=100, max_tokens=192),
         methods={
             "full": Full(),
             "top-1": TopLayers(layers=1, after=True),
-            "top-2": TopLayers(layers=2, after=True),
-            "AdapterH r 8": AdapterH(rank=8),
             "AdapterH r 32": AdapterH(rank=32),
             "prefix 16": Prefix(length=16),
             "LoRA r 1": LoRA(rank=1, alpha=2.0, targets=("all",)),
             "LoRA r 4": LoRA(rank=4, alpha=8.0, targets=("all",)),
             "LoRA r 16": LoRA(rank=16, alpha=32.0, targets=("all",)),
+        },
+        # Higher than the defaults, as everything about a small model's rates is.
+        rates={
+            "full": (3e-4, 1e-3, 3e-3),
+            "top-1": (1e-3, 3e-3, 1e-2),
+            "AdapterH r 32": (3e-3, 1e-2, 3e-2),
+            "prefix 16": (1e-2, 3e-2, 1e-1),
+            "LoRA r 1": (3e-3, 1e-2, 3e-2),
+            "LoRA r 4": (3e-3, 1e-2, 3e-2),
+            "LoRA r 16": (3e-3, 1e-2, 3e-2),
         },
         optim=TuneConfig(batch_size=16, epochs=3, evaluations=3),
         seeds=(0, 1, 2),

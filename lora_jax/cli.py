@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lora_jax import __version__
-from lora_jax.commands import compare, count, design, fetch, fit, laws, plan, report
+from lora_jax.commands import compare, count, design, export, fetch, fit, laws, merge, plan, report
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
@@ -98,11 +98,11 @@ def _dispatch(argv: list[str]) -> int:
 def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     parser = argparse.ArgumentParser(
         prog="lora-jax",
-        description="Scaling laws from tables of runs, with intervals and reasons to believe.",
+        description="Scaling laws from tables of runs, and adapters: with intervals and reasons to believe.",
     )
     parser.add_argument("--version", action="version", version=f"lora-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (fit, compare, design, laws, count, report, plan, fetch):
+    for command in (fit, compare, design, laws, count, report, plan, fetch, merge, export):
         command.add(commands)
     return parser, list(commands.choices)
 

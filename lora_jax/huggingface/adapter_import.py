@@ -20,11 +20,11 @@ from lora_jax.huggingface.adapter_config import (
 from lora_jax.huggingface.adapter_folder import PREFIX
 from lora_jax.huggingface.adapter_low_rank import Factors, from_factors, split
 from lora_jax.huggingface.adapter_modules import AdapterModule, split_rows, whole_name
-from lora_jax.huggingface.adapter_source import Source, find_modules, read_source, take_head
+from lora_jax.huggingface.adapter_source import Source, find_modules, read_source, take_whole
 from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
 from lora_jax.params import Params
 from lora_jax.peft.low_rank import split_axes
-from lora_jax.peft.method import MethodConfig
+from lora_jax.peft.method import HEAD, MethodConfig
 from lora_jax.peft.methods.dora import DoRA
 from lora_jax.peft.methods.ia3 import IA3, INPUTS, OUTPUTS
 from lora_jax.peft.methods.lora import LoRA
@@ -34,14 +34,16 @@ from lora_jax.peft.targets import short_name
 
 
 class Imported(NamedTuple):
-    """An adapter: its method, and the weights that it holds, under the paths of `adapt`'s trainable tree.
+    """An adapter: its method, and its weights under the paths of `adapt`'s trainable tree.
 
-    A classifier's pooler that the adapter leaves as the base's is not among them:
-    `{**adapt(base, ...).trainable, **imported.trainable}` is whole in any case.
+    replaced: weights that take the place of the base's, which no method here trains beside its own: BERT's
+    pooler where modules_to_save names it, and the embedding and the head that peft writes where they are
+    adapted. Put them over the base's; a pooler leaves again with what `export_adapter` is given.
     """
 
     method: MethodConfig
     trainable: Params
+    replaced: Params
 
 
 def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> Imported:
@@ -62,7 +64,7 @@ def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> I
         method, trainable = _import_ia3(source)
     else:
         method, trainable = _import_prompt(source, kind)
-    trainable |= take_head(source)
+    whole = take_whole(source)
     if source.tensors:
         name = sorted(source.tensors)[0]
         raise LoraJaxError(
@@ -70,9 +72,12 @@ def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> I
             " tensors): save it again, or load the base that it was trained on."
         )
     specs = method.build(model).specs
-    for path, weight in trainable.items():
+    replaced = {path: whole.pop(path) for path in list(whole) if not path.startswith(HEAD)}
+    trainable |= whole
+    for path, weight in (trainable | replaced).items():
         assert weight.shape == specs[path].shape, (path, weight.shape, specs[path].shape)
-    return Imported(method, {path: jnp.asarray(weight, jnp.float32) for path, weight in trainable.items()})
+    first, second = ({path: jnp.asarray(w) for path, w in tree.items()} for tree in (trainable, replaced))
+    return Imported(method, first, second)
 
 
 def _import_low_rank(source: Source) -> tuple[LoRA | DoRA, dict[str, np.ndarray]]:

@@ -14,7 +14,6 @@ from lora_jax.model.declare import declare
 from lora_jax.model.segments import BLOCKS
 from lora_jax.params import Spec
 from lora_jax.peft.low_rank import sizes
-from lora_jax.peft.method import HEAD
 
 # GPT-NeoX's head, which transformers calls lm_head from version 5 on, whatever the files say
 IN_MEMORY = {"embed_out": "lm_head"}
@@ -94,8 +93,8 @@ def whole_name(
 
 
 def is_head(module: AdapterModule) -> bool:
-    """Is it a classifier's head, which is saved whole beside an adapter?"""
-    return module.paths[0].startswith(HEAD)
+    """Is it a classifier or the pooler before it, which are saved whole beside an adapter?"""
+    return module.paths[0] in ("pooler", "classifier")
 
 
 def join_rows(module: AdapterModule, parts: Sequence[np.ndarray], n_heads: int) -> np.ndarray:

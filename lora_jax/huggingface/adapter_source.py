@@ -102,18 +102,27 @@ def find_modules(source: Source) -> Chosen:
     return Chosen(chosen, layers)
 
 
-def take_head(source: Source) -> dict[str, np.ndarray]:
-    """Return a classifier's head, which modules_to_save names; peft lists what is not there as well."""
+def take_whole(source: Source) -> dict[str, np.ndarray]:
+    """Return the matrices that an adapter holds whole: a classifier's head, pooler, embedding, untied head.
+
+    peft writes what modules_to_save names, which may be nothing that is there, and the base's embedding and
+    head where either is adapted.
+    """
     _, tensors, architecture, model = source
     taken: dict[str, np.ndarray] = {}
     for module in list_modules(architecture, model):
-        if not is_head(module):
-            continue
         path, name = module.paths[0], f"{PREFIX}{whole_name(architecture, model, module, None)}"
-        if path == "pooler" and f"{name}.weight" not in tensors:
+        if module.in_block:
             continue
         n_in, (n_out,) = module.n_in, module.n_out
-        taken[path] = source.take(f"{name}.weight", (n_out, n_in)).T
-        if not model.causal:
+        stored = next((n for n in (f"{name}.base_layer.weight", f"{name}.weight") if n in tensors), None)
+        if path == "classifier":
+            stored = f"{name}.weight"
+        if stored is None:
+            continue
+        shape = (n_in, n_out) if module.is_embedding else (n_out, n_in)
+        tensor = source.take(stored, shape)
+        taken[path] = tensor if module.is_embedding else tensor.T
+        if is_head(module) and not model.causal:
             taken[f"{path}_bias"] = source.take(f"{name}.bias", (n_out,))
     return taken

@@ -130,13 +130,13 @@ def export_prompt(place: Place, method: Prompt | Prefix, weights: Tensors) -> tu
 
 
 def export_head(place: Place, weights: Tensors) -> tuple[list[str], Tensors]:
-    """Return a classifier's trained head, whole, in torch's layout, and the names of its modules."""
+    """Return the names of a classifier's trained modules, and their weights whole, in torch's layout."""
     architecture, model = place
     saved: list[str] = []
     tensors: Tensors = {}
     for module in list_modules(architecture, model):
-        if is_head(module):
-            path = module.paths[0]
+        path = module.paths[0]
+        if is_head(module) and path in weights:
             name = whole_name(architecture, model, module, None)
             saved.append(name)
             tensors[f"{PREFIX}{name}.weight"] = weights[path].T

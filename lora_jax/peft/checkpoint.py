@@ -61,6 +61,11 @@ def load_adapter(
     return config, {name: jnp.asarray(weight) for name, weight in tensors.items()}
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of an adapter file, by its name."""
+    return {name: tensor.shape for name, tensor in _read(path)[1].items()}
+
+
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 

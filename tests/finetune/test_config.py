@@ -9,7 +9,8 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep, TuneConfig, best_rate, default_rates, finetune_id
 from lora_jax.peft.methods import find_methods
 from lora_jax.peft.methods.lora import LoRA
-from lora_jax.peft.methods.subset import BitFit, Full
+from lora_jax.peft.methods.prefix import Prefix
+from lora_jax.peft.methods.subset import Full
 from lora_jax.runs.sweep import overlay, parse_overrides
 
 SWEEP = FinetuneSweep(
@@ -21,8 +22,8 @@ SWEEP = FinetuneSweep(
 def test_a_method_has_its_own_rates() -> None:
     assert SWEEP.rates_of("full") == (1e-4, 3e-4)
     assert SWEEP.rates_of("LoRA r 4") == default_rates(LoRA())
-    assert max(default_rates(Full())) < max(default_rates(LoRA())) < max(default_rates(BitFit()))
-    assert len(SWEEP.runs()) == (2 + 4) * 3
+    assert max(default_rates(Full())) < max(default_rates(LoRA())) < max(default_rates(Prefix()))
+    assert len(SWEEP.runs()) == (2 + 3) * 3
 
 
 def test_runs_have_names_of_their_own_that_hash_every_field() -> None:

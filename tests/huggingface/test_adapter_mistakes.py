@@ -9,11 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from safetensors.numpy import load_file, save_file
 
 from lora_jax.config import BERT, LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface import adapter_folder
 from lora_jax.huggingface.adapter_config import names_module
 from lora_jax.huggingface.adapter_export import export_adapter
 from lora_jax.huggingface.adapter_import import import_adapter
@@ -134,9 +134,13 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     export()  # an adapter may be replaced
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert before.keys() == {"adapter_config.json", "adapter_model.safetensors"}
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no space left on device")
+
     with monkeypatch.context() as patched:
-        patched.setattr(adapter_folder, "CONFIG", "no/such/place")
-        with pytest.raises((OSError, LoraJaxError)):
+        patched.setattr(safetensors.numpy, "save_file", fail)
+        with pytest.raises(OSError, match="no space"):
             export()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

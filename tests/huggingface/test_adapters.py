@@ -79,7 +79,8 @@ def draw(config: MethodConfig, model: ModelConfig) -> Params:
 def test_an_adapter_of_peft_computes_what_it_did_there(case, name: str) -> None:
     one = case(name)
     imported = import_adapter(one.folder, one.base.model_type, one.base.config)
-    logits = jax.jit(lambda trainable: one.run(imported, trainable))(imported.trainable)
+    run = jax.jit(lambda trainable: one.run(imported, trainable))
+    logits = run(imported.trainable | imported.replaced)
     np.testing.assert_allclose(logits, one.golden["logits"], rtol=0, atol=2e-5)
 
 
@@ -116,7 +117,8 @@ def test_training_follows_that_of_torch(case, name: str) -> None:
         updates, state = optimizer.update(gradient, state, trainable)
         return optax.apply_updates(trainable, updates), state, loss
 
-    trainable, state, losses = imported.trainable, optimizer.init(imported.trainable), []
+    trainable = imported.trainable | imported.replaced  # there the pooler was trained too
+    state, losses = optimizer.init(trainable), []
     for _ in one.golden["losses"]:
         trainable, state, loss = step(trainable, state)
         losses.append(float(loss))
@@ -129,8 +131,9 @@ def test_what_peft_wrote_leaves_as_it_came(case, tmp_path: Path, name: str) -> N
     one = case(name)
     imported = import_adapter(one.folder, one.base.model_type, one.base.config)
     export_adapter(
-        tmp_path / "a", BASES[name], one.base.model_type, one.base.config, imported.method, imported.trainable
-    )
+        tmp_path / "a", BASES[name], one.base.model_type, one.base.config, imported.method,
+        imported.trainable | imported.replaced,
+    )  # fmt: skip
     theirs, ours = (
         load_file(folder / "adapter_model.safetensors") for folder in (one.folder, tmp_path / "a")
     )

@@ -1,0 +1,62 @@
+"""What `export` and `merge` share: an adapter file or peft folder, and the base that it belongs to."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.huggingface.pretrained import Pretrained
+from lora_jax.params import Params
+from lora_jax.peft.method import MethodConfig
+
+
+class OnBase(NamedTuple):
+    """An adapter and its base, loaded."""
+
+    base: Pretrained
+    model_type: str
+    config: MethodConfig
+    trainable: Params
+
+
+def add_adapter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("adapter", type=Path, help="an adapter .safetensors of a run, or a folder of peft")
+    parser.add_argument("--base", required=True, help="minilm, smollm2, or a Hugging Face folder")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+
+
+def load_on_base(adapter: Path, base: str) -> OnBase:
+    """Load both; raises LoraJaxError where they are not there or do not belong together."""
+    from lora_jax.huggingface.adapter_import import import_adapter
+    from lora_jax.huggingface.description import read_json
+    from lora_jax.huggingface.pretrained import load_pretrained
+    from lora_jax.peft.checkpoint import fingerprint, load_adapter, read_shapes
+
+    if adapter.is_dir():
+        pretrained = load_pretrained(base, n_classes=_count_classes(adapter))
+        model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
+        found = import_adapter(adapter, model_type, pretrained.config)
+        changed = replace(pretrained, params={**pretrained.params, **found.replaced})
+        return OnBase(changed, model_type, found.method, found.trainable)
+    if not adapter.exists():
+        raise LoraJaxError(f"there is no adapter {adapter}: give a .safetensors of a run, or a peft folder.")
+    classifier = read_shapes(adapter).get("classifier")
+    pretrained = load_pretrained(base, n_classes=classifier[-1] if classifier else None)
+    model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
+    kept = {path: weight for path, weight in pretrained.params.items() if path not in pretrained.new}
+    config, trainable = load_adapter(adapter, fingerprint(kept), pretrained.config)
+    return OnBase(pretrained, model_type, config, trainable)
+
+
+def _count_classes(folder: Path) -> int | None:
+    """Return the classes of the head in a peft folder; None where it has no classification head."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / "adapter_model.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            heads = [name for name in file.keys() if name.endswith(("classifier.weight", "score.weight"))]  # noqa: SIM118
+            return file.get_slice(heads[0]).get_shape()[0] if heads else None
+    except (OSError, SafetensorError) as error:
+        raise LoraJaxError(f"{path} cannot be read ({error}): give a folder that peft saved.") from None
