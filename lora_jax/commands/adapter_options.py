@@ -1,14 +1,18 @@
 """What `export` and `merge` share: an adapter file or peft folder, and the base that it belongs to."""
 
+from __future__ import annotations
+
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.pretrained import Pretrained
-from lora_jax.params import Params
-from lora_jax.peft.method import MethodConfig
+
+if TYPE_CHECKING:  # `lora-jax --help` needs no package
+    from lora_jax.huggingface.pretrained import Pretrained
+    from lora_jax.params import Params
+    from lora_jax.peft.method import MethodConfig
 
 
 class OnBase(NamedTuple):
