@@ -32,8 +32,8 @@ def add_adapter(parser: argparse.ArgumentParser) -> None:
 
 def load_on_base(adapter: Path, base: str) -> OnBase:
     """Load both; raises LoraJaxError where they are not there or do not belong together."""
-    from lora_jax.huggingface.adapter_import import import_adapter
-    from lora_jax.huggingface.description import read_json
+    from lora_jax.huggingface.adapters.importing import import_adapter
+    from lora_jax.huggingface.checkpoints.description import read_json
     from lora_jax.huggingface.pretrained import load_pretrained
     from lora_jax.peft.checkpoint import fingerprint, load_adapter, read_shapes
 

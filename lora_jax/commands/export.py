@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.huggingface.adapter_export import export_adapter
+    from lora_jax.huggingface.adapters.exporting import export_adapter
 
     found = load_on_base(arguments.adapter, arguments.base)
     base = found.base

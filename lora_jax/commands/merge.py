@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.huggingface.description import read_json
-    from lora_jax.huggingface.folder import save_folder
+    from lora_jax.huggingface.checkpoints.description import read_json
+    from lora_jax.huggingface.checkpoints.folder import save_folder
     from lora_jax.peft.merge import merge
     from lora_jax.peft.method import Adapted, adapt
 

@@ -30,9 +30,10 @@ class TuneConfig:
     eps: float = 1e-8
     evaluations: int = 3
     patience: int | None = None
+    n_completions: int = 64  # examples of the test split that a language model completes, for BLEU and ROUGE
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "evaluations"):
+        for name in ("batch_size", "epochs", "evaluations", "n_completions"):
             if getattr(self, name) < 1:
                 raise LoraJaxError(f"optim.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
         if self.learning_rate <= 0:

@@ -28,7 +28,7 @@ def complete_greedily(
     prompts: Sequence[np.ndarray],
     n_new: int,
     end_id: int,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> list[list[int]]:
     """Return the completion of each prompt (token ids): at most n_new tokens, without the end token.
 

@@ -68,16 +68,17 @@ def ratio_interval(losses: np.ndarray, weights: np.ndarray) -> Score:
 
 
 def score_completions(
-    prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int
+    prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int, n_examples: int
 ) -> tuple[dict[str, Score], list[str]]:
-    """Return BLEU, ROUGE-L and exact match of greedy completions of the test split, and the completions."""
+    """Return BLEU, ROUGE-L and exact match of greedy completions, and these, of the first test examples."""
     tokenizer, test = prepared.pretrained.tokenizer, prepared.test
     assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
-    prompts = encode_prompts(prepared.task.test, tokenizer, max_tokens)
+    examples = prepared.task.test[:n_examples]
+    prompts = encode_prompts(examples, tokenizer, max_tokens)
     n_new = max(len(row) - int(n) for row, n in zip(test.tokens, test.n_prompt_N, strict=True))
     ids = complete_greedily(prepared.model, config, adapted, prompts.tokens, n_new, tokenizer.eos_id)
     texts = [tokenizer.decode(row).strip() for row in ids]
-    references = [tuple(r.strip() for r in example.references) for example in prepared.task.test]
+    references = [tuple(r.strip() for r in example.references) for example in examples]
     scores = {
         "bleu": bleu(texts, references),
         "rouge_l": rouge(texts, references),

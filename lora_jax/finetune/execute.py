@@ -130,7 +130,7 @@ class Tuner:
         path = adapter_path(self.store.folder, record.run_id)
         save_adapter(path, outcome.kept, outcome.config.method, self.prepared.fingerprint)
         if outcome.completions is not None:
-            examples = zip(self.prepared.task.test, outcome.completions, strict=True)
+            examples = zip(self.prepared.task.test, outcome.completions, strict=False)  # the first ones
             lines = [
                 json.dumps({"prompt": e.text, "completion": text, "references": e.references})
                 for e, text in examples

@@ -3,8 +3,8 @@
 from lora_jax.finetune.config import FinetuneSweep, finetune_id
 from lora_jax.finetune.execute import adapter_path, choose_rates
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.huggingface.adapter_export import EXPORTED, export_adapter
-from lora_jax.huggingface.description import read_json
+from lora_jax.huggingface.adapters.exporting import EXPORTED, export_adapter
+from lora_jax.huggingface.checkpoints.description import read_json
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.runs.store import RunStore
 

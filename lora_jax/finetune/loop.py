@@ -47,7 +47,7 @@ class TuneOutcome:
     diverged_at: int | None
     dev: Scores | None
     test: Scores | None
-    completions: list[str] | None  # of the test split, by a language model
+    completions: list[str] | None  # of the first test examples, by a language model
     kept_step: int
     stopped_early: bool
     wall_seconds: float
@@ -113,7 +113,9 @@ def finetune(
         best = Adapted(course.kept, adapted.frozen)
         test = evaluate_split(prepared, config.method, best, prepared.test)
         if prepared.task.kind == "generation":
-            extra, completions = score_completions(prepared, config.method, best, config.task.max_tokens)
+            extra, completions = score_completions(
+                prepared, config.method, best, config.task.max_tokens, config.optim.n_completions
+            )
             test = Scores({**test.scores, **extra}, test.values)
     return TuneOutcome(
         config=config, method=method, kept=course.kept, losses=np.asarray(course.losses, np.float32),

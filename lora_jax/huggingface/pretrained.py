@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.huggingface.folder import check_tokenizer, load_folder
+from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder
 from lora_jax.huggingface.packages import PACKAGES, find_model
 from lora_jax.huggingface.tokenizer import HFTokenizer, load_tokenizer
 from lora_jax.params import Params

@@ -9,7 +9,7 @@ from lora_jax.data import Dataset
 from lora_jax.data.tokenizers import SEPARATORS, SubwordTokenizer
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
-from lora_jax.huggingface.folder import save_folder
+from lora_jax.huggingface.checkpoints.folder import save_folder
 from lora_jax.params import Params
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lora_jax.config import BERT, LLAMA, ModelConfig, TaskConfig
 from lora_jax.finetune.prepare import Prepared, prepare
-from lora_jax.huggingface.folder import save_folder
+from lora_jax.huggingface.checkpoints.folder import save_folder
 from lora_jax.model.declare import declare
 from lora_jax.params import init
 

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from lora_jax.config import BERT, LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_config import names_module
-from lora_jax.huggingface.adapter_export import export_adapter
-from lora_jax.huggingface.adapter_import import import_adapter
+from lora_jax.huggingface.adapters.exporting import export_adapter
+from lora_jax.huggingface.adapters.fields import names_module
+from lora_jax.huggingface.adapters.importing import import_adapter
 from lora_jax.params import Params
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods.adapters import AdapterH

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file
 
 from lora_jax.config import BERT, LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_export import export_adapter
-from lora_jax.huggingface.adapter_import import Imported, import_adapter
-from lora_jax.huggingface.folder import Checkpoint, load_folder
+from lora_jax.huggingface.adapters.exporting import export_adapter
+from lora_jax.huggingface.adapters.importing import Imported, import_adapter
+from lora_jax.huggingface.checkpoints.folder import Checkpoint, load_folder
 from lora_jax.model.transformer import forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.low_rank_choice import LowRankChoice

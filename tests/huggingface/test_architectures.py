@@ -11,8 +11,8 @@ import pytest
 from scipy.special import log_softmax
 
 from lora_jax.config import LLAMA, ModelConfig, RopeScaling
-from lora_jax.huggingface.architecture import find_architecture
-from lora_jax.huggingface.folder import Checkpoint, load_folder
+from lora_jax.huggingface.architectures.architecture import find_architecture
+from lora_jax.huggingface.checkpoints.folder import Checkpoint, load_folder
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import Inputs, forward
 

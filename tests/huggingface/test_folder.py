@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.architecture import find_architecture, name_module
-from lora_jax.huggingface.folder import check_tokenizer, load_folder, read_left_out, save_folder
+from lora_jax.huggingface.architectures.architecture import find_architecture, name_module
+from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder, read_left_out, save_folder
 from lora_jax.model.declare import declare
 from lora_jax.model.segments import split_blocks
 from lora_jax.params import init

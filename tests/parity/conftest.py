@@ -90,7 +90,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
         pytest.importorskip(package, reason=f"parity with peft needs {package}")
     import transformers as t
 
-    from lora_jax.huggingface.folder import load_folder
+    from lora_jax.huggingface.checkpoints.folder import load_folder
 
     made: dict[str, Tiny] = {}
 

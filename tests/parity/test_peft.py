@@ -13,8 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from lora_jax.huggingface.adapter_export import export_adapter
-from lora_jax.huggingface.adapter_import import import_adapter
+from lora_jax.huggingface.adapters.exporting import export_adapter
+from lora_jax.huggingface.adapters.importing import import_adapter
 from lora_jax.model.transformer import forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Method, MethodConfig, adapt

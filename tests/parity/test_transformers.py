@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.folder import load_folder, read_left_out, save_folder
+from lora_jax.huggingface.checkpoints.folder import load_folder, read_left_out, save_folder
 from lora_jax.model.transformer import Inputs, forward
 from lora_jax.params import Params
 from tests.golden.make_golden_models import CASES, N_GREEDY, N_PROMPT, make_model, run_model, save_model

@@ -7,16 +7,16 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_config import Fields, is_all_linear, names_module, refuse_none
-from lora_jax.huggingface.adapter_folder import PREFIX, Tensors, read_folder
-from lora_jax.huggingface.adapter_modules import (
+from lora_jax.huggingface.adapters.fields import Fields, is_all_linear, names_module, refuse_none
+from lora_jax.huggingface.adapters.folder import PREFIX, Tensors, read_folder
+from lora_jax.huggingface.adapters.modules import (
     IN_MEMORY,
     AdapterModule,
     is_head,
     list_modules,
     whole_name,
 )
-from lora_jax.huggingface.architecture import Architecture, find_architecture
+from lora_jax.huggingface.architectures.architecture import Architecture, find_architecture
 
 
 class Source(NamedTuple):

@@ -6,16 +6,16 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_config import Fields, common_fields
-from lora_jax.huggingface.adapter_folder import PREFIX, Tensors
-from lora_jax.huggingface.adapter_modules import (
+from lora_jax.huggingface.adapters.fields import Fields, common_fields
+from lora_jax.huggingface.adapters.folder import PREFIX, Tensors
+from lora_jax.huggingface.adapters.modules import (
     choose_names,
     is_head,
     join_rows,
     list_modules,
     whole_name,
 )
-from lora_jax.huggingface.architecture import Architecture
+from lora_jax.huggingface.architectures.architecture import Architecture
 from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
 from lora_jax.params import init
 from lora_jax.peft.methods import vera

@@ -1,8 +1,8 @@
 """GPT-NeoX and Pythia: query_key_value's rows are [q | k | v] of one head after another."""
 
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.architecture import Architecture, Json, Module, Part
-from lora_jax.huggingface.fields import (
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
+from lora_jax.huggingface.architectures.fields import (
     name_activation,
     read_activation,
     read_rope,

@@ -8,7 +8,7 @@ from typing import Any
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.architecture import Architecture, Json, is_bare
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, is_bare
 
 CLASSIFIES = "ForSequenceClassification"
 

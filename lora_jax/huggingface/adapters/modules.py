@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.architecture import Architecture, name_module
+from lora_jax.huggingface.architectures.architecture import Architecture, name_module
 from lora_jax.model.declare import declare
 from lora_jax.model.segments import BLOCKS
 from lora_jax.params import Spec

@@ -15,7 +15,7 @@ import numpy as np
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
-from lora_jax.huggingface.architecture import (
+from lora_jax.huggingface.architectures.architecture import (
     Architecture,
     Json,
     Place,
@@ -23,10 +23,16 @@ from lora_jax.huggingface.architecture import (
     is_bare,
     place_weights,
 )
-from lora_jax.huggingface.description import count_classes, describe, read_json
-from lora_jax.huggingface.matching import check_tensors, find_new, match_names
-from lora_jax.huggingface.shards import SHARD_BYTES, Stored, list_names, open_tensors, write_tensors
-from lora_jax.huggingface.tensors import fuse_weights, stored_shape, take_weight
+from lora_jax.huggingface.checkpoints.description import count_classes, describe, read_json
+from lora_jax.huggingface.checkpoints.matching import check_tensors, find_new, match_names
+from lora_jax.huggingface.checkpoints.shards import (
+    SHARD_BYTES,
+    Stored,
+    list_names,
+    open_tensors,
+    write_tensors,
+)
+from lora_jax.huggingface.checkpoints.tensors import fuse_weights, stored_shape, take_weight
 from lora_jax.model.declare import declare
 from lora_jax.model.segments import join_blocks
 from lora_jax.params import Params, Specs, init

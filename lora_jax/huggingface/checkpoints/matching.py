@@ -7,10 +7,10 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.architecture import Architecture, Json, Place
-from lora_jax.huggingface.description import is_classifier
-from lora_jax.huggingface.shards import Stored, list_names
-from lora_jax.huggingface.tensors import stored_shape
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, Place
+from lora_jax.huggingface.checkpoints.description import is_classifier
+from lora_jax.huggingface.checkpoints.shards import Stored, list_names
+from lora_jax.huggingface.checkpoints.tensors import stored_shape
 
 
 def match_names(

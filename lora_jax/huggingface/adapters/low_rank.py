@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_modules import AdapterModule, join_rows, split_rows
+from lora_jax.huggingface.adapters.modules import AdapterModule, join_rows, split_rows
 from lora_jax.params import Spec
 from lora_jax.peft.low_rank import sizes, split_axes
 

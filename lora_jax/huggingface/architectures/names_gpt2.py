@@ -1,8 +1,13 @@
 """GPT-2: Conv1D weights (in, out), q, k and v side by side in c_attn."""
 
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.architecture import Architecture, Json, Module, Part
-from lora_jax.huggingface.fields import name_activation, read_activation, read_size, refuse_unless
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
+from lora_jax.huggingface.architectures.fields import (
+    name_activation,
+    read_activation,
+    read_size,
+    refuse_unless,
+)
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:

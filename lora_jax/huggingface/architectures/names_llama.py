@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.architecture import Architecture, Json, Module
-from lora_jax.huggingface.fields import (
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module
+from lora_jax.huggingface.architectures.fields import (
     read_activation,
     read_rope,
     read_size,

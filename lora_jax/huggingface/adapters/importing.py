@@ -10,17 +10,17 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_config import (
+from lora_jax.huggingface.adapters.fields import (
     DEFAULT_ALPHA,
     DEFAULT_RANK,
     Fields,
     by_name,
     check_fields,
 )
-from lora_jax.huggingface.adapter_folder import PREFIX
-from lora_jax.huggingface.adapter_low_rank import Factors, from_factors, split
-from lora_jax.huggingface.adapter_modules import AdapterModule, split_rows, whole_name
-from lora_jax.huggingface.adapter_source import Source, find_modules, read_source, take_whole
+from lora_jax.huggingface.adapters.folder import PREFIX
+from lora_jax.huggingface.adapters.low_rank import Factors, from_factors, split
+from lora_jax.huggingface.adapters.modules import AdapterModule, split_rows, whole_name
+from lora_jax.huggingface.adapters.source import Source, find_modules, read_source, take_whole
 from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
 from lora_jax.params import Params
 from lora_jax.peft.low_rank import split_axes

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lora_jax.huggingface.architecture import Part, Place
+from lora_jax.huggingface.architectures.architecture import Part, Place
 
 
 def stored_shape(place: Place) -> tuple[int, ...]:

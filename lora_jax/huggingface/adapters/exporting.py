@@ -7,18 +7,18 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapter_config import Fields, common_fields
-from lora_jax.huggingface.adapter_folder import PREFIX, Tensors, write_folder
-from lora_jax.huggingface.adapter_low_rank import Factors, fuse, to_factors
-from lora_jax.huggingface.adapter_modules import (
+from lora_jax.huggingface.adapters.fields import Fields, common_fields
+from lora_jax.huggingface.adapters.folder import PREFIX, Tensors, write_folder
+from lora_jax.huggingface.adapters.low_rank import Factors, fuse, to_factors
+from lora_jax.huggingface.adapters.modules import (
     AdapterModule,
     Naming,
     choose_names,
     list_modules,
     whole_name,
 )
-from lora_jax.huggingface.adapter_vectors import Place, export_head, export_ia3, export_prompt, export_vera
-from lora_jax.huggingface.architecture import find_architecture
+from lora_jax.huggingface.adapters.vectors import Place, export_head, export_ia3, export_prompt, export_vera
+from lora_jax.huggingface.architectures.architecture import find_architecture
 from lora_jax.model.segments import BLOCKS, TOP_BLOCKS, split_blocks
 from lora_jax.params import Params, Spec
 from lora_jax.peft.low_rank import split_axes

@@ -2,8 +2,13 @@
 
 from lora_jax.config import BERT as BERT_CHOICES
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.architecture import Architecture, Json, Module
-from lora_jax.huggingface.fields import name_activation, read_activation, read_size, refuse_unless
+from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module
+from lora_jax.huggingface.architectures.fields import (
+    name_activation,
+    read_activation,
+    read_size,
+    refuse_unless,
+)
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:

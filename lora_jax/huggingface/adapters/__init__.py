@@ -1,0 +1,1 @@
+"""Adapters in the format of peft, out and in."""

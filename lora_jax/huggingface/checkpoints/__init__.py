@@ -1,0 +1,1 @@
+"""Folders of base models: config.json and safetensors, read and written."""
