@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -115,11 +116,13 @@ class Tuner:
         should_stop: Callable[[], bool],
         progress: Progress,
     ) -> None:
-        outcome = finetune(item.run, self.prepared, on_progress, should_stop)
+        folder = self.store.folder / "checkpoints" / item.run_id
+        outcome = finetune(item.run, self.prepared, folder, on_progress, should_stop)
         record = self.make_record(item.run_id, outcome)
         curve = make_curve(outcome, record.flops_exact / max(1, record.n_tokens))
         self._keep_weights(outcome, record)
         self.store.write(record, curve)
+        shutil.rmtree(folder)
         self.tracker.log_run(record, curve)
         progress.finish_run(item.run_id, summarise(record))
 

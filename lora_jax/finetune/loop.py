@@ -2,15 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lora_jax.data.tasks import Batches, make_batches
+from lora_jax.data.tasks import Batch, Batches, make_batches
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
+from lora_jax.finetune.course import Course
 from lora_jax.finetune.evaluate import (
     SMALLER_IS_BETTER,
     Scores,
@@ -19,10 +21,10 @@ from lora_jax.finetune.evaluate import (
     score_completions,
 )
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.finetune.resume import SavedCourse
 from lora_jax.finetune.step import init_tuning, make_tune_step
 from lora_jax.params import Params, init
 from lora_jax.peft.method import Adapted, Method, adapt
-from lora_jax.train.step import TrainState
 
 STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
 
@@ -30,8 +32,11 @@ STEPS_PER_READ = 10  # losses are fetched from the device this often; more often
 OnProgress = Callable[[FinetuneConfig, int, float, int], None]
 
 
+SAVE_SECONDS = 60.0  # between two savings of a run in progress
+
+
 class Stopped(Exception):
-    """Training was asked to stop; the run in progress is trained again by the next call."""
+    """Training was asked to stop; its course is saved and a later call goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +57,6 @@ class TuneOutcome:
     stopped_early: bool
     wall_seconds: float
     seconds_per_step: float | None
-
-
-@dataclass
-class Course:
-    """Training in progress."""
-
-    state: TrainState
-    losses: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    diverged_at: int | None = None
-    kept: Params | None = None
-    kept_step: int = 0
-    dev: Scores | None = None
-    worse: int = 0  # scores in a row that were no better than the best
-    timed_steps: int = 0
-    timed_seconds: float = 0.0
 
 
 def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
@@ -97,9 +86,16 @@ def _epoch(config: FinetuneConfig, prepared: Prepared, epoch: int) -> Batches:
 
 
 def finetune(
-    config: FinetuneConfig, prepared: Prepared, on_progress: OnProgress, should_stop: Callable[[], bool]
+    config: FinetuneConfig,
+    prepared: Prepared,
+    folder: Path,
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
 ) -> TuneOutcome:
-    """Train one run and score it. Raises `Stopped` soon after should_stop() becomes true."""
+    """Train one run and score it; go on from what an earlier call left in `folder`, to the same bits.
+
+    Raises `Stopped`, with the course saved there, soon after should_stop() becomes true.
+    """
     started = time.monotonic()
     method = config.method.build(prepared.model)
     adapted = adapt(draw_base(prepared, config.seed), method, config.seed)
@@ -107,7 +103,12 @@ def finetune(
     # The step donates its state; the first of it may be the base's own arrays.
     first = {path: jnp.array(weight, copy=True) for path, weight in adapted.trainable.items()}
     course = Course(init_tuning(Adapted(first, adapted.frozen), method, config.optim.numbers))
-    stopped_early = _train(course, config, prepared, adapted.frozen, n_steps, on_progress, should_stop)
+    saved = SavedCourse(folder, config.method)
+    course.kept = saved.restore(course)
+    if course.kept is not None:
+        best = Adapted(course.kept, adapted.frozen)
+        course.dev = evaluate_split(prepared, config.method, best, prepared.dev)
+    stopped_early = _train(course, config, prepared, adapted.frozen, n_steps, saved, on_progress, should_stop)
     test, completions = None, None
     if course.diverged_at is None and course.kept is not None:
         best = Adapted(course.kept, adapted.frozen)
@@ -132,6 +133,7 @@ def _train(
     prepared: Prepared,
     frozen: Params,
     n_steps: int,
+    saved: SavedCourse,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
 ) -> bool:
@@ -142,34 +144,46 @@ def _train(
     dropout = jax.random.fold_in(jax.random.key(config.seed), 1)
     unread: list[jax.Array] = []
     seen_shapes: set[tuple[int, ...]] = set()
-    clock, step, is_timed = time.monotonic(), 0, True
-    for epoch in range(optim.epochs):
-        for batch in _epoch(config, prepared, epoch):
-            is_timed &= batch.tokens_BT.shape in seen_shapes  # else it compiles
-            seen_shapes.add(batch.tokens_BT.shape)
-            rate = jnp.float32(optim.learning_rate * unit_rate(optim, n_steps, step))
-            course.state, loss = step_fn(course.state, frozen, batch, rate, jax.random.fold_in(dropout, step))
-            unread.append(loss)
-            course.tokens.append(int((batch.segments_BT != 0).sum()))
-            step += 1
-            if len(unread) < STEPS_PER_READ and step not in marks and step < n_steps and not should_stop():
-                continue
-            values = [float(value) for value in jax.device_get(unread)]
-            if is_timed:
-                course.timed_steps += len(values)
-                course.timed_seconds += time.monotonic() - clock
-            course.losses += values
-            on_progress(config, step, values[-1], sum(course.tokens[-len(values) :]))
-            unread = []
-            if not np.isfinite(values).all():
-                course.diverged_at = len(course.losses) - len(values) + int(np.argmin(np.isfinite(values)))
-                return False
-            if should_stop():
-                raise Stopped
-            if step in marks and _keep_best(course, config, prepared, frozen, step):
-                return step < n_steps
-            clock, is_timed = time.monotonic(), True
+    clock = saved_at = time.monotonic()
+    is_timed = True
+    for step, batch in _steps_from(len(course.losses), config, prepared):
+        is_timed &= batch.tokens_BT.shape in seen_shapes  # else it compiles
+        seen_shapes.add(batch.tokens_BT.shape)
+        rate = jnp.float32(optim.learning_rate * unit_rate(optim, n_steps, step))
+        course.state, loss = step_fn(course.state, frozen, batch, rate, jax.random.fold_in(dropout, step))
+        unread.append(loss)
+        course.tokens.append(int((batch.segments_BT != 0).sum()))
+        n_done, stopping = step + 1, should_stop()
+        if len(unread) < STEPS_PER_READ and n_done not in marks and n_done < n_steps and not stopping:
+            continue
+        values = [float(value) for value in jax.device_get(unread)]
+        if is_timed:
+            course.timed_steps += len(values)
+            course.timed_seconds += time.monotonic() - clock
+        course.losses += values
+        on_progress(config, n_done, values[-1], sum(course.tokens[-len(values) :]))
+        unread = []
+        if not np.isfinite(values).all():
+            course.diverged_at = len(course.losses) - len(values) + int(np.argmin(np.isfinite(values)))
+            return False
+        if n_done in marks and _keep_best(course, config, prepared, frozen, n_done):
+            return n_done < n_steps
+        if stopping or time.monotonic() - saved_at > SAVE_SECONDS:
+            saved.save(course)
+            saved_at = time.monotonic()
+        if stopping:
+            raise Stopped
+        clock, is_timed = time.monotonic(), True
     return False
+
+
+def _steps_from(first: int, config: FinetuneConfig, prepared: Prepared) -> Iterator[tuple[int, Batch]]:
+    """Return (step, batch) of every epoch, from step `first` on; what lies before is not even built."""
+    per_epoch = len(_epoch(config, prepared, 0))
+    for epoch in range(first // per_epoch, config.optim.epochs):
+        batches = _epoch(config, prepared, epoch)
+        start = max(0, first - epoch * per_epoch)
+        yield from ((epoch * per_epoch + i, batches[i]) for i in range(start, per_epoch))
 
 
 def _keep_best(course: Course, config: FinetuneConfig, prepared: Prepared, frozen: Params, step: int) -> bool:

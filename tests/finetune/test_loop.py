@@ -1,6 +1,7 @@
 """One fine-tuning run: it learns, only what should change changes, and the best weights are kept."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,11 @@ def make_run(places: Path, method: MethodConfig, base: str = "encoder", **optim)
     )  # fmt: skip
 
 
-def train(config: FinetuneConfig, prepared: Prepared):
-    return finetune(config, prepared, lambda *_: None, lambda: False)
+def train(config: FinetuneConfig, prepared: Prepared, folder: Path | None = None, stop=lambda: False):
+    if folder is not None:
+        return finetune(config, prepared, folder, lambda *_: None, stop)
+    with tempfile.TemporaryDirectory() as place:
+        return finetune(config, prepared, Path(place), lambda *_: None, stop)
 
 
 @pytest.mark.parametrize("method", [Full(), LORA], ids=lambda method: type(method).__name__)
@@ -80,9 +84,21 @@ def test_divergence_is_a_status_and_no_number(places: Path, classify: Prepared) 
     assert outcome.dev is None
 
 
-def test_a_request_to_stop_is_answered(places: Path, classify: Prepared) -> None:
-    with pytest.raises(Stopped):
-        finetune(make_run(places, LORA), classify, lambda *_: None, lambda: True)
+@pytest.mark.parametrize("stops", [(1,), (7, 13), (12,)])
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    places: Path, classify: Prepared, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    """Six steps an epoch, a score every eight: stopped before, between and at the scores."""
+    config = make_run(places, LORA, learning_rate=0.05, epochs=4)
+    for n in stops:
+        calls = iter(range(n))
+        with pytest.raises(Stopped):
+            train(config, classify, tmp_path, lambda calls=calls: next(calls, None) is None)
+    again, whole = train(config, classify, tmp_path), train(config, classify)
+    assert again.losses.tobytes() == whole.losses.tobytes()
+    assert (again.kept_step, again.tokens.tolist()) == (whole.kept_step, whole.tokens.tolist())
+    assert again.dev == whole.dev
+    assert again.test == whole.test
 
 
 def test_a_language_model_learns_the_completion(places: Path, generate: Prepared) -> None:
