@@ -88,11 +88,15 @@ def conclude(experiment, prepared, store: RunStore, arguments: argparse.Namespac
     from lora_jax.finetune.export import export_chosen
     from lora_jax.report.method_page import write_method_report
     from lora_jax.report.method_terminal import print_comparison
+    from lora_jax.runs.tracker import open_tracker
     from lora_jax.scaling.methods.folder import write_comparison
 
     store.write_table()
     comparison = write_comparison(store.folder)
     page = write_method_report(store.folder)
+    tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+    tracker.log_comparison(comparison, sorted((store.folder / "figures").glob("*.png")))
+    tracker.finish()
     print_comparison(comparison)
     for line in export_chosen(experiment.sweep, prepared, store):
         print(line)

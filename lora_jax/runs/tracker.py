@@ -99,14 +99,45 @@ class Tracker:
                 f"fits/{name}": wandb.Table(columns=columns, data=rows)
                 for name, (columns, rows) in _fit_tables(fits).items()
             }
-            content |= {
-                f"figures/{path.stem}": wandb.Image(str(path))
-                for path in figures
-                if path.suffix.lower() in _PICTURES
-            }
-            run.log(content)
+            run.log(content | _images(figures))
             for name, exponent in fits["exponents"].items():
                 run.summary[name] = exponent["value"]
+            run.finish()
+
+        self._attempt(write)
+
+    def log_comparison(self, comparison: dict[str, Any], figures: list[Path]) -> None:
+        """Write one run that holds comparison.json as a table of methods, and the PNG figures."""
+
+        def write() -> None:
+            import wandb
+
+            facts = {"metric": comparison["metric"], "reference": comparison["reference"]}
+            run = self._start(f"{self.sweep}-comparison", "comparison", facts, [])
+            columns = [
+                "method",
+                "trainable",
+                "FLOPs of full",
+                "learning rate",
+                "seeds",
+                "value",
+                "low",
+                "high",
+            ]
+            rows = [
+                [
+                    m["label"],
+                    m["n_trainable"],
+                    m["flops_share"],
+                    m["best_rate"],
+                    m["n_seeds"],
+                    *_spread(m["score"]),
+                ]
+                for m in comparison["methods"]
+                if m["score"] is not None
+            ]
+            content: dict[str, Any] = {"methods": wandb.Table(columns=columns, data=rows)}
+            run.log(content | _images(figures))
             run.finish()
 
         self._attempt(write)
@@ -222,6 +253,13 @@ def _failures() -> tuple[type[BaseException], ...]:
     except ImportError:  # then nothing of wandb's own can be raised
         pass
     return tuple(found)
+
+
+def _images(figures: list[Path]) -> dict[str, Any]:
+    import wandb
+
+    pictures = (path for path in figures if path.suffix.lower() in _PICTURES)
+    return {f"figures/{path.stem}": wandb.Image(str(path)) for path in pictures}
 
 
 def _fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[list[Any]]]]:

@@ -279,3 +279,16 @@ def test_an_unknown_mode_is_refused_with_the_nearest(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "onlin")
     with pytest.raises(LoraJaxError, match="'online'"):
         open_tracker("wandb", "tiny", tmp_path)
+
+
+def test_a_comparison_is_kept_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tracker = open_tracker("wandb", "tiny", tmp_path)
+    method = {"label": "full", "n_trainable": 9, "flops_share": 1.0, "best_rate": 1e-3, "n_seeds": 2}
+    score = {"value": 0.8, "ci95": [0.7, 0.9]}
+    methods = [method | {"score": score}, method | {"label": "lost", "best_rate": None, "score": None}]
+    tracker.log_comparison({"metric": "accuracy", "reference": "full", "methods": methods}, [])
+    tracker.finish()
+    assert tracker.mode == "offline", tracker.notes
+    [table] = tmp_path.rglob("files/media/table/methods*.json")
+    assert json.loads(table.read_text())["data"] == [["full", 9, 1.0, 1e-3, 2, 0.8, 0.7, 0.9]]
