@@ -114,7 +114,7 @@ class Tracker:
 
             facts = {"metric": comparison["metric"], "reference": comparison["reference"]}
             run = self._start(f"{self.sweep}-comparison", "comparison", facts, [])
-            columns = [
+            columns: list[str | int] = [
                 "method",
                 "trainable",
                 "FLOPs of full",
