@@ -6,7 +6,7 @@ method has its own grid of learning rates on the first seed, chosen on a dev spl
 with three seeds, scored on GLUE's validation set, which decided nothing.
 
 command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/peft_sst2.py
-expected time:   40 minutes on two CPU cores
+expected time:   under an hour on two CPU cores (52 minutes beside other work)
 expected answer: adapters and LoRA within their intervals of full fine-tuning at 1 % of its parameters, and
                  above top-1 (Houlsby et al. 2019, table 2 and figure 4; Hu et al. 2021, table 2); BitFit and
                  prefixes in between.

@@ -1,9 +1,10 @@
 """Adapters of a finished sweep in peft's format: each method's best rate with the first seed."""
 
+from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep, finetune_id
 from lora_jax.finetune.execute import adapter_path, choose_rates
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.huggingface.adapters.exporting import EXPORTED, export_adapter
+from lora_jax.huggingface.adapters.exporting import export_adapter
 from lora_jax.huggingface.checkpoints.description import read_json
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.runs.store import RunStore
@@ -18,13 +19,14 @@ def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> 
         if not path.exists():
             lines.append(f"{label}: {path} is gone, so there is nothing to export.")
             continue
-        if not isinstance(sweep.methods[label], EXPORTED):
-            lines.append(f"{label}: peft has no form for it; its weights are {path}.")
-            continue
         config, trainable = load_adapter(path, prepared.fingerprint, prepared.model)
         folder = store.folder / "peft" / label.replace(" ", "-").lower()
-        export_adapter(
-            folder, str(pretrained.folder), model_type, prepared.model, config, trainable, prepared.base
-        )
+        try:
+            export_adapter(
+                folder, str(pretrained.folder), model_type, prepared.model, config, trainable, prepared.base
+            )
+        except LoraJaxError as error:  # most methods have no form there, which is no mistake of the sweep's
+            lines.append(f"{label}: {error} Its weights are {path}.")
+            continue
         lines.append(f"{label}: adapter for peft in {folder}")
     return lines

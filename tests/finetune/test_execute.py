@@ -96,7 +96,7 @@ def test_adapters_are_kept_and_leave_in_pefts_form(
 ) -> None:
     lines = export_chosen(sweep, classify, store)
     assert (store.folder / "peft" / "lora-r-2" / "adapter_config.json").exists()
-    assert any("peft has no form for it" in line for line in lines if line.startswith("BitFit"))
+    assert any("peft has no adapter of the kind" in line for line in lines if line.startswith("BitFit"))
     path = adapter_path(store.folder, finetune_id(sweep.run("BitFit", 1e-2, 1)))
     config, trainable = load_adapter(path, classify.fingerprint, classify.model)
     assert config == BitFit()
