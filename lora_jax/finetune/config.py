@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lora_jax.config import OptimConfig, TaskConfig, digest, to_dict
+from lora_jax.config import OptimConfig, TaskConfig, added_later, digest, to_dict
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods import method_to_dict
@@ -30,7 +30,8 @@ class TuneConfig:
     eps: float = 1e-8
     evaluations: int = 3
     patience: int | None = None
-    n_completions: int = 64  # examples of the test split that a language model completes, for BLEU and ROUGE
+    # Examples of the test split that a language model completes, for BLEU and ROUGE.
+    n_completions: int = added_later(64)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "evaluations", "n_completions"):

@@ -165,13 +165,32 @@ def test_a_full_disk_loses_no_finished_run(place: Place, whole: Path, tmp_path: 
 
 
 def test_too_few_sizes_to_fit_lose_no_run(place: Place, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    got = place.call(place.config, "model.d_model=4", "n_tokens=2560", "--out", folder)
+    folder, config = tmp_path / "out", place.config.with_name("two.py")
+    config.write_text(place.config.read_text().replace("[4, 8, 16]", "[4, 8]"))
+    got = place.call(config, "n_tokens=2560", "--out", folder)
     check_mistake(got, "law", f"Every run is trained and kept in {folder}")
-    assert len(read_records(folder)) == 1
-    again = place.call(place.config, "model.d_model=4", "n_tokens=2560", "--out", folder)
+    assert len(read_records(folder)) == 2
+    again = place.call(config, "n_tokens=2560", "--out", folder)
     assert check_mistake(again) == check_mistake(got)
-    assert "[1/1]" not in again[2]
+    assert "[1/2]" not in again[2]
+
+
+def test_a_single_run_is_trained_and_can_be_kept_as_a_model(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    one = [place.config, "model.d_model=8", "n_tokens=2560", "--out", folder]
+    refused = place.call(*one, "--keep-models")
+    check_mistake(refused, "which has no tokenizer.json to keep with a model")
+    assert not list(folder.glob("runs/*.json"))
+    status, out, _ = place.call(*one, "data.tokenizer=bpe:300", "model.vocab_size=300", "--keep-models")
+    assert status == 0
+    assert "One run, so no law to fit" in out
+    [model] = folder.glob("models/*")
+    assert {path.name for path in model.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    from lora_jax.huggingface.pretrained import load_pretrained
+
+    loaded = load_pretrained(str(model))
+    assert (loaded.config.d_model, loaded.config.vocab_size) == (8, 300)
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode("the License")[0]) == "the License"
 
 
 def test_two_sweeps_at_once_do_not_share_a_folder(place: Place, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_buckets_and_packing_waste_little() -> None:
     packed = make_batches(encoded, 8, seed=0, epoch=0, packed=True)
     assert one_length.shapes == packed.shapes == [MAX_TOKENS]
     assert one_length.padding_fraction > 0.4
-    assert buckets.padding_fraction < 0.2
+    assert buckets.padding_fraction < 0.25  # of lengths drawn evenly; finer buckets cost more programs
     assert packed.padding_fraction < 0.05
 
 
