@@ -5,7 +5,7 @@ read presidents' speeches only (configs/speeches.py), so that everything about r
 what a method lacks in capacity shows. Rates by the dev split's loss; BLEU and ROUGE-L of greedy completions.
 
 command:         ./launch.sh finetune configs/peft_e2e.py   (after the base: configs/speeches.py)
-expected time:   20 minutes on two CPU cores
+expected time:   under an hour on two CPU cores (53 minutes beside other work)
 expected answer: full fine-tuning first, then LoRA and adapters by their parameters; prefixes far behind,
                  because a base that does not know the words of the task cannot be steered to them.
 """

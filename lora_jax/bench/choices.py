@@ -110,7 +110,7 @@ def make_steps(shape: Shape) -> dict[str, Action]:
 def attend_plainly(
     q_BTHK: jax.Array, k_BSHK: jax.Array, v_BSHK: jax.Array, *, causal: bool = True, visible_BTT: None = None
 ) -> jax.Array:
-    """Causal attention as one writes it down, differentiated by JAX; of `attend`'s choices it has this one."""
+    """Causal attention as one writes it down, differentiated by JAX; it has no other choice of `attend`'s."""
     assert causal
     assert visible_BTT is None
     T, K = q_BTHK.shape[1], q_BTHK.shape[3]
