@@ -19,7 +19,6 @@ class OnBase(NamedTuple):
     """An adapter and its base, loaded."""
 
     base: Pretrained
-    model_type: str
     config: MethodConfig
     trainable: Params
 
@@ -33,24 +32,20 @@ def add_adapter(parser: argparse.ArgumentParser) -> None:
 def load_on_base(adapter: Path, base: str) -> OnBase:
     """Load both; raises LoraJaxError where they are not there or do not belong together."""
     from lora_jax.huggingface.adapters.importing import import_adapter
-    from lora_jax.huggingface.checkpoints.description import read_json
     from lora_jax.huggingface.pretrained import load_pretrained
-    from lora_jax.peft.checkpoint import fingerprint, load_adapter, read_shapes
+    from lora_jax.peft.checkpoint import load_adapter, read_shapes
 
     if adapter.is_dir():
         pretrained = load_pretrained(base, n_classes=_count_classes(adapter))
-        model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
-        found = import_adapter(adapter, model_type, pretrained.config)
+        found = import_adapter(adapter, pretrained.model_type, pretrained.config)
         changed = replace(pretrained, params={**pretrained.params, **found.replaced})
-        return OnBase(changed, model_type, found.method, found.trainable)
+        return OnBase(changed, found.method, found.trainable)
     if not adapter.exists():
         raise LoraJaxError(f"there is no adapter {adapter}: give a .safetensors of a run, or a peft folder.")
     classifier = read_shapes(adapter).get("classifier")
     pretrained = load_pretrained(base, n_classes=classifier[-1] if classifier else None)
-    model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
-    kept = {path: weight for path, weight in pretrained.params.items() if path not in pretrained.new}
-    config, trainable = load_adapter(adapter, fingerprint(kept), pretrained.config)
-    return OnBase(pretrained, model_type, config, trainable)
+    config, trainable = load_adapter(adapter, pretrained.fingerprint, pretrained.config)
+    return OnBase(pretrained, config, trainable)
 
 
 def _count_classes(folder: Path) -> int | None:

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     export_adapter(
         arguments.out,
         str(base.folder),
-        found.model_type,
+        base.model_type,
         base.config,
         found.config,
         found.trainable,

@@ -17,7 +17,6 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.huggingface.checkpoints.description import read_json
     from lora_jax.huggingface.checkpoints.folder import save_folder
     from lora_jax.peft.merge import merge
     from lora_jax.peft.method import Adapted, adapt
@@ -26,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, base = found.base.config, found.base.params
     frozen = adapt(base, found.config.build(model), seed=0).frozen
     merged = merge(model, base, Adapted(found.trainable, frozen), found.config, force=arguments.force)
-    source = read_json(found.base.folder / "config.json")
-    save_folder(arguments.out, model, merged.params, found.model_type, source=source)
+    save_folder(arguments.out, model, merged.params, found.base.model_type, source=found.base.source)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (found.base.folder / name).exists():
             shutil.copyfile(found.base.folder / name, arguments.out / name)

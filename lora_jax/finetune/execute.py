@@ -24,7 +24,7 @@ from lora_jax.finetune.prepare import Prepared
 from lora_jax.model.declare import count_parameters
 from lora_jax.params import count
 from lora_jax.peft.checkpoint import save_adapter
-from lora_jax.peft.method import Method, MethodConfig, task_head
+from lora_jax.peft.method import MethodConfig, task_head
 from lora_jax.peft.methods import method_to_dict
 from lora_jax.peft.methods.subset import Full
 from lora_jax.peft.summary import training_flops_per_token
@@ -187,7 +187,7 @@ class Tuner:
 
     def _describe(self, outcome: TuneOutcome) -> Finetuning:
         run, prepared, method = outcome.config, self.prepared, outcome.method
-        n_head = count({path: method.specs[path] for path in new_head(method)})
+        n_head = count({path: method.specs[path] for path in task_head(method.specs)})
         n_all = count({path: method.specs[path] for path in method.trainable})
         return Finetuning(
             base=run.base,
@@ -223,11 +223,6 @@ def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> d
         if scores:
             chosen[label] = best_rate(scores, metric not in SMALLER_IS_BETTER)
     return chosen
-
-
-def new_head(method: Method) -> frozenset[str]:
-    """Return the paths of the head that every method trains, which is no part of what a method costs."""
-    return task_head(method.specs)
 
 
 @lru_cache

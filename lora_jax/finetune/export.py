@@ -5,7 +5,6 @@ from lora_jax.finetune.config import FinetuneSweep, finetune_id
 from lora_jax.finetune.execute import adapter_path, choose_rates
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.huggingface.adapters.exporting import export_adapter
-from lora_jax.huggingface.checkpoints.description import read_json
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.runs.store import RunStore
 
@@ -13,7 +12,6 @@ from lora_jax.runs.store import RunStore
 def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> list[str]:
     """Write FOLDER/peft/LABEL for every method that peft has a form for; return a line about each method."""
     pretrained, lines = prepared.pretrained, []
-    model_type = str(read_json(pretrained.folder / "config.json")["model_type"])
     for label, rate in choose_rates(sweep, prepared, store).items():
         path = adapter_path(store.folder, finetune_id(sweep.run(label, rate, sweep.seeds[0])))
         if not path.exists():
@@ -23,7 +21,13 @@ def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> 
         folder = store.folder / "peft" / label.replace(" ", "-").lower()
         try:
             export_adapter(
-                folder, str(pretrained.folder), model_type, prepared.model, config, trainable, prepared.base
+                folder,
+                str(pretrained.folder),
+                pretrained.model_type,
+                prepared.model,
+                config,
+                trainable,
+                prepared.base,
             )
         except LoraJaxError as error:  # most methods have no form there, which is no mistake of the sweep's
             lines.append(f"{label}: {error} Its weights are {path}.")

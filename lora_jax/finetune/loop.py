@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +109,10 @@ def finetune(
     if course.kept is not None:
         best = Adapted(course.kept, adapted.frozen)
         course.dev = evaluate_split(prepared, config.method, best, prepared.dev)
-    stopped_early = _train(course, config, prepared, adapted.frozen, n_steps, saved, on_progress, should_stop)
+    with closing(saved):
+        stopped_early = _train(
+            course, config, prepared, adapted.frozen, n_steps, saved, on_progress, should_stop
+        )
     test, completions = None, None
     if course.diverged_at is None and course.kept is not None:
         best = Adapted(course.kept, adapted.frozen)

@@ -10,7 +10,6 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.packages import PACKAGES, fetch_model, locate_model
 from lora_jax.huggingface.pretrained import Pretrained, load_pretrained
 from lora_jax.params import Params
-from lora_jax.peft.checkpoint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,10 @@ def prepare(base: str, task: TaskConfig, say: Callable[[str], None]) -> Prepared
         train, dev, test = (
             encode_classification(split, tokenizer, task.max_tokens, n_classes) for split in splits
         )
-    kept = {path: weight for path, weight in pretrained.params.items() if path not in pretrained.new}
     return Prepared(
         name=base,
         pretrained=pretrained,
-        fingerprint=fingerprint(kept),
+        fingerprint=pretrained.fingerprint,
         task=found,
         train=train,
         dev=dev,

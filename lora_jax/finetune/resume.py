@@ -49,3 +49,7 @@ class SavedCourse:
         if course.kept_step == 0:
             return None
         return load_adapter(self.folder / f"kept-{course.kept_step}.safetensors", "")[1]
+
+    def close(self) -> None:
+        """Let go of the folder, which may then be removed."""
+        self._checkpoints.close()

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.huggingface.architectures.architecture import Json
 from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder
 from lora_jax.huggingface.packages import PACKAGES, find_model
 from lora_jax.huggingface.tokenizer import HFTokenizer, load_tokenizer
 from lora_jax.params import Params
+from lora_jax.peft.checkpoint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,14 @@ class Pretrained:
     config: ModelConfig
     params: Params
     tokenizer: HFTokenizer
+    model_type: str  # of config.json
+    source: Json  # config.json
     new: tuple[str, ...]  # paths that the folder does not hold and that were drawn: a classification head
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the base's weights, a head that was drawn anew left out: what an adapter belongs to."""
+        return fingerprint({path: weight for path, weight in self.params.items() if path not in self.new})
 
 
 def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -> Pretrained:
@@ -36,7 +45,9 @@ def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -
     loaded = load_folder(folder, n_classes=n_classes, seed=seed)
     tokenizer = load_tokenizer(folder)
     check_tokenizer(loaded.config, tokenizer.vocab_size)
-    return Pretrained(name, folder, loaded.config, loaded.params, tokenizer, loaded.new)
+    return Pretrained(
+        name, folder, loaded.config, loaded.params, tokenizer, loaded.model_type, loaded.source, loaded.new
+    )
 
 
 def _find_folder(name: str) -> Path:
