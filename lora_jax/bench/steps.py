@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jax.stages import Lowered, Wrapped
+from jax.stages import Lowered
 
 from lora_jax.bench.figures import Figure, Row, Section
 from lora_jax.bench.timing import Say, divide, interleave
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.floor import compile_floor
-from lora_jax.train.step import TrainState, init_state, make_step
+from lora_jax.train.lanes import compile_step
+from lora_jax.train.optim import make_knobs
+from lora_jax.train.step import StepInput, TrainState, init_state, make_step
 
 HEAD_WIDTH = 32
 VOCABULARY = 256
@@ -90,8 +91,8 @@ def lower_step(shape: Shape) -> Lowered:
     """Trace the step for arrays of this shape, ready to be compiled; nothing is allocated."""
     state = jax.eval_shape(lambda: init_state(shape.model, OPTIM, 0))
     windows_BU = jax.ShapeDtypeStruct((shape.batch, shape.seq_len + 1), jnp.int32)
-    rate = jax.ShapeDtypeStruct((), jnp.float32)
-    return cast(Wrapped, make_step(shape.model, OPTIM)).lower(state, {}, windows_BU, rate)
+    step = compile_step(make_step(shape.model, OPTIM), False)
+    return step.lower(state, {}, {}, StepInput(windows_BU, make_knobs(OPTIM, 1e-3)))
 
 
 def prepare_step(
@@ -102,11 +103,11 @@ def prepare_step(
     windows_BU = jax.random.randint(
         jax.random.key(0), (shape.batch, shape.seq_len + 1), 0, VOCABULARY, jnp.int32
     )
-    rate = jnp.float32(1e-3)
+    given = StepInput(windows_BU, make_knobs(OPTIM, 1e-3))
 
     def step() -> jax.Array:
         nonlocal state
-        state, loss = compiled(state, {}, windows_BU, rate)
+        state, loss = compiled(state, {}, {}, given)
         jax.block_until_ready((state, loss))
         return loss
 

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 
 from lora_jax.config import OptimConfig, RunConfig
@@ -10,15 +12,34 @@ from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
 
 
-def adamw(config: OptimConfig, specs: Mapping[str, Spec]) -> optax.GradientTransformation:
+class Knobs(NamedTuple):
+    """What the optimizer takes as data: runs that differ in these alone share one compiled step."""
+
+    learning_rate: Any  # of this step: the peak times the schedule
+    weight_decay: Any
+    clip_norm: Any
+
+
+def make_knobs(config: OptimConfig, learning_rate: float) -> Knobs:
+    """Return the knobs of one step as float32 numbers."""
+    return Knobs(np.float32(learning_rate), np.float32(config.weight_decay), np.float32(config.clip_norm))
+
+
+def adamw(
+    config: OptimConfig, specs: Mapping[str, Spec], knobs: Knobs | None = None
+) -> optax.GradientTransformation:
     """Return clipped AdamW at unit learning rate; the step multiplies by the rate, which is data, not code.
 
     Weight decay reaches matrices only and is scaled by the rate (Loshchilov & Hutter 2019, arXiv 1711.05101).
+    knobs: take decay and clipping from there, as arrays, and not from the config; the state is the same.
     """
+    clip_norm, weight_decay = (
+        (config.clip_norm, config.weight_decay) if knobs is None else (knobs.clip_norm, knobs.weight_decay)
+    )
     return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
+        optax.clip_by_global_norm(clip_norm),
         optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.eps),
-        optax.add_decayed_weights(config.weight_decay, {path: spec.decays for path, spec in specs.items()}),
+        optax.add_decayed_weights(weight_decay, {path: spec.decays for path, spec in specs.items()}),
     )
 
 

@@ -1,7 +1,8 @@
-"""TrainState and the compiled functions: one optimisation step, one evaluation batch."""
+"""TrainState and the training step of a language model as a pure function; its evaluation, compiled."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -12,7 +13,7 @@ from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, combine, init
 from lora_jax.train.loss import window_losses
-from lora_jax.train.optim import adamw
+from lora_jax.train.optim import Knobs, adamw
 
 
 @flax.struct.dataclass
@@ -24,7 +25,15 @@ class TrainState:
     opt_state: optax.OptState
 
 
-Step = Callable[[TrainState, Params, jax.Array, jax.Array], tuple[TrainState, jax.Array]]
+class StepInput(NamedTuple):
+    """What a training step takes in besides its state."""
+
+    windows_BU: Any  # int32 (B, U): U - 1 predictions each
+    knobs: Knobs
+
+
+# (state, frozen, what the step takes in) -> (state, mean loss); pure, compiled by `train.lanes`
+Step = Callable[[TrainState, Params, Any], tuple[TrainState, jax.Array]]
 
 
 def init_state(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
@@ -37,30 +46,26 @@ def init_state(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
 
 
 def make_step(model: ModelConfig, optim: OptimConfig) -> Step:
-    """Return `step(state, frozen, windows_BU, learning_rate) -> (state, loss)`, compiled at its first call.
+    """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
 
-    The state is donated. Runs that differ in rate, schedule, seed or length share one compiled program.
+    Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
     """
-    return _make_step(model, optim.beta1, optim.beta2, optim.eps, optim.clip_norm, optim.weight_decay)
+    return _make_step(model, optim.beta1, optim.beta2, optim.eps)
 
 
 @lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
-def _make_step(
-    model: ModelConfig, beta1: float, beta2: float, eps: float, clip_norm: float, weight_decay: float
-) -> Step:
-    numbers = OptimConfig(beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, weight_decay=weight_decay)
-    optimizer = adamw(numbers, declare(model))
+def _make_step(model: ModelConfig, beta1: float, beta2: float, eps: float) -> Step:
+    specs, numbers = declare(model), OptimConfig(beta1=beta1, beta2=beta2, eps=eps)
 
-    @partial(jax.jit, donate_argnums=0)
-    def step(
-        state: TrainState, frozen: Params, windows_BU: jax.Array, learning_rate: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
+    def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
         def mean_loss(trainable: Params) -> jax.Array:
-            return window_losses(model, combine(trainable, frozen), windows_BU).mean()
+            return window_losses(model, combine(trainable, frozen), given.windows_BU).mean()
 
         loss, gradient = jax.value_and_grad(mean_loss)(state.trainable)
+        optimizer = adamw(numbers, specs, given.knobs)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
-        trainable = jax.tree.map(lambda w, u: w - learning_rate * u, state.trainable, updates)
+        rate = given.knobs.learning_rate
+        trainable = jax.tree.map(lambda w, u: w - rate * u, state.trainable, updates)
         return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
 
     return step

@@ -18,8 +18,9 @@ from lora_jax.data import Dataset
 from lora_jax.params import Params
 from lora_jax.train.checkpoint import Checkpoints
 from lora_jax.train.evaluate import HeldOut, evaluate
-from lora_jax.train.optim import cooldown_start, peak_learning_rate, unit_rate
-from lora_jax.train.step import TrainState, init_state, make_step
+from lora_jax.train.lanes import compile_step
+from lora_jax.train.optim import cooldown_start, make_knobs, peak_learning_rate, unit_rate
+from lora_jax.train.step import StepInput, TrainState, init_state, make_step
 
 STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
 
@@ -80,14 +81,14 @@ class Trainer:
 
     def advance(self, leg: Leg, run: RunConfig, until: int, checkpoints: Checkpoints, meter: Meter) -> None:
         """Train `leg` by `run`'s schedule to step `until`, saving now and then; stop early if it diverges."""
-        step_fn, peak = make_step(run.model, run.optim), peak_learning_rate(run)
+        step_fn, peak = compile_step(make_step(run.model, run.optim), False), peak_learning_rate(run)
         unread: list[jax.Array] = []
         first = step = len(leg.losses)
         saved = read = time.monotonic()
         while step < until:
             windows_BU = self.dataset.batch(step, run.optim.batch_size, run.seed)
-            rate = np.float32(peak * unit_rate(run, step))
-            leg.state, loss = step_fn(leg.state, {}, jnp.asarray(windows_BU), jnp.asarray(rate))
+            knobs = make_knobs(run.optim, peak * unit_rate(run, step))
+            leg.state, loss = step_fn(leg.state, {}, {}, StepInput(windows_BU, knobs))
             unread.append(loss)
             step += 1
             stopping, is_first = self.should_stop(), step == first + 1

@@ -12,7 +12,9 @@ from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs import machine
 from lora_jax.runs.machine import DEVICES, find_device, memory_bytes, present_device, seconds_per_step
 from lora_jax.runs.sweep import overlay
-from lora_jax.train.step import init_state, make_step
+from lora_jax.train.lanes import compile_step
+from lora_jax.train.optim import make_knobs
+from lora_jax.train.step import StepInput, init_state, make_step
 
 
 def make_run(d: int, layers: int, seq_len: int, batch: int, vocab: int, **shape: object) -> RunConfig:
@@ -29,9 +31,9 @@ def measure(run: RunConfig) -> int:
     """Return what XLA says that one compiled step takes, in bytes; nothing is run."""
     state = jax.eval_shape(lambda: init_state(run.model, run.optim, 0))
     windows = jax.ShapeDtypeStruct((run.optim.batch_size, run.data.seq_len + 1), jnp.int32)
-    rate = jax.ShapeDtypeStruct((), jnp.float32)
-    step: jax.stages.Wrapped = make_step(run.model, run.optim)  # pyright: ignore[reportAssignmentType]
-    found = step.lower(state, {}, windows, rate).compile().memory_analysis()
+    step = compile_step(make_step(run.model, run.optim), False)
+    given = StepInput(windows, make_knobs(run.optim, 1e-3))
+    found = step.lower(state, {}, {}, given).compile().memory_analysis()
     assert found is not None
     return (
         found.temp_size_in_bytes + found.argument_size_in_bytes

@@ -1,0 +1,101 @@
+"""Lanes: the states of several runs of one shape, stepped side by side by one compiled program.
+
+The step is vmapped over the runs. What differs between them (weights, moments, batches, rates, keys) has a
+leading lane axis; frozen weights that all of them hold are shared and have none, so that a frozen base stays
+one array and its matmuls one large matmul. A single lane is not stacked: it is the plain step.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.params import Params, combine
+from lora_jax.train.step import Step, TrainState
+
+
+@lru_cache(maxsize=8)
+def compile_step(step: Step, side_by_side: bool) -> Any:
+    """Return the jitted `step(state, shared, own, given) -> (state, loss)`, the state donated.
+
+    shared, own: the frozen weights, which share no path. side_by_side: all but `shared` have a lane axis.
+    """
+
+    def whole(state: TrainState, shared: Params, own: Params, given: Any) -> tuple[TrainState, jax.Array]:
+        return step(state, combine(shared, own), given)
+
+    return jax.jit(jax.vmap(whole, in_axes=(0, None, 0, 0)) if side_by_side else whole, donate_argnums=0)
+
+
+def stack_inputs(given: Sequence[Any]) -> Any:
+    """Return the inputs of all lanes as one, with a lane axis in front; that of a single lane as it is."""
+    return given[0] if len(given) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *given)
+
+
+class Lanes:
+    """Runs side by side. A lane keeps its number until `keep` chooses which of them go on.
+
+    is_warm: did the last step run a program that had run before, so that nothing was compiled in it?
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        states: Sequence[TrainState],
+        frozen: Sequence[Params] = (),
+        join: Callable[[Sequence[Any]], Any] = stack_inputs,
+    ) -> None:
+        """Take the states, one a lane, and the frozen weights of each; the states are donated.
+
+        A frozen weight that is one and the same array in every lane is shared, any other is stacked.
+        join: makes one input of those of all lanes, which may have to be padded to one shape first.
+        """
+        self._step, self._join = step, join
+        self.width, self.is_warm = len(states), False
+        self._seen: set[Any] = set()
+        frozen = frozen or [{}] * len(states)
+        first = frozen[0]
+        same = {path for path in first if all(lane[path] is first[path] for lane in frozen)}
+        self._shared = {path: weight for path, weight in first.items() if path in same}
+        self._own = _stack([{p: w for p, w in lane.items() if p not in same} for lane in frozen])
+        self._state = _stack(states)
+
+    def step(self, given: Sequence[Any]) -> jax.Array:
+        """Take one step in every lane, each with its own input; return the losses (width,), unread."""
+        stacked = self._join(given)
+        shapes = (self.width, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
+        self.is_warm = shapes in self._seen
+        self._seen.add(shapes)
+        compiled = compile_step(self._step, self.width > 1)
+        self._state, losses = compiled(self._state, self._shared, self._own, stacked)
+        return losses.reshape(self.width)
+
+    def read(self, lane: int) -> TrainState:
+        """Return a copy of one lane's state, which no later step touches."""
+        return jax.tree.map(jnp.copy if self.width == 1 else lambda leaf: leaf[lane], self._state)
+
+    def write(self, lane: int, state: TrainState) -> None:
+        """Put another state in a lane, such as the trunk's after one of its branches has ended."""
+        if self.width == 1:
+            self._state = jax.tree.map(jnp.copy, state)
+        else:
+            self._state = jax.tree.map(lambda all, one: all.at[lane].set(one), self._state, state)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with these lanes alone, renumbered in this order: a narrower program steps them."""
+        if self.width > 1:
+            self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
+        self.width = len(lanes)
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _take(tree: Any, lanes: Sequence[int]) -> Any:
+    if len(lanes) == 1:
+        return jax.tree.map(lambda leaf: leaf[lanes[0]], tree)
+    return jax.tree.map(lambda leaf: leaf[np.array(lanes)], tree)

@@ -1,0 +1,154 @@
+"""Drive several runs through their lanes: each asks for its next steps and is told their losses.
+
+A run is a generator, its course: it yields a `Stretch`, the steps until it next has something to do
+(a branch, a score, its end), and is sent an `Answer` after each turn of steps. So a run does not know what
+runs beside it, and a single run is driven by the same code.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lora_jax.train.lanes import Lanes
+from lora_jax.train.step import TrainState
+
+STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
+
+
+class Stopped(Exception):
+    """Training was asked to stop; what it came to is saved and a later call goes on from there."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that a run wants: at most n_steps of them, the i-th with the input make(i), of host arrays."""
+
+    n_steps: int
+    make: Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a turn gave one run: the losses of the steps that it took, from the first that it asked for.
+
+    stopping: save what there is and return. seconds: of the turn, None where something was compiled in it;
+    n_lanes runs share it.
+    """
+
+    losses: list[float]
+    stopping: bool
+    seconds: float | None
+    n_lanes: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A score to be compared, less is better: successive halving (Jamieson & Talwalkar 2016, 1502.07943).
+
+    A run that yields it waits for the others, and is sent whether it is in the better half and goes on.
+    """
+
+    score: float
+
+
+Course = Generator[Stretch | Rung, Any, None]  # is sent an Answer for a Stretch, a bool for a Rung
+
+
+class Lane:
+    """A run's hold on its own state; its number changes when the others are put together anew."""
+
+    def __init__(self, lanes: Lanes, number: int) -> None:
+        self._lanes, self.number = lanes, number
+
+    def read(self) -> TrainState:
+        """Return a copy of the state, which no later step touches."""
+        return self._lanes.read(self.number)
+
+    def write(self, state: TrainState) -> None:
+        """Go on from another state, of which a copy is taken."""
+        self._lanes.write(self.number, state)
+
+
+@dataclass
+class _Running:
+    """A course that has not ended, and what it waits for."""
+
+    lane: Lane
+    course: Course
+    wants: Stretch | Rung
+    waiting: TrainState | None = None  # at a rung: its lane may be stepped on while the others come there
+
+
+def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Course]], should_stop: Callable[[], bool]) -> None:
+    """Run one course in each lane to its end.
+
+    A lane whose course has ended is idle; when half of them are, the others go on in a narrower program.
+    Raises `Stopped` soon after should_stop() becomes true, every course having been told.
+    """
+    running: list[_Running] = []
+    for number, start in enumerate(begin):
+        lane = Lane(lanes, number)
+        _send(running, lane, start(lane), None)
+    while running:
+        if 2 * len(running) <= lanes.width:
+            lanes.keep([run.lane.number for run in running])
+            for number, run in enumerate(running):
+                run.lane.number = number
+        if all(isinstance(run.wants, Rung) for run in running):
+            running = _halve(running)
+            continue
+        running = _take_turn(lanes, running, should_stop)
+
+
+def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], bool]) -> list[_Running]:
+    """Step until some course has what it wants; lanes that are idle or wait at a rung compute for nothing."""
+    stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, Stretch)}
+    n_steps = min(STEPS_PER_READ, *(wants.n_steps for wants in stepping.values()))
+    started, warm, stopping, unread = time.monotonic(), True, False, []
+    for i in range(n_steps):
+        given = {number: wants.make(i) for number, wants in stepping.items()}
+        spare = next(iter(given.values()))
+        unread.append(lanes.step([given.get(number, spare) for number in range(lanes.width)]))
+        warm &= lanes.is_warm
+        stopping = should_stop()
+        if stopping or not warm:  # what compiles is a turn of its own, which is not timed
+            break
+    losses = np.stack(jax.device_get(unread)).astype(float)
+    seconds = time.monotonic() - started if warm else None
+    still: list[_Running] = []
+    for run in running:
+        if isinstance(run.wants, Rung):
+            still.append(run)
+            continue
+        answer = Answer(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping))
+        _send(still, run.lane, run.course, answer)
+    if stopping:
+        for run in still:
+            run.course.close()
+        raise Stopped
+    return still
+
+
+def _halve(running: list[_Running]) -> list[_Running]:
+    """Tell the better half of the courses at a rung to go on, and the others to end."""
+    order = sorted(running, key=lambda run: run.wants.score if isinstance(run.wants, Rung) else 0.0)
+    better = {id(run) for run in order[: -(-len(order) // 2)]}
+    still: list[_Running] = []
+    for run in running:
+        if run.waiting is not None:
+            run.lane.write(run.waiting)
+        _send(still, run.lane, run.course, id(run) in better)
+    return still
+
+
+def _send(running: list[_Running], lane: Lane, course: Course, value: Any) -> None:
+    """Resume a course with what it waited for; add it to the running ones unless it ends."""
+    try:
+        wants = course.send(value)
+    except StopIteration:
+        return
+    running.append(_Running(lane, course, wants, lane.read() if isinstance(wants, Rung) else None))
