@@ -141,6 +141,7 @@ TEXT
 
 environment:
   LORA_JAX_PYTHON   the python of an environment to use instead of .venv; nothing is installed
+  GLIBC_TUNABLES    how glibc holds memory; set to "" to leave it as it is elsewhere
   LORA_JAX_EXTRAS   extras to install, comma-separated; "gpu" by default where nvidia-smi is, else ""
 TEXT
 }
@@ -164,10 +165,15 @@ case "$name" in
     test | check) set_up dev ;;
     parity) set_up dev,parity ;;
     fetch) set_up gguf ;;
+    bench) if [[ " $* " == *" --torch "* ]]; then set_up gguf,parity; else set_up ""; fi ;;
     *) set_up "" ;;
 esac
 # What runs is this checkout, whatever else the environment has installed.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+# glibc gives what a step has freed back to the kernel, and each next step pays for it again, page by page. Kept,
+# and in huge pages, a CPU step takes 0.6 to 0.85 of the time (docs/performance.md). Other C libraries do not read it.
+tunables=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-$tunables}"
 case "$name" in
     test) cd "$root"; exec "$python" -m pytest "$@" ;;
     parity) cd "$root"; exec "$python" -m pytest tests/parity -m parity "$@" ;;

@@ -1,21 +1,31 @@
-"""Time the training step, compilation, the start, the fits and the quickstart on this machine."""
+"""Time the step, LoRA, lanes, compilation, the start, the fits and the quickstart on this machine."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lora_jax.bench.figures import Provenance, Section, to_json
+from lora_jax.bench.figures import Figure, Provenance, Section, to_json
+from lora_jax.bench.quiet import QUIET as OTHERS_AT_MOST
+from lora_jax.bench.quiet import Watch
+from lora_jax.bench.sections import SECTIONS as SHORT
 from lora_jax.bench.timing import Say
 from lora_jax.cli import guard
 from lora_jax.errors import LoraJaxError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lora_jax.bench.compare import Key
 
 QUICKSTART = Path(__file__).resolve().parent / "quickstart.py"
 SLOW = "quickstart"  # minutes, so only when asked for
 STDOUT = "-"
 QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
+WORSE = 1  # exit status of --against where a figure is worse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +38,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Every figure is the median of repetitions taken in turns, with its quartiles. A goal that is"
-        " not kept is marked in the table; the exit status stays 0. Let nothing else run beside it."
-        " docs/speed.md has results.",
+        " not kept is marked in the table and changes no exit status; with --against it is 1 where a ratio is"
+        " worse than it was. Let nothing else run beside it. docs/performance.md has results.",
     )
-    parser.add_argument("--only", nargs="+", choices=tuple(SECTIONS), help="these sections alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=tuple(SECTIONS), metavar="SECTION",
+        help=f"these sections alone, of {', '.join(SECTIONS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--torch", action="store_true",
+        help="beside PyTorch and peft, which launch.sh then installs; where they are, this is the default",
+    )  # fmt: skip
     parser.add_argument(
         "--quickstart",
         action="store_true",
@@ -44,33 +61,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--json", metavar="PATH", help="write every repetition to this file; - prints it, and no tables"
     )
+    parser.add_argument(
+        "--against", metavar="PATH", help="compare the ratios with those of a file that --json wrote"
+    )
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.repeats is not None and arguments.repeats < 1:
-        raise LoraJaxError(f"--repeats is {arguments.repeats}, it must be at least 1: raise it.")
-    if arguments.json and Path(arguments.json).is_dir():
-        raise LoraJaxError(
-            f"--json is {arguments.json}, a folder, it must be a file or -: name a file in it."
-        )
+    check(arguments)
     names = [name for name in SECTIONS if is_chosen(name, arguments)]
-    load = os.getloadavg()[0]
+    before = read_before(arguments.against)
+    load, watch = os.getloadavg()[0], Watch()
     if load > QUIET:
         say(f"The load of this machine is {load:.1f}, not 0: what else runs will show in the figures.")
-    sections = [SECTIONS[name][1](arguments.repeats or SECTIONS[name][0], say) for name in names]
-    provenance = describe(load)
+    # A process beside this one, and PyTorch's, want some of an accelerator's memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    sections: list[Section] = []
+    for name in names:
+        repeats, measure = SECTIONS[name]
+        sections += measure(arguments.repeats or repeats, say)
+    provenance = describe(load, watch.others())
     text = json.dumps(to_json(provenance, sections), indent=1) + "\n"
     if arguments.json == STDOUT:
         print(text, end="")
-        return 0
-    show(provenance, sections)
-    if arguments.json:
-        from lora_jax.runs.store import write_atomically
+    else:
+        show(provenance, sections)
+    if arguments.json not in (None, STDOUT):
+        from lora_jax.files import write_atomically
 
         write_atomically(Path(arguments.json), text)
         say(f"Every repetition: {arguments.json}")
-    return 0
+    return 0 if before is None else tell_changes(before, sections, arguments.json == STDOUT)
 
 
 def is_chosen(name: str, arguments: argparse.Namespace) -> bool:
@@ -79,91 +100,92 @@ def is_chosen(name: str, arguments: argparse.Namespace) -> bool:
     return name in arguments.only if arguments.only else name != SLOW
 
 
-def describe(load: float) -> Provenance:
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what would be found out after minutes of timing."""
+    if arguments.repeats is not None and arguments.repeats < 1:
+        raise LoraJaxError(f"--repeats is {arguments.repeats}, it must be at least 1: raise it.")
+    if arguments.json and Path(arguments.json).is_dir():
+        raise LoraJaxError(
+            f"--json is {arguments.json}, a folder, it must be a file or -: name a file in it."
+        )
+    if arguments.torch:
+        from lora_jax.bench.rivals import require_torch
+
+        require_torch()
+    if "gpu" in (arguments.only or ()):
+        from lora_jax.bench.gpu import find_accelerator
+
+        find_accelerator()
+
+
+def read_before(path: str | None) -> "dict[Key, Figure] | None":
+    """Return the figures to compare with, None without --against."""
+    if path is None:
+        return None
+    from lora_jax.bench.compare import read_baseline
+    from lora_jax.runs.provenance import describe_device
+
+    return read_baseline(Path(path), describe_device())
+
+
+def tell_changes(before: "dict[Key, Figure]", sections: Sequence[Section], to_stderr: bool) -> int:
+    """Print then and now; return the exit status."""
+    from lora_jax.bench.compare import compare, find_missing, make_change_table
+    from lora_jax.report.tables import print_table
+
+    changes = compare(before, sections)
+    print_table(make_change_table(changes, find_missing(before, sections)), make_console(to_stderr))
+    worse = [change for change in changes if change.verdict == "worse"]
+    if worse:
+        say(f"{len(worse)} of {len(changes)} ratios are worse than they were.")
+    return WORSE if worse else 0
+
+
+def describe(load: float, others: float | None) -> Provenance:
     from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 
     words = " ".join(["./launch.sh bench", *sys.argv[1:]])
-    return Provenance(words, describe_device(), describe_versions(), describe_commit(), load)
+    return Provenance(words, describe_device(), describe_versions(), describe_commit(), load, others)
+
+
+def make_console(to_stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    from lora_jax.report.tables import PLAIN_WIDTH
+
+    console = Console(highlight=False, stderr=to_stderr)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=PLAIN_WIDTH, stderr=to_stderr)
 
 
 def show(provenance: Provenance, sections: Sequence[Section]) -> None:
     """Print the tables, and under them where they come from."""
-    from rich.console import Console
-
     from lora_jax.bench.table import make_table
-    from lora_jax.report.tables import PLAIN_WIDTH, print_table
+    from lora_jax.report.tables import print_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+    console = make_console()
     for section in sections:
         print_table(make_table(section), console)
     versions = ", ".join(f"{name} {provenance.versions[name]}" for name in ("lora-jax", "jax", "python"))
     print(f"{provenance.device}; {versions}; commit {provenance.git_commit}")
+    if provenance.others is not None:
+        warning = ": too much, run it again on a quiet machine" if provenance.others > OTHERS_AT_MOST else ""
+        print(f"Other processes kept {provenance.others:.2f} cores busy on average{warning}.")
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# What is imported in them takes seconds, which --help and the other sections need not wait for.
-
-
-def run_steps(repeats: int, say: Say) -> Section:
-    disable_compilation_cache()
-    from lora_jax.bench.steps import measure_steps
-
-    return measure_steps(repeats, say)
-
-
-def run_compilation(repeats: int, say: Say) -> Section:
-    disable_compilation_cache()
-    from lora_jax.bench.compilation import measure_compilation
-
-    return measure_compilation(repeats, say)
-
-
-def run_choices(repeats: int, say: Say) -> Section:
-    disable_compilation_cache()
-    from lora_jax.bench.choices import measure_choices
-
-    return measure_choices(repeats, say)
-
-
-def run_startup(repeats: int, say: Say) -> Section:
-    from lora_jax.bench.startup import measure_startup
-
-    return measure_startup(repeats, say)
-
-
-def run_fits(repeats: int, say: Say) -> Section:
-    from lora_jax.bench.fits import measure_fits
-
-    return measure_fits(repeats, say)
-
-
-def run_quickstart(repeats: int, say: Say) -> Section:
+def run_quickstart(repeats: int, say: Say) -> tuple[Section, ...]:
     from lora_jax.bench.quickstart import measure_quickstart
 
-    return measure_quickstart(repeats, say, [sys.executable, str(QUICKSTART)])
+    return (measure_quickstart(repeats, say, [sys.executable, str(QUICKSTART)]),)
 
 
-def disable_compilation_cache() -> None:
-    """Whatever the environment says: JAX asks once in a process whether to use it."""
-    import jax
+SECTIONS = {**SHORT, SLOW: (1, run_quickstart)}
 
-    jax.config.update("jax_enable_compilation_cache", False)
-
-
-# Name: how often, what. The start goes first, before this process takes up memory.
-SECTIONS: dict[str, tuple[int, Callable[[int, Say], Section]]] = {
-    "startup": (10, run_startup),
-    "step": (20, run_steps),
-    "compile": (5, run_compilation),
-    "choices": (20, run_choices),
-    "fits": (5, run_fits),
-    "quickstart": (1, run_quickstart),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

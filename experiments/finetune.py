@@ -28,6 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help="the results folder (default: results/CONFIG of this checkout)"
     )
+    parser.add_argument(
+        "--lanes",
+        default="auto",
+        metavar="N",
+        help="train at most N runs of one method side by side; 1: one by one (default: auto, measured)",
+    )
+    parser.add_argument(
+        "--halving",
+        action="store_true",
+        help="of a method's learning rates, end the worse half at each dev score but the last",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what each method trains, train nothing")
     parser.add_argument(
         "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
@@ -41,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.finetune.prepare import prepare
     from lora_jax.finetune.table import print_methods
     from lora_jax.runs.execute import use_compilation_cache
+    from lora_jax.runs.experiment import read_lanes
 
+    lanes = read_lanes(arguments.lanes)
     experiment = load_finetuning(arguments.config, arguments.overrides, arguments.only)
     store = RunStore(arguments.out or ROOT / "results" / experiment.name)
     use_compilation_cache()
@@ -50,20 +63,20 @@ def run(arguments: argparse.Namespace) -> int:
     print_methods(experiment.sweep, prepared)
     if arguments.dry_run:
         return 0
-    status = train(experiment, prepared, store, arguments)
+    status = train(experiment, prepared, store, arguments, lanes)
     if status:
         return status
     return conclude(experiment, prepared, store, arguments)
 
 
-def train(experiment, prepared, store: RunStore, arguments: argparse.Namespace) -> int:
+def train(experiment, prepared, store: RunStore, arguments: argparse.Namespace, lanes: int | None) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.config import digest, to_dict
     from lora_jax.finetune.config import finetune_id
     from lora_jax.finetune.execute import Tuner
-    from lora_jax.finetune.loop import Stopped
     from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
+    from lora_jax.train.side_by_side import Stopped
 
     sweep = experiment.sweep
     run_ids = [finetune_id(run) for run in sweep.runs()]
@@ -74,7 +87,8 @@ def train(experiment, prepared, store: RunStore, arguments: argparse.Namespace) 
         tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
         try:
             with stop_requests() as stop, contextlib.suppress(Stopped):
-                Tuner(experiment.name, sweep, prepared, store, tracker).run_all(stop, print)
+                tuner = Tuner(experiment.name, sweep, prepared, store, tracker, lanes, arguments.halving)
+                tuner.run_all(stop, print)
         finally:
             tracker.finish()
     if stop():
@@ -111,11 +125,13 @@ def describe(
     config = arguments.config.resolve()
     if config.is_relative_to(ROOT):
         config = config.relative_to(ROOT)
-    only = [word for label in arguments.only for word in ("--only", f'"{label}"')]
+    options = [word for label in arguments.only for word in ("--only", f'"{label}"')]
+    options += ["--lanes", arguments.lanes] if arguments.lanes != "auto" else []
+    options += ["--halving"] if arguments.halving else []
     return {
         "name": experiment.name,
         "question": experiment.question,
-        "command": " ".join(["./launch.sh finetune", str(config), *arguments.overrides, *only]),
+        "command": " ".join(["./launch.sh finetune", str(config), *arguments.overrides, *options]),
         "overrides": list(arguments.overrides),
         "run_ids": run_ids,
         "data": data,

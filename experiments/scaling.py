@@ -14,7 +14,7 @@ from pathlib import Path
 from lora_jax.cli import guard
 from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
-from lora_jax.runs.experiment import Experiment, load_experiment
+from lora_jax.runs.experiment import Experiment, load_experiment, read_lanes
 from lora_jax.runs.store import RunStore, read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="write the trained models as Hugging Face folders, OUT/models/",
     )
     parser.add_argument(
+        "--lanes",
+        default="auto",
+        metavar="N",
+        help="train at most N runs of one shape side by side; 1: one by one (default: auto, measured)",
+    )
+    parser.add_argument(
+        "--halving",
+        action="store_true",
+        help="of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps",
+    )
+    parser.add_argument(
+        "--mesh",
+        metavar="data=N,fsdp=N,tensor=N",
+        help="spread every run over all devices: its batch, and its weights by d_model and by heads",
+    )
+    parser.add_argument(
         "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
     )
     arguments = parser.parse_intermixed_args(argv)  # overrides may stand before and after the options
@@ -46,14 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = load_experiment(arguments.config, arguments.overrides)
     folder = arguments.out or ROOT / "results" / experiment.name
     store = RunStore(folder)
+    lanes = read_lanes(arguments.lanes)
     if arguments.dry_run:
-        from lora_jax.runs.plan_table import print_plan
-
-        print_plan(experiment, store.finished(), arguments.device)
+        price(experiment, store, arguments, lanes)
         return 0
     if len(experiment.runs) == 1:
         return train_alone(experiment, store, arguments)
-    if is_concluded(experiment, store):
+    if is_concluded(experiment, store, arguments.halving):
         print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
     else:
         status = train(experiment, store, arguments)
@@ -62,6 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
         conclude(experiment, store, arguments)
     show(store)
     return 0
+
+
+def price(experiment: Experiment, store: RunStore, arguments: argparse.Namespace, lanes: int | None) -> None:
+    """Print every run and its cost, and refuse the lanes that the device's memory does not hold."""
+    from lora_jax.runs.execute import form_groups
+    from lora_jax.runs.machine import find_device
+    from lora_jax.runs.plan_table import print_plan
+
+    planned = print_plan(experiment, store.settled(arguments.halving), arguments.device)
+    name = arguments.device or experiment.device
+    form_groups(planned, lanes, arguments.halving, find_device(name).memory_bytes if name else None)
 
 
 def train_alone(experiment: Experiment, store: RunStore, arguments: argparse.Namespace) -> int:
@@ -73,10 +99,10 @@ def train_alone(experiment: Experiment, store: RunStore, arguments: argparse.Nam
     return status
 
 
-def is_concluded(experiment: Experiment, store: RunStore) -> bool:
+def is_concluded(experiment: Experiment, store: RunStore, halving: bool) -> bool:
     """Is every run finished, and the report newer than the newest of them?"""
     page = store.folder / "report.html"
-    if set(store.finished()) != {run_id(run) for run in experiment.runs}:
+    if store.settled(halving) != {run_id(run) for run in experiment.runs}:
         return False
     if not page.exists() or not (store.folder / "fits.json").exists():
         return False
@@ -87,24 +113,29 @@ def train(experiment: Experiment, store: RunStore, arguments: argparse.Namespace
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     run_ids = [run_id(run) for run in experiment.runs]
     store.check(experiment.name, run_ids)
-    if set(store.finished()) == set(run_ids):
+    if store.settled(arguments.halving) == set(run_ids):
         return 0
     print(experiment.question, end="\n\n", flush=True)
     from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.train.trunk import Stopped
+    from lora_jax.train.mesh import make_mesh
+    from lora_jax.train.side_by_side import Stopped
 
     use_compilation_cache()
+    mesh = None if arguments.mesh is None else make_mesh(arguments.mesh)
     with store.locked():
         datasets = prepare_data(experiment.runs, print)
         store.claim(describe(experiment, arguments, fingerprints(datasets)))
-        planned = print_plan(experiment, store.finished())
+        planned = print_plan(experiment, store.settled(arguments.halving))
         tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
         try:
             with stop_requests() as stop, contextlib.suppress(Stopped):
-                run_sweep(experiment.name, planned, datasets, store, tracker, stop, arguments.keep_models)
+                run_sweep(
+                    experiment.name, planned, datasets, store, tracker, stop,
+                    arguments.keep_models, read_lanes(arguments.lanes), arguments.halving, mesh,
+                )  # fmt: skip
         finally:
             tracker.finish()
     if stop():
@@ -152,7 +183,9 @@ def describe(
     return {
         "name": experiment.name,
         "question": experiment.question,
-        "command": " ".join(["./launch.sh scaling", str(config), *arguments.overrides]),
+        "command": " ".join(
+            ["./launch.sh scaling", str(config), *arguments.overrides, *["--halving"] * arguments.halving]
+        ),
         "overrides": list(arguments.overrides),
         "run_ids": [run_id(run) for run in experiment.runs],
         "data": data,

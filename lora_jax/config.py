@@ -61,6 +61,8 @@ class ModelConfig:
     norm_placement: Literal["pre", "post"] = added_later("pre")
     n_token_types: int = added_later(0)  # learned embeddings of the segment a token is in (BERT)
     n_classes: int | None = added_later(None)  # a classification head in place of the language model's
+    # What the backward pass computes again, to save memory: nothing, all but weights' products, whole blocks.
+    remat: Literal["none", "dots", "full"] = added_later("none")
 
     def __post_init__(self) -> None:
         for name in ("d_model", "n_layers", "n_heads", "vocab_size", "context", "kv_heads", "ff_width"):
@@ -80,6 +82,10 @@ class ModelConfig:
             raise LoraJaxError(
                 f"model.d_model / model.n_heads is {self.head_dim}, of which {self.rotary_dim} are rotated:"
                 " rotary positions need an even head width, change one of them."
+            )
+        if self.remat not in ("none", "dots", "full"):
+            raise LoraJaxError(
+                f"model.remat is {self.remat!r}, wanted is 'none', 'dots' or 'full': correct it."
             )
         if self.n_classes is not None and self.n_classes < 2:
             raise LoraJaxError(f"model.n_classes is {self.n_classes}, it must be at least 2: raise it.")

@@ -140,6 +140,16 @@ def test_tests_add_the_dev_extra_and_other_commands_keep_it(checkout: Checkout) 
     assert checkout.installs() == []
 
 
+def test_the_benchmark_beside_pytorch_installs_torch_first_and_alone(checkout: Checkout) -> None:
+    (checkout.root / "experiments" / "bench.py").write_text('"""Time."""\nimport sys\nprint(sys.argv[1:])\n')
+    assert checkout.launch("bench", "--only", "step")[1] == "['--only', 'step']\n"
+    assert checkout.installs()[0].endswith("-e .")
+    assert checkout.launch("bench", "--torch", "--only", "step")[1] == "['--torch', '--only', 'step']\n"
+    torch, package, _ = checkout.installs()
+    assert torch.endswith("-c constraints.txt torch")
+    assert package.endswith("-e .[gguf,parity]")
+
+
 def test_a_gpu_machine_gets_the_gpu_extra_unless_told_otherwise(checkout: Checkout) -> None:
     checkout.add_program("nvidia-smi", "#!/bin/bash\n")
     checkout.launch("hello")

@@ -4,19 +4,25 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-FORMAT = 1  # of the JSON; raised when a reader of the old one would misread the new
+FORMAT = 2  # of the JSON; raised when a reader of the old one would misread the new
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity. at_most: what its median has to keep to, None where nothing is asked."""
+    """One measured quantity.
+
+    at_most, at_least: what its median has to keep to, None where nothing is asked. better: which way is
+    good, where a later run is to be compared with it (`compare`): for ratios, which move to another day.
+    """
 
     name: str
     unit: str
     samples: tuple[float, ...]  # every repetition, in order
     at_most: float | None = None
+    at_least: float | None = None
+    better: Literal["less", "more"] | None = None
 
     @property
     def median(self) -> float:
@@ -32,8 +38,12 @@ class Figure:
 
     @property
     def kept(self) -> bool | None:
-        """Does the median keep to `at_most`? None where nothing is asked."""
-        return None if self.at_most is None else self.median <= self.at_most
+        """Does the median keep to what is asked? None where nothing is."""
+        if self.at_most is None and self.at_least is None:
+            return None
+        return (self.at_most is None or self.median <= self.at_most) and (
+            self.at_least is None or self.median >= self.at_least
+        )
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the figures come from. load_average: of the last minute when it began, 0 on a quiet machine."""
+    """Where the figures come from.
+
+    load_average: of the last minute when it began, 0 on a quiet machine. others: cores that other processes
+    kept busy on average while it ran, None where the system does not tell.
+    """
 
     command: str
     device: str
     versions: dict[str, str]
     git_commit: str | None
     load_average: float
+    others: float | None
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -91,6 +106,8 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "median": figure.median,
         "quartiles": [low, high],
         "at_most": figure.at_most,
+        "at_least": figure.at_least,
+        "better": figure.better,
         "kept": figure.kept,
         "samples": list(figure.samples),
     }

@@ -8,12 +8,12 @@ from lora_jax.report.rows import Table
 def make_table(section: Section) -> Table:
     """Return a section as a table: a column for each figure, the median and the quartiles in a cell."""
     units = {figure.name: figure.unit for row in section.rows for figure in row.figures}
-    asked = any(figure.at_most is not None for row in section.rows for figure in row.figures)
+    asked = any(figure.kept is not None for row in section.rows for figure in row.figures)
     rows, flagged = [], set()
     for number, row in enumerate(section.rows):
         figures = {figure.name: figure for figure in row.figures}
         cells = [format_figure(figures[name]) if name in figures else MISSING for name in units]
-        goals = [format_goal(figure) for figure in row.figures if figure.at_most is not None]
+        goals = [format_goal(figure) for figure in row.figures if figure.kept is not None]
         rows.append((row.label, *cells, *(["; ".join(goals)] if asked else [])))
         if any(figure.kept is False for figure in row.figures):
             flagged.add(number)
@@ -41,8 +41,9 @@ def format_figure(figure: Figure) -> str:
 def format_goal(figure: Figure) -> str:
     """Return "wall time at most 300 s: kept"."""
     unit = "" if figure.unit == "ratio" else f" {figure.unit}"
-    verdict = "kept" if figure.kept else "NOT KEPT"
-    return f"{figure.name} at most {figure.at_most:g}{unit}: {verdict}"
+    bounds = (("at most", figure.at_most), ("at least", figure.at_least))
+    asked = " and ".join(f"{words} {bound:g}{unit}" for words, bound in bounds if bound is not None)
+    return f"{figure.name} {asked}: {'kept' if figure.kept else 'NOT KEPT'}"
 
 
 def format_number(x: float) -> str:

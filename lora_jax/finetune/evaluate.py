@@ -1,20 +1,25 @@
 """Scores of a split, each with its interval: losses and labels from one pass, completions where asked for."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lora_jax.data.tasks import Encoded, encode_prompts, make_batches
+from lora_jax.config import ModelConfig
+from lora_jax.data.tasks import Batch, Encoded, encode_prompts, make_batches
 from lora_jax.finetune.decode import complete_greedily
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.scores import Score, accuracy, bleu, exact_match, f1, interval, rouge
 from lora_jax.finetune.scores.intervals import Z95
-from lora_jax.finetune.step import make_measure
+from lora_jax.finetune.step import ExampleLosses, make_measure, make_measure_many
 from lora_jax.peft.method import Adapted, MethodConfig
+from lora_jax.peft.stacking import split_shared
 
 EVALUATION_BATCH = 64  # examples a call
+EVALUATION_BYTES = 2**30  # of the largest array of a call, of all adapters that are scored side by side
 SMALLER_IS_BETTER = ("loss",)
 
 
@@ -37,26 +42,82 @@ def choose_metric(kind: str) -> str:
 
 def evaluate_split(prepared: Prepared, config: MethodConfig, adapted: Adapted, split: Encoded) -> Scores:
     """Score a split without generating: loss, and for a classifier accuracy and macro F1."""
-    measure = make_measure(prepared.model, config)
+    return evaluate_many(prepared, config, [adapted], split)[0]
+
+
+def evaluate_many(
+    prepared: Prepared, config: MethodConfig, adapted: Sequence[Adapted], split: Encoded
+) -> list[Scores]:
+    """Score a split by several adapters of one method and shape, which go through it side by side.
+
+    A frozen weight that is one and the same array in all of them is read once, any other is stacked. As many
+    go side by side as have EVALUATION_BYTES of activations, and all have the scores of one at a time.
+    """
+    width = max(1, EVALUATION_BYTES // _activation_bytes(prepared.model, split))
+    found: list[Scores] = []
+    for start in range(0, len(adapted), width):
+        found += _evaluate(prepared, config, adapted[start : start + width], split)
+    return found
+
+
+def _evaluate(
+    prepared: Prepared, config: MethodConfig, adapted: Sequence[Adapted], split: Encoded
+) -> list[Scores]:
+    measure = _measure_together(prepared.model, config, adapted)
     n = len(split)
-    losses, weights, predicted = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+    losses_GN, weights_GN = np.zeros((len(adapted), n)), np.zeros((len(adapted), n))
+    predicted_GN = np.zeros((len(adapted), n), np.int64)
     batches = make_batches(split, EVALUATION_BATCH, seed=0, epoch=None)
     for index, batch in enumerate(batches):
-        found = jax.device_get(measure(adapted.trainable, adapted.frozen, batch))
+        loss_GB, weight_GB, predicted_GB = jax.device_get(measure(batch))
         row_N, line_N, _ = batches.members(index)
-        losses[row_N], weights[row_N] = found.loss_B[line_N], found.weight_B[line_N]
-        if found.predicted_B is not None:
-            predicted[row_N] = found.predicted_B[line_N]
-    if split.labels_N is None or prepared.model.n_classes is None:
-        losses, weights = (np.bincount(split.example_N, values) for values in (losses, weights))
+        losses_GN[:, row_N], weights_GN[:, row_N] = loss_GB[:, line_N], weight_GB[:, line_N]
+        if predicted_GB is not None:
+            predicted_GN[:, row_N] = predicted_GB[:, line_N]
+    return [
+        _score(prepared.model, split, *of_one)
+        for of_one in zip(losses_GN, weights_GN, predicted_GN, strict=True)
+    ]
+
+
+def _measure_together(
+    model: ModelConfig, config: MethodConfig, adapted: Sequence[Adapted]
+) -> Callable[[Batch], ExampleLosses]:
+    """Return the function of a batch that gives the losses of every adapter (G, B), compiled."""
+    first = adapted[0]
+    if len(adapted) == 1:
+        measure_one = make_measure(model, config)
+        return lambda batch: jax.tree.map(
+            lambda x: x[None], measure_one(first.trainable, first.frozen, batch)
+        )
+    shared, own = split_shared([one.frozen for one in adapted])
+    trainable = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(one.trainable for one in adapted))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+    measure = make_measure_many(model, config)
+    return lambda batch: measure(trainable, shared, stacked, batch)
+
+
+def _score(
+    model: ModelConfig, split: Encoded, losses_N: np.ndarray, weights_N: np.ndarray, predicted_N: np.ndarray
+) -> Scores:
+    if split.labels_N is None or model.n_classes is None:
+        losses, weights = (np.bincount(split.example_N, values) for values in (losses_N, weights_N))
         return Scores({"loss": ratio_interval(losses, weights)}, [round(v, 4) for v in losses / weights])
     labels = split.labels_N
     scores = {
-        "accuracy": accuracy(predicted, labels),
-        "f1": f1(predicted, labels),
-        "loss": interval(losses),
+        "accuracy": accuracy(predicted_N, labels),
+        "f1": f1(predicted_N, labels),
+        "loss": interval(losses_N),
     }
-    return Scores(scores, (predicted == labels).astype(int).tolist())
+    return Scores(scores, (predicted_N == labels).astype(int).tolist())
+
+
+def _activation_bytes(model: ModelConfig, split: Encoded) -> int:
+    """Return the float32 bytes of the largest array of an evaluation batch: logits, scores or the MLP's."""
+    widest = max(model.ff_width, model.n_heads * split.max_tokens)
+    if model.n_classes is None:
+        widest = max(widest, model.vocab_size)
+    return 4 * EVALUATION_BATCH * split.max_tokens * widest
 
 
 def ratio_interval(losses: np.ndarray, weights: np.ndarray) -> Score:

@@ -1,41 +1,25 @@
 """Run a fine-tuning sweep: each method's rates, then its best rate with every seed; a record for each run."""
 
-import json
-import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
-from lora_jax.config import ModelConfig
-from lora_jax.files import write_atomically
-from lora_jax.finetune.config import (
-    FinetuneConfig,
-    FinetuneSweep,
-    best_rate,
-    finetune_id,
-    finetune_to_dict,
-)
+from lora_jax.errors import LoraJaxError
+from lora_jax.finetune.config import FinetuneConfig, FinetuneSweep, best_rate, finetune_id
 from lora_jax.finetune.evaluate import SMALLER_IS_BETTER, choose_metric
-from lora_jax.finetune.loop import OnProgress, TuneOutcome, count_steps, finetune, unit_rate
+from lora_jax.finetune.feed import count_steps
+from lora_jax.finetune.group import TuneRun, check_group, lane_shape
+from lora_jax.finetune.loop import TuneOutcome, finetune_group
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.model.declare import count_parameters
-from lora_jax.params import count
-from lora_jax.peft.checkpoint import save_adapter
-from lora_jax.peft.method import MethodConfig, task_head
-from lora_jax.peft.methods import method_to_dict
-from lora_jax.peft.methods.subset import Full
-from lora_jax.peft.summary import training_flops_per_token
-from lora_jax.runs.execute import CURVE_POINTS
+from lora_jax.finetune.recording import keep_weights, make_curve, make_record, price, summarise
+from lora_jax.finetune.widths import TuneGroup, check_lanes, settle_width
 from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
-from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.train.trunk import final_train_loss
+from lora_jax.runs.widths import memory_limit
 
 
 @dataclass(frozen=True)
@@ -55,19 +39,36 @@ class PlannedTune:
 
 
 class Tuner:
-    """One sweep in one results folder."""
+    """One sweep in one results folder.
+
+    lanes: at most so many runs of one shape side by side; None: as many as were measured to pay. halving: of
+    the runs that choose a method's rate the worse half ends at every mark but the last.
+    """
 
     def __init__(
-        self, name: str, sweep: FinetuneSweep, prepared: Prepared, store: RunStore, tracker: Tracker
+        self,
+        name: str,
+        sweep: FinetuneSweep,
+        prepared: Prepared,
+        store: RunStore,
+        tracker: Tracker,
+        lanes: int | None = 1,
+        halving: bool = False,
     ) -> None:
         self.name, self.sweep, self.prepared, self.store, self.tracker = name, sweep, prepared, store, tracker
+        self.lanes, self.halving = lanes, halving
         self._provenance = (describe_device(), describe_versions(), describe_commit())
         self._n_tokens = int(prepared.train.lengths_N.sum())
 
     def run_all(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
-        """Train what is not finished: first the rates, then the seeds. Raises loop.Stopped where stopped."""
+        """Train what is not finished: first the rates, then the seeds. Raises `Stopped` where stopped."""
+        if self.halving and self.sweep.optim.evaluations < 2:
+            raise LoraJaxError(
+                f"--halving compares a method's rates at every dev score but the last, and optim.evaluations"
+                f" is {self.sweep.optim.evaluations}: make it at least 2, or leave --halving out."
+            )
         first = [run for label in self.sweep.methods for run in self.sweep.first_runs(label)]
-        self._run_phase("learning rates, first seed", first, should_stop, say)
+        self._run_phase("learning rates, first seed", first, self.halving, should_stop, say)
         chosen = choose_rates(self.sweep, self.prepared, self.store)
         for label in self.sweep.methods.keys() - chosen.keys():
             say(f"{label} diverged at every rate: it has no further seeds.")
@@ -76,12 +77,13 @@ class Tuner:
             for label, rate in chosen.items()
             for seed in self.sweep.seeds[1:]
         ]
-        self._run_phase("further seeds at each method's best rate", rest, should_stop, say)
+        self._run_phase("further seeds at each method's best rate", rest, False, should_stop, say)
 
     def _run_phase(
         self,
         title: str,
         runs: list[FinetuneConfig],
+        halving: bool,
         should_stop: Callable[[], bool],
         say: Callable[[str], None],
     ) -> None:
@@ -89,16 +91,25 @@ class Tuner:
         pending = [item for item in planned if not item.finished]
         if not pending:
             return
+        groups = self.form_groups(planned, halving)
+        check_lanes(groups, self.lanes, memory_limit())
         seconds = sum(item.seconds for item in pending)
         say(f"{title}: {len(pending)} of {len(planned)} runs to train, about {seconds / 60:.1f} min")
         progress = Progress(planned)
         with progress.showing():
-            for item in pending:
-                self._run_one(item, progress.advance, should_stop, progress)
+            for group in groups:
+                width = settle_width(group, self.lanes, self.store.folder, progress.say)
+                for start in range(0, len(group.runs), width):
+                    part = group.runs[start : start + width]
+                    outcomes = finetune_group(part, progress.advance, should_stop, n_rivals=group.n_rivals)
+                    for outcome in outcomes:
+                        self._keep(outcome, progress)
 
     def plan(self, runs: list[FinetuneConfig]) -> list[PlannedTune]:
-        """Price the runs by their FLOPs and this machine's speed."""
-        speed, finished, planned = present_speed(), self.store.finished(), []
+        """Price the runs by their FLOPs and this machine's speed; one that was halted is done with."""
+        speed, planned = present_speed(), []
+        records = self.store.finished().values()
+        finished = {record.run_id for record in records if self.halving or record.status != "halted"}
         for run in runs:
             flops = price(self.prepared.model, run.method, self.prepared.mean_length)
             tokens = self._n_tokens * run.optim.epochs
@@ -109,160 +120,51 @@ class Tuner:
             )
         return planned
 
-    def _run_one(
-        self,
-        item: PlannedTune,
-        on_progress: OnProgress,
-        should_stop: Callable[[], bool],
-        progress: Progress,
-    ) -> None:
-        folder = self.store.folder / "checkpoints" / item.run_id
-        outcome = finetune(item.run, self.prepared, folder, on_progress, should_stop)
-        record = self.make_record(item.run_id, outcome)
+    def form_groups(self, planned: list[PlannedTune], halving: bool) -> list[TuneGroup]:
+        """Put what is left of runs of one shape together, with halving those of one method's rates alone."""
+        members: dict[Hashable, list[PlannedTune]] = {}
+        for item in planned:
+            key = lane_shape(item.run), item.run.label if halving else None
+            members.setdefault(key, []).append(item)
+        groups = []
+        for items in members.values():
+            left = list({item.run_id: item for item in items if not item.finished}.values())
+            runs = tuple(TuneRun(item.run, self.prepared, self._checkpoints(item.run_id)) for item in left)
+            if runs:
+                check_group(runs)
+                tokens = sum(item.own_tokens for item in left)
+                groups.append(TuneGroup(runs, tokens, len(items) if halving and len(items) > 1 else 0))
+        return groups
+
+    def _checkpoints(self, run_id: str) -> Path:
+        return self.store.folder / "checkpoints" / run_id
+
+    def _keep(self, outcome: TuneOutcome, progress: Progress) -> None:
+        """Write what a run gave, and drop its checkpoints."""
+        run_id = finetune_id(outcome.config)
+        record = make_record(self.name, run_id, outcome, self.prepared, self._provenance)
         curve = make_curve(outcome, record.flops_exact / max(1, record.n_tokens))
-        self._keep_weights(outcome, record)
+        keep_weights(self.store.folder, run_id, outcome, self.prepared)
         self.store.write(record, curve)
-        shutil.rmtree(folder)
+        shutil.rmtree(self._checkpoints(run_id))
         self.tracker.log_run(record, curve)
-        progress.finish_run(item.run_id, summarise(record))
-
-    def _keep_weights(self, outcome: TuneOutcome, record: RunRecord) -> None:
-        """Save the adapter, and the completions of the test split, beside the record."""
-        if outcome.kept is None:
-            return
-        path = adapter_path(self.store.folder, record.run_id)
-        save_adapter(path, outcome.kept, outcome.config.method, self.prepared.fingerprint)
-        if outcome.completions is not None:
-            examples = zip(self.prepared.task.test, outcome.completions, strict=False)  # the first ones
-            lines = [
-                json.dumps({"prompt": e.text, "completion": text, "references": e.references})
-                for e, text in examples
-            ]
-            path = self.store.folder / "completions" / f"{record.run_id}.jsonl"
-            write_atomically(path, "".join(line + "\n" for line in lines))
-
-    def make_record(self, run_id: str, outcome: TuneOutcome) -> RunRecord:
-        """Gather what is known about a finished run."""
-        run, prepared, counts = outcome.config, self.prepared, count_parameters(self.prepared.model)
-        n_tokens = int(outcome.tokens.sum())
-        flops = price(prepared.model, run.method, prepared.mean_length)
-        test, device_facts = outcome.test, self._provenance
-        device, versions, commit = device_facts
-        return RunRecord(
-            run_id=run_id,
-            sweep=self.name,
-            status="done" if test else "diverged",
-            config=finetune_to_dict(run),
-            data=prepared.describe(),
-            seed=run.seed,
-            n_params=counts.non_embedding,
-            n_params_with_head=counts.with_head,
-            n_params_total=counts.total,
-            n_tokens=n_tokens,
-            unique_tokens=min(self._n_tokens, n_tokens),
-            epochs=n_tokens / self._n_tokens,
-            flops=6.0 * counts.with_head * n_tokens,
-            flops_exact=float(flops) * n_tokens,
-            train_loss=final_train_loss(outcome.losses) if test else None,
-            heldout_loss=test.loss if test else None,
-            heldout_loss_se=test.scores["loss"]["se"] if test else None,
-            bits_per_byte=None,
-            cooled=not outcome.stopped_early and test is not None,
-            learning_rate=run.optim.learning_rate,
-            n_steps=len(outcome.losses),
-            diverged_at=outcome.diverged_at,
-            wall_seconds=outcome.wall_seconds,
-            trained_tokens=n_tokens,
-            tokens_per_second=(
-                n_tokens / len(outcome.losses) / outcome.seconds_per_step
-                if outcome.seconds_per_step
-                else None
-            ),
-            device=device,
-            versions=versions,
-            git_commit=commit,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            finetuning=vars(self._describe(outcome)),
-        )
-
-    def _describe(self, outcome: TuneOutcome) -> Finetuning:
-        run, prepared, method = outcome.config, self.prepared, outcome.method
-        n_head = count({path: method.specs[path] for path in task_head(method.specs)})
-        n_all = count({path: method.specs[path] for path in method.trainable})
-        return Finetuning(
-            base=run.base,
-            base_fingerprint=prepared.fingerprint,
-            task=run.task.name,
-            label=run.label,
-            method=method_to_dict(run.method),
-            n_trainable=n_all - n_head,
-            n_head=n_head,
-            flops_share=price(prepared.model, run.method, prepared.mean_length)
-            / price(prepared.model, Full(), prepared.mean_length),
-            optimizer_bytes=8 * n_all,
-            metric=choose_metric(prepared.task.kind),
-            dev=outcome.dev.scores if outcome.dev else {},
-            test=outcome.test.scores if outcome.test else {},
-            test_values=outcome.test.values if outcome.test else [],
-            kept_step=outcome.kept_step,
-            stopped_early=outcome.stopped_early,
-            seconds_per_step=outcome.seconds_per_step,
-        )
+        progress.finish_run(run_id, summarise(record))
 
 
 def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> dict[str, float]:
-    """Return each method's rate of the best dev score; a method that diverged at all of them has none."""
+    """Return each method's rate of the best dev score, of the runs that came to their end.
+
+    A method that diverged at all of them has none.
+    """
     metric = choose_metric(prepared.task.kind)
     records, chosen = store.finished(), {}
     for label in sweep.methods:
         scores = {}
         for run in sweep.first_runs(label):
-            found = records[finetune_id(run)].finetuning
-            if found is not None and found["dev"]:
+            record = records[finetune_id(run)]
+            found = record.finetuning
+            if record.status == "done" and found is not None and found["dev"]:
                 scores[run.optim.learning_rate] = found["dev"][metric]["value"]
         if scores:
             chosen[label] = best_rate(scores, metric not in SMALLER_IS_BETTER)
     return chosen
-
-
-@lru_cache
-def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
-    """Return the FLOPs of training on one token by a method."""
-    return training_flops_per_token(model, method.build(model), seq_len)
-
-
-def make_curve(outcome: TuneOutcome, flops_per_token: float) -> list[dict[str, float]]:
-    """Thin a run's losses to at most CURVE_POINTS rows, each a mean over the steps since the row before."""
-    losses, optim = outcome.losses[: outcome.diverged_at], outcome.config.optim
-    tokens = outcome.tokens.cumsum()
-    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
-    rows = []
-    for start in range(0, len(losses), stride):
-        stop = min(start + stride, len(losses))
-        rate = optim.learning_rate * unit_rate(optim, outcome.planned_steps, stop - 1)
-        rows.append(
-            {
-                "step": stop,
-                "n_tokens": int(tokens[stop - 1]),
-                "flops": float(tokens[stop - 1]) * flops_per_token,
-                "loss": round(float(losses[start:stop].mean(dtype="float64")), 6),
-                "learning_rate": round(rate, 9),
-            }
-        )
-    return rows
-
-
-def summarise(record: RunRecord) -> str:
-    """One line about a finished run."""
-    found: Mapping[str, object] = record.finetuning or {}
-    what = f"{found['label']}  lr {record.learning_rate:g}  seed {record.seed}"
-    if record.heldout_loss is None:
-        return f"{what}  DIVERGED at step {record.diverged_at}: recorded, and left out of the comparison"
-    scores = {name: number["value"] for name, number in (record.finetuning or {})["test"].items()}
-    words = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-    return f"{what}  test {words}  {record.wall_seconds:.0f} s"
-
-
-def adapter_path(folder: Path, run_id: str) -> Path:
-    """Return where a run's adapter lies in a results folder."""
-    return folder / "adapters" / f"{run_id}.safetensors"

@@ -2,8 +2,9 @@
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep, finetune_id
-from lora_jax.finetune.execute import adapter_path, choose_rates
+from lora_jax.finetune.execute import choose_rates
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.finetune.recording import adapter_path
 from lora_jax.huggingface.adapters.exporting import export_adapter
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.runs.store import RunStore

@@ -1,14 +1,15 @@
-"""The compiled functions of fine-tuning: one optimisation step, and the losses of an evaluation batch.
+"""The functions of fine-tuning: one optimisation step, and the losses of an evaluation batch.
 
 Frozen weights are an argument of the step: never differentiated, donated, in the optimizer, or returned.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
@@ -16,8 +17,9 @@ from lora_jax.model.hooks import Hooks
 from lora_jax.model.transformer import Inputs, forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, Method, MethodConfig
-from lora_jax.train.optim import adamw
-from lora_jax.train.step import TrainState
+from lora_jax.train.lanes import stack_inputs
+from lora_jax.train.optim import Knobs, adamw
+from lora_jax.train.step import Step, TrainState
 
 
 class ExampleLosses(NamedTuple):
@@ -48,9 +50,33 @@ def measure_losses(
     return ExampleLosses(losses.sum(-1), weights.sum(-1), None)
 
 
-TuneStep = Callable[
-    [TrainState, Params, Batch, jax.Array, jax.Array], tuple[TrainState, jax.Array]
-]  # (state, frozen, batch, learning rate, key of dropout) -> (state, mean loss)
+class TuneInput(NamedTuple):
+    """What a step takes in besides its state. The key of dropout is folded with the step's number inside."""
+
+    batch: Batch
+    knobs: Knobs
+    key: Any  # uint32 (2,), the data of the run's key; the same at every step
+
+
+def dropout_key(seed: int) -> np.ndarray:
+    """Return the data of the key that a run's dropout comes from."""
+    return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1)))
+
+
+def join_inputs(given: Sequence[TuneInput]) -> Any:
+    """Return the inputs of all lanes as one, their batches padded to the longest, which adds no loss.
+
+    What is added is of segment 0: nobody sees it, and it has no target.
+    """
+    longest = max(one.batch.tokens_BT.shape[1] for one in given)
+    return stack_inputs([one._replace(batch=_lengthen(one.batch, longest)) for one in given])
+
+
+def _lengthen(batch: Batch, length: int) -> Batch:
+    missing = length - batch.tokens_BT.shape[1]
+    if missing == 0:
+        return batch
+    return Batch(*(np.pad(a, ((0, 0), (0, missing))) if a.ndim == 2 else a for a in batch))
 
 
 def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> TrainState:
@@ -63,25 +89,34 @@ def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> Train
     )
 
 
-@lru_cache(maxsize=2)  # rates and seeds of a method come one after another and share its programs
-def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> TuneStep:
-    """Return a method's step, compiled once for each shape of batch; the rate is data, the state donated."""
-    method = config.build(model)
-    optimizer = adamw(numbers, {path: method.specs[path] for path in method.trainable})
+def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
+    """Return a method's pure `step(state, frozen, TuneInput) -> (state, mean loss)`.
 
-    @partial(jax.jit, donate_argnums=0)
-    def step(
-        state: TrainState, frozen: Params, batch: Batch, learning_rate: jax.Array, key: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
+    Runs that differ in rate, decay, clipping or seed have one and the same step, and with the program of
+    their methods (`peft.stacking`) those that differ in rank or scale. `train.lanes` compiles it, once for
+    each shape of batch.
+    """
+    return _make_tune_step(model, config, numbers.beta1, numbers.beta2, numbers.eps)
+
+
+@lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
+def _make_tune_step(model: ModelConfig, config: MethodConfig, beta1: float, beta2: float, eps: float) -> Step:
+    method, numbers = config.build(model), OptimConfig(beta1=beta1, beta2=beta2, eps=eps)
+    specs = {path: method.specs[path] for path in method.trainable}
+
+    def step(state: TrainState, frozen: Params, given: TuneInput) -> tuple[TrainState, jax.Array]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
+
         def mean_loss(trainable: Params) -> jax.Array:
-            found = measure_losses(model, combine(trainable, frozen), batch, method.hooks, key)
+            found = measure_losses(model, combine(trainable, frozen), given.batch, method.hooks, key)
             return found.loss_B.sum() / found.weight_B.sum()
 
         loss, gradient = jax.value_and_grad(mean_loss)(state.trainable)
+        optimizer = adamw(numbers, specs, given.knobs)
         found, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
         updates = cast(Params, found)
         trainable = {
-            path: weight - learning_rate * method.rates.get(path, 1.0) * updates[path]
+            path: weight - given.knobs.learning_rate * method.rates.get(path, 1.0) * updates[path]
             for path, weight in state.trainable.items()
         }
         return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
@@ -89,10 +124,11 @@ def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfi
     return step
 
 
+Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen, batch)
+
+
 @lru_cache(maxsize=2)
-def make_measure(
-    model: ModelConfig, config: MethodConfig
-) -> Callable[[Params, Params, Batch], ExampleLosses]:
+def make_measure(model: ModelConfig, config: MethodConfig) -> Measure:
     """Return the compiled `measure(trainable, frozen, batch)`."""
     hooks = config.build(model).hooks
 
@@ -101,3 +137,20 @@ def make_measure(
         return measure_losses(model, combine(trainable, frozen), batch, hooks)
 
     return measure
+
+
+@lru_cache(maxsize=2)
+def make_measure_many(
+    model: ModelConfig, config: MethodConfig
+) -> Callable[[Params, Params, Params, Batch], ExampleLosses]:
+    """Return the compiled `measure(trainable, shared, own, batch)` of several adapters on one batch.
+
+    trainable and own, frozen weights of each, have a lane axis in front, and so has all that is returned;
+    shared, the frozen weights of all, has none.
+    """
+    hooks = config.build(model).hooks
+
+    def measure(trainable: Params, shared: Params, own: Params, batch: Batch) -> ExampleLosses:
+        return measure_losses(model, combine(trainable, combine(shared, own)), batch, hooks)
+
+    return jax.jit(jax.vmap(measure, in_axes=(0, None, 0, None)))

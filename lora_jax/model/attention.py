@@ -1,11 +1,16 @@
 """Attention: the fused kernel of the platform on GPU and TPU, a gradient of its own on CPU.
 
-Axes: B batch, T position, S key position, H heads, J key/value heads, G query heads to each of them, K width.
+Axes: B batch, T position, S key position, H heads, J key/value heads, K head width.
 """
+
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
+
+from lora_jax.model.fused_attention import attend_fused, has_fused_kernel
 
 
 def attend(
@@ -26,24 +31,26 @@ def attend(
     visible = _visible(T, S, causal, visible_BTT)
     if jax.default_backend() != "cpu":
         if visible_BTT is None and (S == T or not causal):  # a mask would keep the fused kernel away
+            if has_fused_kernel(q_BTHK, k_BSJK):
+                return attend_fused(q_BTHK, k_BSJK, v_BSJK, causal)
             return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, is_causal=causal)
         mask_B1TS = None if visible is None else visible.reshape(-1, 1, T, S)
         return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, mask=mask_B1TS)
-    B, T, H, K = q_BTHK.shape
-    J = k_BSJK.shape[2]
-    q_BJGTK = q_BTHK.reshape(B, T, J, H // J, K).transpose(0, 2, 3, 1, 4)
-    k_BJSK, v_BJSK = k_BSJK.transpose(0, 2, 1, 3), v_BSJK.transpose(0, 2, 1, 3)
-    return _attend(q_BJGTK, k_BJSK, v_BJSK, visible).transpose(0, 3, 1, 2, 4).reshape(B, T, H, K)
+    group = q_BTHK.shape[2] // k_BSJK.shape[2]
+    if group > 1:
+        k_BSJK, v_BSJK = (jnp.repeat(heads, group, axis=2) for heads in (k_BSJK, v_BSJK))
+    q_BHTK, k_BHSK, v_BHSK = (heads.transpose(0, 2, 1, 3) for heads in (q_BTHK, k_BSJK, v_BSJK))
+    return _attend(_cut_rows(T, S, causal), q_BHTK, k_BHSK, v_BHSK, visible).transpose(0, 2, 1, 3)
 
 
 def _visible(T: int, S: int, causal: bool, visible_BTT: jax.Array | None) -> jax.Array | None:
-    """Return what a position may see: None for all, (T, S), or (B, 1, 1, T, S)."""
+    """Return what a position may see: None for all, (T, S), or (B, 1, T, S)."""
     visible = jnp.tril(jnp.ones((T, S), bool), S - T) if causal else None
     if visible_BTT is None:
         return visible
     seen_BTS = jnp.pad(visible_BTT, ((0, 0), (0, 0), (S - T, 0)), constant_values=True)
-    seen_B11TS = seen_BTS[:, None, None]
-    return seen_B11TS if visible is None else seen_B11TS & visible
+    seen_B1TS = seen_BTS[:, None]
+    return seen_B1TS if visible is None else seen_B1TS & visible
 
 
 def see_segments(segments_BT: jax.Array, seen_by_all: int) -> jax.Array:
@@ -57,41 +64,72 @@ def see_segments(segments_BT: jax.Array, seen_by_all: int) -> jax.Array:
     return (own_BT1 == other_B1T) | (other_B1T == seen_by_all) | (is_prompt & ~is_padding)
 
 
-@jax.custom_vjp
-def _attend(q_BJGTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, visible: jax.Array | None) -> jax.Array:
-    return _attend_forward(q_BJGTK, k_BJSK, v_BJSK, visible)[0]
+# (first row, end of the rows, end of the keys that they see): a static part of the scores
+Blocks = tuple[tuple[int, int, int], ...]
+N_BLOCKS = 4  # more save less each: 8 were no faster at T 256, and each is code to compile
+LEAST_ROWS = 32
+
+
+def _cut_rows(T: int, S: int, causal: bool) -> Blocks:
+    """Cut a causal attention into blocks of rows; what lies right of a block's last row is never computed.
+
+    With four blocks 5/8 of the scores remain, each block is small enough to stay in a cache, and only one in
+    four of its scores needs a mask.
+    """
+    n = N_BLOCKS if causal and T % N_BLOCKS == 0 and T // N_BLOCKS >= LEAST_ROWS else 1
+    ends = [T * (i + 1) // n for i in range(n)]
+    return tuple((end - T // n, end, S - T + end) for end in ends)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(
+    blocks: Blocks, q_BHTK: jax.Array, k_BHSK: jax.Array, v_BHSK: jax.Array, visible: jax.Array | None
+) -> jax.Array:
+    return _attend_forward(blocks, q_BHTK, k_BHSK, v_BHSK, visible)[0]
 
 
 def _attend_forward(
-    q_BJGTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, visible: jax.Array | None
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    scale = q_BJGTK.shape[-1] ** -0.5
-    scores_BJGTS = jnp.einsum("bjgtk,bjsk->bjgts", q_BJGTK * scale, k_BJSK).astype(jnp.float32)
-    if visible is not None:
-        scores_BJGTS = jnp.where(visible, scores_BJGTS, -jnp.inf)
-    weights_BJGTS = jax.nn.softmax(scores_BJGTS)
-    # The barriers here and below keep XLA's CPU backend from computing the softmax and its gradient again
-    # inside each product that reads them: 15.8 ms become 9.0 ms, the products alone take 7.9 ms, at
-    # (B, T, H, K) = (32, 128, 2, 32).
-    weights_BJGTS = optimization_barrier(weights_BJGTS.astype(v_BJSK.dtype))
-    out_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", weights_BJGTS, v_BJSK)
-    return out_BJGTK, (q_BJGTK, k_BJSK, v_BJSK, weights_BJGTS, out_BJGTK)
+    blocks: Blocks, q_BHTK: jax.Array, k_BHSK: jax.Array, v_BHSK: jax.Array, visible: jax.Array | None
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    """The weights are not divided by their sum, which is done to the output: fewer numbers."""
+    q_BHTK = q_BHTK * q_BHTK.shape[-1] ** -0.5
+    exps, sums, outs = [], [], []
+    for start, end, n_keys in blocks:
+        scores_BHTS = jnp.einsum("bhtk,bhsk->bhts", q_BHTK[..., start:end, :], k_BHSK[:, :, :n_keys])
+        scores_BHTS = scores_BHTS.astype(jnp.float32)
+        if visible is not None:
+            scores_BHTS = jnp.where(visible[..., start:end, :n_keys], scores_BHTS, -jnp.inf)
+        exp_BHTS = jnp.exp(scores_BHTS - scores_BHTS.max(-1, keepdims=True))
+        # The barriers here and below keep XLA's CPU backend from computing the exponentials and their
+        # gradient again inside each product that reads them.
+        exp_BHTS = optimization_barrier(exp_BHTS.astype(v_BHSK.dtype))
+        sums.append(exp_BHTS.sum(-1, keepdims=True, dtype=jnp.float32))
+        outs.append(jnp.einsum("bhts,bhsk->bhtk", exp_BHTS, v_BHSK[:, :, :n_keys]))
+        exps.append(exp_BHTS)
+    sum_BHT1 = jnp.concatenate(sums, -2)
+    out_BHTK = (jnp.concatenate(outs, -2) / sum_BHT1).astype(v_BHSK.dtype)
+    return out_BHTK, (q_BHTK, k_BHSK, v_BHSK, tuple(exps), sum_BHT1, out_BHTK)
 
 
 def _attend_backward(
-    saved: tuple[jax.Array, ...], g_BJGTK: jax.Array
+    blocks: Blocks, saved: tuple[Any, ...], g_BHTK: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, None]:
-    q_BJGTK, k_BJSK, v_BJSK, weights_BJGTS, out_BJGTK = saved
-    scale = q_BJGTK.shape[-1] ** -0.5
-    g_BJGTK, weights_BJGTS = optimization_barrier((g_BJGTK, weights_BJGTS))
-    dv_BJSK = jnp.einsum("bjgts,bjgtk->bjsk", weights_BJGTS, g_BJGTK)
-    dweights_BJGTS = optimization_barrier(jnp.einsum("bjgtk,bjsk->bjgts", g_BJGTK, v_BJSK))
+    q_BHTK, k_BHSK, v_BHSK, exps, sum_BHT1, out_BHTK = saved
+    g_BHTK = optimization_barrier((g_BHTK / sum_BHT1).astype(g_BHTK.dtype))
     # softmax's Jacobian: the row sums of weights * dweights equal those of out * g, which are cheaper.
-    row_BJGT1 = (g_BJGTK * out_BJGTK).sum(-1, keepdims=True)
-    dscores_BJGTS = optimization_barrier(weights_BJGTS * (dweights_BJGTS - row_BJGT1) * scale)
-    dq_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", dscores_BJGTS, k_BJSK)
-    dk_BJSK = jnp.einsum("bjgts,bjgtk->bjsk", dscores_BJGTS, q_BJGTK)
-    return dq_BJGTK, dk_BJSK, dv_BJSK, None
+    row_BHT1 = (g_BHTK * out_BHTK).sum(-1, keepdims=True)
+    dqs, dks, dvs = [], [], []
+    for (start, end, n_keys), exp_BHTS in zip(blocks, exps, strict=True):
+        rows = (..., slice(start, end), slice(None))
+        keys = (slice(None), slice(None), slice(n_keys))
+        dexp_BHTS = optimization_barrier(jnp.einsum("bhtk,bhsk->bhts", g_BHTK[rows], v_BHSK[keys]))
+        dscores_BHTS = optimization_barrier(exp_BHTS * (dexp_BHTS - row_BHT1[rows]))
+        dqs.append(jnp.einsum("bhts,bhsk->bhtk", dscores_BHTS, k_BHSK[keys]))
+        unseen = ((0, 0), (0, 0), (0, k_BHSK.shape[2] - n_keys), (0, 0))
+        dks.append(jnp.pad(jnp.einsum("bhts,bhtk->bhsk", dscores_BHTS, q_BHTK[rows]), unseen))
+        dvs.append(jnp.pad(jnp.einsum("bhts,bhtk->bhsk", exp_BHTS, g_BHTK[rows]), unseen))
+    dq_BHTK = jnp.concatenate(dqs, -2) * q_BHTK.shape[-1] ** -0.5
+    return dq_BHTK, sum(dks), sum(dvs), None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

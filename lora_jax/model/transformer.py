@@ -1,6 +1,6 @@
 """A transformer, decoder or encoder, as a pure function of a flat parameter tree."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,20 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
 from lora_jax.model.hooks import NO_HOOKS, Hooks, Site, fold_path
-from lora_jax.model.layers import ACTIVATIONS, layernorm, linear, rmsnorm, rope
+from lora_jax.model.layers import ACTIVATIONS, layernorm, linear, rmsnorm, rope, swiglu
 from lora_jax.model.segments import SEGMENTS, inside_block
 from lora_jax.params import Params
 
-# Up to so many layers are compiled as plain code, which takes 12 to 17 % off a CPU step (docs/speed.md);
+# Up to so many layers are compiled as plain code, 12 to 17 % off a CPU step (docs/performance.md);
 # deeper models are a loop, one block a turn, so that compilation does not grow with depth.
 UNROLL = 8
+# What is kept of a block for its backward pass, where not everything is: the products with weights, or its
+# input alone (Chen et al. 2016, arXiv 1604.06174).
+REMAT = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+BATCH_AXES = ("data", "fsdp")  # of a mesh of devices (train/mesh.py): they split the batch
 SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompts
 
 
@@ -90,7 +97,7 @@ def _embed(
     """Embed the tokens, what a prompt puts before them, positions and token types."""
     dtype, n_before = compute_dtype(config), hooks.n_before
     tokens_BT, segments_BT, positions_BT, types_BT = inputs
-    x_BTD = params["embed/tokens"][tokens_BT].astype(dtype)
+    x_BTD = _hold(params["embed/tokens"], "tensor")[tokens_BT].astype(dtype)
     if hooks.embed is not None:
         x_BTD = hooks.embed(Site("embed", params, key=fold_path(key, "embed")), tokens_BT, x_BTD)
     n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
@@ -138,10 +145,25 @@ def _run_segment(
     def step(x, turn):
         block, block_key = turn
         reach = block if hooks is NO_HOOKS else {**outside, **block}
-        return apply_block(config, reach, x, layout, hooks, block_key), None
+        return apply_block(config, reach, _hold(x, BATCH_AXES), layout, hooks, block_key), None
 
-    unroll = n_layers if n_layers <= UNROLL else 1
-    return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
+    if config.remat == "none":
+        unroll = n_layers if n_layers <= UNROLL else 1
+        return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
+    # Always a loop: in plain code XLA's CPU backend finds the second computation to be the first one again,
+    # barriers or not, and keeps what should have been dropped.
+    step = jax.checkpoint(step, policy=REMAT[config.remat], prevent_cse=False)
+    return jax.lax.scan(step, x_BTD, (stacked, keys))[0]
+
+
+def _hold(array: jax.Array, *axes: Any) -> jax.Array:
+    """Hold an array to a split over the axes of the mesh that the step is traced on, if it is on one.
+
+    Left to itself XLA may split activations as the weights are, and communicate those instead.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return array
+    return jax.lax.with_sharding_constraint(array, jax.sharding.PartitionSpec(*axes))
 
 
 def apply_block(
@@ -207,7 +229,7 @@ def _mlp(
 ) -> jax.Array:
     up_BTF = _affine(block, "mlp/up", x_BTD, hooks, key)
     if config.mlp == "swiglu":
-        h_BTF = jax.nn.silu(_affine(block, "mlp/gate", x_BTD, hooks, key)) * up_BTF
+        h_BTF = swiglu(_affine(block, "mlp/gate", x_BTD, hooks, key), up_BTF)
     else:
         h_BTF = ACTIVATIONS[config.mlp](up_BTF)
     return _affine(block, "mlp/down", h_BTF, hooks, key)

@@ -5,15 +5,19 @@ are A (stack, I, R) and B (stack, R, O); with x (..., I) the update of x W is (x
 """
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.model.hooks import Site
 from lora_jax.model.layers import linear
 from lora_jax.params import Spec
 
 Axes = tuple[tuple[str, int], ...]
+
+SCALE = "scale/"  # where the weights of a run side by side with others hold s, a number, of a target
 
 
 def split_axes(spec: Spec) -> tuple[Axes, Axes, Axes]:
@@ -61,12 +65,21 @@ def apply_low_rank(x: jax.Array, a: jax.Array, b: jax.Array, n_contract: int) ->
     return linear(linear(x, a, n_contract), b)
 
 
-def drop(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drop entries with probability `rate` and scale the others up; nothing without a key."""
+def take_scale(site: Site, scales: Mapping[str, float], dtype: jnp.dtype) -> jax.Array:
+    """Return s of a matrix: what the weights hold for it, or else what its configuration says."""
+    return jnp.asarray(site.weights.get(SCALE + site.path, scales[site.path]), dtype)
+
+
+def drop(x_BT: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Drop entries of (B, T, ...) with probability `rate` and scale the others up; nothing without a key.
+
+    They are drawn position after position, so that padding behind a row changes none of those before it.
+    """
     if key is None or rate == 0.0:
-        return x
-    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
-    return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+        return x_BT
+    B, T, *rest = x_BT.shape
+    kept = jax.random.bernoulli(key, 1 - rate, (T, B, *rest)).swapaxes(0, 1)
+    return jnp.where(kept, x_BT / (1 - rate), 0).astype(x_BT.dtype)
 
 
 def multiply(a: jax.Array, b: jax.Array, spec: Spec) -> jax.Array:
@@ -79,7 +92,9 @@ def multiply(a: jax.Array, b: jax.Array, spec: Spec) -> jax.Array:
     return jnp.matmul(a_KR, b_RD, precision=jax.lax.Precision.HIGHEST).reshape(spec.shape)
 
 
-def column_norms(w: jax.Array, a: jax.Array, b: jax.Array, scale: float, n_contract: int) -> jax.Array:
+def column_norms(
+    w: jax.Array, a: jax.Array, b: jax.Array, scale: float | jax.Array, n_contract: int
+) -> jax.Array:
     """Return ||W + s A B|| of every output over the inputs, float32, in the shape of W's output axes.
 
     By w'w + 2 s b'(A'w) + s^2 b'(A'A)b for each column w of W, so that W + s A B is never formed.

@@ -1,11 +1,12 @@
 """Which matrices get a low-rank update, of which rank and scale: what LoRA and its kin share."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
+from lora_jax.model.segments import inside_block
 from lora_jax.params import Spec, Specs
 from lora_jax.peft.low_rank import factor_specs, sizes
 from lora_jax.peft.targets import by_pattern, check_patterns, find_targets
@@ -19,6 +20,11 @@ class LowRankPlan(NamedTuple):
     scales: dict[str, float]
     n_top: int
 
+    @property
+    def inner_scales(self) -> dict[str, float]:
+        """s by the target's path in its block, as a hook sees it."""
+        return {inside_block(path) or path: scale for path, scale in self.scales.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LowRankChoice:
@@ -28,6 +34,8 @@ class LowRankChoice:
     ("attention", "mlp", "all") or a glob on the path ("blocks/attn/[qv]"). s = alpha / r, or alpha / sqrt(r)
     with rslora (Kalajdzievski 2023, arXiv 2312.03732).
     """
+
+    AS_DATA: ClassVar = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
 
     rank: int = 8
     alpha: float = 16.0

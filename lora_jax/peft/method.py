@@ -21,7 +21,9 @@ class Method(NamedTuple):
     those that the method adds. trainable: the paths that train. start: (base, seed) -> the base's weights,
     changed where the method moves a part of them into its own (PiSSA), and the added ones. merge: adapted
     weights -> weights of the base's paths and shapes that give the same function without hooks; None where
-    there are none. rates: the learning rate of a path relative to the run's, 1 where absent (LoRA+).
+    there are none. rates: the learning rate of a path relative to the run's, 1 where absent (LoRA+). scales:
+    of low-rank updates, s by target: the hooks take it from the weights where these hold it
+    (`low_rank.SCALE`).
     """
 
     specs: Specs
@@ -31,10 +33,15 @@ class Method(NamedTuple):
     merge: Callable[[Params], Params] | None = None
     n_top: int = 0  # blocks that are a segment of their own, for methods that leave the lower ones alone
     rates: Mapping[str, float] = {}
+    scales: Mapping[str, float] = {}
 
 
 class MethodConfig(Protocol):
-    """A method's numbers, as a frozen dataclass; each file of methods/ has one or more."""
+    """A method's numbers, as a frozen dataclass; each file of methods/ has one or more.
+
+    One that has AS_DATA, fields and values, computes the same program whatever these fields are, on weights
+    of other ranks, starts and scales: with these values it stands for all of them (`peft.stacking`).
+    """
 
     def build(self, model: ModelConfig) -> Method:
         """Return the method for a model; raises LoraJaxError where it does not fit."""
@@ -58,7 +65,11 @@ def task_head(specs: Mapping[str, Spec]) -> frozenset[str]:
 
 def adapt(base: Params, method: Method, seed: int) -> Adapted:
     """Return (trainable, frozen) of a base model, new weights drawn from the seed by their paths."""
-    base = split_blocks(base, method.n_top)
+    return start(split_blocks(base, method.n_top), method, seed)
+
+
+def start(base: Params, method: Method, seed: int) -> Adapted:
+    """Return (trainable, frozen) of a base whose upper blocks are a segment already, as `adapt` does."""
     if method.start is None:
         added = init({path: spec for path, spec in method.specs.items() if path not in base}, seed)
     else:

@@ -26,7 +26,7 @@ class Curve:
     n_params: float
     x: Sequence[float]
     loss: Sequence[float]
-    end: tuple[float, float] | None  # (x, held-out loss); None for a run that diverged
+    end: tuple[float, float] | None  # (x, held-out loss); None for a run that diverged or was halted
     efficient: bool = False  # on the compute-efficient frontier
 
 
@@ -63,7 +63,7 @@ def plot_training_curves(
         ax.plot(flops, loss, "--", color=style.VERMILION, linewidth=1.8, label="frontier, L(C)", zorder=5)
         ax.fill_between(flops, low, high, color=style.VERMILION, alpha=0.15, linewidth=0)
     if any(c.end is None for c in curves):
-        ax.plot([], [], "x", color="#CC0000", markersize=6, label="diverged")
+        ax.plot([], [], "x", color="#CC0000", markersize=6, label="diverged or halted")
     _set_limits(ax, curves, [y for _, y, _, _ in frontier])
     spread = [x for c in curves for x in c.x]
     style.set_flops_axis(ax, _start(spread, 4.5), max(spread) * 1.5, "training compute C (FLOPs)")

@@ -180,6 +180,6 @@ def _draw_rates(results: Results) -> Iterator[Drawing]:
     yield Drawing(
         "learning_rates", "Grids of learning rates",
         "Held-out loss against the base learning rate; the best of a grid is filled, a red square where it"
-        f" lies at an edge. Rates that diverged are not drawn.{more}",
+        f" lies at an edge. Rates that diverged or were halted are not drawn.{more}",
         plots.plot_learning_rates(sorted(grids, key=lambda g: (g["n_params"], g["n_tokens"]))),
     )  # fmt: skip

@@ -119,7 +119,8 @@ def rate_rows(found: Mapping[str, Any]) -> Table:
 
 
 def _at_rate(rate: Mapping[str, Any]) -> str:
-    dev = "diverged" if rate["diverged"] else f"{rate['dev']['value']:.4g}"
+    without = "diverged" if rate["diverged"] else "halted"
+    dev = without if rate["dev"] is None else f"{rate['dev']['value']:.4g}"
     return f"{rate['learning_rate']:g}: {dev}"
 
 
@@ -166,6 +167,8 @@ def run_rows(found: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> 
         if record["status"] == "diverged":
             status = f"diverged at step {record['diverged_at']}"
             flagged.add(i)
+        elif record["status"] == "halted":
+            status = f"halted at step {record['halted_at']}"
         rows.append((
             record["run_id"], tuning["label"], f"{record['learning_rate']:g}", str(record["seed"]), status,
             *(format_interval(tuning[split].get(found["metric"]))[0] for split in ("dev", "test")),

@@ -111,12 +111,13 @@ def _provenance(results: Results) -> str:
     # A branch takes its first steps from its trunk: only its own steps were paid for.
     spent = sum(r["flops_exact"] * r["trained_tokens"] / r["n_tokens"] for r in records)
     dates = sorted(r["created_at"] for r in records)
-    n_diverged = sum(r["status"] == "diverged" for r in records)
+    n_diverged, n_halted = (sum(r["status"] == status for r in records) for status in ("diverged", "halted"))
+    ended = f"{n_diverged} diverged" + (f", {n_halted} halted" if n_halted else "")
     sweep = results.sweep
     overrides = flatten({"overrides": sweep.get("overrides") or "none"})
     facts = {
         "command": sweep["command"], **overrides,
-        "runs": f"{len(records)}, of which {n_diverged} diverged, {results.fits['n_fitted']} fitted",
+        "runs": f"{len(records)}, of which {ended}, {results.fits['n_fitted']} fitted",
         "compute spent": f"{format_power(spent)} FLOPs",
         "wall time of the runs": format_seconds(sum(r["wall_seconds"] for r in records)),
         "first and last run": f"{dates[0]}, {dates[-1]}",

@@ -16,7 +16,8 @@ _FLOATS = {
 }  # fmt: skip
 _INTEGERS = {
     "seed", "d_model", "n_layers", "n_params", "n_params_with_head", "n_params_total", "n_tokens",
-    "unique_tokens", "batch_size", "n_steps", "diverged_at", "trained_tokens",
+    "unique_tokens", "batch_size", "n_steps", "diverged_at", "trained_tokens", "lanes",
+    "halted_at",
 }  # fmt: skip
 _NEEDED = {"run_id", "status", "seed", "n_params", "n_tokens", "flops_exact", "heldout_loss"}
 _RECORD_KEYS = (

@@ -182,7 +182,8 @@ def rate_rows(fits: Mapping[str, Any]) -> Table | None:
 
 def _losses(grid: Mapping[str, Any]) -> str:
     pairs = zip(grid["rates"], grid["losses"], strict=True)
-    return ", ".join(f"{rate:g}: {'diverged' if y is None else format_loss(y)}" for rate, y in pairs)
+    ended = "diverged or halted"
+    return ", ".join(f"{rate:g}: {ended if y is None else format_loss(y)}" for rate, y in pairs)
 
 
 # (quantity, where it is found here, published value, source)
@@ -221,8 +222,8 @@ def status_of(results: Results) -> dict[str, str]:
         i = run["run_id"]
         if i in left:
             status[i] = left[i]
-        elif run["status"] == "diverged":
-            status[i] = "diverged"
+        elif run["status"] != "done":
+            status[i] = run["status"]
         else:
             status[i] = "fitted" if i in fitted else "not in fits.json"
     return status
@@ -237,6 +238,8 @@ def run_rows(results: Results, swept: Mapping[str, Mapping[str, str]]) -> Table:
         reason = status[r["run_id"]]
         if reason == "diverged" and r.get("diverged_at") is not None:
             reason = f"diverged at step {r['diverged_at']}"
+        elif reason == "halted" and r.get("halted_at") is not None:
+            reason = f"halted at step {r['halted_at']}"
         if reason != "fitted":
             flagged.add(i)
         rows.append((

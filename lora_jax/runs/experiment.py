@@ -45,6 +45,17 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
+def read_lanes(text: str) -> int | None:
+    """Return the number that --lanes gives, None for auto."""
+    if text == "auto":
+        return None
+    if not text.lstrip("-").isdecimal() or int(text) < 1:
+        raise LoraJaxError(
+            f"--lanes is {text!r}, wanted a whole number of at least 1, or auto: 1 trains one run at a time."
+        )
+    return int(text)
+
+
 def execute_config(path: Path, function: str, wanted: str, example: str) -> tuple[dict[str, Any], Any]:
     """Run a config file and its function; return its module and what the function returned.
 

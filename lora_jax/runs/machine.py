@@ -1,12 +1,11 @@
-"""How fast a machine trains and how much memory it takes: published peaks, or measured matmuls."""
+"""How fast a machine trains and how much memory it has: published peaks, or measured matmuls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.model.declare import count_parameters, flops_per_token
-from lora_jax.model.transformer import UNROLL
+from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.floor import matmul_floor
 
 
@@ -73,30 +72,3 @@ def present_speed() -> float:
     floor = matmul_floor(TYPICAL, TYPICAL_BATCH, TYPICAL.context)
     flops = flops_per_token(TYPICAL, TYPICAL.context) * TYPICAL_BATCH * TYPICAL.context
     return flops / (CPU_STEP_OVER_MATMULS * floor)
-
-
-def memory_bytes(run: RunConfig, bytes_per_activation: int = 4) -> float:
-    """Estimate the peak memory of a training step: weights, moments, gradient, and saved activations.
-
-    In float32: weights, two moments, the gradient, and two arrays of logits. Per token and layer, without
-    rematerialisation: 15 d_model for norms, projections and residuals, 3 (gelu) or 4 (swiglu) d_ff, and two
-    arrays of attention weights. The coefficients are fitted to XLA's analysis of the compiled step on CPU:
-    within 12 % of it at 28 shapes (1 to 24 layers, T 64 to 256, V 256 and 4,096, GPT-2's and Llama's), and
-    tests/runs/test_machine.py compares again. Not measured on an accelerator, where activations take 2 bytes.
-    """
-    model, tokens = run.model, run.tokens_per_step
-    state = 4 * 4 * count_parameters(model).total
-    saved = 15 * model.d_model + (4 if model.mlp == "swiglu" else 3) * model.ff_width
-    attention = (2 * model.n_layers + 1) * model.n_heads * run.data.seq_len
-    logits = 4 * 2 * model.vocab_size
-    return state + tokens * (
-        bytes_per_activation * (_layers_held(model.n_layers) * saved + attention) + logits
-    )
-
-
-def _layers_held(n_layers: int) -> float:
-    """Return how many layers' activations XLA holds at the peak: more where the layers are a loop.
-
-    A loop copies what each turn saves into stacked arrays: 1.1 to 1.4 times the layers, from 9 to 24 of them.
-    """
-    return n_layers if n_layers <= UNROLL else 1.25 * n_layers

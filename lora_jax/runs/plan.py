@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
-from lora_jax.runs.machine import Device, memory_bytes, seconds_per_step
+from lora_jax.runs.machine import Device, seconds_per_step
+from lora_jax.runs.memory import memory_bytes
 from lora_jax.train.optim import cooldown_start
 
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone

@@ -36,6 +36,7 @@ class Progress:
 
     Work is counted in planned seconds. `done` is what the sweep no longer needs, of which `worked` was done
     here: a run that went on from a checkpoint needs less than its plan, and says nothing about the pace.
+    Of runs side by side the first that reports leads: shown is where it stands, and the speed of all of them.
     """
 
     def __init__(self, planned: Sequence[Planned]) -> None:
@@ -44,8 +45,11 @@ class Progress:
         self._number = {item.run_id: number for number, item in enumerate(pending, 1)}
         self._seconds = {item.run_id: item.seconds for item in pending}
         self._total = sum(item.seconds for item in pending)
-        self._done = self._current = self._worked = 0.0
-        self._run: Any = None
+        self._done = self._worked = 0.0
+        self._n_finished = 0
+        self._current: dict[str, float] = {}  # of the runs in training: planned seconds that are done
+        self._leader: Any = None
+        self._unread_tokens = 0  # trained since the leader's last report
         self._started = self._last_read = self._last_line = time.monotonic()
         self._speed: float | None = None
         self._display = _Bar() if sys.stderr.isatty() else None
@@ -68,14 +72,19 @@ class Progress:
     def advance(self, run: Any, steps: int, loss: float, tokens: int) -> None:
         """Take in `tokens` trained since the last call, and show where things stand."""
         now, item = time.monotonic(), self._items[run]
-        if run == self._run:  # the first reading of a run has compilation and the evaluation before it in it
-            speed = tokens / max(now - self._last_read, 1e-9)
-            before = speed if self._speed is None else self._speed
-            self._speed = SPEED_MEMORY * before + (1 - SPEED_MEMORY) * speed
-        self._run, self._last_read = run, now
         work = item.seconds * tokens / max(1, item.own_tokens)
         self._worked += work
-        self._current = min(item.seconds, self._current + work)
+        self._current[item.run_id] = min(item.seconds, self._current.get(item.run_id, 0.0) + work)
+        self._unread_tokens += tokens
+        if self._leader is None:  # its first reading has compilation and the evaluation before it in it
+            self._leader = run
+        elif run == self._leader:
+            speed = self._unread_tokens / max(now - self._last_read, 1e-9)
+            before = speed if self._speed is None else self._speed
+            self._speed = SPEED_MEMORY * before + (1 - SPEED_MEMORY) * speed
+        else:
+            return
+        self._last_read, self._unread_tokens = now, 0
         if self._display is not None:
             self._display.update(self.share(), self._describe(run, steps, loss))
         elif now - self._last_line >= LINE_SECONDS:
@@ -86,6 +95,8 @@ class Progress:
         """Return where the run stands in words, and then in ever fewer of them."""
         item = self._items[run]
         number, n, shape = self._number[item.run_id], len(self._items), item.words
+        if len(self._current) > 1:
+            shape += f" and {len(self._current) - 1} beside it"
         step = f"step {steps}/{item.n_steps}"
         speed = "" if self._speed is None else f"{self._speed:,.0f} tokens/s"
         short_speed = "" if self._speed is None else f"{format_short(self._speed)} tok/s"
@@ -100,17 +111,20 @@ class Progress:
 
     def finish_run(self, run_id: str, text: str) -> None:
         """Count a run as done, however little of its plan it needed, and print its line."""
+        self._n_finished += 1
         self._done += self._seconds[run_id]
-        self._current = 0.0
-        self.say(f"[{self._number[run_id]}/{len(self._items)}] {text}")
+        self._current.pop(run_id, None)
+        if self._leader is not None and self._items[self._leader].run_id == run_id:
+            self._leader = None
+        self.say(f"[{self._n_finished}/{len(self._items)}] {text}")
 
     def share(self) -> float:
         """Return how much of the sweep's planned seconds is done, from 0 to 1."""
-        return min(1.0, (self._done + self._current) / self._total) if self._total else 1.0
+        return min(1.0, (self._done + sum(self._current.values())) / self._total) if self._total else 1.0
 
     def seconds_left(self) -> float:
         """Return the plan's remaining seconds at the pace so far, which is the plan's own to begin with."""
-        remaining = max(0.0, self._total - self._done - self._current)
+        remaining = max(0.0, self._total - self._done - sum(self._current.values()))
         elapsed = time.monotonic() - self._started
         # As if a tenth of the plan had been seen to hold: the first reading has little but compilation in it.
         belief = BELIEF * self._total

@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One finished run. A failure is a status, never a number: a diverged run has no losses.
+    """One finished run. A failure is a status, never a number: a diverged or halted run has no losses.
 
     Losses are in nats per token; held-out loss is the mean over the held-out windows at the end of the run.
     """
 
     run_id: str
     sweep: str
-    status: Literal["done", "diverged"]
+    status: Literal["done", "diverged", "halted"]  # halted: others were better (successive halving)
     config: dict[str, Any]  # RunConfig as nested dicts
     data: dict[str, Any]  # what the tokens were: sources, tokenizer, counts, fingerprint
     seed: int
@@ -40,7 +40,8 @@ class RunRecord:
     # Step of the first loss that was not finite; n_steps where it ended above its start.
     diverged_at: int | None
     # Cost: of this run's own steps (a shared trunk counts for the first that needed it) and its evaluation,
-    # in the process that finished it: what a process that was stopped had spent before is not in them.
+    # in the process that finished it: what a process that was stopped had spent before is not in them. Where
+    # runs were trained side by side, wall_seconds is this run's share, and tokens_per_second its own alone.
     wall_seconds: float
     trained_tokens: int
     tokens_per_second: float | None  # compilation left out; None where too few steps to time
@@ -48,7 +49,10 @@ class RunRecord:
     versions: dict[str, str]
     git_commit: str | None
     created_at: str  # UTC, ISO 8601
+    # Added later; at their defaults they are not in the file.
     finetuning: dict[str, Any] | None = None  # a Finetuning as a dict; None: trained from scratch
+    lanes: int = 1  # how many runs at most were trained side by side, this one included
+    halted_at: int | None = None  # step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,8 @@ COLUMNS: tuple[str, ...] = (
     "device",
     "git_commit",
     "created_at",
+    "lanes",
+    "halted_at",
 )
 FINETUNING_COLUMNS: tuple[str, ...] = (
     "run_id", "sweep", "status", "seed", "base", "task", "label", "n_trainable", "n_head", "n_params_total",

@@ -16,6 +16,8 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.runs.record import COLUMNS, FINETUNING_COLUMNS, RunRecord
 
+# Of the fields that came after the first records.
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(RunRecord) if f.default is not dataclasses.MISSING}
 CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
 
 
@@ -83,6 +85,10 @@ class RunStore:
         paths = sorted((self.folder / "runs").glob("*.json"))
         return {path.stem: self._read(path) for path in paths if not path.name.startswith(".")}
 
+    def settled(self, halving: bool) -> set[str]:
+        """Return the ids of the runs that need no training; without halving a halted run does, to its end."""
+        return {i for i, record in self.finished().items() if halving or record.status != "halted"}
+
     def _read(self, path: Path) -> RunRecord:
         stat = path.stat()
         stamp = (stat.st_mtime_ns, stat.st_size)
@@ -114,9 +120,8 @@ class RunStore:
 
 
 def _to_json(record: RunRecord) -> dict[str, Any]:
-    """Leave out what a run from scratch does not have, so that its file is what it always was."""
-    fields = dataclasses.asdict(record)
-    return fields if record.finetuning is not None else {k: v for k, v in fields.items() if k != "finetuning"}
+    """Leave out fields at their defaults, so that the file of a run without them is what it always was."""
+    return {k: v for k, v in dataclasses.asdict(record).items() if k not in _DEFAULTS or v != _DEFAULTS[k]}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -134,7 +139,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_record(path: Path) -> RunRecord:
     fields = {field.name for field in dataclasses.fields(RunRecord)}
-    value = {"finetuning": None, **read_json(path)}  # which came after the first records
+    value = _DEFAULTS | read_json(path)
     if value.keys() != fields:
         missing, extra = sorted(fields - value.keys()), sorted(value.keys() - fields)
         raise LoraJaxError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.params import Params
-from lora_jax.train.step import make_evaluate
+from lora_jax.train.mesh import batch_parts, make_evaluate_on, mesh_of
 
 EVALUATION_BATCH = 32  # windows a call
 
@@ -23,11 +23,13 @@ class HeldOut:
 
 def evaluate(model: ModelConfig, params: Params, windows_WU: np.ndarray, documents_W: np.ndarray) -> HeldOut:
     """Evaluate every window; documents_W names the document of each, the clusters of the standard error."""
-    compiled = make_evaluate(model)
+    mesh = mesh_of(params)
+    compiled, parts = make_evaluate_on(mesh, model), 1 if mesh is None else batch_parts(mesh)
+    n_rows = -(-EVALUATION_BATCH // parts) * parts
     losses = []
-    for start in range(0, len(windows_WU), EVALUATION_BATCH):
-        batch = windows_WU[start : start + EVALUATION_BATCH]
-        padding = EVALUATION_BATCH - len(batch)  # one shape for all batches, so that one program serves them
+    for start in range(0, len(windows_WU), n_rows):
+        batch = windows_WU[start : start + n_rows]
+        padding = n_rows - len(batch)  # one shape for all batches, so that one program serves them
         full = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)]) if padding else batch
         losses.append(np.asarray(compiled(params, jnp.asarray(full)), np.float64)[: len(batch)])
     losses_W = np.concatenate(losses)

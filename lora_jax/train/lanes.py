@@ -6,7 +6,7 @@ one array and its matmuls one large matmul. A single lane is not stacked: it is 
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -73,22 +73,46 @@ class Lanes:
         self._state, losses = compiled(self._state, self._shared, self._own, stacked)
         return losses.reshape(self.width)
 
+    def memory_bytes(self, given: Sequence[Any]) -> int | None:
+        """Compile the step for inputs like these; return its peak memory, None where XLA does not tell it.
+
+        Arguments (states and frozen weights), results and everything in between, in bytes. Compiled is what
+        `step` runs, so that nothing is compiled twice.
+        """
+        compiled = compile_step(self._step, self.width > 1)
+        found = compiled.lower(self._state, self._shared, self._own, self._join(given)).compile()
+        stats = found.memory_analysis()
+        if stats is None:
+            return None
+        results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+        return stats.argument_size_in_bytes + stats.temp_size_in_bytes + results
+
     def read(self, lane: int) -> TrainState:
         """Return a copy of one lane's state, which no later step touches."""
-        return jax.tree.map(jnp.copy if self.width == 1 else lambda leaf: leaf[lane], self._state)
+        return jax.tree.map(jnp.copy, self._state) if self.width == 1 else _read_lane(self._state, lane)
 
     def write(self, lane: int, state: TrainState) -> None:
-        """Put another state in a lane, such as the trunk's after one of its branches has ended."""
+        """Put a copy of another state in a lane, such as the trunk's after one of its branches has ended."""
         if self.width == 1:
             self._state = jax.tree.map(jnp.copy, state)
         else:
-            self._state = jax.tree.map(lambda all, one: all.at[lane].set(one), self._state, state)
+            self._state = _write_lane(self._state, state, lane)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with these lanes alone, renumbered in this order: a narrower program steps them."""
         if self.width > 1:
             self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
         self.width = len(lanes)
+
+
+@jax.jit
+def _read_lane(stacked: TrainState, lane: int) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[lane], stacked)
+
+
+@partial(jax.jit, donate_argnums=0)  # in place: a second copy of all lanes might not fit
+def _write_lane(stacked: TrainState, state: TrainState, lane: int) -> TrainState:
+    return jax.tree.map(lambda leaf, one: leaf.at[lane].set(one), stacked, state)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

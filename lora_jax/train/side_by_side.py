@@ -36,23 +36,28 @@ class Answer:
     """What a turn gave one run: the losses of the steps that it took, from the first that it asked for.
 
     stopping: save what there is and return. seconds: of the turn, None where something was compiled in it;
-    n_lanes runs share it.
+    n_lanes runs share it. elapsed: its seconds in either case.
     """
 
     losses: list[float]
     stopping: bool
     seconds: float | None
     n_lanes: int
+    elapsed: float
 
 
 @dataclass(frozen=True)
 class Rung:
     """A score to be compared, less is better: successive halving (Jamieson & Talwalkar 2016, 1502.07943).
 
-    A run that yields it waits for the others, and is sent whether it is in the better half and goes on.
+    A run that yields it waits for the others, and is sent whether it goes on: among those at the rung of the
+    same step the best n_kept do, or the better half where that is None. A number that does not depend on who
+    is still there makes a sweep that was killed at a rung come to the same choice.
     """
 
     score: float
+    step: int = 0
+    n_kept: int | None = None
 
 
 Course = Generator[Stretch | Rung, Any, None]  # is sent an Answer for a Stretch, a bool for a Rung
@@ -118,13 +123,14 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
         if stopping or not warm:  # what compiles is a turn of its own, which is not timed
             break
     losses = np.stack(jax.device_get(unread)).astype(float)
-    seconds = time.monotonic() - started if warm else None
+    elapsed = time.monotonic() - started
+    seconds = elapsed if warm else None
     still: list[_Running] = []
     for run in running:
         if isinstance(run.wants, Rung):
             still.append(run)
             continue
-        answer = Answer(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping))
+        answer = Answer(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
         _send(still, run.lane, run.course, answer)
     if stopping:
         for run in still:
@@ -134,14 +140,26 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
 
 
 def _halve(running: list[_Running]) -> list[_Running]:
-    """Tell the better half of the courses at a rung to go on, and the others to end."""
-    order = sorted(running, key=lambda run: run.wants.score if isinstance(run.wants, Rung) else 0.0)
-    better = {id(run) for run in order[: -(-len(order) // 2)]}
+    """Tell the best of the courses at the earliest rung to go on, and the others there to end.
+
+    Courses that a later rung has already, as after a kill whose checkpoints were not of one step, wait on.
+    """
+    asked = [(run, run.wants) for run in running if isinstance(run.wants, Rung)]
+    earliest = min(rung.step for _, rung in asked)
+    there = sorted(
+        ((run, rung) for run, rung in asked if rung.step == earliest), key=lambda pair: pair[1].score
+    )
+    n_kept = there[0][1].n_kept
+    n_kept = -(-len(there) // 2) if n_kept is None else n_kept
+    goes_on = {id(run): place < n_kept for place, (run, _) in enumerate(there)}
     still: list[_Running] = []
     for run in running:
+        if id(run) not in goes_on:
+            still.append(run)
+            continue
         if run.waiting is not None:
             run.lane.write(run.waiting)
-        _send(still, run.lane, run.course, id(run) in better)
+        _send(still, run.lane, run.course, goes_on[id(run)])
     return still
 
 

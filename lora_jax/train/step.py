@@ -12,7 +12,7 @@ import optax
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, combine, init
-from lora_jax.train.loss import window_losses
+from lora_jax.train.loss import mean_loss, window_losses
 from lora_jax.train.optim import Knobs, adamw
 
 
@@ -58,10 +58,10 @@ def _make_step(model: ModelConfig, beta1: float, beta2: float, eps: float) -> St
     specs, numbers = declare(model), OptimConfig(beta1=beta1, beta2=beta2, eps=eps)
 
     def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
-        def mean_loss(trainable: Params) -> jax.Array:
-            return window_losses(model, combine(trainable, frozen), given.windows_BU).mean()
+        def loss_of(trainable: Params) -> jax.Array:
+            return mean_loss(model, combine(trainable, frozen), given.windows_BU)
 
-        loss, gradient = jax.value_and_grad(mean_loss)(state.trainable)
+        loss, gradient = jax.value_and_grad(loss_of)(state.trainable)
         optimizer = adamw(numbers, specs, given.knobs)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
         rate = given.knobs.learning_rate

@@ -1,195 +1,231 @@
-"""One trunk run per model size, with a cooldown branch for each D.
+"""Trunks with a cooldown branch for each D, several trunks of one shape side by side.
 
 Under warmup-stable-decay, runs that differ in n_tokens alone share every step up to the cooldown of the
-shortest, so that several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392).
+shortest, so that several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392). A trunk
+is a course of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from lora_jax.config import RunConfig
+from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.data import Dataset
-from lora_jax.params import Params
+from lora_jax.errors import LoraJaxError
 from lora_jax.train.checkpoint import Checkpoints
-from lora_jax.train.evaluate import HeldOut, evaluate
-from lora_jax.train.lanes import compile_step
+from lora_jax.train.lanes import Lanes
+from lora_jax.train.mesh import init_on, join_on, make_step_on
 from lora_jax.train.optim import cooldown_start, make_knobs, peak_learning_rate, unit_rate
-from lora_jax.train.step import StepInput, TrainState, init_state, make_step
+from lora_jax.train.outcome import Leg, Meter, Outcome, final_train_loss, judge
+from lora_jax.train.side_by_side import Course, Lane, Rung, Stopped, Stretch, drive
+from lora_jax.train.step import StepInput
 
-STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
+
+class Shape(NamedTuple):
+    """What the compiled step depends on: runs that agree in it can be trained side by side."""
+
+    model: ModelConfig
+    batch_size: int
+    seq_len: int
+    beta1: float
+    beta2: float
+    eps: float
 
 
-class Stopped(Exception):
-    """Training was asked to stop; its state is saved and a later call goes on from there."""
+def shape_of(run: RunConfig) -> Shape:
+    """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
+    optim = run.optim
+    return Shape(run.model, optim.batch_size, run.data.seq_len, optim.beta1, optim.beta2, optim.eps)
+
+
+class RungAt(NamedTuple):
+    """A rung of successive halving: after `step` steps of the trunk the n_kept best of its rivals go on."""
+
+    step: int
+    n_kept: int
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one run gave. losses (n_steps,) in nats per token, shorter where the run diverged."""
+class Trunk:
+    """Runs that differ in n_tokens alone, what they read, and the folder of their state."""
 
-    run: RunConfig
-    losses: np.ndarray
-    diverged_at: int | None
-    heldout: HeldOut | None
-    trained_tokens: int
-    wall_seconds: float
-    tokens_per_second: float | None
-    params: Params | None  # the final weights; None where the run diverged
+    runs: tuple[RunConfig, ...]
+    dataset: Dataset
+    folder: Path
+    rungs: tuple[RungAt, ...] = ()
 
 
 # Called with the run, its steps so far, the latest loss, and the tokens trained since the call before.
 OnProgress = Callable[[RunConfig, int, float, int], None]
 
 
-@dataclass
-class Leg:
-    """Training in progress: the state and every loss so far."""
-
-    state: TrainState
-    losses: list[float] = field(default_factory=list)
-    diverged_at: int | None = None
-
-    def fork(self) -> "Leg":
-        """Copy the state, which the next step donates."""
-        return Leg(jax.tree.map(jnp.copy, self.state), list(self.losses))
-
-
-@dataclass
-class Meter:
-    """What this process has spent on one run; the first step of a leg may compile and is not timed."""
-
-    started: float = field(default_factory=time.monotonic)
-    steps: int = 0
-    timed_steps: int = 0
-    timed_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """What every leg of a trunk needs."""
-
-    dataset: Dataset
-    on_progress: OnProgress
-    should_stop: Callable[[], bool]
-    save_seconds: float
-
-    def advance(self, leg: Leg, run: RunConfig, until: int, checkpoints: Checkpoints, meter: Meter) -> None:
-        """Train `leg` by `run`'s schedule to step `until`, saving now and then; stop early if it diverges."""
-        step_fn, peak = compile_step(make_step(run.model, run.optim), False), peak_learning_rate(run)
-        unread: list[jax.Array] = []
-        first = step = len(leg.losses)
-        saved = read = time.monotonic()
-        while step < until:
-            windows_BU = self.dataset.batch(step, run.optim.batch_size, run.seed)
-            knobs = make_knobs(run.optim, peak * unit_rate(run, step))
-            leg.state, loss = step_fn(leg.state, {}, {}, StepInput(windows_BU, knobs))
-            unread.append(loss)
-            step += 1
-            stopping, is_first = self.should_stop(), step == first + 1
-            if not (is_first or stopping or len(unread) == STEPS_PER_READ or step == until):
-                continue
-            values = [float(value) for value in jax.device_get(unread)]
-            now = time.monotonic()
-            meter.steps += len(values)
-            if not is_first:
-                meter.timed_steps += len(values)
-                meter.timed_seconds += now - read
-            leg.losses += values
-            self.on_progress(run, step, values[-1], len(values) * run.tokens_per_step)
-            unread, read = [], now
-            if not np.isfinite(values).all():
-                leg.diverged_at = len(leg.losses) - len(values) + int(np.argmin(np.isfinite(values)))
-                return
-            if stopping or now - saved > self.save_seconds:
-                checkpoints.save(leg.state, np.asarray(leg.losses))
-                saved = read = time.monotonic()
-            if stopping:
-                raise Stopped
-
-    def resume(self, leg: Leg, checkpoints: Checkpoints) -> None:
-        """Continue from the newest checkpoint, where there is one."""
-        latest = checkpoints.latest_step()
-        if latest is not None and latest > len(leg.losses):
-            leg.state, losses = checkpoints.restore(leg.state)
-            leg.losses = [float(value) for value in losses]
-
-
-def train_trunk(
-    runs: Sequence[RunConfig],
-    dataset: Dataset,
-    folder: Path,
+def train_trunks(
+    trunks: Sequence[Trunk],
+    n_lanes: int,
     *,
+    on_outcome: Callable[[Outcome], None],
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
     save_seconds: float = 60.0,
-) -> Iterator[Outcome]:
-    """Train the runs of one trunk, shortest first, and yield each as it finishes.
+    mesh: Mesh | None = None,
+) -> None:
+    """Train trunks of one shape, at most n_lanes at a time; on_outcome is told each run as it ends.
 
-    Resumes from `folder`; a resumed run gives the same bits as one that was never interrupted. Raises
-    `Stopped`, with the state saved, soon after should_stop() becomes true.
+    A lane that has ended its trunk takes the next; then those that are left go on in narrower programs. Each
+    run's start and batches are those it would have alone, and so are its losses, within 1e-5, unless its rate
+    is so high that training magnifies a rounding, as it then does from one machine to another. What was
+    stopped or killed goes on from the trunks' folders: a single lane to the same bits as if it never had
+    been, several within 1e-5, for a sum may be rounded otherwise where fewer of them are left.
+    mesh: of devices, over which one lane's state and batches are spread.
+    Raises LoraJaxError where the shapes differ, and `Stopped`, the state saved, soon after should_stop()
+    becomes true.
     """
-    trainer = Trainer(dataset, on_progress, should_stop, save_seconds)
-    runs = sorted(runs, key=lambda run: run.n_tokens)
-    trunk_folder = Checkpoints(folder / "trunk")
-    reached = trunk_folder.latest_step() or 0
-    early = [run for run in runs if cooldown_start(run) < reached]
-    if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
-        yield from _train(trainer, early, Checkpoints(folder / "early"), folder)
-    yield from _train(trainer, runs[len(early) :], trunk_folder, folder)
-
-
-def _train(
-    trainer: Trainer, runs: Sequence[RunConfig], checkpoints: Checkpoints, folder: Path
-) -> Iterator[Outcome]:
-    if not runs:
+    if not trunks:
         return
-    trunk = Leg(init_state(runs[0].model, runs[0].optim, runs[0].seed))
-    trainer.resume(trunk, checkpoints)
-    for run in runs:
-        meter, branch = Meter(), trunk
-        if trunk.diverged_at is None:
-            trainer.advance(trunk, run, cooldown_start(run), checkpoints, meter)
-        if trunk.diverged_at is None:
-            branch = trunk.fork()
-            branch_checkpoints = Checkpoints(folder / f"t{run.n_tokens}")
-            trainer.resume(branch, branch_checkpoints)
-            trainer.advance(branch, run, run.n_steps, branch_checkpoints, meter)
-            branch_checkpoints.delete()
-        yield _finish(trainer.dataset, run, branch, meter)
-    if trunk.diverged_at is None:  # kept, so that a longer run can be added to the sweep later
-        checkpoints.save(trunk.state, np.asarray(trunk.losses))
-    checkpoints.close()
+    check_shapes([trunk.runs[0] for trunk in trunks])
+    waiting, first = deque(trunks), trunks[0].runs[0]
+
+    def work(lane: Lane) -> Course:
+        try:
+            while waiting:
+                course = _TrunkCourse(waiting.popleft(), lane, on_outcome, on_progress, save_seconds, mesh)
+                yield from course.train()
+        except Stopped:  # it is saved; `drive` raises Stopped when all have been told
+            return
+
+    width = min(n_lanes, len(trunks))
+    start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
+    step = make_step_on(mesh, first.model, first.optim)
+    drive(Lanes(step, [start] * width, join=join_on(mesh)), [work] * width, should_stop)
 
 
-def _finish(dataset: Dataset, run: RunConfig, leg: Leg, meter: Meter) -> Outcome:
-    diverged_at, heldout = leg.diverged_at, None
-    if diverged_at is None and final_train_loss(leg.losses) > leg.losses[0]:
-        diverged_at = len(leg.losses)  # it ended worse than it began: no number of it means anything
-    if diverged_at is None:
-        params = leg.state.trainable
-        heldout = evaluate(run.model, params, dataset.heldout_WT, dataset.heldout_documents_W)
-        diverged_at = None if np.isfinite(heldout.loss) else len(leg.losses)
-    return Outcome(
-        run=run,
-        losses=np.asarray(leg.losses, np.float32),
-        diverged_at=diverged_at,
-        heldout=heldout if diverged_at is None else None,
-        trained_tokens=meter.steps * run.tokens_per_step,
-        wall_seconds=time.monotonic() - meter.started,
-        tokens_per_second=(
-            meter.timed_steps * run.tokens_per_step / meter.timed_seconds if meter.timed_steps else None
-        ),
-        params=leg.state.trainable if diverged_at is None else None,
-    )
+def check_shapes(runs: Sequence[RunConfig]) -> None:
+    """Raise LoraJaxError unless one compiled step serves all runs."""
+    first = shape_of(runs[0])
+    for run in runs[1:]:
+        shape = shape_of(run)
+        differing = [name for name in Shape._fields if getattr(shape, name) != getattr(first, name)]
+        if differing:
+            name = differing[0]
+            raise LoraJaxError(
+                f"{len(runs)} runs were to be trained side by side whose {name} differs"
+                f" ({getattr(first, name)} and {getattr(shape, name)}), wanted runs of one shape: group them"
+                " by train.trunk.shape_of."
+            )
 
 
-def final_train_loss(losses: Sequence[float] | np.ndarray) -> float:
-    """Return the mean loss over the last twentieth of the steps."""
-    last = np.asarray(losses[-max(1, len(losses) // 20) :], np.float64)
-    return float(last.mean())
+def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
+    """Return what a run's training step (counted from 0) takes in."""
+    knobs = make_knobs(run.optim, peak_learning_rate(run) * unit_rate(run, step))
+    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), knobs)
+
+
+@dataclass(frozen=True)
+class _TrunkCourse:
+    """One trunk in one lane."""
+
+    trunk: Trunk
+    lane: Lane
+    on_outcome: Callable[[Outcome], None]
+    on_progress: OnProgress
+    save_seconds: float
+    mesh: Mesh | None
+
+    def train(self) -> Course:
+        """Train the runs, shortest first; raises `Stopped` when told to stop, the state saved."""
+        folder, runs = self.trunk.folder, sorted(self.trunk.runs, key=lambda run: run.n_tokens)
+        with closing(Checkpoints(folder / "trunk")) as checkpoints:
+            reached = checkpoints.latest_step() or 0
+            early = [run for run in runs if cooldown_start(run) < reached]
+            if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
+                with closing(Checkpoints(folder / "early")) as others:
+                    yield from self._climb(early, others)
+            if len(early) < len(runs):
+                yield from self._climb(runs[len(early) :], checkpoints)
+
+    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Course:
+        """Go up one trunk, and out on the branch of each run."""
+        self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
+        leg = Leg()
+        self._resume(leg, checkpoints)
+        rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(leg.losses))
+        for run in runs:
+            meter, start = Meter(), cooldown_start(run)
+            while rungs and rungs[0].step <= start and not leg.ended:
+                yield from self._contend(leg, run, rungs.popleft(), checkpoints, meter)
+            yield from self._advance(leg, run, start, checkpoints, meter)
+            if leg.ended:
+                self._finish(run, leg, meter)
+            else:
+                yield from self._branch(leg, run, meter)
+        if not leg.ended:  # kept, so that a longer run can be added to the sweep later
+            checkpoints.save(self.lane.read(), np.asarray(leg.losses))
+
+    def _branch(self, leg: Leg, run: RunConfig, meter: Meter) -> Course:
+        """Train a run's cooldown, and put the trunk's state back."""
+        forked, branch = self.lane.read(), Leg(list(leg.losses))
+        with closing(Checkpoints(self.trunk.folder / f"t{run.n_tokens}")) as checkpoints:
+            self._resume(branch, checkpoints)
+            yield from self._advance(branch, run, run.n_steps, checkpoints, meter)
+            self._finish(run, branch, meter)
+            checkpoints.delete()
+        self.lane.write(forked)
+
+    def _contend(
+        self, leg: Leg, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, meter: Meter
+    ) -> Generator[Stretch | Rung, Any, None]:
+        """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
+        yield from self._advance(leg, run, rung.step, checkpoints, meter)
+        if leg.ended:
+            return
+        checkpoints.save(self.lane.read(), np.asarray(leg.losses))  # for it can be stopped while it waits
+        asked = time.monotonic()
+        goes_on = yield Rung(final_train_loss(leg.losses), rung.step, rung.n_kept)
+        meter.others_seconds += time.monotonic() - asked
+        if not goes_on:
+            leg.halted_at = rung.step
+
+    def _advance(
+        self, leg: Leg, run: RunConfig, until: int, checkpoints: Checkpoints, meter: Meter
+    ) -> Course:
+        """Train a leg by the run's schedule to step `until`, saving now and then; end where it diverges."""
+        saved = time.monotonic()
+        while len(leg.losses) < until and not leg.ended:
+            first = len(leg.losses)
+            stretch = Stretch(until - first, partial(self._make_input, run, first))
+            answer = yield from meter.wait(stretch)
+            finite = np.isfinite(answer.losses)
+            leg.losses += answer.losses
+            n_tokens = len(answer.losses) * run.tokens_per_step
+            self.on_progress(run, len(leg.losses), leg.losses[-1], n_tokens)
+            if not finite.all():
+                leg.diverged_at = first + int(np.argmin(finite))
+                return
+            if answer.stopping or time.monotonic() - saved > self.save_seconds:
+                checkpoints.save(self.lane.read(), np.asarray(leg.losses))
+                saved = time.monotonic()
+            if answer.stopping:
+                raise Stopped
+
+    def _make_input(self, run: RunConfig, first: int, i: int) -> StepInput:
+        return make_input(run, self.trunk.dataset, first + i)
+
+    def _resume(self, leg: Leg, checkpoints: Checkpoints) -> None:
+        """Continue from the newest checkpoint, where there is one."""
+        latest = checkpoints.latest_step()
+        if latest is not None and latest > len(leg.losses):
+            state, losses = checkpoints.restore(self.lane.read())
+            self.lane.write(state)
+            leg.losses = [float(value) for value in losses]
+
+    def _finish(self, run: RunConfig, leg: Leg, meter: Meter) -> None:
+        params = None if leg.ended else self.lane.read().trainable
+        self.on_outcome(judge(run, leg, params, self.trunk.dataset, meter))

@@ -1,5 +1,6 @@
 """experiments/bench.py as a user runs it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from lora_jax.bench.figures import Figure, Row, Section
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +37,34 @@ def test_a_plain_table_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "lora-jax --help" in done.stdout
     assert "\x1b" not in done.stdout
-    assert json.loads((tmp_path / "new" / "bench.json").read_text())["format"] == 1
+    assert json.loads((tmp_path / "new" / "bench.json").read_text())["format"] == 2
+
+
+def test_a_ratio_that_is_worse_is_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("bench_driver", ROOT / "experiments" / "bench.py")
+    assert spec is not None
+    assert spec.loader is not None
+    driver = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(driver)
+    speed = 1.0
+
+    def measure(repeats: int, say: object) -> tuple[Section, ...]:
+        figure = Figure("ours / theirs", "ratio", (speed,) * repeats, better="more")
+        return (Section("step", "A step", (Row("small", {}, (figure,)),)),)
+
+    monkeypatch.setitem(driver.SECTIONS, "step", (3, measure))
+    path = str(tmp_path / "then.json")
+    assert driver.main(["--only", "step", "--json", path]) == 0
+    assert driver.main(["--only", "step", "--against", path]) == 0
+    assert "same" in capsys.readouterr().out
+    speed = 0.8
+    assert driver.main(["--only", "step", "--against", path, "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["sections"][0]["rows"][0]["figures"][0]["median"] == 0.8
+    assert "worse" in captured.err
+    assert "1 of 1 ratios are worse than they were" in captured.err
 
 
 @pytest.mark.parametrize(
@@ -43,6 +73,8 @@ def test_a_plain_table_where_there_is_no_terminal(tmp_path: Path) -> None:
         (("--repeats", "0"), "--repeats is 0"),
         (("--json", "."), "a folder"),
         (("--only", "everything"), "invalid choice"),
+        (("--only", "gpu"), "JAX sees a CPU alone"),
+        (("--against", "nowhere.json"), "cannot be read"),
     ],
 )
 def test_a_mistake_costs_no_time(arguments: tuple[str, ...], said: str) -> None:

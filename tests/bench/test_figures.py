@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lora_jax.bench.figures import FORMAT, Figure, Provenance, Row, Section, to_json
-from lora_jax.bench.table import format_number, make_table
+from lora_jax.bench.table import format_goal, format_number, make_table
 
 SAMPLES = (3.0, 1.0, 2.0, 10.0, 4.0)
 
@@ -21,7 +21,16 @@ def test_the_spread_is_numpys(n: int) -> None:
 def test_a_goal_is_kept_by_the_median() -> None:
     assert Figure("ratio", "ratio", SAMPLES, at_most=3.0).kept is True
     assert Figure("ratio", "ratio", SAMPLES, at_most=2.9).kept is False
+    assert Figure("ratio", "ratio", SAMPLES, at_least=3.0).kept is True
+    assert Figure("ratio", "ratio", SAMPLES, at_least=3.1).kept is False
+    assert Figure("ratio", "ratio", SAMPLES, at_most=9.0, at_least=3.1).kept is False
     assert Figure("ratio", "ratio", SAMPLES).kept is None
+
+
+def test_a_goal_is_told_with_its_side() -> None:
+    figure = Figure("ours / theirs", "ratio", SAMPLES, at_least=3.1, better="more")
+    assert format_goal(figure) == "ours / theirs at least 3.1: NOT KEPT"
+    assert format_goal(Figure("time", "s", SAMPLES, 5.0, 1.0)) == "time at most 5 s and at least 1 s: kept"
 
 
 def make_section() -> Section:
@@ -33,18 +42,19 @@ def make_section() -> Section:
 
 
 def test_the_json_holds_every_repetition_and_where_it_was() -> None:
-    provenance = Provenance("./launch.sh bench", "cpu: 2 cores", {"jax": "1"}, None, 0.1)
+    provenance = Provenance("./launch.sh bench", "cpu: 2 cores", {"jax": "1"}, None, 0.1, 0.0)
     document = json.loads(json.dumps(to_json(provenance, [make_section()])))
     assert document.keys() == {
-        "format", "command", "device", "versions", "git_commit", "load_average", "created_at", "sections",
+        "format", "command", "device", "versions", "git_commit", "load_average", "others", "created_at",
+        "sections",
     }  # fmt: skip
     assert document["format"] == FORMAT
     (section,) = document["sections"]
     assert section.keys() == {"name", "title", "note", "rows"}
     figure = section["rows"][0]["figures"][0]
     assert figure == {
-        "name": "time", "unit": "s", "median": 3.0, "quartiles": [2.0, 4.0], "at_most": 5.0, "kept": True,
-        "samples": list(SAMPLES),
+        "name": "time", "unit": "s", "median": 3.0, "quartiles": [2.0, 4.0], "at_most": 5.0,
+        "at_least": None, "better": None, "kept": True, "samples": list(SAMPLES),
     }  # fmt: skip
     assert section["rows"][1]["settings"] == {"d_model": 9}
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from lora_jax.bench import choices
+from lora_jax.bench import choices, steps
 from lora_jax.bench.compilation import measure_compilation
-from lora_jax.bench.steps import SHAPES, Shape, make_row, measure_steps
+from lora_jax.bench.steps import COMPILED, EAGER, SHAPES, Shape, make_rival_row, make_row, measure_steps
 from lora_jax.model.declare import flops_per_token
 
 TINY = Shape(32, 1, 16, 2)
@@ -17,11 +17,14 @@ def keep_quiet(text: str) -> None:
     assert text
 
 
-def test_the_step_beside_its_floor() -> None:
-    (row,) = measure_steps(3, keep_quiet, [TINY]).rows
+def test_the_step_beside_its_floor_and_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "is_here", lambda *_: False)
+    (section,) = measure_steps(3, keep_quiet, [TINY], turn_seconds=0.01)
+    (row,) = section.rows
     assert row.settings["flops"] == flops_per_token(TINY.model, TINY.seq_len) * 32
     assert all(len(figure.samples) == 3 for figure in row.figures)
     assert min(row["step"].samples) > 0
+    assert section.note.endswith("PyTorch is not installed: ./launch.sh bench --torch installs it.")
 
 
 def test_the_figures_of_a_step_follow_from_its_seconds() -> None:
@@ -30,6 +33,17 @@ def test_the_figures_of_a_step_follow_from_its_seconds() -> None:
     assert row["step"].samples == (250.0, 500.0)
     assert row["step / floor"].samples == (2.0, 4.0)
     assert row["floor's speed"].median == pytest.approx(8e-9 * row.settings["flops"])
+
+
+def test_the_ratio_to_pytorch_is_of_speeds_in_one_round() -> None:
+    row = make_rival_row(TINY, {"step": [0.25, 0.5], EAGER: [0.5, 0.5], COMPILED: [0.125, 0.25]})
+    assert row["ours"].samples == (128.0, 64.0)
+    assert row["ours / eager"].samples == (2.0, 1.0)
+    assert row["ours / compiled"].samples == (0.5, 0.5)
+    assert (row["ours / eager"].at_least, row["ours / eager"].better) == (1.0, "more")
+    assert [figure.name for figure in make_rival_row(TINY, {"step": [1.0], EAGER: [1.0]}).figures] == [
+        "ours", "eager", "ours / eager",
+    ]  # fmt: skip
 
 
 def test_the_shapes_are_those_that_were_asked_for() -> None:

@@ -110,6 +110,48 @@ def test_a_dry_run_knows_what_is_finished(place: Place, whole: Path) -> None:
     assert "about 0 s to go" in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--lanes", "0"), ("--lanes is '0'", "at least 1, or auto")),
+        (("--lanes", "many"), ("--lanes is 'many'",)),
+        (("--halving", "--lanes", "1", "--dry-run", "--device", "h200"), ("--halving", "--lanes is 1")),
+        (("--halving", "--dry-run", "--device", "h200"), ("--halving found no two runs", "learning rates")),
+    ],
+)
+def test_lanes_that_cannot_be_are_refused_in_a_line(
+    place: Place, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    check_mistake(place.call(place.config, "--out", tmp_path / "out", *arguments), *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_in_lanes_leaves_the_same_numbers(place: Place, tmp_path: Path) -> None:
+    """Two rates of each size: one by one, in two lanes, and halved."""
+    config = tmp_path / "lanes.py"
+    grown = place.config.read_text().replace("81_920])", "20_480])")
+    config.write_text(
+        grown.replace("[4, 8, 16]), tokens", '[4, 8, 16]), over("optim.learning_rate", [3e-4, 1e-4]), tokens')
+    )
+    n_runs = 24
+    code, _, err = place.call(config, "--out", tmp_path / "alone", "--lanes", "1")
+    assert code == 0, err
+    code, _, err = place.call(config, "--out", tmp_path / "beside", "--lanes", "2")
+    assert code == 0, err
+    assert f"[{n_runs}/{n_runs}]" in err
+    alone, beside = (RunStore(tmp_path / name).finished() for name in ("alone", "beside"))
+    assert len(alone) == n_runs
+    assert {record.lanes for record in beside.values()} == {2}
+    for name, record in beside.items():
+        assert record.heldout_loss == pytest.approx(alone[name].heldout_loss, rel=1e-5)
+    code, _, err = place.call(config, "--out", tmp_path / "halved", "--halving")
+    assert code == 0, err
+    assert err.count("halted at step 40: others were better; left out of the fits") == 6
+    fits = json.loads((tmp_path / "halved" / "fits.json").read_text())
+    assert {gone["reason"] for gone in fits["left_out"]} >= {"halted"}
+
+
 # ---- interruptions
 
 

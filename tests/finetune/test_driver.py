@@ -59,11 +59,29 @@ def test_a_config_becomes_a_page_and_a_second_call_trains_nothing(places: Path, 
     assert times == {path: path.stat().st_mtime_ns for path in out.glob("runs/*.json")}
 
 
+@pytest.mark.slow
+def test_lanes_and_halving_come_to_a_page(places: Path) -> None:
+    config, out = write_config(places, "halved", "encoder", "words"), places / "out" / "halved"
+    done = run(places, config, "--lanes", "2", "--halving", "--out", str(out), "optim.evaluations=2")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in out.glob("runs/*.json")]
+    assert sorted(record["status"] for record in records) == ["done"] * 4 + ["halted"] * 2
+    assert "halted at step" in (out / "report.html").read_text()
+    warnings = json.loads((out / "comparison.json").read_text())["warnings"]
+    assert not any("diverged" in line for line in warnings)
+    assert json.loads((out / "sweep.json").read_text())["command"].endswith("--lanes 2 --halving")
+    assert not list(out.glob("checkpoints/*")), "nothing is left in progress"
+    refused = run(places, config, "--lanes", "1", "--halving", "--out", str(places / "out" / "refused"))
+    assert refused.returncode == 2
+    assert "optim.evaluations is 1" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("base", "task", "arguments", "words"),
     [
         ("encoder", "words", ["optim.epoch=3"], "nearest: 'optim.epochs'"),
         ("encoder", "words", ["--only", "lora"], "has no method 'lora'"),
+        ("encoder", "words", ["--lanes", "0"], "--lanes is '0', wanted a whole number of at least 1"),
         ("nowhere", "words", [], "is neither a model that can be fetched"),
         ("encoder", "echo", [], "is an encoder, and files:tasks/echo asks for text"),
         ("encoder", "words", ["task.max_tokens=30"], "context of models/encoder is 24"),

@@ -1,21 +1,29 @@
 """A whole sweep: rates, then seeds; what is finished is not trained again, what is lost comes back."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep, TuneConfig, finetune_id
-from lora_jax.finetune.execute import Tuner, adapter_path, choose_rates
+from lora_jax.finetune.execute import Tuner, choose_rates
 from lora_jax.finetune.export import export_chosen
+from lora_jax.finetune.group import TuneRun
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.finetune.recording import adapter_path
+from lora_jax.finetune.widths import TuneGroup, check_lanes, settle_width
 from lora_jax.params import count
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import BitFit
+from lora_jax.runs.experiment import read_lanes
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import open_tracker
+from lora_jax.scaling.methods.comparison import compare_methods
+from lora_jax.scaling.methods.folder import read_records
 
 from .conftest import task_of
 
@@ -30,10 +38,12 @@ def sweep(places: Path) -> FinetuneSweep:
     )  # fmt: skip
 
 
-def run_all(sweep: FinetuneSweep, prepared: Prepared, folder: Path) -> tuple[RunStore, list[str]]:
+def run_all(
+    sweep: FinetuneSweep, prepared: Prepared, folder: Path, lanes: int | None = 1, halving: bool = False
+) -> tuple[RunStore, list[str]]:
     store, said = RunStore(folder), []
     tracker = open_tracker("off", "tiny", folder)
-    Tuner("tiny", sweep, prepared, store, tracker).run_all(lambda: False, said.append)
+    Tuner("tiny", sweep, prepared, store, tracker, lanes, halving).run_all(lambda: False, said.append)
     return store, said
 
 
@@ -107,3 +117,82 @@ def test_the_table_has_a_row_a_run_with_what_differs(store: RunStore) -> None:
     header, *rows = (store.folder / "runs.csv").read_text().splitlines()
     assert {"label", "n_trainable", "test_score", "learning_rate"} <= set(header.split(","))
     assert len(rows) == len(store.finished())
+
+
+def test_lanes_give_the_records_of_one_at_a_time(
+    store: RunStore, sweep: FinetuneSweep, classify: Prepared, tmp_path: Path
+) -> None:
+    """A rate that diverges stands beside one that does not."""
+    beside, _ = run_all(sweep, classify, tmp_path, lanes=2)
+    alone = store.finished()
+    assert beside.finished().keys() == alone.keys()
+    for run_id, record in beside.finished().items():
+        one = alone[run_id]
+        assert (record.status, record.n_tokens, record.n_steps) == (one.status, one.n_tokens, one.n_steps)
+        assert record.lanes == (2 if record.seed == 0 else 1)
+        if one.heldout_loss is not None:
+            assert record.heldout_loss == pytest.approx(one.heldout_loss, rel=1e-4)
+            path = adapter_path(beside.folder, run_id)
+            load_adapter(path, classify.fingerprint, classify.model)  # refuses other names and shapes
+
+
+def test_the_width_is_measured_and_kept(sweep: FinetuneSweep, classify: Prepared, tmp_path: Path) -> None:
+    runs = (sweep.run("LoRA r 2", rate, 0) for rate in (1e-3, 1e-2))
+    group = TuneGroup(tuple(TuneRun(run, classify, tmp_path / "c") for run in runs), 10**9)
+    said: list[str] = []
+    width = settle_width(group, None, tmp_path, said.append)
+    [kept] = json.loads((tmp_path / "lanes.json").read_text()).values()
+    assert kept["lanes"] == width
+    assert [m["lanes"] for m in kept["measured"]] == [1, 2]
+    slow, fast = (m["tokens_per_second"] for m in kept["measured"])
+    assert (width == 2) == (fast >= 1.1 * slow)
+    assert f"LoRA r 2: {width} of 2 runs side by side" in said[0]
+    assert settle_width(group, None, tmp_path, said.append) == width
+    assert len(said) == 1, "what was measured is not measured again"
+    assert settle_width(group, 7, tmp_path, said.append) == 2
+
+
+def test_lanes_that_memory_does_not_hold_are_refused(sweep: FinetuneSweep, classify: Prepared) -> None:
+    runs = tuple(TuneRun(sweep.run("BitFit", rate, 0), classify, Path("x")) for rate in (1e-3, 1e-2, 1e-1))
+    group = TuneGroup(runs, 1000)
+    room = group.base_bytes + 2.5 * group.lane_bytes
+    check_lanes([group], 2, room)
+    check_lanes([group], None, 0.0)  # measured, which narrows them
+    with pytest.raises(LoraJaxError, match=r"3 lanes of BitFit take at least .* lower --lanes to at most 2"):
+        check_lanes([group], 3, room)
+    rivals = dataclasses.replace(group, n_rivals=3)
+    with pytest.raises(LoraJaxError, match="leave --halving out, or give the method fewer rates"):
+        check_lanes([rivals], None, room)
+    with pytest.raises(LoraJaxError, match=r"compares the 3 rates of BitFit .* is 2: make it 3 or auto"):
+        check_lanes([rivals], 2, 1e12)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "two", "1.5", ""])
+def test_a_number_of_lanes_is_a_whole_one(text: str) -> None:
+    with pytest.raises(LoraJaxError, match="wanted a whole number of at least 1, or auto"):
+        read_lanes(text)
+
+
+@pytest.mark.slow
+def test_halving_ends_rates_and_the_comparison_leaves_them_out(
+    sweep: FinetuneSweep, classify: Prepared, tmp_path: Path
+) -> None:
+    three = dataclasses.replace(
+        sweep.only(["LoRA r 2"]), rates={"LoRA r 2": (1e-9, 1e-2, 1e-8)},
+        optim=dataclasses.replace(sweep.optim, evaluations=3),
+    )  # fmt: skip
+    halved, _ = run_all(three, classify, tmp_path, lanes=None, halving=True)
+    records = halved.finished()
+    by_rate = {rate: records[finetune_id(three.run("LoRA r 2", rate, 0))] for rate in (1e-9, 1e-2, 1e-8)}
+    assert [r.status for r in by_rate.values()] == ["halted", "done", "halted"]
+    assert sorted(r.halted_at for r in by_rate.values() if r.halted_at) == [3, 6]
+    assert len(records) == 4, "the rate that ended has the second seed"
+    assert choose_rates(three, classify, halved) == {"LoRA r 2": 1e-2}
+    [method] = compare_methods(read_records(tmp_path))["methods"]
+    assert [(r["dev"] is None, r["diverged"]) for r in method["rates"]] == [(True, False)] * 2 + [
+        (False, False)
+    ]
+    assert method["best_rate"] == 1e-2
+    assert method["n_diverged"] == 0
+    again, _ = run_all(three, classify, tmp_path)  # without halving, the halted ones are trained to their end
+    assert {record.status for record in again.finished().values()} == {"done"}

@@ -9,11 +9,14 @@ import pytest
 
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
 from lora_jax.finetune.evaluate import evaluate_split
-from lora_jax.finetune.loop import Stopped, draw_base, finetune, unit_rate
+from lora_jax.finetune.feed import unit_rate
+from lora_jax.finetune.group import draw_base
+from lora_jax.finetune.loop import finetune
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.peft.method import Adapted, MethodConfig, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
+from lora_jax.train.side_by_side import Stopped
 
 from .conftest import task_of
 

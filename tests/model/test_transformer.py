@@ -11,11 +11,12 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.attention import attend
+from lora_jax.model import attention
 from lora_jax.model.declare import count_parameters, declare, flops_per_token
+from lora_jax.model.hooks import Hooks
 from lora_jax.model.layers import linear
 from lora_jax.model.transformer import apply_block, forward
-from lora_jax.params import init
+from lora_jax.params import Params, init
 
 SMALL: dict[str, Any] = {"d_model": 16, "n_layers": 2, "n_heads": 4, "vocab_size": 50, "context": 12}
 SHAPES = {
@@ -82,7 +83,9 @@ def test_llama_2_70b_has_its_published_size() -> None:
 
 
 @every_shape
-def test_flops_agree_with_xla(config: ModelConfig) -> None:
+def test_flops_agree_with_xla(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The convention counts all T x T scores, of which a CPU's blocks of rows leave out those never seen.
+    monkeypatch.setattr(attention, "N_BLOCKS", 1)
     # Wide enough that matmuls dominate. XLA's analysis counts a scan's body once, so one block is asked for
     # by itself, and it adds the elementwise work, which ours leaves out: a few per cent at this width.
     config = dataclasses.replace(config, d_model=256, n_heads=4, vocab_size=2048, context=128)
@@ -115,29 +118,6 @@ def count_xla_flops(function, *shapes) -> float:
     return analysis["flops"]
 
 
-@pytest.mark.parametrize(("H", "J"), [(4, 4), (4, 2), (4, 1)])
-def test_attention_and_its_gradient_agree_with_jax(H: int, J: int) -> None:
-    keys = jax.random.split(jax.random.key(0), 4)
-    B, T, K = 2, 9, 8
-    q, k, v, g = (jax.random.normal(key, (B, T, n, K)) for key, n in zip(keys, (H, J, J, H), strict=True))
-    ours, pull_ours = jax.vjp(attend, q, k, v)
-    theirs, pull_theirs = jax.vjp(lambda *qkv: jax.nn.dot_product_attention(*qkv, is_causal=True), q, k, v)
-    np.testing.assert_allclose(ours, theirs, atol=2e-6)
-    for mine, other in zip(pull_ours(g), pull_theirs(g), strict=True):
-        np.testing.assert_allclose(mine, other, atol=5e-6)
-
-
-def test_linear_and_its_gradient_agree_with_tensordot() -> None:
-    keys = jax.random.split(jax.random.key(0), 3)
-    x, w = jax.random.normal(keys[0], (2, 3, 4, 5)), jax.random.normal(keys[1], (4, 5, 6))
-    ours, pull_ours = jax.vjp(lambda x, w: linear(x, w, n_contract=2), x, w)
-    theirs, pull_theirs = jax.vjp(lambda x, w: jnp.tensordot(x, w, axes=2), x, w)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    g = jax.random.normal(keys[2], ours.shape)
-    for mine, other in zip(pull_ours(g), pull_theirs(g), strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-5)
-
-
 @every_shape
 def test_bfloat16_computes_about_the_same(config: ModelConfig) -> None:
     params, tokens = init(declare(config), 0), draw_tokens(config)
@@ -151,3 +131,25 @@ def test_too_long_a_sequence_is_refused() -> None:
     config = SHAPES["gpt2"]
     with pytest.raises(LoraJaxError, match="context is 12"):
         forward(config, init(declare(config), 0), jnp.zeros((1, 13), jnp.int32))
+
+
+@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_computing_again_changes_no_gradient(remat: str) -> None:
+    config = dataclasses.replace(SHAPES["llama"], n_layers=3)
+    params, tokens = init(declare(config), 0), draw_tokens(config)
+    hooks = Hooks(
+        linear=lambda site, x, apply: apply(x) * (1 + 0.1 * site.weights["final_norm/scale"].mean())
+    )
+
+    def loss(params: Params, config: ModelConfig) -> jax.Array:
+        return jnp.sin(forward(config, params, tokens, hooks)).mean()
+
+    gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    kept, again = gradient(params, config), gradient(params, dataclasses.replace(config, remat=remat))
+    for one, other in zip(jax.tree.leaves(kept), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_an_unknown_remat_is_refused() -> None:
+    with pytest.raises(LoraJaxError, match=r"remat is 'some', wanted is 'none', 'dots' or 'full'"):
+        ModelConfig(**SMALL, remat="some")  # pyright: ignore[reportArgumentType]

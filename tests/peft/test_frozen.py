@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
 from lora_jax.data.tasks.batching import Batch
-from lora_jax.finetune.step import init_tuning, make_tune_step
+from lora_jax.finetune.step import TuneInput, dropout_key, init_tuning, make_tune_step
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
 from lora_jax.params import Params, combine, count
@@ -18,6 +18,8 @@ from lora_jax.peft.method import MethodConfig, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.peft.summary import training_flops_per_token
+from lora_jax.train.lanes import compile_step
+from lora_jax.train.optim import make_knobs
 
 OPTIM = OptimConfig(weight_decay=0.1, clip_norm=0.5)
 
@@ -48,10 +50,11 @@ def test_frozen_bytes_after_a_thousand_steps(
     n_trainable = count({path: method.specs[path] for path in method.trainable})
     n_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
     assert 8 * n_trainable <= n_bytes <= 8 * n_trainable + 64
-    step, batch = make_tune_step(model, config, OPTIM), make_batch(tokens_BT)
+    step = compile_step(make_tune_step(model, config, OPTIM), side_by_side=False)
+    given = TuneInput(make_batch(tokens_BT), make_knobs(OPTIM, 1e-3), dropout_key(0))
     losses = []
     for _ in range(1000):
-        state, loss = step(state, frozen, batch, jnp.float32(1e-3), jax.random.key(0))
+        state, loss = step(state, frozen, {}, given)
         losses.append(float(loss))
     assert losses[-1] < 0.9 * losses[0], "it learns"
     assert {path: np.asarray(weight).tobytes() for path, weight in frozen.items()} == before

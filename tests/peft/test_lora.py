@@ -61,18 +61,20 @@ def test_the_update_is_s_b_a_x() -> None:
     draw = np.random.default_rng(0).standard_normal
     x, a, b = draw((5, 6)), draw((6, 2)), draw((2, 3, 4))
     site = Site("attn/q", {"attn/q_lora_a": jnp.asarray(a), "attn/q_lora_b": jnp.asarray(b)})
-    hook = low_rank_hooks({"blocks/attn/q": 0.7}).linear
+    hook = low_rank_hooks({"attn/q": 0.7}).linear
     assert hook is not None
     got = hook(site, jnp.asarray(x, jnp.float32), lambda x: jnp.ones((5, 3, 4)))
     np.testing.assert_allclose(got, 1 + 0.7 * np.einsum("xk,kr,rij->xij", x, a, b), rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_keeps_the_mean_and_needs_a_key() -> None:
-    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, 50), jnp.float32)
+    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (5, 10)), jnp.float32)
     np.testing.assert_array_equal(drop(x, 0.3, None), x)
     dropped = jax.vmap(lambda key: drop(x, 0.3, key))(jax.random.split(jax.random.key(0), 4000))
     np.testing.assert_allclose(dropped.mean(0), x, atol=5 * 2 * (0.3 / 0.7 / 4000) ** 0.5)
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.01
+    key = jax.random.key(1)
+    np.testing.assert_array_equal(drop(x[:, :7], 0.3, key), drop(x, 0.3, key)[:, :7], "padding adds alone")
 
 
 def test_a_starts_within_its_bounds(models: dict[str, ModelConfig], bases: dict[str, Params]) -> None:
@@ -159,7 +161,7 @@ def test_dora_changes_one_product_as_its_equation_says() -> None:
     weights = {
         name: jnp.asarray(value, jnp.float32) for name, value in zip(names, (w, a, b, m, bias), strict=True)
     }
-    hook = dora_hooks({"blocks/attn/q": 0.7}, 0.0).linear
+    hook = dora_hooks({"attn/q": 0.7}, 0.0).linear
     assert hook is not None
 
     def apply(x: jax.Array) -> jax.Array:

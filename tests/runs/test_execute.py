@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.evaluate import evaluate
 from lora_jax.train.optim import peak_learning_rate
-from lora_jax.train.trunk import Outcome, Stopped, train_trunk
+from lora_jax.train.outcome import Outcome
+from lora_jax.train.side_by_side import Stopped
+from lora_jax.train.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")  # a plan that times nothing
 
@@ -57,9 +60,6 @@ def finished(
 
 
 Finished = tuple[RunStore, list[RunRecord]]
-
-
-# ---- records
 
 
 def test_every_run_has_its_record_in_the_store(finished: Finished, runs: list[RunConfig]) -> None:
@@ -106,7 +106,9 @@ def test_tokens_and_flops_are_those_of_the_run(
 def test_losses_are_those_of_training(
     finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
-    again = train_trunk(runs, dataset, tmp_path, on_progress=lambda *_: None, should_stop=lambda: False)
+    again: list[Outcome] = []
+    quiet: dict[str, Any] = {"on_progress": lambda *_: None, "should_stop": lambda: False}
+    train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_outcome=again.append, **quiet)
     for record, outcome in zip(finished[1], again, strict=True):
         assert outcome.heldout is not None
         assert record.heldout_loss == outcome.heldout.loss
@@ -166,9 +168,8 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
 def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled
-    rate = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None, None), 1.0)[-1][
-        "learning_rate"
-    ]
+    curve = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None, None), 1.0)
+    rate = curve[-1]["learning_rate"]
     assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 
 

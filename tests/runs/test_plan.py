@@ -16,7 +16,7 @@ from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.plan_table import format_bytes, format_plan, format_seconds, print_plan
 from lora_jax.runs.sweep import chain, expand, over, overlay, product
-from lora_jax.train.trunk import train_trunk
+from lora_jax.train.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")
 
@@ -52,13 +52,13 @@ def test_own_steps_are_what_training_takes(runs: list[RunConfig], dataset: Datas
     trunks: dict[str, list[RunConfig]] = {}
     for item in planned:
         trunks.setdefault(item.trunk_id, []).append(item.run)
-    trained = {
-        outcome.run: outcome.trained_tokens
-        for name, members in trunks.items()
-        for outcome in train_trunk(
-            members, dataset, tmp_path / name, on_progress=lambda *_: None, should_stop=lambda: False
-        )
-    }
+    trained: dict[RunConfig, int] = {}
+    for name, members in trunks.items():
+        train_trunks(
+            [Trunk(tuple(members), dataset, tmp_path / name)], 1,
+            on_outcome=lambda outcome: trained.update({outcome.run: outcome.trained_tokens}),
+            on_progress=lambda *_: None, should_stop=lambda: False,
+        )  # fmt: skip
     assert trained == {item.run: item.own_steps * item.run.tokens_per_step for item in planned}
     wsd = [item.own_steps for item in planned if item.run.optim.schedule == "wsd"]
     assert sum(wsd) == 2 * (60 + 8 + 4)  # the longest, and the cooldowns of the others

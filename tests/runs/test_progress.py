@@ -120,6 +120,7 @@ def test_the_speed_is_that_of_training_not_of_what_lies_between(
         for step in range(2, 5):
             clock.now += 11.0
             progress.advance(item.run, step, 3.0, tokens)
+        progress.finish_run(item.run_id, "")
     speeds = re.findall(r"([\d,]+) tokens/s", capsys.readouterr().err)
     assert set(speeds) == {f"{tokens / 11:,.0f}"}
 

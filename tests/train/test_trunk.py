@@ -8,17 +8,22 @@ import pytest
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
-from lora_jax.train.trunk import Outcome, Stopped, train_trunk
+from lora_jax.errors import LoraJaxError
+from lora_jax.train.outcome import Outcome
+from lora_jax.train.side_by_side import Stopped
+from lora_jax.train.trunk import Trunk, train_trunks
 
 
 def train(
     runs: list[RunConfig], dataset: Dataset, folder: Path, stop_after: int | None = None
 ) -> list[Outcome]:
-    """Train; stop_after counts calls of should_stop, one a step."""
-    calls = iter(range(10**9))
-    stop = (lambda: next(calls) >= stop_after) if stop_after is not None else (lambda: False)
-    finished = train_trunk(runs, dataset, folder, on_progress=lambda *_: None, should_stop=stop)
-    return list(finished)
+    """Train one trunk; stop_after counts calls of should_stop, one a step."""
+    calls, outcomes = iter(range(10**9)), []
+    train_trunks(
+        [Trunk(tuple(runs), dataset, folder)], 1, on_outcome=outcomes.append, on_progress=lambda *_: None,
+        should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
+    )  # fmt: skip
+    return outcomes
 
 
 def same(left: Outcome, right: Outcome) -> None:
@@ -47,17 +52,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
     whole = train(runs, dataset, tmp_path / "whole")
-    folder, finished = tmp_path / "parts", {}
+    finished: dict[RunConfig, Outcome] = {}
     stops = 0
     while len(finished) < len(runs):
         calls = iter(range(10**9))
-        stop = lambda calls=calls: next(calls) >= stop_after  # noqa: E731
-        pending = [run for run in runs if run not in finished]
         try:
-            for outcome in train_trunk(
-                pending, dataset, folder, on_progress=lambda *_: None, should_stop=stop
-            ):
-                finished[outcome.run] = outcome
+            train_trunks(
+                [Trunk(tuple(run for run in runs if run not in finished), dataset, tmp_path / "parts")], 1,
+                on_outcome=lambda outcome: finished.update({outcome.run: outcome}),
+                on_progress=lambda *_: None,
+                should_stop=lambda calls=calls: next(calls) >= stop_after,
+            )  # fmt: skip
         except Stopped:
             stops += 1
     assert stops > 0
@@ -93,3 +98,13 @@ def test_seeds_differ(base: RunConfig, dataset: Dataset, tmp_path: Path) -> None
     first = train([base], dataset, tmp_path / "0")[0]
     second = train([dataclasses.replace(base, seed=1)], dataset, tmp_path / "1")[0]
     assert first.losses[0] != second.losses[0]
+
+
+def test_trunks_of_different_shapes_are_refused(base: RunConfig, dataset: Dataset, tmp_path: Path) -> None:
+    other = dataclasses.replace(base, optim=dataclasses.replace(base.optim, batch_size=8))
+    trunks = [Trunk((run,), dataset, tmp_path) for run in (base, other)]
+    with pytest.raises(LoraJaxError, match=r"batch_size differs \(4 and 8\)"):
+        train_trunks(
+            trunks, 2, on_outcome=lambda _: None, on_progress=lambda *_: None, should_stop=lambda: False
+        )
+    assert not list(tmp_path.iterdir()), "it was refused before anything was done"

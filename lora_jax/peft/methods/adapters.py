@@ -5,7 +5,7 @@ Axes: B batch, T position, D model, R bottleneck, Y layers.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class AdapterH:
     The paper trains the norms as well: that is `Combined(methods=(AdapterH(), NormTuning()))`.
     """
 
+    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0, "near_identity": False}
+
     rank: int = 64  # width of the bottleneck
     activation: Activation = "gelu_exact"
     init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
@@ -62,6 +64,8 @@ class AdapterL:
     The adapter has a LayerNorm of its own in front. The model starts as the base, because W_up is zero.
     """
 
+    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
+
     rank: int = 64  # width of the bottleneck
     activation: Activation = "relu"
     init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
@@ -78,6 +82,8 @@ class ParallelAdapter:
 
     The model starts as the base, because W_up is zero.
     """
+
+    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
 
     rank: int = 64  # width of the bottleneck
     where: Literal["mlp", "attention", "both"] = "mlp"

@@ -40,6 +40,7 @@ class Combined:
             merge=(lambda params: _merge(parts, params)) if len(mergeable) == len(parts) else None,
             n_top=parts[0].n_top,
             rates={path: rate for part in parts for path, rate in part.rates.items()},
+            scales={path: scale for part in parts for path, scale in part.scales.items()},
         )
 
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.model.hooks import Apply, Hooks, Site
 from lora_jax.model.layers import linear
-from lora_jax.model.segments import inside_block
 from lora_jax.params import Params, Spec, Specs, init
-from lora_jax.peft.low_rank import apply_low_rank, column_norms, drop, multiply, split_axes
+from lora_jax.peft.low_rank import apply_low_rank, column_norms, drop, multiply, split_axes, take_scale
 from lora_jax.peft.low_rank_choice import LowRankChoice, LowRankPlan
 from lora_jax.peft.method import Method, task_head
 
@@ -34,38 +33,39 @@ class DoRA(LowRankChoice):
         return Method(
             specs=plan.base | added,
             trainable=frozenset(added) | task_head(plan.base),
-            hooks=dora_hooks(plan.scales, self.dropout),
+            hooks=dora_hooks(plan.inner_scales, self.dropout),
             start=lambda base, seed: (base, _start(plan, base, seed)),
             merge=lambda params: _merge(plan, params),
             n_top=plan.n_top,
+            scales=plan.inner_scales,
         )
 
 
 def dora_hooks(scales: dict[str, float], dropout: float) -> Hooks:
-    """Return the hooks that apply m (W + s A B) / ||W + s A B||; scales: s of targets, by full path."""
-    inner = {inside_block(path) or path: scale for path, scale in scales.items()}
+    """Return the hooks that apply m (W + s A B) / ||W + s A B||; scales: by the path in a block."""
 
-    def change(weights: Params, path: str, y: jax.Array, update: jax.Array, n_contract: int) -> jax.Array:
+    def change(site: Site, y: jax.Array, update: jax.Array) -> jax.Array:
         """Return m (y + s update) / ||W + s A B|| plus the bias that y holds."""
+        weights, path, scale = site.weights, site.path, take_scale(site, scales, jnp.float32)
         w, a, b = (weights[path + name] for name in ("", "_lora_a", "_lora_b"))
-        norms = jax.lax.stop_gradient(column_norms(w, a, b, inner[path], n_contract))
+        norms = jax.lax.stop_gradient(column_norms(w, a, b, scale, site.n_contract))
         gain = weights[f"{path}_dora_m"] / norms
         bias = weights.get(f"{path}_bias")
         plain = y if bias is None else y - bias.astype(y.dtype)
         # gain - 1 in float32: in bfloat16 the changes of m that training makes would be lost
-        return y + (gain - 1).astype(y.dtype) * plain + (inner[path] * gain).astype(y.dtype) * update
+        return y + (gain - 1).astype(y.dtype) * plain + (scale * gain).astype(y.dtype) * update
 
     def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
-        if site.path not in inner or f"{site.path}_dora_m" not in site.weights:
+        if site.path not in scales or f"{site.path}_dora_m" not in site.weights:
             return apply(x)
         a, b = site.weights[f"{site.path}_lora_a"], site.weights[f"{site.path}_lora_b"]
         update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
-        return change(site.weights, site.path, apply(x), update, site.n_contract)
+        return change(site, apply(x), update)
 
     def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
         rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
         update = linear(rows_BTR, site.weights["embed/tokens_lora_b"])
-        return change(site.weights, "embed/tokens", x_BTD, update, 1)
+        return change(site._replace(path="embed/tokens"), x_BTD, update)
 
     return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
 

@@ -1,7 +1,7 @@
 """LoRA: y = W x + (alpha / r) B A x, with A random and B zero (Hu et al. 2021, arXiv 2106.09685)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 
@@ -9,9 +9,8 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.hooks import Apply, Hooks, Site
 from lora_jax.model.layers import linear
-from lora_jax.model.segments import inside_block
 from lora_jax.params import Params, Spec, Specs
-from lora_jax.peft.low_rank import apply_low_rank, drop, multiply
+from lora_jax.peft.low_rank import apply_low_rank, drop, multiply, take_scale
 from lora_jax.peft.low_rank_choice import LowRankChoice
 from lora_jax.peft.method import Method, task_head
 
@@ -24,6 +23,8 @@ class LoRA(LowRankChoice):
     rate_ratio: learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
     """
 
+    AS_DATA: ClassVar = {**LowRankChoice.AS_DATA, "init": "normal", "init_scale": 1.0}
+
     init: Literal["normal", "uniform"] = "normal"
     init_scale: float = 1.0  # multiplies A's start
     rate_ratio: float = 1.0
@@ -33,32 +34,34 @@ class LoRA(LowRankChoice):
             if getattr(self, name) <= 0:
                 raise LoraJaxError(f"LoRA.{name} is {getattr(self, name)}, it must be above 0: raise it.")
         std = self.init_scale * (3**-0.5 if self.init == "uniform" else 1.0)
-        base, factors, scales, n_top = self.plan(model, Spec((), std=std, noise=self.init))
+        plan = self.plan(model, Spec((), std=std, noise=self.init))
+        base, factors, scales, n_top = plan
         return Method(
             specs=base | factors,
             trainable=frozenset(factors) | task_head(base),
-            hooks=low_rank_hooks(scales, self.dropout),
+            hooks=low_rank_hooks(plan.inner_scales, self.dropout),
             merge=lambda params: merge_low_rank(params, base, scales),
             n_top=n_top,
             rates={path: self.rate_ratio for path in factors if path.endswith("_lora_b")},
+            scales=plan.inner_scales,
         )
 
 
 def low_rank_hooks(scales: dict[str, float], dropout: float = 0.0) -> Hooks:
-    """Return the hooks that add s (x A) B wherever there are factors; scales: of targets, by full path."""
-    inner = {inside_block(path) or path: scale for path, scale in scales.items()}
+    """Return the hooks that add s (x A) B wherever there are factors; scales: by the path in a block."""
 
     def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
         a = site.weights.get(f"{site.path}_lora_a")
-        if a is None or site.path not in inner:  # not there in lower blocks, or another method's
+        if a is None or site.path not in scales:  # not there in lower blocks, or another method's
             return apply(x)
         b = site.weights[f"{site.path}_lora_b"]
         update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
-        return apply(x) + inner[site.path] * update
+        return apply(x) + take_scale(site, scales, update.dtype) * update
 
     def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
         rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
-        return x_BTD + inner["embed/tokens"] * linear(rows_BTR, site.weights["embed/tokens_lora_b"])
+        update = linear(rows_BTR, site.weights["embed/tokens_lora_b"])
+        return x_BTD + take_scale(site._replace(path="embed/tokens"), scales, update.dtype) * update
 
     return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
 

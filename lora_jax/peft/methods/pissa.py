@@ -26,10 +26,11 @@ class PiSSA(LowRankChoice):
         return Method(
             specs=plan.base | plan.factors,
             trainable=frozenset(plan.factors) | task_head(plan.base),
-            hooks=low_rank_hooks(plan.scales, self.dropout),
+            hooks=low_rank_hooks(plan.inner_scales, self.dropout),
             start=lambda base, seed: _start(plan, base),
             merge=lambda params: merge_low_rank(params, plan.base, plan.scales),
             n_top=plan.n_top,
+            scales=plan.inner_scales,
         )
 
 

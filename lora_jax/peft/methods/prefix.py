@@ -1,6 +1,7 @@
 """Prefix tuning: learned keys and values in front of every layer's (Li & Liang 2021, arXiv 2101.00190)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class Prefix:
     2110.04366, section 3.1). The first token's position is `length`. At a small std the values add nothing at
     the start, but they draw attention, so that the model does not start as the base.
     """
+
+    AS_DATA: ClassVar = {"std": 0.02}
 
     length: int = 16
     std: float = 0.02  # of keys and values at the start

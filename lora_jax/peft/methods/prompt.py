@@ -1,6 +1,7 @@
 """Prompt tuning: learned embeddings in front of the input (Lester et al. 2021, arXiv 2104.08691)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ class Prompt:
 
     The first token's position is `length`. Hidden states and logits are those of the tokens alone.
     """
+
+    AS_DATA: ClassVar = {"std": None}
 
     length: int = 16
     std: float | None = None  # at the start; None: as the base's token embeddings have

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod, sqrt
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ class VeRA:
     matrix takes their first rows and columns. They are drawn from projection_seed alone, uniform of std
     sqrt(2 / fan-in) (section 3.2), so that a checkpoint needs not hold them. Targets as of LoRA.
     """
+
+    AS_DATA: ClassVar = {"rank": 1, "projection_seed": 0, "d_start": 0.1}
 
     rank: int = 256
     targets: tuple[str, ...] = ("q", "v")

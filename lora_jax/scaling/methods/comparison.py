@@ -44,7 +44,8 @@ def compare_methods(records: Sequence[Record]) -> dict[str, Any]:
     """Return the content of comparison.json from the records of one sweep, in the order of its methods.
 
     Each method's rate is that of the best dev score with the first seed (the seed of most runs; the lower
-    rate of equals), of diverged runs none; its score is the mean test score over the seeds at that rate.
+    rate of equals), of diverged and halted runs none; its score is the mean test score over the seeds at
+    that rate.
 
         kind, base, base_fingerprint, task, metric, larger_is_better, n_test, n_runs, n_diverged, first_seed,
         seeds [every seed], reference (a label), estimator {score, difference}: in words
@@ -52,7 +53,8 @@ def compare_methods(records: Sequence[Record]) -> dict[str, Any]:
             label, method (its configuration), n_trainable, n_head, share (n_trainable over the base's size),
             flops_share (of a step, over full fine-tuning's), optimizer_bytes,
             seconds_per_step (median over runs, or null)
-            rates [{learning_rate, run_id, dev (number with interval; null: diverged), diverged}], ascending
+            rates [{learning_rate, run_id, dev (number with interval; null: diverged or halted), diverged}],
+                ascending
             best_rate (null: all diverged), at_edge: "lowest", "highest", "only" or null
             run_ids, seeds, scores: of the runs at the best rate, by seed; n_seeds, n_diverged: at that rate
             score {value, se, ci95, seed_se, test_se, df, seed_sd (null: one seed)} or null: no run finished
@@ -141,7 +143,7 @@ def _summarise(label: str, runs: Sequence[Record], sweep: _Sweep) -> Method:
         {
             "learning_rate": r["learning_rate"], "run_id": r["run_id"],
             "dev": r["finetuning"]["dev"][sweep.metric] if _finished(r) else None,
-            "diverged": not _finished(r),
+            "diverged": r["status"] != "halted" and not _finished(r),
         }
         for r in sorted(runs, key=lambda r: r["learning_rate"]) if r["seed"] == sweep.first_seed
     ]  # fmt: skip

@@ -108,10 +108,10 @@ def _key(table: RunTable, i: int) -> tuple[float, float, float]:
 
 
 def _diverged(table: RunTable) -> Mapping[tuple[float, float, float], set[float]]:
-    """Return, per cell and seed, the rates that were tried and diverged; a best rate below one is no edge."""
+    """Return, per cell and seed, the rates that diverged or were halted: the best beside one is no edge."""
     rates: dict[tuple[float, float, float], set[float]] = defaultdict(set)
     for gone in table.left_out:
-        if gone.reason != "diverged":
+        if gone.reason not in ("diverged", "halted"):
             continue
         try:
             n_params, n_tokens = float(gone.row[table.n_column]), float(gone.row["n_tokens"])

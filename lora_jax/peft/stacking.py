@@ -1,0 +1,114 @@
+"""Runs of one method side by side: ranks by zero padding, scales and starts as data, the base shared.
+
+A rank is a column of the first factor and a row of the second: W + s A B, b * B (d * A x), U f(D h). Where
+both are zero, and f(0) = 0, it gives nothing and both gradients are exactly zero, so that AdamW with decay
+and clipping leaves them zero: a run of rank r is one of rank R > r whose last ranks are zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.segments import split_blocks
+from lora_jax.params import Params, Spec
+from lora_jax.peft.low_rank import SCALE
+from lora_jax.peft.method import Adapted, Method, MethodConfig, start
+
+Tree = TypeVar("Tree")
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def program(config: MethodConfig) -> MethodConfig:
+    """Return the configuration that stands for all that compute the same program on other numbers.
+
+    What a method's AS_DATA names (rank, scale, start) is set to the value that it gives there.
+    """
+    fields: dict[str, Any] = dict(getattr(config, "AS_DATA", {}))
+    if hasattr(config, "methods"):  # of a combination, which holds others
+        fields["methods"] = tuple(program(inner) for inner in getattr(config, "methods"))  # noqa: B009
+    return replace(config, **fields) if fields else config  # pyright: ignore[reportArgumentType]
+
+
+def adapt_all(
+    base: Params, heads: Sequence[Params], methods: Sequence[Method], seeds: Sequence[int]
+) -> list[Adapted]:
+    """Return each run's weights, all of one shape, as `adapt` gives them and padded to the largest rank.
+
+    heads: new weights of the base that each run draws for itself. What runs do not change of the base is one
+    and the same array in all of them. A run's scales are among its frozen weights, at SCALE and their target.
+
+    Raises:
+        LoraJaxError: the runs differ in more than ranks.
+    """
+    shapes = common_shapes(methods)
+    split = split_blocks(base, methods[0].n_top)
+    adapted = []
+    for head, method, seed in zip(heads, methods, seeds, strict=True):
+        trainable, frozen = start({**split, **head}, method, seed)
+        scales = {SCALE + path: jnp.float32(scale) for path, scale in method.scales.items()}
+        adapted.append(Adapted(pad(trainable, shapes), {**pad(frozen, shapes), **scales}))
+    return adapted
+
+
+def common_shapes(methods: Sequence[Method]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight that holds those of all runs, which may differ in ranks alone."""
+    first = methods[0]
+    shapes = {path: spec.shape for path, spec in first.specs.items()}
+    for other in methods[1:]:
+        if other.specs.keys() != first.specs.keys() or other.n_top != first.n_top:
+            path = min(other.specs.keys() ^ first.specs.keys(), default=f"{other.n_top} upper blocks")
+            raise LoraJaxError(
+                f"of {len(methods)} runs side by side some have {path} and others have not, they must be of"
+                " one method and its targets: put them in groups of their own."
+            )
+        for path, spec in other.specs.items():
+            if _without_ranks(spec) != _without_ranks(first.specs[path]):
+                raise LoraJaxError(
+                    f"runs side by side have {path} of shapes {first.specs[path].shape} and {spec.shape},"
+                    " only ranks may differ: put them in groups of their own."
+                )
+            shapes[path] = tuple(map(max, shapes[path], spec.shape))
+    return shapes
+
+
+def _without_ranks(spec: Spec) -> list[tuple[str, int]]:
+    return [axis for axis in spec.axes if axis[0] != "rank"]
+
+
+def pad(tree: Tree, shapes: Shapes) -> Tree:
+    """Return a tree, such as a TrainState, with zeros behind every weight's numbers up to its shape."""
+
+    def widen(leaf: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jnp.pad(leaf, [(0, n - m) for m, n in zip(leaf.shape, shape, strict=True)])
+
+    return _reshape(tree, shapes, widen)
+
+
+def cut(tree: Tree, shapes: Shapes) -> Tree:
+    """Undo `pad`: return the first numbers of every weight, as many as its shape says."""
+    return _reshape(tree, shapes, lambda leaf, shape: leaf[tuple(slice(n) for n in shape)])
+
+
+def _reshape(tree: Any, shapes: Shapes, change: Any) -> Any:
+    def visit(keys: Any, leaf: Any) -> Any:
+        shape = shapes.get(str(getattr(keys[-1], "key", ""))) if keys else None
+        return leaf if shape is None or leaf.shape == shape else change(leaf, shape)
+
+    return jax.tree_util.tree_map_with_path(visit, tree)
+
+
+def split_shared(frozen: Sequence[Params]) -> tuple[Params, list[Params]]:
+    """Return the frozen weights that are one and the same array in every run, and each run's others."""
+    first = frozen[0]
+    same = {path for path in first if all(other[path] is first[path] for other in frozen)}
+    own = [{path: weight for path, weight in one.items() if path not in same} for one in frozen]
+    return {path: first[path] for path in same}, own
+
+
+def own_shapes(method: Method) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of one run by itself."""
+    return {path: spec.shape for path, spec in method.specs.items()}

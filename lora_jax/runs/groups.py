@@ -1,0 +1,120 @@
+"""Which trunks of a plan are trained side by side: those of one shape; and which of them are rivals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.runs.plan import PlannedRun
+from lora_jax.runs.plan_table import format_bytes
+from lora_jax.train.optim import cooldown_start
+from lora_jax.train.trunk import RungAt, Shape, shape_of
+
+MOST_LANES = 16
+RUNGS = (1 / 4, 1 / 2)  # of the longest run's steps, where the worse half of its rivals is halted
+
+Trunk = tuple[PlannedRun, ...]  # the runs of one trunk
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trunks of one shape, of each the runs that are not finished; the longest trunk first."""
+
+    shape: Shape
+    trunks: tuple[Trunk, ...]
+    rungs: tuple[RungAt, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that are to be trained."""
+        return sum(item.own_tokens for trunk in self.trunks for item in trunk)
+
+    @property
+    def lane_bytes(self) -> float:
+        """Memory that one lane takes, as predicted."""
+        return max(item.memory_bytes for trunk in self.trunks for item in trunk)
+
+    @property
+    def words(self) -> str:
+        shape = self.shape
+        return f"d{shape.model.d_model}x{shape.model.n_layers}, batch {shape.batch_size} x {shape.seq_len}"
+
+
+def group_by_shape(planned: Sequence[PlannedRun]) -> list[Group]:
+    """Put trunks of one shape together, those that have most to train first; finished runs are left out."""
+    trunks = _by_trunk([item for item in planned if not item.finished])
+    trunks.sort(key=lambda trunk: -sum(item.own_tokens for item in trunk))  # lest a long one is left alone
+    shapes = dict.fromkeys(shape_of(item.run) for item in planned if not item.finished)  # the plan's order
+    return [
+        Group(shape, tuple(trunk for trunk in trunks if shape_of(trunk[0].run) == shape)) for shape in shapes
+    ]
+
+
+def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> list[Group]:
+    """Put trunks together that differ in the optimizer's numbers alone, at most n_most, with their rungs.
+
+    They are rivals by what the whole plan holds, finished or not: a sweep that goes on after a kill has the
+    same rungs. Raises LoraJaxError where no two trunks are rivals.
+    """
+    rivals: dict[Any, list[Trunk]] = {}
+    for trunk in _by_trunk(planned):
+        rivals.setdefault(_rivalry(trunk), []).append(trunk)
+    parts = [
+        Group(shape_of(trunks[0][0].run), tuple(trunks[i : i + n_most]))
+        for trunks in rivals.values()
+        for i in range(0, len(trunks), n_most)
+    ]
+    if not any(len(part.trunks) > 1 for part in parts):
+        raise LoraJaxError(
+            "--halving found no two runs that differ in the optimizer's numbers alone, wanted several rates"
+            " for one model, data, seed and n_tokens: add learning rates to the config, or leave it out."
+        )
+    pending = [tuple(filter(None, map(_unfinished, part.trunks))) for part in parts]
+    return [
+        Group(part.shape, trunks, make_rungs(part))
+        for part, trunks in zip(parts, pending, strict=True)
+        if trunks
+    ]
+
+
+def make_rungs(rivals: Group) -> tuple[RungAt, ...]:
+    """Return where the worse half of n rivals is halted, and then again; one alone has no rungs.
+
+    A rung that would lie in the longest run's cooldown comes right before it.
+    """
+    n = len(rivals.trunks)
+    if n == 1:
+        return ()
+    longest = max((item.run for item in rivals.trunks[0]), key=lambda run: run.n_tokens)
+    steps = [min(round(share * longest.n_steps), cooldown_start(longest)) for share in RUNGS]
+    kept = {step: -(-n // 2 ** (number + 1)) for number, step in enumerate(steps)}
+    return tuple(RungAt(step, n_kept) for step, n_kept in kept.items())
+
+
+def check_lanes(groups: Sequence[Group], n_lanes: int, limit: float) -> None:
+    """Refuse more lanes than memory holds by prediction, before anything is compiled; limit in bytes."""
+    for group in groups:
+        width = min(n_lanes, len(group.trunks))
+        needed = width * group.lane_bytes
+        if width > 1 and needed > limit:
+            raise LoraJaxError(
+                f"{width} lanes of {group.words} would take {format_bytes(needed)}, and the memory is"
+                f" {format_bytes(limit)}: pass --lanes {max(1, int(limit // group.lane_bytes))} or lower."
+            )
+
+
+def _rivalry(trunk: Trunk) -> Any:
+    run = trunk[0].run
+    lengths = tuple(sorted(item.run.n_tokens for item in trunk))
+    return shape_of(run), run.data, run.seed, run.optim.schedule, lengths
+
+
+def _unfinished(trunk: Trunk) -> Trunk:
+    return tuple(item for item in trunk if not item.finished)
+
+
+def _by_trunk(planned: Sequence[PlannedRun]) -> list[Trunk]:
+    trunks: dict[str, list[PlannedRun]] = {}
+    for item in planned:
+        trunks.setdefault(item.trunk_id, []).append(item)
+    return [tuple(trunk) for trunk in trunks.values()]

@@ -1,0 +1,32 @@
+"""Several steps in one call are those steps, one by one or side by side."""
+
+import jax
+import numpy as np
+
+from lora_jax.config import RunConfig
+from lora_jax.data import Dataset
+from lora_jax.train.lanes import compile_step
+from lora_jax.train.optim import make_knobs
+from lora_jax.train.repeat import repeat_step
+from lora_jax.train.step import StepInput, init_state, make_step
+
+
+def test_steps_in_one_call_are_the_steps_one_by_one(base: RunConfig, dataset: Dataset) -> None:
+    step = make_step(base.model, base.optim)
+    given = [StepInput(dataset.batch(i, 4, 0), make_knobs(base.optim, 0.01 / (i + 1))) for i in range(3)]
+    state, losses = init_state(base.model, base.optim, 0), []
+    for one in given:
+        state, loss = compile_step(step, False)(state, {}, {}, one)
+        losses.append(float(loss))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *given)
+    several = repeat_step(step)
+    after, found = compile_step(several, False)(init_state(base.model, base.optim, 0), {}, {}, stacked)
+    np.testing.assert_allclose(found, losses, rtol=1e-6)
+    assert int(after.step) == 3
+    lanes = [init_state(base.model, base.optim, seed) for seed in (0, 1)]
+    both = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
+    twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), stacked)
+    _, side_by_side = compile_step(several, True)(both, {}, {}, twice)
+    assert side_by_side.shape == (2, 3)
+    np.testing.assert_allclose(side_by_side[0], losses, rtol=1e-5)
+    assert repeat_step(step) is several
