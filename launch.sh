@@ -172,8 +172,7 @@ esac
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 # glibc gives what a step has freed back to the kernel, and each next step pays for it again, page by page. Kept,
 # and in huge pages, a CPU step takes 0.6 to 0.85 of the time (docs/performance.md). Other C libraries do not read it.
-tunables=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184
-export GLIBC_TUNABLES="${GLIBC_TUNABLES-$tunables}"
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}"
 case "$name" in
     test) cd "$root"; exec "$python" -m pytest "$@" ;;
     parity) cd "$root"; exec "$python" -m pytest tests/parity -m parity "$@" ;;

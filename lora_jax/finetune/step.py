@@ -14,10 +14,11 @@ import numpy as np
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
 from lora_jax.model.hooks import Hooks
-from lora_jax.model.transformer import Inputs, forward
+from lora_jax.model.transformer import Inputs, encode, forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, Method, MethodConfig
 from lora_jax.train.lanes import stack_inputs
+from lora_jax.train.loss import cross_entropy, summed_loss, token_losses
 from lora_jax.train.optim import Knobs, adamw
 from lora_jax.train.step import Step, TrainState
 
@@ -37,17 +38,30 @@ def measure_losses(
     model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None = None
 ) -> ExampleLosses:
     """Return each row's cross-entropy: of its label, or of the tokens of its completion."""
+    inputs, (targets_BT, weights_BT, labels_B, example_weights_B) = _read_batch(model, batch)
+    if model.n_classes is None:
+        x_BTD = encode(model, params, inputs, hooks, key)
+        losses_BT = weights_BT * token_losses(model, params, x_BTD, targets_BT, hooks, key)
+        return ExampleLosses(losses_BT.sum(-1), weights_BT.sum(-1), None)
+    logits_BC = forward(model, params, inputs, hooks, key)
+    losses_B = example_weights_B * cross_entropy(logits_BC, labels_B)
+    return ExampleLosses(losses_B, example_weights_B, logits_BC.argmax(-1))
+
+
+def mean_loss(model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array) -> jax.Array:
+    """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated."""
+    if model.n_classes is not None:
+        found = measure_losses(model, params, batch, hooks, key)
+        return found.loss_B.sum() / found.weight_B.sum()
+    inputs, (targets_BT, weights_BT, *_) = _read_batch(model, batch)
+    x_BTD = encode(model, params, inputs, hooks, key)
+    return summed_loss(model, params, x_BTD, targets_BT, weights_BT, hooks, key) / weights_BT.sum()
+
+
+def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Array]]:
+    """Return what the model reads, and targets, their weights, labels, the examples' weights."""
     tokens_BT, segments_BT, positions_BT, types_BT, *answers = (jnp.asarray(array) for array in batch)
-    targets, weights, labels_B, example_weights_B = answers
-    inputs = Inputs(tokens_BT, segments_BT, positions_BT, types_BT if model.n_token_types else None)
-    logits = forward(model, params, inputs, hooks, key)
-    if model.n_classes is not None:
-        targets, weights = labels_B, example_weights_B
-    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    losses = weights * (jax.nn.logsumexp(logits, axis=-1) - picked)
-    if model.n_classes is not None:
-        return ExampleLosses(losses, weights, logits.argmax(-1))
-    return ExampleLosses(losses.sum(-1), weights.sum(-1), None)
+    return Inputs(tokens_BT, segments_BT, positions_BT, types_BT if model.n_token_types else None), answers
 
 
 class TuneInput(NamedTuple):
@@ -107,11 +121,10 @@ def _make_tune_step(model: ModelConfig, config: MethodConfig, beta1: float, beta
     def step(state: TrainState, frozen: Params, given: TuneInput) -> tuple[TrainState, jax.Array]:
         key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
 
-        def mean_loss(trainable: Params) -> jax.Array:
-            found = measure_losses(model, combine(trainable, frozen), given.batch, method.hooks, key)
-            return found.loss_B.sum() / found.weight_B.sum()
+        def batch_loss(trainable: Params) -> jax.Array:
+            return mean_loss(model, combine(trainable, frozen), given.batch, method.hooks, key)
 
-        loss, gradient = jax.value_and_grad(mean_loss)(state.trainable)
+        loss, gradient = jax.value_and_grad(batch_loss)(state.trainable)
         optimizer = adamw(numbers, specs, given.knobs)
         found, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
         updates = cast(Params, found)

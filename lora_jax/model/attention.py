@@ -3,7 +3,6 @@
 Axes: B batch, T position, S key position, H heads, J key/value heads, K head width.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -81,8 +80,7 @@ def _cut_rows(T: int, S: int, causal: bool) -> Blocks:
     return tuple((end - T // n, end, S - T + end) for end in ends)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(
+def _attend_in_blocks(
     blocks: Blocks, q_BHTK: jax.Array, k_BHSK: jax.Array, v_BHSK: jax.Array, visible: jax.Array | None
 ) -> jax.Array:
     return _attend_forward(blocks, q_BHTK, k_BHSK, v_BHSK, visible)[0]
@@ -129,7 +127,8 @@ def _attend_backward(
         dks.append(jnp.pad(jnp.einsum("bhts,bhtk->bhsk", dscores_BHTS, q_BHTK[rows]), unseen))
         dvs.append(jnp.pad(jnp.einsum("bhts,bhtk->bhsk", exp_BHTS, g_BHTK[rows]), unseen))
     dq_BHTK = jnp.concatenate(dqs, -2) * q_BHTK.shape[-1] ** -0.5
-    return dq_BHTK, sum(dks), sum(dvs), None
+    return dq_BHTK, sum(dks[1:], dks[0]), sum(dvs[1:], dvs[0]), None
 
 
+_attend = jax.custom_vjp(_attend_in_blocks, nondiff_argnums=(0,))
 _attend.defvjp(_attend_forward, _attend_backward)

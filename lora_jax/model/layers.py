@@ -62,8 +62,7 @@ def rmsnorm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return _normalise(False, eps, x, scale).astype(x.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _normalise(centred: bool, eps: float, x: jax.Array, scale: jax.Array) -> jax.Array:
+def _normalise_and_scale(centred: bool, eps: float, x: jax.Array, scale: jax.Array) -> jax.Array:
     return _normalise_forward(centred, eps, x, scale)[0]
 
 
@@ -92,6 +91,7 @@ def _normalise_backward(
     return (dx * inverse).astype(x.dtype), sum_rows(g * normed)
 
 
+_normalise = jax.custom_vjp(_normalise_and_scale, nondiff_argnums=(0, 1))
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 

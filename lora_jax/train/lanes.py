@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.params import Params, combine
+from lora_jax.train.repeat import repeat_step
 from lora_jax.train.step import Step, TrainState
 
 
@@ -47,13 +48,15 @@ class Lanes:
         states: Sequence[TrainState],
         frozen: Sequence[Params] = (),
         join: Callable[[Sequence[Any]], Any] = stack_inputs,
+        steps_per_call: int = 1,
     ) -> None:
         """Take the states, one a lane, and the frozen weights of each; the states are donated.
 
         A frozen weight that is one and the same array in every lane is shared, any other is stacked.
         join: makes one input of those of all lanes, which may have to be padded to one shape first.
+        steps_per_call: so many steps are asked for at once, where so many are wanted (`train.repeat`).
         """
-        self._step, self._join = step, join
+        self._step, self._join, self.steps_per_call = step, join, steps_per_call
         self.width, self.is_warm = len(states), False
         self._seen: set[Any] = set()
         frozen = frozen or [{}] * len(states)
@@ -63,15 +66,26 @@ class Lanes:
         self._own = _stack([{p: w for p, w in lane.items() if p not in same} for lane in frozen])
         self._state = _stack(states)
 
+    def advance(self, given: Sequence[Sequence[Any]]) -> jax.Array:
+        """Take K steps in one call, given[k][lane] the inputs, of one shape; return the losses (K, width)."""
+        joined = [self._join(one) for one in given]
+        if len(joined) == 1:
+            return self._call(self._step, joined[0]).reshape(1, self.width)
+        axis = 0 if self.width == 1 else 1  # behind the lanes
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis), *joined)
+        return self._call(repeat_step(self._step), stacked).reshape(self.width, len(given)).T
+
     def step(self, given: Sequence[Any]) -> jax.Array:
         """Take one step in every lane, each with its own input; return the losses (width,), unread."""
-        stacked = self._join(given)
+        return self.advance([given])[0]
+
+    def _call(self, step: Step, stacked: Any) -> jax.Array:
         shapes = (self.width, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
         self.is_warm = shapes in self._seen
         self._seen.add(shapes)
-        compiled = compile_step(self._step, self.width > 1)
+        compiled = compile_step(step, self.width > 1)
         self._state, losses = compiled(self._state, self._shared, self._own, stacked)
-        return losses.reshape(self.width)
+        return losses
 
     def memory_bytes(self, given: Sequence[Any]) -> int | None:
         """Compile the step for inputs like these; return its peak memory, None where XLA does not tell it.

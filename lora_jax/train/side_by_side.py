@@ -114,15 +114,14 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
     stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, Stretch)}
     n_steps = min(STEPS_PER_READ, *(wants.n_steps for wants in stepping.values()))
     started, warm, stopping, unread = time.monotonic(), True, False, []
-    for i in range(n_steps):
-        given = {number: wants.make(i) for number, wants in stepping.items()}
-        spare = next(iter(given.values()))
-        unread.append(lanes.step([given.get(number, spare) for number in range(lanes.width)]))
+    while (done := sum(map(len, unread))) < n_steps:
+        size = lanes.steps_per_call if n_steps - done >= lanes.steps_per_call else 1
+        unread.append(lanes.advance([_make(lanes, stepping, done + i) for i in range(size)]))
         warm &= lanes.is_warm
         stopping = should_stop()
         if stopping or not warm:  # what compiles is a turn of its own, which is not timed
             break
-    losses = np.stack(jax.device_get(unread)).astype(float)
+    losses = np.concatenate(jax.device_get(unread)).astype(float)
     elapsed = time.monotonic() - started
     seconds = elapsed if warm else None
     still: list[_Running] = []
@@ -137,6 +136,13 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
             run.course.close()
         raise Stopped
     return still
+
+
+def _make(lanes: Lanes, stepping: dict[int, Stretch], i: int) -> list[Any]:
+    """Return the i-th input of every lane; one that is idle is given another's."""
+    given = {number: wants.make(i) for number, wants in stepping.items()}
+    spare = next(iter(given.values()))
+    return [given.get(number, spare) for number in range(lanes.width)]
 
 
 def _halve(running: list[_Running]) -> list[_Running]:

@@ -20,11 +20,13 @@ from jax.sharding import Mesh
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import flops_per_token
 from lora_jax.train.checkpoint import Checkpoints
 from lora_jax.train.lanes import Lanes
 from lora_jax.train.mesh import init_on, join_on, make_step_on
 from lora_jax.train.optim import cooldown_start, make_knobs, peak_learning_rate, unit_rate
 from lora_jax.train.outcome import Leg, Meter, Outcome, final_train_loss, judge
+from lora_jax.train.repeat import steps_per_call
 from lora_jax.train.side_by_side import Course, Lane, Rung, Stopped, Stretch, drive
 from lora_jax.train.step import StepInput
 
@@ -104,7 +106,10 @@ def train_trunks(
     width = min(n_lanes, len(trunks))
     start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
     step = make_step_on(mesh, first.model, first.optim)
-    drive(Lanes(step, [start] * width, join=join_on(mesh)), [work] * width, should_stop)
+    flops = width * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
+    at_once = steps_per_call(flops) if mesh is None else 1
+    lanes = Lanes(step, [start] * width, join=join_on(mesh), steps_per_call=at_once)
+    drive(lanes, [work] * width, should_stop)
 
 
 def check_shapes(runs: Sequence[RunConfig]) -> None:

@@ -73,7 +73,7 @@ def test_rows_are_summed_over_every_axis_but_the_last() -> None:
 
 
 def test_an_activation_saves_its_inputs_alone() -> None:
-    """What is saved between forward and backward is read off the pulled-back function: x, and nothing else."""
+    """What is saved between forward and backward is read off the pulled-back function: x alone."""
     (x,) = draw(SHAPE)
     _, back = jax.vjp(gelu, x)
     saved = [leaf for leaf in jax.tree.leaves(back) if getattr(leaf, "shape", ()) == SHAPE]

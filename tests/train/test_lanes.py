@@ -1,6 +1,7 @@
 """Trunks side by side: each is what it is alone, whatever ends or breaks beside it."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lora_jax.data import Dataset
 from lora_jax.runs.sweep import overlay
 from lora_jax.train.lanes import Lanes, compile_step
 from lora_jax.train.outcome import Outcome
-from lora_jax.train.side_by_side import Stopped
+from lora_jax.train.side_by_side import Course, Lane, Stopped, Stretch, drive
 from lora_jax.train.step import init_state, make_step
 from lora_jax.train.trunk import RungAt, Trunk, make_input, train_trunks
 
@@ -255,3 +256,24 @@ def test_the_memory_of_a_step_is_xlas(gentle: RunConfig, dataset: Dataset) -> No
     before = compile_step(make_step(gentle.model, gentle.optim), True)._cache_size()
     lanes.step(given)
     assert compile_step(make_step(gentle.model, gentle.optim), True)._cache_size() <= before + 1
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dataset, width: int) -> None:
+    """To the same losses, also where the steps asked for are no multiple of them."""
+    step, losses = make_step(base.model, base.optim), {}
+    for at_once in (1, 4):
+        states = [init_state(base.model, base.optim, seed) for seed in range(width)]
+        lanes = Lanes(step, states, steps_per_call=at_once)
+
+        def course(lane: Lane, found: list[float]) -> Course:
+            while len(found) < 11:
+                done = len(found)
+                answer = yield Stretch(11 - done, lambda i, done=done: make_input(base, dataset, done + i))
+                found += answer.losses
+
+        found: list[list[float]] = [[] for _ in range(width)]
+        drive(lanes, [partial(course, found=one) for one in found], lambda: False)
+        losses[at_once] = found
+    np.testing.assert_allclose(losses[4], losses[1], rtol=1e-6)
+    assert np.shape(losses[4]) == (width, 11)
