@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
+from lora_jax.model.convention import is_counting
 from lora_jax.model.fused_attention import attend_fused, has_fused_kernel
 
 
@@ -75,7 +76,8 @@ def _cut_rows(T: int, S: int, causal: bool) -> Blocks:
     With four blocks 5/8 of the scores remain, each block is small enough to stay in a cache, and only one in
     four of its scores needs a mask.
     """
-    n = N_BLOCKS if causal and T % N_BLOCKS == 0 and T // N_BLOCKS >= LEAST_ROWS else 1
+    is_cut = causal and T % N_BLOCKS == 0 and T // N_BLOCKS >= LEAST_ROWS and not is_counting()
+    n = N_BLOCKS if is_cut else 1
     ends = [T * (i + 1) // n for i in range(n)]
     return tuple((end - T // n, end, S - T + end) for end in ends)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.convention import is_counting
 
 
 def linear(x: jax.Array, w: jax.Array, n_contract: int = 1) -> jax.Array:
@@ -102,7 +103,7 @@ def _mean(h: jax.Array) -> jax.Array:
     on that: a model with an added zero (an adapter at its start) would differ from the base in the last bit.
     A product with 1/D is fused with nothing, and faster.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or is_counting():
         return h.mean(-1, keepdims=True)
     D = h.shape[-1]
     return (h.reshape(-1, D) @ jnp.full((D, 1), 1 / D, h.dtype)).reshape(*h.shape[:-1], 1)
@@ -111,7 +112,7 @@ def _mean(h: jax.Array) -> jax.Array:
 def sum_rows(g: jax.Array) -> jax.Array:
     """Return the sum over all axes but the last; on a CPU by a product, as in `_mean`."""
     D = g.shape[-1]
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or is_counting():
         return g.reshape(-1, D).sum(0)
     g_MD = g.reshape(-1, D)
     return (jnp.ones((1, len(g_MD)), g.dtype) @ g_MD)[0]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.convention import counting
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
 from lora_jax.params import Params, Spec, combine, count
@@ -105,7 +106,8 @@ def training_flops_per_token(model: ModelConfig, method: Method, seq_len: float)
     def loss(trainable: Params, frozen: Params, tokens_BT: jax.Array) -> jax.Array:
         return forward(model, combine(trainable, frozen), tokens_BT, method.hooks).sum()
 
-    traced = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, frozen, tokens_BT)
+    with counting():
+        traced = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, frozen, tokens_BT)
     return count_dot_flops(_drop_unread(traced)) / (BATCH * T)
 
 
