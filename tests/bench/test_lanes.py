@@ -21,7 +21,8 @@ def keep_quiet(text: str) -> None:
     assert text
 
 
-@pytest.mark.parametrize("name", [pytest.param("LoRA", marks=pytest.mark.slow), "pretraining"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["LoRA", "pretraining"])
 def test_lanes_hold_as_many_runs_as_they_say(name: str) -> None:
     group = make_group(name)
     (section,) = measure_lanes(2, keep_quiet, [group], widths=(1, 2), turn_seconds=0.01)

@@ -119,6 +119,7 @@ def test_the_table_has_a_row_a_run_with_what_differs(store: RunStore) -> None:
     assert len(rows) == len(store.finished())
 
 
+@pytest.mark.slow
 def test_lanes_give_the_records_of_one_at_a_time(
     store: RunStore, sweep: FinetuneSweep, classify: Prepared, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_lanes_of_other_ranks_rates_seeds_and_data_are_their_solo_runs(
         assert alone.n_lanes == 1
 
 
+@pytest.mark.slow
 def test_patience_and_divergence_end_one_lane(places: Path, classify: Prepared, tmp_path: Path) -> None:
     one = make_run(places, LORA, epochs=2, evaluations=6)
     changes = {"learns": {}, "idle": {"learning_rate": 1e-9, "patience": 1}, "nan": {"learning_rate": 1e30}}
@@ -99,7 +100,9 @@ def test_patience_and_divergence_end_one_lane(places: Path, classify: Prepared, 
     assert outcomes["learns"].test is not None
 
 
-@pytest.mark.parametrize("regrouped", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "regrouped", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_stopped_group_goes_on_and_may_be_grouped_anew(
     places: Path, classify: Prepared, tmp_path: Path, regrouped: bool
 ) -> None:

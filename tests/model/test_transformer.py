@@ -132,6 +132,7 @@ def test_too_long_a_sequence_is_refused() -> None:
         forward(config, init(declare(config), 0), jnp.zeros((1, 13), jnp.int32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["dots", "full"])
 def test_computing_again_changes_no_gradient(remat: str) -> None:
     config = dataclasses.replace(SHAPES["llama"], n_layers=3)

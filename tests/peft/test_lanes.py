@@ -164,9 +164,7 @@ PADDED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "LoRA" else pytest.param(name, marks=pytest.mark.slow) for name in PADDED]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in PADDED])
 def test_padded_ranks_are_the_runs_own(
     name: str, models: dict[str, ModelConfig], bases: dict[str, Params]
 ) -> None:

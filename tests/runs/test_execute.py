@@ -16,7 +16,15 @@ from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.params import init
-from lora_jax.runs.execute import CURVE_POINTS, fingerprints, is_cooled, make_curve, prepare_data, run_sweep
+from lora_jax.runs.execute import (
+    CURVE_POINTS,
+    check_spread,
+    fingerprints,
+    is_cooled,
+    make_curve,
+    prepare_data,
+    run_sweep,
+)
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
@@ -26,6 +34,7 @@ from lora_jax.runs.tracker import open_tracker
 from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.evaluate import evaluate
+from lora_jax.train.mesh import make_mesh
 from lora_jax.train.optim import peak_learning_rate
 from lora_jax.train.outcome import Outcome
 from lora_jax.train.side_by_side import Stopped
@@ -297,3 +306,11 @@ def test_the_table_reads_as_csv(finished: Finished) -> None:
     text = (finished[0].folder / "runs.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["run_id"] for row in rows] == sorted(record.run_id for record in finished[1])
+
+
+def test_a_mesh_is_for_one_run_at_a_time(runs: list[RunConfig]) -> None:
+    mesh, planned = make_mesh("data=1"), plan_runs(runs, (), find_device("h200"))
+    assert check_spread(planned, mesh, None, False) == 1
+    for lanes, halving, asked in ((4, False, "--lanes 4"), (None, True, "--halving")):
+        with pytest.raises(LoraJaxError, match=f"over 1 devices and {asked} trains several"):
+            check_spread(planned, mesh, lanes, halving)

@@ -119,6 +119,7 @@ def test_a_lane_holds_its_own_start_to_the_bit(different: list[RunConfig], datas
         jax.tree.map(np.testing.assert_array_equal, lanes.read(number), state)
 
 
+@pytest.mark.slow
 def test_the_batches_of_more_or_less_data_share_a_program(
     gentle: RunConfig, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_lane_that_breaks_ends_alone(gentle: RunConfig, dataset: Dataset, tmp_
         assert found[run].heldout == healthy[run].heldout
 
 
+@pytest.mark.slow
 def test_lanes_that_end_early_are_compacted(
     gentle: RunConfig, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +180,7 @@ def test_a_lane_takes_the_next_trunk_and_branches_as_one_alone(
             assert found[run].n_lanes <= 2
 
 
-@pytest.mark.parametrize("stop_after", [13, 37])
+@pytest.mark.parametrize("stop_after", [pytest.param(13, marks=pytest.mark.slow), 37])
 def test_a_stopped_group_goes_on_and_loses_nothing(
     gentle: RunConfig, dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
@@ -232,7 +234,9 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
     check_same(found[rivals[2][1]], train([rivals[2]], dataset, tmp_path / "apart", 1)[rivals[2][1]])
 
 
-@pytest.mark.parametrize("stop_after", [15, 25, 45])
+@pytest.mark.parametrize(
+    "stop_after", [15, pytest.param(25, marks=pytest.mark.slow), pytest.param(45, marks=pytest.mark.slow)]
+)
 def test_halving_comes_to_the_same_choice_after_a_stop(
     rivals: list[list[RunConfig]], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:

@@ -52,6 +52,7 @@ def read(process: subprocess.Popen[str]) -> np.ndarray:
     return np.array(json.loads(losses.splitlines()[0]) if losses else [])
 
 
+@pytest.mark.slow
 def test_a_mesh_trains_to_the_same_losses() -> None:
     whole, spread = start(1, "", "0", "3", "", ""), start(8, MESHES[-1], "0", "3", "", "")
     np.testing.assert_allclose(read(spread), read(whole), rtol=1e-5)

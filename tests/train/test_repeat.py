@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
@@ -11,6 +12,7 @@ from lora_jax.train.repeat import repeat_step
 from lora_jax.train.step import StepInput, init_state, make_step
 
 
+@pytest.mark.slow
 def test_steps_in_one_call_are_the_steps_one_by_one(base: RunConfig, dataset: Dataset) -> None:
     step = make_step(base.model, base.optim)
     given = [StepInput(dataset.batch(i, 4, 0), make_knobs(base.optim, 0.01 / (i + 1))) for i in range(3)]
