@@ -83,7 +83,7 @@ def test_turns_alternate_and_last_long_enough() -> None:
 
     seconds = take_turns({"a": turn("a", 0.1), "b": turn("b", 0.35)}, repeats=2, turn_seconds=0.3)
     assert calls[:4] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)], "to compile, and to see how long it takes"
-    assert calls[4:] == [("a", 3), ("b", 1)] * 2
+    assert calls[4:] == [("a", 1), ("a", 3), ("b", 1), ("b", 1)] * 2, "one before each, untimed"
     assert seconds == {"a": pytest.approx([0.1, 0.1]), "b": [0.35, 0.35]}
 
 
