@@ -122,6 +122,7 @@ def test_a_stopped_group_goes_on_and_may_be_grouped_anew(
     same(alone, whole[0])
 
 
+@pytest.mark.slow
 def test_halving_ends_the_worse_half_at_every_mark_but_the_last(
     places: Path, classify: Prepared, tmp_path: Path
 ) -> None:

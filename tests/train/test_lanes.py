@@ -180,7 +180,8 @@ def test_a_lane_takes_the_next_trunk_and_branches_as_one_alone(
             assert found[run].n_lanes <= 2
 
 
-@pytest.mark.parametrize("stop_after", [pytest.param(13, marks=pytest.mark.slow), 37])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [13, 37])
 def test_a_stopped_group_goes_on_and_loses_nothing(
     gentle: RunConfig, dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
@@ -234,9 +235,8 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
     check_same(found[rivals[2][1]], train([rivals[2]], dataset, tmp_path / "apart", 1)[rivals[2][1]])
 
 
-@pytest.mark.parametrize(
-    "stop_after", [15, pytest.param(25, marks=pytest.mark.slow), pytest.param(45, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [15, 25, 45])
 def test_halving_comes_to_the_same_choice_after_a_stop(
     rivals: list[list[RunConfig]], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
@@ -262,7 +262,7 @@ def test_the_memory_of_a_step_is_xlas(gentle: RunConfig, dataset: Dataset) -> No
     assert compile_step(make_step(gentle.model, gentle.optim), True)._cache_size() <= before + 1
 
 
-@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dataset, width: int) -> None:
     """To the same losses, also where the steps asked for are no multiple of them."""
     step, losses = make_step(base.model, base.optim), {}
