@@ -1,25 +1,21 @@
 """How many fine-tuning runs of one shape are trained side by side: as asked, all rivals, or what pays."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from lora_jax.config import digest
 from lora_jax.errors import LoraJaxError
-from lora_jax.files import write_atomically
 from lora_jax.finetune.feed import Feed
 from lora_jax.finetune.group import Placed, TuneRun, lane_shape, start_group
 from lora_jax.model.declare import declare
 from lora_jax.params import Spec, count
 from lora_jax.peft.stacking import split_shared
 from lora_jax.runs.plan_table import format_bytes
-from lora_jax.runs.store import read_json
-from lora_jax.runs.widths import Choice, Measured, choose_width, memory_limit
+from lora_jax.runs.widths import Measured, choose_width, format_speeds, keep, memory_limit, recall
 from lora_jax.train.lanes import Lanes
 
 N_BATCHES, N_TURNS = 4, 3  # of the first epoch's batches, stepped through so many times; the median is taken
@@ -103,25 +99,14 @@ def settle_width(group: TuneGroup, n_lanes: int | None, folder: Path, say: Calla
         return width
     if n_runs == 1:
         return 1
-    path = folder / "lanes.json"
-    kept = read_json(path) if path.exists() else {}
-    key = digest([repr(lane_shape(group.runs[0].config)), jax.devices()[0].device_kind])
-    known = kept.get(key)
-    if known is not None and known["n_trunks"] >= n_runs:
-        return min(int(known["lanes"]), n_runs)
+    shape = repr(lane_shape(group.runs[0].config))
+    lanes = recall(folder, shape, n_runs)
+    if lanes is not None:
+        return lanes
     choice = choose_width(group, lambda width: measure(group, width, limit), limit - group.base_bytes)
-    kept[key] = {"group": group.words} | asdict(choice)
-    write_atomically(path, json.dumps(kept, indent=1) + "\n")
-    say(_format_choice(group, choice))
+    keep(folder, shape, group.words, choice)
+    say(f"{group.words}: {choice.lanes} of {n_runs} runs side by side; {format_speeds(choice)}")
     return choice.lanes
-
-
-def _format_choice(group: TuneGroup, choice: Choice) -> str:
-    speeds = ", ".join(
-        f"{m.lanes}: {m.tokens_per_second:,.0f}" if m.tokens_per_second else f"{m.lanes}: does not fit"
-        for m in choice.measured
-    )
-    return f"{group.words}: {choice.lanes} of {len(group.runs)} runs side by side; tokens/s by lanes {speeds}"
 
 
 def measure(group: TuneGroup, width: int, limit: float) -> Measured:

@@ -31,6 +31,7 @@ from lora_jax.train.trunk import make_input
 
 CLEARLY = 1.1  # times the tokens per second of the best width so far: less is within a busy machine's noise
 MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more width
+KEPT_IN = "lanes.json"  # of a results folder
 TURN_SECONDS, N_TURNS = 0.25, 3  # a turn of steps is about as long, and the median of so many is taken
 
 
@@ -84,22 +85,42 @@ def settle_width(
     group: Group, datasets: Mapping[DataConfig, Dataset], folder: Path, say: Callable[[str], None]
 ) -> int:
     """Return the lanes of a group: those of lanes.json in the results folder, else measured and put there."""
-    n_trunks, path = len(group.trunks), folder / "lanes.json"
+    n_trunks, shape = len(group.trunks), to_dict(group.shape)
     if n_trunks == 1:
         return 1
-    kept = read_json(path) if path.exists() else {}
-    key = digest([to_dict(group.shape), jax.devices()[0].device_kind])
-    known = kept.get(key)
-    if known is not None and known["n_trunks"] >= n_trunks:  # a sweep that has grown is measured anew
-        lanes = min(int(known["lanes"]), n_trunks)
-        say(f"{group.words}: {lanes} of {n_trunks} trunks side by side, as {path} has it")
+    lanes = recall(folder, shape, n_trunks)
+    if lanes is not None:
+        say(f"{group.words}: {lanes} of {n_trunks} trunks side by side, as {folder / KEPT_IN} has it")
         return lanes
     limit = memory_limit()
     choice = choose_width(group, lambda width: measure(group, width, datasets, limit), limit)
-    kept[key] = {"group": group.words} | asdict(choice)
-    write_atomically(path, json.dumps(kept, indent=1) + "\n")
+    keep(folder, shape, group.words, choice)
     say(format_choice(group, choice, limit))
     return choice.lanes
+
+
+def recall(folder: Path, shape: object, n_trunks: int) -> int | None:
+    """Return the lanes that a results folder has for a shape on this kind of device, None for none.
+
+    A sweep that has grown since is measured anew.
+    """
+    path = folder / KEPT_IN
+    known = read_json(path).get(_key(shape)) if path.exists() else None
+    if known is None or known["n_trunks"] < n_trunks:
+        return None
+    return min(int(known["lanes"]), n_trunks)
+
+
+def keep(folder: Path, shape: object, words: str, choice: Choice) -> None:
+    """Put a choice into a results folder, for `recall`."""
+    path = folder / KEPT_IN
+    kept = read_json(path) if path.exists() else {}
+    kept[_key(shape)] = {"group": words} | asdict(choice)
+    write_atomically(path, json.dumps(kept, indent=1) + "\n")
+
+
+def _key(shape: object) -> str:
+    return digest([shape, jax.devices()[0].device_kind])
 
 
 def choose_width(group: Candidates, measure: Callable[[int], Measured], limit: float) -> Choice:
@@ -128,14 +149,18 @@ def choose_width(group: Candidates, measure: Callable[[int], Measured], limit: f
 
 def format_choice(group: Group, choice: Choice, limit: float) -> str:
     """Return one line about a group: its shape, lanes, tokens per second of each width, and memory."""
-    speeds = ", ".join(
-        f"{m.lanes}: {m.tokens_per_second:,.0f}" if m.tokens_per_second else f"{m.lanes}: does not fit"
-        for m in choice.measured
-    )
     taken = next(m.memory_bytes for m in choice.measured if m.lanes == choice.lanes)
     return (
         f"{group.words}: {choice.lanes} of {choice.n_trunks} trunks side by side ({choice.reason});"
-        f" tokens/s by lanes {speeds}; {format_bytes(taken)} of {format_bytes(limit)}"
+        f" {format_speeds(choice)}; {format_bytes(taken)} of {format_bytes(limit)}"
+    )
+
+
+def format_speeds(choice: Choice) -> str:
+    """Return "tokens/s by lanes 1: 99,721, 2: does not fit"."""
+    return "tokens/s by lanes " + ", ".join(
+        f"{m.lanes}: {m.tokens_per_second:,.0f}" if m.tokens_per_second else f"{m.lanes}: does not fit"
+        for m in choice.measured
     )
 
 
