@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.relative import N_BUCKETS
 from lora_jax.model.segments import BLOCKS, split_specs
 from lora_jax.params import Spec, Specs, count
 
 TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
 HEAD_STD = 0.02  # an untied head starts near zero, and the loss at ln V
+RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Transformer-XL's two biases
 
 
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
@@ -28,6 +30,9 @@ def declare(config: ModelConfig, n_top: int = 0) -> Specs:
     }
     if config.positions == "learned":
         specs["embed/positions"] = Spec((("position", config.context), D), std=embedding)
+    if config.positions == "t5":
+        heads = ("heads", config.n_heads)
+        specs["relative_bias"] = Spec((("bucket", N_BUCKETS), heads), std=RELATIVE_STD)
     if config.n_token_types:
         specs["embed/types"] = Spec((("type", config.n_token_types), D), std=embedding)
     specs |= _declare_head(config)
@@ -68,19 +73,25 @@ def _declare_block(config: ModelConfig) -> Specs:
         "attn/k": Spec((Y, D, J, K), ("d_model",), std=into),
         "attn/v": Spec((Y, D, J, K), ("d_model",), std=into),
         "attn/o": Spec((Y, H, K, D), ("heads", "head_dim"), std=depth * (H[1] * K[1]) ** -0.5),
-        **_declare_norm("mlp_norm", config, (Y,)),
+        **({} if config.shared_norm else _declare_norm("mlp_norm", config, (Y,))),
         "mlp/up": Spec((Y, D, F), ("d_model",), std=into),
         "mlp/down": Spec((Y, F, D), ("d_ff",), std=depth * F[1] ** -0.5),
     }
-    if config.mlp == "swiglu":
+    if config.is_gated:
         specs["mlp/gate"] = Spec((Y, D, F), ("d_model",), std=into)
+    if config.positions == "transformer_xl":
+        specs |= {
+            "attn/r": Spec((Y, D, H, K), ("d_model",), std=into),
+            "attn/content_bias": Spec((Y, H, K), std=RELATIVE_STD),
+            "attn/position_bias": Spec((Y, H, K), std=RELATIVE_STD),
+        }
     if config.qk_norm:
         specs |= {"attn/q_norm/scale": Spec((Y, K), mean=1.0), "attn/k_norm/scale": Spec((Y, K), mean=1.0)}
     if config.bias if config.qkv_bias is None else config.qkv_bias:
         specs |= {f"attn/{name}_bias": Spec((Y, heads, K)) for name, heads in (("q", H), ("k", J), ("v", J))}
     if config.bias:
         specs |= {"attn/o_bias": Spec((Y, D)), "mlp/up_bias": Spec((Y, F)), "mlp/down_bias": Spec((Y, D))}
-        if config.mlp == "swiglu":
+        if config.is_gated:
             specs["mlp/gate_bias"] = Spec((Y, F))
     return specs
 
@@ -122,8 +133,10 @@ def flops_per_token(config: ModelConfig, seq_len: int) -> int:
     """Return the exact training FLOPs per token: forward plus twice that for the backward.
 
     Every matmul is counted, the head and the full T x T attention scores included, at two FLOPs a
-    multiply-add; elementwise work is not (Hoffmann et al. 2022, appendix F).
+    multiply-add; elementwise work is not (Hoffmann et al. 2022, appendix F). Transformer-XL's distances are
+    projected once a sequence, as many as it has tokens, and score against every query once more.
     """
     matmuls = sum(spec.flops_per_token for spec in declare(config).values())
-    attention = 4 * seq_len * config.n_heads * config.head_dim * config.n_layers
+    products = 6 if config.positions == "transformer_xl" else 4  # scores, values; scores of the distances
+    attention = products * seq_len * config.n_heads * config.head_dim * config.n_layers
     return 3 * (matmuls + attention)

@@ -169,4 +169,6 @@ def _keep_inputs(activation: Callable[..., jax.Array]) -> Callable[..., jax.Arra
 gelu = _keep_inputs(partial(jax.nn.gelu, approximate=True))
 gelu_exact = _keep_inputs(partial(jax.nn.gelu, approximate=False))
 swiglu = _keep_inputs(lambda gate, up: jax.nn.silu(gate) * up)
+geglu = _keep_inputs(lambda gate, up: jax.nn.gelu(gate, approximate=True) * up)
 ACTIVATIONS = {"gelu": gelu, "gelu_exact": gelu_exact}
+GATED_ACTIVATIONS = {"swiglu": swiglu, "geglu": geglu}  # (gate, up); Shazeer 2020, arXiv 2002.05202

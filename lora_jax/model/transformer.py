@@ -1,5 +1,6 @@
 """A transformer, decoder or encoder, as a pure function of a flat parameter tree."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,10 @@ class Layout(NamedTuple):
     visible_BTT: jax.Array | None
 
 
+# (block, q_BTHK, k_BTJK, v_BTJK) -> h_BTHK: what attention does with the queries, keys and values of a block
+Attend = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
 def forward(
     config: ModelConfig,
     params: Params,
@@ -79,7 +84,7 @@ def encode(
         raise LoraJaxError(
             f"got {T} tokens{before}, the model's context is {config.context}: shorten the sequence."
         )
-    x_BTD, layout = _embed(config, params, inputs, hooks, key)
+    x_BTD, layout = embed(config, params, inputs, hooks, key)
     outside = {path: w for path, w in params.items() if inside_block(path) is None}
     n_lower = 0
     for segment in SEGMENTS:
@@ -88,10 +93,15 @@ def encode(
             x_BTD = _run_segment(config, stacked, outside, x_BTD, layout, hooks, key, n_lower)
             n_lower += len(stacked["attn/q"])
     x_BTD = x_BTD[:, x_BTD.shape[1] - T :]
+    return finish(config, params, x_BTD)
+
+
+def finish(config: ModelConfig, params: Params, x_BTD: jax.Array) -> jax.Array:
+    """Return what the head reads of the last block's output: its norm, where norms stand in front."""
     return _normalise(config, params, "final_norm", x_BTD) if config.norm_placement == "pre" else x_BTD
 
 
-def _embed(
+def embed(
     config: ModelConfig, params: Params, inputs: Inputs, hooks: Hooks, key: jax.Array | None
 ) -> tuple[jax.Array, Layout]:
     """Embed the tokens, what a prompt puts before them, positions and token types."""
@@ -173,16 +183,18 @@ def apply_block(
     layout: Layout | None = None,
     hooks: Hooks = NO_HOOKS,
     key: jax.Array | None = None,
+    attend_to: Attend | None = None,
 ) -> jax.Array:
     """Apply one block: pre-norm x + attention(norm(x)), then x + mlp(norm(x)); post-norm norms the sums.
 
-    layout: None for positions 0, 1, 2, ... and no padding.
+    layout: None for positions 0, 1, 2, ... and no padding. attend_to: in place of attention to the sequence
+    itself (model/cache.py attends to what was read before).
     """
     layout = layout or Layout(jnp.arange(x_BTD.shape[1]), None)
 
     def attention(x_BTD: jax.Array) -> jax.Array:
         return _sublayer(
-            block, "attn", x_BTD, _attention(config, block, x_BTD, layout, hooks, key), hooks, key
+            block, "attn", x_BTD, _attention(config, block, x_BTD, layout, hooks, key, attend_to), hooks, key
         )
 
     def mlp(x_BTD: jax.Array) -> jax.Array:
@@ -210,7 +222,13 @@ def _sublayer(
 
 
 def _attention(
-    config: ModelConfig, block: Params, x_BTD: jax.Array, layout: Layout, hooks: Hooks, key: jax.Array | None
+    config: ModelConfig,
+    block: Params,
+    x_BTD: jax.Array,
+    layout: Layout,
+    hooks: Hooks,
+    key: jax.Array | None,
+    attend_to: Attend | None,
 ) -> jax.Array:
     q_BTHK, k_BTJK, v_BTJK = (_affine(block, f"attn/{name}", x_BTD, hooks, key) for name in "qkv")
     if config.qk_norm:
@@ -220,7 +238,10 @@ def _attention(
         q_BTHK, k_BTJK = (rope(config, heads, layout.positions) for heads in (q_BTHK, k_BTJK))
     if hooks.key_values is not None:
         k_BTJK, v_BTJK = hooks.key_values(Site("attn", block), k_BTJK, v_BTJK)
-    h_BTHK = attend(q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT)
+    if attend_to is not None:
+        h_BTHK = attend_to(block, q_BTHK, k_BTJK, v_BTJK)
+    else:
+        h_BTHK = attend(q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT)
     return _affine(block, "attn/o", h_BTHK, hooks, key, n_contract=2)
 
 

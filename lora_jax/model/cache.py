@@ -1,0 +1,187 @@
+"""Attention to what was read before: keys and values are kept, and a few tokens at a time are added.
+
+Axes: B batch, T new position, S slot, P slot of a shared cache, H heads, J key/value heads, G queries of a
+key, K head width, D model.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.hooks import NO_HOOKS, Hooks
+from lora_jax.model.segments import SEGMENTS, inside_block
+from lora_jax.model.transformer import Inputs, Layout, apply_block, compute_dtype, embed, finish
+from lora_jax.params import Params
+
+EMPTY = -1  # the position of a slot that holds no token
+
+
+class Unstacked(NamedTuple):
+    """The weights of a model by block: a loop over stacked ones would copy each before it is used."""
+
+    outside: Params
+    blocks: tuple[Params, ...]  # paths as inside a block, "attn/q"
+
+
+class Cache(NamedTuple):
+    """What was read: keys (B, J, K, S) and values (B, J, S, K) of each layer, after norms and rotation.
+
+    In these layouts one query meets the keys, and its weights the values, row by row of memory: on a CPU at
+    batch 32 a twelfth of the time of keys as (B, J, S, K). Slots are filled for all rows at once; where a row
+    has no token its slot is EMPTY and seen by nobody, so that rows of unequal length lie side by side, padded
+    in front. A position counts a row's own tokens.
+    """
+
+    keys: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...]
+    positions_BS: jax.Array  # int32
+    n_filled: jax.Array  # int32 (), the same in all rows
+
+    @property
+    def n_slots(self) -> int:
+        return self.positions_BS.shape[1]
+
+
+def unstack(params: Params) -> Unstacked:
+    """Return the weights by block, from the first to the last, whatever segments they are in."""
+    blocks: list[Params] = []
+    for segment in SEGMENTS:
+        stacked = {path.removeprefix(segment): w for path, w in params.items() if path.startswith(segment)}
+        if stacked:
+            n_layers = len(next(iter(stacked.values())))
+            blocks += [{path: w[y] for path, w in stacked.items()} for y in range(n_layers)]
+    return Unstacked({path: w for path, w in params.items() if inside_block(path) is None}, tuple(blocks))
+
+
+def start_cache(
+    config: ModelConfig, weights: Unstacked, batch: int, n_slots: int, hooks: Hooks = NO_HOOKS
+) -> Cache:
+    """Return a cache that holds what a method puts before the first token, and nothing else.
+
+    Raises:
+        LoraJaxError: an encoder, which has no before and after, or no room for what the method puts there.
+    """
+    if not config.causal:
+        raise LoraJaxError("an encoder sees all of a text at once and has no cache: choose a decoder.")
+    if n_slots < hooks.n_before:
+        raise LoraJaxError(f"the cache has {n_slots} slots and the method puts {hooks.n_before} in it.")
+    lead, K = (batch, config.kv_heads), config.head_dim
+    # An array of its own for each, so that a step may be given all of them to write in.
+    keys, values = (
+        tuple(jnp.zeros((*lead, *shape), compute_dtype(config)) for _ in weights.blocks)
+        for shape in ((K, n_slots), (n_slots, K))
+    )
+    cache = Cache(keys, values, jnp.full((batch, n_slots), EMPTY, jnp.int32), jnp.int32(0))
+    if not hooks.n_before:
+        return cache
+    nothing = Inputs(jnp.zeros((batch, 0), jnp.int32), positions_BT=jnp.zeros((batch, 0), jnp.int32))
+    x_BTD, layout = embed(config, weights.outside, nothing, hooks, None)
+    before_BT = jnp.broadcast_to(jnp.arange(hooks.n_before, dtype=jnp.int32), (batch, hooks.n_before))
+    return _read(config, weights, cache, x_BTD, layout, before_BT, hooks, None)[1]
+
+
+def extend(
+    config: ModelConfig,
+    weights: Unstacked,
+    cache: Cache,
+    tokens_BT: jax.Array,
+    real_BT: jax.Array | None = None,
+    hooks: Hooks = NO_HOOKS,
+    shared: Cache | None = None,
+) -> tuple[jax.Array, Cache]:
+    """Read T more tokens of each row; return their hidden states (B, T, D), for the head, and the new cache.
+
+    real_BT: False where a row has no token (its states mean nothing); None for all. shared: one row that all
+    rows read before anything in `cache`, kept once. The caller sees to it that T slots are free.
+    """
+    ends_B = _next_positions(cache, hooks)
+    if shared is not None:
+        ends_B = jnp.maximum(ends_B, _next_positions(shared, hooks))
+    if real_BT is None:
+        real_BT = jnp.ones(tokens_BT.shape, bool)
+    positions_BT = ends_B[:, None] + jnp.cumsum(real_BT, axis=1, dtype=jnp.int32) - 1
+    inputs = Inputs(tokens_BT, positions_BT=jnp.maximum(positions_BT - hooks.n_before, 0))
+    x_BTD, layout = embed(config, weights.outside, inputs, hooks, None)
+    n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # it is in the cache since the start
+    layout = Layout(layout.positions[:, n_prompt:], None)
+    return _read(
+        config,
+        weights,
+        cache,
+        x_BTD[:, n_prompt:],
+        layout,
+        jnp.where(real_BT, positions_BT, EMPTY),
+        hooks,
+        shared,
+    )
+
+
+def _next_positions(cache: Cache, hooks: Hooks) -> jax.Array:
+    return jnp.maximum(cache.positions_BS.max(axis=1, initial=EMPTY) + 1, hooks.n_before)
+
+
+def _read(
+    config: ModelConfig,
+    weights: Unstacked,
+    cache: Cache,
+    x_BTD: jax.Array,
+    layout: Layout,
+    kept_BW: jax.Array,
+    hooks: Hooks,
+    shared: Cache | None,
+) -> tuple[jax.Array, Cache]:
+    """Run the blocks; the last W keys of each go into the cache, with the positions kept_BW."""
+    T, W = x_BTD.shape[1], kept_BW.shape[1]
+    first = cache.n_filled
+    positions_BS = jax.lax.dynamic_update_slice(cache.positions_BS, kept_BW, (0, first))
+    slots_S, slots_T = jnp.arange(cache.n_slots), first + W - T + jnp.arange(T)
+    seen_BTS = (positions_BS != EMPTY)[:, None] & (slots_S <= slots_T[:, None])
+    # A row's own slot is always seen, or the softmax of one without a token would be empty, and NaN.
+    seen_BTS |= slots_S == slots_T[:, None]
+    keys, values = list(cache.keys), list(cache.values)
+    for y, block in enumerate(weights.blocks):
+
+        def attend_to(block, q_BTHK, k_BTJK, v_BTJK, y=y):
+            k_BJKW = k_BTJK[:, k_BTJK.shape[1] - W :].transpose(0, 2, 3, 1)
+            v_BJWK = v_BTJK[:, v_BTJK.shape[1] - W :].transpose(0, 2, 1, 3)
+            keys[y] = jax.lax.dynamic_update_slice(keys[y], k_BJKW, (0, 0, 0, first))
+            values[y] = jax.lax.dynamic_update_slice(values[y], v_BJWK, (0, 0, first, 0))
+            before = None if shared is None else (shared.keys[y], shared.values[y], shared.positions_BS)
+            return _attend(q_BTHK, keys[y], values[y], seen_BTS, before)
+
+        reach = block if hooks is NO_HOOKS else {**weights.outside, **block}
+        x_BTD = apply_block(config, reach, x_BTD, layout, hooks, None, attend_to)
+    filled = Cache(tuple(keys), tuple(values), positions_BS, first + W)
+    return finish(config, weights.outside, x_BTD), filled
+
+
+def _attend(
+    q_BTHK: jax.Array,
+    k_BJKS: jax.Array,
+    v_BJSK: jax.Array,
+    seen_BTS: jax.Array,
+    shared: tuple[jax.Array, jax.Array, jax.Array] | None,
+) -> jax.Array:
+    """softmax(q k^T / sqrt(K)) v over the cache and, in front of it, the one row that all rows share.
+
+    The shared keys meet the queries of all rows in one product (Juravsky et al. 2024, arXiv 2402.05099).
+    """
+    B, T, H, K = q_BTHK.shape
+    J, S = v_BJSK.shape[1:3]
+    q_BJGTK = (q_BTHK * K**-0.5).reshape(B, T, J, H // J, K).transpose(0, 2, 3, 1, 4)
+    scores_BJGTS = jnp.einsum("bjgtk,bjks->bjgts", q_BJGTK, k_BJKS).astype(jnp.float32)
+    scores_BJGTS = jnp.where(seen_BTS[:, None, None], scores_BJGTS, -jnp.inf)
+    if shared is not None:
+        k_1JKP, _, positions_1P = shared
+        before_BJGTP = jnp.einsum("bjgtk,jkp->bjgtp", q_BJGTK, k_1JKP[0]).astype(jnp.float32)
+        before_BJGTP = jnp.where(positions_1P[0] != EMPTY, before_BJGTP, -jnp.inf)
+        scores_BJGTS = jnp.concatenate([before_BJGTP, scores_BJGTS], axis=-1)
+    weights = jax.nn.softmax(scores_BJGTS, axis=-1).astype(v_BJSK.dtype)
+    n_shared = weights.shape[-1] - S
+    h_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", weights[..., n_shared:], v_BJSK)
+    if shared is not None:
+        h_BJGTK += jnp.einsum("bjgtp,jpk->bjgtk", weights[..., :n_shared], shared[1][0])
+    return h_BJGTK.transpose(0, 3, 1, 2, 4).reshape(B, T, H, K)
