@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.hooks import NO_HOOKS, Hooks
-from lora_jax.model.segments import SEGMENTS, inside_block
+from lora_jax.model.relative import relate, score_buckets
+from lora_jax.model.segments import TOP_BLOCKS, inside_block
 from lora_jax.model.transformer import Inputs, Layout, apply_block, compute_dtype, embed, finish
 from lora_jax.params import Params
 
@@ -45,15 +46,25 @@ class Cache(NamedTuple):
         return self.positions_BS.shape[1]
 
 
-def unstack(params: Params) -> Unstacked:
-    """Return the weights by block, from the first to the last, whatever segments they are in."""
-    blocks: list[Params] = []
-    for segment in SEGMENTS:
-        stacked = {path.removeprefix(segment): w for path, w in params.items() if path.startswith(segment)}
-        if stacked:
-            n_layers = len(next(iter(stacked.values())))
-            blocks += [{path: w[y] for path, w in stacked.items()} for y in range(n_layers)]
+def unstack(params: Params, n_layers: int) -> Unstacked:
+    """Return weights by block, from the first to the last, whatever segments they are in.
+
+    Of the n_layers blocks those that have none of these weights are empty: `join` puts trees together.
+    """
+    blocks: list[Params] = [{} for _ in range(n_layers)]
+    for path, weight in params.items():
+        inner = inside_block(path)
+        if inner is not None:
+            first = n_layers - len(weight) if path.startswith(TOP_BLOCKS) else 0
+            for y in range(len(weight)):
+                blocks[first + y][inner] = weight[y]
     return Unstacked({path: w for path, w in params.items() if inside_block(path) is None}, tuple(blocks))
+
+
+def join(first: Unstacked, second: Unstacked) -> Unstacked:
+    """Return the weights of two trees that share no path."""
+    blocks = tuple({**a, **b} for a, b in zip(first.blocks, second.blocks, strict=True))
+    return Unstacked({**first.outside, **second.outside}, blocks)
 
 
 def start_cache(
@@ -141,16 +152,24 @@ def _read(
     seen_BTS = (positions_BS != EMPTY)[:, None] & (slots_S <= slots_T[:, None])
     # A row's own slot is always seen, or the softmax of one without a token would be empty, and NaN.
     seen_BTS |= slots_S == slots_T[:, None]
+    k_positions, bias_BHTS = positions_BS, None  # of shared keys and the row's own, as `_attend` has them
+    if shared is not None:
+        in_front = jnp.broadcast_to(shared.positions_BS, (len(positions_BS), shared.n_slots))
+        k_positions = jnp.concatenate([in_front, positions_BS], axis=1)
+    if config.positions == "t5":
+        bias_BHTS = score_buckets(config, weights.outside["relative_bias"], layout.positions, k_positions)
     keys, values = list(cache.keys), list(cache.values)
     for y, block in enumerate(weights.blocks):
 
-        def attend_to(block, q_BTHK, k_BTJK, v_BTJK, y=y):
+        def attend_to(block, q_BTHK, k_BTJK, v_BTJK, y=y, bias_BHTS=bias_BHTS):
+            if config.positions == "transformer_xl":
+                q_BTHK, bias_BHTS = relate(config, block, q_BTHK, layout.positions, k_positions)
             k_BJKW = k_BTJK[:, k_BTJK.shape[1] - W :].transpose(0, 2, 3, 1)
             v_BJWK = v_BTJK[:, v_BTJK.shape[1] - W :].transpose(0, 2, 1, 3)
             keys[y] = jax.lax.dynamic_update_slice(keys[y], k_BJKW, (0, 0, 0, first))
             values[y] = jax.lax.dynamic_update_slice(values[y], v_BJWK, (0, 0, first, 0))
             before = None if shared is None else (shared.keys[y], shared.values[y], shared.positions_BS)
-            return _attend(q_BTHK, keys[y], values[y], seen_BTS, before)
+            return _attend(q_BTHK, keys[y], values[y], seen_BTS, before, bias_BHTS)
 
         reach = block if hooks is NO_HOOKS else {**weights.outside, **block}
         x_BTD = apply_block(config, reach, x_BTD, layout, hooks, None, attend_to)
@@ -164,6 +183,7 @@ def _attend(
     v_BJSK: jax.Array,
     seen_BTS: jax.Array,
     shared: tuple[jax.Array, jax.Array, jax.Array] | None,
+    bias_BHTS: jax.Array | None,
 ) -> jax.Array:
     """softmax(q k^T / sqrt(K)) v over the cache and, in front of it, the one row that all rows share.
 
@@ -179,6 +199,8 @@ def _attend(
         before_BJGTP = jnp.einsum("bjgtk,jkp->bjgtp", q_BJGTK, k_1JKP[0]).astype(jnp.float32)
         before_BJGTP = jnp.where(positions_1P[0] != EMPTY, before_BJGTP, -jnp.inf)
         scores_BJGTS = jnp.concatenate([before_BJGTP, scores_BJGTS], axis=-1)
+    if bias_BHTS is not None:  # of all keys, the shared ones in front
+        scores_BJGTS += bias_BHTS.reshape(len(bias_BHTS), J, H // J, *bias_BHTS.shape[2:])
     weights = jax.nn.softmax(scores_BJGTS, axis=-1).astype(v_BJSK.dtype)
     n_shared = weights.shape[-1] - S
     h_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", weights[..., n_shared:], v_BJSK)

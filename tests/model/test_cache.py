@@ -44,7 +44,7 @@ TOKENS = np.random.default_rng(0).integers(31, size=(2, 12)).astype(np.int32)
 
 def read_in_parts(model, params, hooks, parts, n_slots=24):
     """Return the logits of tokens (B, T) read part after part, of the given lengths."""
-    weights = unstack(params)
+    weights = unstack(params, model.n_layers)
     step = jax.jit(partial(extend, model, hooks=hooks))
     cache = start_cache(model, weights, len(TOKENS), n_slots, hooks)
     states, start = [], 0
@@ -89,7 +89,7 @@ def test_methods_act_in_parts_as_on_the_whole(name: str) -> None:
 def test_padding_and_a_shared_row_change_nothing(name: str) -> None:
     model = MODELS[name]
     params = init(declare(model), 0)
-    weights = unstack(params)
+    weights = unstack(params, model.n_layers)
     shared = extend(model, weights, start_cache(model, weights, 1, 6), TOKENS[:1, :4])[1]
     # Two rows go on from the shared one: 5 tokens, and 2 behind 3 that are padding; then one more each.
     rows = np.stack([TOKENS[0, 4:9], np.concatenate([[7, 7, 7], TOKENS[1, 4:6]])])
@@ -108,4 +108,4 @@ def test_an_encoder_is_refused() -> None:
 
     model = ModelConfig(**SHAPE, **BERT)
     with pytest.raises(LoraJaxError, match="choose a decoder"):
-        start_cache(model, unstack(init(declare(model), 0)), 1, 8)
+        start_cache(model, unstack(init(declare(model), 0), model.n_layers), 1, 8)

@@ -1,0 +1,104 @@
+"""Which token comes next: the likeliest, or one drawn from a distribution that is first made narrower.
+
+Axes: B batch, V vocabulary, S slot.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.cache import EMPTY
+
+
+class Sampling(NamedTuple):
+    """How tokens are drawn. Applied in this order, as transformers does: temperature, top_k, top_p.
+
+    top_p: the smallest set of likeliest tokens whose probabilities sum to at least this (Holtzman et al.
+    2020, arXiv 1904.09751). Draws depend on seed, prompt number and step alone, not on what is beside a row.
+    """
+
+    temperature: float = 0.0  # 0: greedy, the likeliest token
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    no_repeat: int | None = None  # n: no n tokens in a row occur twice, the prompt's included
+
+    def check(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.temperature < 0:
+            raise LoraJaxError(f"temperature is {self.temperature}, it must be at least 0: raise it.")
+        for name in ("top_k", "no_repeat"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise LoraJaxError(f"{name} is {value}, it must be at least 1: raise it or leave it out.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise LoraJaxError(f"top_p is {self.top_p}, it must be above 0 and at most 1: change it.")
+
+
+GREEDY = Sampling()
+
+
+class Knobs(NamedTuple):
+    """A Sampling's numbers as data, so that another temperature compiles nothing."""
+
+    temperature: jax.Array
+    top_k: jax.Array  # the vocabulary's size: all
+    top_p: jax.Array
+    seed: jax.Array
+
+
+def make_knobs(sampling: Sampling, vocab_size: int) -> Knobs:
+    """Return the numbers of a Sampling, those left out at the values that change nothing."""
+    top_k = vocab_size if sampling.top_k is None else min(sampling.top_k, vocab_size)
+    top_p = 1.0 if sampling.top_p is None else sampling.top_p
+    return Knobs(
+        jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(top_p), jnp.uint32(sampling.seed)
+    )
+
+
+def draw(
+    knobs: Knobs, narrow: bool, logits_BV: jax.Array, numbers_B: jax.Array, step: jax.Array
+) -> jax.Array:
+    """Return a token of each row, int32 (B,), drawn from softmax(logits / temperature) as it was cut.
+
+    narrow: False where neither cuts anything, which spares sorting the vocabulary.
+    """
+    logits_BV = logits_BV / knobs.temperature
+    if narrow:
+        logits_BV = cut(logits_BV, knobs.top_k, knobs.top_p)
+    base = jax.random.fold_in(jax.random.key(knobs.seed), step)
+    keys_B = jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers_B)
+    return jax.vmap(jax.random.categorical)(keys_B, logits_BV).astype(jnp.int32)
+
+
+def cut(logits_BV: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+    """Return logits with -inf for tokens outside the top_k likeliest and outside the set that holds top_p.
+
+    Probabilities are those after the cut to top_k. Tokens exactly as likely as the last one kept are kept.
+    """
+    sorted_BV = -jnp.sort(-logits_BV, axis=-1)
+    in_k_V = jnp.arange(sorted_BV.shape[-1]) < top_k
+    probability_BV = jax.nn.softmax(jnp.where(in_k_V, sorted_BV, -jnp.inf), axis=-1)
+    before_BV = jnp.cumsum(probability_BV, axis=-1) - probability_BV  # of what is likelier than a token
+    kept_BV = in_k_V & (before_BV < top_p)
+    least_B1 = jnp.where(kept_BV, sorted_BV, jnp.inf).min(axis=-1, keepdims=True)
+    return jnp.where(logits_BV < least_B1, -jnp.inf, logits_BV)
+
+
+def block_repeats(scores_BV: jax.Array, history_BS: jax.Array, n_filled: jax.Array, n: int) -> jax.Array:
+    """Return scores with -inf for each token that would make n tokens in a row occur a second time.
+
+    history_BS: the token in each slot, EMPTY where there is none; slots up to n_filled are written, and a
+    row's tokens lie in order, with EMPTY in front of a row only.
+    """
+    S = history_BS.shape[1]
+    tail_BN = jax.lax.dynamic_slice_in_dim(history_BS, jnp.maximum(n_filled - (n - 1), 0), n - 1, axis=1)
+    starts_W = jnp.arange(S - n + 1)
+    grams_BWN = history_BS[:, starts_W[:, None] + jnp.arange(n)]
+    same_BW = (grams_BWN[:, :, :-1] == tail_BN[:, None]).all(-1) & (grams_BWN != EMPTY).all(-1)
+    same_BW &= starts_W + n <= n_filled
+    banned_BW = jnp.where(same_BW, grams_BWN[:, :, -1], scores_BV.shape[1])  # outside: dropped
+    rows_B1 = jnp.arange(len(scores_BV))[:, None]
+    return scores_BV.at[rows_B1, banned_BW].set(-jnp.inf, mode="drop")

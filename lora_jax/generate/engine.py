@@ -1,0 +1,214 @@
+"""An engine: a model's weights as reading needs them, and the programs that read, compiled once a shape."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.generate.shapes import CHUNK
+from lora_jax.model.cache import Cache, Unstacked, extend, join, start_cache, unstack
+from lora_jax.model.hooks import NO_HOOKS, Hooks
+from lora_jax.model.transformer import read_head
+from lora_jax.params import Params, combine
+from lora_jax.peft.method import Adapted, MethodConfig
+from lora_jax.peft.stacking import program, split_shared
+
+
+class Weights(NamedTuple):
+    """What a batch is read with: weights that all rows share, and what each row has for itself, (B, ...)."""
+
+    shared: Unstacked
+    own: Params  # empty where all rows have one adapter or none
+
+
+# (weights, cache, tokens_BT, real_BT, shared cache) -> (hidden states (B, T, D), cache)
+Extend = Callable[[Weights, Cache, jax.Array, jax.Array, Cache | None], tuple[jax.Array, Cache]]
+
+
+# For vmap: every array of a cache has a row axis in front, but the count of its slots.
+ROWS = Cache(0, 0, 0, None)  # pyright: ignore[reportArgumentType]
+
+
+def _map_rows(cache: Cache, change: Callable[[jax.Array], jax.Array]) -> Cache:
+    keys, values, positions_BS = jax.tree.map(change, (cache.keys, cache.values, cache.positions_BS))
+    return Cache(keys, values, positions_BS, cache.n_filled)
+
+
+def extend_rows(
+    model: ModelConfig,
+    hooks: Hooks,
+    weights: Weights,
+    cache: Cache,
+    tokens_BT: jax.Array,
+    real_BT: jax.Array,
+    before: Cache | None = None,
+) -> tuple[jax.Array, Cache]:
+    """`model.cache.extend`, each row with its own adapter where rows have some.
+
+    The base's products stay one for all rows: only what is the rows' own is read row by row.
+    """
+    if not weights.own:
+        return extend(model, weights.shared, cache, tokens_BT, real_BT, hooks, before)
+
+    def one(own: Params, cache: Cache, tokens_T: jax.Array, real_T: jax.Array) -> tuple[jax.Array, Cache]:
+        row = _map_rows(cache, lambda x: x[None])
+        whole = join(weights.shared, unstack(own, model.n_layers))
+        x_1TD, row = extend(model, whole, row, tokens_T[None], real_T[None], hooks, before)
+        return x_1TD[0], _map_rows(row, lambda x: x[0])
+
+    return jax.vmap(one, in_axes=(0, ROWS, 0, 0), out_axes=(0, ROWS))(weights.own, cache, tokens_BT, real_BT)
+
+
+def read_logits(model: ModelConfig, hooks: Hooks, weights: Weights, x_BTD: jax.Array) -> jax.Array:
+    """Return the logits (B, T, V) of hidden states, each row by its own head where rows have adapters."""
+    if not weights.own:
+        return read_head(model, weights.shared.outside, x_BTD, hooks)
+
+    def one(own: Params, x_TD: jax.Array) -> jax.Array:
+        outside = {**weights.shared.outside, **unstack(own, model.n_layers).outside}
+        return read_head(model, outside, x_TD[None], hooks)[0]
+
+    return jax.vmap(one)(weights.own, x_BTD)
+
+
+class Programs(NamedTuple):
+    """The compiled functions of one model and method; JAX keeps one program for each shape of arguments."""
+
+    hooks: Hooks
+    start: Callable[..., Cache]  # (weights, batch, n_slots) -> Cache
+    read: Callable[
+        ..., tuple[jax.Array, Cache]
+    ]  # Extend's arguments -> (logits (B, V) of the last slot, cache)
+
+
+@lru_cache(maxsize=16)
+def compile_programs(model: ModelConfig, method: MethodConfig | None) -> Programs:
+    """Return the programs, the same ones for all engines of equal model and method."""
+    hooks = NO_HOOKS if method is None else method.build(model).hooks
+
+    @partial(jax.jit, static_argnums=(1, 2))
+    def start(weights: Weights, batch: int, n_slots: int) -> Cache:
+        if not (weights.own and hooks.n_before):
+            return start_cache(model, weights.shared, batch, n_slots, hooks)
+
+        def one(own: Params) -> Cache:
+            cache = start_cache(model, join(weights.shared, unstack(own, model.n_layers)), 1, n_slots, hooks)
+            return _map_rows(cache, lambda x: x[0])
+
+        return jax.vmap(one, out_axes=ROWS)(weights.own)
+
+    @partial(jax.jit, donate_argnums=1)
+    def read(weights: Weights, cache: Cache, tokens_BT: Any, real_BT: Any, before: Cache | None):
+        x_BTD, cache = extend_rows(model, hooks, weights, cache, tokens_BT, real_BT, before)
+        return read_logits(model, hooks, weights, x_BTD[:, -1:])[:, 0], cache
+
+    return Programs(hooks, start, read)
+
+
+class Engine:
+    """A decoder ready to read and write, by itself or with one or several adapters of a method.
+
+    model: its configuration. weights: a tree of Params; or, with `method`, adapted weights, one or several of
+    one base, whose ranks are equal or padded (`peft.stacking.adapt_all`): a row of a batch is then read with
+    the adapter of its number.
+
+    Raises:
+        LoraJaxError: an encoder or a classifier, which predicts no words.
+    """
+
+    def __init__(
+        self, model: ModelConfig, weights: Params | Sequence[Adapted], method: MethodConfig | None = None
+    ) -> None:
+        if not model.has_lm_head:
+            raise LoraJaxError(
+                "the model is an encoder or a classifier, which predicts no words: choose a language model,"
+                " such as smollm2."
+            )
+        self.model = model
+        if isinstance(weights, dict):
+            adapted, method = [Adapted({}, weights)], None
+        else:
+            adapted = list(weights)
+        several = len(adapted) > 1
+        # Of several, scales are data; of one they may be the configuration's own.
+        self.method = program(method) if several and method is not None else method
+        self.programs = compile_programs(model, self.method)
+        self.n_adapters = len(adapted)
+        if several:
+            everything = [combine(one.trainable, one.frozen) for one in adapted]
+            shared, own = split_shared(everything)
+            self._own_G = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+        else:
+            shared, self._own_G = combine(*adapted[0]), {}
+        self._shared = jax.jit(unstack, static_argnums=1)(shared, model.n_layers)
+
+    @property
+    def n_before(self) -> int:
+        """Positions that the method puts before the first token."""
+        return self.programs.hooks.n_before
+
+    @property
+    def room(self) -> int:
+        """Tokens that fit the model's context."""
+        return self.model.context - self.n_before
+
+    def weights_of(self, adapters: Sequence[int] | None, n_rows: int) -> Weights:
+        """Return the weights for a batch; adapters: the number of each row's, the rest of the rows have 0.
+
+        Raises:
+            LoraJaxError: a number that there is no adapter for.
+        """
+        for number in adapters or ():
+            self._check_number(number)
+        if not self._own_G:
+            return Weights(self._shared, {})
+        index_B = np.zeros(n_rows, np.int32)
+        if adapters is not None:
+            index_B[: len(adapters)] = adapters
+        return Weights(self._shared, {path: w[index_B] for path, w in self._own_G.items()})
+
+    def weights_with(self, adapter: int) -> Weights:
+        """Return the weights for rows that all have one adapter; LoraJaxError for a number that has none."""
+        self._check_number(adapter)
+        if not self._own_G:
+            return Weights(self._shared, {})
+        own = {path: w[adapter] for path, w in self._own_G.items()}
+        return Weights(join(self._shared, unstack(own, self.model.n_layers)), {})
+
+    def _check_number(self, adapter: int) -> None:
+        if not 0 <= adapter < self.n_adapters:
+            raise LoraJaxError(
+                f"a row asks for adapter {adapter}, the engine has {self.n_adapters}, counted from 0:"
+                " correct it."
+            )
+
+    def start(self, weights: Weights, n_rows: int, n_slots: int) -> Cache:
+        """Return a cache with n_slots slots for tokens, besides those of what the method puts in front."""
+        return self.programs.start(weights, n_rows, n_slots + self.n_before)
+
+    def read(
+        self,
+        weights: Weights,
+        cache: Cache,
+        tokens_BT: np.ndarray,
+        real_BT: np.ndarray,
+        before: Cache | None = None,
+    ) -> tuple[jax.Array, Cache]:
+        """Read padded rows (shapes.pad_in_front), in chunks; return the logits (B, V) of the last position.
+
+        The cache is used up: what is returned takes its place.
+        """
+        length = tokens_BT.shape[1]
+        cuts = [0, *range(length % CHUNK or min(length, CHUNK), length + 1, CHUNK)]
+        logits_BV = None
+        for start, end in pairwise(cuts):
+            part = (slice(None), slice(start, end))
+            logits_BV, cache = self.programs.read(weights, cache, tokens_BT[part], real_BT[part], before)
+        assert logits_BV is not None
+        return logits_BV, cache

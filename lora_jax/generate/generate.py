@@ -1,0 +1,173 @@
+"""Completions of prompts of unequal length, several at a time, each by an adapter of its own if asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.generate.choose import GREEDY, Sampling, make_knobs
+from lora_jax.generate.decode import Kind, Writing, compile_decoding
+from lora_jax.generate.engine import Engine, Weights
+from lora_jax.generate.shapes import bucket_length, bucket_rows, bucket_slots, pad_in_front
+from lora_jax.model.cache import EMPTY
+
+STRETCH = 16  # tokens written between two looks for a stop string
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What was written after a prompt, without the token that ends a text.
+
+    finish: "end" by such a token, "stop" by a stop string (its tokens are kept), "length" else.
+    """
+
+    tokens: list[int]
+    finish: Literal["length", "end", "stop"]
+
+
+class Wanted(NamedTuple):
+    """What is asked of every row. stop: strings looked for in the text that `decode` makes of new tokens."""
+
+    n_new: int
+    sampling: Sampling
+    end_ids: Sequence[int]
+    stop: Sequence[str]
+    decode: Decode | None
+
+
+class Lines(NamedTuple):
+    """The prompts of a batch, with the number of each, of which its draws depend, and of its adapter."""
+
+    prompts: Sequence[Sequence[int]]
+    numbers: Sequence[int]
+    adapters: Sequence[int] | None
+
+
+def generate(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    n_new: int,
+    *,
+    sampling: Sampling = GREEDY,
+    end_ids: Sequence[int] = (),
+    stop: Sequence[str] = (),
+    decode: Decode | None = None,
+    adapters: Sequence[int] | None = None,
+    batch_size: int = 32,
+) -> list[Completion]:
+    """Return a completion of each prompt (token ids), of at most n_new tokens and what the context holds.
+
+    stop: strings at which a row ends, looked for in the text that `decode` makes of its new tokens.
+    adapters: the number of each prompt's adapter. Prompts of like length are read together.
+
+    Raises:
+        LoraJaxError: an empty prompt, one that fills the context, numbers that mean nothing.
+    """
+    wanted = Wanted(n_new, sampling, end_ids, stop, decode)
+    check(engine, prompts, wanted)
+    order = np.argsort([len(prompt) for prompt in prompts], kind="stable").tolist()
+    found: dict[int, Completion] = {}
+    for first in range(0, len(order), batch_size):
+        numbers = order[first : first + batch_size]
+        chosen = None if adapters is None else [adapters[number] for number in numbers]
+        lines = Lines([prompts[number] for number in numbers], numbers, chosen)
+        for completions in write(engine, lines, bucket_rows(len(numbers), batch_size), wanted, STRETCH):
+            found |= dict(zip(numbers, completions, strict=True))
+    return [found[number] for number in range(len(prompts))]
+
+
+def check(engine: Engine, prompts: Sequence[Sequence[int]], wanted: Wanted) -> None:
+    """Refuse what cannot be completed, as `generate` says."""
+    wanted.sampling.check()
+    if wanted.n_new < 1:
+        raise LoraJaxError(f"{wanted.n_new} new tokens are asked for, it must be at least 1: raise it.")
+    if wanted.stop and wanted.decode is None:
+        raise LoraJaxError("stop strings are looked for in text: give `decode`, which makes text of tokens.")
+    if not all(wanted.stop):
+        raise LoraJaxError("a stop string is empty, it must have a character: leave it out.")
+    check_prompts(engine, prompts)
+
+
+def check_prompts(engine: Engine, prompts: Sequence[Sequence[int]]) -> None:
+    """Refuse an empty prompt and one that leaves no room for a token."""
+    for number, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise LoraJaxError(f"prompt {number} is empty, it must have at least one token: write something.")
+        if len(prompt) >= engine.room:
+            raise LoraJaxError(
+                f"prompt {number} has {len(prompt)} tokens, it must have fewer than the {engine.room} of"
+                " the model's context, to leave room for a completion: shorten it."
+            )
+
+
+def write(
+    engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, stretch: int
+) -> Iterator[list[Completion]]:
+    """Complete one batch; yield the completions as they are after the first token and after every stretch."""
+    weights = engine.weights_of(lines.adapters, n_rows)
+    knobs = make_knobs(wanted.sampling, engine.model.vocab_size)
+    ends_E = jnp.array([*wanted.end_ids], jnp.int32)
+    decoding = compile_decoding(engine.model, engine.method, Kind.of(wanted.sampling))
+    logits_BV, writing, first = _begin(engine, lines, n_rows, wanted, weights)
+    writing = decoding.begin(logits_BV, writing, knobs, ends_E)
+    stopped: dict[int, Completion] = {}
+    while True:
+        rows_BN, left_B = np.asarray(writing.history_BS)[:, first:], np.array(writing.left_B)
+        completions = [_cut_end(row_N, wanted.end_ids) for row_N in rows_BN[: len(lines.prompts)]]
+        for row, completion in enumerate(completions):
+            if row not in stopped and wanted.stop and wanted.decode is not None:
+                tokens = find_stop(completion.tokens, stretch, wanted.stop, wanted.decode)
+                if tokens is not None:
+                    stopped[row], left_B[row] = Completion(tokens, "stop"), 0
+        yield [stopped.get(row, completion) for row, completion in enumerate(completions)]
+        if not left_B.any():
+            return
+        writing = writing._replace(left_B=jnp.asarray(left_B))
+        writing = decoding.go_on(weights, writing, jnp.int32(stretch), knobs, ends_E)
+
+
+def _begin(
+    engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, weights: Weights
+) -> tuple[jax.Array, Writing, int]:
+    """Read the prompts; return the logits after them, rows that are still to be written, and their start."""
+    lengths = [len(prompt) for prompt in lines.prompts]
+    n_read = bucket_length(max(lengths))
+    n_new = np.minimum(wanted.n_new, engine.room - np.array(lengths))
+    n_slots = bucket_slots(n_read + int(n_new.max()))
+    first = engine.n_before + n_read
+    tokens_BT, real_BT = pad_in_front(lines.prompts, n_rows, n_read)
+    history_BS = np.full((n_rows, engine.n_before + n_slots + 1), EMPTY, np.int32)
+    history_BS[:, engine.n_before : first] = np.where(real_BT, tokens_BT, EMPTY)
+    left_B, numbers_B = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.int32)
+    left_B[: len(lengths)], numbers_B[: len(lengths)] = n_new, lines.numbers
+    logits_BV, cache = engine.read(weights, engine.start(weights, n_rows, n_slots), tokens_BT, real_BT)
+    history, left, numbers = (jnp.asarray(array) for array in (history_BS, left_B, numbers_B))
+    return logits_BV, Writing(cache, history, left, numbers, jnp.int32(0)), first
+
+
+def _cut_end(row_N: np.ndarray, end_ids: Sequence[int]) -> Completion:
+    tokens = row_N[row_N != EMPTY].tolist()
+    if tokens and tokens[-1] in end_ids:
+        return Completion(tokens[:-1], "end")
+    return Completion(tokens, "length")
+
+
+def find_stop(tokens: list[int], n_last: int, stop: Sequence[str], decode: Decode) -> list[int] | None:
+    """Return the tokens up to the one with which a stop string is whole, which is one of the n_last."""
+    if not tokens or not any(text in decode(tokens) for text in stop):
+        return None
+    for n in range(max(1, len(tokens) - n_last), len(tokens)):
+        if any(text in decode(tokens[:n]) for text in stop):
+            return tokens[:n]
+    return tokens
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """Return a text up to the first stop string in it."""
+    ends = [text.index(one) for one in stop if one in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,45 @@
+"""Few shapes for many lengths, so that a program is compiled once for each of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+CHUNK = 256  # tokens of a row that are read in one call; longer texts take several
+LENGTHS = (1, 4, 8, 16, 32, 48, 64, 96, 128, 192, CHUNK)
+SLOTS = 64  # a cache is a multiple of this long, from 512 on of four times this
+
+
+def bucket_length(n: int) -> int:
+    """Return how many positions a row of n tokens is given: whole chunks, and one of LENGTHS for the rest."""
+    chunks, rest = divmod(n, CHUNK)
+    return chunks * CHUNK + next((length for length in LENGTHS if rest <= length), 0) * (rest > 0)
+
+
+def bucket_slots(n: int) -> int:
+    """Return how many slots a cache for n tokens has."""
+    step = SLOTS if n <= 8 * SLOTS else 4 * SLOTS
+    return -(-n // step) * step
+
+
+def bucket_rows(n: int, most: int) -> int:
+    """Return how many rows a batch of n has: the next power of two, at most `most`."""
+    return min(most, 1 << (n - 1).bit_length())
+
+
+def pad_in_front(rows: Sequence[Sequence[int]], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return tokens and which of them are real, both (n_rows, length), each row at the right end."""
+    tokens_BT, real_BT = np.zeros((n_rows, length), np.int32), np.zeros((n_rows, length), bool)
+    for line, row in enumerate(rows):
+        if len(row):
+            tokens_BT[line, length - len(row) :] = row
+            real_BT[line, length - len(row) :] = True
+    return tokens_BT, real_BT
+
+
+def pad_behind(rows: Sequence[Sequence[int]], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return tokens and which of them are real, both (n_rows, length), each row at the left end."""
+    tokens_BT, real_BT = np.zeros((n_rows, length), np.int32), np.zeros((n_rows, length), bool)
+    for line, row in enumerate(rows):
+        tokens_BT[line, : len(row)] = row
+        real_BT[line, : len(row)] = True
+    return tokens_BT, real_BT
