@@ -14,7 +14,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lora_jax import __version__
-from lora_jax.commands import compare, count, design, export, fetch, fit, laws, merge, plan, report
+from lora_jax.commands import (
+    compare,
+    count,
+    design,
+    evaluate,
+    export,
+    fetch,
+    fit,
+    laws,
+    merge,
+    plan,
+    report,
+    sizes,
+)
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
@@ -102,7 +115,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     parser.add_argument("--version", action="version", version=f"lora-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (fit, compare, design, laws, count, report, plan, fetch, merge, export):
+    for command in (fit, compare, design, laws, count, sizes, report, plan, fetch, merge, export, evaluate):
         command.add(commands)
     return parser, list(commands.choices)
 

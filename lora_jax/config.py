@@ -41,12 +41,12 @@ class ModelConfig:
     vocab_size: int
     context: int  # longest sequence, in tokens
     n_kv_heads: int | None = None  # None: as many as n_heads
-    d_ff: int | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 for swiglu
+    d_ff: int | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 with a gate
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_eps: float = 1e-5
-    positions: Literal["learned", "rope"] = "learned"
+    positions: Literal["learned", "rope", "t5", "transformer_xl"] = "learned"  # two of model/relative.py
     rope_theta: float = 10_000.0
-    mlp: Literal["gelu", "gelu_exact", "swiglu"] = "gelu"  # gelu: the tanh approximation
+    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu"] = "gelu"  # gelu, geglu: the tanh approximation
     bias: bool = True
     tied_head: bool = True
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: float32 on CPU, else bfloat16
@@ -56,6 +56,7 @@ class ModelConfig:
     rope_fraction: float = added_later(1.0)  # share of the head width that is rotated (GPT-NeoX: 0.25)
     rope_scaling: RopeScaling | None = added_later(None)  # noqa: RUF009 (a field, not a value)
     parallel_residual: bool = added_later(False)  # x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX)
+    shared_norm: bool = added_later(False)  # those two norms are one and the same (PaLM)
     causal: bool = added_later(True)  # False: an encoder, every position sees all
     # post: norm after each residual sum, and after the embeddings in place of the final norm (BERT)
     norm_placement: Literal["pre", "post"] = added_later("pre")
@@ -83,6 +84,16 @@ class ModelConfig:
                 f"model.d_model / model.n_heads is {self.head_dim}, of which {self.rotary_dim} are rotated:"
                 " rotary positions need an even head width, change one of them."
             )
+        if self.positions == "transformer_xl" and self.d_model % 2:
+            raise LoraJaxError(
+                f"model.d_model is {self.d_model}, Transformer-XL's positions want it even, for pairs of"
+                " sine and cosine: change it."
+            )
+        if self.shared_norm and not (self.parallel_residual and self.norm_placement == "pre"):
+            raise LoraJaxError(
+                "model.shared_norm is one norm before attention and MLP side by side, which they are not"
+                " here: set parallel_residual to true and norm_placement to pre, or shared_norm to false."
+            )
         if self.remat not in ("none", "dots", "full"):
             raise LoraJaxError(
                 f"model.remat is {self.remat!r}, wanted is 'none', 'dots' or 'full': correct it."
@@ -93,6 +104,11 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         return self.d_model // self.n_heads if self.head_width is None else self.head_width
+
+    @property
+    def is_gated(self) -> bool:
+        """Has the MLP a gate, a third matrix beside up and down?"""
+        return self.mlp in ("swiglu", "geglu")
 
     @property
     def rotary_dim(self) -> int:
@@ -111,7 +127,7 @@ class ModelConfig:
     def ff_width(self) -> int:
         if self.d_ff is not None:
             return self.d_ff
-        return -(-8 * self.d_model // 3 // 8) * 8 if self.mlp == "swiglu" else 4 * self.d_model
+        return -(-8 * self.d_model // 3 // 8) * 8 if self.is_gated else 4 * self.d_model
 
 
 # Llama's choices, to be spread into ModelConfig(...): arXiv 2302.13971, section 2.2.
@@ -177,6 +193,8 @@ class TaskConfig:
     n_test: int | None = None  # examples, as n_dev
     data_seed: int = 0
     template: str | None = None  # a prompt with columns in braces: "{sentence} The sentiment is"
+    # The words of each label where a template asks for them, in the order of the labels; None: their names.
+    answers: tuple[str, ...] | None = added_later(None)
     max_tokens: int = 128  # of one example, prompt and completion and special tokens together
     batching: Literal["buckets", "packed"] = "buckets"
 

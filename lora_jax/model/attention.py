@@ -20,15 +20,20 @@ def attend(
     *,
     causal: bool = True,
     visible_BTT: jax.Array | None = None,
+    bias_BHTS: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention; H must be a multiple of J (grouped queries).
 
     softmax(q k^T / sqrt(K)) v (Vaswani et al. 2017, equation 1), softmax in float32; returns (B, T, H, K).
     S may exceed T: the S - T keys in front are seen by every position. visible_BTT: which of the others a
-    position may see besides (see_segments); None for all.
+    position may see besides (see_segments); None for all. bias_BHTS: added to the scores (model/relative.py),
+    for which there is no gradient of our own.
     """
     T, S = q_BTHK.shape[1], k_BSJK.shape[1]
     visible = _visible(T, S, causal, visible_BTT)
+    if bias_BHTS is not None:
+        mask_B1TS = None if visible is None else visible.reshape(-1, 1, T, S)
+        return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, bias=bias_BHTS, mask=mask_B1TS)
     if jax.default_backend() != "cpu":
         if visible_BTT is None and (S == T or not causal):  # a mask would keep the fused kernel away
             if has_fused_kernel(q_BTHK, k_BSJK):

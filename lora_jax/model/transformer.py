@@ -10,7 +10,8 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
 from lora_jax.model.hooks import NO_HOOKS, Hooks, Site, fold_path
-from lora_jax.model.layers import ACTIVATIONS, layernorm, linear, rmsnorm, rope, swiglu
+from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
+from lora_jax.model.relative import find_key_positions, relate, score_buckets
 from lora_jax.model.segments import SEGMENTS, inside_block
 from lora_jax.params import Params
 
@@ -41,10 +42,11 @@ class Inputs(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What every block is told: positions for rotation, (T,) or (B, T), and who sees whom."""
+    """What every block is told: positions, (T,) or (B, T), who sees whom, and a bias of all their scores."""
 
     positions: jax.Array
     visible_BTT: jax.Array | None
+    bias_BHTS: jax.Array | None = None
 
 
 # (block, q_BTHK, k_BTJK, v_BTJK) -> h_BTHK: what attention does with the queries, keys and values of a block
@@ -85,6 +87,10 @@ def encode(
             f"got {T} tokens{before}, the model's context is {config.context}: shorten the sequence."
         )
     x_BTD, layout = embed(config, params, inputs, hooks, key)
+    if config.positions == "t5":
+        k_positions = find_key_positions(layout.positions, T + hooks.n_before)
+        bias_BHTS = score_buckets(config, params["relative_bias"], layout.positions, k_positions)
+        layout = layout._replace(bias_BHTS=bias_BHTS)
     outside = {path: w for path, w in params.items() if inside_block(path) is None}
     n_lower = 0
     for segment in SEGMENTS:
@@ -204,11 +210,9 @@ def apply_block(
         x_BTD = _normalise(config, block, "attn_norm", x_BTD + attention(x_BTD))
         return _normalise(config, block, "mlp_norm", x_BTD + mlp(x_BTD))
     if config.parallel_residual:
-        return (
-            x_BTD
-            + attention(_normalise(config, block, "attn_norm", x_BTD))
-            + mlp(_normalise(config, block, "mlp_norm", x_BTD))
-        )
+        h_BTD = _normalise(config, block, "attn_norm", x_BTD)
+        mlp_BTD = h_BTD if config.shared_norm else _normalise(config, block, "mlp_norm", x_BTD)
+        return x_BTD + attention(h_BTD) + mlp(mlp_BTD)
     x_BTD = x_BTD + attention(_normalise(config, block, "attn_norm", x_BTD))
     return x_BTD + mlp(_normalise(config, block, "mlp_norm", x_BTD))
 
@@ -241,7 +245,13 @@ def _attention(
     if attend_to is not None:
         h_BTHK = attend_to(block, q_BTHK, k_BTJK, v_BTJK)
     else:
-        h_BTHK = attend(q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT)
+        bias_BHTS = layout.bias_BHTS
+        if config.positions == "transformer_xl":
+            k_positions = find_key_positions(layout.positions, k_BTJK.shape[1])
+            q_BTHK, bias_BHTS = relate(config, block, q_BTHK, layout.positions, k_positions)
+        h_BTHK = attend(
+            q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT, bias_BHTS=bias_BHTS
+        )
     return _affine(block, "attn/o", h_BTHK, hooks, key, n_contract=2)
 
 
@@ -249,8 +259,8 @@ def _mlp(
     config: ModelConfig, block: Params, x_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
 ) -> jax.Array:
     up_BTF = _affine(block, "mlp/up", x_BTD, hooks, key)
-    if config.mlp == "swiglu":
-        h_BTF = swiglu(_affine(block, "mlp/gate", x_BTD, hooks, key), up_BTF)
+    if config.is_gated:
+        h_BTF = GATED_ACTIVATIONS[config.mlp](_affine(block, "mlp/gate", x_BTD, hooks, key), up_BTF)
     else:
         h_BTF = ACTIVATIONS[config.mlp](up_BTF)
     return _affine(block, "mlp/down", h_BTF, hooks, key)

@@ -13,6 +13,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "mlp": ("up", "gate", "down"),
     "all": ("q", "k", "v", "o", "up", "gate", "down"),  # every matrix of a block
 }
+DISTANCES = "attn/r"  # Transformer-XL's projection of distances, which no token passes
 OUTSIDE = {"embed/tokens": "embedding", "head": "head"}
 Value = TypeVar("Value")
 
@@ -96,7 +97,7 @@ def adaptable(specs: Mapping[str, Spec]) -> dict[str, Spec]:
     return {
         path: spec
         for path, spec in specs.items()
-        if path in OUTSIDE or (inside_block(path) is not None and spec.contract)
+        if path in OUTSIDE or (inside_block(path) not in (None, DISTANCES) and spec.contract)
     }
 
 

@@ -20,6 +20,8 @@ from lora_jax.report.page_shell import (
 )
 from lora_jax.report.results import read_curve, read_json
 from lora_jax.report.settings import flatten, split_settings
+from lora_jax.report.target_plots import draw_target_sets
+from lora_jax.report.target_rows import target_rows
 from lora_jax.scaling.methods.comparison import KIND
 from lora_jax.scaling.methods.folder import read_records
 
@@ -76,6 +78,7 @@ def draw_methods(
     if not found["ranking"]:
         return
     metric = found["metric"]
+    yield from draw_target_sets(found)
     full = any(m["method"]["method"] == "Full" and m["score"] for m in found["methods"])
     band = " The grey band is full fine-tuning." if full else ""
     yield Drawing(
@@ -112,6 +115,7 @@ def make_method_page(results: MethodResults, drawings: Sequence[Drawing], paths:
     found, sweep = results.found, results.sweep
     sections = [
         ("verdict", "Verdict", _verdict(results)),
+        *_targets(found),
         ("methods", "Methods", show_tables(method_rows.method_rows(found))),
         ("figures", "Figures", show_figures(drawings, paths) if drawings else "<p>No score to draw.</p>"),
         ("costs", "Costs", show_tables(method_rows.cost_rows(found))),
@@ -136,6 +140,14 @@ def _verdict(results: MethodResults) -> str:
             f" {len(results.records)}: run `lora-jax fit` again.",
         )
     return f'<p class="verdict {kind}">{escape(first)}</p>\n{words}{show_warnings(lines)}'
+
+
+def _targets(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the section on which matrices are adapted, where the sweep asks for it."""
+    if (targets := found.get("target_sets")) is None:
+        return []
+    words = "".join(f"<p>{escape(line)}</p>\n" for line in targets["sentences"])
+    return [("targets", "Which matrices", words + show_tables(target_rows(found)))]
 
 
 def _settings(results: MethodResults) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lora_jax.report.method_rows import cost_rows, method_rows, rate_rows
 from lora_jax.report.rows import INTERVAL
 from lora_jax.report.tables import make_console, print_table
+from lora_jax.report.target_rows import target_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,5 +27,11 @@ def print_comparison(found: Mapping[str, Any], console: "Console | None" = None)
     print_table(method_rows(found).select(columns), console)
     print_table(rate_rows(found), console)
     print_table(cost_rows(found), console)
+    if (targets := found.get("target_sets")) is not None:
+        if (table := target_rows(found)) is not None:
+            print_table(table, console)
+        for line in targets["sentences"]:
+            console.print(line, markup=False, highlight=False, soft_wrap=whole)
+        console.print()
     for line in found["warnings"]:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=whole)

@@ -68,11 +68,11 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
     try:
         module = runpy.run_path(str(path))
         if not callable(module.get(function)):
-            other = {"runs": "sweep", "sweep": "runs"}[function]
-            command = {"runs": "scaling", "sweep": "finetune"}[other]
+            commands = {"runs": "scaling", "sweep": "finetune", "comparison": "incontext"}
+            other = next((name for name in commands if callable(module.get(name))), None)
             hint = (
-                f"it has `{other}()`, run it with ./launch.sh {command}"
-                if callable(module.get(other))
+                f"it has `{other}()`, run it with ./launch.sh {commands[other]}"
+                if other is not None
                 else f"define one that returns {wanted}, as {example} does"
             )
             raise LoraJaxError(f"{path} has no function `{function}()`: {hint}.")

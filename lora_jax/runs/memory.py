@@ -99,7 +99,7 @@ def count_kinds(model: ModelConfig, seq_len: int, bytes_per_activation: int = 4)
         is_cut = False
         if model.head_dim % 8 == 0 and model.head_dim <= FUSED_WIDTH:
             scores = 0.0  # a fused kernel never has them in memory
-    gelu, swiglu = (0, F) if model.mlp == "swiglu" else (F, 0)
+    gelu, swiglu = (0, F) if model.is_gated else (F, 0)
     return Held(
         d_model=Y * D,
         d_model_cut=Y * D * is_cut,

@@ -8,17 +8,23 @@ import numpy as np
 
 from lora_jax.config import TaskConfig
 from lora_jax.data.order import order_key, permute
+from lora_jax.data.tasks.benchmark import ASIDE
 from lora_jax.data.tasks.e2e import read_e2e
 from lora_jax.data.tasks.files import read_files
 from lora_jax.data.tasks.glue import read_rte, read_sst2
+from lora_jax.data.tasks.qa import read_qa
 from lora_jax.data.tasks.sets import read_set
 from lora_jax.data.tasks.task import Example, Row, Source, TaskData
 from lora_jax.data.tasks.template import Template, parse_template
+from lora_jax.data.tasks.xsum import read_xsum
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import find_cache
 
-NAMED = {"sst2": read_sst2, "rte": read_rte, "e2e": read_e2e}
-KINDS = (*NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "files:FOLDER")
+NAMED = {"sst2": read_sst2, "rte": read_rte, "e2e": read_e2e, "qa": read_qa, "xsum": read_xsum}
+KINDS = (
+    *NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "tfds:squad",
+    "tfds:xsum", "files:FOLDER",
+)  # fmt: skip
 # Names of the shuffles: splits are cut and drawn each by its own, so that no count changes another's draw.
 CUT, DRAW = 0, 1
 SPLITS = ("train", "dev", "test")
@@ -26,20 +32,39 @@ CUT_SHARE = 10  # one input in so many goes to a split that the source does not 
 
 
 def load_task(
-    config: TaskConfig, cache_dir: Path | None = None, say: Callable[[str], None] = lambda _: None
+    config: TaskConfig,
+    cache_dir: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    for_prompts: bool = False,
 ) -> TaskData:
     """Return the task that `config` names. Equal configs and sources give equal examples on every machine.
 
     With a template a classification task becomes one of generation: the label's name follows the prompt.
+    for_prompts: nothing is trained, so that a benchmark gives what it holds aside as its train split.
 
     Raises:
-        LoraJaxError: an unknown task, a source that is missing or damaged, a template that does not fit,
-            an empty text or split, or more examples asked for than there are.
+        LoraJaxError: an unknown task, a source that is missing or damaged, a benchmark to be trained on,
+            nothing but a train split for prompts, a template that does not fit, an empty text or split, or
+            more examples asked for than there are.
     """
     source = read_source(config.name, cache_dir, say)
     template = config.template if config.template is not None else source.template
     prompt = None if template is None else parse_template(template)
-    rows = {split: _format(source, split, prompt) for split in source.splits}
+    _check_answers(source, config.answers)
+    rows = {split: _format(source, split, prompt, config.answers) for split in source.splits}
+    if ASIDE in rows:
+        if not for_prompts:
+            raise LoraJaxError(
+                f"The task {source.name!r} is for evaluation and has no train split: take a task that may be"
+                " trained on, or show its examples in prompts (lora-jax evaluate)."
+            )
+        rows["train"] = rows.pop(ASIDE)
+    if for_prompts and not {"dev", "test"} & set(rows):
+        raise LoraJaxError(
+            f"The task {source.name!r} has a train split alone and no validation split to be evaluated on:"
+            " add a dev or a test file to it."
+        )
     notes = [*source.notes, *_count_overlaps(rows)]
     wanted = {"train": config.n_train, "dev": config.n_dev, "test": config.n_test}
     for number, split in enumerate(SPLITS):
@@ -77,14 +102,26 @@ def read_source(
     raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: wanted is one of {', '.join(KINDS)}.")
 
 
-def _format(source: Source, split: str, prompt: Template | None) -> tuple[Example, ...]:
+def _check_answers(source: Source, answers: tuple[str, ...] | None) -> None:
+    if answers is not None and len(answers) != len(source.labels):
+        raise LoraJaxError(
+            f"task.answers has {len(answers)} words and {source.name!r} has {len(source.labels)} labels"
+            f" ({', '.join(source.labels) or 'none'}): give one answer for each label, in that order."
+        )
+
+
+def _format(
+    source: Source, split: str, prompt: Template | None, answers: tuple[str, ...] | None
+) -> tuple[Example, ...]:
     rows = source.splits[split]
     if not rows:
         raise LoraJaxError(f"The split {split!r} of the task {source.name!r} is empty: give it rows.")
-    return tuple(_format_row(source, split, row, prompt) for row in rows)
+    return tuple(_format_row(source, split, row, prompt, answers) for row in rows)
 
 
-def _format_row(source: Source, split: str, row: Row, prompt: Template | None) -> Example:
+def _format_row(
+    source: Source, split: str, row: Row, prompt: Template | None, answers: tuple[str, ...] | None
+) -> Example:
     where = f"Row {row.number} of split {split!r} of the task {source.name!r}"
     columns = [source.text] if source.pair is None else [source.text, source.pair]
     if prompt is None:
@@ -101,7 +138,7 @@ def _format_row(source: Source, split: str, row: Row, prompt: Template | None) -
     if prompt is None:
         pair = None if source.pair is None else row.fields[source.pair]
         return Example(text, pair, label)
-    completion = prompt.follow(source.labels[label])
+    completion = prompt.follow((answers or source.labels)[label])
     return Example(text, None, label, completion, (completion,))
 
 

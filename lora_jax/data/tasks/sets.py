@@ -1,27 +1,28 @@
-"""Labelled sets of tensorflow-datasets: GLUE's, and E2E as cleaned by arXiv 1911.03905."""
+"""Labelled sets of tensorflow-datasets: GLUE's, E2E as cleaned by arXiv 1911.03905, SQuAD 1.1 and XSum."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lora_jax.data import tfds
-from lora_jax.data.tasks import e2e
+from lora_jax.data.tasks import e2e, qa, xsum
 from lora_jax.data.tasks.glue import GLUE, TEST_NOTE
 from lora_jax.data.tasks.task import Row, Source
 from lora_jax.errors import LoraJaxError, nearest
 
-E2E = "e2e_cleaned"
+E2E, XSUM = "e2e_cleaned", "xsum"
+SQUAD = ("squad", "squad/v1.1")  # 2.0 has questions without an answer
 ROWS_AT_ONCE = 1024
 
 
 def read_set(text: str, cache: Path, say: Callable[[str], None]) -> Source:
-    """Read `glue/CONFIG` or `e2e_cleaned`, prepared first when it is not there.
+    """Read `glue/CONFIG`, `e2e_cleaned`, `squad` or `xsum`, prepared first when it is not there.
 
     Raises:
         LoraJaxError: any other set, no network, or files that do not hold what they promise.
     """
     name = tfds.parse_name(text)
-    known = [*(f"glue/{config}" for config in GLUE), E2E]
+    known = [*(f"glue/{config}" for config in GLUE), E2E, *SQUAD, XSUM]
     path = f"{name.name}/{name.config}" if name.config else name.name
     if path not in known:
         raise LoraJaxError(
@@ -30,7 +31,9 @@ def read_set(text: str, cache: Path, say: Callable[[str], None]) -> Source:
             " files:FOLDER."
         )
     prepared = tfds.prepare_set(name, tfds.find_data_dir(cache), say)
-    return _read_e2e(text, prepared) if name.name == E2E else _read_glue(text, name.config or "", prepared)
+    if name.name in OTHERS:
+        return OTHERS[name.name](text, prepared)
+    return _read_glue(text, name.config or "", prepared)
 
 
 def _read_glue(text: str, config: str, prepared: Path) -> Source:
@@ -66,6 +69,37 @@ def _read_e2e(text: str, prepared: Path) -> Source:
             rows.append(Row(number, {"attributes": attributes}, None, _decode(values["target_text"])))
         splits[split] = tuple(rows)
     return Source(f"tfds:{text}", "generation", (), splits, "attributes", template=e2e.TEMPLATE)
+
+
+def _read_squad(text: str, prepared: Path) -> Source:
+    """A row an answer: those of one question are one example outside of train."""
+    builder = _open(prepared)
+    splits = {}
+    for split, theirs in (("train", "train"), ("test", "validation")):
+        rows = []
+        for number, values in enumerate(_iterate(builder, theirs, prepared)):
+            fields = {column: _decode(values[column]) for column in ("context", "question")}
+            answers = dict.fromkeys(_decode(answer) for answer in values["answers"]["text"])
+            rows += [Row(number, fields, None, answer) for answer in answers]
+        splits[split] = tuple(rows)
+    note = "test is SQuAD's validation set, its own test set being secret"
+    return Source(f"tfds:{text}", "generation", (), splits, "question", template=qa.TEMPLATE, notes=(note,))
+
+
+def _read_xsum(text: str, prepared: Path) -> Source:
+    builder = _open(prepared)
+    splits = {}
+    for split, theirs in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        rows = []
+        for number, values in enumerate(_iterate(builder, theirs, prepared)):
+            document, summary = _decode(values["document"]), _decode(values["summary"])
+            if document and summary:  # a few pages were empty when they were fetched
+                rows.append(Row(number, {"document": document}, None, summary))
+        splits[split] = tuple(rows)
+    return Source(f"tfds:{text}", "generation", (), splits, "document", template=xsum.TEMPLATE)
+
+
+OTHERS = {E2E: _read_e2e, "squad": _read_squad, XSUM: _read_xsum}
 
 
 def _join(table: dict[str, Any]) -> str:

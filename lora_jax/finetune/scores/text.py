@@ -21,15 +21,27 @@ def exact_match(hypotheses: Sequence[str], references: References, *, normalise:
 
     `normalise`: case, punctuation and articles do not count either (SQuAD, arXiv 1606.05250).
     """
+    return interval(exact_match_values(hypotheses, references, normalise=normalise))
+
+
+def exact_match_values(
+    hypotheses: Sequence[str], references: References, *, normalise: bool = False
+) -> np.ndarray:
+    """Return whether each text equals a reference, bool (N,)."""
     clean: Callable[[str], str] = normalise_answer if normalise else lambda text: " ".join(text.split())
     pairs = pair_up(hypotheses, references)
-    return interval(np.array([clean(text) in {clean(r) for r in refs} for text, refs in pairs]))
+    return np.array([clean(text) in {clean(r) for r in refs} for text, refs in pairs])
 
 
 def token_f1(hypotheses: Sequence[str], references: References) -> Score:
     """Return the mean F1 of the words shared with the best reference, both normalised (SQuAD)."""
+    return interval(token_f1_values(hypotheses, references))
+
+
+def token_f1_values(hypotheses: Sequence[str], references: References) -> np.ndarray:
+    """Return the F1 of each text, float64 (N,)."""
     pairs = pair_up(hypotheses, references)
-    return interval([max(_overlap_f1(text, r) for r in refs) for text, refs in pairs])
+    return np.array([max(_overlap_f1(text, r) for r in refs) for text, refs in pairs])
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> Score:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.methods.target_sets import compare_target_sets
 from lora_jax.scaling.methods.uncertainty import (
     CROSSED,
     PAIRED,
@@ -62,6 +63,7 @@ def compare_methods(records: Sequence[Record]) -> dict[str, Any]:
                 or null: the reference itself, or no score
         }]
         ranking [labels, the best first], verdict [sentences], warnings [sentences]
+        target_sets: see `target_sets.compare_target_sets`, where low-rank methods differ in their targets
 
     difference: this method minus the reference (the method Full, else the first one). distinguishable: its
     95 % interval leaves out 0; after_holm: that stands at 5 % when all differences of the sweep are counted.
@@ -89,7 +91,9 @@ def compare_methods(records: Sequence[Record]) -> dict[str, Any]:
         "estimator": {"score": CROSSED if sweep.values_are_scores else PER_RUN, "difference": PAIRED},
         "methods": methods, "ranking": ranking,
     }  # fmt: skip
-    return found | {"verdict": say_verdict(found), "warnings": say_warnings(found)}
+    targets = _compare_targets(methods, {r["run_id"]: r for r in records}, sweep)
+    said = {"verdict": say_verdict(found), "warnings": say_warnings(found)}
+    return found | said | ({} if targets is None else {"target_sets": targets})
 
 
 def _describe(records: Sequence[Record]) -> _Sweep:
@@ -218,6 +222,18 @@ def _difference(method: Method, base: Method, by_id: Mapping[str, Record], sweep
         return {"of": sweep.metric, "paired": False, "n_seeds": len(shared), **found}
     found = paired_difference(_values(ours) - _values(theirs))
     return {"of": of, "paired": True, "n_seeds": len(shared), **found}
+
+
+def _compare_targets(
+    methods: Sequence[Method], by_id: Mapping[str, Record], sweep: _Sweep
+) -> dict[str, Any] | None:
+    finished = [by_id[run_id] for method in methods for run_id in method["run_ids"]]
+    of = sweep.metric if sweep.values_are_scores else _paired_quantity(finished, sweep)
+
+    def values_of(run_id: str) -> Array:
+        return _values([by_id[run_id]])[0]
+
+    return compare_target_sets(methods, values_of, of, sweep.larger_is_better)
 
 
 def _paired_quantity(runs: Sequence[Record], sweep: _Sweep) -> str | None:

@@ -60,6 +60,48 @@ class E2eCleaned(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"input_text": {"table": table}, "target_text": f"Sentence {i} é."}
 
 
+class Squad(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """SQuAD 1.1 with few questions, of which those of the validation set have several answers."""
+
+    VERSION = tfds.core.Version("3.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="v1.1", version=VERSION)]  # noqa: RUF012
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        answers = tfds.features.Sequence({"text": text, "answer_start": np.int32})
+        features = {"id": np.str_, "title": text, "context": text, "question": text, "answers": answers}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
+        return {split: self._generate_examples(split) for split in ("train", "validation")}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i in range(20):
+            found = ["Denver", "Denver", "Denver Broncos"] if split == "validation" else [f"answer {i}"]
+            yield i, {
+                "id": str(i), "title": "T", "context": f"{split} {i // 2} é", "question": f"who {i} ?",
+                "answers": {"text": found, "answer_start": [0] * len(found)},
+            }  # fmt: skip
+
+
+class Xsum(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """XSum with few articles, one of them empty."""
+
+    VERSION = tfds.core.Version("1.1.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        features = tfds.features.FeaturesDict({"document": text, "summary": text})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
+        return {split: self._generate_examples(split) for split in ("train", "validation", "test")}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i in range(5):
+            yield i, {"document": f"{split}\n{i}" if i else "", "summary": f"In short {i} ."}
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
@@ -86,6 +128,35 @@ def test_e2e_is_written_as_in_the_text_files(data_dir: Path) -> None:
     first = min(task.test)
     assert first.text == "name : Blue Spice | area : riverside | near : test 0 ||"
     assert sorted(first.references) == [" Sentence 0 é.", " Sentence 1 é."]
+
+
+@pytest.mark.parametrize("name", ["tfds:squad", "tfds:squad/v1.1"])
+def test_squad_has_all_answers_of_a_question(data_dir: Path, name: str) -> None:
+    Squad(config="v1.1", data_dir=data_dir, file_format="array_record").download_and_prepare()
+    metadata = data_dir / "squad" / ".config" / "metadata.json"
+    metadata.parent.mkdir(exist_ok=True)
+    metadata.write_text('{"default_config_name": "v1.1"}')
+    task = load_task(TaskConfig(name=name, n_dev=4))
+    assert (task.kind, len(task.train), len(task.dev), len(task.test)) == ("generation", 16, 4, 20)
+    first = min(task.test)
+    assert first.text == "validation 0 é\nQ: who 0 ?\nA:"
+    assert first.references == (" Denver", " Denver Broncos")
+    assert {e.text.split()[0] for e in (*task.train, *task.dev)} == {"train"}
+    assert all(len(e.references) == 1 for e in task.train)
+    assert any("SQuAD's validation set" in note for note in task.notes)
+
+
+def test_xsum_is_read_without_its_empty_articles(data_dir: Path) -> None:
+    Xsum(data_dir=data_dir, file_format="array_record").download_and_prepare()
+    task = load_task(TaskConfig(name="tfds:xsum"))
+    assert [len(split) for split in (task.train, task.dev, task.test)] == [4, 4, 4]
+    assert sorted(task.test)[0].text == "test\n1\nTL;DR:"
+    assert sorted(task.test)[0].references == (" In short 1 .",)
+
+
+def test_questions_without_answers_are_refused() -> None:
+    with pytest.raises(LoraJaxError, match=r"'tfds:squad/v2.0' .nearest: 'squad/v1.1'"):
+        load_task(TaskConfig(name="tfds:squad/v2.0"))
 
 
 def test_other_sets_are_refused() -> None:

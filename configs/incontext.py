@@ -1,0 +1,66 @@
+"""Learned from the prompt or by gradient: from how many examples on does fine-tuning pass the best prompt?
+
+SmolLM2-135M on SST-2 and RTE as next-word prediction: k-shot prompts with and without calibration, and full
+fine-tuning, its top layers, adapters and LoRA on the same examples, scored by the same likelihoods of the
+same words on the same test examples; beside them MiniLM with a classification head, and what a gradient costs
+over a forward pass. The form of GPT-3's table (few-shot 40.6 / 69.0 on MNLI-m / RTE, fine-tuned 89.5 / 85.4).
+What is cut down for two CPU cores: test examples, draws, steps, one learning rate a method, n of SmolLM2.
+Rates: SmolLM2's from a trial on SST-2 (n 32), MiniLM's as configs/peft_sst2.py found them. All of it is in
+configs/incontext_gpu.py.
+
+command:         ./launch.sh incontext configs/incontext.py
+expected time:   about an hour on two CPU cores
+expected answer: on SST-2 fine-tuning passes every prompt at some tens to a hundred examples (GPT-3's table;
+                 Le Scao & Rush 2021, "How many data points is a prompt worth?"); on RTE neither is far from
+                 chance at this size.
+"""
+
+from typing import Any
+
+from lora_jax.finetune.config import TuneConfig
+from lora_jax.peft.method import MethodConfig
+from lora_jax.peft.methods.adapters import AdapterH
+from lora_jax.peft.methods.lora import LoRA
+from lora_jax.peft.methods.subset import Full, TopLayers
+from lora_jax.prompting.incontext.config import BackwardPlan, InContextConfig, ShotPlan, TaskPlan, TunePlan
+
+MAIN: dict[str, MethodConfig] = {"full": Full(), "LoRA r 8": LoRA(rank=8, alpha=16.0, targets=("all",))}
+OTHERS: dict[str, MethodConfig] = {
+    "top-2": TopLayers(layers=2, after=True),
+    "AdapterH r 16": AdapterH(rank=16),
+}
+WORD_RATES = {"full": (2e-5,), "LoRA r 8": (3e-4,), "top-2": (3e-4,), "AdapterH r 16": (1e-3,)}
+HEAD_RATES = {"full": (1e-4,), "LoRA r 8": (3e-3,), "top-2": (1e-3,), "AdapterH r 16": (1e-3,)}
+
+
+def of(methods: dict[str, MethodConfig], rates: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+    """Return the arguments of a plan: some methods and their rates."""
+    return {"methods": methods, "rates": {label: rates[label] for label in methods}}
+
+
+def comparison() -> InContextConfig:
+    once = TuneConfig(batch_size=8, epochs=1, evaluations=1)
+    words: dict[str, Any] = {"base": "smollm2", "optim": once, "n_steps": 10}
+    heads: dict[str, Any] = {"base": "minilm", "head": True, "optim": once, "n_steps": 40}
+    sst2, rte, draws = ("SST-2",), ("RTE",), (0, 1, 2)
+    return InContextConfig(
+        tasks={
+            "SST-2": TaskPlan(name="sst2", n_pool=2000, n_dev=40, n_test=100, max_tokens=96),
+            "RTE": TaskPlan(name="rte", n_dev=40, n_test=100, max_tokens=192),
+        },
+        shots=(
+            ShotPlan(base="smollm2", ks=(0, 1, 2, 4, 8, 16, 32), draws=draws, tasks=sst2),
+            ShotPlan(base="smollm2", ks=(0, 4, 16, 32), draws=draws, tasks=rte),
+        ),
+        tunings=(
+            TunePlan(**words, **of(MAIN, WORD_RATES), n_train=(8, 32, 128), draws=draws, tasks=sst2),
+            TunePlan(**words, **of(OTHERS, WORD_RATES), n_train=(32, 128), draws=(0,), tasks=sst2),
+            TunePlan(**words, **of(MAIN, WORD_RATES), n_train=(64,), draws=(0,), tasks=rte),
+            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(8, 32, 128, 512), draws=draws, tasks=sst2),
+            TunePlan(**heads, **of(OTHERS, HEAD_RATES), n_train=(32, 128), draws=draws, tasks=sst2),
+            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(32,), draws=draws, tasks=rte),
+            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(512,), draws=(0,), tasks=rte),
+            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(None,), draws=(0,)),
+        ),
+        backward=BackwardPlan(base="smollm2", methods=MAIN | OTHERS, batch_size=4, seq_len=64, repeats=5),
+    )

@@ -1,0 +1,43 @@
+"""Which matrices deserve a LoRA update: one budget of parameters over few or many, and how much rank?
+
+The form of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685), on SST-2 with MiniLM in place of GPT-3.
+First, one budget, 165,888 parameters (0.7 % of the base), over q | k | v | o | qk | qv | qkvo | the MLP |
+all: rank 36 of one attention matrix is rank 18 of two, 9 of four and 4 of all six of a block; of the MLP's
+two wider ones it would be 7.2, and whole rank 7 leaves 2.8 % of the budget unspent. Then ranks 1, 4 and 64
+beside the budget's own: of q, of q and v, and of all. s = alpha / rank with one alpha, which keeps the best
+learning rate where it is as the rank grows (Schulman et al. 2025, "LoRA Without Regret"); every method has a
+grid of rates all the same, a higher one where only q and k move: in a trial q's best was the highest, 0.01.
+
+command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/lora_targets.py
+expected time:   40 minutes on two CPU cores, over an hour beside other work
+expected answer: as in the tables: at an equal budget q or k alone is the worst and several matrices at a
+                 lower rank beat one at a higher; rank hardly matters once two or more are adapted.
+                 Differences of a point stay within the intervals of 872 test sentences and three seeds.
+"""
+
+from lora_jax.config import TaskConfig
+from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.peft.methods.lora import LoRA
+
+# A rank of q, k, v or o costs 2 x 384 numbers in each of 6 layers; of up or down 384 + 1536.
+BUDGET_RANKS = {"q": 36, "k": 36, "v": 36, "o": 36, "qk": 18, "qv": 18, "qkvo": 9, "mlp": 7, "all": 4}
+RANKS = (1, 4, 64)
+TARGETS = {"mlp": ("mlp",), "all": ("all",)}  # the other names spell their matrices, a letter each
+RATES, SOFTMAX_RATES = (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2)
+
+
+def sweep() -> FinetuneSweep:
+    chosen = [*BUDGET_RANKS.items(), *((name, rank) for name in ("q", "qv", "all") for rank in RANKS)]
+    methods, rates = {}, {}
+    for name, rank in chosen:
+        label = f"{name} r {rank}"
+        methods[label] = LoRA(rank=rank, alpha=8.0, targets=TARGETS.get(name, tuple(name)))
+        rates[label] = SOFTMAX_RATES if set(name) <= set("qk") else RATES
+    return FinetuneSweep(
+        base="minilm",
+        task=TaskConfig(name="sst2", n_train=1000, n_dev=400, max_tokens=64),
+        methods=methods,
+        rates=rates,
+        optim=TuneConfig(batch_size=16, epochs=1, evaluations=1),
+        seeds=(0, 1, 2),
+    )

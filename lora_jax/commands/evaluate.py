@@ -1,0 +1,221 @@
+"""lora-jax evaluate: a task as next-word prediction, with examples in the prompt or none."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.errors import LoraJaxError
+
+if TYPE_CHECKING:  # `lora-jax --help` needs no package
+    from lora_jax.generate.engine import Engine
+    from lora_jax.huggingface.tokenizer import HFTokenizer
+    from lora_jax.prompting.evaluate import Evaluation
+    from lora_jax.prompting.prompt import Prompt
+
+NORMALISE = ("length", "sum", "bytes", "unconditional")
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="score a task by prompts, zero-shot or with examples in them"
+    )
+    parser.add_argument("model", help="smollm2, or a Hugging Face folder; the base where there is an adapter")
+    parser.add_argument(
+        "task", help="sst2, rte, qa, xsum, e2e, tfds:NAME (glue/mnli, squad, ...), files:FOLDER"
+    )
+    parser.add_argument(
+        "--shots", type=int, default=0, metavar="K", help="examples in the prompt (default: 0)"
+    )
+    parser.add_argument("--balanced", action="store_true", help="as many examples of each label")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="draws of examples (default: 1)")
+    parser.add_argument("--orders", type=int, default=1, metavar="N", help="orders of each draw (default: 1)")
+    parser.add_argument("--examples", type=int, metavar="N", help="questions to ask (default: all)")
+    parser.add_argument("--split", choices=("test", "dev"), default="test", help="of the questions")
+    parser.add_argument("--template", help="the question, columns in braces: '{sentence} It is'")
+    parser.add_argument(
+        "--answers", help="words of each label, in its order, with commas between: 'bad,good'"
+    )
+    parser.add_argument("--generate", action="store_true", help="generate the answer, do not compare labels")
+    parser.add_argument(
+        "--normalise", choices=NORMALISE, default="length", help="likelihoods of labels (default: length)"
+    )
+    parser.add_argument("--calibrate", action="store_true", help="by prompts without content")
+    parser.add_argument("--adapter", type=Path, help="an adapter .safetensors of a run, or a folder of peft")
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="print the first N prompts, answered"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.config import TaskConfig
+    from lora_jax.prompting.evaluate import evaluate
+    from lora_jax.prompting.load import load_prompted
+    from lora_jax.prompting.prompt import find_prompt
+    from lora_jax.prompting.shots import Shots
+
+    for name in ("seeds", "orders"):
+        if getattr(arguments, name) < 1:
+            raise LoraJaxError(f"--{name} is {getattr(arguments, name)}, it must be at least 1: raise it.")
+    answers = (
+        None if arguments.answers is None else tuple(part.strip() for part in arguments.answers.split(","))
+    )
+    scorer = "generate" if arguments.generate else None
+    prompt = find_prompt(arguments.task, arguments.template, answers, scorer)
+    # Without examples there is one prompt, and of one example there is one order.
+    n_seeds = arguments.seeds if arguments.shots > 0 else 1
+    n_orders = arguments.orders if arguments.shots > 1 else 1
+    draws = [
+        Shots(arguments.shots, arguments.balanced, seed, order)
+        for seed in range(n_seeds)
+        for order in range(n_orders)
+    ]
+    engine, tokenizer = _load_engine(arguments.model, arguments.adapter)
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    task = load_prompted(TaskConfig(name=arguments.task), prompt, None, say)
+    clock, found = _Clock(len(draws)), []
+    for number, shots in enumerate(draws):
+        found.append(
+            evaluate(
+                engine, tokenizer, task, prompt, shots,
+                normalise=arguments.normalise, calibrate=arguments.calibrate, n_examples=arguments.examples,
+                split=arguments.split, tell=lambda done, n, number=number: clock.show(number, done, n),
+            )
+        )  # fmt: skip
+    document = _describe(arguments, prompt, found, n_seeds, n_orders)
+    if arguments.json:
+        print(json.dumps(document, indent=1))
+        return 0
+    for number in range(min(arguments.show, found[0].n_examples)):
+        print(
+            f"--- prompt {number + 1}\n{found[0].prompted.texts[number]}[{_answer(found[0], prompt, number)}]"
+        )
+    _print(document)
+    return 0
+
+
+def _load_engine(model: str, adapter: Path | None) -> tuple[Engine, HFTokenizer]:
+    from lora_jax.generate.engine import Engine
+
+    if adapter is None:
+        from lora_jax.huggingface.pretrained import load_pretrained
+
+        base = load_pretrained(model)
+        return Engine(base.config, base.params), base.tokenizer
+    from lora_jax.commands.adapter_options import load_on_base
+    from lora_jax.peft.method import Adapted, adapt
+
+    found = load_on_base(adapter, model)
+    frozen = adapt(found.base.params, found.config.build(found.base.config), seed=0).frozen
+    engine = Engine(found.base.config, [Adapted(found.trainable, frozen)], found.config)
+    return engine, found.base.tokenizer
+
+
+class _Clock:
+    """A line about every ten seconds: what is done, and the time left at the pace so far."""
+
+    def __init__(self, n_draws: int) -> None:
+        self._n_draws, self._started = n_draws, time.monotonic()
+        self._last = self._started
+
+    def show(self, draw: int, done: int, n: int) -> None:
+        from lora_jax.runs.progress import LINE_SECONDS, format_duration
+
+        now, share = time.monotonic(), (draw + done / n) / self._n_draws
+        if now - self._last < LINE_SECONDS or share == 1:
+            return
+        self._last = now
+        left = format_duration((now - self._started) * (1 - share) / share)
+        of_draws = f", draw {draw + 1} of {self._n_draws}" if self._n_draws > 1 else ""
+        print(f"{share:4.0%}  question {done} of {n}{of_draws}  {left} left", file=sys.stderr, flush=True)
+
+
+def _describe(
+    arguments: argparse.Namespace, prompt: Prompt, found: list[Evaluation], n_seeds: int, n_orders: int
+) -> dict[str, Any]:
+    """Return what was asked, scored and paid; scores are means over the draws, see `combine_draws`."""
+    first = found[0]
+    notes = dict.fromkeys(note for one in found for note in one.notes)
+    return {
+        "model": arguments.model,
+        "adapter": None if arguments.adapter is None else str(arguments.adapter),
+        "task": arguments.task,
+        "split": arguments.split,
+        "prompt": asdict(prompt),
+        "shots": {"k": arguments.shots, "balanced": arguments.balanced, "seeds": n_seeds, "orders": n_orders},
+        "normalise": arguments.normalise if prompt.scorer == "likelihood" else None,
+        "calibrate": arguments.calibrate,
+        "n_examples": first.n_examples,
+        "scores": combine_draws(found, n_seeds, n_orders),
+        "baselines": first.baselines,
+        "n_tokens_asked": sum(one.n_tokens_asked for one in found),
+        "n_tokens_run": sum(one.n_tokens_run for one in found),
+        "seconds": sum(one.seconds for one in found),
+        "draws": [one.describe() for one in found],
+        "notes": list(notes),
+    }
+
+
+def combine_draws(found: Sequence[Evaluation], n_seeds: int, n_orders: int) -> dict[str, Any]:
+    """Return each score's mean over draws and orders, in whose interval both, and the questions, have a part.
+
+    found: the orders of seed 0, those of seed 1, ... All are asked the same questions, so that the interval
+    is that of fine-tuning's seeds and test examples (`scaling.methods.uncertainty.crossed_mean`). The orders
+    of a draw are averaged before. Of a single draw the spread is that of its orders, and a single prompt has
+    the interval of its questions.
+    """
+    import numpy as np
+
+    from lora_jax.scaling.methods.uncertainty import crossed_mean
+
+    if len(found) == 1:
+        return {name: {**score} for name, score in found[0].scores.items()}
+    combined = {}
+    for name in found[0].values:
+        values_SON = np.array([one.values[name] for one in found]).reshape(n_seeds, n_orders, -1)
+        values_SN = values_SON.mean(axis=1) if n_seeds > 1 else values_SON[0]
+        combined[name] = crossed_mean(values_SN, bounds=(0.0, 1.0))
+    return combined
+
+
+def _answer(found: Evaluation, prompt: Prompt, number: int) -> str:
+    prediction = found.predictions[number]
+    return prompt.follow(prompt.answers[prediction]) if isinstance(prediction, int) else f" {prediction}"
+
+
+def _print(document: dict[str, Any]) -> None:
+    from lora_jax.report.rows import Table
+    from lora_jax.report.tables import make_console, print_table
+
+    shots, n = document["shots"], document["n_examples"]
+    drawn = f"{shots['k']} shots" + (" balanced" if shots["balanced"] and shots["k"] else "")
+    if shots["seeds"] * shots["orders"] > 1:
+        drawn += f", {shots['seeds']} draws x {shots['orders']} orders"
+    how = f", likelihood by {document['normalise']}" if document["normalise"] else ", generated"
+    how += ", calibrated" if document["calibrate"] else ""
+    title = f"{document['model']} on {n} questions of {document['task']} ({document['split']}), {drawn}{how}"
+    rows = [
+        (name, f"{score['value']:.3f}", f"{score['ci95'][0]:.3f} to {score['ci95'][1]:.3f}")
+        for name, score in document["scores"].items()
+    ]
+    rows += [(name, f"{value:.3f}", "") for name, value in document["baselines"].items()]
+    console = make_console()
+    console.print(title, style="bold", markup=False, highlight=False)
+    print_table(Table("", ("score", "value", "95 % interval"), tuple(rows), frozenset({1, 2})), console)
+    run, asked, seconds = document["n_tokens_run"], document["n_tokens_asked"], document["seconds"]
+    lines = [
+        f"cost: {asked:,} tokens of prompts and answers, of which {run:,} were run; {seconds:.1f} s,"
+        f" {asked / len(document['draws']) / n:,.0f} tokens and"
+        f" {seconds / len(document['draws']) / n:.3f} s a question (compilation included)",
+        *(f"note: {note}" for note in document["notes"]),
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)

@@ -1,0 +1,163 @@
+"""Prompts as tokens: demonstrations in front of questions, as many as the context holds."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lora_jax.data.tasks import Example, TextTokenizer
+from lora_jax.errors import LoraJaxError
+from lora_jax.prompting.prompt import Prompt
+
+Ids = tuple[int, ...]
+
+
+class Prompted(NamedTuple):
+    """Questions as a model reads them, and what may follow each."""
+
+    contexts: tuple[Ids, ...]  # of each question: its demonstrations and itself
+    texts: tuple[str, ...]  # the same as text
+    answers: tuple[tuple[Ids, ...], ...]  # of each question, the tokens of each label; () without labels
+    n_shots_N: np.ndarray  # int: demonstrations in front of each question
+    n_cut: int  # questions with fewer demonstrations than were given
+    n_shortened: int  # questions that lost text of their own
+
+    def describe_cuts(self, n_given: int, room: int) -> list[str]:
+        """Return a sentence for what had to be left out; none where all fits."""
+        n, notes = len(self.contexts), []
+        if self.n_cut:
+            notes.append(
+                f"{self.n_cut} of {n} prompts hold fewer than the {n_given} demonstrations, from"
+                f" {self.n_shots_N.min()} up (mean {self.n_shots_N.mean():.1f}): the context has room for"
+                f" {room} tokens before the answer"
+            )
+        if self.n_shortened:
+            notes.append(
+                f"{self.n_shortened} of {n} questions are longer than the context and lost their end"
+            )
+        return notes
+
+
+def build_prompts(
+    prompt: Prompt,
+    demonstrations: Sequence[Example],
+    questions: Sequence[Example],
+    tokenizer: TextTokenizer,
+    room: int,
+) -> Prompted:
+    """Return the tokens of every question behind its demonstrations; with its answer it fits in `room`.
+
+    Examples are those of a task that was loaded with the prompt's template: their text is the question. A
+    prompt is encoded as one text, special tokens of the model that stand in front included. An answer's
+    tokens are those that it adds to its question's; where a token would reach over the border, those that it
+    has by itself. Where not all demonstrations fit, the last ones are left out, so that all prompts begin
+    with the same tokens. A question that does not fit by itself loses the end of its column, if it has only
+    one.
+
+    Raises:
+        LoraJaxError: an empty prompt, one that is longer than the context, an answer without tokens, a
+            demonstration without an answer.
+    """
+    encode = make_encoder(tokenizer)
+    shown = [_show(prompt, example) + prompt.separator for example in demonstrations]
+    leads, lengths = [""], [0]
+    for text in shown:
+        leads.append(leads[-1] + text)
+        lengths.append(len(encode(leads[-1])))
+        if lengths[-1] > room:  # nor would any more of them fit
+            break
+    contexts, texts, answers, n_shots, n_shortened = [], [], [], [], 0
+    for number, question in enumerate(questions):
+        ours = encode_answers(prompt, question.text, tokenizer)
+        reserved = max((len(ids) for ids in ours), default=prompt.n_new)
+        text = _shorten(prompt, question.text, number, room - reserved, encode)
+        n_shortened += text != question.text
+        alone = len(encode(text))
+        # A border may join or part a token: the estimate is one or two off, and the whole text decides.
+        m = max(m for m, length in enumerate(lengths) if not m or length + alone <= room - reserved + 2)
+        while len(ids := encode(leads[m] + text)) > room - reserved:
+            m -= 1
+        if not ids:
+            raise LoraJaxError(
+                f"Question {number} is an empty prompt ({text!r}), and nothing is predicted from nothing:"
+                " give the template words, or show demonstrations."
+            )
+        contexts.append(tuple(ids))
+        texts.append(leads[m] + text)
+        answers.append(ours)
+        n_shots.append(m)
+    n_shots_N = np.array(n_shots, np.int64)
+    n_cut = int((n_shots_N < len(demonstrations)).sum())
+    return Prompted(tuple(contexts), tuple(texts), tuple(answers), n_shots_N, n_cut, n_shortened)
+
+
+def make_encoder(tokenizer: TextTokenizer) -> Callable[[str], list[int]]:
+    """Return text -> ids, with the special tokens that the model has in front of a text, none behind it."""
+    probe = "a"
+    plain, whole = tokenizer.encode(probe, special=False)[0], tokenizer.encode(probe)[0]
+    starts = [i for i in range(len(whole)) if whole[i : i + len(plain)] == plain]
+    front = whole[: starts[0]] if starts else []
+
+    def encode(text: str) -> list[int]:
+        ids = tokenizer.encode(text, special=False)[0]
+        return [*front, *ids] if ids else []
+
+    return encode
+
+
+def encode_answers(prompt: Prompt, question: str, tokenizer: TextTokenizer) -> tuple[Ids, ...]:
+    """Return the tokens of each label's answer to a question; LoraJaxError for one that has none."""
+    if prompt.scorer == "generate":
+        return ()
+    before, found = tokenizer.encode(question, special=False)[0], []
+    for answer in prompt.answers:
+        text = prompt.follow(answer)
+        whole = tokenizer.encode(question + text, special=False)[0]
+        is_added = whole[: len(before)] == before and len(whole) > len(before)
+        ids = whole[len(before) :] if is_added else tokenizer.encode(text, special=False)[0]
+        if not ids:
+            raise LoraJaxError(
+                f"The answer {answer!r} has no tokens in this tokenizer, so that no likelihood is its: give"
+                " the label other words."
+            )
+        found.append(tuple(ids))
+    return tuple(found)
+
+
+def _show(prompt: Prompt, example: Example) -> str:
+    """Return a demonstration: the question and its answer."""
+    if prompt.answers:
+        if example.label is None or not 0 <= example.label < len(prompt.answers):
+            raise LoraJaxError(
+                f"A demonstration ({example.text[:40]!r}) has the label {example.label}, and the prompt has"
+                f" answers for 0 to {len(prompt.answers) - 1}: give the words of each label."
+            )
+        return example.text + prompt.follow(prompt.answers[example.label])
+    if not example.references:
+        raise LoraJaxError(f"A demonstration ({example.text[:40]!r}) has no answer: take it away.")
+    return example.text + example.references[0]
+
+
+def _shorten(prompt: Prompt, text: str, number: int, room: int, encode: Callable[[str], list[int]]) -> str:
+    """Return a question that has at most `room` tokens: its one column ends at a space where it has to."""
+    n_tokens = len(encode(text))
+    if n_tokens <= room:
+        return text
+    columns = prompt.columns
+    tail_tokens = len(encode(prompt.tail)) if prompt.tail else 0
+    if len(columns) > 1 or tail_tokens >= room or not text.endswith(prompt.tail):
+        raise LoraJaxError(
+            f"Question {number} ({text[:40]!r}) is a prompt of {n_tokens} tokens, longer than the"
+            f" {max(0, room)} that the model's context has before the answer: shorten it, or take a model of"
+            " a longer context."
+        )
+    body = text[: len(text) - len(prompt.tail)]
+    low, high = 0, len(body)  # characters that fit, that do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if len(encode(body[:middle] + prompt.tail)) <= room else (low, middle)
+    at_space = body.rfind(" ", 0, low + 1)
+    kept = body[: at_space if at_space > 0 else low]
+    while len(encode(kept + prompt.tail)) > room:  # fewer letters may be more tokens
+        kept = kept[:-1]
+    return kept + prompt.tail

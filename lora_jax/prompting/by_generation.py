@@ -1,0 +1,57 @@
+"""Answers as generated text: greedy words up to a stop, scored against what would be right."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lora_jax.data.tasks import TextTokenizer
+from lora_jax.finetune.scores.text import exact_match_values, rouge_values, token_f1_values
+from lora_jax.generate.engine import Engine
+from lora_jax.generate.generate import cut_at_stop, generate
+from lora_jax.prompting.build import Prompted
+from lora_jax.prompting.prompt import Prompt
+
+# Scores of each text: SQuAD's two (arXiv 1606.05250), and ROUGE with Porter's stemmer as for summaries.
+TEXT_VALUES: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]] = {
+    "exact_match": lambda texts, refs: exact_match_values(texts, refs, normalise=True),
+    "token_f1": token_f1_values,
+    "rouge_1": lambda texts, refs: rouge_values(texts, refs, kind="rouge1", stemmer=True),
+    "rouge_2": lambda texts, refs: rouge_values(texts, refs, kind="rouge2", stemmer=True),
+    "rouge_l": lambda texts, refs: rouge_values(texts, refs, kind="rougeL", stemmer=True),
+}
+BATCH = 16  # prompts side by side, and a report of progress after as many
+
+
+class Written(NamedTuple):
+    """The text that follows each question, and what it took."""
+
+    texts: tuple[str, ...]
+    n_tokens_asked: int  # of all prompts and completions
+    n_tokens_run: int
+
+
+def write_answers(
+    engine: Engine,
+    tokenizer: TextTokenizer,
+    prompt: Prompt,
+    prompted: Prompted,
+    tell: Callable[[int, int], None] = lambda done, n: None,
+) -> Written:
+    """Generate what follows each question, greedily, up to a stop, the end token or prompt.n_new tokens."""
+    n = len(prompted.contexts)
+    end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+    # Prompts of like length side by side: a batch is as long as its longest.
+    order = sorted(range(n), key=lambda i: len(prompted.contexts[i]))
+    texts, n_tokens = [""] * n, 0
+    for start in range(0, n, BATCH):
+        rows = order[start : start + BATCH]
+        completions = generate(
+            engine, [prompted.contexts[i] for i in rows], prompt.n_new,
+            end_ids=end_ids, stop=prompt.stop, decode=tokenizer.decode, batch_size=BATCH,
+        )  # fmt: skip
+        for i, completion in zip(rows, completions, strict=True):
+            texts[i] = cut_at_stop(tokenizer.decode(completion.tokens), prompt.stop).strip()
+            n_tokens += len(prompted.contexts[i]) + len(completion.tokens)
+        tell(start + len(rows), n)
+    return Written(tuple(texts), n_tokens, n_tokens)

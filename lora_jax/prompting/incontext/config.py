@@ -1,0 +1,172 @@
+"""What is compared: tasks, k-shot prompts, fine-tuning at several numbers of examples, the backward's cost.
+
+The examples of draw d are one deal, balanced by label: k shots are the first k of it, and fine-tuning at n
+trains on the first n, so that both have learned from the same ones.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from lora_jax.config import TaskConfig
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.finetune.config import FinetuneConfig, TuneConfig, default_rates
+from lora_jax.peft.method import MethodConfig
+from lora_jax.prompting.prompt import Prompt, find_prompt
+
+OPTIM = TuneConfig(batch_size=8, epochs=2, evaluations=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPlan:
+    """A task of classification by labels. name: as `TaskConfig.name`.
+
+    n_pool: rows of train that examples are drawn from, None: all. n_test: test examples, the same for
+    everything that is compared; the dev split chooses learning rates and weights, and nothing of the prompts.
+    """
+
+    name: str
+    prompt: Prompt | None = None  # None: the built-in one
+    n_pool: int | None = None
+    n_dev: int | None = 100
+    n_test: int | None = None
+    max_tokens: int = 128  # of one example in fine-tuning
+
+    @property
+    def asked(self) -> Prompt:
+        found = find_prompt(self.name) if self.prompt is None else self.prompt
+        if found.scorer != "likelihood":
+            raise LoraJaxError(
+                f"The prompt of {self.name!r} lets the model generate, and here the likelihood of labels is"
+                " compared: choose a task with labels, such as sst2 or rte."
+            )
+        return found
+
+    def as_classes(self) -> TaskConfig:
+        """Return the task for a classification head, with the whole pool."""
+        return TaskConfig(
+            name=self.name, n_train=self.n_pool, n_dev=self.n_dev, n_test=self.n_test,
+            max_tokens=self.max_tokens,
+        )  # fmt: skip
+
+    def as_words(self) -> TaskConfig:
+        """Return the task as next-word prediction by its prompt, with the whole pool."""
+        prompt = self.asked
+        return replace(self.as_classes(), template=prompt.template, answers=prompt.answers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShotPlan:
+    """k-shot prompts of a language model, scored with and without calibration."""
+
+    base: str
+    ks: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
+    draws: tuple[int, ...] = (0, 1, 2)  # of the examples and their order; k = 0 needs one
+    tasks: tuple[str, ...] | None = None  # labels of the tasks; None: all
+    batch_size: int = 16  # questions a call
+
+    def __post_init__(self) -> None:
+        if not self.ks or not self.draws:
+            raise LoraJaxError("A shot plan needs at least one k and one draw: add them.")
+        for k in self.ks:
+            if k < 0:
+                raise LoraJaxError(f"ks holds {k}, a number of shots must be at least 0: raise it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunePlan:
+    """Fine-tuning of a base by several methods, each at several numbers of examples.
+
+    head: a new classification head on top, in place of the answers' words behind the prompt. The steps do not
+    shrink with n: `optim.epochs` epochs, or as many more as n_steps take. `rates`: by label, more than
+    one: the dev split chooses with the first draw, at each n.
+    """
+
+    base: str
+    head: bool = False
+    methods: dict[str, MethodConfig]  # by label
+    n_train: tuple[int | None, ...]  # None: all of the pool
+    draws: tuple[int, ...] = (0, 1)
+    tasks: tuple[str, ...] | None = None
+    optim: TuneConfig = OPTIM
+    n_steps: int = 40  # at least
+    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by label; else default_rates
+
+    def __post_init__(self) -> None:
+        if not self.methods or not self.n_train or not self.draws:
+            raise LoraJaxError(f"The tune plan of {self.base!r} needs a method, an n and a draw: add them.")
+        if self.n_steps < 1:
+            raise LoraJaxError(f"n_steps is {self.n_steps}, it must be at least 1: raise it.")
+        for label in self.rates:
+            if label not in self.methods:
+                raise LoraJaxError(f"rates names the method {label!r}{nearest(label, self.methods)}.")
+        for n in self.n_train:
+            if n is not None and n < 1:
+                raise LoraJaxError(f"n_train holds {n}, it must be at least 1: raise it.")
+
+    def rates_of(self, label: str) -> tuple[float, ...]:
+        return self.rates.get(label, default_rates(self.methods[label]))
+
+    def run(
+        self, task: TaskConfig, n: int | None, n_rows: int, label: str, rate: float, draw: int
+    ) -> FinetuneConfig:
+        """Return one run. n_rows: how many examples n stands for; the draw is also the run's seed."""
+        per_epoch = -(-n_rows // self.optim.batch_size)
+        epochs = max(self.optim.epochs, -(-self.n_steps // per_epoch))
+        return FinetuneConfig(
+            base=self.base, task=replace(task, n_train=n), method=self.methods[label], label=label,
+            optim=replace(self.optim, learning_rate=rate, epochs=epochs), seed=draw,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackwardPlan:
+    """What a gradient costs beside a forward pass, on a batch of random tokens."""
+
+    base: str
+    methods: dict[str, MethodConfig]
+    batch_size: int = 8
+    seq_len: int = 64
+    repeats: int = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class InContextConfig:
+    """The whole comparison. Raises LoraJaxError for names that are not there."""
+
+    tasks: dict[str, TaskPlan]  # by label, such as "SST-2"
+    shots: tuple[ShotPlan, ...] = ()
+    tunings: tuple[TunePlan, ...] = ()
+    backward: BackwardPlan | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise LoraJaxError("The comparison has no task: add one.")
+        for plan in (*self.shots, *self.tunings):
+            for label in plan.tasks or ():
+                if label not in self.tasks:
+                    raise LoraJaxError(f"a plan names the task {label!r}{nearest(label, self.tasks)}.")
+        for label, task in self.tasks.items():
+            for k in (k for plan in self.shots for k in plan.ks):
+                if task.n_pool is not None and k > task.n_pool:
+                    raise LoraJaxError(
+                        f"ks holds {k} and the training pool of {label} has {task.n_pool} examples: lower it,"
+                        " or raise n_pool."
+                    )
+
+    def tasks_of(self, plan: ShotPlan | TunePlan) -> dict[str, TaskPlan]:
+        return {
+            label: task for label, task in self.tasks.items() if plan.tasks is None or label in plan.tasks
+        }
+
+    def only(self, labels: tuple[str, ...]) -> "InContextConfig":
+        """Return the comparison on some of its tasks."""
+        for label in labels:
+            if label not in self.tasks:
+                raise LoraJaxError(f"the comparison has no task {label!r}{nearest(label, self.tasks)}.")
+        kept = {label: task for label, task in self.tasks.items() if label in labels}
+
+        def cut(plan):
+            return replace(plan, tasks=tuple(x for x in plan.tasks if x in kept)) if plan.tasks else plan
+
+        return replace(
+            self, tasks=kept, shots=tuple(map(cut, self.shots)), tunings=tuple(map(cut, self.tunings))
+        )

@@ -1,0 +1,173 @@
+"""Make the runs of a comparison: prompts scored, models tuned and scored the same way; a file for each."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lora_jax.finetune.config import best_rate
+from lora_jax.finetune.evaluate import SMALLER_IS_BETTER, choose_metric
+from lora_jax.finetune.loop import finetune
+from lora_jax.finetune.recording import make_curve, make_record
+from lora_jax.generate.engine import Engine
+from lora_jax.prompting.incontext.config import InContextConfig
+from lora_jax.prompting.incontext.plan import (
+    Planned,
+    ShotRun,
+    TuneRunPlan,
+    list_shots,
+    list_tunings,
+    price_shots,
+    price_tunings,
+)
+from lora_jax.prompting.incontext.records import PromptRecord, PromptStore
+from lora_jax.prompting.incontext.scoring import WordsTest, ask
+from lora_jax.prompting.incontext.sources import Sources, deal, narrow
+from lora_jax.runs.progress import Progress
+from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
+from lora_jax.runs.record import RunRecord
+from lora_jax.runs.store import RunStore
+from lora_jax.train.side_by_side import Stopped
+
+Say = Callable[[str], None]
+Stop = Callable[[], bool]
+
+
+class Comparison:
+    """One comparison in one results folder; finished runs are found again."""
+
+    def __init__(self, name: str, config: InContextConfig, sources: Sources, store: RunStore) -> None:
+        self.name, self.config, self.sources = name, config, sources
+        self.store, self.prompts = store, PromptStore(store.folder)
+        self._provenance = (describe_device(), describe_versions(), describe_commit())
+        self._engines: dict[str, Engine] = {}
+
+    def run_all(self, should_stop: Stop, say: Say) -> None:
+        """Make what is not finished; of cells with several rates the further draws come last, at the best.
+
+        Within a phase the cheapest comes first, so that an unfinished comparison lacks its dearest cells.
+        Raises `Stopped` where stopped.
+        """
+        tunings = list(list_tunings(self.config, self.sources))
+        waiting = [run for run in tunings if run.has_rivals and run.draw != run.plan.draws[0]]
+        first = [run for run in tunings if not (run.has_rivals and run.draw != run.plan.draws[0])]
+        self._run_phase("runs", list(list_shots(self.config)), first, should_stop, say)
+        chosen = self._choose_rates(first)
+        rest = [run for run in waiting if chosen.get(_cell(run)) == run.config.optim.learning_rate]
+        self._run_phase("further draws at the best rates", [], rest, should_stop, say)
+
+    def _run_phase(
+        self, title: str, shots: list[ShotRun], tunings: list[TuneRunPlan], should_stop: Stop, say: Say
+    ) -> None:
+        planned = price_shots(shots, self.sources, set(self.prompts.finished()))
+        planned += price_tunings(tunings, self.sources, self.store.settled(False))
+        planned.sort(key=lambda item: item.seconds)
+        pending = [item for item in planned if not item.finished]
+        if not pending:
+            return
+        seconds = sum(item.seconds for item in pending)
+        say(f"{title}: {len(pending)} of {len(planned)} runs to make, about {seconds / 60:.1f} min")
+        progress = Progress(planned)
+        with progress.showing():
+            for item in pending:
+                if should_stop():
+                    raise Stopped
+                if isinstance(item.what, ShotRun):
+                    self._ask(item.what, item, progress)
+                else:
+                    self._tune(item.what, progress, should_stop)
+
+    def _engine(self, base: str, label: str) -> Engine:
+        """Return the base model alone, made once: all its tasks share it."""
+        if base not in self._engines:
+            prepared = self.sources.get(base, label)
+            self._engines[base] = Engine(prepared.model, prepared.base)
+        return self._engines[base]
+
+    def _ask(self, run: ShotRun, item: Planned, progress: Progress) -> None:
+        prepared = self.sources.get(run.base, run.label)
+        demonstrations = deal(prepared, run.k, run.draw)
+        found = ask(
+            self._engine(run.base, run.label), prepared.pretrained.tokenizer, run.prompt, demonstrations,
+            prepared.task.test, calibrate=True,
+        )  # fmt: skip
+        device, versions, commit = self._provenance
+        record = PromptRecord(
+            run_id=run.run_id, sweep=self.name, config=run.to_dict(), n_shots=found.n_shots,
+            n_test=len(prepared.task.test), demonstrations=[[e.text, e.label] for e in demonstrations],
+            plain=asdict(found.plain), calibrated=asdict(found.calibrated) if found.calibrated else None,
+            notes=list(found.notes), device=device, versions=versions, git_commit=commit,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        self.prompts.write(record)
+        progress.advance(item.run, 1, found.plain.loss["value"], item.own_tokens)
+        progress.finish_run(item.run_id, _summarise_prompt(item.words, record))
+
+    def _tune(self, run: TuneRunPlan, progress: Progress, should_stop: Stop) -> None:
+        plan = self.config.tasks[run.label]
+        prepared = narrow(self.sources.get(run.plan.base, run.label, run.plan.head), plan, run.n, run.draw)
+        folder = self._checkpoints(run.run_id)
+        test = None if run.plan.head else WordsTest(plan.asked)
+        outcome = finetune(run.config, prepared, folder, progress.advance, should_stop, test)
+        record = make_record(self.name, run.run_id, outcome, prepared, self._provenance)
+        record = _complete(record, run, test)
+        self.store.write(record, make_curve(outcome, record.flops_exact / max(1, record.n_tokens)))
+        shutil.rmtree(folder)
+        progress.finish_run(run.run_id, _summarise_tuning(run, record))
+
+    def _checkpoints(self, run_id: str) -> Path:
+        return self.store.folder / "checkpoints" / run_id
+
+    def _choose_rates(self, firsts: list[TuneRunPlan]) -> dict[tuple, float]:
+        """Return the rate of the best dev score of every cell; one that diverged at all rates has none."""
+        records = self.store.finished()
+        scores: dict[tuple, dict[float, float]] = {}
+        for run in firsts:
+            record, metric = records.get(run.run_id), dev_metric(run.plan.head)
+            if run.has_rivals and record is not None and record.status == "done" and record.finetuning:
+                value = record.finetuning["dev"][metric]["value"]
+                scores.setdefault(_cell(run), {})[run.config.optim.learning_rate] = value
+        return {
+            cell: best_rate(found, dev_metric(cell[-1]) not in SMALLER_IS_BETTER)
+            for cell, found in scores.items()
+        }
+
+
+def dev_metric(head: bool) -> str:
+    """Return what rates and weights are chosen by: a head's accuracy, else the loss of the answers' words."""
+    return choose_metric("classification" if head else "generation")
+
+
+def _cell(run: TuneRunPlan) -> tuple:
+    """Return what runs of other rates and draws have in common."""
+    return run.plan.base, run.label, run.n, run.config.label, run.plan.head
+
+
+def _complete(record: RunRecord, run: TuneRunPlan, test: WordsTest | None) -> RunRecord:
+    """Say in the record what only this comparison knows: its score, which examples, what the test cost."""
+    assert record.finetuning is not None
+    said = {"label": run.label, "n": run.n, "draw": run.draw, "head": run.plan.head}
+    if test is not None and test.answered is not None:
+        answered = asdict(test.answered)
+        del answered["rights"]  # the record has them already
+        said |= {"answered": answered}
+    data = record.data | {"in_context": said}
+    return replace(record, data=data, finetuning=record.finetuning | {"metric": "accuracy"})
+
+
+def _summarise_prompt(words: str, record: PromptRecord) -> str:
+    found = f"{words}  accuracy {record.plain['accuracy']['value']:.3f}"
+    if record.calibrated is not None:
+        found += f", calibrated {record.calibrated['accuracy']['value']:.3f}"
+    cut = f", {record.notes[0]}" if record.notes else ""
+    return f"{found}  {record.plain['n_tokens_run']} tokens  {record.plain['seconds']:.0f} s{cut}"
+
+
+def _summarise_tuning(run: TuneRunPlan, record: RunRecord) -> str:
+    n = "all" if run.n is None else run.n
+    what = f"{run.plan.base} {run.label} {run.config.label} n {n} lr {record.learning_rate:g} draw {run.draw}"
+    if record.heldout_loss is None or record.finetuning is None:
+        return f"{what}  DIVERGED at step {record.diverged_at}: recorded, and left out of the comparison"
+    score = record.finetuning["test"]["accuracy"]["value"]
+    return f"{what}  accuracy {score:.3f}  {record.n_steps} steps  {record.wall_seconds:.0f} s"

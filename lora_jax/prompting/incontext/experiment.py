@@ -1,0 +1,48 @@
+"""An in-context experiment: a config file whose `comparison()` returns an InContextConfig."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.prompting.incontext.config import InContextConfig
+from lora_jax.runs.experiment import execute_config
+
+EXAMPLE = "configs/incontext.py"
+STAGES = ("prompts", "tuning", "backward")
+
+
+@dataclass(frozen=True)
+class InContextExperiment:
+    """The comparison of a config file, with the question in its docstring."""
+
+    name: str
+    question: str
+    config: InContextConfig
+
+
+def load_incontext(path: Path) -> InContextExperiment:
+    """Load configs/NAME.py; raises LoraJaxError for a file that is none."""
+    module, config = execute_config(path, "comparison", "an InContextConfig", EXAMPLE)
+    if not isinstance(config, InContextConfig):
+        raise LoraJaxError(
+            f"{path}: comparison() returned {type(config).__name__}, it must return an InContextConfig: see"
+            f" {EXAMPLE}."
+        )
+    return InContextExperiment(path.stem, (module.get("__doc__") or "").strip(), config)
+
+
+def keep(config: InContextConfig, tasks: Sequence[str], stages: Sequence[str]) -> InContextConfig:
+    """Return a part of the comparison: the tasks and the stages that are named, all where none is."""
+    for stage in stages:
+        if stage not in STAGES:
+            raise LoraJaxError(f"--stage is {stage!r}{nearest(stage, STAGES)}.")
+    found = config.only(tuple(tasks)) if tasks else config
+    if not stages:
+        return found
+    return replace(
+        found,
+        shots=found.shots if "prompts" in stages else (),
+        tunings=found.tunings if "tuning" in stages else (),
+        backward=found.backward if "backward" in stages else None,
+    )

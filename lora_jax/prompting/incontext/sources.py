@@ -1,0 +1,94 @@
+"""The examples of every run: a task prepared once for each base, and the rows that a draw deals from it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lora_jax.config import digest, to_dict
+from lora_jax.data.tasks import Example, encode_classification, encode_generation
+from lora_jax.errors import LoraJaxError
+from lora_jax.finetune.prepare import Prepared, prepare
+from lora_jax.prompting.incontext.config import InContextConfig, TaskPlan
+from lora_jax.prompting.shots import Shots, draw_shots
+
+Say = Callable[[str], None]
+
+
+class Sources:
+    """Bases and tasks, each loaded when it is first asked for and then kept."""
+
+    def __init__(self, config: InContextConfig, say: Say) -> None:
+        self._config, self._say = config, say
+        self._known: dict[tuple[str, str, bool], Prepared] = {}
+        self._heard: set[str] = set()
+
+    def get(self, base: str, label: str, head: bool = False) -> Prepared:
+        """Return a task with its whole pool, as words or for a classification head; raises LoraJaxError."""
+        key = (base, label, head)
+        if key not in self._known:
+            plan = self._config.tasks[label]
+            task = plan.as_classes() if head else plan.as_words()
+            beside = self._find_beside(base, head)
+            found = prepare(base, task, self._say_once, beside)
+            if beside is not None and found.model.n_classes not in (None, len(found.task.labels)):
+                found = prepare(base, task, self._say_once)  # another number of classes: weights of its own
+            self._known[key] = found
+        return self._known[key]
+
+    def get_any(self, base: str) -> Prepared:
+        """Return a task of this base, one that is loaded already where there is one."""
+        known = [found for (name, _, head), found in self._known.items() if name == base and not head]
+        return known[0] if known else self.get(base, next(iter(self._config.tasks)))
+
+    def _find_beside(self, base: str, head: bool) -> Prepared | None:
+        return next(
+            (found for (name, _, kind), found in self._known.items() if (name, kind) == (base, head)), None
+        )
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._heard:
+            self._heard.add(line)
+            self._say(line)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a hash of what every task and base held, by a hash of the task's settings."""
+        return {
+            digest([base, label, head, to_dict(self._config.tasks[label])]): digest(
+                [found.task.fingerprint, found.fingerprint]
+            )
+            for (base, label, head), found in self._known.items()
+        }
+
+
+def deal(prepared: Prepared, n: int | None, draw: int) -> tuple[Example, ...]:
+    """Return the first n of a draw's deal, balanced by label and shuffled; the whole pool for None.
+
+    Fewer are a subset of more, and k shots the first k.
+    Raises LoraJaxError where the pool, or a label in it, has fewer.
+    """
+    if n is None:
+        return prepared.task.train
+    return draw_shots(prepared.task.train, Shots(n, balanced=True, seed=draw), len(prepared.task.labels))
+
+
+def count_rows(prepared: Prepared, n: int | None) -> int:
+    """Return how many examples n stands for; raises LoraJaxError for more than the pool has."""
+    n_pool = len(prepared.task.train)
+    if n is not None and n > n_pool:
+        raise LoraJaxError(
+            f"n_train holds {n} and the training pool of {prepared.task.name} has {n_pool} examples: lower"
+            " it, or raise n_pool."
+        )
+    return n_pool if n is None else n
+
+
+def narrow(prepared: Prepared, plan: TaskPlan, n: int | None, draw: int) -> Prepared:
+    """Return the task with a draw's n training examples, its dev and test splits as they are."""
+    if n is None:
+        return prepared
+    examples = deal(prepared, n, draw)
+    tokenizer, labels = prepared.pretrained.tokenizer, prepared.task.labels
+    if prepared.task.kind == "generation":
+        train = encode_generation(examples, tokenizer, plan.max_tokens)
+    else:
+        train = encode_classification(examples, tokenizer, plan.max_tokens, len(labels))
+    return replace(prepared, task=replace(prepared.task, train=examples), train=train)

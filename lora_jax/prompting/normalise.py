@@ -1,0 +1,59 @@
+"""From log-likelihoods of labels to a choice: normalised by length or by the unasked answer, calibrated."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError, nearest
+
+Normalise = Literal["sum", "length", "bytes", "unconditional"]
+CONTENT_FREE = ("N/A", "", "[MASK]")  # arXiv 2102.09690, section 5
+
+
+def normalise_scores(
+    how: Normalise,
+    logprobs_NC: np.ndarray,
+    n_tokens_NC: np.ndarray,
+    n_bytes_C: np.ndarray,
+    neutral_C: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the score of each question's labels, nats, float64 (N, C): the highest is the choice.
+
+    "sum": log p(answer | question). "length": that per token of the answer, "bytes": per byte of its text.
+    "unconditional": log p(answer | question) - log p(answer | neutral prompt), neutral_C being the latter:
+    how much more likely the question makes the answer (PMI_DC of Holtzman et al. 2021, arXiv 2104.08315).
+
+    Raises:
+        LoraJaxError: another way, or "unconditional" without neutral_C.
+    """
+    if how not in get_args(Normalise):
+        raise LoraJaxError(f"normalise is {how!r}{nearest(how, get_args(Normalise))}: correct it.")
+    if how == "length":
+        return logprobs_NC / n_tokens_NC
+    if how == "bytes":
+        return logprobs_NC / n_bytes_C
+    if how == "unconditional":
+        if neutral_C is None:
+            raise LoraJaxError(
+                "normalise is 'unconditional', and the likelihoods after a neutral prompt are missing: give"
+                " them."
+            )
+        return logprobs_NC - neutral_C
+    return np.asarray(logprobs_NC, np.float64)
+
+
+def calibrate_scores(scores_NC: np.ndarray, free_RC: np.ndarray) -> np.ndarray:
+    """Return log-probabilities (N, C) under which inputs without content choose no label before another.
+
+    free_RC: scores of the labels after R prompts with the same demonstrations and an input without content.
+    With p the mean over these of the softmax of their scores, a question's softmax is divided by p, label by
+    label, and made to sum to 1 (contextual calibration, W = diag(p)^-1, b = 0: Zhao et al. 2021, arXiv
+    2102.09690).
+    """
+    free_C = log_softmax(free_RC)
+    mean_C = np.logaddexp.reduce(free_C, axis=0) - np.log(len(free_C))
+    return log_softmax(log_softmax(scores_NC) - mean_C)
+
+
+def log_softmax(scores_NC: np.ndarray) -> np.ndarray:
+    return scores_NC - np.logaddexp.reduce(scores_NC, axis=-1, keepdims=True)

@@ -1,0 +1,137 @@
+"""A task as next-word prediction: a template, the words that answer it, and how an answer is read off."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from lora_jax.data.tasks import qa, xsum
+from lora_jax.data.tasks.template import Template, parse_template
+from lora_jax.errors import LoraJaxError, nearest
+
+Scorer = Literal["likelihood", "generate"]
+TEXT_SCORES = ("exact_match", "token_f1", "rouge_1", "rouge_2", "rouge_l")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How a row is asked and its answer found.
+
+    The answer follows the template after a space, unless the template ends with white space. "likelihood":
+    the label whose words are likeliest. "generate": greedy words up to a stop, scored against the answer.
+
+    Raises:
+        LoraJaxError: a template without columns, an unknown scorer or score, an answer without words, labels
+            to be compared of which there are less than two.
+    """
+
+    template: str  # columns of the task in braces
+    answers: tuple[str, ...] = ()  # the words of each label, in the order of the task's; empty: free text
+    scorer: Scorer = "likelihood"
+    separator: str = "\n\n"  # between demonstrations, and before the question
+    neutral: str = "Answer:"  # a prompt that asks nothing: normalise="unconditional"
+    scores: tuple[str, ...] = ("exact_match", "token_f1")  # of generated text, the first one leading
+    n_new: int = 32  # tokens generated at most
+    stop: tuple[str, ...] = ("\n",)  # generated text ends before the first of these
+
+    def __post_init__(self) -> None:
+        parse_template(self.template)
+        if self.scorer not in get_args(Scorer):
+            raise LoraJaxError(f"The scorer is {self.scorer!r}{nearest(self.scorer, get_args(Scorer))}.")
+        if self.scorer == "likelihood" and len(self.answers) < 2:
+            raise LoraJaxError(
+                f"The prompt {self.template!r} has {len(self.answers)} answers, of which the likelihood of at"
+                " least two is compared: give the words of each label, or let it generate."
+            )
+        for answer in self.answers:
+            if not answer.strip():
+                raise LoraJaxError(
+                    f"The answers are {', '.join(map(repr, self.answers))}, of which {answer!r} has no words:"
+                    " give each label some."
+                )
+        if len(set(self.answers)) < len(self.answers):
+            raise LoraJaxError(
+                f"The answers are {', '.join(map(repr, self.answers))}, two of which are the same words: give"
+                " each label its own."
+            )
+        for name in self.scores:
+            if name not in TEXT_SCORES:
+                raise LoraJaxError(f"There is no score {name!r}{nearest(name, TEXT_SCORES)}: correct it.")
+        if self.n_new < 1:
+            raise LoraJaxError(f"The prompt's n_new is {self.n_new}, it must be at least 1: raise it.")
+
+    @property
+    def parsed(self) -> Template:
+        return parse_template(self.template)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the template names, in order."""
+        return tuple(name for _, name in self.parsed.parts if name is not None)
+
+    @property
+    def tail(self) -> str:
+        """The template's text after its last column."""
+        text, name = self.parsed.parts[-1]
+        return text if name is None else ""
+
+    def follow(self, answer: str) -> str:
+        """Return an answer's words as they follow the question."""
+        return self.parsed.follow(answer)
+
+
+_ENTAILMENT = "{{{}}}\nQuestion: {{{}}} {}?\nAnswer:"  # GPT-3's form (arXiv 2005.14165, appendix G)
+_SQUAD = Prompt(qa.TEMPLATE, scorer="generate")
+PROMPTS = {
+    "sst2": Prompt(
+        'The sentiment of the sentence "{sentence}" is:',
+        ("negative", "positive"),
+        neutral="The sentiment is:",
+    ),
+    "rte": Prompt(_ENTAILMENT.format("sentence1", "sentence2", "True or False"), ("True", "False")),
+    "mnli": Prompt(
+        _ENTAILMENT.format("premise", "hypothesis", "True, False, or Neither"), ("True", "Neither", "False")
+    ),
+    "qa": _SQUAD,
+    "squad": _SQUAD,
+    "xsum": Prompt(xsum.TEMPLATE, scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
+    "e2e": Prompt("{attributes} ||", scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
+}
+
+
+def find_prompt(
+    task: str,
+    template: str | None = None,
+    answers: tuple[str, ...] | None = None,
+    scorer: Scorer | None = None,
+) -> Prompt:
+    """Return the prompt of a task's name ("tfds:glue/sst2" has that of "sst2"), with what is given changed.
+
+    A task without a built-in prompt needs a template; without answers it then generates free text.
+
+    Raises:
+        LoraJaxError: no built-in prompt and no template, or what `Prompt` refuses.
+    """
+    found = PROMPTS.get(short_name(task))
+    if found is None:
+        if template is None:
+            raise LoraJaxError(
+                f"The task {task!r} has no prompt of its own, {', '.join(PROMPTS)} have: give one with its"
+                " columns in braces (--template '{text} The sentiment is:')."
+            )
+        wanted = scorer or ("likelihood" if answers else "generate")
+        return Prompt(template, answers or (), wanted)
+    return replace(
+        found,
+        template=found.template if template is None else template,
+        answers=found.answers if answers is None else answers,
+        scorer=scorer or ("likelihood" if answers else found.scorer),
+    )
+
+
+def short_name(task: str) -> str:
+    """Return "sst2" for "tfds:glue/sst2:2.0.0", "squad" for "tfds:squad/v1.1", any other name as it is."""
+    kind, _, rest = task.partition(":")
+    if kind != "tfds" or not rest:
+        return task
+    name, *config = rest.partition(":")[0].split("/")
+    name = config[0] if name == "glue" and config else name
+    return "e2e" if name == "e2e_cleaned" else name

@@ -1,0 +1,74 @@
+"""Which training examples a prompt shows, and in which order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.data.order import order_key, permute
+from lora_jax.data.tasks import Example
+from lora_jax.errors import LoraJaxError
+
+WHICH, FIRST, ORDER = 0, 1, 2  # names of the shuffles
+
+
+@dataclass(frozen=True)
+class Shots:
+    """k demonstrations: `seed` says which, `order` in which order they stand.
+
+    balanced: as many of each label, one more of some where k is no multiple of their number.
+    """
+
+    k: int
+    balanced: bool = False
+    seed: int = 0
+    order: int = 0
+
+    def __post_init__(self) -> None:
+        if self.k < 0:
+            raise LoraJaxError(f"shots.k is {self.k}, it must be at least 0: raise it.")
+
+
+def draw_shots(train: Sequence[Example], shots: Shots, n_labels: int) -> tuple[Example, ...]:
+    """Return k examples of `train`, in the order in which they are shown.
+
+    Of one seed fewer shots are a subset of more, balanced or not, but stand in an order of their own.
+    Every order is a shuffle of the same examples, the first one too: labels that take turns would be an order
+    of a special kind.
+
+    Raises:
+        LoraJaxError: more shots than train, or than a label, has; balanced shots without labels.
+    """
+    if shots.k == 0:
+        return ()
+    if shots.balanced:
+        drawn = _draw_balanced(train, shots, n_labels)
+    else:
+        if shots.k > len(train):
+            raise LoraJaxError(
+                f"shots.k is {shots.k} and the training set has {len(train)} examples: lower it to at most"
+                " that."
+            )
+        key = order_key(shots.seed, WHICH)
+        drawn = [train[i] for i in permute(np.arange(shots.k), len(train), key).tolist()]
+    order = permute(np.arange(shots.k), shots.k, order_key(shots.seed, ORDER, shots.order))
+    return tuple(drawn[i] for i in order.tolist())
+
+
+def _draw_balanced(train: Sequence[Example], shots: Shots, n_labels: int) -> list[Example]:
+    """Return the first k of an endless deal: a label after the other, each from a shuffle of its own."""
+    if n_labels < 1:
+        raise LoraJaxError("Balanced shots are of a task with labels, this one has none: leave it out.")
+    turns = permute(np.arange(n_labels), n_labels, order_key(shots.seed, FIRST)).tolist()
+    drawn: list[list[Example]] = []
+    for label in range(n_labels):
+        ours = [example for example in train if example.label == label]
+        wanted = len(range(turns.index(label), shots.k, n_labels))
+        if wanted > len(ours):
+            raise LoraJaxError(
+                f"shots.k is {shots.k}, balanced {wanted} of them of label {label}, and the training set has"
+                f" {len(ours)} of that: lower it, or do not balance."
+            )
+        order = permute(np.arange(wanted), len(ours), order_key(shots.seed, WHICH, label)) if wanted else []
+        drawn.append([ours[int(i)] for i in order])
+    return [drawn[turns[i % n_labels]][i // n_labels] for i in range(shots.k)]

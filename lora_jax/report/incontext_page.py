@@ -1,0 +1,171 @@
+"""report.html of an in-context comparison: which way learns more from how many examples, at what cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.report import incontext_plots, incontext_rows
+from lora_jax.report.figures import Drawing, save_figures
+from lora_jax.report.numbers import format_seconds
+from lora_jax.report.page_shell import (
+    make_document,
+    show_definitions,
+    show_figures,
+    show_tables,
+    show_warnings,
+)
+from lora_jax.report.results import read_json
+from lora_jax.report.settings import flatten, split_settings
+from lora_jax.scaling.methods.incontext import KIND
+from lora_jax.scaling.methods.incontext_folder import NAME, read_records
+
+
+@dataclass(frozen=True)
+class InContextResults:
+    """What the page is made from."""
+
+    folder: Path
+    sweep: Mapping[str, Any]  # sweep.json
+    found: Mapping[str, Any]  # incontext.json
+    backward: Mapping[str, Any] | None  # backward.json
+    prompts: Sequence[Mapping[str, Any]]  # prompts/*.json
+    runs: Sequence[Mapping[str, Any]]  # runs/*.json
+
+
+def write_incontext_report(folder: Path) -> Path:
+    """Write figures/*.png, figures/*.svg and report.html into a results folder; return the page's path.
+
+    Reads sweep.json, incontext.json, backward.json if it is there, prompts/ and runs/. Raises LoraJaxError
+    naming a file that is missing or cannot be read.
+    """
+    results = read_incontext_results(Path(folder))
+    drawings = list(draw_incontext(results.found, results.backward))
+    paths = save_figures(drawings, results.folder / "figures")
+    page = results.folder / "report.html"
+    write_atomically(page, make_incontext_page(results, drawings, paths))
+    return page
+
+
+def read_incontext_results(folder: Path) -> InContextResults:
+    """Read a folder of an in-context comparison; raises LoraJaxError."""
+    if not folder.is_dir():
+        raise LoraJaxError(f"{folder} is not a folder: give a results folder, such as results/incontext.")
+    again = "run `./launch.sh incontext` first"
+    sweep, found = read_json(folder / "sweep.json", again), read_json(folder / NAME, again)
+    if found.get("kind") != KIND:
+        raise LoraJaxError(f"{folder / NAME} is of the kind {found.get('kind')!r}, wanted {KIND!r}: {again}.")
+    for key in ("name", "question", "command"):
+        if key not in sweep:
+            raise LoraJaxError(f"{folder / 'sweep.json'} has no {key!r}: run the comparison again.")
+    return InContextResults(folder, sweep, found, read_backward(folder), *read_records(folder))
+
+
+def read_backward(folder: Path) -> dict[str, Any] | None:
+    """Return backward.json, or None where the cost of the backward pass was not measured."""
+    path = folder / "backward.json"
+    return read_json(path, "delete it and run the comparison again") if path.exists() else None
+
+
+def draw_incontext(found: Mapping[str, Any], backward: Mapping[str, Any] | None) -> Iterator[Drawing]:
+    """Draw every figure that the comparison can carry."""
+    form = "; ".join(f"{p['task']} {p['few_shot']} against {p['fine_tuned']}" for p in found["published"])
+    yield Drawing(
+        "accuracy_vs_examples", "Accuracy against the number of examples",
+        "Prompts and fine-tuning on the same examples and test set, with 95 % intervals of draws and test"
+        " examples; dotted: chance. Where a model has no prompts, the band is the task's best prompt. The"
+        f" form, as published for GPT-3, few-shot against fine-tuned, in percent: {form}. Whether two points"
+        " differ is not read off their bars: the tables pair them.",
+        incontext_plots.plot_accuracy(found),
+    )  # fmt: skip
+    for unit in ("seconds", "tokens"):
+        yield Drawing(
+            f"accuracy_vs_{unit}", f"Accuracy against {unit}",
+            f"The same points against the {unit} that learning and answering the whole test set take:"
+            " a prompt learns for nothing and is read again with the questions, a tuned model reads the"
+            " questions alone. A head's answers are not timed by themselves.",
+            incontext_plots.plot_cost(found, unit),
+        )  # fmt: skip
+    if backward is not None:
+        yield Drawing(
+            "backward", "What a gradient costs over a forward pass",
+            f"{backward['base']}, {backward['batch_size']} x {backward['seq_len']} tokens: time of value and"
+            " gradient over that of the loss, with its 95 % interval, and XLA's temporary memory of the two"
+            " programs. Dashed: 3, as it is usually said.",
+            incontext_plots.plot_backward(backward),
+        )  # fmt: skip
+
+
+def make_incontext_page(results: InContextResults, drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
+    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+    found, sweep = results.found, results.sweep
+    scores = [incontext_rows.score_rows(task) for task in found["tasks"]]
+    costs = [incontext_rows.cost_rows(task) for task in found["tasks"]]
+    if results.backward is not None:
+        costs.append(incontext_rows.backward_rows(results.backward))
+    sections = [
+        ("verdict", "Verdict", _verdict(results)),
+        ("figures", "Figures", show_figures(drawings, paths)),
+        ("scores", "Scores", show_tables(*scores, incontext_rows.published_rows(found))),
+        ("costs", "Costs", show_tables(*costs)),
+        ("runs", "Draws", show_tables(incontext_rows.draw_rows(found))),
+        ("settings", "Settings", _settings(results)),
+        ("provenance", "Provenance", _provenance(results)),
+    ]
+    return make_document(sweep["name"], "in-context learning", sweep["question"].strip(), sections)
+
+
+def _verdict(results: InContextResults) -> str:
+    first, *others = results.found["verdict"]
+    words = "".join(f"<p>{escape(line)}</p>\n" for line in others)
+    lines = list(results.found["warnings"])
+    counted = results.found["n_prompts"], results.found["n_runs"]
+    if counted != (len(results.prompts), len(results.runs)):
+        lines.insert(0, "incontext.json was made from fewer or more runs than are there: compare them again.")
+    return f'<p class="verdict">{escape(first)}</p>\n{words}{show_warnings(lines)}'
+
+
+def _settings(results: InContextResults) -> str:
+    parts = []
+    prompts, _ = split_settings({r["run_id"]: r["config"] for r in results.prompts})
+    if prompts:
+        parts += ["<h3>The same in every prompt</h3>", show_definitions(prompts.items())]
+    by_task = {r["config"]["label"]: r["config"]["task"] for r in results.prompts}
+    for label, task in by_task.items():
+        parts += [f"<h3>{escape(label)}</h3>", show_definitions(flatten(task).items())]
+    tuned, _ = split_settings({r["run_id"]: r["config"] for r in results.runs})
+    if tuned:
+        parts += ["<h3>The same in every fine-tuning run</h3>", show_definitions(tuned.items())]
+    methods = {
+        f"{r['finetuning']['base']}, {r['finetuning']['label']}": ", ".join(
+            f"{name} {value}" for name, value in flatten(r["finetuning"]["method"]).items()
+        )
+        for r in results.runs
+    }
+    if methods:
+        parts += ["<h3>The methods</h3>", show_definitions(methods.items())]
+    return "\n".join(parts)
+
+
+def _provenance(results: InContextResults) -> str:
+    records, sweep = [*results.prompts, *results.runs], results.sweep
+    seen: dict[str, list[str]] = {}
+    for record in records:
+        facts = {"device": record["device"], "git commit": record["git_commit"] or "not in a repository"}
+        for name, value in {**facts, **flatten(record["versions"])}.items():
+            if value not in seen.setdefault(name, []):
+                seen[name].append(value)
+    dates = sorted(record["created_at"] for record in records)
+    asked = sum((r["calibrated"] or r["plain"])["seconds"] for r in results.prompts)
+    facts = {
+        "command": sweep["command"],
+        "prompts": f"{len(results.prompts)}, {format_seconds(asked)}",
+        "fine-tuning runs": f"{len(results.runs)}, of which {results.found['n_diverged']} diverged,"
+        f" {format_seconds(sum(r['wall_seconds'] for r in results.runs))}",
+        "first and last run": f"{dates[0]}, {dates[-1]}",
+        **{name: ", ".join(values) for name, values in seen.items()},
+    }  # fmt: skip
+    return show_definitions(facts.items())
