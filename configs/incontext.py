@@ -23,17 +23,23 @@ from lora_jax.peft.methods.adapters import AdapterH
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.prompting.incontext.config import BackwardPlan, InContextConfig, ShotPlan, TaskPlan, TunePlan
+from lora_jax.prompting.prompt import Prompt
 
-MAIN: dict[str, MethodConfig] = {"full": Full(), "LoRA r 8": LoRA(rank=8, alpha=16.0, targets=("all",))}
-OTHERS: dict[str, MethodConfig] = {
+Methods = dict[str, MethodConfig]
+FULL: Methods = {"full": Full()}
+LORA: Methods = {"LoRA r 8": LoRA(rank=8, alpha=16.0, targets=("all",))}
+OTHERS: Methods = {
     "top-2": TopLayers(layers=2, after=True),
     "AdapterH r 16": AdapterH(rank=16),
 }
+SENTIMENT = Prompt(
+    'The sentiment of the sentence "{sentence}" is:', ("negative", "positive"), neutral="The sentiment is:"
+)
 WORD_RATES = {"full": (2e-5,), "LoRA r 8": (3e-4,), "top-2": (3e-4,), "AdapterH r 16": (1e-3,)}
 HEAD_RATES = {"full": (1e-4,), "LoRA r 8": (3e-3,), "top-2": (1e-3,), "AdapterH r 16": (1e-3,)}
 
 
-def of(methods: dict[str, MethodConfig], rates: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+def of(methods: Methods, rates: dict[str, tuple[float, ...]]) -> dict[str, Any]:
     """Return the arguments of a plan: some methods and their rates."""
     return {"methods": methods, "rates": {label: rates[label] for label in methods}}
 
@@ -45,22 +51,28 @@ def comparison() -> InContextConfig:
     sst2, rte, draws = ("SST-2",), ("RTE",), (0, 1, 2)
     return InContextConfig(
         tasks={
-            "SST-2": TaskPlan(name="sst2", n_pool=2000, n_dev=40, n_test=100, max_tokens=96),
-            "RTE": TaskPlan(name="rte", n_dev=40, n_test=100, max_tokens=192),
+            "SST-2": TaskPlan(
+                name="sst2", prompt=SENTIMENT, n_pool=2000, n_dev=40, n_test=100, max_tokens=96
+            ),
+            "RTE": TaskPlan(name="rte", n_dev=40, n_test=60, max_tokens=192),
         },
         shots=(
             ShotPlan(base="smollm2", ks=(0, 1, 2, 4, 8, 16, 32), draws=draws, tasks=sst2),
-            ShotPlan(base="smollm2", ks=(0, 4, 16, 32), draws=draws, tasks=rte),
+            ShotPlan(base="smollm2", ks=(0, 8, 32), draws=draws, tasks=rte),
         ),
-        tunings=(
-            TunePlan(**words, **of(MAIN, WORD_RATES), n_train=(8, 32, 128), draws=draws, tasks=sst2),
-            TunePlan(**words, **of(OTHERS, WORD_RATES), n_train=(32, 128), draws=(0,), tasks=sst2),
-            TunePlan(**words, **of(MAIN, WORD_RATES), n_train=(64,), draws=(0,), tasks=rte),
-            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(8, 32, 128, 512), draws=draws, tasks=sst2),
+        tunings=(  # in the order in which they are run
+            TunePlan(**words, **of(LORA, WORD_RATES), n_train=(8, 32, 128), draws=draws, tasks=sst2),
+            TunePlan(
+                **heads, **of(FULL | LORA, HEAD_RATES), n_train=(8, 32, 128, 512), draws=draws, tasks=sst2
+            ),
+            TunePlan(**words, **of(FULL, WORD_RATES), n_train=(8, 32, 128), draws=draws, tasks=sst2),
             TunePlan(**heads, **of(OTHERS, HEAD_RATES), n_train=(32, 128), draws=draws, tasks=sst2),
-            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(32,), draws=draws, tasks=rte),
-            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(512,), draws=(0,), tasks=rte),
-            TunePlan(**heads, **of(MAIN, HEAD_RATES), n_train=(None,), draws=(0,)),
+            TunePlan(**words, **of(OTHERS, WORD_RATES), n_train=(128,), draws=(0,), tasks=sst2),
+            TunePlan(**words, **of(LORA, WORD_RATES), n_train=(64,), draws=(0,), tasks=rte),
+            TunePlan(**heads, **of(FULL | LORA, HEAD_RATES), n_train=(32,), draws=draws, tasks=rte),
+            TunePlan(**heads, **of(LORA, HEAD_RATES), n_train=(512, None), draws=(0,)),
         ),
-        backward=BackwardPlan(base="smollm2", methods=MAIN | OTHERS, batch_size=4, seq_len=64, repeats=5),
+        backward=BackwardPlan(
+            base="smollm2", methods=FULL | LORA | OTHERS, batch_size=4, seq_len=64, repeats=5
+        ),
     )

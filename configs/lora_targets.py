@@ -3,10 +3,11 @@
 The form of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685), on SST-2 with MiniLM in place of GPT-3.
 First, one budget, 165,888 parameters (0.7 % of the base), over q | k | v | o | qk | qv | qkvo | the MLP |
 all: rank 36 of one attention matrix is rank 18 of two, 9 of four and 4 of all six of a block; of the MLP's
-two wider ones it would be 7.2, and whole rank 7 leaves 2.8 % of the budget unspent. Then ranks 1, 4 and 64
-beside the budget's own: of q, of q and v, and of all. s = alpha / rank with one alpha, which keeps the best
-learning rate where it is as the rank grows (Schulman et al. 2025, "LoRA Without Regret"); every method has a
-grid of rates all the same, a higher one where only q and k move: in a trial q's best was the highest, 0.01.
+two wider ones it would be 7.2, and whole rank 7 leaves 2.8 % of the budget unspent. Then ranks from 1 to 64
+of q, of q and v, and of all, the budget's own among them. s = alpha / rank with one alpha, which keeps the
+best learning rate where it is as the rank grows (Schulman et al. 2025, "LoRA Without Regret"); every method
+has a grid of rates all the same, a higher one where only q and k move: in a trial q's best was 0.01, the
+highest of the other grid.
 
 command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/lora_targets.py
 expected time:   40 minutes on two CPU cores, over an hour beside other work
@@ -21,13 +22,13 @@ from lora_jax.peft.methods.lora import LoRA
 
 # A rank of q, k, v or o costs 2 x 384 numbers in each of 6 layers; of up or down 384 + 1536.
 BUDGET_RANKS = {"q": 36, "k": 36, "v": 36, "o": 36, "qk": 18, "qv": 18, "qkvo": 9, "mlp": 7, "all": 4}
-RANKS = (1, 4, 64)
+RANKS = {"q": (1, 4, 64), "qv": (1, 64), "all": (1, 64)}  # beside the budget's own
 TARGETS = {"mlp": ("mlp",), "all": ("all",)}  # the other names spell their matrices, a letter each
 RATES, SOFTMAX_RATES = (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2)
 
 
 def sweep() -> FinetuneSweep:
-    chosen = [*BUDGET_RANKS.items(), *((name, rank) for name in ("q", "qv", "all") for rank in RANKS)]
+    chosen = [*BUDGET_RANKS.items(), *((name, rank) for name, ranks in RANKS.items() for rank in ranks)]
     methods, rates = {}, {}
     for name, rank in chosen:
         label = f"{name} r {rank}"

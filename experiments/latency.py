@@ -58,8 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.bench.latency_findings import make_document
     from lora_jax.bench.latency_shapes import ON_CPU, shape_model, shape_sizes
     from lora_jax.report.latency_page import write_latency
+    from lora_jax.runs.execute import use_compilation_cache
     from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 
+    use_compilation_cache()
     divisor = arguments.divide
     if divisor is None:
         divisor = ON_CPU if jax.default_backend() == "cpu" else 1

@@ -22,6 +22,7 @@ from lora_jax.commands import (
     export,
     fetch,
     fit,
+    generate,
     laws,
     merge,
     plan,
@@ -115,7 +116,21 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     parser.add_argument("--version", action="version", version=f"lora-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (fit, compare, design, laws, count, sizes, report, plan, fetch, merge, export, evaluate):
+    for command in (
+        fit,
+        compare,
+        design,
+        laws,
+        count,
+        sizes,
+        report,
+        plan,
+        fetch,
+        merge,
+        export,
+        generate,
+        evaluate,
+    ):
         command.add(commands)
     return parser, list(commands.choices)
 

@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lora_jax.config import ModelConfig, to_dict
 from lora_jax.errors import LoraJaxError
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import generate
-from lora_jax.generate.likelihood import Request, score
+from lora_jax.generate.likelihood import Request, Scored, score
 from lora_jax.huggingface.checkpoints.folder import load_folder
 from lora_jax.huggingface.packages import PACKAGES as MODELS
 from lora_jax.huggingface.packages import locate_model
@@ -35,6 +36,7 @@ N_PROMPT, N_NEW = 16, 32
 N_SHOTS, N_SHOT, N_QUESTION, LABELS = 8, 24, 24, (1, 2)
 N_QUESTIONS = 8
 REUSED, WHOLE = "reused", "whole"
+SCORING = {REUSED: True, WHOLE: False}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def measure_generation(
                 )
                 decoding.append(make_row(decoder, batch, n_new, seconds, agree))
             say(f"{where}, scoring of few-shot prompts")
-            turns = {name: sides[OURS].turn(name) for name in (REUSED, WHOLE)}
+            turns = {name: sides[OURS].turn(name) for name in SCORING}
             counted = sides[OURS].facts["n_tokens_run"]
             scoring.append(make_scoring_row(decoder, take_turns(turns, repeats, turn_seconds), counted))
             if beside:
@@ -209,17 +211,20 @@ def work_on_generation(settings: dict[str, Any]) -> Work:
         found = generate(engine, prompts[:batch], n_new, batch_size=batch)
         return [completion.tokens for completion in found]
 
-    actions = {
-        str(batch): lambda times, batch=batch: [complete(batch) for _ in range(times)]
-        for batch in settings["batches"]
+    def run(reuse: bool) -> Scored:
+        return score(engine, requests, reuse=reuse)
+
+    acts: dict[str, Callable[[], object]] = {
+        **{str(batch): partial(complete, batch) for batch in settings["batches"]},
+        **{name: partial(run, reuse) for name, reuse in SCORING.items()},
     }
-    for name, reuse in ((REUSED, True), (WHOLE, False)):
-        actions[name] = lambda times, reuse=reuse: [
-            score(engine, requests, reuse=reuse) for _ in range(times)
-        ]
-    counted = {
-        name: score(engine, requests, reuse=reuse).n_tokens_run
-        for name, reuse in ((REUSED, True), (WHOLE, False))
+    facts = {
+        "tokens": complete(max(settings["batches"])),
+        "n_tokens_run": {name: run(reuse).n_tokens_run for name, reuse in SCORING.items()},
     }
-    facts = {"tokens": complete(max(settings["batches"])), "n_tokens_run": counted}
-    return Work(actions, facts, peak_bytes())
+    return Work({name: partial(repeat, act) for name, act in acts.items()}, facts, peak_bytes())
+
+
+def repeat(act: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        act()

@@ -24,7 +24,7 @@ from lora_jax.model.hooks import NO_HOOKS, Hooks
 from lora_jax.model.transformer import compute_dtype, forward
 from lora_jax.params import Params, combine, count, init
 from lora_jax.peft.merge import merge
-from lora_jax.peft.method import Adapted, MethodConfig, adapt
+from lora_jax.peft.method import Adapted, Method, MethodConfig, adapt
 from lora_jax.report.numbers import format_count, format_seconds
 
 BASE, MERGED, UNMERGED = "base", "merged LoRA", "unmerged LoRA"
@@ -136,7 +136,7 @@ def prepare(
         jax.random.key(seed), (size.batch, size.seq_len), 0, model.vocab_size, jnp.int32
     )
     lora = choose_method("LoRA", model, size.share_added)
-    plain, adapted = compile_pass(model, NO_HOOKS), fill(adapt(base, lora.build(model), seed), seed)
+    plain, adapted = compile_pass(model, NO_HOOKS), adapt_and_fill(base, lora.build(model), seed)
     passes = {
         BASE: bind(plain, base, tokens_BT, model),
         MERGED: bind(plain, merge(model, base, adapted, lora).params, tokens_BT, model),
@@ -145,7 +145,7 @@ def prepare(
     for name in (ADAPTER_L, ADAPTER_H):
         methods[name] = method = choose_method(name, model, size.share_added)
         built = method.build(model)
-        weights = combine(*fill(adapt(base, built, seed), seed))
+        weights = combine(*adapt_and_fill(base, built, seed))
         passes[name] = bind(compile_pass(model, built.hooks), weights, tokens_BT, model)
     methods[UNMERGED] = lora
     beside = compile_pass(model, lora.build(model).hooks)
@@ -171,18 +171,19 @@ def bind(
     return lambda: jax.block_until_ready(program(held, tokens_BT))
 
 
-def fill(adapted: Adapted, seed: int) -> Adapted:
-    """Return it with noise in place of zeros: B of LoRA and W_up of adapters, biases included.
+def adapt_and_fill(base: Params, method: Method, seed: int) -> Adapted:
+    """Return a base with a method's weights, noise in place of zeros: B of LoRA, W_up of adapters, biases.
 
     As it starts a method adds nothing, and merged weights would be the base's.
     """
+    adapted, specs = adapt(base, method, seed), method.specs
 
-    def draw_noise(path: str, shape: tuple[int, ...]) -> jax.Array:
-        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(path.encode()))
-        return NOISE_STD * jax.random.normal(key, shape)
+    def draw_noise(path: str) -> jax.Array:
+        noise = np.random.default_rng([seed, zlib.crc32(path.encode())]).normal(size=specs[path].shape)
+        return jnp.asarray(NOISE_STD * noise, jnp.float32)
 
     filled = {
-        path: weight if bool(weight.any()) else draw_noise(path, weight.shape)
+        path: draw_noise(path) if specs[path].std == specs[path].mean == 0 else weight
         for path, weight in adapted.trainable.items()
     }
     return Adapted(filled, adapted.frozen)

@@ -1,4 +1,4 @@
-"""What `export` and `merge` share: an adapter file or peft folder, and the base that it belongs to."""
+"""What commands share: adapter files or peft folders, and the base that they belong to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
+    from collections.abc import Sequence
+
+    from lora_jax.generate.engine import Engine
     from lora_jax.huggingface.pretrained import Pretrained
+    from lora_jax.huggingface.tokenizer import HFTokenizer
     from lora_jax.params import Params
     from lora_jax.peft.method import MethodConfig
 
@@ -46,6 +50,32 @@ def load_on_base(adapter: Path, base: str) -> OnBase:
     pretrained = load_pretrained(base, n_classes=classifier[-1] if classifier else None)
     config, trainable = load_adapter(adapter, pretrained.fingerprint, pretrained.config)
     return OnBase(pretrained, config, trainable)
+
+
+def load_engine(model: str, adapters: Sequence[Path]) -> tuple[Engine, HFTokenizer]:
+    """Return an engine of a model, by itself or with adapters, and its tokenizer.
+
+    Raises:
+        LoraJaxError: what is not there, does not belong together, or predicts no words.
+    """
+    from lora_jax.generate import adapters as stacked
+    from lora_jax.huggingface.pretrained import load_pretrained
+    from lora_jax.runs.execute import use_compilation_cache
+
+    use_compilation_cache()
+    if not adapters:
+        base = load_pretrained(model)
+        return stacked.load_engine(base.config, base.params), base.tokenizer
+    found = [load_on_base(adapter, model) for adapter in adapters]
+    base = found[0].base
+    for one in found[1:]:
+        if one.base.fingerprint != base.fingerprint:
+            raise LoraJaxError(
+                f"of {len(found)} adapters some replace weights of {model}, side by side they must share the"
+                " base: load them one at a time."
+            )
+    pairs = [(one.config, one.trainable) for one in found]
+    return stacked.load_engine(base.config, base.params, pairs), base.tokenizer
 
 
 def _count_classes(folder: Path) -> int | None:

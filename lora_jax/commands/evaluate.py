@@ -11,11 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands.adapter_options import load_engine
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
-    from lora_jax.generate.engine import Engine
-    from lora_jax.huggingface.tokenizer import HFTokenizer
     from lora_jax.prompting.evaluate import Evaluation
     from lora_jax.prompting.prompt import Prompt
 
@@ -78,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         for seed in range(n_seeds)
         for order in range(n_orders)
     ]
-    engine, tokenizer = _load_engine(arguments.model, arguments.adapter)
+    adapters = [] if arguments.adapter is None else [arguments.adapter]
+    engine, tokenizer = load_engine(arguments.model, adapters)
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     task = load_prompted(TaskConfig(name=arguments.task), prompt, None, say)
     clock, found = _Clock(len(draws)), []
@@ -100,23 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _print(document)
     return 0
-
-
-def _load_engine(model: str, adapter: Path | None) -> tuple[Engine, HFTokenizer]:
-    from lora_jax.generate.engine import Engine
-
-    if adapter is None:
-        from lora_jax.huggingface.pretrained import load_pretrained
-
-        base = load_pretrained(model)
-        return Engine(base.config, base.params), base.tokenizer
-    from lora_jax.commands.adapter_options import load_on_base
-    from lora_jax.peft.method import Adapted, adapt
-
-    found = load_on_base(adapter, model)
-    frozen = adapt(found.base.params, found.config.build(found.base.config), seed=0).frozen
-    engine = Engine(found.base.config, [Adapted(found.trainable, frozen)], found.config)
-    return engine, found.base.tokenizer
 
 
 class _Clock:
@@ -218,4 +201,4 @@ def _print(document: dict[str, Any]) -> None:
         *(f"note: {note}" for note in document["notes"]),
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -82,7 +82,8 @@ def cut(logits_BV: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
     in_k_V = jnp.arange(sorted_BV.shape[-1]) < top_k
     probability_BV = jax.nn.softmax(jnp.where(in_k_V, sorted_BV, -jnp.inf), axis=-1)
     before_BV = jnp.cumsum(probability_BV, axis=-1) - probability_BV  # of what is likelier than a token
-    kept_BV = in_k_V & (before_BV < top_p)
+    # Sums round up to 1 before the least likely tokens: a top_p of 1 keeps them all the same.
+    kept_BV = in_k_V & ((before_BV < top_p) | (top_p >= 1))
     least_B1 = jnp.where(kept_BV, sorted_BV, jnp.inf).min(axis=-1, keepdims=True)
     return jnp.where(logits_BV < least_B1, -jnp.inf, logits_BV)
 

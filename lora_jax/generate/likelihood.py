@@ -100,10 +100,10 @@ def check_requests(engine: Engine, requests: Sequence[Request]) -> None:
                     f"the {name} of request {number} has no tokens, it must have at least one: fill it."
                 )
         n = len(context) + len(continuation)
-        if n > engine.room:
+        if n > engine.room + 1:  # the last token is not read: nothing is asked after it
             raise LoraJaxError(
-                f"request {number} has {n} tokens, context and continuation together, and {engine.room} fit"
-                " the model's context: shorten it."
+                f"request {number} has {n} tokens, context and continuation together, it must have at most"
+                f" {engine.room + 1}, the model's context and one after it: shorten it."
             )
 
 

@@ -29,7 +29,7 @@ class Prompted(NamedTuple):
             notes.append(
                 f"{self.n_cut} of {n} prompts hold fewer than the {n_given} demonstrations, from"
                 f" {self.n_shots_N.min()} up (mean {self.n_shots_N.mean():.1f}): the context has room for"
-                f" {room} tokens before the answer"
+                f" {room} tokens, the answer's included"
             )
         if self.n_shortened:
             notes.append(

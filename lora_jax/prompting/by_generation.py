@@ -20,7 +20,7 @@ TEXT_VALUES: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], np.nda
     "rouge_2": lambda texts, refs: rouge_values(texts, refs, kind="rouge2", stemmer=True),
     "rouge_l": lambda texts, refs: rouge_values(texts, refs, kind="rougeL", stemmer=True),
 }
-BATCH = 16  # prompts side by side, and a report of progress after as many
+BATCH = 8  # prompts side by side, and a report of progress after as many
 
 
 class Written(NamedTuple):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from lora_jax.data.tasks import qa, xsum
+from lora_jax.data.tasks import e2e, qa, xsum
 from lora_jax.data.tasks.template import Template, parse_template
 from lora_jax.errors import LoraJaxError, nearest
 
@@ -84,7 +84,6 @@ PROMPTS = {
     "sst2": Prompt(
         'The sentiment of the sentence "{sentence}" is:',
         ("negative", "positive"),
-        neutral="The sentiment is:",
     ),
     "rte": Prompt(_ENTAILMENT.format("sentence1", "sentence2", "True or False"), ("True", "False")),
     "mnli": Prompt(
@@ -93,7 +92,7 @@ PROMPTS = {
     "qa": _SQUAD,
     "squad": _SQUAD,
     "xsum": Prompt(xsum.TEMPLATE, scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
-    "e2e": Prompt("{attributes} ||", scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
+    "e2e": Prompt(e2e.TEMPLATE, scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
 }
 
 

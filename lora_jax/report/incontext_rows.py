@@ -89,9 +89,10 @@ def cost_rows(task: Task) -> Table:
         "time to answer", "a question",
     )  # fmt: skip
     note = (
-        "Means over draws. Learning: every token goes forward and backward; compilation and dev scores are"
-        " not in its time. Answering the test examples: tokens that went through the model, demonstrations"
-        " and a question's words once for all labels; its time has the compilation of what was new."
+        "Mean tokens and median times over draws. Learning: every token goes forward and backward; its time"
+        " is without compilation and dev scores. Answering the test examples: tokens that went through the"
+        " model, demonstrations and a question's words once for all labels; its time has the compilation of"
+        " what was new."
         " A head's answers are not timed by themselves."
     )
     return Table(f"{task['task']}: cost", columns, tuple(rows), frozenset(range(1, 8)), note=note)

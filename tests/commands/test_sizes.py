@@ -9,6 +9,7 @@ import pytest
 
 from lora_jax.commands import sizes
 from lora_jax.model.presets import PRESETS
+from lora_jax.report.size_rows import cost_rows, size_rows
 from lora_jax.scaling.tables.table import RunTable, make_table
 from tests.commands.conftest import Mistake, Run
 
@@ -126,6 +127,17 @@ def test_published_runs_give_chinchilla_its_loss(published: Path, monkeypatch: p
     assert low < loss["value"] < high
     assert high - low < 0.1
     assert found["law"]["n_runs"] == 240
+    assert found["law"]["verdict"] == "believe it"
+
+
+def test_the_page_shows_what_the_command_prints(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("LORA_JAX_PUBLISHED", str(published))
+    shown = [line.split() for line in (Path(__file__).parents[2] / "docs/sizes.md").read_text().splitlines()]
+    found = sizes.measure_sizes([], None)
+    for table in (size_rows(found), cost_rows(found)):
+        for row in table.rows:
+            assert " ".join(row).split() in shown
 
 
 def test_mistakes_are_one_sentence(mistake: Mistake) -> None:

@@ -3,6 +3,7 @@
 from itertools import product
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ def tiny():
 
 def score_texts(params, prompt, texts, penalty):
     rows = np.array([[*prompt, *text] for text in texts], np.int32)
-    logprob_BTV = np.asarray(jax.nn.log_softmax(forward(TINY, params, rows)))
+    logprob_BTV = np.asarray(jax.nn.log_softmax(forward(TINY, params, jnp.asarray(rows))))
     n = len(prompt)
     return [
         sum(logprob_BTV[row, n - 1 + i, token] for i, token in enumerate(text)) / len(text) ** penalty

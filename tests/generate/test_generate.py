@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -120,7 +121,7 @@ def test_draws_have_the_distribution_of_the_model(engine, params) -> None:
 
     (prompt,) = draw_prompts([3])
     found = generate(engine, [prompt] * 2000, 1, sampling=Sampling(temperature=2.0), batch_size=512)
-    logits_V = forward(MODEL, params, np.array([prompt], np.int32))[0, -1]
+    logits_V = forward(MODEL, params, jnp.array([prompt]))[0, -1]
     expected = 2000 * np.asarray(jax.nn.softmax(logits_V / 2.0), np.float64)
     counts = Counter(one.tokens[0] for one in found)
     seen = np.array([counts[token] for token in range(MODEL.vocab_size)])

@@ -1,6 +1,7 @@
 """The likelihood of a text is that of the whole forward pass, whatever is read once for several texts."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,11 +10,13 @@ from lora_jax.generate.likelihood import Request, score
 from lora_jax.model.transformer import forward
 from tests.generate.conftest import MODEL, draw_prompts
 
+RUN = jax.jit(forward, static_argnums=0)
+
 
 def by_hand(params, request):
     """Return (log-probability, is it the likeliest) by one forward pass over the text."""
     text = np.array([[*request.context, *request.continuation]], np.int32)
-    logprob_TV = jax.nn.log_softmax(forward(MODEL, params, text)[0], axis=-1)
+    logprob_TV = jax.nn.log_softmax(RUN(MODEL, params, jnp.asarray(text))[0], axis=-1)
     after = np.arange(len(request.context) - 1, text.shape[1] - 1)
     tokens = text[0, after + 1]
     return float(logprob_TV[after, tokens].sum()), bool((logprob_TV[after].argmax(-1) == tokens).all())
@@ -42,7 +45,7 @@ def test_scores_are_those_of_the_whole_text(engine, params, reuse: bool) -> None
 
 def test_the_likeliest_text_is_greedy(engine, params) -> None:
     (context,) = draw_prompts([7])
-    logits_TV = forward(MODEL, params, np.array([context], np.int32))[0]
+    logits_TV = forward(MODEL, params, jnp.array([context]))[0]
     likeliest = int(logits_TV[-1].argmax())
     found = score(engine, [Request(context, [likeliest]), Request(context, [(likeliest + 1) % 37])])
     assert [one.is_greedy for one in found.likelihoods] == [True, False]

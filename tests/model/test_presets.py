@@ -232,3 +232,27 @@ def test_reading_in_parts_is_reading_at_once(config: ModelConfig) -> None:
         return read_head(config, weights.outside, jnp.concatenate([first, last], axis=1))
 
     np.testing.assert_allclose(read(weights, tokens), whole, atol=5e-5)
+
+
+def test_palms_shared_norm_is_two_equal_norms() -> None:
+    """x + MLP(LN(x)) + Attention(LN(x)), and the gradient of the one norm that of both."""
+    shared = SMALL["palm"]
+    apart, tokens = dataclasses.replace(shared, shared_norm=False), every_token(shared, 2, 12)
+    params = draw(declare(shared))
+
+    def loss(config: ModelConfig, params: Params) -> jax.Array:
+        return jnp.sin(forward(config, params, jnp.asarray(tokens))).mean()
+
+    gradient = jax.jit(jax.value_and_grad(loss, 1), static_argnums=0)
+    both = {**params, "blocks/mlp_norm/scale": params["blocks/attn_norm/scale"]}
+    (one, found), (other, wanted) = gradient(shared, params), gradient(apart, both)
+    assert float(one) == pytest.approx(float(other), abs=1e-6)
+    wanted["blocks/attn_norm/scale"] += wanted.pop("blocks/mlp_norm/scale")
+    for path, weight in found.items():
+        np.testing.assert_allclose(weight, wanted[path], atol=1e-6, rtol=1e-4)
+
+
+def test_a_shared_norm_wants_blocks_side_by_side() -> None:
+    for parallel, placement in ((False, "pre"), (True, "post")):
+        with pytest.raises(LoraJaxError, match=r"shared_norm is one norm before .*: set parallel_residual"):
+            dataclasses.replace(SMALL["palm"], parallel_residual=parallel, norm_placement=placement)

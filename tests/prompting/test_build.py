@@ -8,8 +8,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.tokenizer import HFTokenizer
 from lora_jax.prompting.build import build_prompts, make_encoder
 from lora_jax.prompting.prompt import Prompt
-
-from .conftest import FEEL, wrap
+from tests.prompting.places import FEEL, wrap
 
 SHOWN = tuple(Example(f"Text: good {'gd' * i}\nFeeling:", None, i % 2) for i in range(8))
 ASKED = tuple(Example(f"Text: {'odd ' * (7 * i % 15)}v\nFeeling:", None, 0) for i in range(12))

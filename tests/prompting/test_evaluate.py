@@ -21,8 +21,7 @@ from lora_jax.prompting.evaluate import Evaluation, draw_questions, evaluate
 from lora_jax.prompting.normalise import CONTENT_FREE, calibrate_scores
 from lora_jax.prompting.prompt import Prompt
 from lora_jax.prompting.shots import Shots, draw_shots
-
-from .conftest import CONTEXT, FEEL
+from tests.prompting.places import CONTEXT, FEEL
 
 N = 12
 

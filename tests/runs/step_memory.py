@@ -28,6 +28,10 @@ from lora_jax.train.optim import make_knobs
 from lora_jax.train.step import StepInput, init_state, make_step
 
 KINDS: dict[str, dict[str, Any]] = {"gpt2": {}, "llama": {**LLAMA, "tied_head": False}}
+RELATIVE: dict[str, dict[str, Any]] = {  # LaMDA's and Chinchilla's kind
+    "t5": dict(positions="t5", mlp="geglu", norm="rmsnorm", bias=False),
+    "transformer-xl": dict(positions="transformer_xl", norm="rmsnorm", bias=False),
+}
 LORA = LoRA(rank=8)
 FIXED = ("gelu", "swiglu")
 
@@ -66,7 +70,7 @@ def make_run(d: int, layers: int, seq_len: int, batch: int, vocab: int, **shape:
 
 
 def run_of(case: Case) -> RunConfig:
-    return make_run(*case.size, **KINDS[case.kind], remat=case.remat)
+    return make_run(*case.size, **{**KINDS, **RELATIVE}[case.kind], remat=case.remat)
 
 
 def predict(case: Case) -> float:

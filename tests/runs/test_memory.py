@@ -7,7 +7,7 @@ import pytest
 from lora_jax.model.declare import count_parameters
 from lora_jax.runs.memory import memory_bytes, step_bytes
 from lora_jax.runs.sweep import overlay
-from tests.runs.step_memory import CASES, SIZES, Case, make_run, measure, predict
+from tests.runs.step_memory import CASES, RELATIVE, SIZES, Case, make_run, measure, predict
 
 CHUNKED = Case((64, 2, 128, 16, 32_000), "llama")  # logits of 262 MB, 8 chunks
 FAST = [Case(SIZES[0], "gpt2"), Case(SIZES[1], "llama", "none", "lora", 4), CHUNKED]
@@ -23,6 +23,14 @@ def test_memory_is_close_to_xlas_own_analysis(case: Case) -> None:
     "case", [*(case for case in CASES if case not in FAST), CHUNKED._replace(trains="lora")], ids=str
 )
 def test_memory_is_close_of_every_shape_policy_and_method(case: Case) -> None:
+    assert predict(case) == pytest.approx(measure(case), rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RELATIVE)
+@pytest.mark.parametrize("size", [SIZES[1], SIZES[2], SIZES[6], SIZES[7], SIZES[8]], ids=str)
+def test_memory_is_close_with_relative_positions(size: tuple[int, ...], kind: str) -> None:
+    case = Case(size, kind)
     assert predict(case) == pytest.approx(measure(case), rel=0.15)
 
 

@@ -1,4 +1,4 @@
-"""Sets of matrices compared: which methods share a budget, what is paired with what, and what is said of it."""
+"""Sets of matrices compared: which methods share a budget, what is paired with what, what is said of it."""
 
 import numpy as np
 import pytest

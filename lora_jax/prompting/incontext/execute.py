@@ -46,8 +46,8 @@ class Comparison:
     def run_all(self, should_stop: Stop, say: Say) -> None:
         """Make what is not finished; of cells with several rates the further draws come last, at the best.
 
-        Within a phase the cheapest comes first, so that an unfinished comparison lacks its dearest cells.
-        Raises `Stopped` where stopped.
+        In the order of the config, prompts first: what matters most is to stand first there, and an
+        unfinished comparison lacks the last plans. Raises `Stopped` where stopped.
         """
         tunings = list(list_tunings(self.config, self.sources))
         waiting = [run for run in tunings if run.has_rivals and run.draw != run.plan.draws[0]]
@@ -62,7 +62,6 @@ class Comparison:
     ) -> None:
         planned = price_shots(shots, self.sources, set(self.prompts.finished()))
         planned += price_tunings(tunings, self.sources, self.store.settled(False))
-        planned.sort(key=lambda item: item.seconds)
         pending = [item for item in planned if not item.finished]
         if not pending:
             return

@@ -35,8 +35,8 @@ def compare_incontext(prompts: Sequence[Record], runs: Sequence[Record]) -> dict
                 points [{
                     n (examples), is_all, run_ids, draws, score {value, se, ci95, ...}, by_draw [accuracy],
                     rate (null: a prompt), at_edge, n_steps, n_shots (null: tuned),
-                    learn {tokens, seconds}, answer {tokens, seconds}: means over draws; tokens that went
-                    through the model, seconds null where not timed
+                    learn {tokens, seconds}, answer {tokens, seconds}: mean tokens that went through the
+                    model and median seconds over draws, null where not timed
                 }], ascending
             }]
             best_prompt {line (index), n, score} or null
@@ -158,8 +158,8 @@ def _make_point(n: int, runs: Sequence[dict]) -> dict[str, Any] | None:
         "by_draw": rights_SN.mean(axis=1).tolist(), "rate": rate, "at_edge": at_edge,
         "n_steps": chosen[0]["n_steps"],
         "n_shots": None if chosen[0]["n_shots"] is None else _mean(run["n_shots"] for run in chosen),
-        "learn": _mean_cost(run["learn"] for run in chosen),
-        "answer": _mean_cost(run["answer"] for run in chosen),
+        "learn": _typical_cost(run["learn"] for run in chosen),
+        "answer": _typical_cost(run["answer"] for run in chosen),
         "notes": list(dict.fromkeys(note for run in chosen for note in run["notes"])),
     }  # fmt: skip
 
@@ -183,7 +183,11 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _mean_cost(costs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _typical_cost(costs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean tokens and median seconds: the first draw may have compiled what the others found there."""
     found = list(costs)
     timed = [cost["seconds"] for cost in found if cost["seconds"] is not None]
-    return {"tokens": _mean(cost["tokens"] for cost in found), "seconds": _mean(timed) if timed else None}
+    return {
+        "tokens": _mean(cost["tokens"] for cost in found),
+        "seconds": float(np.median(timed)) if timed else None,
+    }

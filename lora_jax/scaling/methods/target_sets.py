@@ -136,9 +136,10 @@ def _is_single(method: Method) -> bool:
 def _find_lines(members: Sequence[Method]) -> list[list[Method]]:
     """Return the methods of each set that has FEWEST_RANKS and more, by rank."""
     lines: dict[str, list[Method]] = {}
-    for method in sorted(members, key=lambda m: m["method"]["rank"]):
+    for method in members:
         lines.setdefault(set_name(method), []).append(method)
-    return [line for line in lines.values() if len({m["method"]["rank"] for m in line}) >= FEWEST_RANKS]
+    by_rank = [sorted(line, key=lambda m: m["method"]["rank"]) for line in lines.values()]
+    return [line for line in by_rank if len({m["method"]["rank"] for m in line}) >= FEWEST_RANKS]
 
 
 def _describe_ranks(line: Sequence[Method], contrast: Callable[..., dict[str, Any] | None]) -> dict[str, Any]:

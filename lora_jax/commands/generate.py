@@ -1,0 +1,149 @@
+"""lora-jax generate: text after a prompt, as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.commands.adapter_options import load_engine
+from lora_jax.errors import LoraJaxError
+
+if TYPE_CHECKING:  # `lora-jax --help` needs no package
+    from lora_jax.generate.engine import Engine
+    from lora_jax.generate.generate import Completion
+    from lora_jax.huggingface.tokenizer import HFTokenizer
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("generate", help="write text after a prompt, as a stream")
+    parser.add_argument("model", help="smollm2, or a Hugging Face folder; the base where there is an adapter")
+    parser.add_argument(
+        "--prompt", action="append", required=True, metavar="TEXT", help="several go side by side"
+    )
+    parser.add_argument("--new", type=int, default=64, metavar="N", help="tokens at most (default: 64)")
+    parser.add_argument(
+        "--adapter", type=Path, action="append", default=[], help="several: every prompt by each of them"
+    )
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a string to stop at")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 (default): the likeliest token")
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that sum to P")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-repeat", type=int, metavar="N", help="no N tokens in a row twice")
+    parser.add_argument("--beam", type=int, metavar="W", help="search with W lines in place of drawing")
+    parser.add_argument("--length-penalty", type=float, default=1.0, help="of a search (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON when all is written")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.beam is not None and (arguments.temperature or arguments.top_k or arguments.top_p):
+        raise LoraJaxError("--beam searches, --temperature, --top-k and --top-p draw: ask for one of them.")
+    if arguments.beam is not None and arguments.stop:
+        raise LoraJaxError("--stop is given with --beam, which ends at an end token alone: drop one of them.")
+    if arguments.temperature == 0 and (arguments.top_k or arguments.top_p):
+        raise LoraJaxError("--top-k and --top-p cut what is drawn from: give a --temperature above 0.")
+    engine, tokenizer = load_engine(arguments.model, arguments.adapter)
+    rows = [
+        Row(text, tokenizer.encode(text)[0], number)
+        for text in arguments.prompt
+        for number in range(engine.n_adapters)
+    ]
+    started = time.monotonic()
+    if len(rows) == 1 and arguments.beam is None and not arguments.json:
+        n_written = _stream(engine, tokenizer, rows[0], arguments)
+    else:
+        n_written = _write_all(engine, tokenizer, rows, arguments)
+    seconds = time.monotonic() - started
+    print(
+        f"{n_written} tokens in {seconds:.1f} s, {n_written / seconds:.1f} a second, compiling included",
+        file=sys.stderr,
+    )
+    return 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt and the number of the adapter that completes it."""
+
+    text: str
+    tokens: list[int]
+    adapter: int
+
+
+def _ends(tokenizer: HFTokenizer) -> tuple[int, ...]:
+    return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+
+
+def _sampling(arguments: argparse.Namespace) -> Any:
+    from lora_jax.generate.choose import Sampling
+
+    return Sampling(
+        arguments.temperature, arguments.top_k, arguments.top_p, arguments.seed, arguments.no_repeat
+    )
+
+
+def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argparse.Namespace) -> int:
+    from lora_jax.generate.stream import stream
+
+    n_written, is_first = 0, True
+    pieces = stream(
+        engine, row.tokens, arguments.new, decode=tokenizer.decode, sampling=_sampling(arguments),
+        end_ids=_ends(tokenizer), stop=arguments.stop,
+    )  # fmt: skip
+    for piece, completion in pieces:
+        print(row.text + piece if is_first else piece, end="", flush=True)
+        n_written, is_first = len(completion.tokens), False
+    print(row.text if is_first else "")
+    return n_written
+
+
+def _write_all(engine: Engine, tokenizer: HFTokenizer, rows: list[Row], arguments: argparse.Namespace) -> int:
+    from lora_jax.generate.generate import cut_at_stop
+
+    completions = _complete(engine, tokenizer, rows, arguments)
+    texts = [cut_at_stop(tokenizer.decode(one.tokens), arguments.stop) for one in completions]
+    names = [str(path) for path in arguments.adapter] or [None]
+    if arguments.json:
+        found = [
+            {
+                "prompt": row.text,
+                "adapter": names[row.adapter],
+                "text": text,
+                "n_prompt_tokens": len(row.tokens),
+                "n_new_tokens": len(one.tokens),
+                "finish": one.finish,
+            }
+            for row, text, one in zip(rows, texts, completions, strict=True)
+        ]
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        for row, text in zip(rows, texts, strict=True):
+            if len(rows) > 1:
+                print(f"--- {names[row.adapter]}" if engine.n_adapters > 1 else "---")
+            print(row.text + text)
+    return sum(len(one.tokens) for one in completions)
+
+
+def _complete(
+    engine: Engine, tokenizer: HFTokenizer, rows: list[Row], arguments: argparse.Namespace
+) -> list[Completion]:
+    from lora_jax.generate.beam import Beam, search
+    from lora_jax.generate.generate import generate
+
+    prompts, adapters = [row.tokens for row in rows], [row.adapter for row in rows]
+    if arguments.beam is not None:
+        beam = Beam(
+            width=arguments.beam, length_penalty=arguments.length_penalty, no_repeat=arguments.no_repeat
+        )
+        ends = _ends(tokenizer)
+        return search(engine, prompts, arguments.new, beam=beam, end_ids=ends, adapters=adapters)
+    return generate(
+        engine, prompts, arguments.new, sampling=_sampling(arguments), end_ids=_ends(tokenizer),
+        stop=arguments.stop, decode=tokenizer.decode, adapters=adapters,
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""Several adapters of one base in an engine, so that a batch may ask for each of them."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.generate.engine import Engine
+from lora_jax.model.segments import split_blocks
+from lora_jax.params import Params
+from lora_jax.peft.low_rank import SCALE
+from lora_jax.peft.method import Adapted, MethodConfig, start
+from lora_jax.peft.stacking import common_shapes, pad, program
+
+
+def load_engine(
+    model: ModelConfig, base: Params, adapters: Sequence[tuple[MethodConfig, Params]] = ()
+) -> Engine:
+    """Return an engine of a base and its adapters, each a method's configuration and its trained weights.
+
+    Several must be of one method on the same targets; ranks and scales may differ, the smaller ranks are
+    padded with zeros.
+
+    Raises:
+        LoraJaxError: adapters that compute different programs, or what `Engine` refuses.
+    """
+    if not adapters:
+        return Engine(model, base)
+    configs = [config for config, _ in adapters]
+    first = program(configs[0])
+    for config in configs[1:]:
+        if program(config) != first:
+            raise LoraJaxError(
+                f"the adapters are {configs[0]} and {config}, side by side they must be of one method that"
+                " differs in rank and scale alone: load them one at a time."
+            )
+    methods = [config.build(model) for config in configs]
+    split = split_blocks(base, methods[0].n_top)
+    adapted = [
+        Adapted(trainable, start(split, method, seed=0).frozen)
+        for method, (_, trainable) in zip(methods, adapters, strict=True)
+    ]
+    if len(adapted) > 1:
+        shapes = common_shapes(methods)
+        for number, method in enumerate(methods):
+            trainable, frozen = (pad(tree, shapes) for tree in adapted[number])
+            scales = {SCALE + path: jnp.float32(scale) for path, scale in method.scales.items()}
+            adapted[number] = Adapted(trainable, {**frozen, **scales})
+    return Engine(model, adapted, configs[0])

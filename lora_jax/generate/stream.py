@@ -1,0 +1,50 @@
+"""Text as it is written: pieces that together are the whole, none of which is taken back."""
+
+from collections.abc import Iterator, Sequence
+
+from lora_jax.generate.choose import GREEDY, Sampling
+from lora_jax.generate.engine import Engine
+from lora_jax.generate.generate import Completion, Decode, Lines, Wanted, check, cut_at_stop, write
+from lora_jax.generate.shapes import Tokens
+
+STRETCH = 2  # tokens between two pieces
+UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a character
+
+
+def stream(
+    engine: Engine,
+    prompt: Tokens,
+    n_new: int,
+    *,
+    decode: Decode,
+    sampling: Sampling = GREEDY,
+    end_ids: Sequence[int] = (),
+    stop: Sequence[str] = (),
+    adapter: int = 0,
+) -> Iterator[tuple[str, Completion]]:
+    """Yield (piece of text, what is written so far); the pieces join to the text before a stop string.
+
+    A piece is held back while it may be part of a character or of a stop string. The tokens are those of
+    `generate`. Raises what `generate` raises.
+    """
+    wanted = Wanted(n_new, sampling, end_ids, stop, decode)
+    check(engine, [prompt], wanted)
+    lines = Lines([prompt], [0], [adapter])
+    shown, completion = "", None
+    for (completion,) in write(engine, lines, 1, wanted, STRETCH):
+        text = cut_at_stop(decode(completion.tokens), stop)
+        sure = text[: len(text) - _count_unsure(text, stop)] if completion.finish != "stop" else text
+        if sure.startswith(shown) and len(sure) > len(shown):
+            piece, shown = sure[len(shown) :], sure
+            yield piece, completion
+    if completion is not None:
+        text = cut_at_stop(decode(completion.tokens), stop)
+        if len(text) > len(shown):
+            yield text[len(shown) :], completion
+
+
+def _count_unsure(text: str, stop: Sequence[str]) -> int:
+    """Return how many characters at the end may yet change or turn out to belong to a stop string."""
+    whole = text.rstrip(UNFINISHED)
+    begun = [n for one in stop for n in range(1, len(one)) if whole.endswith(one[:n])]
+    return len(text) - len(whole) + max(begun, default=0)
