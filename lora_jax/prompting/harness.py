@@ -62,7 +62,7 @@ class LoraJaxLM(TemplateLM):
     of peft. max_length: tokens that are read at a time, at most the model's context. prefix_token_id: what an
     empty context is replaced by, else the tokenizer's bos, else its eos. add_bos_token: whether the tokenizer
     puts its special tokens around a text; None: as its own file says. dtype: that is computed in, "auto",
-    "float32" or "bfloat16". The device is JAX's.
+    "float32" or "bfloat16". device: not read, since the harness names cuda:0 unasked: it is JAX's.
 
     Raises:
         LoraJaxError: what is not there or does not belong together, an encoder, an argument that means
@@ -92,7 +92,6 @@ class LoraJaxLM(TemplateLM):
         self._prefix, self._end_ids = prefix_token_id, find_end_ids(base)
         self.max_length = choose_length(max_length, self._engine)
         self.batch_size = choose_batch_size(batch_size, max_batch_size)
-        self._device = check_device(device)
 
     @property
     def eot_token_id(self) -> int:
@@ -143,9 +142,9 @@ class LoraJaxLM(TemplateLM):
 
             found = score(self._engine, cut, say=say).likelihoods if cut else []
         answers = [(likelihood.logprob, likelihood.is_greedy) for likelihood in found]
-        for (texts, _, _), answer in zip(requests, answers, strict=True):
-            if texts is not None:
-                self.cache_hook.add_partial("loglikelihood", texts, answer)
+        for request, answer in zip(requests, answers, strict=True):
+            if request[0] is not None:
+                self.cache_hook.add_partial("loglikelihood", request[0], answer)
         return answers
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
@@ -280,17 +279,6 @@ def choose_batch_size(batch_size: int | str | None, most: int | None) -> int:
             f"batch_size is {batch_size!r}, it must be a whole number from 1 or auto: change it."
         )
     return int(batch_size)
-
-
-def check_device(device: str | None) -> str:
-    """Return JAX's device; a user may name no other."""
-    import jax
-
-    ours = jax.default_backend()
-    names = {"gpu": ("gpu", "cuda")}.get(ours, (ours,))
-    if device is not None and device.split(":")[0] not in names:
-        raise LoraJaxError(f"device is {device!r}, JAX computes on {ours!r} here: leave --device out.")
-    return ours
 
 
 def main(arguments: Sequence[str] | None = None, run: Callable[[], None] | None = None) -> int:

@@ -25,7 +25,7 @@ def draw_target_sets(found: Mapping[str, Any]) -> list[Drawing]:
             "score_by_targets", f"{metric[0].upper()}{metric[1:]} by what is adapted, at one budget",
             f"Sets of matrices from the best mean test {metric} down, each with the rank that spends the"
             " budget (beside it, with what it trains), at the learning rate of its best dev score; 95 %"
-            " intervals of seeds and test examples, small points the seeds. Whether two sets differ is not"
+            " intervals of seeds and test examples, strokes are the seeds. Whether two sets differ is not"
             " read off their bars: the sentences pair them.",
             plot_budget(found),
         ))  # fmt: skip
@@ -58,7 +58,7 @@ def plot_budget(found: Mapping[str, Any]) -> "Figure":
     ax.set_ylim(len(sets) - 0.5, -0.5)
     ax.grid(False, axis="y")
     ax.set_xlabel(f"{found['metric']} on the test split")
-    ax.set_title("each rank, trainable parameters", loc="right", fontsize=8.5)
+    ax.set_title("rank, trainable parameters", loc="right", fontsize=8.5)
     return figure
 
 

@@ -46,6 +46,7 @@ def test_a_stream_is_the_text_that_json_has(run: Run, decoder: str) -> None:
     assert found[0]["finish"] in ("length", "end")
 
 
+@pytest.mark.slow
 def test_every_prompt_is_completed_by_every_adapter(run: Run, decoder: str, tmp_path: Path) -> None:
     small = write_adapter(tmp_path / "a.safetensors", decoder, LoRA(rank=1), 1)
     large = write_adapter(tmp_path / "b.safetensors", decoder, LoRA(rank=3, alpha=9.0), 2)

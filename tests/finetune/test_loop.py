@@ -4,11 +4,12 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
-from lora_jax.finetune.evaluate import evaluate_split
+from lora_jax.finetune.evaluate import Scores, evaluate_split
 from lora_jax.finetune.feed import unit_rate
 from lora_jax.finetune.group import draw_base
 from lora_jax.finetune.loop import finetune
@@ -31,11 +32,13 @@ def make_run(places: Path, method: MethodConfig, base: str = "encoder", **optim)
     )  # fmt: skip
 
 
-def train(config: FinetuneConfig, prepared: Prepared, folder: Path | None = None, stop=lambda: False):
+def train(
+    config: FinetuneConfig, prepared: Prepared, folder: Path | None = None, stop=lambda: False, test=None
+):
     if folder is not None:
-        return finetune(config, prepared, folder, lambda *_: None, stop)
+        return finetune(config, prepared, folder, lambda *_: None, stop, test)
     with tempfile.TemporaryDirectory() as place:
-        return finetune(config, prepared, Path(place), lambda *_: None, stop)
+        return finetune(config, prepared, Path(place), lambda *_: None, stop, test)
 
 
 @pytest.mark.parametrize("method", [Full(), LORA], ids=lambda method: type(method).__name__)
@@ -111,6 +114,30 @@ def test_a_language_model_learns_the_completion(places: Path, generate: Prepared
     assert outcome.test.scores["loss"]["value"] < 0.2
     assert {"good fine", "bad"} >= set(outcome.completions)
     assert outcome.test.scores["rouge_l"]["value"] > 0.9
+
+
+def test_another_test_sees_the_kept_weights_and_is_the_score(places: Path, generate: Prepared) -> None:
+    config = make_run(places, LORA, base="decoder", epochs=1)
+    seen: list[Adapted] = []
+
+    def test(run: FinetuneConfig, prepared: Prepared, adapted: Adapted) -> Scores:
+        assert (run, prepared) == (config, generate)
+        seen.append(adapted)
+        return Scores(
+            {"loss": evaluate_split(prepared, run.method, adapted, prepared.test).scores["loss"]}, [1.0]
+        )
+
+    outcome, plain = train(config, generate, test=test), train(config, generate)
+    assert plain.test is not None
+    assert outcome.test == Scores({"loss": plain.test.scores["loss"]}, [1.0])
+    assert outcome.completions is None
+    assert outcome.kept is not None
+    assert {path: w.tobytes() for path, w in jax.device_get(seen[0].trainable).items()} == {
+        path: w.tobytes() for path, w in jax.device_get(outcome.kept).items()
+    }
+    diverged = make_run(places, LORA, base="decoder", epochs=1, learning_rate=1e30)
+    assert train(diverged, generate, test=test).test is None
+    assert len(seen) == 1
 
 
 def test_the_rate_rises_and_falls_linearly() -> None:

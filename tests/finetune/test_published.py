@@ -13,7 +13,8 @@ from lora_jax.scaling.methods.comparison import compare_methods
 from lora_jax.scaling.methods.folder import read_records
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted((ROOT / "results" / "published").glob("peft_*"))
+PUBLISHED = ROOT / "results" / "published"
+FOLDERS = sorted([*PUBLISHED.glob("peft_*"), *PUBLISHED.glob("lora_*")])
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
@@ -33,4 +34,4 @@ def test_records_are_of_the_config_and_the_comparison_of_the_records(folder: Pat
 
 
 def test_there_are_published_comparisons() -> None:
-    assert {folder.name for folder in FOLDERS} == {"peft_e2e", "peft_sst2"}
+    assert {folder.name for folder in FOLDERS} == {"lora_targets", "peft_e2e", "peft_sst2"}

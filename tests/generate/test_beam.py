@@ -44,6 +44,7 @@ def test_a_wide_beam_finds_the_best_text(tiny) -> None:
         assert tuple(completion.tokens) == texts[int(np.argmax(scores))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [-1.0, 0.0, 3.0])
 def test_among_texts_of_unequal_length_the_penalty_decides(tiny, penalty: float) -> None:
     """All texts of at most 2 tokens, of which the token 0 ends one: the best by score."""

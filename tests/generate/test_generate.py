@@ -47,6 +47,7 @@ def test_prompts_of_unequal_length_are_completed_as_each_by_itself(engine, param
     assert {one.finish for one in found} == {"length"}
 
 
+@pytest.mark.slow
 def test_every_row_may_have_an_adapter_of_its_own(params) -> None:
     """Three LoRAs of other ranks and scales on one base, in one batch."""
     configs = [
@@ -77,6 +78,7 @@ def test_every_row_may_have_an_adapter_of_its_own(params) -> None:
     assert len({tuple(generate(engine, prompts[:1], 6, adapters=[n])[0].tokens) for n in range(3)}) > 1
 
 
+@pytest.mark.slow
 def test_a_prefix_of_each_row_is_read_from_its_own_cache(params) -> None:
     config = Prefix(length=3, std=1.0)
     method = config.build(MODEL)
@@ -106,6 +108,7 @@ def test_the_context_limits_what_is_written(engine) -> None:
     assert len(generate(engine, [prompt], 20)[0].tokens) == 3
 
 
+@pytest.mark.slow
 def test_draws_depend_on_the_seed_and_the_prompt_and_not_on_what_is_beside(engine) -> None:
     prompts = draw_prompts([4, 9, 2, 5])
     sampling = Sampling(temperature=1.5, top_p=0.95, seed=3)
@@ -115,6 +118,7 @@ def test_draws_depend_on_the_seed_and_the_prompt_and_not_on_what_is_beside(engin
     assert together != generate(engine, prompts, 8, sampling=sampling._replace(seed=4))
 
 
+@pytest.mark.slow
 def test_draws_have_the_distribution_of_the_model(engine, params) -> None:
     """A chi-square test of the first token of 2,000 draws, at a temperature of 2."""
     from scipy.stats import chisquare

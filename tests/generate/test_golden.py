@@ -13,7 +13,12 @@ MODELS = Path(__file__).parents[1] / "golden" / "models"
 DECODERS = sorted(path.name for path in MODELS.iterdir() if not path.name.startswith("bert"))
 
 
-@pytest.mark.parametrize("name", DECODERS)
+FAST = ("gpt2", "llama")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in DECODERS]
+)
 def test_greedy_text_is_that_of_transformers(name: str) -> None:
     loaded = load_folder(MODELS / name)
     golden = np.load(MODELS / name / "golden.npz")

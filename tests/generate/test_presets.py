@@ -1,4 +1,4 @@
-"""Every published structure writes, through its cache, what the whole text read at once would have it write."""
+"""Every published structure writes, through its cache, what it would write on reading the whole again."""
 
 import jax
 import numpy as np

@@ -85,6 +85,7 @@ def test_methods_act_in_parts_as_on_the_whole(name: str) -> None:
     np.testing.assert_allclose(read_in_parts(model, params, method.hooks, (5, 1, 6)), whole, atol=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_padding_and_a_shared_row_change_nothing(name: str) -> None:
     model = MODELS[name]

@@ -22,7 +22,8 @@ N_TEST = 80
 CI = {"value": 2.5, "ci95": [2.2, 2.9]}
 BYTES = {"temporary": 5_000_000, "arguments": 1, "outputs": 1}
 FACTS = {
-    "device": "cpu", "versions": {"jax": "0.6"}, "git_commit": "abc", "created_at": "2026-01-01T00:00:00+00:00",
+    "device": "cpu", "versions": {"jax": "0.6"}, "git_commit": "abc",
+    "created_at": "2026-01-01T00:00:00+00:00",
 }  # fmt: skip
 
 

@@ -116,6 +116,9 @@ def test_a_template_makes_labels_into_words(tmp_path: Path) -> None:
     assert (task.kind, task.labels) == ("generation", ("down", "up"))
     assert task.test[0] == ("bad 0 {b}:", None, 0, " down", (" down",))
     assert load(f"files:{tmp_path / 'words'}", template="{text}\n").train[0].completion == "down"
+    other = load(f"files:{tmp_path / 'words'}", template="{text}:", answers=("falls", "rises"))
+    assert other.train[0].completion == " falls"
+    assert other.labels == task.labels
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,7 @@ def test_a_template_makes_labels_into_words(tmp_path: Path) -> None:
         ({"template": "{text is"}, "braces do not pair"),
         ({"template": "{text!r} is"}, "the name of a column and nothing else"),
         ({"template": "It is"}, "names no column"),
+        ({"template": "{text} is", "answers": ("bad",)}, "task.answers has 1 words and .* has 2 labels"),
         ({"n_train": 1000}, "task.n_train is 1000 and there are 49"),
         ({"n_dev": 60}, "task.n_dev is 60, to be cut from the 60 different inputs"),
     ],
