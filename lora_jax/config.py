@@ -181,9 +181,10 @@ class DataConfig:
 class TaskConfig:
     """A labelled task to tune a model on: which, how much of it, and how it becomes tokens.
 
-    name: "sst2", "rte", "e2e" (read from $LORA_JAX_TASKS), "tfds:glue/sst2" and the other sets of GLUE,
-    "tfds:e2e_cleaned", or "files:FOLDER", which holds train and, if you have them, dev and test, as .jsonl,
-    .tsv or .csv with columns (text, label), (text, pair, label) or (prompt, completion).
+    name: "sst2", "rte", "e2e" and, for prompts alone, "qa" and "xsum" (read from $LORA_JAX_TASKS),
+    "tfds:glue/sst2" and the other sets of GLUE, "tfds:e2e_cleaned", "tfds:squad", "tfds:xsum", or
+    "files:FOLDER", which holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv with
+    columns (text, label), (text, pair, label) or (prompt, completion).
     A dev or test split that the source does not have is cut from train, no input being in two splits.
     """
 

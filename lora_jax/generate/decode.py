@@ -46,7 +46,8 @@ class Writing(NamedTuple):
 class Decoding(NamedTuple):
     """Two functions that give a Writing, which takes the place of the one that they are given.
 
-    begin(logits_BV, writing, knobs, ends_E); go_on(weights, writing, n_steps, knobs, ends_E).
+    begin(logits_BV, writing, knobs, ends_E); go_on(weights, writing, before, n_steps, knobs, ends_E), before:
+    the cache of what all rows begin with, or None.
     """
 
     begin: jax.stages.Wrapped
@@ -72,20 +73,24 @@ def compile_decoding(model: ModelConfig, method: MethodConfig | None, kind: Kind
         left_B = jnp.where(has_ended_B, 0, jnp.maximum(left_B - 1, 0))
         return Writing(cache, history_BS, left_B, numbers_B, n_written + 1)
 
-    def step(weights: Weights, writing: Writing, knobs: Knobs, ends_E: jax.Array) -> Writing:
+    def step(
+        weights: Weights, writing: Writing, before: Cache | None, knobs: Knobs, ends_E: jax.Array
+    ) -> Writing:
         token_B1 = jax.lax.dynamic_slice_in_dim(writing.history_BS, writing.cache.n_filled, 1, axis=1)
         real_B1 = token_B1 != EMPTY
         tokens_B1 = jnp.where(real_B1, token_B1, 0)
-        x_B1D, cache = extend_rows(model, hooks, weights, writing.cache, tokens_B1, real_B1)
+        x_B1D, cache = extend_rows(model, hooks, weights, writing.cache, tokens_B1, real_B1, before)
         logits_BV = read_logits(model, hooks, weights, x_B1D)[:, 0]
         return choose(logits_BV, writing._replace(cache=cache), knobs, ends_E)
 
     @partial(jax.jit, donate_argnums=1)
-    def go_on(weights: Weights, writing: Writing, n_steps, knobs: Knobs, ends_E) -> Writing:
+    def go_on(
+        weights: Weights, writing: Writing, before: Cache | None, n_steps, knobs: Knobs, ends_E
+    ) -> Writing:
         last = writing.n_written + n_steps
         return jax.lax.while_loop(
             lambda writing: (writing.n_written < last) & (writing.left_B > 0).any(),
-            lambda writing: step(weights, writing, knobs, ends_E),
+            lambda writing: step(weights, writing, before, knobs, ends_E),
             writing,
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.generate.shapes import CHUNK
-from lora_jax.model.cache import Cache, Unstacked, extend, join, start_cache, unstack
+from lora_jax.model.cache import Cache, Unstacked, empty_cache, extend, join, start_cache, unstack
 from lora_jax.model.hooks import NO_HOOKS, Hooks
 from lora_jax.model.transformer import read_head
 from lora_jax.params import Params, combine
@@ -188,8 +188,13 @@ class Engine:
                 " correct it."
             )
 
-    def start(self, weights: Weights, n_rows: int, n_slots: int) -> Cache:
-        """Return a cache with n_slots slots for tokens, besides those of what the method puts in front."""
+    def start(self, weights: Weights, n_rows: int, n_slots: int, before: Cache | None = None) -> Cache:
+        """Return a cache with n_slots slots for tokens, and in front what the method puts before a text.
+
+        before: what all rows begin with, which has that already.
+        """
+        if before is not None:
+            return empty_cache(self.model, self.model.n_layers, n_rows, n_slots)
         return self.programs.start(weights, n_rows, n_slots + self.n_before)
 
     def read(

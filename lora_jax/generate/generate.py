@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.generate.beginning import count_common, read_common
 from lora_jax.generate.choose import GREEDY, Sampling, make_knobs
 from lora_jax.generate.decode import Kind, Writing, compile_decoding
 from lora_jax.generate.engine import Engine, Weights
 from lora_jax.generate.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
-from lora_jax.model.cache import EMPTY
+from lora_jax.model.cache import EMPTY, Cache
 
 STRETCH = 16  # tokens written between two looks for a stop string
 Decode = Callable[[Sequence[int]], str]
@@ -41,11 +42,16 @@ class Wanted(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The prompts of a batch, with the number of each, of which its draws depend, and of its adapter."""
+    """The prompts of a batch, with the number of each, of which its draws depend, and of its adapter.
+
+    before: the first n_before tokens of all of them, read already.
+    """
 
     prompts: Sequence[Tokens]
     numbers: Sequence[int]
     adapters: Sequence[int] | None
+    before: Cache | None = None
+    n_before: int = 0
 
 
 def generate(
@@ -59,11 +65,15 @@ def generate(
     decode: Decode | None = None,
     adapters: Sequence[int] | None = None,
     batch_size: int = 32,
+    reuse: bool = True,
+    say: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> list[Completion]:
     """Return a completion of each prompt (token ids), of at most n_new tokens and what the context holds.
 
     stop: strings at which a row ends, looked for in the text that `decode` makes of its new tokens.
-    adapters: the number of each prompt's adapter. Prompts of like length are read together.
+    adapters: the number of each prompt's adapter. Prompts of like length are read together. reuse: what all
+    prompts begin with is read once, if one adapter reads them all and no repeats are blocked; the tokens are
+    the same up to ties within rounding. say: told (prompts done, all) after each batch.
 
     Raises:
         LoraJaxError: an empty prompt, one that fills the context, numbers that mean nothing.
@@ -72,12 +82,16 @@ def generate(
     check(engine, prompts, wanted)
     order = np.argsort([len(prompt) for prompt in prompts], kind="stable").tolist()
     found: dict[int, Completion] = {}
+    may_share = reuse and engine.n_adapters == 1 and sampling.no_repeat is None
+    n_common = count_common(prompts) if may_share else 0
+    before = read_common(engine, engine.weights_with(0), prompts[0][:n_common]) if n_common else None
     for first in range(0, len(order), batch_size):
         numbers = order[first : first + batch_size]
         chosen = None if adapters is None else [adapters[number] for number in numbers]
-        lines = Lines([prompts[number] for number in numbers], numbers, chosen)
+        lines = Lines([prompts[number][n_common:] for number in numbers], numbers, chosen, before, n_common)
         for completions in write(engine, lines, bucket_rows(len(numbers), batch_size), wanted, STRETCH):
             found |= dict(zip(numbers, completions, strict=True))
+        say(len(found), len(prompts))
     return [found[number] for number in range(len(prompts))]
 
 
@@ -128,7 +142,7 @@ def write(
         if not left_B.any():
             return
         writing = writing._replace(left_B=jnp.asarray(left_B))
-        writing = decoding.go_on(weights, writing, jnp.int32(stretch), knobs, ends_E)
+        writing = decoding.go_on(weights, writing, lines.before, jnp.int32(stretch), knobs, ends_E)
 
 
 def _begin(
@@ -137,15 +151,17 @@ def _begin(
     """Read the prompts; return the logits after them, rows that are still to be written, and their start."""
     lengths = [len(prompt) for prompt in lines.prompts]
     n_read = bucket_length(max(lengths))
-    n_new = np.minimum(wanted.n_new, engine.room - np.array(lengths))
+    n_new = np.minimum(wanted.n_new, engine.room - lines.n_before - np.array(lengths))
     n_slots = bucket_slots(n_read + int(n_new.max()))
-    first = engine.n_before + n_read
+    n_method = engine.n_before if lines.before is None else 0
+    first = n_method + n_read
     tokens_BT, real_BT = pad_in_front(lines.prompts, n_rows, n_read)
-    history_BS = np.full((n_rows, engine.n_before + n_slots + 1), EMPTY, np.int32)
-    history_BS[:, engine.n_before : first] = np.where(real_BT, tokens_BT, EMPTY)
+    history_BS = np.full((n_rows, n_method + n_slots + 1), EMPTY, np.int32)
+    history_BS[:, n_method:first] = np.where(real_BT, tokens_BT, EMPTY)
     left_B, numbers_B = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.int32)
     left_B[: len(lengths)], numbers_B[: len(lengths)] = n_new, lines.numbers
-    logits_BV, cache = engine.read(weights, engine.start(weights, n_rows, n_slots), tokens_BT, real_BT)
+    cache = engine.start(weights, n_rows, n_slots, lines.before)
+    logits_BV, cache = engine.read(weights, cache, tokens_BT, real_BT, lines.before)
     history, left, numbers = (jnp.asarray(array) for array in (history_BS, left_B, numbers_B))
     return logits_BV, Writing(cache, history, left, numbers, jnp.int32(0)), first
 

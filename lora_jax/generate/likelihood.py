@@ -15,6 +15,7 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
+from lora_jax.generate.beginning import count_common, read_common
 from lora_jax.generate.engine import Engine, Weights, compile_programs, extend_rows, read_logits
 from lora_jax.generate.shapes import (
     CHUNK,
@@ -27,7 +28,6 @@ from lora_jax.generate.shapes import (
 from lora_jax.model.cache import Cache
 from lora_jax.peft.method import MethodConfig
 
-LEAST_SHARED = 16  # tokens: a shorter common beginning is not worth a call of its own
 MOST_ROWS = 32
 MOST_LOGITS = 2048  # positions of a call whose logits are asked for, padding included
 MOST_CACHED = 16_384  # positions of the contexts of a batch
@@ -75,12 +75,9 @@ def score(
     check_requests(engine, requests)
     found: dict[int, Likelihood] = {}
     groups = _group(requests, reuse)
-    n_common = _count_common([requests[group[0]].context for group in groups]) if reuse else 0
-    weights, before, n_run = engine.weights_with(adapter), None, n_common
-    if n_common:
-        common = [requests[0].context[:n_common]]
-        tokens_BT, real_BT = pad_in_front(common, 1, bucket_length(n_common))
-        _, before = engine.read(weights, engine.start(weights, 1, tokens_BT.shape[1]), tokens_BT, real_BT)
+    n_common = count_common([requests[group[0]].context for group in groups]) if reuse else 0
+    weights, n_run = engine.weights_with(adapter), n_common
+    before = read_common(engine, weights, requests[0].context[:n_common]) if n_common else None
     for batch in _cut_batches(requests, groups, n_common):
         members = [[requests[number] for number in group] for group in batch]
         for row, answers in enumerate(_score_batch(engine, weights, members, n_common, before)):
@@ -115,18 +112,6 @@ def _group(requests: Sequence[Request], reuse: bool) -> list[list[int]]:
     return sorted(groups.values(), key=lambda group: -len(requests[group[0]].context))
 
 
-def _count_common(contexts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all contexts begin with, each keeping one of its own; 0 for too few of them."""
-    if len(contexts) < 2:
-        return 0
-    shortest, first = min(len(context) for context in contexts), np.asarray(contexts[0])
-    n = shortest - 1
-    for context in contexts[1:]:
-        differs = np.flatnonzero(np.asarray(context[:n]) != first[:n])
-        n = int(differs[0]) if len(differs) else n
-    return n if n >= LEAST_SHARED else 0
-
-
 def _cut_batches(
     requests: Sequence[Request], groups: Sequence[list[int]], n_common: int
 ) -> list[list[list[int]]]:
@@ -153,7 +138,7 @@ def _score_batch(
     n_rows = bucket_rows(len(groups), MOST_ROWS)
     n_read = bucket_length(max(len(context) for context in contexts))
     n_more = bucket_length(max(len(request.continuation) for group in groups for request in group))
-    cache = engine.start(weights, n_rows, bucket_slots(n_read + n_more))
+    cache = engine.start(weights, n_rows, bucket_slots(n_read + n_more), before)
     logits_BV, cache = engine.read(weights, cache, *pad_in_front(contexts, n_rows, n_read), before)
     found: list[list[Likelihood]] = [[] for _ in groups]
     for turn in zip_longest(*groups):

@@ -67,25 +67,33 @@ def join(first: Unstacked, second: Unstacked) -> Unstacked:
     return Unstacked({**first.outside, **second.outside}, blocks)
 
 
+def empty_cache(config: ModelConfig, n_layers: int, batch: int, n_slots: int) -> Cache:
+    """Return a cache that holds nothing.
+
+    Raises:
+        LoraJaxError: an encoder, which has no before and after.
+    """
+    if not config.causal:
+        raise LoraJaxError("an encoder sees all of a text at once and has no cache: choose a decoder.")
+    # An array of its own for each, so that a step may be given all of them to write in.
+    keys, values = (
+        tuple(jnp.zeros((batch, config.kv_heads, *shape), compute_dtype(config)) for _ in range(n_layers))
+        for shape in ((config.head_dim, n_slots), (n_slots, config.head_dim))
+    )
+    return Cache(keys, values, jnp.full((batch, n_slots), EMPTY, jnp.int32), jnp.int32(0))
+
+
 def start_cache(
     config: ModelConfig, weights: Unstacked, batch: int, n_slots: int, hooks: Hooks = NO_HOOKS
 ) -> Cache:
     """Return a cache that holds what a method puts before the first token, and nothing else.
 
     Raises:
-        LoraJaxError: an encoder, which has no before and after, or no room for what the method puts there.
+        LoraJaxError: an encoder, or no room for what the method puts there.
     """
-    if not config.causal:
-        raise LoraJaxError("an encoder sees all of a text at once and has no cache: choose a decoder.")
     if n_slots < hooks.n_before:
         raise LoraJaxError(f"the cache has {n_slots} slots and the method puts {hooks.n_before} in it.")
-    lead, K = (batch, config.kv_heads), config.head_dim
-    # An array of its own for each, so that a step may be given all of them to write in.
-    keys, values = (
-        tuple(jnp.zeros((*lead, *shape), compute_dtype(config)) for _ in weights.blocks)
-        for shape in ((K, n_slots), (n_slots, K))
-    )
-    cache = Cache(keys, values, jnp.full((batch, n_slots), EMPTY, jnp.int32), jnp.int32(0))
+    cache = empty_cache(config, len(weights.blocks), batch, n_slots)
     if not hooks.n_before:
         return cache
     nothing = Inputs(jnp.zeros((batch, 0), jnp.int32), positions_BT=jnp.zeros((batch, 0), jnp.int32))
@@ -106,7 +114,8 @@ def extend(
     """Read T more tokens of each row; return their hidden states (B, T, D), for the head, and the new cache.
 
     real_BT: False where a row has no token (its states mean nothing); None for all. shared: one row that all
-    rows read before anything in `cache`, kept once. The caller sees to it that T slots are free.
+    rows read before anything in `cache`, what a method puts before a text included: `cache` then starts
+    empty. The caller sees to it that T slots are free.
     """
     ends_B = _next_positions(cache, hooks)
     if shared is not None:

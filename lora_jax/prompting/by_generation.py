@@ -7,6 +7,7 @@ import numpy as np
 
 from lora_jax.data.tasks import TextTokenizer
 from lora_jax.finetune.scores.text import exact_match_values, rouge_values, token_f1_values
+from lora_jax.generate.beginning import count_common
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop, generate
 from lora_jax.prompting.build import Prompted
@@ -39,19 +40,13 @@ def write_answers(
     tell: Callable[[int, int], None] = lambda done, n: None,
 ) -> Written:
     """Generate what follows each question, greedily, up to a stop, the end token or prompt.n_new tokens."""
-    n = len(prompted.contexts)
     end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
-    # Prompts of like length side by side: a batch is as long as its longest.
-    order = sorted(range(n), key=lambda i: len(prompted.contexts[i]))
-    texts, n_tokens = [""] * n, 0
-    for start in range(0, n, BATCH):
-        rows = order[start : start + BATCH]
-        completions = generate(
-            engine, [prompted.contexts[i] for i in rows], prompt.n_new,
-            end_ids=end_ids, stop=prompt.stop, decode=tokenizer.decode, batch_size=BATCH,
-        )  # fmt: skip
-        for i, completion in zip(rows, completions, strict=True):
-            texts[i] = cut_at_stop(tokenizer.decode(completion.tokens), prompt.stop).strip()
-            n_tokens += len(prompted.contexts[i]) + len(completion.tokens)
-        tell(start + len(rows), n)
-    return Written(tuple(texts), n_tokens, n_tokens)
+    contexts = prompted.contexts
+    completions = generate(
+        engine, contexts, prompt.n_new, end_ids=end_ids, stop=prompt.stop, decode=tokenizer.decode,
+        batch_size=BATCH, say=tell,
+    )  # fmt: skip
+    texts = (cut_at_stop(tokenizer.decode(one.tokens), prompt.stop).strip() for one in completions)
+    n_asked = sum(map(len, contexts)) + sum(len(one.tokens) for one in completions)
+    # What all of them begin with was read once.
+    return Written(tuple(texts), n_asked, n_asked - (len(contexts) - 1) * count_common(contexts))

@@ -41,6 +41,7 @@ def test_the_programs_are_the_loss_and_its_gradient_by_what_trains(base: Params)
         np.testing.assert_allclose(gradient[path], slope, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_measured_adds_up(base: Params) -> None:
     said: list[str] = []
     found = measure_backward(MODEL, base, METHODS, B, T, 3, said.append)

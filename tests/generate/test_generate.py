@@ -13,6 +13,7 @@ from lora_jax.generate.choose import Sampling
 from lora_jax.generate.decode import Kind, compile_decoding
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop, generate
+from lora_jax.generate.likelihood import Request, score
 from lora_jax.model.transformer import forward
 from lora_jax.params import combine
 from lora_jax.peft.low_rank import SCALE
@@ -22,7 +23,7 @@ from lora_jax.peft.stacking import adapt_all
 from tests.generate.conftest import MODEL, draw_prompts
 
 RUN = jax.jit(forward, static_argnums=(0, 3))
-LENGTH = 24  # of the buffer that whole passes read: causal attention does not see what lies behind
+LENGTH = 26  # of the buffer that whole passes read: causal attention does not see what lies behind
 
 
 def decode(tokens):
@@ -45,6 +46,28 @@ def test_prompts_of_unequal_length_are_completed_as_each_by_itself(engine, param
     found = generate(engine, prompts, 9, batch_size=4)
     assert [one.tokens for one in found] == [write_by_hand(params, prompt, 9) for prompt in prompts]
     assert {one.finish for one in found} == {"length"}
+
+
+@pytest.mark.parametrize("method", [None, pytest.param(Prefix(length=3, std=1.0), marks=pytest.mark.slow)])
+def test_a_common_beginning_is_read_once_and_changes_nothing(params, method) -> None:
+    (common,) = draw_prompts([18])
+    prompts = [common + own for own in draw_prompts([1, 5, 2], seed=1)]
+    if method is None:
+        engine, whole, hooks = Engine(MODEL, params), params, None
+    else:
+        built = method.build(MODEL)
+        (adapted,) = adapt_all(params, [{}], [built], seeds=[0])
+        engine, whole, hooks = Engine(MODEL, [adapted], method), combine(*adapted), built.hooks
+    found = generate(engine, prompts, 3)
+    by_hand = [write_by_hand(whole, prompt, 3, hooks) for prompt in prompts]
+    assert [one.tokens for one in found] == by_hand
+    assert [one.tokens for one in generate(engine, prompts, 3, reuse=False)] == by_hand
+    requests = [Request(prompt, text) for prompt, text in zip(prompts, by_hand, strict=True)]
+    once, whole_each = (score(engine, requests, reuse=reuse) for reuse in (True, False))
+    assert once.n_tokens_run < whole_each.n_tokens_run
+    for one, other in zip(once.likelihoods, whole_each.likelihoods, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert one.is_greedy
 
 
 @pytest.mark.slow

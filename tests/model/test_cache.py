@@ -1,6 +1,7 @@
 """A text read in parts, through a cache, is the text read at once."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.prefix import Prefix
 from lora_jax.peft.methods.prompt import Prompt
 
-SHAPE = dict(d_model=16, n_layers=3, n_heads=4, vocab_size=31, context=32)
+SHAPE: dict[str, Any] = dict(d_model=16, n_layers=3, n_heads=4, vocab_size=31, context=32)
 MODELS = {
     "gpt2": ModelConfig(**SHAPE),
     "llama": ModelConfig(**SHAPE, **LLAMA, n_kv_heads=2),
@@ -39,7 +40,7 @@ METHODS = {
     "prompt": Prompt(length=3),
     "both": Combined(methods=(Prefix(length=2), Prompt(length=2), LoRA(rank=2))),
 }
-TOKENS = np.random.default_rng(0).integers(31, size=(2, 12)).astype(np.int32)
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(31, size=(2, 12)), jnp.int32)
 
 
 def read_in_parts(model, params, hooks, parts, n_slots=24):
@@ -93,13 +94,13 @@ def test_padding_and_a_shared_row_change_nothing(name: str) -> None:
     weights = unstack(params, model.n_layers)
     shared = extend(model, weights, start_cache(model, weights, 1, 6), TOKENS[:1, :4])[1]
     # Two rows go on from the shared one: 5 tokens, and 2 behind 3 that are padding; then one more each.
-    rows = np.stack([TOKENS[0, 4:9], np.concatenate([[7, 7, 7], TOKENS[1, 4:6]])])
+    rows = jnp.stack([TOKENS[0, 4:9], jnp.concatenate([jnp.array([7, 7, 7]), TOKENS[1, 4:6]])])
     real = np.array([[True] * 5, [False] * 3 + [True] * 2])
     cache = start_cache(model, weights, 2, 9)
     x_BTD, cache = extend(model, weights, cache, rows, jnp.asarray(real), shared=shared)
     last_BTD, _ = extend(model, weights, cache, TOKENS[:, 9:10], shared=shared)
     for row, own in enumerate((rows[0], rows[1, 3:])):
-        text = np.concatenate([TOKENS[0, :4], own, TOKENS[row, 9:10]])[None]
+        text = jnp.concatenate([TOKENS[0, :4], own, TOKENS[row, 9:10]])[None]
         whole = forward(model, params, text)[0]
         found = read_head(model, weights.outside, jnp.concatenate([x_BTD, last_BTD], axis=1))[row]
         np.testing.assert_allclose(found[5 - len(own) :], whole[4:], atol=2e-5)

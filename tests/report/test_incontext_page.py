@@ -165,7 +165,7 @@ def test_the_terminal_says_the_verdict_first(folder: Path, found: dict[str, Any]
     lines = text.getvalue().splitlines()
     assert lines[0] == found["verdict"][0]
     assert "not told by" not in text.getvalue()
-    assert any("LoRA r 8" in line and "2.2 to 2.9" in line for line in lines)
+    assert any("LoRA r 8" in line and "2.20 to 2.90" in line for line in lines)
     assert backward_rows(backward).rows[1][6] == "\u2013"
 
 

@@ -1,6 +1,7 @@
 """The figures and the table of target sets, and where the page has them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_the_score_by_rank_is_a_line_for_each_set_at_its_own_ranks(found):
     [ax] = plot_ranks(found).axes
     assert ax.get_xscale() == "log"
     [container] = ax.containers
-    line = container.lines[0]
+    line: Any = container.get_children()[0]
     assert container.get_label() == "qv"
     assert list(line.get_xdata()) == pytest.approx([1, 4, 64])
     scores = {m["label"]: m["score"]["value"] for m in found["methods"]}

@@ -43,7 +43,7 @@ def draw(sets=None, seed=0):
     return methods, values
 
 
-def compare(methods, values, of="accuracy", larger_is_better=True):
+def compare(methods, values, of: str | None = "accuracy", larger_is_better=True):
     found = compare_target_sets(methods, values.__getitem__, of, larger_is_better)
     assert found is not None
     return found
@@ -137,3 +137,12 @@ def test_a_set_is_called_by_its_matrices():
     assert set_name({"method": lora(("q", "v"), 1)}) == "qv"
     assert set_name({"method": lora(("mlp",), 1)}) == "mlp"
     assert set_name({"method": lora(("q", "down"), 1)}) == "q+down"
+
+
+def test_differences_of_one_seed_are_said_to_be_that():
+    methods, values = draw()
+    assert not any("one seed" in said for said in compare(methods, values)["sentences"])
+    for method in methods:
+        method["seeds"], method["run_ids"] = method["seeds"][:1], method["run_ids"][:1]
+    found = compare(methods, values)
+    assert found["sentences"][-1].startswith("14 of these 14 differences are of one seed")

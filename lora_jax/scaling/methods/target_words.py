@@ -27,7 +27,21 @@ def say_target_sets(found: Mapping[str, Any], methods: Mapping[str, Mapping[str,
         said += _say_form(budget, found)
         said += _say_pairs(budget["pairs"], found)
     said += [_say_growth(line, found) for line in found["ranks"] if line["growth"] is not None]
-    return said
+    return said + _say_seeds(found)
+
+
+def _say_seeds(found: Mapping[str, Any]) -> list[str]:
+    """Say where differences are of one seed, which leaves the spread between seeds out."""
+    budget = found["budget"] or {}
+    contrasts = [
+        budget.get("several_less_single"), budget.get("softmax_less_other"), *budget.get("pairs", ()),
+        *(line["growth"] for line in found["ranks"]),
+    ]  # fmt: skip
+    there = [contrast for contrast in contrasts if contrast is not None]
+    single = sum(contrast["n_seeds"] == 1 for contrast in there)
+    if not single:
+        return []
+    return [f"{single} of these {len(there)} differences are of one seed: they cover test examples alone."]
 
 
 def _say_form(budget: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

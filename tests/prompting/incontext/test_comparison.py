@@ -187,12 +187,12 @@ def test_a_bad_field_is_a_sentence(make: Any, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("n", "words"),
-    [(13, "the training pool of .* has 12 examples"), (10, "balanced 5 of them of label")],
+    [(9, "the training pool of .* has 8 examples"), (8, "balanced 4 of them of label")],
 )
 def test_more_examples_than_there_are_is_said_before_anything_runs(places: Path, n: int, words: str) -> None:
     decoder = str(places / "models" / "decoder")
     plan = TunePlan(base=decoder, methods=LORA, draws=(0,), n_train=(n,))
-    task = make_task(places, n_pool=12)  # drawn without regard to labels
+    task = make_task(places, n_pool=8)  # drawn without regard to labels
     config = InContextConfig(tasks={"feel": task}, tunings=(plan,))
     with pytest.raises(LoraJaxError, match=words):
         check(config, Sources(config, lambda line: None))
