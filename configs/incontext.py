@@ -9,7 +9,7 @@ Rates: SmolLM2's from a trial on SST-2 (n 32), MiniLM's as configs/peft_sst2.py 
 configs/incontext_gpu.py.
 
 command:         ./launch.sh incontext configs/incontext.py
-expected time:   about an hour on two CPU cores
+expected time:   about an hour on two CPU cores by its own price (--dry-run); not yet run whole
 expected answer: on SST-2 fine-tuning passes every prompt at some tens to a hundred examples (GPT-3's table;
                  Le Scao & Rush 2021, "How many data points is a prompt worth?"); on RTE neither is far from
                  chance at this size.

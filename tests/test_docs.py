@@ -44,6 +44,7 @@ def test_the_worked_example_runs_and_says_what_the_page_says(tmp_path: Path, pub
     assert (tmp_path / "plan" / "figures" / "design.png").exists()
 
 
+@pytest.mark.slow
 def test_the_example_for_users_of_peft_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "fine-tuning.md").read_text()
     [example] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)

@@ -109,11 +109,18 @@ def make_steps(shape: Shape) -> dict[str, Action]:
 
 
 def attend_plainly(
-    q_BTHK: jax.Array, k_BSHK: jax.Array, v_BSHK: jax.Array, *, causal: bool = True, visible_BTT: None = None
+    q_BTHK: jax.Array,
+    k_BSHK: jax.Array,
+    v_BSHK: jax.Array,
+    *,
+    causal: bool = True,
+    visible_BTT: None = None,
+    bias_BHTS: None = None,
 ) -> jax.Array:
     """Causal attention as one writes it down, differentiated by JAX; it has no other choice of `attend`'s."""
     assert causal
     assert visible_BTT is None
+    assert bias_BHTS is None
     T, K = q_BTHK.shape[1], q_BTHK.shape[3]
     scores_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK) * K**-0.5
     weights_BHTS = jax.nn.softmax(jnp.where(jnp.tril(jnp.ones((T, T), bool)), scores_BHTS, -jnp.inf))

@@ -125,6 +125,14 @@ def _verdict(results: InContextResults) -> str:
     counted = results.found["n_prompts"], results.found["n_runs"]
     if counted != (len(results.prompts), len(results.runs)):
         lines.insert(0, "incontext.json was made from fewer or more runs than are there: compare them again.")
+    planned = set(results.sweep.get("run_ids", []))
+    missing = len(planned - {r["run_id"] for r in results.runs})
+    if missing:
+        lines.insert(
+            0,
+            f"Unfinished, or several rates were planned: {missing} of {len(planned)}"
+            " fine-tuning runs that the config may come to are not here.",
+        )
     return f'<p class="verdict">{escape(first)}</p>\n{words}{show_warnings(lines)}'
 
 

@@ -23,6 +23,7 @@ def base() -> Params:
     return init(declare(MODEL), 0)
 
 
+@pytest.mark.slow
 def test_the_programs_are_the_loss_and_its_gradient_by_what_trains(base: Params) -> None:
     batch = draw_batch(MODEL, B, T)
     programs = compile_both(MODEL, base, METHODS["full"], batch)

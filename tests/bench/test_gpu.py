@@ -19,6 +19,7 @@ def keep_quiet(text: str) -> None:
     assert text
 
 
+@pytest.mark.slow
 def test_utilisation_is_flops_over_peak() -> None:
     device = Device(peak_flops=1e12, memory_bytes=1e9)
     size = Size("tiny", 32, 1, 1, 64)

@@ -17,6 +17,7 @@ def keep_quiet(text: str) -> None:
     assert text
 
 
+@pytest.mark.slow
 def test_the_step_beside_its_floor_and_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "is_here", lambda *_: False)
     (section,) = measure_steps(3, keep_quiet, [TINY], turn_seconds=0.01)
@@ -52,6 +53,7 @@ def test_the_shapes_are_those_that_were_asked_for() -> None:
     assert [s.model.head_dim for s in SHAPES] == [32] * 4
 
 
+@pytest.mark.slow
 def test_compilation_counts_tracing_and_compiles_anew_each_time() -> None:
     seen: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: seen.append(event))

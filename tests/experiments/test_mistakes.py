@@ -175,6 +175,7 @@ def test_too_few_sizes_to_fit_lose_no_run(place: Place, tmp_path: Path) -> None:
     assert "[1/2]" not in again[2]
 
 
+@pytest.mark.slow
 def test_a_single_run_is_trained_and_can_be_kept_as_a_model(place: Place, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     one = [place.config, "model.d_model=8", "n_tokens=2560", "--out", folder]

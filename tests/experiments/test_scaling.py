@@ -59,6 +59,7 @@ def test_a_second_call_trains_nothing_and_is_back_in_seconds(place: Place, whole
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_lost_report_is_made_again_without_training(place: Place, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
@@ -155,6 +156,7 @@ def test_a_sweep_in_lanes_leaves_the_same_numbers(place: Place, tmp_path: Path) 
 # ---- interruptions
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_same_records(place: Place, whole: Path) -> None:
     folder = place.folder / "killed"
     assert place.interrupt(folder, 3, signal.SIGKILL)[0] == -signal.SIGKILL

@@ -65,6 +65,7 @@ def fewer(prepared: Prepared, n: int) -> Prepared:
     return dataclasses.replace(prepared, train=first)
 
 
+@pytest.mark.slow
 def test_lanes_of_other_ranks_rates_seeds_and_data_are_their_solo_runs(
     places: Path, classify: Prepared, tmp_path: Path
 ) -> None:

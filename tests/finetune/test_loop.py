@@ -116,6 +116,7 @@ def test_a_language_model_learns_the_completion(places: Path, generate: Prepared
     assert outcome.test.scores["rouge_l"]["value"] > 0.9
 
 
+@pytest.mark.slow
 def test_another_test_sees_the_kept_weights_and_is_the_score(places: Path, generate: Prepared) -> None:
     config = make_run(places, LORA, base="decoder", epochs=1)
     seen: list[Adapted] = []

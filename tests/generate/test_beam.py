@@ -35,6 +35,7 @@ def score_texts(params, prompt, texts, penalty):
     ]
 
 
+@pytest.mark.slow
 def test_a_wide_beam_finds_the_best_text(tiny) -> None:
     prompts = [[1, 4, 2], [3]]
     found = search(Engine(TINY, tiny), prompts, 3, beam=Beam(width=25))

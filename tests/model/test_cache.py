@@ -68,16 +68,20 @@ def draw(model, method, seed=0):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("parts", [(12,), (5, 1, 1, 4, 1)], ids=["at once", "in parts"])
-def test_parts_give_the_logits_of_the_whole(name: str, parts: tuple[int, ...]) -> None:
+def test_parts_give_the_logits_of_the_whole(name: str) -> None:
     model = MODELS[name]
     params = init(declare(model), 0)
     whole = forward(model, params, TOKENS)
 
-    np.testing.assert_allclose(read_in_parts(model, params, NO_HOOKS, parts), whole, atol=2e-5)
+    np.testing.assert_allclose(read_in_parts(model, params, NO_HOOKS, (5, 1, 1, 4, 1)), whole, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+FAST = ("lora", "both")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+)
 def test_methods_act_in_parts_as_on_the_whole(name: str) -> None:
     model = MODELS["gpt2"]
     method = METHODS[name].build(model)

@@ -8,6 +8,8 @@ from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import finetune_id
 from lora_jax.finetune.experiment import load_finetuning
+from lora_jax.prompting.incontext.experiment import load_incontext
+from lora_jax.prompting.incontext.plan import list_shots
 from lora_jax.runs.experiment import load_experiment
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -29,6 +31,9 @@ def test_every_config_loads_and_says_what_it_asks(path: Path) -> None:
     if "def sweep()" in path.read_text():
         experiment = load_finetuning(path)
         ids = [finetune_id(run) for run in experiment.sweep.runs()]
+    elif "def comparison()" in path.read_text():
+        experiment = load_incontext(path)
+        ids = [run.run_id for run in list_shots(experiment.config)]
     else:
         experiment = load_experiment(path)
         ids = [run_id(run) for run in experiment.runs]

@@ -131,6 +131,7 @@ def test_more_lanes_than_memory_holds_are_refused_and_nothing_is_trained(
 # ---- successive halving
 
 
+@pytest.mark.slow
 def test_halted_runs_are_recorded_and_left_out_of_the_fits(
     base: RunConfig, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -262,6 +262,7 @@ def test_the_memory_of_a_step_is_xlas(gentle: RunConfig, dataset: Dataset) -> No
     assert compile_step(make_step(gentle.model, gentle.optim), True)._cache_size() <= before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dataset, width: int) -> None:
     """To the same losses, also where the steps asked for are no multiple of them."""

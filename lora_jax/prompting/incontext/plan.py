@@ -89,10 +89,11 @@ def list_shots(config: InContextConfig) -> Iterator[ShotRun]:
 
 
 def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunPlan]:
-    """Return every fine-tuning run that the comparison may come to: all rates with all draws.
+    """Return every fine-tuning run that the comparison may come to, once: all rates with all draws.
 
     Of all examples there is one deal, and draws are seeds alone.
     """
+    seen: set[FinetuneConfig] = set()
     for plan in config.tunings:
         for label, task in config.tasks_of(plan).items():
             prepared = sources.get(plan.base, label, plan.head)
@@ -103,7 +104,9 @@ def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunP
                     for rate in plan.rates_of(method):
                         for draw in plan.draws:
                             run = plan.run(settings, n, n_rows, method, rate, draw)
-                            yield TuneRunPlan(run, label, plan, n)
+                            if run not in seen:  # two plans may share a cell
+                                seen.add(run)
+                                yield TuneRunPlan(run, label, plan, n)
 
 
 def check(config: InContextConfig, sources: Sources) -> None:

@@ -207,3 +207,10 @@ def test_prompts_of_an_encoder_are_refused(places: Path) -> None:
 def test_every_number_of_shots_has_an_id_of_its_own(config: InContextConfig) -> None:
     ids = [shot.run_id for shot in list_shots(config)]
     assert len(set(ids)) == len(ids) == 3
+
+
+def test_a_run_of_two_plans_is_made_once(places: Path, sources: Sources, config: InContextConfig) -> None:
+    twice = make_config(places, tunings=(*config.tunings, *config.tunings))
+    ids = [run.run_id for run in list_tunings(twice, sources)]
+    assert ids == [run.run_id for run in list_tunings(config, sources)]
+    assert len(set(ids)) == len(ids) == 5

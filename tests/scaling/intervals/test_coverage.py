@@ -96,6 +96,7 @@ def test_intervals_cover_in_93_to_97_of_100() -> None:
         assert 0.93 <= share <= 0.97, (name, share)
 
 
+@pytest.mark.slow
 def test_intervals_cover() -> None:
     """30 tables of 48 runs: at 95%, fewer than 26 happen once in 300 times."""
     for name, share in coverage(grid(8, 6), range(1000, 1030)).items():
