@@ -79,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     adapters = [] if arguments.adapter is None else [arguments.adapter]
     engine, tokenizer = load_engine(arguments.model, adapters)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    task = load_prompted(TaskConfig(name=arguments.task), prompt, None, say)
+    task = load_prompted(TaskConfig(name=arguments.task), prompt, None, _say)
     clock, found = _Clock(len(draws)), []
     for number, shots in enumerate(draws):
         found.append(
@@ -100,6 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _print(document)
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _Clock:
