@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
-
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.generate.engine import Engine
 from lora_jax.model.segments import split_blocks
 from lora_jax.params import Params
-from lora_jax.peft.low_rank import SCALE
 from lora_jax.peft.method import Adapted, MethodConfig, start
-from lora_jax.peft.stacking import common_shapes, pad, program
+from lora_jax.peft.stacking import align, program
 
 
 def load_engine(
@@ -42,9 +39,5 @@ def load_engine(
         for method, (_, trainable) in zip(methods, adapters, strict=True)
     ]
     if len(adapted) > 1:
-        shapes = common_shapes(methods)
-        for number, method in enumerate(methods):
-            trainable, frozen = (pad(tree, shapes) for tree in adapted[number])
-            scales = {SCALE + path: jnp.float32(scale) for path, scale in method.scales.items()}
-            adapted[number] = Adapted(trainable, {**frozen, **scales})
+        adapted = align(adapted, methods)
     return Engine(model, adapted, configs[0])

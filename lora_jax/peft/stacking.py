@@ -44,14 +44,23 @@ def adapt_all(
     Raises:
         LoraJaxError: the runs differ in more than ranks.
     """
-    shapes = common_shapes(methods)
     split = split_blocks(base, methods[0].n_top)
-    adapted = []
-    for head, method, seed in zip(heads, methods, seeds, strict=True):
-        trainable, frozen = start({**split, **head}, method, seed)
+    runs = zip(heads, methods, seeds, strict=True)
+    return align([start({**split, **head}, method, seed) for head, method, seed in runs], methods)
+
+
+def align(adapted: Sequence[Adapted], methods: Sequence[Method]) -> list[Adapted]:
+    """Return weights padded to the largest rank, with each one's scales, as data, among the frozen ones.
+
+    Raises:
+        LoraJaxError: the methods differ in more than ranks.
+    """
+    shapes = common_shapes(methods)
+    aligned = []
+    for (trainable, frozen), method in zip(adapted, methods, strict=True):
         scales = {SCALE + path: jnp.float32(scale) for path, scale in method.scales.items()}
-        adapted.append(Adapted(pad(trainable, shapes), {**pad(frozen, shapes), **scales}))
-    return adapted
+        aligned.append(Adapted(pad(trainable, shapes), {**pad(frozen, shapes), **scales}))
+    return aligned
 
 
 def common_shapes(methods: Sequence[Method]) -> dict[str, tuple[int, ...]]:
