@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--divide", type=int, metavar="N",
         help="divide GPT-2 medium's width, depth and heads and the paper's sequences by N: 1, 2, 4 or 8"
-        " (default: 4 on a CPU, else 1)",
+        " (default: 8 on a CPU, else 1)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of weights, tokens and the order of a trial")
     parser.add_argument(
