@@ -89,7 +89,7 @@ def _provenance(document: Document) -> str:
         "command": document["command"], "device": document["device"],
         "git commit": document["git_commit"] or "not in a repository",
         "made": document["created_at"], "seed": str(document["seed"]),
-        "trials": f"{document['n_trials']}, {document['n_untimed']} untimed pass before each timed one",
+        "trials": f"{document['n_trials']}, {document['n_untimed']} untimed passes before each timed one",
         "computed in": document["dtype"],
         "load when it began": f"{document['load_average']:.2f}",
         "cores that others kept busy": "not told by this system" if others is None else f"{others:.2f}",
