@@ -93,7 +93,7 @@ def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argpars
 
     n_written, is_first = 0, True
     pieces = stream(
-        engine, row.tokens, arguments.new, decode=tokenizer.decode, sampling=_sampling(arguments),
+        engine, row.tokens, arguments.new, decode=tokenizer.continue_text, sampling=_sampling(arguments),
         end_ids=_ends(tokenizer), stop=arguments.stop,
     )  # fmt: skip
     for piece, completion in pieces:
@@ -107,7 +107,7 @@ def _write_all(engine: Engine, tokenizer: HFTokenizer, rows: list[Row], argument
     from lora_jax.generate.generate import cut_at_stop
 
     completions = _complete(engine, tokenizer, rows, arguments)
-    texts = [cut_at_stop(tokenizer.decode(one.tokens), arguments.stop) for one in completions]
+    texts = [cut_at_stop(tokenizer.continue_text(one.tokens), arguments.stop) for one in completions]
     names = [str(path) for path in arguments.adapter] or [None]
     if arguments.json:
         found = [
@@ -145,5 +145,5 @@ def _complete(
         return search(engine, prompts, arguments.new, beam=beam, end_ids=ends, adapters=adapters)
     return generate(
         engine, prompts, arguments.new, sampling=_sampling(arguments), end_ids=_ends(tokenizer),
-        stop=arguments.stop, decode=tokenizer.decode, adapters=adapters,
+        stop=arguments.stop, decode=tokenizer.continue_text, adapters=adapters,
     )  # fmt: skip

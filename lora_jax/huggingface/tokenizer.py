@@ -35,6 +35,14 @@ class HFTokenizer:
         """Return the text of ids; special: with tokens such as <|im_end|> written out."""
         return self.inner.decode([int(i) for i in ids], skip_special_tokens=not special)
 
+    def continue_text(self, ids: Iterable[int]) -> str:
+        """Return the text of ids as it goes on after other text.
+
+        `decode` takes what it is given for a whole text, at whose start SentencePiece's decoder drops a space.
+        """
+        before = self.encode("a", special=False)[0]
+        return self.decode([*before, *ids])[len(self.decode(before)) :]
+
 
 def load_tokenizer(folder: Path) -> HFTokenizer:
     """Read a folder's tokenizer.json; which ids are special is in the small files beside it.

@@ -1,10 +1,11 @@
 """A folder's tokenizer: pairs, special ids from three files, and nothing that is cut short in silence."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.tokenizer import load_tokenizer
@@ -52,6 +53,35 @@ def test_special_ids_come_from_the_first_file_that_names_them(folder: Path) -> N
     )
     found = load_tokenizer(folder)
     assert (found.bos_id, found.eos_id, found.pad_id) == (5, 2, 0)
+
+
+def like_llama() -> Tokenizer:
+    """SentencePiece's way: a space is written at the start of a text, and dropped again where one is read."""
+    pieces = [("<unk>", 0.0), *((piece, -2.0) for piece in ("▁a", "▁good", "▁film", "s", ","))]
+    inner = Tokenizer(models.Unigram(pieces, unk_id=0))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return inner
+
+
+def like_gpt2() -> Tokenizer:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({piece: i for i, piece in enumerate(alphabet)}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    return inner
+
+
+@pytest.mark.parametrize("make", [like_llama, like_gpt2])
+def test_a_text_cut_anywhere_goes_on_as_it_was(make: Callable[[], Tokenizer], tmp_path: Path) -> None:
+    make().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    text = "a good film, a good films"
+    ids = tokenizer.encode(text)[0]
+    for n in range(1, len(ids) + 1):
+        assert tokenizer.decode(ids[:n]) + tokenizer.continue_text(ids[n:]) == text
 
 
 def test_what_is_wrong_with_a_tokenizer_is_said(folder: Path) -> None:
