@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
+
 from lora_jax.finetune.config import best_rate
 from lora_jax.finetune.evaluate import SMALLER_IS_BETTER, choose_metric
 from lora_jax.finetune.loop import finetune
@@ -68,10 +70,13 @@ class Comparison:
         seconds = sum(item.seconds for item in pending)
         say(f"{title}: {len(pending)} of {len(planned)} runs to make, about {seconds / 60:.1f} min")
         progress = Progress(planned)
+        programs = None
         with progress.showing():
             for item in pending:
                 if should_stop():
                     raise Stopped
+                if programs != (programs := _name_programs(item.what)):
+                    jax.clear_caches()  # a cell's take a thousand mappings of memory, Linux has 65,530
                 if isinstance(item.what, ShotRun):
                     self._ask(item.what, item, progress)
                 else:
@@ -136,6 +141,13 @@ class Comparison:
 def dev_metric(head: bool) -> str:
     """Return what rates and weights are chosen by: a head's accuracy, else the loss of the answers' words."""
     return choose_metric("classification" if head else "generation")
+
+
+def _name_programs(what: ShotRun | TuneRunPlan) -> tuple:
+    """Return what runs that share their compiled programs have in common."""
+    if isinstance(what, ShotRun):
+        return what.base, what.label, what.k
+    return what.plan.base, what.label, what.plan.head, what.config.label
 
 
 def _cell(run: TuneRunPlan) -> tuple:

@@ -214,3 +214,18 @@ def test_a_run_of_two_plans_is_made_once(places: Path, sources: Sources, config:
     ids = [run.run_id for run in list_tunings(twice, sources)]
     assert ids == [run.run_id for run in list_tunings(config, sources)]
     assert len(set(ids)) == len(ids) == 5
+
+
+def test_programs_are_kept_while_they_are_shared_and_no_longer(
+    config: InContextConfig, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 88 runs on two models once ended a process by its programs' memory mappings, of which there are 65,530
+    n_dropped = 0
+
+    def count() -> None:
+        nonlocal n_dropped
+        n_dropped += 1
+
+    monkeypatch.setattr(execute.jax, "clear_caches", count)
+    run(config, sources, tmp_path)
+    assert n_dropped == 5, "two numbers of shots, two methods, and one of them again at its best rate"
