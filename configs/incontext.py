@@ -10,7 +10,7 @@ one, because in batches of 8 the found one failed with 2,000 examples (dev choos
 configs/incontext_gpu.py.
 
 command:         ./launch.sh incontext configs/incontext.py
-expected time:   somewhat over an hour on two quiet CPU cores
+expected time:   an hour and a half on two quiet CPU cores
 expected answer: on SST-2 fine-tuning passes every prompt at some tens to a hundred examples (GPT-3's table;
                  Le Scao & Rush 2021, "How many data points is a prompt worth?"); on RTE neither is far from
                  chance at this size.
