@@ -5,8 +5,8 @@ fine-tuning, its top layers, adapters and LoRA on the same examples, scored by t
 same words on the same test examples; beside them MiniLM with a classification head, and what a gradient costs
 over a forward pass. The form of GPT-3's table (few-shot 40.6 / 69.0 on MNLI-m / RTE, fine-tuned 89.5 / 85.4).
 What is cut down for two CPU cores: test examples, draws, steps, learning rates, n of SmolLM2.
-Rates: SmolLM2's from a trial on SST-2 (n 32), MiniLM's as configs/peft_sst2.py found them, LoRA's beside a lower
-one, because in batches of 8 the found one failed with 2,000 examples (dev chooses). All of it is in
+Rates: SmolLM2's from a trial on SST-2 (n 32), MiniLM's as configs/peft_sst2.py found them, LoRA's beside a
+lower one, because in batches of 8 the found one failed with 2,000 examples (dev chooses). All of it is in
 configs/incontext_gpu.py.
 
 command:         ./launch.sh incontext configs/incontext.py

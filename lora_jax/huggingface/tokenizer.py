@@ -38,7 +38,7 @@ class HFTokenizer:
     def continue_text(self, ids: Iterable[int]) -> str:
         """Return the text of ids as it goes on after other text.
 
-        `decode` takes what it is given for a whole text, at whose start SentencePiece's decoder drops a space.
+        `decode` takes what it is given for a whole text, and SentencePiece's drops a space at its start.
         """
         before = self.encode("a", special=False)[0]
         return self.decode([*before, *ids])[len(self.decode(before)) :]

@@ -43,10 +43,10 @@ def write_answers(
     end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
     contexts = prompted.contexts
     completions = generate(
-        engine, contexts, prompt.n_new, end_ids=end_ids, stop=prompt.stop, decode=tokenizer.continue_text,
+        engine, contexts, prompt.n_new, end_ids=end_ids, stop=prompt.stop, decode=tokenizer.decode,
         batch_size=BATCH, say=tell,
     )  # fmt: skip
-    texts = (cut_at_stop(tokenizer.continue_text(one.tokens), prompt.stop).strip() for one in completions)
+    texts = (cut_at_stop(tokenizer.decode(one.tokens), prompt.stop).strip() for one in completions)
     n_asked = sum(map(len, contexts)) + sum(len(one.tokens) for one in completions)
     # What all of them begin with was read once.
     return Written(tuple(texts), n_asked, n_asked - (len(contexts) - 1) * count_common(contexts))
