@@ -49,7 +49,6 @@ def comparison() -> InContextConfig:
     once = TuneConfig(batch_size=8, epochs=1, evaluations=1)
     words: dict[str, Any] = {"base": "smollm2", "optim": once, "n_steps": 10}
     heads: dict[str, Any] = {"base": "minilm", "head": True, "optim": once, "n_steps": 40}
-    everything = FULL | LORA | OTHERS
     sst2, rte, draws = ("SST-2",), ("RTE",), (0, 1, 2)
     return InContextConfig(
         tasks={
@@ -76,5 +75,7 @@ def comparison() -> InContextConfig:
             TunePlan(**heads, **of(OTHERS, HEAD_RATES), n_train=(128,), draws=draws, tasks=rte),
             TunePlan(**heads, **of(LORA, HEAD_RATES), n_train=(None,), draws=(0,)),
         ),
-        backward=BackwardPlan(base="smollm2", methods=everything, batch_size=4, seq_len=64, repeats=9),
+        backward=BackwardPlan(
+            base="smollm2", methods=FULL | LORA | OTHERS, batch_size=4, seq_len=64, repeats=9
+        ),
     )

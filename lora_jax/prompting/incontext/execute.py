@@ -75,7 +75,9 @@ class Comparison:
             for item in pending:
                 if should_stop():
                     raise Stopped
-                if programs != (programs := _name_programs(item.what)):
+                needed = _name_programs(item.what)
+                if needed != programs:
+                    programs = needed
                     jax.clear_caches()  # a cell's take a thousand mappings of memory, Linux has 65,530
                 if isinstance(item.what, ShotRun):
                     self._ask(item.what, item, progress)
