@@ -132,6 +132,7 @@ this checkout:
   test         Run the tests; arguments go to pytest (-m slow for the slow ones)
   parity       Compare with transformers and peft live (installs torch, 1 GB more)
   check        Run ruff and pyright
+  faults       Kill, damage and crowd the programs for --minutes, and see that nothing breaks
 
 TEXT
     local any="${LORA_JAX_PYTHON:-$venv/bin/python}"
@@ -162,9 +163,9 @@ esac
 name="$1"
 shift
 case "$name" in
-    test | check) set_up dev ;;
+    test | check | faults) set_up dev ;;
     parity) set_up dev,parity ;;
-    fetch) set_up gguf ;;
+    fetch | finetune | incontext) set_up gguf ;; # the two others fetch a base that is not there
     bench) if [[ " $* " == *" --torch "* ]]; then set_up gguf,parity; else set_up ""; fi ;;
     *) set_up "" ;;
 esac
@@ -177,6 +178,7 @@ case "$name" in
     test) cd "$root"; exec "$python" -m pytest "$@" ;;
     parity) cd "$root"; exec "$python" -m pytest tests/parity -m parity "$@" ;;
     check) check ;;
+    faults) cd "$root"; exec "$python" -m tests.faults "$@" ;;
     *)
         if [[ -f $root/experiments/$name.py ]]; then exec "$python" "$root/experiments/$name.py" "$@"; fi
         exec "$python" -m lora_jax.cli "$name" "$@"

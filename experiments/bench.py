@@ -8,30 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_jax.bench.figures import Figure, Provenance, Section, to_json
-from lora_jax.bench.quiet import QUIET as OTHERS_AT_MOST
-from lora_jax.bench.quiet import Watch
-from lora_jax.bench.sections import SECTIONS as SHORT
-from lora_jax.bench.timing import Say
+from benchmarks.figures import Figure, Provenance, Section, to_json
+from benchmarks.quiet import QUIET as OTHERS_AT_MOST
+from benchmarks.quiet import Watch
+from benchmarks.sections import SECTIONS as SHORT
 from lora_jax.cli import guard
+from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
+from lora_jax.ranges import whole
+from lora_jax.timing import Say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from lora_jax.bench.compare import Key
+    from benchmarks.compare import Key
 
 QUICKSTART = Path(__file__).resolve().parent / "quickstart.py"
 SLOW = "quickstart"  # minutes, so only when asked for
 STDOUT = "-"
+REPEATS = whole(1, 10_000)
 QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
 WORSE = 1  # exit status of --against where a figure is worse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen sections, print their tables, write the JSON; return the exit status."""
-    arguments = parse(argv)
-    return guard(lambda: run(arguments))
+    return guard(lambda: run(parse(argv)))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,8 +54,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="the whole quickstart, too: some minutes, from an empty cache",
     )
-    parser.add_argument(
-        "--repeats", type=int, metavar="N",
+    add_number(
+        parser, "--repeats", REPEATS, metavar="N",
         help=f"repetitions (default: {', '.join(f'{n} of {name}' for name, (n, _) in SECTIONS.items())})",
     )  # fmt: skip
     parser.add_argument(
@@ -102,18 +102,16 @@ def is_chosen(name: str, arguments: argparse.Namespace) -> bool:
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse what would be found out after minutes of timing."""
-    if arguments.repeats is not None and arguments.repeats < 1:
-        raise LoraJaxError(f"--repeats is {arguments.repeats}, it must be at least 1: raise it.")
     if arguments.json and Path(arguments.json).is_dir():
         raise LoraJaxError(
             f"--json is {arguments.json}, a folder, it must be a file or -: name a file in it."
         )
     if arguments.torch:
-        from lora_jax.bench.rivals import require_torch
+        from benchmarks.rivals import require_torch
 
         require_torch()
     if "gpu" in (arguments.only or ()):
-        from lora_jax.bench.gpu import find_accelerator
+        from benchmarks.gpu import find_accelerator
 
         find_accelerator()
 
@@ -122,7 +120,7 @@ def read_before(path: str | None) -> "dict[Key, Figure] | None":
     """Return the figures to compare with, None without --against."""
     if path is None:
         return None
-    from lora_jax.bench.compare import read_baseline
+    from benchmarks.compare import read_baseline
     from lora_jax.runs.provenance import describe_device
 
     return read_baseline(Path(path), describe_device())
@@ -130,8 +128,8 @@ def read_before(path: str | None) -> "dict[Key, Figure] | None":
 
 def tell_changes(before: "dict[Key, Figure]", sections: Sequence[Section], to_stderr: bool) -> int:
     """Print then and now; return the exit status."""
-    from lora_jax.bench.compare import compare, find_missing, make_change_table
-    from lora_jax.report.tables import print_table
+    from benchmarks.compare import compare, find_missing, make_change_table
+    from lora_jax.report.kit.tables import make_console, print_table
 
     changes = compare(before, sections)
     print_table(make_change_table(changes, find_missing(before, sections)), make_console(to_stderr))
@@ -148,21 +146,10 @@ def describe(load: float, others: float | None) -> Provenance:
     return Provenance(words, describe_device(), describe_versions(), describe_commit(), load, others)
 
 
-def make_console(to_stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    from lora_jax.report.tables import PLAIN_WIDTH
-
-    console = Console(highlight=False, stderr=to_stderr)
-    if console.is_terminal:
-        return console
-    return Console(highlight=False, width=PLAIN_WIDTH, stderr=to_stderr)
-
-
 def show(provenance: Provenance, sections: Sequence[Section]) -> None:
     """Print the tables, and under them where they come from."""
-    from lora_jax.bench.table import make_table
-    from lora_jax.report.tables import print_table
+    from benchmarks.table import make_table
+    from lora_jax.report.kit.tables import make_console, print_table
 
     console = make_console()
     for section in sections:
@@ -179,7 +166,7 @@ def say(text: str) -> None:
 
 
 def run_quickstart(repeats: int, say: Say) -> tuple[Section, ...]:
-    from lora_jax.bench.quickstart import measure_quickstart
+    from benchmarks.quickstart import measure_quickstart
 
     return (measure_quickstart(repeats, say, [sys.executable, str(QUICKSTART)]),)
 

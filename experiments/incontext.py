@@ -6,154 +6,22 @@ if __name__ == "__main__":
     end_at_once()  # before the other imports, in which a signal would be a stack trace
 
 import argparse
-import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lora_jax.cli import guard
-from lora_jax.files import write_atomically
-from lora_jax.runs.store import RunStore
+from lora_jax.commands import incontext
+from lora_jax.commands.caller import Caller
 
-ROOT = Path(__file__).resolve().parent.parent
+CHECKOUT = Caller("./launch.sh", Path(__file__).resolve().parent.parent, "this checkout")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one comparison from its config file to its report; return the exit status."""
+    """Run one experiment from its config file to its report; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path, help="a config file, such as configs/incontext.py")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="TASK", help="this task alone (again: more)"
-    )
-    parser.add_argument(
-        "--stage",
-        action="append",
-        default=[],
-        metavar="STAGE",
-        help="prompts, tuning or backward alone (again: more)",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="the results folder (default: results/CONFIG of this checkout)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print every run and its price, make none")
-    parser.add_argument(
-        "--report", action="store_true", help="compare and draw what is finished, make no run"
-    )
-    return guard(lambda: run(parser.parse_args(argv)))
-
-
-def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.prompting.incontext.experiment import keep, load_incontext
-    from lora_jax.prompting.incontext.plan import check
-    from lora_jax.prompting.incontext.sources import Sources
-    from lora_jax.runs.execute import use_compilation_cache
-
-    experiment = load_incontext(arguments.config)
-    wanted = keep(experiment.config, arguments.only, arguments.stage)
-    store = RunStore(arguments.out or ROOT / "results" / experiment.name)
-    print(experiment.question, end="\n\n", flush=True)
-    if arguments.report:
-        return conclude(store.folder)
-    use_compilation_cache()
-    sources = Sources(experiment.config, print)
-    check(experiment.config, sources)
-    if arguments.dry_run:
-        return show_plan(wanted, sources)
-    status = make_runs(experiment, wanted, sources, store, arguments)
-    return status or conclude(store.folder)
-
-
-def show_plan(config, sources) -> int:
-    """Print every run with its steps, tokens and time by this machine's speed."""
-    from lora_jax.prompting.incontext.plan import list_shots, list_tunings, price_shots, price_tunings
-    from lora_jax.runs.progress import format_duration
-
-    planned = price_shots(list_shots(config), sources, set())
-    planned += price_tunings(list_tunings(config, sources), sources, set())
-    for item in planned:
-        tokens = f"{item.own_tokens:,} tokens"
-        print(f"{item.words:44}{item.n_steps:6} steps{tokens:>20}{format_duration(item.seconds):>10}")
-    total = format_duration(sum(item.seconds for item in planned))
-    print(f"{len(planned)} runs, about {total}; of several learning rates one goes on to further draws")
-    return 0
-
-
-def make_runs(experiment, wanted, sources, store: RunStore, arguments: argparse.Namespace) -> int:
-    """Make what is not finished; return the exit status, that of the signal where one stopped it."""
-    from lora_jax.prompting.incontext.execute import Comparison
-    from lora_jax.prompting.incontext.plan import list_tunings
-    from lora_jax.runs.signals import stop_requests
-    from lora_jax.train.side_by_side import Stopped
-
-    run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
-    store.check(experiment.name, run_ids)
-    with store.locked():
-        store.claim(describe(experiment, arguments, run_ids, sources.fingerprints()))
-        with stop_requests() as stop, contextlib.suppress(Stopped):
-            comparison = Comparison(experiment.name, wanted, sources, store)
-            comparison.prompts.check(experiment.config)
-            if wanted.backward is not None:
-                measure(wanted.backward, sources, store.folder)
-            comparison.run_all(stop, print)
-    if stop():
-        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
-        return stop.exit_status
-    return 0
-
-
-def measure(plan, sources, folder: Path) -> None:
-    """Measure the backward's cost once; backward.json of the same settings is found again."""
-    from lora_jax.bench.backward import measure_backward
-    from lora_jax.config import to_dict
-    from lora_jax.peft.methods import method_to_dict
-    from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
-    from lora_jax.runs.store import read_json
-
-    path = folder / "backward.json"
-    methods = {label: method_to_dict(method) for label, method in plan.methods.items()}
-    settings = json.loads(json.dumps({**vars(plan), "methods": methods}))
-    if path.exists() and read_json(path).get("settings") == settings:
-        return
-    prepared = sources.get_any(plan.base)
-    found = measure_backward(
-        prepared.model, prepared.base, plan.methods, plan.batch_size, plan.seq_len, plan.repeats, print
-    )
-    whence = {"device": describe_device(), "versions": describe_versions(), "git_commit": describe_commit()}
-    content = {"base": plan.base, "model": to_dict(prepared.model), "settings": settings, **found, **whence}
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
-
-
-def conclude(folder: Path) -> int:
-    """Compare what is finished, draw it, write the page, and print the tables."""
-    from lora_jax.report.incontext_page import read_backward, write_incontext_report
-    from lora_jax.report.incontext_terminal import print_incontext
-    from lora_jax.scaling.methods.incontext_folder import write_incontext
-
-    found = write_incontext(folder)
-    page = write_incontext_report(folder)
-    print_incontext(found, read_backward(folder))
-    print(f"Report: {page}")
-    return 0
-
-
-def describe(
-    experiment, arguments: argparse.Namespace, run_ids: list[str], data: dict[str, str]
-) -> dict[str, object]:
-    """Return what the results folder says of itself."""
-    config = arguments.config.resolve()
-    if config.is_relative_to(ROOT):
-        config = config.relative_to(ROOT)
-    options = [word for task in arguments.only for word in ("--only", f'"{task}"')]
-    options += [word for stage in arguments.stage for word in ("--stage", stage)]
-    return {
-        "name": experiment.name,
-        "question": experiment.question,
-        "command": " ".join(["./launch.sh incontext", str(config), *options]),
-        "overrides": [],
-        "run_ids": run_ids,
-        "data": data,
-    }
+    incontext.add_options(parser, CHECKOUT)
+    return guard(lambda: incontext.run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

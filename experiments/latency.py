@@ -6,20 +6,28 @@ if __name__ == "__main__":
     end_at_once()  # before the other imports, in which a signal would be a stack trace
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lora_jax.bench.medians import FEWEST
-from lora_jax.bench.quiet import QUIET as OTHERS_AT_MOST
-from lora_jax.bench.quiet import Watch
+from benchmarks.medians import FEWEST
+from benchmarks.quiet import QUIET as OTHERS_AT_MOST
+from benchmarks.quiet import Watch
 from lora_jax.cli import guard
+from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import try_folder
+from lora_jax.ranges import SEED, whole
+
+if TYPE_CHECKING:
+    from benchmarks.latency_shapes import Size
+    from lora_jax.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 N_TRIALS = 100  # the paper's
+TRIALS = whole(FEWEST, 1_000_000)  # the 95 % interval of a median needs the fewest
 QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
 
 
@@ -30,34 +38,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="The form of Table 1 of the LoRA paper (arXiv 2106.09685). Let nothing else run beside it."
         " docs/latency.md says how to read it.",
     )
-    parser.add_argument(
-        "--trials", type=int, default=N_TRIALS, metavar="N",
+    add_number(
+        parser, "--trials", TRIALS, default=N_TRIALS, metavar="N",
         help=f"each runs every variant once (default: {N_TRIALS}, at least {FEWEST})",
     )  # fmt: skip
-    parser.add_argument(
-        "--divide", type=int, metavar="N",
+    add_number(
+        parser, "--divide", whole(1, 8), metavar="N",
         help="divide GPT-2 medium's width, depth and heads and the paper's sequences by N: 1, 2, 4 or 8"
         " (default: 8 on a CPU, else 1)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of weights, tokens and the order of a trial")
+    add_number(parser, "--seed", SEED, default=0, help="of weights, tokens and the order of a trial")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "results" / "latency",
         help="the results folder (default: results/latency of this checkout)",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be timed, check all, time nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print latency.json in place of the table")
-    arguments = parser.parse_args(argv)
-    return guard(lambda: run(arguments))
+    return guard(lambda: run(parser.parse_args(argv)))
 
 
 def run(arguments: argparse.Namespace) -> int:
     check(arguments)
     import jax
 
-    from lora_jax.bench.figures import Provenance
-    from lora_jax.bench.latency import measure_latency
-    from lora_jax.bench.latency_findings import make_document
-    from lora_jax.bench.latency_shapes import ON_CPU, shape_model, shape_sizes
-    from lora_jax.report.latency_page import write_latency
+    from benchmarks.figures import Provenance
+    from benchmarks.latency import measure_latency
+    from benchmarks.latency_findings import make_table
+    from benchmarks.latency_shapes import ON_CPU, shape_model, shape_sizes
+    from lora_jax.report.latency.page import write_latency
     from lora_jax.runs.execute import use_compilation_cache
     from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 
@@ -66,62 +76,71 @@ def run(arguments: argparse.Namespace) -> int:
     if divisor is None:
         divisor = ON_CPU if jax.default_backend() == "cpu" else 1
     model, sizes = shape_model(divisor), shape_sizes(divisor)
+    if arguments.dry_run:
+        print(describe(model, sizes, arguments.trials))
+        return 0
     load, watch = os.getloadavg()[0], Watch()
     timed = measure_latency(model, sizes, arguments.trials, arguments.seed, say)
     provenance = Provenance(
         " ".join(["./launch.sh latency", *sys.argv[1:]]), describe_device(), describe_versions(),
         describe_commit(), load, watch.others(),
     )  # fmt: skip
-    document = make_document(provenance, model, divisor, arguments.seed, timed)
+    table = make_table(provenance, model, divisor, arguments.seed, timed)
     warnings = warn(load, provenance.others)
-    page = write_latency(document, warnings, arguments.out)
+    page = write_latency(table, warnings, arguments.out)
     if arguments.json:
-        print(json.dumps(document, indent=1, allow_nan=False))
-    else:
-        from lora_jax.report.latency_rows import latency_rows
-        from lora_jax.report.tables import make_console, print_table
+        from lora_jax.report.latency.documents import latency_to_json
 
-        print_table(latency_rows(document), make_console())
-        for statement in document["statements"]:
-            print(statement["words"])
+        print(latency_to_json(table))
+    else:
+        from lora_jax.report.kit.tables import make_console, print_table
+        from lora_jax.report.latency.rows import latency_rows
+
+        print_table(latency_rows(table), make_console())
+        for statement in table.statements:
+            print(statement.words)
     for line in warnings:
         say(f"warning: {line}")
     say(f"Every trial, the figures and the page: {page}")
     return 0
 
 
+def describe(model: "ModelConfig", sizes: "Sequence[Size]", n_trials: int) -> str:
+    """Return what would be timed, in a sentence."""
+    from benchmarks.latency import VARIANTS
+    from lora_jax.model.declare import count_parameters
+
+    return (
+        f"{n_trials} trials of {', '.join(VARIANTS)}: {count_parameters(model).total:,} parameters"
+        f" at {', '.join(size.label for size in sizes)} (sequences x tokens)"
+    )
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Refuse what would be found out after minutes of timing."""
-    if arguments.trials < FEWEST:
-        raise LoraJaxError(
-            f"--trials is {arguments.trials}, it must be at least {FEWEST}, which the 95 % interval of a"
-            " median needs: raise it."
-        )
-    if arguments.seed < 0:
-        raise LoraJaxError(f"--seed is {arguments.seed}, it must be at least 0: raise it.")
     if arguments.divide is not None:
-        from lora_jax.bench.latency_shapes import check_divisor
+        from benchmarks.latency_shapes import check_divisor
 
         check_divisor(arguments.divide)
-    check_folder(arguments.out)
+    check_folder(arguments.out, make=not arguments.dry_run)
 
 
-def check_folder(folder: Path) -> None:
-    """Make the results folder; refuse one that is another kind of result's, or cannot be written."""
+def check_folder(folder: Path, make: bool) -> None:
+    """Refuse a folder that is another kind of result's, or cannot be written. make: leave it behind."""
     if (folder / "sweep.json").exists():
         raise LoraJaxError(
             f"--out is {folder}, a results folder whose report.html shows a sweep: name another folder."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        try_folder(folder)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise LoraJaxError(f"--out is {folder}, a file, it must be a folder: name another one.") from error
     except OSError as error:
         raise LoraJaxError(
-            f"--out is {folder}, which cannot be made ({error.strerror}): name a folder that can."
+            f"--out is {folder}, which cannot be made or written ({error.strerror}): name a folder that can."
         ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise LoraJaxError(f"--out is {folder}, which you may not write: name another folder.")
 
 
 def warn(load: float, others: float | None) -> list[str]:

@@ -6,7 +6,10 @@ if __name__ == "__main__":
     end_at_once()  # before the other imports, in which a signal would be a stack trace
 
 import argparse
+import codecs
+import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -21,12 +24,15 @@ from lora_jax.commands import (
     evaluate,
     export,
     fetch,
+    finetune,
     fit,
     generate,
+    incontext,
     laws,
     merge,
     plan,
     report,
+    scaling,
     sizes,
 )
 from lora_jax.errors import LoraJaxError, nearest
@@ -35,8 +41,10 @@ from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_sto
 # What a person can mend about a disk: space, permission, or the path that was given.
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ELOOP,
 }  # fmt: skip
+_GONE = {errno.ENOENT, errno.ESTALE}  # a file that was there when this began
+_PLAIN = {0x2013: "-", 0x2212: "-", 0xD7: "x", 0x2026: "...", 0xB1: "+-", 0x2265: ">=", 0x2264: "<="}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,9 +61,10 @@ def guard(action: Callable[[], int]) -> int:
     Returns 2 for a mistake, and 128 + the number of the signal that ended it, as a shell does: once a signal
     has come, whatever `action` then returns or raises is its end.
     """
+    _print_anything()
     with end_requests() as request:
         try:
-            status = request.run(action)
+            status = request.run(lambda: _print_all(action))
         except BaseException as error:  # a signal may have become any other on its way
             status = 0 if request.signum else _explain(error)
             if status is None:
@@ -64,6 +73,28 @@ def guard(action: Callable[[], int]) -> int:
         print(say_stopped(request.signum), file=sys.stderr)
         return 128 + request.signum
     return status
+
+
+def _print_all(action: Callable[[], int]) -> int:
+    """Return what `action` does, once all that it printed is written: at exit nobody could be told of it."""
+    status = action()
+    sys.stdout.flush()
+    return status
+
+
+def _print_anything() -> None:
+    """Let every text be printed, whatever the terminal's encoding: ASCII gets the nearest, or the number."""
+    codecs.register_error("plain", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "plain":
+            stream.reconfigure(errors="plain")
+
+
+def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def _explain(error: BaseException) -> int | None:
@@ -81,8 +112,23 @@ def _explain(error: BaseException) -> int | None:
             " another folder with --out, then run the same command again.",
             file=sys.stderr,
         )
-        sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # or orbax's threads would bury the line at exit
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        # or the flush at exit would fail once more, and orbax's threads would bury the line
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        return 2
+    if isinstance(error, OSError) and error.errno in _GONE:
+        print(
+            f"lora-jax: {error.filename or 'a file'} is gone while it is needed: every finished run is kept;"
+            " put it back, then run the same command again.",
+            file=sys.stderr,
+        )
+        return 2
+    if isinstance(error, MemoryError):
+        told = " ".join(str(error).split()).rstrip(".") or "no more can be had"
+        print(f"lora-jax: The memory does not suffice ({told}): give less at a time.", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt | Terminated):
         signum = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
@@ -125,6 +171,9 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         sizes,
         report,
         plan,
+        scaling,
+        finetune,
+        incontext,
         fetch,
         merge,
         export,

@@ -4,9 +4,32 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.ranges import (
+    STEPS,
+    TOKENS,
+    Batch,
+    BelowOne,
+    Count,
+    Factor,
+    Layers,
+    Length,
+    ProperShare,
+    Range,
+    Rate,
+    Seed,
+    Share,
+    Small,
+    Weight,
+    Width,
+    check_fields,
+    show,
+    whole,
+)
+
+BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
 
 
 def added_later(default: Any) -> Any:
@@ -25,50 +48,57 @@ class RopeScaling:
     original_context / high_freq_factor are kept, and between them it is interpolated.
     """
 
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_context: int  # tokens
+    factor: Factor
+    low_freq_factor: Factor
+    high_freq_factor: Factor
+    original_context: Length  # tokens
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model.rope_scaling")
+        if self.low_freq_factor == self.high_freq_factor:
+            raise LoraJaxError(
+                f"model.rope_scaling has {self.low_freq_factor} for low_freq_factor and high_freq_factor,"
+                " between which it is interpolated: they must differ, change one of them."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Shape of a transformer; the defaults are GPT-2's choices, `LLAMA` has Llama's, `BERT` an encoder's."""
 
-    d_model: int
-    n_layers: int
-    n_heads: int
-    vocab_size: int
-    context: int  # longest sequence, in tokens
-    n_kv_heads: int | None = None  # None: as many as n_heads
-    d_ff: int | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 with a gate
+    d_model: Width
+    n_layers: Layers
+    n_heads: Width
+    vocab_size: Width
+    context: Length  # longest sequence, in tokens
+    n_kv_heads: Width | None = None  # None: as many as n_heads
+    d_ff: Width | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 with a gate
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
-    norm_eps: float = 1e-5
+    norm_eps: Small = 1e-5
     positions: Literal["learned", "rope", "t5", "transformer_xl"] = "learned"  # two of model/relative.py
-    rope_theta: float = 10_000.0
+    rope_theta: Annotated[float, Range(1e-3, 1e15)] = 10_000.0
     mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu"] = "gelu"  # gelu, geglu: the tanh approximation
     bias: bool = True
     tied_head: bool = True
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: float32 on CPU, else bfloat16
-    head_width: int | None = added_later(None)  # None: d_model / n_heads
+    head_width: Width | None = added_later(None)  # None: d_model / n_heads
     qkv_bias: bool | None = added_later(None)  # None: as `bias`; Qwen2 has it on q, k and v alone
     qk_norm: bool = added_later(False)  # norm q and k over the head width, before positions (Qwen3)
-    rope_fraction: float = added_later(1.0)  # share of the head width that is rotated (GPT-NeoX: 0.25)
-    rope_scaling: RopeScaling | None = added_later(None)  # noqa: RUF009 (a field, not a value)
+    rope_fraction: Share = added_later(1.0)  # share of the head width that is rotated (GPT-NeoX: 0.25)
+    rope_scaling: RopeScaling | None = added_later(None)
     parallel_residual: bool = added_later(False)  # x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX)
     shared_norm: bool = added_later(False)  # those two norms are one and the same (PaLM)
     causal: bool = added_later(True)  # False: an encoder, every position sees all
     # post: norm after each residual sum, and after the embeddings in place of the final norm (BERT)
     norm_placement: Literal["pre", "post"] = added_later("pre")
-    n_token_types: int = added_later(0)  # learned embeddings of the segment a token is in (BERT)
-    n_classes: int | None = added_later(None)  # a classification head in place of the language model's
+    n_token_types: Annotated[int, whole(0, 2**20)] = added_later(0)  # of segments, learned (BERT)
+    # A classification head in place of the language model's.
+    n_classes: Annotated[int, whole(2, 2**20)] | None = added_later(None)
     # What the backward pass computes again, to save memory: nothing, all but weights' products, whole blocks.
     remat: Literal["none", "dots", "full"] = added_later("none")
 
     def __post_init__(self) -> None:
-        for name in ("d_model", "n_layers", "n_heads", "vocab_size", "context", "kv_heads", "ff_width"):
-            if getattr(self, name) < 1:
-                raise LoraJaxError(f"model.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
+        check_fields(self, "model")
         if self.head_width is None and self.d_model % self.n_heads:
             raise LoraJaxError(
                 f"model.d_model is {self.d_model} and model.n_heads is {self.n_heads}: d_model must be a"
@@ -94,12 +124,6 @@ class ModelConfig:
                 "model.shared_norm is one norm before attention and MLP side by side, which they are not"
                 " here: set parallel_residual to true and norm_placement to pre, or shared_norm to false."
             )
-        if self.remat not in ("none", "dots", "full"):
-            raise LoraJaxError(
-                f"model.remat is {self.remat!r}, wanted is 'none', 'dots' or 'full': correct it."
-            )
-        if self.n_classes is not None and self.n_classes < 2:
-            raise LoraJaxError(f"model.n_classes is {self.n_classes}, it must be at least 2: raise it.")
 
     @property
     def head_dim(self) -> int:
@@ -147,9 +171,12 @@ class SourceConfig:
     """
 
     name: str = "sotu"
-    weight: float = 1.0  # share of the training sequences, relative to the other sources
+    weight: Weight = 1.0  # share of the training sequences, relative to the other sources
     split: str = "train"  # tensorflow-datasets split, sub-splits such as "train[:1%]" included
     text_field: str = "text"  # the feature that holds the text, for tensorflow-datasets
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data.sources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,30 +185,37 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
     tokenizer: str = "bytes"  # "bytes", "bpe:512" (trained on the sources), or a path to a tokenizer.json
-    seq_len: int = 128  # tokens predicted per sequence
-    heldout_fraction: float = 0.05  # share of the documents' bytes that is never trained on
-    heldout_tokens: int = 131_072  # at most this many held-out tokens are evaluated
-    unique_tokens: int | None = None  # train on this many different tokens only; None: all there are
-    max_epochs: float = 4.0  # refuse a run that would see its data more often than this
+    seq_len: Length = 128  # tokens predicted per sequence
+    heldout_fraction: ProperShare = 0.05  # share of the documents' bytes that is never trained on
+    heldout_tokens: Annotated[int, TOKENS] = 131_072  # at most this many held-out tokens are evaluated
+    unique_tokens: Annotated[int, TOKENS] | None = None  # different tokens to train on; None: all there are
+    max_epochs: Weight = 4.0  # refuse a run that would see its data more often than this
 
     def __post_init__(self) -> None:
+        check_fields(self, "data")
         if not self.sources:
             raise LoraJaxError("data.sources is empty, it must name at least one source: add one.")
-        if any(s.weight <= 0 for s in self.sources):
-            raise LoraJaxError("data.sources has a weight that is not above 0: raise it or drop the source.")
-        if self.seq_len < 1:
-            raise LoraJaxError(f"data.seq_len is {self.seq_len}, it must be at least 1: raise it.")
-        if not 0 < self.heldout_fraction < 1:
-            raise LoraJaxError(
-                f"data.heldout_fraction is {self.heldout_fraction}, it must lie between 0 and 1: change it."
-            )
+        if self.tokenizer.partition(":")[0] == "bpe":
+            bpe_size(self.tokenizer)
+
+
+def bpe_size(tokenizer: str) -> int:
+    """Return the vocabulary that "bpe:SIZE" asks for."""
+    try:
+        return BPE.read("SIZE", tokenizer.partition(":")[2])
+    except LoraJaxError:
+        raise LoraJaxError(
+            f"data.tokenizer is {show(tokenizer)}, wanted is 'bpe:SIZE', SIZE {BPE.words} (every byte and a"
+            " separator at least), for example 'bpe:512': correct it."
+        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """A labelled task to tune a model on: which, how much of it, and how it becomes tokens.
 
-    name: "sst2", "rte", "e2e" and, for prompts alone, "qa" and "xsum" (read from $LORA_JAX_TASKS),
+    name: "sentiment-sample" (ships with lora_jax); "sst2", "rte", "e2e" and, for prompts alone, "qa" and
+    "xsum" (read from the folder $LORA_JAX_TASKS; without it sst2 and rte come from tensorflow-datasets);
     "tfds:glue/sst2" and the other sets of GLUE, "tfds:e2e_cleaned", "tfds:squad", "tfds:xsum", or
     "files:FOLDER", which holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv with
     columns (text, label), (text, pair, label) or (prompt, completion).
@@ -189,25 +223,18 @@ class TaskConfig:
     """
 
     name: str = "sst2"
-    n_train: int | None = None  # rows, drawn with data_seed: fewer are a subset of more; None: all
-    n_dev: int | None = None  # examples; None: all, or a tenth of train's inputs where it is cut from train
-    n_test: int | None = None  # examples, as n_dev
-    data_seed: int = 0
+    n_train: Count | None = None  # rows, drawn with data_seed: fewer are a subset of more; None: all
+    n_dev: Count | None = None  # examples; None: all, or a tenth of train's inputs where it is cut from train
+    n_test: Count | None = None  # examples, as n_dev
+    data_seed: Seed = 0
     template: str | None = None  # a prompt with columns in braces: "{sentence} The sentiment is"
     # The words of each label where a template asks for them, in the order of the labels; None: their names.
     answers: tuple[str, ...] | None = added_later(None)
-    max_tokens: int = 128  # of one example, prompt and completion and special tokens together
+    max_tokens: Annotated[int, whole(2, 2**20)] = 128  # of one example, its special tokens among them
     batching: Literal["buckets", "packed"] = "buckets"
 
     def __post_init__(self) -> None:
-        for name, least in (("n_train", 1), ("n_dev", 1), ("n_test", 1), ("max_tokens", 2)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise LoraJaxError(f"task.{name} is {value}, it must be at least {least}: raise it.")
-        if self.batching not in ("buckets", "packed"):
-            raise LoraJaxError(
-                f"task.batching is {self.batching!r}, wanted is 'buckets' or 'packed': correct it."
-            )
+        check_fields(self, "task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,29 +245,21 @@ class OptimConfig:
     stated rule by which the rate falls with size (docs/learning-rate.md has the measurement behind it).
     """
 
-    learning_rate: float = 4e-3  # peak, at N = 100,000
-    lr_size_exponent: float = 0.5
-    batch_size: int = 16  # sequences a step
+    learning_rate: Rate = 4e-3  # peak, at N = 100,000
+    lr_size_exponent: Annotated[float, Range(-2, 2)] = 0.5
+    batch_size: Batch = 16  # sequences a step
     schedule: Literal["wsd", "cosine"] = "wsd"
-    warmup_steps: int = 20
-    cooldown_fraction: float = 0.2  # wsd: last share of the steps, rate falling as 1 - sqrt
-    final_lr_fraction: float = 0.1  # cosine: where it ends, relative to the peak
-    weight_decay: float = 0.1  # on matrices only
-    clip_norm: float = 1.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
+    warmup_steps: Annotated[int, STEPS] = 20
+    cooldown_fraction: ProperShare = 0.2  # wsd: last share of the steps, rate falling as 1 - sqrt
+    final_lr_fraction: Share = 0.1  # cosine: where it ends, relative to the peak
+    weight_decay: Annotated[float, Range(0, 1e3)] = 0.1  # on matrices only
+    clip_norm: Weight = 1.0
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.95
+    eps: Small = 1e-8
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise LoraJaxError(f"optim.batch_size is {self.batch_size}, it must be at least 1: raise it.")
-        if self.learning_rate <= 0:
-            raise LoraJaxError(f"optim.learning_rate is {self.learning_rate}, it must be above 0: raise it.")
-        if not 0 < self.cooldown_fraction < 1:
-            raise LoraJaxError(
-                f"optim.cooldown_fraction is {self.cooldown_fraction}, it must lie between 0 and 1:"
-                " change it."
-            )
+        check_fields(self, "optim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,10 +269,11 @@ class RunConfig:
     model: ModelConfig
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
-    n_tokens: int  # D: tokens seen in training
-    seed: int = 0
+    n_tokens: Annotated[int, TOKENS]  # D: tokens seen in training
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.data.seq_len > self.model.context:
             raise LoraJaxError(
                 f"data.seq_len is {self.data.seq_len} and model.context is {self.model.context}:"

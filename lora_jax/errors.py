@@ -11,6 +11,10 @@ class LoraJaxError(Exception):
     """
 
 
+class Damaged(LoraJaxError):
+    """A file that this program wrote is not what it was: who can make it again does so, else it is told."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `" (nearest: 'x')"` for the known name most like `name`, or what there is to choose from."""
     names = sorted(known)

@@ -12,6 +12,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# One width of output however the tests are started: pytest-xdist's workers would else have a terminal's 80.
+os.environ["COLUMNS"] = "150"
 
 
 @pytest.fixture(scope="session")

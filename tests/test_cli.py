@@ -138,10 +138,40 @@ def test_fit_of_a_results_folder_writes_into_it_and_renews_its_table(tmp_path: P
         assert json.loads((folder / "fits.json").read_text())["n_runs"] == len(SIZES) * len(TOKENS)
 
 
+def list_files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["scaling_cpu", "peft_sst2"])
+def test_fit_leaves_what_git_keeps_as_it_is(name: str, tmp_path: Path) -> None:
+    """Of a published folder it prints; what it found is written where --out says."""
+    for command in (["init", "-q"], ["add", "."]):
+        folder = tmp_path / "results"
+        if not folder.exists():
+            shutil.copytree(ROOT / "results" / "published" / name, folder)
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+    written = "fits.json" if name == "scaling_cpu" else "comparison.json"
+    options = ["--bootstrap", "20"] if name == "scaling_cpu" else []
+    for path in (folder / "runs").iterdir():
+        os.utime(path)  # as in a fresh clone, whose files are in no order of time
+    before = list_files(folder)
+    done = lora_jax("fit", folder, *options)
+    assert done.returncode == 0, done.stderr
+    assert f"{written} is kept by git and left as it is: --out DIR writes another." in done.stderr
+    assert list_files(folder) == before
+    done = lora_jax("fit", folder, *options, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / written).exists()
+    assert list_files(folder) == before
+    (folder / written).unlink()
+    subprocess.run(["git", "-C", str(tmp_path), "rm", "-q", "--cached", f"results/{written}"], check=True)
+    assert lora_jax("fit", folder, *options).returncode == 0
+    assert (folder / written).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["TABLE"], ["has no column 'loss'"]),
         (["TABLE", "--map", "loss"], ["--map got 'loss'", "NAME=VALUE"]),
         (["TABLE", "--map", "los=final loss"], ["'los'", "nearest: 'loss'"]),
         (["TABLE", "--map", "loss=final los"], ["no column 'final los'", "nearest: 'final loss'"]),
@@ -163,10 +193,10 @@ def test_a_mistake_about_a_table_is_one_line(table: Path, arguments: list[str], 
     [
         ("n_params,n_tokens,loss\n1e5,1e6,abc\n", "line 2, column 'loss': 'abc' is not a number"),
         ("n_params,n_tokens,loss\n1e5,1e6,-3\n", "line 2, column 'loss'"),
-        ("n_params,n_tokens,loss\n1e5,1e6\n", "line 2"),
+        ("n_params,n_tokens,loss\n1e5,1e6\n", "Line 2 of"),
         ("n_params,n_tokens,loss\n", "holds no runs"),
         ("", "holds no runs"),
-        ("n_params,n_tokens,loss\n1e5,1e6,3\n", "a law needs three sizes"),
+        ("n_params,n_tokens,loss\n1e5,1e6,3\n", "a law needs three of one"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path: Path, content: str, words: str) -> None:

@@ -1,13 +1,19 @@
 """A file is whole or it is the old one, whatever fails while it is written."""
 
+import json
 import os
 import resource
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from lora_jax.files import write_atomically
+from lora_jax.files import to_json, write_atomically
+from lora_jax.runs.store import RunStore
+from lora_jax.temporaries import YOUNG, held, sweep, temporary_beside
 
 
 @pytest.mark.parametrize("content", ["words \u00e9\n", b"\x00\xff"])
@@ -50,3 +56,47 @@ def test_a_failure_in_the_middle_leaves_the_old_file(
     assert caught.value.filename == str(path)
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_json_has_null_for_what_is_no_number_and_every_reader_takes_it() -> None:
+    document = {"a": float("inf"), "b": [float("nan"), 1.5, (2, None)], "c": {"d": "text", "e": True}}
+    read = json.loads(to_json(document), parse_constant=pytest.fail)
+    assert read == {"a": None, "b": [None, 1.5, [2, None]], "c": {"d": "text", "e": True}}
+
+
+def old(path: Path) -> Path:
+    os.utime(path, (time.time() - 2 * YOUNG, time.time() - 2 * YOUNG))
+    return path
+
+
+def test_what_a_killed_process_left_is_swept_when_the_folder_is_next_opened(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from lora_jax import files
+os.fsync = lambda _: os.kill(os.getpid(), 9)
+files.write_atomically(Path(sys.argv[1]) / "runs" / "a.json", "half")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1])
+    assert done.returncode == -9
+    [left] = (tmp_path / "runs").iterdir()
+    old(left)
+    with RunStore(tmp_path).locked():
+        assert not list((tmp_path / "runs").iterdir())
+
+
+def test_what_somebody_makes_is_not_swept(tmp_path: Path) -> None:
+    names = [temporary_beside(tmp_path / name) for name in ("file", "folder")]
+    names[0].write_text("half")
+    names[1].mkdir()
+    with held(names[0]), held(names[1]):
+        assert [path for path in names if old(path) and sweep(tmp_path)] == []
+    fresh = temporary_beside(tmp_path / "file")
+    fresh.write_text("a moment old")
+    others = [tmp_path / ".hidden.tmp", tmp_path / "a.tmp", tmp_path / f".x.{'g' * 32}.tmp"]
+    for path in others:
+        path.write_text("not ours")
+        old(path)
+    assert sorted(sweep(tmp_path)) == sorted(names)
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, *others])
+    assert sweep(tmp_path, "other") == []

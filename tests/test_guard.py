@@ -53,6 +53,8 @@ def check_stopped(status: int, signum: int, capsys: pytest.CaptureFixture[str]) 
         (OSError(28, "", "x.json"), 2, "No space left on device at x.json: every finished run is kept"),
         (PermissionError(13, "", "x.json"), 2, "Permission denied at x.json"),
         (OSError(27, ""), 2, "File too large: every finished run"),
+        (FileNotFoundError(2, "", "x.json"), 2, "x.json is gone while it is needed: every finished run"),
+        (MemoryError("Unable to allocate 7.28 TiB"), 2, "memory does not suffice (Unable to allocate 7.28"),
         (KeyboardInterrupt(), 130, "stopped by SIGINT; every finished run is kept"),
         (Terminated(), 143, "stopped by SIGTERM; every finished run is kept"),
     ],
@@ -60,19 +62,48 @@ def check_stopped(status: int, signum: int, capsys: pytest.CaptureFixture[str]) 
 def test_a_mistake_becomes_a_line_and_a_status(
     error: BaseException, status: int, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kept = os.dup(2)  # a full disk closes it
+    kept = [os.dup(number) for number in (1, 2)]  # a full disk closes them
     try:
         assert guard(raises(error)) == status
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
     out, err = capfd.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
     assert words in err
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "", "x"), AssertionError()])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("ending", ["return 0", "raise OSError(28, 'No space left on device', 'x.json')"])
+def test_what_is_printed_may_meet_a_full_disk_as_well(ending: str) -> None:
+    """It is written before the end, where Python would say so in its own words with status 120."""
+    program = f"""
+import sys
+from lora_jax.cli import guard
+def action():
+    print("a line that waits in its buffer")
+    {ending}
+sys.exit(guard(action))
+"""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            env=buffered,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("lora-jax: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(9, "Bad file descriptor"), AssertionError()])
 def test_a_bug_keeps_its_stack_trace(error: Exception) -> None:
     with pytest.raises(type(error)):
         guard(raises(error))

@@ -12,19 +12,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lora_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-DRIVERS = sorted([*ROOT.glob("experiments/**/*.py"), *ROOT.glob("configs/**/*.py")])
+BENCHMARKS = sorted(ROOT.glob("benchmarks/**/*.py"))
+DRIVERS = sorted([*ROOT.glob("experiments/**/*.py"), *ROOT.glob("configs/**/*.py"), *BENCHMARKS])
 HEAVY = (
     "jax", "flax", "optax", "orbax", "tensorflow_datasets", "wandb", "matplotlib", "scipy", "grain",
     "tokenizers",
 )  # fmt: skip
-NEEDS_NO_JAX = ("scaling", "report")
+NEEDS_NO_JAX = ("scaling", "comparison", "report")
 JAX_FAMILY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
 
 
 def room_of(path: Path) -> str:
     """Return the room of a file: "model" for lora_jax/model/layers.py, "config" for lora_jax/config.py."""
     if not path.is_relative_to(PACKAGE):
-        return "drivers"
+        return "benchmarks" if path in BENCHMARKS else "drivers"
     inside = path.relative_to(PACKAGE)
     return inside.parts[0] if len(inside.parts) > 1 else inside.stem
 
@@ -58,8 +59,9 @@ def read_table() -> dict[str, set[str]]:
         if len(cells) != 3 or not cells[0].startswith("`"):
             continue
         paths = re.findall(r"`([^`]+)`", cells[0])
-        is_package = paths[0].startswith("lora_jax/")
-        room = paths[0].removeprefix("lora_jax/").removesuffix(".py").rstrip("/") if is_package else "drivers"
+        room = paths[0].removeprefix("lora_jax/").removesuffix(".py").rstrip("/")
+        if room == "experiments":
+            room = "drivers"
         _table[room] = expand(cells[2], list(_table))
     return _table
 
@@ -83,10 +85,11 @@ def read_imports(path: Path) -> list[tuple[int, str]]:
 
 
 def rooms_imported(path: Path) -> list[tuple[int, str]]:
-    """Return (line, room) of every import of this package; the package's own `__init__` counts as no room."""
+    """Return (line, room) of every import of a room; the package's own `__init__` counts as no room."""
     rooms = {room_of(p) for p in MODULES}
     parts = [(line, name.split(".")) for line, name in read_imports(path)]
-    return [(line, p[1]) for line, p in parts if p[0] == "lora_jax" and len(p) > 1 and p[1] in rooms]
+    found = [(line, p[1]) for line, p in parts if p[0] == "lora_jax" and len(p) > 1 and p[1] in rooms]
+    return found + [(line, p[0]) for line, p in parts if p[0] == "benchmarks"]
 
 
 def name_of(path: Path) -> str:
@@ -96,9 +99,9 @@ def name_of(path: Path) -> str:
 def test_the_table_is_read_whole() -> None:
     table = read_table()
     assert table["errors"] == set()
-    assert table["config"] == {"errors"}
+    assert table["config"] == {"ranges", "errors"}
     assert "drivers" in table
-    missing = {room_of(path) for path in MODULES} - {"__init__"} - set(table)
+    missing = {room_of(path) for path in MODULES + BENCHMARKS} - {"__init__"} - set(table)
     assert not missing, f"docs/architecture.md has no row for {missing}"
     unknown = set().union(*table.values()) - set(table)
     assert not unknown, f"docs/architecture.md lets somebody import {unknown}, which are no rooms of it"
@@ -119,6 +122,16 @@ def test_imports_keep_to_the_table(path: Path) -> None:
     assert not wrong, f"{room} may import only {sorted(allowed)}: {wrong}"
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "report").rglob("*.py")), ids=name_of)
+def test_documents_import_the_kit_and_not_each_other(path: Path) -> None:
+    """A document of report/ is a folder; a sweep shows the frontier of a fit."""
+    document = path.parent.name
+    allowed = {"kit": {"kit"}, "sweep": {"kit", "sweep", "fit"}}.get(document, {"kit", document})
+    parts = [name.split(".") for _, name in read_imports(path)]
+    imported = {p[2] for p in parts if p[:2] == ["lora_jax", "report"] and len(p) > 2}
+    assert imported <= allowed, f"{name_of(path)} imports {imported - allowed}"
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) in NEEDS_NO_JAX], ids=name_of)
 def test_tables_are_read_without_jax(path: Path) -> None:
     wrong = [name for _, name in read_imports(path) if name.split(".")[0] in JAX_FAMILY]
@@ -130,7 +143,7 @@ def test_only_drivers_and_tests_import_drivers() -> None:
         (name_of(path), name)
         for path in MODULES
         for _, name in read_imports(path)
-        if name.split(".")[0] in ("experiments", "configs", "tests")
+        if name.split(".")[0] in ("benchmarks", "experiments", "configs", "tests")
     ]
     assert not wrong
 

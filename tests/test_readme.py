@@ -1,5 +1,6 @@
-"""What the README tells a reader to type works, and what it links to is there."""
+"""What the README tells a reader to type works on a machine with a clone and package installs alone."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -10,7 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from lora_jax.files import find_cache
+
 ROOT = Path(__file__).parents[1]
+# Seconds each, and nothing before them is needed.
+FAST = ("laws", "design", "plan", "sizes")
+# What takes minutes as it is written, made shorter by what follows it; all the rest runs as it is.
+SHORTER = {
+    "./launch.sh quickstart": "model.d_model=12",
+    "./launch.sh test": "--collect-only -q -n 0 tests/test_params.py",
+    "./launch.sh latency": "--trials 6",
+    "./launch.sh scaling configs/learning_rate.py": "model.d_model=12 n_tokens=65536",
+    "./launch.sh bench": "--only startup --repeats 1",
+    "./launch.sh finetune configs/peft_sample.py": '--only "LoRA r 4"',
+    "./launch.sh incontext configs/incontext_sample.py": "--stage prompts",
+}
 
 
 def read_blocks(*languages: str) -> list[str]:
@@ -19,9 +34,15 @@ def read_blocks(*languages: str) -> list[str]:
     return [body for language, body in blocks if language in languages]
 
 
+def read_lines() -> list[str]:
+    """Return every shell line of the README, without what is said of it."""
+    lines = "\n".join(read_blocks("bash", "sh", "console")).replace("\\\n", " ").splitlines()
+    return [line.split(" #")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
 def read_commands() -> list[list[str]]:
     """Return the words of every shell line of the README that runs ./launch.sh or lora-jax."""
-    lines = "\n".join(read_blocks("bash", "sh", "console")).replace("\\\n", " ").splitlines()
+    lines = read_lines()
     commands = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
     for words in commands:
         while words and re.fullmatch(r"\w+=.*", words[0]):  # VARIABLE=value in front
@@ -68,3 +89,80 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, f"{example}\n{done.stderr}"
+
+
+# ---- every command, in order, in a clone
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout with nothing beside it and an empty cache, but for models fetched before."""
+    place = tmp_path_factory.mktemp("readme")
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "wandb", "build", "dist", "*.egg-info")
+    folder = place / "clone"
+    shutil.copytree(
+        ROOT, folder, ignore=lambda at, names: {*hidden(at, names), *(["results"] if at == str(ROOT) else [])}
+    )
+    shutil.copytree(ROOT / "results" / "published", folder / "results" / "published")
+    fetched = find_cache() / "models"
+    if fetched.is_dir():
+        shutil.copytree(fetched, place / "cache" / "models")
+    return folder
+
+
+def run_line(line: str, clone: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell; of a network only `fetch` knows."""
+    gone = ("LORA_JAX_TASKS", "LORA_JAX_PUBLISHED", "TFDS_DATA_DIR", "JAX_COMPILATION_CACHE_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in gone} | {
+        "LORA_JAX_PYTHON": sys.executable, "LORA_JAX_CACHE": str(clone.parent / "cache"),
+        "HOME": str(clone.parent / "home"),
+    }  # fmt: skip
+    if " fetch " not in line:
+        env |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    return subprocess.run(
+        ["bash", "-c", line], cwd=clone, env=env, capture_output=True, text=True, timeout=900
+    )
+
+
+def mark(line: str) -> object:
+    words = line.split()
+    fast = words[1] in FAST or ("scaling" in words and "--dry-run" in words)
+    return pytest.param(line, id=" ".join(words[1:4]), marks=() if fast else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("line", [mark(line) for line in read_lines()])
+def test_every_command_runs_in_a_clone(line: str, clone: Path) -> None:
+    shorter = [rest for start, rest in SHORTER.items() if line.startswith(start)]
+    if importlib.util.find_spec("torch") is None:
+        line = line.replace(" --torch", "")  # which launch.sh installs, a gigabyte
+    done = run_line(" ".join([line, *shorter]), clone)
+    if " fetch " in line and "needs a connection" in done.stderr:
+        pytest.skip("no package index answers")
+    if "fetch it (" in done.stderr:
+        pytest.skip("its base could not be fetched")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_the_commands_leave_is_where_the_readme_says(clone: Path) -> None:
+    results = clone / "results"
+    if not (results / "fitted").exists():
+        pytest.skip("the commands before it did not run")
+    assert (results / "fitted" / "fit.json").exists()
+    assert {path.name for path in (results / "quickstart").iterdir()} >= {
+        "report.html", "figures", "fits.json", "runs.csv", "runs", "wandb",
+    }  # fmt: skip
+    if (results / "peft_sample").exists():
+        assert (results / "adapter" / "adapter_model.safetensors").exists()
+        assert (results / "merged" / "model.safetensors").exists()
+        assert (results / "incontext_sample" / "report.html").exists()
+    published = {
+        p.relative_to(ROOT): p.read_bytes() for p in ROOT.glob("results/published/**/*") if p.is_file()
+    }
+    assert all((clone / path).read_bytes() == content for path, content in published.items())
+
+
+@pytest.mark.parametrize("variable", ["LORA_JAX_TASKS", "LORA_JAX_PUBLISHED", "WANDB_MODE"])
+def test_the_readme_names_the_variables(variable: str) -> None:
+    assert variable in (ROOT / "README.md").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,11 +19,16 @@ if TYPE_CHECKING:  # `lora-jax --help` needs no package
 
 
 class OnBase(NamedTuple):
-    """An adapter and its base, loaded."""
+    """An adapter and its base, loaded.
+
+    replaced: paths of `base.params` that are not in the base's folder: modules that the adapter holds whole,
+    and weights that were drawn.
+    """
 
     base: Pretrained
     config: MethodConfig
     trainable: Params
+    replaced: frozenset[str]
 
 
 def add_adapter(parser: argparse.ArgumentParser) -> None:
@@ -35,21 +39,20 @@ def add_adapter(parser: argparse.ArgumentParser) -> None:
 
 def load_on_base(adapter: Path, base: str) -> OnBase:
     """Load both; raises LoraJaxError where they are not there or do not belong together."""
-    from lora_jax.huggingface.adapters.importing import import_adapter
+    from lora_jax.huggingface.adapters.attaching import attach_adapter
     from lora_jax.huggingface.pretrained import load_pretrained
     from lora_jax.peft.checkpoint import load_adapter, read_shapes
 
     if adapter.is_dir():
         pretrained = load_pretrained(base, n_classes=_count_classes(adapter))
-        found = import_adapter(adapter, pretrained.model_type, pretrained.config)
-        changed = replace(pretrained, params={**pretrained.params, **found.replaced})
-        return OnBase(changed, found.method, found.trainable)
+        found = attach_adapter(adapter, pretrained)
+        return OnBase(found.base, found.method, found.trainable, found.replaced)
     if not adapter.exists():
         raise LoraJaxError(f"there is no adapter {adapter}: give a .safetensors of a run, or a peft folder.")
     classifier = read_shapes(adapter).get("classifier")
     pretrained = load_pretrained(base, n_classes=classifier[-1] if classifier else None)
     config, trainable = load_adapter(adapter, pretrained.fingerprint, pretrained.config)
-    return OnBase(pretrained, config, trainable)
+    return OnBase(pretrained, config, trainable, frozenset(pretrained.new) - trainable.keys())
 
 
 def load_engine(model: str, adapters: Sequence[Path]) -> tuple[Engine, HFTokenizer]:
@@ -80,12 +83,12 @@ def load_engine(model: str, adapters: Sequence[Path]) -> tuple[Engine, HFTokeniz
 
 def _count_classes(folder: Path) -> int | None:
     """Return the classes of the head in a peft folder; None where it has no classification head."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
+
+    from lora_jax.foreign import reading_tensors
 
     path = folder / "adapter_model.safetensors"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            heads = [name for name in file.keys() if name.endswith(("classifier.weight", "score.weight"))]  # noqa: SIM118
-            return file.get_slice(heads[0]).get_shape()[0] if heads else None
-    except (OSError, SafetensorError) as error:
-        raise LoraJaxError(f"{path} cannot be read ({error}): give a folder that peft saved.") from None
+    with reading_tensors(path, "give a folder that peft saved"), safe_open(path, framework="numpy") as file:
+        names = file.keys()  # it is no mapping that could be gone through
+        heads = [name for name in names if name.endswith(("classifier.weight", "score.weight"))]
+        return file.get_slice(heads[0]).get_shape()[0] if heads else None

@@ -1,12 +1,15 @@
 """lora-jax compare: which law predicts the larger runs of a table from its smaller ones?"""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from lora_jax.commands.number_options import add_number
 from lora_jax.commands.table_options import add_table_options, command_line, load_table
+from lora_jax.documents import to_document
+from lora_jax.files import to_json
+from lora_jax.ranges import HUBER
 
 
 def add(commands: Any) -> None:
@@ -14,6 +17,7 @@ def add(commands: Any) -> None:
     add_table_options(parser)
     parser.add_argument("--laws", nargs="+", metavar="NAME", help="these only (default: all that fit)")
     parser.add_argument("--objective", default="huber", help="huber (default), l1, squared, least-squares")
+    add_number(parser, "--delta", HUBER, help="width of the Huber (default: 1e-3)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="comparison.json, figures/ and report.html go there"
     )
@@ -22,35 +26,45 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.report.fit_rows import comparison_rows
+    from lora_jax.commands.waiting import waiting
+    from lora_jax.report.fit.rows import comparison_rows
     from lora_jax.scaling.comparing.comparison import compare
+    from lora_jax.scaling.tables.cells import with_one_rate
+    from lora_jax.scaling.verdict import verdict_of
 
-    found = compare(load_table(arguments), arguments.laws, objective=arguments.objective).to_dict()
-    table = comparison_rows({"comparison": found, "law": None})
+    runs = with_one_rate(load_table(arguments))
+    with waiting():
+        found = compare(runs, arguments.laws, objective=arguments.objective, delta=arguments.delta).report()
+    table = comparison_rows(found)
+    # a ranking says nothing where the table is doubtful
+    words = f"{verdict_of(found.warnings).words}. {found.words}" if found.warnings else found.words
+    document = to_document(found)
     if arguments.out is not None:
-        from lora_jax.report.answer_page import Answer, write_answer
-        from lora_jax.report.fit_figures import draw_comparison
+        from lora_jax.report.fit.figures import draw_comparison
+        from lora_jax.report.kit.answer_page import Answer, write_answer
 
-        excluded = [f"not tried: {gone['name']}: {gone['reason']}" for gone in found["excluded"]]
+        excluded = [f"not tried: {gone.name}: {gone.reason}" for gone in found.excluded]
         page = write_answer(
             Answer(
-                "comparison", f"Which form? {arguments.table}", command_line(sys.argv[1:]), found["words"],
-                [table], list(draw_comparison(found)), excluded, found,
+                "comparison", f"Which form? {arguments.table}", command_line(sys.argv[1:]), words,
+                [table], list(draw_comparison(found)), [*excluded, *found.notes], document,
             ),
             arguments.out,
         )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found, indent=1))
+        print(to_json(document))
         return 0
-    from lora_jax.report.tables import make_console, print_table
+    from lora_jax.report.kit.tables import make_console, print_table
 
     console = make_console()
-    console.print(found["words"], markup=False, highlight=False)
+    console.print(words, markup=False, highlight=False)
     console.print()
     if table is not None:
         print_table(table, console)
-    for gone in found["excluded"]:
-        console.print(f"not tried: {gone['name']}: {gone['reason']}", markup=False, highlight=False)
+    for gone in found.excluded:
+        console.print(f"not tried: {gone.name}: {gone.reason}", markup=False, highlight=False)
+    for note in found.notes:
+        console.print(f"note: {note}", style="dim", markup=False, highlight=False)
     if arguments.out is not None:
         print(f"Report: {page}")
     return 0

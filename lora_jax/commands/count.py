@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import json
-from typing import Any
+from typing import Any, get_args
 
+from lora_jax.commands.number_options import add_number
 from lora_jax.commands.table_options import parse_pairs
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import LENGTH, field_kinds, split_optional
 
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -19,8 +21,8 @@ def add(commands: Any) -> None:
         metavar="FIELD=VALUE",
         help="d_model=768 n_layers=12 n_heads=12 vocab_size=50257 ...",
     )
-    parser.add_argument(
-        "--seq-len", type=int, default=2048, metavar="T", help="tokens a sequence (default: 2048)"
+    add_number(
+        parser, "--seq-len", LENGTH, default=2048, metavar="T", help="tokens a sequence (default: 2048)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
@@ -31,8 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
-    from lora_jax.report.rows import Table
-    from lora_jax.report.tables import make_console, print_table
+    from lora_jax.report.kit.tables import Table, make_console, print_table
 
     rows = tuple((name, f"{value:,.0f}" if value > 100 else f"{value:.4f}") for name, value in found.items())
     print_table(Table("Counts of one shape", ("count", "value"), rows, frozenset({1})), make_console())
@@ -67,6 +68,8 @@ def count_shape(fields: dict[str, str], seq_len: int) -> dict[str, float]:
 
 
 def _parse(name: str, text: str, default: Any) -> Any:
+    from lora_jax.scaling.tables.counting import Shape
+
     if name == "norm":
         if text not in ("layernorm", "rmsnorm"):
             raise LoraJaxError(f"norm is {text!r}, it must be layernorm or rmsnorm: choose one.")
@@ -75,6 +78,5 @@ def _parse(name: str, text: str, default: Any) -> Any:
         if text.lower() not in YES + NO:
             raise LoraJaxError(f"{name} is {text!r}, it must be true or false: choose one.")
         return text.lower() in YES
-    if not text.isdigit():
-        raise LoraJaxError(f"{name} is {text!r}, it must be a whole number: mend it.")
-    return int(text)
+    kind, _ = split_optional(field_kinds(Shape)[name])
+    return get_args(kind)[1].read(name, text)

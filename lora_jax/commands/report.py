@@ -14,14 +14,18 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.scaling.methods.folder import is_finetuning
+    from lora_jax.commands.table_options import renew_table
+    from lora_jax.comparison.folder import is_finetuning
+    from lora_jax.digests import doubting
 
-    if is_finetuning(arguments.folder):
-        from lora_jax.report.method_page import write_method_report
+    renew_table(arguments.folder)
+    with doubting("restore it, or make it again by the command that made it"):
+        if is_finetuning(arguments.folder):
+            from lora_jax.report.methods.page import write_method_report
 
-        print(write_method_report(arguments.folder))
+            print(write_method_report(arguments.folder))
+            return 0
+        from lora_jax.report.sweep.page import write_report
+
+        print(write_report(arguments.folder))
         return 0
-    from lora_jax.report.page import write_report
-
-    print(write_report(arguments.folder))
-    return 0

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
+from lora_jax.ranges import ANY_NUMBER, COUNT_FROM_0, Range, cut, show
 
 if TYPE_CHECKING:
     from lora_jax.scaling.tables.table import RunTable
@@ -20,52 +22,70 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
     options = parser.add_argument_group("the table")
     options.add_argument(
         "--map", nargs="+", default=[], metavar="OURS=THEIRS",
-        help="columns by name, e.g. n_params='Model Size'",
+        help="columns by name, or in our units: n_params='size (M)*1e6' flops='10**log10_flops'",
     )  # fmt: skip
     options.add_argument(
         "--where", nargs="+", default=[], metavar="CONDITION",
         help="keep rows for which all hold: split=train 'D>=1e9' 'name~^rpj' 'size in 1,2'",
     )  # fmt: skip
-    options.add_argument(
-        "--drop-worst", type=int, default=0, metavar="K", help="leave out the K largest losses"
+    add_number(
+        options, "--drop-worst", COUNT_FROM_0, default=0, metavar="K", help="leave out the K largest losses"
     )
-    options.add_argument(
-        "--loss-unit", default="nats per token", metavar="UNIT", help="nats (default) or bpb, bits per byte"
-    )
+    options.add_argument("--loss-unit", metavar="UNIT", help="nats (default) or bpb, bits per byte")
     options.add_argument("--cluster", metavar="COLUMN", help="rows of one training run, for the bootstrap")
     options.add_argument(
         "--keep-uncooled", action="store_true", help="keep runs whose rate never came down beside others"
     )
+    options.add_argument(
+        "--last-step-per-run", action="store_true",
+        help="of the rows of one run (--cluster, else run_id, Name, ...) keep the last step",
+    )  # fmt: skip
+    options.add_argument(
+        "--best-per-cell", action="store_true",
+        help="of the rows of equal N and D (and U) keep the least loss, as of several learning rates",
+    )  # fmt: skip
+    options.add_argument(
+        "--wide", nargs="+", metavar=("VARIABLE=LOSS", "COLUMNS"),
+        help="columns named by numbers, or as 'loss@*', hold the loss at several values of a variable:"
+        " --wide finetune_tokens=loss, --wide n_tokens=loss 'loss@*'",
+    )  # fmt: skip
     options.add_argument("--n-column", metavar="COLUMN", help="which column is N (default: n_params)")
     options.add_argument("--flops-column", metavar="COLUMN", help="which column is C (default: flops)")
 
 
-def load_table(arguments: argparse.Namespace) -> "RunTable":
+def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTable":
     """Read the table that `add_table_options` describes; raises LoraJaxError."""
-    from lora_jax.scaling.tables.table import read_table
+    from lora_jax.scaling.tables.plausibility import question
+    from lora_jax.scaling.tables.table import Reshaping, read_table
+    from lora_jax.scaling.tables.wide import parse_wide
 
     renew_table(arguments.table)
+    reshaping = Reshaping(
+        None if arguments.wide is None else parse_wide(arguments.wide),
+        arguments.last_step_per_run, arguments.best_per_cell,
+    )  # fmt: skip
     table = read_table(
         arguments.table, parse_pairs("--map", arguments.map), where=arguments.where,
         drop_worst=arguments.drop_worst, loss_unit=arguments.loss_unit, cluster=arguments.cluster,
-        keep_uncooled=arguments.keep_uncooled,
+        keep_uncooled=arguments.keep_uncooled, needs_loss=needs_loss, reshaping=reshaping,
     )  # fmt: skip
     if arguments.n_column is None and arguments.flops_column is None:
         return table
-    return table.using(
+    chosen = table.using(
         n_column=arguments.n_column or table.n_column,
         flops_column=arguments.flops_column or table.flops_column,
     )
+    return question(chosen)
 
 
 def renew_table(folder: Path) -> None:
-    """Write runs.csv anew where it is older than a record: the records are the source of truth."""
-    times = [path.stat().st_mtime for path in folder.glob("runs/*.json")]
-    table = folder / "runs.csv"
-    if times and not (table.exists() and max(times) < table.stat().st_mtime):
+    """Write runs.csv of a results folder anew where it does not say what its records say."""
+    if any(folder.glob("runs/*.json")):
+        from lora_jax.digests import doubting
         from lora_jax.runs.store import RunStore
 
-        RunStore(folder).write_table()
+        with doubting("restore it, or delete it to train that run again"):
+            RunStore(folder).renew_table()
 
 
 def parse_pairs(option: str, texts: Sequence[str], example: str = "loss=final_loss") -> dict[str, str]:
@@ -76,20 +96,29 @@ def parse_pairs(option: str, texts: Sequence[str], example: str = "loss=final_lo
     return dict(text.split("=", 1) for text in texts)
 
 
-def parse_numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
+def parse_numbers(option: str, texts: Sequence[str], within: Range = ANY_NUMBER) -> dict[str, float]:
     """Return {"a": 1.5} of ["a=1.5"]; also of one text "a=1.5,b=2"."""
     pairs = parse_pairs(option, [part for text in texts for part in text.split(",")], "N=7e10")
-    return {name: parse_number(f"{option} {name}", value) for name, value in pairs.items()}
+    return {name: parse_number(f"{option} {name}", value, within) for name, value in pairs.items()}
 
 
-def parse_number(what: str, text: str) -> float:
-    """Return the number that a text says, such as 7e10, 70B or 1.4T; raises LoraJaxError for none."""
-    suffixes = {"k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-    size = suffixes.get(text[-1:], 1.0)
-    try:
-        return float(text[:-1] if text[-1:] in suffixes else text) * size
-    except ValueError:
-        raise LoraJaxError(f"{what} is {text!r}, it must be a number such as 7e10 or 70B: mend it.") from None
+def parse_printed(option: str, texts: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return numbers as `parse_numbers` does, and half a unit in the last digit of each as it was typed."""
+    from lora_jax.scaling.fitting.digits import half_unit
+
+    numbers = parse_numbers(option, texts)
+    typed = parse_pairs(option, [part for text in texts for part in text.split(",")])
+    return numbers, {name: half_unit(text) for name, text in typed.items()}
+
+
+def parse_number(what: str, text: str, within: Range = ANY_NUMBER) -> float:
+    """Return the number that a text says, such as 7e10, 70B or 1.4T; raises LoraJaxError for another."""
+    from lora_jax.scaling.tables.number_text import read_number
+
+    number = read_number(text)
+    if number is None:
+        raise LoraJaxError(f"{what} is {show(text)}, it must be a number such as 7e10 or 70B: mend it.")
+    return within.check(what, number, cut(text))
 
 
 def command_line(arguments: Sequence[str]) -> str:

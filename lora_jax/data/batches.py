@@ -41,7 +41,7 @@ def prepare(
         cache.mkdir(parents=True, exist_ok=True)
     corpora = [open_corpus(source, cache, say) for source in config.sources]
     split = SplitCorpora(corpora, config.heldout_fraction, say)
-    tokenizer = load_tokenizer(config.tokenizer, split, cache)
+    tokenizer = load_tokenizer(config.tokenizer, split, cache, say)
     if tokenizer.vocab_size > vocab_size:
         raise LoraJaxError(
             f"The tokenizer {tokenizer.name!r} has {tokenizer.vocab_size} tokens and model.vocab_size is"
@@ -72,10 +72,10 @@ class Dataset:
         seq_len, wanted = self.config.seq_len, self.config.unique_tokens
         counts = []
         for source, share in zip(self.sources, self.shares, strict=True):
-            there = (len(source.train.tokens) - 1) // seq_len
+            there = (source.train.n_tokens - 1) // seq_len
             if there < 1:
                 raise LoraJaxError(
-                    f"The source {source.name!r} has {len(source.train.tokens)} training tokens, shorter than"
+                    f"The source {source.name!r} has {source.train.n_tokens} training tokens, shorter than"
                     f" one sequence of data.seq_len + 1 = {seq_len + 1}: add text or lower data.seq_len."
                 )
             count = there if wanted is None else int(wanted * share) // seq_len
@@ -110,7 +110,7 @@ class Dataset:
         windows_BT = np.empty((batch_size, self.config.seq_len + 1), np.int32)
         for number, source in enumerate(self.sources):
             rows = source_B == number
-            windows_BT[rows] = cut_windows(source.train.tokens, window_B[rows], self.config.seq_len)
+            windows_BT[rows] = cut_windows(source.train.ids, window_B[rows], self.config.seq_len)
         return windows_BT
 
     def _shuffle(self, source_B: np.ndarray, draw_B: np.ndarray, seed: int) -> np.ndarray:
@@ -183,8 +183,8 @@ class Dataset:
                         f"{side}_{what}": value
                         for side, stream in (("train", source.train), ("heldout", source.heldout))
                         for what, value in (
-                            ("documents", len(stream.documents)),
-                            ("tokens", len(stream.tokens)),
+                            ("documents", stream.n_documents),
+                            ("tokens", stream.n_tokens),
                             ("bytes", stream.n_bytes),
                         )
                     },

@@ -4,12 +4,12 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
+from lora_jax.temporaries import held, sweep, temporary_beside
 
 
 @contextlib.contextmanager
@@ -48,11 +48,14 @@ def publish_folder(target: Path, is_whole: Callable[[Path], bool]) -> Iterator[P
     """
     with explain_disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        sweep(target.parent, target.name)
+        temporary = temporary_beside(target)
+        temporary.mkdir(mode=0o700)
     try:
-        yield temporary
+        with held(temporary):
+            yield temporary
         if target.exists() and not is_whole(target):
-            broken = temporary.with_name(temporary.name + ".broken")
+            broken = temporary_beside(target, "old")
             os.rename(target, broken)
             shutil.rmtree(broken)
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lora_jax.data.blocks import CheckedArray
 from lora_jax.data.tokens import SourceTokens
 from lora_jax.errors import LoraJaxError
 
@@ -18,9 +19,9 @@ class HeldOut:
     bytes_per_token: float
 
 
-def cut_windows(tokens: np.ndarray, window: np.ndarray, seq_len: int) -> np.ndarray:
+def cut_windows(tokens: CheckedArray, window: np.ndarray, seq_len: int) -> np.ndarray:
     """Return windows (B,) of a stream as (B, seq_len + 1): number w starts at token w * seq_len."""
-    return tokens[window[:, None] * seq_len + np.arange(seq_len + 1)]
+    return tokens.take(window[:, None] * seq_len + np.arange(seq_len + 1))
 
 
 def share_out(total: int, shares: Sequence[float], available: Sequence[int]) -> list[int]:
@@ -49,7 +50,7 @@ def choose_windows(
         )
     available = []
     for source in sources:
-        n_tokens = len(source.heldout.tokens)
+        n_tokens = source.heldout.n_tokens
         if n_tokens <= seq_len:
             raise LoraJaxError(
                 f"The source {source.name!r} has {n_tokens} held-out tokens, shorter than one sequence of"
@@ -62,9 +63,9 @@ def choose_windows(
     for source, count, there in zip(sources, counts, available, strict=True):
         stream = source.heldout
         chosen = np.arange(count) * there // count
-        windows.append(cut_windows(stream.tokens, chosen, seq_len).astype(np.int32))
+        windows.append(cut_windows(stream.ids, chosen, seq_len).astype(np.int32))
         starts = stream.documents["start"]
         documents.append(n_documents + np.searchsorted(starts, chosen * seq_len, side="right") - 1)
         n_documents += len(starts)
-        n_bytes += count * stream.n_bytes / len(stream.tokens)
+        n_bytes += count * stream.n_bytes / stream.n_tokens
     return HeldOut(np.concatenate(windows), np.concatenate(documents), n_bytes / sum(counts))

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-import json
 import os
 import urllib.error
 import urllib.request
@@ -13,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.config import digest
-from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.data.prepared import check_shards, first_line, open_builder, reading_set
+from lora_jax.digests import find_damage, read_object, write_manifest
+from lora_jax.errors import Damaged, LoraJaxError, nearest
+from lora_jax.names import inside, is_plain
 
 # Sets outside `tensorflow_datasets.datasets` are unknown until the package that holds them is imported.
 SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_simplification", "structured")
 # Asked when a set does not say where it downloads from: the home of tensorflow-datasets' own files.
 DEFAULT_URL = "https://storage.googleapis.com"
+SMALL = ("dataset_info.json", "features.json")  # of a prepared set: what says what its records are
 ANSWER_SECONDS = 10.0
 
 
@@ -39,7 +42,7 @@ def parse_name(text: str) -> SetName:
     """Read NAME[/CONFIG][:VERSION]; LoraJaxError when there is no name."""
     path, _, version = text.partition(":")
     name, _, config = path.partition("/")
-    if not name.isidentifier():
+    if not name.isidentifier() or not all(is_plain(part) for part in (config, version) if part):
         raise LoraJaxError(
             f"The source is 'tfds:{text}', wanted is tfds:NAME or tfds:NAME/CONFIG: write a dataset's name,"
             " for example tfds:lm1b."
@@ -61,11 +64,11 @@ def find_prepared(name: SetName, data_dir: Path) -> Path | None:
     folder = data_dir / name.name
     config = name.config
     if config is None:
-        with contextlib.suppress(FileNotFoundError):  # sets without configs have no such file
-            default = json.loads((folder / ".config" / "metadata.json").read_text(encoding="utf-8"))
-            config = default.get("default_config_name")
+        path = folder / ".config" / "metadata.json"
+        if path.exists():  # sets without configs have no such file
+            config = read_object(path, f"delete {folder} and start again").get("default_config_name")
     if config:
-        folder = folder / config
+        folder = inside(folder, config, f"{folder / '.config' / 'metadata.json'}")
     versions = [name.version] if name.version else sorted(_list_versions(folder), key=_version_key)
     found = [folder / v for v in versions if (folder / v / "dataset_info.json").is_file()]
     return found[-1] if found else None
@@ -83,13 +86,7 @@ def _version_key(version: str) -> list[int]:
 
 def identify(prepared: Path, split: str, text_field: str) -> str:
     """Return the content identity of one split's text: name, config, version, shards and their sizes."""
-    try:
-        info = json.loads((prepared / "dataset_info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoraJaxError(
-            f"The prepared dataset in {prepared} has a dataset_info.json that cannot be read ({error}):"
-            " delete that folder and start again."
-        ) from error
+    info = read_object(prepared / "dataset_info.json", f"delete {prepared} and start again")
     content = {key: info.get(key) for key in ("name", "configName", "version", "splits")}
     return digest({"content": content, "split": split, "text_field": text_field}, length=32)
 
@@ -102,7 +99,10 @@ def prepare_set(name: SetName, data_dir: Path, say: Callable[[str], None]) -> Pa
     """
     prepared = find_prepared(name, data_dir)
     if prepared is not None:
-        return prepared
+        damaged = find_damage(prepared, only=[*SMALL])
+        if damaged is None:
+            return prepared
+        raise Damaged(f"{damaged} is damaged: delete {prepared} and start again.")
     say(f"preparing {name} with tensorflow-datasets")
     builder = _make_builder(name, data_dir)
     folder = Path(builder.data_dir)
@@ -111,6 +111,17 @@ def prepare_set(name: SetName, data_dir: Path, say: Callable[[str], None]) -> Pa
             _require_network(name, builder, data_dir)
         _download_and_prepare(name, builder, folder)
     return folder
+
+
+def check_available(name: SetName, data_dir: Path) -> bool:
+    """Is the set prepared? Where it is not, refuse an unknown name, and one whose server does not answer."""
+    if find_prepared(name, data_dir) is not None:
+        return True
+    builder = _make_builder(name, data_dir)
+    if (Path(builder.data_dir) / "dataset_info.json").is_file() or name.name == "sotu":
+        return True
+    _require_network(name, builder, data_dir)
+    return False
 
 
 def _make_builder(name: SetName, data_dir: Path) -> Any:
@@ -140,7 +151,7 @@ def _make_builder(name: SetName, data_dir: Path) -> Any:
         return cls(data_dir=data_dir, file_format="array_record", version=name.version, **chosen)
     except AssertionError as error:  # what tensorflow-datasets raises for an unknown version
         raise LoraJaxError(
-            f"The dataset {name} cannot be built ({_first_line(error)}): drop or correct its version."
+            f"The dataset {name} cannot be built ({first_line(error)}): drop or correct its version."
         ) from error
 
 
@@ -185,29 +196,12 @@ def _download_and_prepare(name: SetName, builder: Any, folder: Path) -> None:
         if not (folder / "dataset_info.json").is_file():
             raise LoraJaxError(
                 f"The dataset {name} could not be prepared under {folder}"
-                f" ({type(error).__name__}: {_first_line(error)}): mend that and start again."
+                f" ({type(error).__name__}: {first_line(error)}): mend that and start again."
             ) from error
+    else:
+        write_manifest(folder)
     finally:
         tfds.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(".:")
-
-
-def check_row_counts(shards: Sequence[Any], prepared: Path) -> None:
-    """Compare the rows in the files with those promised: a data source believes the promise."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    for shard in shards:
-        reader = ArrayRecordReader(str(shard.filename))
-        there = reader.num_records()
-        reader.close()
-        if there != shard.examples_in_shard:
-            raise LoraJaxError(
-                f"The file {shard.filename} holds {there} rows and dataset_info.json beside it says"
-                f" {shard.examples_in_shard}: delete {prepared} and start again."
-            )
 
 
 class SetDocuments:
@@ -215,9 +209,7 @@ class SetDocuments:
 
     def __init__(self, prepared: Path, split: str, text_field: str) -> None:
         """Open the split; LoraJaxError for an unknown split or field, or files that need TensorFlow."""
-        import tensorflow_datasets as tfds
-
-        builder: Any = tfds.builder_from_directory(prepared)
+        builder = open_builder(prepared)
         features = list(builder.info.features or [])
         if text_field not in features:
             raise LoraJaxError(
@@ -236,18 +228,19 @@ class SetDocuments:
         except (NotImplementedError, ValueError) as error:
             raise LoraJaxError(
                 f"The split {split!r} of {builder.info.full_name} cannot be read without TensorFlow"
-                f" ({_first_line(error)}): prepare it with file_format='array_record', or correct the split."
+                f" ({first_line(error)}): prepare it with file_format='array_record', or correct the split."
             ) from error
-        self._field = text_field
+        self._field, self._prepared = text_field, prepared
         self._name = f"{builder.info.full_name}, split {split!r}"
-        check_row_counts(builder.info.splits[split].file_instructions, prepared)
+        check_shards(builder.info.splits[split].file_instructions, prepared)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def read(self, rows: Sequence[int]) -> list[str]:
         """Return the text of some rows; together they are read five times faster than one by one."""
-        values = [example[self._field] for example in self._rows.__getitems__(list(rows))]
+        with reading_set(self._prepared):
+            values = [example[self._field] for example in self._rows.__getitems__(list(rows))]
         return [self._decode(row, value) for row, value in zip(rows, values, strict=True)]
 
     def _decode(self, row: int, value: Any) -> str:

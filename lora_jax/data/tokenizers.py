@@ -2,21 +2,23 @@
 
 import importlib.metadata
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lora_jax.config import digest
+from lora_jax.config import bpe_size, digest
 from lora_jax.data.cache import write_text
 from lora_jax.data.split import SplitCorpora
+from lora_jax.digests import read_sealed, to_sealed_json
 from lora_jax.errors import LoraJaxError
+from lora_jax.foreign import parse_tokenizer
 
 SEPARATOR = "<|endoftext|>"
 # How published tokenizers call the token between documents, most common first.
 SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
-BPE_SMALLEST = 257  # every byte, and the separator
+BPE_FORMAT = "bpe-2"  # of a file of the cache; those of "bpe-1" had no digest and are left alone
 # Merges settle long before this much text; more would only cost time.
 BPE_TRAINING_BYTES = 50_000_000
 
@@ -108,8 +110,10 @@ def split_lines(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n+|[^\n]+", text)
 
 
-def load_tokenizer(spec: str, split: SplitCorpora, cache: Path) -> Tokenizer:
-    """Return the tokenizer that `spec` names; "bpe:SIZE" is trained when the cache does not hold it.
+def load_tokenizer(
+    spec: str, split: SplitCorpora, cache: Path, say: Callable[[str], None] = lambda line: None
+) -> Tokenizer:
+    """Return the tokenizer that `spec` names; "bpe:SIZE" is trained when the cache does not hold it whole.
 
     Raises:
         LoraJaxError: a spec that is none of "bytes", "bpe:SIZE" and a readable tokenizer.json.
@@ -117,7 +121,7 @@ def load_tokenizer(spec: str, split: SplitCorpora, cache: Path) -> Tokenizer:
     if spec == "bytes":
         return ByteTokenizer()
     if spec.partition(":")[0] == "bpe":
-        return _load_bpe(spec, split, cache)
+        return _load_bpe(spec, split, cache, say)
     path = Path(spec).expanduser()
     if path.suffix != ".json" and not path.exists():
         raise LoraJaxError(
@@ -127,20 +131,23 @@ def load_tokenizer(spec: str, split: SplitCorpora, cache: Path) -> Tokenizer:
     return SubwordTokenizer(str(path), _read_json(path), by_line=False)
 
 
-def _load_bpe(spec: str, split: SplitCorpora, cache: Path) -> SubwordTokenizer:
-    size = spec.partition(":")[2]
-    if not size.isdecimal() or int(size) < BPE_SMALLEST:
-        raise LoraJaxError(
-            f"data.tokenizer is {spec!r}, wanted is 'bpe:SIZE' with a vocabulary of at least {BPE_SMALLEST}"
-            " (every byte and a separator), for example 'bpe:512': correct it."
-        )
+def _load_bpe(spec: str, split: SplitCorpora, cache: Path, say: Callable[[str], None]) -> SubwordTokenizer:
+    size = bpe_size(spec)
     library = importlib.metadata.version("tokenizers")
-    key = digest(["bpe-1", library, int(size), BPE_TRAINING_BYTES, split.identity], length=32)
+    key = digest([BPE_FORMAT, library, size, BPE_TRAINING_BYTES, split.identity], length=32)
     path = cache / "tokenizers" / f"{key}.json"
-    if not path.exists():
-        inner = train_bpe(split.iterate_training_text(BPE_TRAINING_BYTES), int(size))
-        write_text(path, inner.to_str())
-    return SubwordTokenizer(spec, _read_json(path), by_line=True)
+    kept = read_sealed(path)
+    if kept is None:
+        if path.exists():
+            say(f"{path} is damaged: the tokenizer is trained again")
+        inner = train_bpe(split.iterate_training_text(BPE_TRAINING_BYTES), size)
+        kept = {"tokenizer": inner.to_str()}
+        write_text(path, to_sealed_json(kept))
+    return SubwordTokenizer(spec, _parse_kept(kept["tokenizer"], path), by_line=True)
+
+
+def _parse_kept(text: str, path: Path) -> Any:
+    return parse_tokenizer(text, f"{path} is not what this version of tokenizers reads", "delete it")
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
@@ -170,17 +177,14 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
 
 
 def _read_json(path: Path) -> Any:
-    from tokenizers import Tokenizer as Inner
-
+    wrong = f"data.tokenizer is {path}, which is not a tokenizer of the tokenizers library"
+    remedy = "write one with its save(), or name another file"
     try:
-        return Inner.from_str(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise LoraJaxError(
             f"data.tokenizer is {path}, which cannot be read ({error.strerror}): correct the path."
         ) from error
-    # The library raises a bare Exception for a file that it does not understand.
-    except Exception as error:
-        raise LoraJaxError(
-            f"data.tokenizer is {path}, which is not a tokenizer of the tokenizers library ({error}):"
-            " write one with its save(), or name another file."
-        ) from error
+    except UnicodeDecodeError as error:
+        raise LoraJaxError(f"{wrong} (it is not UTF-8): {remedy}.") from error
+    return parse_tokenizer(text, wrong, remedy)

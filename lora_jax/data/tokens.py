@@ -1,34 +1,58 @@
 """The token store: every source's documents as memory-mapped ids, written once and found by content."""
 
-import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from lora_jax.config import digest
+from lora_jax.data.blocks import HASH, CheckedArray, hash_blocks
 from lora_jax.data.cache import explain_disk_errors, publish_folder
 from lora_jax.data.split import SourceSplit, SplitCorpora, batch_documents
 from lora_jax.data.tokenizers import Tokenizer, id_dtype
+from lora_jax.digests import hash_file, read_sealed, to_sealed_json
+from lora_jax.errors import LoraJaxError
 
 FORMAT = "tokens-1"
 # First token, bytes of text, and hash of the content of one document.
 STORED = np.dtype([("start", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
 SIDES = ("train", "heldout")
 SAY_SECONDS = 5.0
+HASHES = ".hashes"  # of the blocks of a file, in a file beside it
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Documents one after the other, each followed by the separator."""
+    """Documents one after the other, each followed by the separator; read when asked for."""
 
-    tokens: np.ndarray  # (n_tokens,) unsigned, memory-mapped
-    documents: np.ndarray  # (n_documents,) of STORED, memory-mapped
+    ids: CheckedArray  # n_tokens, unsigned
+    places: CheckedArray  # n_documents of STORED
     n_bytes: int  # of text, separators not counted
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def n_documents(self) -> int:
+        return len(self.places)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """All tokens (n_tokens,), every one of them read and checked."""
+        return self.ids.read_all()
+
+    @property
+    def documents(self) -> np.ndarray:
+        """All documents (n_documents,) of STORED."""
+        return self.places.read_all()
 
 
 @dataclass(frozen=True)
@@ -41,36 +65,74 @@ class SourceTokens:
     heldout: TokenStream
 
 
-def load_tokens(
-    split: SplitCorpora, tokenizer: Tokenizer, cache: Path, say: Callable[[str], None]
-) -> tuple[SourceTokens, ...]:
+def load_tokens(split: SplitCorpora, tokenizer: Tokenizer, cache: Path, say: Say) -> tuple[SourceTokens, ...]:
     """Return every source's tokens, tokenising them when the cache does not hold them.
 
-    A store is a folder that appears whole or not at all; processes that build the same one at once agree.
+    A store is a folder that appears whole or not at all; processes that build the same one at once agree. One
+    that is damaged, now or when a block of it is first read, and one of an older version, which has no hashes
+    of its blocks, is made again from the text, to the same bits.
     """
     key = digest([FORMAT, split.identity, tokenizer.fingerprint], length=32)
     folder = cache / "tokens" / key
     if not is_whole(folder):
-        with publish_folder(folder, is_whole) as temporary, explain_disk_errors(folder.parent):
-            _write_store(temporary, split, tokenizer, say)
-    return _open_store(folder, [c.name for c in split.corpora])
+        if folder.exists():
+            say(f"{folder} is damaged, or an older version wrote it without hashes: it is made again")
+        _make_store(folder, split, tokenizer, say, is_whole)
+    renew = partial(_renew_store, folder, split, tokenizer, say)
+    return _open_store(folder, [c.name for c in split.corpora], renew)
+
+
+def _make_store(
+    folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say, is_good: Callable[[Path], bool]
+) -> None:
+    with publish_folder(folder, is_good) as temporary, explain_disk_errors(folder.parent):
+        _write_store(temporary, split, tokenizer, say)
+
+
+def _renew_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say, damaged: Path) -> None:
+    """Make a store again of which a block was found damaged, unless another process has done so."""
+    if is_sound(folder):
+        return
+    say(f"{damaged} is damaged: the tokens are made again from the text")
+    _make_store(folder, split, tokenizer, say, is_sound)
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether every file of a store is there with the size that its meta.json, written last, says."""
+    """Return whether a store's meta.json, written last, is sound, and every file has the size that it says.
+
+    The tokens are not read; the hashes of their blocks are.
+    """
+    return _read_whole(folder) is not None
+
+
+def is_sound(folder: Path) -> bool:
+    """Return whether a store is whole and every block of it is what was written: all of it is read."""
+    meta = _read_whole(folder)
+    return meta is not None and all(
+        np.array_equal(hash_blocks(folder / name), _read_hashes(folder / name)) for name in meta["files"]
+    )
+
+
+def _read_whole(folder: Path) -> dict[str, Any] | None:
+    """Return the meta.json of a store that is whole, None of another."""
+    meta = read_sealed(folder / "meta.json")
+    if meta is None:
+        return None
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in meta["files"].items())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
-        return False
+        sizes = {name: (folder / name).stat().st_size for name in meta["files"]}
+        hashes = {name: hash_file(folder / (name + HASHES)) for name in meta["hashes"]}
+    except OSError:
+        return None
+    return meta if sizes == meta["files"] and hashes == meta["hashes"] else None
 
 
-def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Callable[[str], None]) -> None:
+def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say) -> None:
     meta: dict[str, Any] = {
         "dtype": id_dtype(tokenizer.vocab_size).name,
         "tokenizer": tokenizer.fingerprint,
         "sources": [],
         "files": {},
+        "hashes": {},
     }
     for number, (corpus, source) in enumerate(zip(split.corpora, split.sources, strict=True)):
         say(f"tokenising {corpus.name}")
@@ -81,10 +143,23 @@ def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: C
                 for file in (tokens, documents):
                     file.flush()
                     os.fsync(file.fileno())
-            meta["files"] |= {name: (folder / name).stat().st_size for name in names}
+            for name in names:
+                meta["files"][name] = (folder / name).stat().st_size
+                meta["hashes"][name] = _write_hashes(folder / name)
         n_bytes = {side: int(getattr(source, side)["n_bytes"].sum()) for side in SIDES}
         meta["sources"].append({"identity": corpus.identity, "n_bytes": n_bytes})
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    (folder / "meta.json").write_text(to_sealed_json(meta), encoding="utf-8")
+
+
+def _write_hashes(path: Path) -> str:
+    """Write the hashes of a file's blocks beside it; return the hash of that file."""
+    beside = path.with_name(path.name + HASHES)
+    beside.write_bytes(hash_blocks(path).tobytes())
+    return hash_file(beside)
+
+
+def _read_hashes(path: Path) -> np.ndarray:
+    return np.fromfile(path.with_name(path.name + HASHES), HASH)
 
 
 def _write_side(
@@ -93,7 +168,7 @@ def _write_side(
     tokenizer: Tokenizer,
     tokens: BinaryIO,
     documents: BinaryIO,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Encode one side of a source batch by batch, so that the text never lies in memory whole."""
     dtype = id_dtype(tokenizer.vocab_size)
@@ -116,14 +191,16 @@ def _write_side(
             say(f"tokenising, {side} text: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
 
-def _open_store(folder: Path, names: list[str]) -> tuple[SourceTokens, ...]:
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+def _open_store(folder: Path, names: list[str], renew: Callable[[Path], None]) -> tuple[SourceTokens, ...]:
+    meta = read_sealed(folder / "meta.json")
+    if meta is None:  # it was whole a moment ago
+        raise LoraJaxError(f"{folder} was taken away while it was opened: run the same command again.")
     sources = []
     for number, (name, about) in enumerate(zip(names, meta["sources"], strict=True)):
         streams = {
             side: TokenStream(
-                _map(folder / f"{number}-{side}.tokens", np.dtype(meta["dtype"])),
-                _map(folder / f"{number}-{side}.documents", STORED),
+                _map(folder / f"{number}-{side}.tokens", np.dtype(meta["dtype"]), renew),
+                _map(folder / f"{number}-{side}.documents", STORED, renew),
                 about["n_bytes"][side],
             )
             for side in SIDES
@@ -132,6 +209,5 @@ def _open_store(folder: Path, names: list[str]) -> tuple[SourceTokens, ...]:
     return tuple(sources)
 
 
-def _map(path: Path, dtype: np.dtype) -> np.ndarray:
-    """Memory-map a file as a plain array: indexing the memmap class itself costs three times as much."""
-    return np.asarray(np.memmap(path, dtype, mode="r"))
+def _map(path: Path, dtype: np.dtype, renew: Callable[[Path], None]) -> CheckedArray:
+    return CheckedArray(path, dtype, _read_hashes(path), renew)

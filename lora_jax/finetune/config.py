@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from lora_jax.config import OptimConfig, TaskConfig, added_later, digest, to_dict
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.names import shorten_id
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods import method_to_dict
+from lora_jax.ranges import Batch, BelowOne, Count, Range, Rate, Seed, Small, Weight, check_fields, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,30 +21,22 @@ class TuneConfig:
     kept, and training stops after `patience` scores in a row that are no better.
     """
 
-    learning_rate: float = 1e-3  # the peak
-    batch_size: int = 16  # examples a step
-    epochs: int = 3
-    warmup_fraction: float = 0.06  # share of the steps
-    weight_decay: float = 0.01  # on matrices only
-    clip_norm: float = 1.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    evaluations: int = 3
-    patience: int | None = None
+    learning_rate: Rate = 1e-3  # the peak
+    batch_size: Batch = 16  # examples a step
+    epochs: Annotated[int, whole(1, 10**6)] = 3
+    warmup_fraction: BelowOne = 0.06  # share of the steps
+    weight_decay: Annotated[float, Range(0, 1e3)] = 0.01  # on matrices only
+    clip_norm: Weight = 1.0
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    eps: Small = 1e-8
+    evaluations: Count = 3
+    patience: Count | None = None
     # Examples of the test split that a language model completes, for BLEU and ROUGE.
-    n_completions: int = added_later(64)
+    n_completions: Count = added_later(64)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "evaluations", "n_completions"):
-            if getattr(self, name) < 1:
-                raise LoraJaxError(f"optim.{name} is {getattr(self, name)}, it must be at least 1: raise it.")
-        if self.learning_rate <= 0:
-            raise LoraJaxError(f"optim.learning_rate is {self.learning_rate}, it must be above 0: raise it.")
-        if not 0 <= self.warmup_fraction < 1:
-            raise LoraJaxError(
-                f"optim.warmup_fraction is {self.warmup_fraction}, it must lie between 0 and 1: change it."
-            )
+        check_fields(self, "optim")
 
     @property
     def numbers(self) -> OptimConfig:
@@ -67,7 +61,10 @@ class FinetuneConfig:
     method: MethodConfig
     label: str
     optim: TuneConfig = TuneConfig()
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 # Per method, because one rate for all of them would decide the comparison: LoRA's best is about ten times
@@ -100,10 +97,11 @@ class FinetuneSweep:
     task: TaskConfig
     methods: dict[str, MethodConfig]  # by label
     optim: TuneConfig = TuneConfig()
-    seeds: tuple[int, ...] = (0, 1, 2)
-    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by label; else default_rates
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)  # by label; else default_rates
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.methods or not self.seeds:
             raise LoraJaxError("a fine-tuning sweep needs at least one method and one seed: add them.")
         for label in self.rates:
@@ -158,7 +156,7 @@ def finetune_id(config: FinetuneConfig) -> str:
     label = re.sub(r"[^a-z0-9]+", "-", config.label.lower()).strip("-")
     task = re.sub(r"[^a-z0-9]+", "-", config.task.name.lower()).strip("-")
     identity = digest(finetune_to_dict(config))
-    return f"{task}-{label}-lr{config.optim.learning_rate:g}-s{config.seed}-{identity}"
+    return shorten_id(f"{task}-{label}", f"lr{config.optim.learning_rate:g}-s{config.seed}-{identity}")
 
 
 def best_rate(scores: dict[float, float], larger_is_better: bool) -> float:

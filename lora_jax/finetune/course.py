@@ -1,27 +1,24 @@
 """The course of one run through its lane: steps, scores on the dev split, the best weights, savings."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lora_jax.data.tasks import Encoded
-from lora_jax.finetune.config import FinetuneConfig
-from lora_jax.finetune.evaluate import Scores, choose_metric, evaluate_many
+from lora_jax.finetune.evaluate import evaluate_many
 from lora_jax.finetune.feed import Feed
 from lora_jax.finetune.group import Placed
 from lora_jax.finetune.history import History, is_better, rung_score
-from lora_jax.finetune.resume import SavedCourse
+from lora_jax.finetune.resume import SavedTrial
+from lora_jax.metrics import Scores, choose_metric
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
-from lora_jax.train.side_by_side import Answer, Course, Lane, Rung, Stretch
+from lora_jax.train.checkpoint import SAVE_SECONDS
+from lora_jax.train.outcome import OnProgress, StepTimer
+from lora_jax.train.side_by_side import Lane, Rung, StepRequest, StepResult, Trial
 from lora_jax.train.step import TrainState
-
-SAVE_SECONDS = 60.0  # between two savings of a run in progress
-
-# Called with the run, its steps so far, the latest loss, and the tokens trained since the call before.
-OnProgress = Callable[[FinetuneConfig, int, float, int], None]
 
 
 class DevScores:
@@ -70,8 +67,8 @@ class Tuning:
         self, placed: Placed, dev_scores: DevScores, on_progress: OnProgress, n_lanes: int, n_rivals: int
     ) -> None:
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
-        self.history, self.feed = History(), Feed(self.config, self.prepared)
-        self.saved = SavedCourse(placed.run.folder, self.config.method)
+        self.history, self.meter, self.feed = History(), StepTimer(), Feed(self.config, self.prepared)
+        self.saved = SavedTrial(placed.run.folder, self.config.method, placed.run.say)
         self._dev_scores, self._on_progress = dev_scores, on_progress
         self.n_lanes, self._n_rivals = n_lanes, n_rivals
         turns, n_steps = self.config.optim.evaluations, self.feed.n_steps
@@ -88,7 +85,7 @@ class Tuning:
     def stopped_early(self) -> bool:
         return self.out_of_patience and len(self.history.losses) < self.feed.n_steps
 
-    def course(self, lane: Lane) -> Course:
+    def course(self, lane: Lane) -> Trial:
         """Train to the end, until it diverges, is halted, or has not improved for long.
 
         What was saved in the run's folder is gone on from. An end beside others is saved, since the
@@ -110,7 +107,8 @@ class Tuning:
             n_done = len(history.losses)
             mark = next(mark for mark in self.marks if mark > n_done)
             self._dev_scores.expect(self, lane, mark)
-            answer = yield Stretch(mark - n_done, lambda i, n_done=n_done: self.feed.make(n_done + i))
+            stretch = StepRequest(mark - n_done, lambda i, n_done=n_done: self.feed.make(n_done + i))
+            answer = yield from self.meter.wait(stretch)
             goes_on = self._take(answer, lane, mark)
         self._dev_scores.forget(self)
         if self.n_lanes > 1 and history.diverged_at is None:
@@ -121,16 +119,14 @@ class Tuning:
         passed = sum(mark <= len(self.history.losses) for mark in self.marks[:-1])
         return self._n_rivals > 1 and passed > self.history.n_rungs
 
-    def _take(self, answer: Answer, lane: Lane, mark: int) -> bool:
+    def _take(self, answer: StepResult, lane: Lane, mark: int) -> bool:
         """Take in what a turn gave: losses, and the dev score at a mark; save; does the run go on?"""
         history, values = self.history, answer.losses
         first = len(history.losses)
-        history.losses += values
+        history.take(values)
         history.tokens += [self.feed.n_tokens.pop(first + i) for i in range(len(values))]
-        self._count(answer)
         self._on_progress(self.config, first + len(values), values[-1], sum(history.tokens[first:]))
-        if not np.isfinite(values).all():
-            history.diverged_at = first + int(np.argmin(np.isfinite(values)))
+        if history.diverged_at is not None:
             return False
         if len(history.losses) == mark:
             self._keep_best(lane, mark)
@@ -139,14 +135,6 @@ class Tuning:
         if answer.stopping or time.monotonic() - self._saved_at > SAVE_SECONDS:
             self._save(lane)
         return not answer.stopping
-
-    def _count(self, answer: Answer) -> None:
-        """Count the steps, and the run's share of their time: n_lanes runs pass it together."""
-        self.history.n_here += len(answer.losses)
-        if answer.seconds is not None:
-            self.history.timed_steps += len(answer.losses)
-            self.history.timed_seconds += answer.seconds
-            self.history.timed_share += answer.seconds / answer.n_lanes
 
     def _keep_best(self, lane: Lane, step: int) -> None:
         """Score the dev split and keep the weights if they are the best so far."""

@@ -1,8 +1,6 @@
 """Scores of a split, each with its interval: losses and labels from one pass, completions where asked for."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -11,34 +9,16 @@ import numpy as np
 from lora_jax.config import ModelConfig
 from lora_jax.data.tasks import Batch, Encoded, encode_prompts, make_batches
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.scores import Score, accuracy, bleu, exact_match, f1, interval, rouge
-from lora_jax.finetune.scores.intervals import Z95
 from lora_jax.finetune.step import ExampleLosses, make_measure, make_measure_many
+from lora_jax.framing import distinct, find_end_ids
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import generate
+from lora_jax.metrics import Score, Scores, accuracy, bleu, exact_match, f1, interval, ratio_interval, rouge
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.stacking import split_shared
 
 EVALUATION_BATCH = 64  # examples a call
 EVALUATION_BYTES = 2**30  # of the largest array of a call, of all adapters that are scored side by side
-SMALLER_IS_BETTER = ("loss",)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """scores by name. values: of each example, right (1) or wrong (0), or its loss."""
-
-    scores: dict[str, Score]
-    values: list[float]
-
-    @property
-    def loss(self) -> float:
-        return self.scores["loss"]["value"]
-
-
-def choose_metric(kind: str) -> str:
-    """Return the score that weights are kept and rates are chosen by."""
-    return "accuracy" if kind == "classification" else "loss"
 
 
 def evaluate_split(prepared: Prepared, config: MethodConfig, adapted: Adapted, split: Encoded) -> Scores:
@@ -121,25 +101,18 @@ def _activation_bytes(model: ModelConfig, split: Encoded) -> int:
     return 4 * EVALUATION_BATCH * split.max_tokens * widest
 
 
-def ratio_interval(losses: np.ndarray, weights: np.ndarray) -> Score:
-    """Return the mean loss a token, its standard error by examples: a ratio of sums, by the delta method."""
-    mean = float(losses.sum() / weights.sum())
-    n = len(losses)
-    se = math.sqrt(n / (n - 1) * float(np.square(losses - mean * weights).sum())) / float(weights.sum())
-    return Score(value=mean, se=se, ci95=(mean - Z95 * se, mean + Z95 * se))
-
-
 def score_completions(
     prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int, n_examples: int
 ) -> tuple[dict[str, Score], list[str]]:
     """Return BLEU, ROUGE-L and exact match of greedy completions, and these, of the first test examples."""
     tokenizer, test = prepared.pretrained.tokenizer, prepared.test
     assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
+    end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))  # training rows end with the last
     examples = prepared.task.test[:n_examples]
     prompts = encode_prompts(examples, tokenizer, max_tokens)
     n_new = max(len(row) - int(n) for row, n in zip(test.tokens, test.n_prompt_N, strict=True))
     engine = Engine(prepared.model, [adapted], config)
-    completions = generate(engine, prompts.tokens, n_new, end_ids=(tokenizer.eos_id,))
+    completions = generate(engine, prompts.tokens, n_new, end_ids=end_ids)
     texts = [tokenizer.decode(completion.tokens).strip() for completion in completions]
     references = [tuple(r.strip() for r in example.references) for example in examples]
     scores = {

@@ -2,24 +2,25 @@
 
 import shutil
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneConfig, FinetuneSweep, best_rate, finetune_id
-from lora_jax.finetune.evaluate import SMALLER_IS_BETTER, choose_metric
+from lora_jax.finetune.experiment import FinetuneExperiment
 from lora_jax.finetune.feed import count_steps
 from lora_jax.finetune.group import TuneRun, check_group, lane_shape
+from lora_jax.finetune.lane_count import TuneGroup, check_lanes, check_memory, settle_lane_count
 from lora_jax.finetune.loop import TuneOutcome, finetune_group
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.recording import keep_weights, make_curve, make_record, price, summarise
-from lora_jax.finetune.widths import TuneGroup, check_lanes, settle_width
+from lora_jax.finetune.recording import find_facts, keep_weights, make_curve, price, summarise
+from lora_jax.metrics import SMALLER_IS_BETTER, choose_metric
+from lora_jax.runs.lane_count import memory_limit
 from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
-from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
+from lora_jax.runs.recording import find_provenance, make_record
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.runs.widths import memory_limit
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,54 @@ class PlannedTune:
         return f"{self.run.label} lr {self.run.optim.learning_rate:g} seed {self.run.seed}"
 
 
-class Tuner:
-    """One sweep in one results folder.
+@dataclass(frozen=True)
+class SideBySide:
+    """What is trained side by side.
 
-    lanes: at most so many runs of one shape side by side; None: as many as were measured to pay. halving: of
-    the runs that choose a method's rate the worse half ends at every mark but the last.
+    lanes: at most so many runs of one shape; None: as many as were measured to pay. halving: of the runs that
+    choose a method's rate the worse half ends at every mark but the last.
     """
+
+    lanes: int | None = 1
+    halving: bool = False
+
+
+class Tuner:
+    """One sweep in one results folder."""
 
     def __init__(
         self,
-        name: str,
-        sweep: FinetuneSweep,
+        experiment: FinetuneExperiment,
         prepared: Prepared,
         store: RunStore,
         tracker: Tracker,
-        lanes: int | None = 1,
-        halving: bool = False,
+        beside: SideBySide = SideBySide(),
     ) -> None:
-        self.name, self.sweep, self.prepared, self.store, self.tracker = name, sweep, prepared, store, tracker
-        self.lanes, self.halving = lanes, halving
-        self._provenance = (describe_device(), describe_versions(), describe_commit())
+        self.name, self.sweep, self.prepared = experiment.name, experiment.sweep, prepared
+        self.store, self.tracker = store, tracker
+        self.lanes, self.halving = beside.lanes, beside.halving
+        self._provenance = find_provenance()
         self._n_tokens = int(prepared.train.lengths_N.sum())
 
-    def run_all(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
-        """Train what is not finished: first the rates, then the seeds. Raises `Stopped` where stopped."""
+    def check(self) -> None:
+        """Refuse what cannot be, before anything compiles: halving without scores, lanes without memory."""
         if self.halving and self.sweep.optim.evaluations < 2:
             raise LoraJaxError(
                 f"--halving compares a method's rates at every dev score but the last, and optim.evaluations"
                 f" is {self.sweep.optim.evaluations}: make it at least 2, or leave --halving out."
             )
-        first = [run for label in self.sweep.methods for run in self.sweep.first_runs(label)]
+        planned = self.plan(self._first_runs())
+        groups, limit = self.form_groups(planned, self.halving), memory_limit()
+        check_lanes(groups, self.lanes, limit)
+        check_memory(groups, limit)
+
+    def _first_runs(self) -> list[FinetuneConfig]:
+        return [run for label in self.sweep.methods for run in self.sweep.first_runs(label)]
+
+    def run_all(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
+        """Train what is not finished: first the rates, then the seeds. Raises `Stopped` where stopped."""
+        self.check()
+        first = self._first_runs()
         self._run_phase("learning rates, first seed", first, self.halving, should_stop, say)
         chosen = choose_rates(self.sweep, self.prepared, self.store)
         for label in self.sweep.methods.keys() - chosen.keys():
@@ -98,9 +117,9 @@ class Tuner:
         progress = Progress(planned)
         with progress.showing():
             for group in groups:
-                width = settle_width(group, self.lanes, self.store.folder, progress.say)
+                width = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
                 for start in range(0, len(group.runs), width):
-                    part = group.runs[start : start + width]
+                    part = [replace(run, say=progress.say) for run in group.runs[start : start + width]]
                     outcomes = finetune_group(part, progress.advance, should_stop, n_rivals=group.n_rivals)
                     for outcome in outcomes:
                         self._keep(outcome, progress)
@@ -142,7 +161,7 @@ class Tuner:
     def _keep(self, outcome: TuneOutcome, progress: Progress) -> None:
         """Write what a run gave, and drop its checkpoints."""
         run_id = finetune_id(outcome.config)
-        record = make_record(self.name, run_id, outcome, self.prepared, self._provenance)
+        record = make_record(self.name, run_id, outcome, find_facts(outcome, self.prepared), self._provenance)
         curve = make_curve(outcome, record.flops_exact / max(1, record.n_tokens))
         keep_weights(self.store.folder, run_id, outcome, self.prepared)
         self.store.write(record, curve)

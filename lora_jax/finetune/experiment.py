@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep
-from lora_jax.runs.experiment import execute_config
+from lora_jax.runs.experiment import execute_config, question_of
 from lora_jax.runs.sweep import overlay, parse_overrides
 
 
@@ -32,4 +32,4 @@ def load_finetuning(
     sweep = overlay(sweep, parse_overrides(overrides, FinetuneSweep))
     if labels:
         sweep = sweep.only(labels)
-    return FinetuneExperiment(path.stem, (module.get("__doc__") or "").strip(), sweep)
+    return FinetuneExperiment(path.stem, question_of(module), sweep)

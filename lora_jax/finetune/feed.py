@@ -1,10 +1,11 @@
-"""What each step of a run takes in: its batch by the run's seed, its knobs, its dropout's key."""
+"""What each step of a run takes in: its batch by the run's seed, its hyperparams, its dropout's key."""
 
 from lora_jax.data.tasks import Batches, make_batches
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.step import TuneInput, dropout_key
-from lora_jax.train.optim import make_knobs
+from lora_jax.finetune.step import dropout_key
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.step import StepInput
 
 
 def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
@@ -35,12 +36,12 @@ class Feed:
         self.n_steps = config.optim.epochs * len(self._batches)
         self.n_tokens: dict[int, int] = {}
 
-    def longest(self) -> TuneInput:
+    def longest(self) -> StepInput:
         """Return the input of the longest batch of the first epoch, which takes the most memory."""
         lengths = _epoch(self._config, self._prepared, 0).lengths
         return self.make(lengths.index(max(lengths)))
 
-    def make(self, step: int) -> TuneInput:
+    def make(self, step: int) -> StepInput:
         """Return the input of a step, counted from 0."""
         epoch, index = divmod(step, len(self._batches))
         if epoch != self._epoch:
@@ -48,4 +49,4 @@ class Feed:
         batch, optim = self._batches[index], self._config.optim
         self.n_tokens[step] = int((batch.segments_BT != 0).sum())
         rate = optim.learning_rate * unit_rate(optim, self.n_steps, step)
-        return TuneInput(batch, make_knobs(optim.numbers, rate), self._key)
+        return StepInput(batch, make_hyperparams(optim.numbers, rate), self._key)

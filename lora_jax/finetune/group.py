@@ -1,6 +1,6 @@
 """Runs of one base and one method's shape as lanes: which may stand together, and how they start."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +13,23 @@ from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.step import init_tuning, join_inputs, make_tune_step
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
-from lora_jax.peft.method import Adapted, Method, MethodConfig
+from lora_jax.peft.method import HEAD, Adapted, Method, MethodConfig
 from lora_jax.peft.stacking import Shapes, adapt_all, common_shapes, own_shapes, program
+from lora_jax.train.checkpoint import say_nothing
 from lora_jax.train.lanes import Lanes
 
 
 @dataclass(frozen=True)
 class TuneRun:
-    """One run to train: what, on which data, and the folder of its course while it trains."""
+    """One run to train: what, on which data, and the folder of its course while it trains.
+
+    say: told, in a line, of a checkpoint that is damaged and dropped.
+    """
 
     config: FinetuneConfig
     prepared: Prepared
     folder: Path
+    say: Callable[[str], None] = say_nothing
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,13 @@ def _copy(trainable: Params) -> Params:
 
 
 def draw_head(prepared: Prepared, seed: int) -> Params:
-    """Return a classifier's new head, drawn from the run's seed; nothing where the base has all weights."""
+    """Return a classifier's new head, drawn from the run's seed; nothing where the base has all weights.
+
+    A pooler that the base lacks is not drawn again: few methods train it, so that an adapter's file does not
+    hold it, and it is the same in every run.
+    """
     specs = declare(prepared.model)
-    return init({path: specs[path] for path in prepared.pretrained.new}, seed)
+    return init({path: specs[path] for path in prepared.pretrained.new if path.startswith(HEAD)}, seed)
 
 
 def draw_base(prepared: Prepared, seed: int) -> Params:

@@ -8,42 +8,39 @@ from pathlib import Path
 import numpy as np
 
 from lora_jax.finetune.config import FinetuneConfig
-from lora_jax.finetune.course import DevScores, OnProgress, Tuning, score_together
-from lora_jax.finetune.evaluate import Scores, score_completions
+from lora_jax.finetune.course import DevScores, Tuning, score_together
+from lora_jax.finetune.evaluate import score_completions
 from lora_jax.finetune.group import TuneRun, start_group
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.metrics import Scores
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
+from lora_jax.train.outcome import OnProgress, Outcome
 from lora_jax.train.side_by_side import drive
 
 # Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
 Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
 
 
-@dataclass(frozen=True)
-class TuneOutcome:
-    """What one run gave; no scores where it diverged. losses (n_steps,): of each step's batch, in nats.
+@dataclass(frozen=True, kw_only=True)
+class TuneOutcome(Outcome):
+    """What one run of fine-tuning gave; no scores where it diverged.
 
-    halted_at: the step of a mark at which it was ended, since others were better. n_lanes: runs side by side
-    at the start. wall_seconds and step_share (of a step's seconds): its share of what all of them took.
+    n_lanes: runs side by side at the start. wall_seconds and step_share (of a step's seconds): its share of
+    what all of them took.
     """
 
     config: FinetuneConfig
     method: Method
     kept: Params | None  # the trainable weights of the best dev score
-    losses: np.ndarray
     tokens: np.ndarray  # (n_steps,) not padding, of each step
     planned_steps: int
-    diverged_at: int | None
     dev: Scores | None
     test: Scores | None
     completions: list[str] | None  # of the first test examples, by a language model
     kept_step: int
     stopped_early: bool
-    halted_at: int | None
-    n_lanes: int
-    wall_seconds: float
     seconds_per_step: float | None
     step_share: float | None
 
@@ -96,8 +93,8 @@ def finetune_group(
         found = [_complete(tuning, scores) for tuning, scores in zip(tunings, _test(tunings), strict=True)]
     else:
         found = [(_test_by(test, tuning), None) for tuning in tunings]
-    seconds, n_steps = time.monotonic() - started, sum(tuning.history.n_here for tuning in tunings)
-    shares = [tuning.history.n_here / n_steps if n_steps else 1 / len(runs) for tuning in tunings]
+    seconds, n_steps = time.monotonic() - started, sum(tuning.meter.steps for tuning in tunings)
+    shares = [tuning.meter.steps / n_steps if n_steps else 1 / len(runs) for tuning in tunings]
     return [
         _conclude(tuning, scores, completions, share * seconds)
         for tuning, (scores, completions), share in zip(tunings, found, shares, strict=True)
@@ -153,6 +150,5 @@ def _conclude(
         dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
         kept_step=history.kept_step, stopped_early=tuning.stopped_early, halted_at=history.halted_at,
         n_lanes=tuning.n_lanes, wall_seconds=seconds,
-        seconds_per_step=history.timed_seconds / history.timed_steps if history.timed_steps else None,
-        step_share=history.timed_share / history.timed_steps if history.timed_steps else None,
+        seconds_per_step=tuning.meter.seconds_per_step, step_share=tuning.meter.share_per_step,
     )  # fmt: skip

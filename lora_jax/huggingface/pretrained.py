@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.digests import MANIFEST, find_damage
+from lora_jax.errors import Damaged, LoraJaxError, nearest
 from lora_jax.huggingface.architectures.architecture import Json
 from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder
-from lora_jax.huggingface.packages import PACKAGES, find_model
+from lora_jax.huggingface.packages import PACKAGES, find_damaged, find_model
 from lora_jax.huggingface.tokenizer import HFTokenizer, load_tokenizer
 from lora_jax.params import Params
 from lora_jax.peft.checkpoint import fingerprint
@@ -40,8 +41,10 @@ def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -
     Raises:
         LoraJaxError: a name that is no model and no folder, one that is not fetched, a tokenizer with more
             tokens than the model embeds, or what `load_folder` refuses.
+        Damaged: a folder of ours, which has the digests of its files, and a file that is another.
     """
-    folder = _find_folder(name)
+    folder = find_base(name)
+    _refuse_damaged(name, folder)
     loaded = load_folder(folder, n_classes=n_classes, seed=seed)
     tokenizer = load_tokenizer(folder)
     check_tokenizer(loaded.config, tokenizer.vocab_size)
@@ -50,7 +53,19 @@ def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -
     )
 
 
-def _find_folder(name: str) -> Path:
+def _refuse_damaged(name: str, folder: Path) -> None:
+    if name in PACKAGES:
+        damaged = find_damaged(name)
+        remedy = f"run `./launch.sh fetch {name}`, which replaces it"
+    else:
+        damaged = find_damage(folder)
+        remedy = f"restore it or make it again; if you changed it yourself, delete {folder / MANIFEST}"
+    if damaged is not None:
+        raise Damaged(f"{damaged} is damaged, its digest is not the one it was written with: {remedy}.")
+
+
+def find_base(name: str) -> Path:
+    """Return the folder of a model; raises LoraJaxError where there is none."""
     if name in PACKAGES:
         return find_model(name)
     folder = Path(name).expanduser()

@@ -1,12 +1,18 @@
 """The tokenizer.json of a Hugging Face folder, and which of its ids begin, end and pad a text."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import load_json
+from lora_jax.foreign import parse_tokenizer
+from lora_jax.framing import choose_end_ids, count_doubled, find_front
+from lora_jax.huggingface.chat import ChatTemplate, find_template
+
+NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # tokens that the small files may name
 
 
 @dataclass(frozen=True)
@@ -18,18 +24,45 @@ class HFTokenizer:
     bos_id: int | None
     eos_id: int | None
     pad_id: int | None
+    end_ids: tuple[int, ...] = ()  # what a generated text stops at; the eos where none is given
+    chat: ChatTemplate | None = None
+
+    def __post_init__(self) -> None:
+        if not self.end_ids and self.eos_id is not None:
+            object.__setattr__(self, "end_ids", (self.eos_id,))
+
+    @cached_property
+    def _front(self) -> list[int]:
+        return find_front(lambda text, special: self.inner.encode(text, add_special_tokens=special).ids)
 
     def encode(self, text: str, pair: str | None = None, special: bool = True) -> tuple[list[int], list[int]]:
         """Return (ids, types) of a text or of a pair: the type is 1 in the second of a pair, else 0.
 
-        special: add what the model wants around a text, such as BERT's [CLS] and [SEP].
+        special: add what the model wants around a text, such as BERT's [CLS] and [SEP]; not a second time in
+        front of a text that begins with it. Prompts, which end open, are `lora_jax.framing`'s.
         """
         found = self.inner.encode(text, pair, add_special_tokens=special)
-        return found.ids, found.type_ids
+        n = count_doubled(found.ids, self._front) if special else 0
+        return found.ids[n:], found.type_ids[n:]
 
     def encode_batch(self, texts: list[str], special: bool = True) -> list[list[int]]:
         """Return the ids of many texts, several times faster than one by one."""
-        return [found.ids for found in self.inner.encode_batch(texts, add_special_tokens=special)]
+        rows = [found.ids for found in self.inner.encode_batch(texts, add_special_tokens=special)]
+        return [ids[count_doubled(ids, self._front) :] for ids in rows] if special else rows
+
+    def render(self, messages: Sequence[Mapping[str, Any]], is_open: bool) -> str:
+        """Return a conversation as text; is_open: up to where the assistant answers.
+
+        Raises:
+            LoraJaxError: no chat template, or what `ChatTemplate.render` refuses.
+        """
+        if self.chat is None:
+            raise LoraJaxError(
+                "The task holds messages, and the base has no chat template (chat_template.jinja, or"
+                " chat_template in tokenizer_config.json): take a base that was trained on conversations, or"
+                " write the rows as prompt and completion."
+            )
+        return self.chat.render(messages, is_open)
 
     def decode(self, ids: Iterable[int], special: bool = False) -> str:
         """Return the text of ids; special: with tokens such as <|im_end|> written out."""
@@ -47,50 +80,97 @@ class HFTokenizer:
 def load_tokenizer(folder: Path) -> HFTokenizer:
     """Read a folder's tokenizer.json; which ids are special is in the small files beside it.
 
-    Each of bos, eos and pad is taken from tokenizer_config.json, else special_tokens_map.json, else
-    config.json, and is None where none of them says.
+    Each of bos, eos and pad is taken from the small files in transformers' order (`_small_files`), else from
+    config.json, and is None where none of them says. What ends a generated text is said by
+    generation_config.json, else config.json, else it is the eos. Tokens that the small files name are
+    special, as in transformers: they are found whole in a text, and no decoded text shows them.
 
     Raises:
-        LoraJaxError: no tokenizer.json, one that cannot be read, or a special token that it does not hold.
+        LoraJaxError: no tokenizer.json, one that cannot be read, a special token that it does not hold, or
+            end tokens that are no numbers.
     """
-    from tokenizers import Tokenizer
-
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise LoraJaxError(
             f"{folder} has no tokenizer.json: save the model's tokenizer there in the fast format."
         )
     try:
-        inner = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises bare Exception
-        raise LoraJaxError(f"{path} is no tokenizer that can be read ({error}): save it again.") from None
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LoraJaxError(f"{path} is not UTF-8 ({error.reason}): save it again.") from error
+    inner = parse_tokenizer(text, f"{path} is no tokenizer that can be read", "save it again")
     inner.no_truncation()  # whoever saved it may have left a length that does not hold for this use
     inner.no_padding()
     ids = inner.get_vocab(with_added_tokens=True)
     special = {name: _find_id(folder, name, ids) for name in ("bos", "eos", "pad")}
+    _mark_special(inner, folder, ids)
+    generation, config = (_read(folder / f"{name}.json") for name in ("generation_config", "config"))
     return HFTokenizer(
-        inner, max(ids.values()) + 1, bos_id=special["bos"], eos_id=special["eos"], pad_id=special["pad"]
+        inner,
+        max(ids.values()) + 1,
+        bos_id=special["bos"],
+        eos_id=special["eos"],
+        pad_id=special["pad"],
+        chat=find_template(folder, _read(folder / "tokenizer_config.json")),
+        end_ids=choose_end_ids(generation.get("eos_token_id"), config.get("eos_token_id"), special["eos"]),
     )
 
 
+def _mark_special(inner: Any, folder: Path, ids: dict[str, int]) -> None:
+    """Make the tokens special that the small files name and that the vocabulary has as plain ones."""
+    from tokenizers import AddedToken
+
+    known = {token.content for token in inner.get_added_tokens_decoder().values() if token.special}
+    for file in _small_files(folder):
+        for name in NAMED:
+            content = _content(_read(folder / file).get(f"{name}_token"))
+            if content in ids and content not in known:
+                inner.add_special_tokens([AddedToken(content, special=True, normalized=False)])
+                known.add(content)
+
+
+def _content(token: Any) -> str | None:
+    content = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(content, str | None) or (token is not None and content is None):
+        raise LoraJaxError(f"A special token of the folder is {repr(token)[:80]}, wanted its text: mend it.")
+    return content
+
+
+def _small_files(folder: Path) -> tuple[str, str]:
+    """Return the files that name special tokens, the one that holds first.
+
+    In transformers special_tokens_map.json overrides tokenizer_config.json, except where the latter lists its
+    tokens in `added_tokens_decoder`, as newer versions save it.
+    """
+    config, older = "tokenizer_config.json", "special_tokens_map.json"
+    return (config, older) if "added_tokens_decoder" in _read(folder / config) else (older, config)
+
+
 def _find_id(folder: Path, name: str, ids: dict[str, int]) -> int | None:
-    for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        token = _read(folder / file).get(f"{name}_token")
-        if token is not None:
-            content = token["content"] if isinstance(token, dict) else token
+    for file in _small_files(folder):
+        content = _content(_read(folder / file).get(f"{name}_token"))
+        if content is not None:
             if content not in ids:
                 raise LoraJaxError(
                     f"{folder / file} has the {name} token {content!r}, tokenizer.json has not."
                 )
             return ids[content]
     found = _read(folder / "config.json").get(f"{name}_token_id")
-    return found[0] if isinstance(found, list) else found  # several may end a text; the first is its own
+    found = found[0] if isinstance(found, list) and found else found  # several may end a text
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
+        raise LoraJaxError(
+            f"{folder / 'config.json'} has {name}_token_id {found!r}, wanted a number: mend it."
+        )
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = load_json(path)
+    except (OSError, ValueError) as error:
         raise LoraJaxError(f"{path} is no JSON ({error}): mend it.") from None
+    if not isinstance(found, dict):
+        raise LoraJaxError(f"{path} holds a {type(found).__name__}, wanted an object of settings: mend it.")
+    return found

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.hooks import NO_HOOKS, Hooks
+from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass
 from lora_jax.model.relative import relate, score_buckets
-from lora_jax.model.segments import TOP_BLOCKS, inside_block
+from lora_jax.model.stacks import TOP_BLOCKS, inside_block
 from lora_jax.model.transformer import Inputs, Layout, apply_block, compute_dtype, embed, finish
 from lora_jax.params import Params
 
@@ -97,26 +97,27 @@ def start_cache(
     if not hooks.n_before:
         return cache
     nothing = Inputs(jnp.zeros((batch, 0), jnp.int32), positions_BT=jnp.zeros((batch, 0), jnp.int32))
-    x_BTD, layout = embed(config, weights.outside, nothing, hooks, None)
+    this = Pass(config, hooks)
+    embedded = embed(this, weights.outside, nothing)
     before_BT = jnp.broadcast_to(jnp.arange(hooks.n_before, dtype=jnp.int32), (batch, hooks.n_before))
-    return _read(config, weights, cache, x_BTD, layout, before_BT, hooks, None)[1]
+    return _read(this, weights, cache, embedded, before_BT, None)[1]
 
 
 def extend(
-    config: ModelConfig,
+    this: Pass,
     weights: Unstacked,
     cache: Cache,
     tokens_BT: jax.Array,
     real_BT: jax.Array | None = None,
-    hooks: Hooks = NO_HOOKS,
     shared: Cache | None = None,
 ) -> tuple[jax.Array, Cache]:
     """Read T more tokens of each row; return their hidden states (B, T, D), for the head, and the new cache.
 
-    real_BT: False where a row has no token (its states mean nothing); None for all. shared: one row that all
-    rows read before anything in `cache`, what a method puts before a text included: `cache` then starts
-    empty. The caller sees to it that T slots are free.
+    this: without a key, for nothing is dropped while reading. real_BT: False where a row has no token (its
+    states mean nothing); None for all. shared: one row that all rows read before anything in `cache`, what a
+    method puts before a text included: `cache` then starts empty. The caller keeps T slots free.
     """
+    hooks = this.hooks
     ends_B = _next_positions(cache, hooks)
     if shared is not None:
         ends_B = jnp.maximum(ends_B, _next_positions(shared, hooks))
@@ -124,19 +125,10 @@ def extend(
         real_BT = jnp.ones(tokens_BT.shape, bool)
     positions_BT = ends_B[:, None] + jnp.cumsum(real_BT, axis=1, dtype=jnp.int32) - 1
     inputs = Inputs(tokens_BT, positions_BT=jnp.maximum(positions_BT - hooks.n_before, 0))
-    x_BTD, layout = embed(config, weights.outside, inputs, hooks, None)
+    x_BTD, layout = embed(this, weights.outside, inputs)
     n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # it is in the cache since the start
-    layout = Layout(layout.positions[:, n_prompt:], None)
-    return _read(
-        config,
-        weights,
-        cache,
-        x_BTD[:, n_prompt:],
-        layout,
-        jnp.where(real_BT, positions_BT, EMPTY),
-        hooks,
-        shared,
-    )
+    embedded = x_BTD[:, n_prompt:], Layout(layout.positions[:, n_prompt:], None)
+    return _read(this, weights, cache, embedded, jnp.where(real_BT, positions_BT, EMPTY), shared)
 
 
 def _next_positions(cache: Cache, hooks: Hooks) -> jax.Array:
@@ -144,16 +136,15 @@ def _next_positions(cache: Cache, hooks: Hooks) -> jax.Array:
 
 
 def _read(
-    config: ModelConfig,
+    this: Pass,
     weights: Unstacked,
     cache: Cache,
-    x_BTD: jax.Array,
-    layout: Layout,
+    embedded: tuple[jax.Array, Layout],
     kept_BW: jax.Array,
-    hooks: Hooks,
     shared: Cache | None,
 ) -> tuple[jax.Array, Cache]:
     """Run the blocks; the last W keys of each go into the cache, with the positions kept_BW."""
+    config, (x_BTD, layout) = this.config, embedded
     T, W = x_BTD.shape[1], kept_BW.shape[1]
     first = cache.n_filled
     positions_BS = jax.lax.dynamic_update_slice(cache.positions_BS, kept_BW, (0, first))
@@ -180,8 +171,8 @@ def _read(
             before = None if shared is None else (shared.keys[y], shared.values[y], shared.positions_BS)
             return _attend(q_BTHK, keys[y], values[y], seen_BTS, before, bias_BHTS)
 
-        reach = block if hooks is NO_HOOKS else {**weights.outside, **block}
-        x_BTD = apply_block(config, reach, x_BTD, layout, hooks, None, attend_to)
+        reach = block if this.hooks is NO_HOOKS else {**weights.outside, **block}
+        x_BTD = apply_block(this, reach, x_BTD, layout, attend_to)
     filled = Cache(tuple(keys), tuple(values), positions_BS, first + W)
     return finish(config, weights.outside, x_BTD), filled
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.relative import N_BUCKETS
-from lora_jax.model.segments import BLOCKS, split_specs
+from lora_jax.model.stacks import BLOCKS, split_specs
 from lora_jax.params import Spec, Specs, count
 
 TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
@@ -18,7 +18,7 @@ def declare(config: ModelConfig, n_top: int = 0) -> Specs:
     Matrices start at std 1/sqrt(fan-in); those that write to the residual stream are smaller by
     sqrt(2 n_layers), so that its variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
     Embeddings start at 1/sqrt(d_model), not at GPT-2's 0.02, beside which the first block's output would
-    drown the token for hundreds of steps. n_top: blocks in a segment of their own (model/segments.py).
+    drown the token for hundreds of steps. n_top: blocks in a segment of their own (model/stacks.py).
     """
     D, V = ("d_model", config.d_model), ("vocab", config.vocab_size)
     is_head = config.tied_head and config.has_lm_head

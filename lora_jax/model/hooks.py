@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 
+from lora_jax.config import ModelConfig
 from lora_jax.params import Params
 
 
@@ -45,6 +47,18 @@ class Hooks(NamedTuple):
 
 
 NO_HOOKS = Hooks()
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward pass hands on to its parts: the model, what a method does to it, the key of dropout.
+
+    key: None where nothing is dropped.
+    """
+
+    config: ModelConfig
+    hooks: Hooks = NO_HOOKS
+    key: jax.Array | None = None
 
 
 def chain_hooks(first: Hooks, second: Hooks) -> Hooks:

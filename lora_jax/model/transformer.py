@@ -1,6 +1,7 @@
 """A transformer, decoder or encoder, as a pure function of a flat parameter tree."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
-from lora_jax.model.hooks import NO_HOOKS, Hooks, Site, fold_path
+from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass, Site, fold_path
 from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
 from lora_jax.model.relative import find_key_positions, relate, score_buckets
-from lora_jax.model.segments import SEGMENTS, inside_block
+from lora_jax.model.stacks import STACKS, inside_block
 from lora_jax.params import Params
 
 # Up to so many layers are compiled as plain code, 12 to 17 % off a CPU step (docs/performance.md);
@@ -70,7 +71,7 @@ def forward(
     inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
     x_BTD = encode(config, params, inputs, hooks, key)
     if config.n_classes is not None:
-        return _classify(config, params, inputs, x_BTD, hooks, key).astype(jnp.float32)
+        return _classify(Pass(config, hooks, key), params, inputs, x_BTD).astype(jnp.float32)
     if not config.has_lm_head:
         return x_BTD.astype(jnp.float32)
     return read_head(config, params, x_BTD, hooks, key)
@@ -86,17 +87,18 @@ def encode(
         raise LoraJaxError(
             f"got {T} tokens{before}, the model's context is {config.context}: shorten the sequence."
         )
-    x_BTD, layout = embed(config, params, inputs, hooks, key)
+    this = Pass(config, hooks, key)
+    x_BTD, layout = embed(this, params, inputs)
     if config.positions == "t5":
         k_positions = find_key_positions(layout.positions, T + hooks.n_before)
         bias_BHTS = score_buckets(config, params["relative_bias"], layout.positions, k_positions)
         layout = layout._replace(bias_BHTS=bias_BHTS)
     outside = {path: w for path, w in params.items() if inside_block(path) is None}
     n_lower = 0
-    for segment in SEGMENTS:
+    for segment in STACKS:
         stacked = {path.removeprefix(segment): w for path, w in params.items() if path.startswith(segment)}
         if stacked:
-            x_BTD = _run_segment(config, stacked, outside, x_BTD, layout, hooks, key, n_lower)
+            x_BTD = _run_stack(this, stacked, outside, x_BTD, layout, n_lower)
             n_lower += len(stacked["attn/q"])
     x_BTD = x_BTD[:, x_BTD.shape[1] - T :]
     return finish(config, params, x_BTD)
@@ -107,15 +109,14 @@ def finish(config: ModelConfig, params: Params, x_BTD: jax.Array) -> jax.Array:
     return _normalise(config, params, "final_norm", x_BTD) if config.norm_placement == "pre" else x_BTD
 
 
-def embed(
-    config: ModelConfig, params: Params, inputs: Inputs, hooks: Hooks, key: jax.Array | None
-) -> tuple[jax.Array, Layout]:
+def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout]:
     """Embed the tokens, what a prompt puts before them, positions and token types."""
+    config, hooks = this.config, this.hooks
     dtype, n_before = compute_dtype(config), hooks.n_before
     tokens_BT, segments_BT, positions_BT, types_BT = inputs
     x_BTD = _hold(params["embed/tokens"], "tensor")[tokens_BT].astype(dtype)
     if hooks.embed is not None:
-        x_BTD = hooks.embed(Site("embed", params, key=fold_path(key, "embed")), tokens_BT, x_BTD)
+        x_BTD = hooks.embed(Site("embed", params, key=fold_path(this.key, "embed")), tokens_BT, x_BTD)
     n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
     positions = jnp.arange(tokens_BT.shape[1]) if positions_BT is None else positions_BT
     positions = positions + n_before
@@ -140,18 +141,11 @@ def embed(
     return x_BTD, Layout(positions, visible)
 
 
-def _run_segment(
-    config: ModelConfig,
-    stacked: Params,
-    outside: Params,
-    x_BTD: jax.Array,
-    layout: Layout,
-    hooks: Hooks,
-    key: jax.Array | None,
-    n_lower: int,
+def _run_stack(
+    this: Pass, stacked: Params, outside: Params, x_BTD: jax.Array, layout: Layout, n_lower: int
 ) -> jax.Array:
     """Apply a run of stacked blocks; n_lower blocks lie below it, so that dropout's keys count on."""
-    n_layers = len(stacked["attn/q"])
+    n_layers, key = len(stacked["attn/q"]), this.key
     keys = (
         None
         if key is None
@@ -160,15 +154,15 @@ def _run_segment(
 
     def step(x, turn):
         block, block_key = turn
-        reach = block if hooks is NO_HOOKS else {**outside, **block}
-        return apply_block(config, reach, _hold(x, BATCH_AXES), layout, hooks, block_key), None
+        reach = block if this.hooks is NO_HOOKS else {**outside, **block}
+        return apply_block(replace(this, key=block_key), reach, _hold(x, BATCH_AXES), layout), None
 
-    if config.remat == "none":
+    if this.config.remat == "none":
         unroll = n_layers if n_layers <= UNROLL else 1
         return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
     # Always a loop: in plain code XLA's CPU backend finds the second computation to be the first one again,
     # barriers or not, and keeps what should have been dropped.
-    step = jax.checkpoint(step, policy=REMAT[config.remat], prevent_cse=False)
+    step = jax.checkpoint(step, policy=REMAT[this.config.remat], prevent_cse=False)
     return jax.lax.scan(step, x_BTD, (stacked, keys))[0]
 
 
@@ -183,12 +177,10 @@ def _hold(array: jax.Array, *axes: Any) -> jax.Array:
 
 
 def apply_block(
-    config: ModelConfig,
+    this: Pass,
     block: Params,
     x_BTD: jax.Array,
     layout: Layout | None = None,
-    hooks: Hooks = NO_HOOKS,
-    key: jax.Array | None = None,
     attend_to: Attend | None = None,
 ) -> jax.Array:
     """Apply one block: pre-norm x + attention(norm(x)), then x + mlp(norm(x)); post-norm norms the sums.
@@ -196,15 +188,13 @@ def apply_block(
     layout: None for positions 0, 1, 2, ... and no padding. attend_to: in place of attention to the sequence
     itself (model/cache.py attends to what was read before).
     """
-    layout = layout or Layout(jnp.arange(x_BTD.shape[1]), None)
+    config, layout = this.config, layout or Layout(jnp.arange(x_BTD.shape[1]), None)
 
     def attention(x_BTD: jax.Array) -> jax.Array:
-        return _sublayer(
-            block, "attn", x_BTD, _attention(config, block, x_BTD, layout, hooks, key, attend_to), hooks, key
-        )
+        return _sublayer(this, block, "attn", x_BTD, _attention(this, block, x_BTD, layout, attend_to))
 
     def mlp(x_BTD: jax.Array) -> jax.Array:
-        return _sublayer(block, "mlp", x_BTD, _mlp(config, block, x_BTD, hooks, key), hooks, key)
+        return _sublayer(this, block, "mlp", x_BTD, _mlp(this, block, x_BTD))
 
     if config.norm_placement == "post":
         x_BTD = _normalise(config, block, "attn_norm", x_BTD + attention(x_BTD))
@@ -217,24 +207,17 @@ def apply_block(
     return x_BTD + mlp(_normalise(config, block, "mlp_norm", x_BTD))
 
 
-def _sublayer(
-    block: Params, path: str, x_BTD: jax.Array, h_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
-) -> jax.Array:
-    if hooks.sublayer is None:
+def _sublayer(this: Pass, block: Params, path: str, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
+    if this.hooks.sublayer is None:
         return h_BTD
-    return hooks.sublayer(Site(path, block, key=fold_path(key, path)), x_BTD, h_BTD)
+    return this.hooks.sublayer(Site(path, block, key=fold_path(this.key, path)), x_BTD, h_BTD)
 
 
 def _attention(
-    config: ModelConfig,
-    block: Params,
-    x_BTD: jax.Array,
-    layout: Layout,
-    hooks: Hooks,
-    key: jax.Array | None,
-    attend_to: Attend | None,
+    this: Pass, block: Params, x_BTD: jax.Array, layout: Layout, attend_to: Attend | None
 ) -> jax.Array:
-    q_BTHK, k_BTJK, v_BTJK = (_affine(block, f"attn/{name}", x_BTD, hooks, key) for name in "qkv")
+    config, hooks = this.config, this.hooks
+    q_BTHK, k_BTJK, v_BTJK = (_affine(this, block, f"attn/{name}", x_BTD) for name in "qkv")
     if config.qk_norm:
         q_BTHK = _normalise(config, block, "attn/q_norm", q_BTHK)
         k_BTJK = _normalise(config, block, "attn/k_norm", k_BTJK)
@@ -252,31 +235,27 @@ def _attention(
         h_BTHK = attend(
             q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT, bias_BHTS=bias_BHTS
         )
-    return _affine(block, "attn/o", h_BTHK, hooks, key, n_contract=2)
+    return _affine(this, block, "attn/o", h_BTHK, n_contract=2)
 
 
-def _mlp(
-    config: ModelConfig, block: Params, x_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
-) -> jax.Array:
-    up_BTF = _affine(block, "mlp/up", x_BTD, hooks, key)
-    if config.is_gated:
-        h_BTF = GATED_ACTIVATIONS[config.mlp](_affine(block, "mlp/gate", x_BTD, hooks, key), up_BTF)
+def _mlp(this: Pass, block: Params, x_BTD: jax.Array) -> jax.Array:
+    up_BTF = _affine(this, block, "mlp/up", x_BTD)
+    if this.config.is_gated:
+        h_BTF = GATED_ACTIVATIONS[this.config.mlp](_affine(this, block, "mlp/gate", x_BTD), up_BTF)
     else:
-        h_BTF = ACTIVATIONS[config.mlp](up_BTF)
-    return _affine(block, "mlp/down", h_BTF, hooks, key)
+        h_BTF = ACTIVATIONS[this.config.mlp](up_BTF)
+    return _affine(this, block, "mlp/down", h_BTF)
 
 
-def _classify(
-    config: ModelConfig, params: Params, inputs: Inputs, x_BTD: jax.Array, hooks: Hooks, key: jax.Array | None
-) -> jax.Array:
-    if not config.causal:
-        x_BD = jnp.tanh(_affine(params, "pooler", x_BTD[:, 0], hooks, key))
-        return _affine(params, "classifier", x_BD, hooks, key)
+def _classify(this: Pass, params: Params, inputs: Inputs, x_BTD: jax.Array) -> jax.Array:
+    if not this.config.causal:
+        x_BD = jnp.tanh(_affine(this, params, "pooler", x_BTD[:, 0]))
+        return _affine(this, params, "classifier", x_BD)
     B, T = inputs.tokens_BT.shape
     last_B = jnp.full(B, T - 1)
     if inputs.segments_BT is not None:
         last_B = jnp.where(inputs.segments_BT != 0, jnp.arange(T), 0).max(axis=1)
-    return _affine(params, "classifier", x_BTD[jnp.arange(B), last_B], hooks, key)
+    return _affine(this, params, "classifier", x_BTD[jnp.arange(B), last_B])
 
 
 def read_head(
@@ -289,20 +268,18 @@ def read_head(
     """Return the next-token logits (B, T, V) in float32 of hidden states."""
     if config.tied_head:
         params = {**params, "head": params["embed/tokens"].T}
-    return _affine(params, "head", x_BTD, hooks, key).astype(jnp.float32)
+    return _affine(Pass(config, hooks, key), params, "head", x_BTD).astype(jnp.float32)
 
 
-def _affine(
-    weights: Params, path: str, x: jax.Array, hooks: Hooks, key: jax.Array | None, n_contract: int = 1
-) -> jax.Array:
+def _affine(this: Pass, weights: Params, path: str, x: jax.Array, n_contract: int = 1) -> jax.Array:
     def apply(x: jax.Array) -> jax.Array:
         y = linear(x, weights[path], n_contract)
         bias = weights.get(f"{path}_bias")
         return y if bias is None else y + bias.astype(y.dtype)
 
-    if hooks.linear is None:
+    if this.hooks.linear is None:
         return apply(x)
-    return hooks.linear(Site(path, weights, n_contract, fold_path(key, path)), x, apply)
+    return this.hooks.linear(Site(path, weights, n_contract, fold_path(this.key, path)), x, apply)
 
 
 def _normalise(config: ModelConfig, params: Params, path: str, x_BTD: jax.Array) -> jax.Array:

@@ -1,4 +1,7 @@
-"""An adapter's file: the trainable tree, the method and the base's hash, and nothing else (safetensors)."""
+"""An adapter's file (safetensors): the trainable tree, the method, the base's hash, and a digest.
+
+The digest is of all the others. A file of an older version has none and is taken as it is.
+"""
 
 import hashlib
 import json
@@ -11,14 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.files import write_atomically
+from lora_jax.digests import FIELD, digest_json
+from lora_jax.errors import Damaged, LoraJaxError, nearest
+from lora_jax.files import parse_json, write_atomically
+from lora_jax.foreign import reading_tensors
 from lora_jax.params import Params
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods import method_from_dict, method_to_dict
 
 
-def fingerprint(params: Mapping[str, jax.Array]) -> str:
+def fingerprint(params: Mapping[str, jax.Array] | Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256 of a tree: of every weight's path, type, shape and bytes, by order of path."""
     total = hashlib.sha256()
     for path in sorted(params):
@@ -34,7 +39,12 @@ def save_adapter(path: Path, trainable: Params, config: MethodConfig, base_finge
 
     metadata = {"method": json.dumps(method_to_dict(config)), "base": base_fingerprint}
     tensors = {name: np.ascontiguousarray(weight) for name, weight in trainable.items()}
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, save(tensors, metadata | {FIELD: digest_tensors(metadata, tensors)}))
+
+
+def digest_tensors(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of a safetensors file's content: metadata, without a digest, and tensors."""
+    return digest_json({"metadata": {**metadata, FIELD: None}, "tensors": fingerprint(tensors)})
 
 
 def load_adapter(
@@ -55,10 +65,20 @@ def load_adapter(
             f"{path} is an adapter of the base {metadata['base'][:12]}, this base is {base_fingerprint[:12]}:"
             " load the base that it was trained on."
         )
-    config = method_from_dict(json.loads(metadata["method"]))
+    config = method_from_dict(_read_method(path, metadata["method"]))
     if model is not None:
         _check(path, tensors, config, model)
     return config, {name: jnp.asarray(weight) for name, weight in tensors.items()}
+
+
+def _read_method(path: Path, text: str) -> dict[str, Any]:
+    try:
+        fields = parse_json(text)
+    except ValueError as error:
+        raise LoraJaxError(f"{path} holds a method that is no JSON ({error}): train it again.") from error
+    if not isinstance(fields, dict):
+        raise LoraJaxError(f"{path} holds the method {text[:40]!r}, wanted an object: train it again.")
+    return fields
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -67,23 +87,24 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.is_file():
         raise LoraJaxError(f"there is no adapter at {path}: check the path.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise LoraJaxError(
-            f"{path} is no whole safetensors file ({error}): it was cut short or is another kind of file,"
-            " copy or train it again."
-        ) from error
+    remedy = "it was cut short or is another kind of file, copy or train it again"
+    with reading_tensors(path, remedy), safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        names = file.keys()  # it is no mapping that could be gone through
+        tensors = {name: file.get_tensor(name) for name in names}
     if not {"method", "base"} <= metadata.keys():
         raise LoraJaxError(
             f"{path} does not say which method and base it is of, so it is no adapter of lora-jax: import"
             " adapters of peft by their folder."
+        )
+    if metadata.get(FIELD, wanted := digest_tensors(metadata, tensors)) != wanted:
+        raise Damaged(
+            f"{path} is damaged, its digest is not that of its weights and settings: copy it or train"
+            " it again."
         )
     return metadata, tensors
 

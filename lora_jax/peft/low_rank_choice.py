@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
-from lora_jax.model.segments import inside_block
+from lora_jax.model.stacks import inside_block
 from lora_jax.params import Spec, Specs
 from lora_jax.peft.low_rank import factor_specs, sizes
 from lora_jax.peft.targets import by_pattern, check_patterns, find_targets
+from lora_jax.ranges import BelowOne, Factor, Layers, Rank, check_fields
 
 
 class LowRankPlan(NamedTuple):
@@ -37,14 +37,17 @@ class LowRankChoice:
 
     AS_DATA: ClassVar = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
 
-    rank: int = 8
-    alpha: float = 16.0
+    rank: Rank = 8
+    alpha: Factor = 16.0
     targets: tuple[str, ...] = ("q", "v")
-    ranks: tuple[tuple[str, int], ...] = ()  # (pattern, rank) for targets with a rank of their own
-    alphas: tuple[tuple[str, float], ...] = ()
+    ranks: tuple[tuple[str, Rank], ...] = ()  # (pattern, rank) for targets with a rank of their own
+    alphas: tuple[tuple[str, Factor], ...] = ()
     rslora: bool = False
-    dropout: float = 0.0  # on x, where it enters the update
-    top_layers: int | None = None  # None: every block; K: the last K alone
+    dropout: BelowOne = 0.0  # on x, where it enters the update
+    top_layers: Layers | None = None  # None: every block; K: the last K alone
+
+    def __post_init__(self) -> None:
+        check_fields(self, type(self).__name__)
 
     def scale(self, path: str) -> float:
         """Return s of a target: alpha / r or alpha / sqrt(r)."""
@@ -57,7 +60,7 @@ class LowRankChoice:
         Its std is in units of 1/sqrt(k), k the numbers that the matrix takes in.
         """
         name = type(self).__name__
-        n_top = check_shared(name, self.dropout, self.top_layers)
+        n_top = self.top_layers or 0
         base = declare(model, n_top)
         targets = find_targets(base, self.targets, n_top)
         check_patterns(targets, [pattern for pattern, _ in self.ranks], f"{name}.ranks")
@@ -70,15 +73,3 @@ class LowRankChoice:
             pair = factor_specs(path, base[path], rank, start)
             factors[f"{path}_lora_a"], factors[f"{path}_lora_b"] = pair
         return LowRankPlan(base, factors, {path: self.scale(path) for path in targets}, n_top)
-
-
-def check_shared(name: str, dropout: float, top_layers: int | None) -> int:
-    """Return n_top: how many upper blocks are a segment of their own, 0 for none."""
-    if not 0 <= dropout < 1:
-        raise LoraJaxError(f"{name}.dropout is {dropout}, it must lie from 0 up to, not at, 1: lower it.")
-    if top_layers is not None and top_layers < 1:
-        raise LoraJaxError(
-            f"{name}.top_layers is {top_layers}, it must be at least 1: raise it, or leave it out for every"
-            " block."
-        )
-    return top_layers or 0

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.segments import join_blocks
+from lora_jax.model.stacks import join_blocks
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, MethodConfig
 

@@ -6,11 +6,11 @@ optimizer and checkpoints see `trainable` alone; `merge(...)` folds it back into
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.hooks import NO_HOOKS, Hooks
-from lora_jax.model.segments import split_blocks
+from lora_jax.model.stacks import split_blocks
 from lora_jax.params import Params, Spec, Specs, init, partition
 
 
@@ -36,6 +36,7 @@ class Method(NamedTuple):
     scales: Mapping[str, float] = {}
 
 
+@runtime_checkable
 class MethodConfig(Protocol):
     """A method's numbers, as a frozen dataclass; each file of methods/ has one or more.
 

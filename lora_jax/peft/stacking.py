@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.segments import split_blocks
+from lora_jax.model.stacks import split_blocks
 from lora_jax.params import Params, Spec
 from lora_jax.peft.low_rank import SCALE
 from lora_jax.peft.method import Adapted, Method, MethodConfig, start

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
+from lora_jax.layout import draw, fill
 from lora_jax.model.convention import counting
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
@@ -65,27 +66,25 @@ def summarise(model: ModelConfig, method: Method, seq_len: int) -> Summary:
 
 def print_summary(summary: Summary) -> None:
     """Print the table, and two lines of totals."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("trains", "shape", "rank", "parameters", "% of base", "optimizer MB")
-    table.columns[0].no_wrap = True  # a path is told whole, however narrow the terminal
-    table.columns[0].min_width = max(len(row.path) for row in summary.rows)
-    for row in summary.rows:
-        shape, rank = " x ".join(map(str, row.shape)), "" if row.rank is None else str(row.rank)
-        numbers = (f"{row.n_params:,}", f"{row.share:.4%}", f"{row.optimizer_bytes / 1e6:.3f}")
-        table.add_row(row.path, shape, rank, *numbers)
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{summary.n_trainable:,} of {summary.n_base:,} parameters train"
-        f" ({summary.n_trainable / summary.n_base:.3%}), optimizer {summary.optimizer_bytes / 1e6:.2f} MB"
-    )
+    columns = ("trains", "shape", "rank", "parameters", "% of base", "optimizer MB")
+    rows = [
+        (
+            row.path, " x ".join(map(str, row.shape)), "" if row.rank is None else str(row.rank),
+            f"{row.n_params:,}", f"{row.share:.4%}", f"{row.optimizer_bytes / 1e6:.3f}",
+        )
+        for row in summary.rows
+    ]  # fmt: skip
+    for line in draw(columns, rows, {2, 3, 4, 5}):
+        print(line)
     ratio = summary.flops_per_token / summary.full_flops_per_token
-    console.print(
+    totals = (
+        f"{summary.n_trainable:,} of {summary.n_base:,} parameters train"
+        f" ({summary.n_trainable / summary.n_base:.3%}), optimizer {summary.optimizer_bytes / 1e6:.2f} MB",
         f"{summary.flops_per_token:.3e} FLOPs a token, {ratio:.1%} of full fine-tuning's"
-        f" {summary.full_flops_per_token:.3e}"
+        f" {summary.full_flops_per_token:.3e}",
     )
+    for text in totals:
+        print(fill(text))
 
 
 def training_flops_per_token(model: ModelConfig, method: Method, seq_len: float) -> float:

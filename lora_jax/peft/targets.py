@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.model.segments import BLOCKS, TOP_BLOCKS, inside_block
+from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS, inside_block
 from lora_jax.params import Spec
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

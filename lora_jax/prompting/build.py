@@ -7,6 +7,7 @@ import numpy as np
 
 from lora_jax.data.tasks import Example, TextTokenizer
 from lora_jax.errors import LoraJaxError
+from lora_jax.framing import Framing
 from lora_jax.prompting.prompt import Prompt
 
 Ids = tuple[int, ...]
@@ -48,11 +49,9 @@ def build_prompts(
     """Return the tokens of every question behind its demonstrations; with its answer it fits in `room`.
 
     Examples are those of a task that was loaded with the prompt's template: their text is the question. A
-    prompt is encoded as one text, special tokens of the model that stand in front included. An answer's
-    tokens are those that it adds to its question's; where a token would reach over the border, those that it
-    has by itself. Where not all demonstrations fit, the last ones are left out, so that all prompts begin
-    with the same tokens. A question that does not fit by itself loses the end of its column, if it has only
-    one.
+    prompt is encoded as one text and an answer as its continuation, by `lora_jax.framing`. Where not all
+    demonstrations fit, the last ones are left out, so that all prompts begin with the same tokens. A question
+    that does not fit by itself loses the end of its column, if it has only one.
 
     Raises:
         LoraJaxError: an empty prompt, one that is longer than the context, an answer without tokens, a
@@ -92,15 +91,12 @@ def build_prompts(
 
 
 def make_encoder(tokenizer: TextTokenizer) -> Callable[[str], list[int]]:
-    """Return text -> ids, with the special tokens that the model has in front of a text, none behind it."""
-    probe = "a"
-    plain, whole = tokenizer.encode(probe, special=False)[0], tokenizer.encode(probe)[0]
-    starts = [i for i in range(len(whole)) if whole[i : i + len(plain)] == plain]
-    front = whole[: starts[0]] if starts else []
+    """Return text -> ids of a prompt that begins with this text; none for a text without tokens."""
+    framing = Framing(tokenizer)
 
     def encode(text: str) -> list[int]:
-        ids = tokenizer.encode(text, special=False)[0]
-        return [*front, *ids] if ids else []
+        found = framing.prompt(text)
+        return found.ids if len(found.ids) > found.n_front else framing.plain(text)
 
     return encode
 
@@ -109,12 +105,9 @@ def encode_answers(prompt: Prompt, question: str, tokenizer: TextTokenizer) -> t
     """Return the tokens of each label's answer to a question; LoraJaxError for one that has none."""
     if prompt.scorer == "generate":
         return ()
-    before, found = tokenizer.encode(question, special=False)[0], []
+    framing, found = Framing(tokenizer), []
     for answer in prompt.answers:
-        text = prompt.follow(answer)
-        whole = tokenizer.encode(question + text, special=False)[0]
-        is_added = whole[: len(before)] == before and len(whole) > len(before)
-        ids = whole[len(before) :] if is_added else tokenizer.encode(text, special=False)[0]
+        ids = framing.continuation(question, prompt.follow(answer))
         if not ids:
             raise LoraJaxError(
                 f"The answer {answer!r} has no tokens in this tokenizer, so that no likelihood is its: give"

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lora_jax.data.tasks import TextTokenizer
-from lora_jax.finetune.scores.text import exact_match_values, rouge_values, token_f1_values
+from lora_jax.framing import find_end_ids
 from lora_jax.generate.beginning import count_common
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop, generate
+from lora_jax.metrics.text import exact_match_values, rouge_values, token_f1_values
 from lora_jax.prompting.build import Prompted
 from lora_jax.prompting.prompt import Prompt
 
@@ -40,11 +41,10 @@ def write_answers(
     tell: Callable[[int, int], None] = lambda done, n: None,
 ) -> Written:
     """Generate what follows each question, greedily, up to a stop, the end token or prompt.n_new tokens."""
-    end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
     contexts = prompted.contexts
     completions = generate(
-        engine, contexts, prompt.n_new, end_ids=end_ids, stop=prompt.stop, decode=tokenizer.decode,
-        batch_size=BATCH, say=tell,
+        engine, contexts, prompt.n_new, end_ids=find_end_ids(tokenizer), stop=prompt.stop,
+        decode=tokenizer.decode, batch_size=BATCH, say=tell,
     )  # fmt: skip
     texts = (cut_at_stop(tokenizer.decode(one.tokens), prompt.stop).strip() for one in completions)
     n_asked = sum(map(len, contexts)) + sum(len(one.tokens) for one in completions)

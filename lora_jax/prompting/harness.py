@@ -6,7 +6,8 @@ Needs the extra `harness`. The harness's own command, with this model in its lis
         --model_args pretrained=FOLDER,adapter=FILE --tasks NAME
 
 Tokens, empty contexts, truncation and stop strings are as its Hugging Face backend has them
-(lm_eval/models/huggingface.py, version 0.4.13), so that scores can be compared.
+(lm_eval/models/huggingface.py, version 0.4.13), so that scores can be compared; but where a tokenizer puts an
+end token behind every text (add_eos_token), contexts and texts stay open here: nothing follows an end.
 """
 
 import json
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.framing import Framing
 from lora_jax.generate.adapters import load_engine
 from lora_jax.generate.choose import GREEDY, Sampling
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import generate
 from lora_jax.generate.likelihood import Request, score
-from lora_jax.huggingface.adapters.importing import import_adapter
+from lora_jax.huggingface.adapters.attaching import attach_adapter
 from lora_jax.huggingface.pretrained import Pretrained, load_pretrained
 from lora_jax.peft.checkpoint import load_adapter
 
@@ -61,8 +63,8 @@ class LoraJaxLM(TemplateLM):
     pretrained: "smollm2" or a folder in Hugging Face's layout. adapter: an adapter's .safetensors or a folder
     of peft. max_length: tokens that are read at a time, at most the model's context. prefix_token_id: what an
     empty context is replaced by, else the tokenizer's bos, else its eos. add_bos_token: whether the tokenizer
-    puts its special tokens around a text; None: as its own file says. dtype: that is computed in, "auto",
-    "float32" or "bfloat16". device: not read, since the harness names cuda:0 unasked: it is JAX's.
+    puts its special tokens in front of a text; None: as its own file says. dtype: that is computed in,
+    "auto", "float32" or "bfloat16". device: not read, since the harness names cuda:0 unasked: it is JAX's.
 
     Raises:
         LoraJaxError: what is not there or does not belong together, an encoder, an argument that means
@@ -89,6 +91,7 @@ class LoraJaxLM(TemplateLM):
             )
         base, self._engine = load_model(str(pretrained), adapter, dtype)
         self._base, self._tokenizer, self._add_special = base, base.tokenizer, add_bos_token
+        self._framing = Framing(base.tokenizer)
         self._prefix, self._end_ids = prefix_token_id, find_end_ids(base)
         self.max_length = choose_length(max_length, self._engine)
         self.batch_size = choose_batch_size(batch_size, max_batch_size)
@@ -124,11 +127,11 @@ class LoraJaxLM(TemplateLM):
         raise LoraJaxError("lora_jax writes no chat templates: leave --apply_chat_template out.")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Return the ids of a text; special tokens as the tokenizer says, but never a second bos in front."""
+        """Return the ids of a text, open at its end; what the tokenizer puts in front is there once."""
         if add_special_tokens is None:
             twice = has_bos_prefix(string, self._tokenizer.decode([self.prefix_token_id], special=True))
             add_special_tokens = not twice and self._add_special is not False
-        return self._tokenizer.encode(string, special=add_special_tokens)[0]
+        return self._framing.prompt(string).ids if add_special_tokens else self._framing.plain(string)
 
     def _loglikelihood_tokens(
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, **_: Any
@@ -213,9 +216,9 @@ def load_model(pretrained: str, adapter: str | None, dtype: Any = "auto") -> tup
     if not path.exists():
         raise LoraJaxError(f"there is no adapter {path}: give a .safetensors of a run, or a peft folder.")
     if path.is_dir():
-        found = import_adapter(path, base.model_type, config)
-        weights = {**base.params, **found.replaced}
-        return base, load_engine(config, weights, [(found.method, found.trainable)])
+        found = attach_adapter(path, replace(base, config=config))
+        model, weights = found.base.config, found.base.params
+        return base, load_engine(model, weights, [(found.method, found.trainable)])
     return base, load_engine(config, base.params, [load_adapter(path, base.fingerprint, config)])
 
 
@@ -234,14 +237,8 @@ def cut_left(context: Sequence[int], continuation: Sequence[int], max_length: in
 
 
 def find_end_ids(base: Pretrained) -> list[int]:
-    """Return the tokens that end a text: the tokenizer's, config.json's, generation_config.json's."""
-    path = base.folder / "generation_config.json"
-    writing = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    ends = [base.tokenizer.eos_id]
-    for source in (writing, base.source):
-        found = source.get("eos_token_id")
-        ends += found if isinstance(found, list) else [found]
-    return list(dict.fromkeys(end for end in ends if end is not None))
+    """Return the tokens that end a generated text."""
+    return list(base.tokenizer.end_ids)
 
 
 def choose_sampling(wanted: dict[str, Any]) -> Sampling:

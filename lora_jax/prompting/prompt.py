@@ -1,11 +1,12 @@
 """A task as next-word prediction: a template, the words that answer it, and how an answer is read off."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
-from lora_jax.data.tasks import e2e, qa, xsum
+from lora_jax.data.tasks import e2e, qa, sample, xsum
 from lora_jax.data.tasks.template import Template, parse_template
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import Count, check_fields
 
 Scorer = Literal["likelihood", "generate"]
 TEXT_SCORES = ("exact_match", "token_f1", "rouge_1", "rouge_2", "rouge_l")
@@ -29,13 +30,12 @@ class Prompt:
     separator: str = "\n\n"  # between demonstrations, and before the question
     neutral: str = "Answer:"  # a prompt that asks nothing: normalise="unconditional"
     scores: tuple[str, ...] = ("exact_match", "token_f1")  # of generated text, the first one leading
-    n_new: int = 32  # tokens generated at most
+    n_new: Count = 32  # tokens generated at most
     stop: tuple[str, ...] = ("\n",)  # generated text ends before the first of these
 
     def __post_init__(self) -> None:
+        check_fields(self, "prompt")
         parse_template(self.template)
-        if self.scorer not in get_args(Scorer):
-            raise LoraJaxError(f"The scorer is {self.scorer!r}{nearest(self.scorer, get_args(Scorer))}.")
         if self.scorer == "likelihood" and len(self.answers) < 2:
             raise LoraJaxError(
                 f"The prompt {self.template!r} has {len(self.answers)} answers, of which the likelihood of at"
@@ -55,8 +55,6 @@ class Prompt:
         for name in self.scores:
             if name not in TEXT_SCORES:
                 raise LoraJaxError(f"There is no score {name!r}{nearest(name, TEXT_SCORES)}: correct it.")
-        if self.n_new < 1:
-            raise LoraJaxError(f"The prompt's n_new is {self.n_new}, it must be at least 1: raise it.")
 
     @property
     def parsed(self) -> Template:
@@ -80,11 +78,9 @@ class Prompt:
 
 _ENTAILMENT = "{{{}}}\nQuestion: {{{}}} {}?\nAnswer:"  # GPT-3's form (arXiv 2005.14165, appendix G)
 _SQUAD = Prompt(qa.TEMPLATE, scorer="generate")
+_SENTIMENT = Prompt('The sentiment of the sentence "{sentence}" is:', ("negative", "positive"))
 PROMPTS = {
-    "sst2": Prompt(
-        'The sentiment of the sentence "{sentence}" is:',
-        ("negative", "positive"),
-    ),
+    "sst2": _SENTIMENT,
     "rte": Prompt(_ENTAILMENT.format("sentence1", "sentence2", "True or False"), ("True", "False")),
     "mnli": Prompt(
         _ENTAILMENT.format("premise", "hypothesis", "True, False, or Neither"), ("True", "Neither", "False")
@@ -93,6 +89,7 @@ PROMPTS = {
     "squad": _SQUAD,
     "xsum": Prompt(xsum.TEMPLATE, scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
     "e2e": Prompt(e2e.TEMPLATE, scorer="generate", scores=("rouge_l", "rouge_1", "rouge_2"), n_new=64),
+    sample.NAME: _SENTIMENT,
 }
 
 
@@ -114,7 +111,8 @@ def find_prompt(
         if template is None:
             raise LoraJaxError(
                 f"The task {task!r} has no prompt of its own, {', '.join(PROMPTS)} have: give one with its"
-                " columns in braces (--template '{text} The sentiment is:')."
+                " columns in braces (--template '{text} The sentiment is:', or in a config the task's"
+                " prompt=Prompt('{text} The sentiment is:', ('negative', 'positive')))."
             )
         wanted = scorer or ("likelihood" if answers else "generate")
         return Prompt(template, answers or (), wanted)

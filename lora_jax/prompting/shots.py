@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from lora_jax.data.order import order_key, permute
 from lora_jax.data.tasks import Example
 from lora_jax.errors import LoraJaxError
+from lora_jax.ranges import Seed, check_fields, whole
 
 WHICH, FIRST, ORDER = 0, 1, 2  # names of the shuffles
 
@@ -19,14 +21,13 @@ class Shots:
     balanced: as many of each label, one more of some where k is no multiple of their number.
     """
 
-    k: int
+    k: Annotated[int, whole(0, 10**6)]
     balanced: bool = False
-    seed: int = 0
-    order: int = 0
+    seed: Seed = 0
+    order: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.k < 0:
-            raise LoraJaxError(f"shots.k is {self.k}, it must be at least 0: raise it.")
+        check_fields(self, "shots")
 
 
 def draw_shots(train: Sequence[Example], shots: Shots, n_labels: int) -> tuple[Example, ...]:

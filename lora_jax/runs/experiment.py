@@ -2,14 +2,22 @@
 
 import runpy
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lora_jax.config import RunConfig, run_id
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.names import is_plain
+from lora_jax.ranges import show, whole
+from lora_jax.runs.signals import Terminated
 from lora_jax.runs.sweep import overlay, parse_overrides
+
+LANES = whole(1, 65_536)
+MOST_RUNS = 100_000  # that a config may return
+MOST_WORDS = 400  # characters of what a config file raises
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,22 @@ class Experiment:
     device: str | None = None
 
 
+def _whole(returned: Any) -> Any:
+    """Return what a config's function returned, an iterator as a list: it may raise, or never end."""
+    if not isinstance(returned, Iterator):
+        return returned
+    runs = list(islice(returned, MOST_RUNS + 1))
+    if len(runs) > MOST_RUNS:
+        raise LoraJaxError(f"the config returns more than {MOST_RUNS:,} runs: return fewer.")
+    return runs
+
+
+def question_of(module: dict[str, Any]) -> str:
+    """Return the docstring of a config file, the question that it asks."""
+    text = module.get("__doc__")
+    return text.strip() if isinstance(text, str) else ""
+
+
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Load configs/NAME.py and lay the command line's `field=value` overrides over each of its runs."""
     module, returned = execute_config(path, "runs", "a list of RunConfig", "configs/quickstart.py")
@@ -35,13 +59,19 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
             f"{path}: runs() returned {type(wrong[0]).__name__ if wrong else 'no run'}, it must return a"
             " list of RunConfig: see configs/quickstart.py."
         )
+    device = module.get("DEVICE")
+    if not isinstance(device, str | None):
+        raise LoraJaxError(
+            f"{path}: DEVICE is {device!r}, wanted the name of an accelerator as text: mend it, or leave"
+            " it out."
+        )
     point = parse_overrides(overrides)
     changed = {run_id(run): run for run in (overlay(run, point) for run in runs)}
     return Experiment(
         name=path.stem,
-        question=(module.get("__doc__") or "").strip(),
+        question=question_of(module),
         runs=tuple(changed.values()),
-        device=module.get("DEVICE"),
+        device=device,
     )
 
 
@@ -49,11 +79,12 @@ def read_lanes(text: str) -> int | None:
     """Return the number that --lanes gives, None for auto."""
     if text == "auto":
         return None
-    if not text.lstrip("-").isdecimal() or int(text) < 1:
+    try:
+        return LANES.read("--lanes", text)
+    except LoraJaxError:
         raise LoraJaxError(
-            f"--lanes is {text!r}, wanted a whole number of at least 1, or auto: 1 trains one run at a time."
-        )
-    return int(text)
+            f"--lanes is {show(text)}, wanted {LANES.words}, or auto: 1 trains one run at a time."
+        ) from None
 
 
 def execute_config(path: Path, function: str, wanted: str, example: str) -> tuple[dict[str, Any], Any]:
@@ -65,6 +96,8 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
     if not path.is_file():
         there = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise LoraJaxError(f"there is no config file {str(path)!r}{nearest(str(path), there)}.")
+    if not is_plain(path.stem):  # its results folder is called after it
+        raise LoraJaxError(f"the config file is called {path.name!r}, which names no experiment: rename it.")
     try:
         module = runpy.run_path(str(path))
         if not callable(module.get(function)):
@@ -76,16 +109,21 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
                 else f"define one that returns {wanted}, as {example} does"
             )
             raise LoraJaxError(f"{path} has no function `{function}()`: {hint}.")
-        return module, module[function]()
-    except (LoraJaxError, KeyboardInterrupt):
+        return module, _whole(module[function]())
+    except (LoraJaxError, KeyboardInterrupt, Terminated):
         raise
     except SyntaxError as error:
         raise LoraJaxError(
             f"{error.filename or path}, line {error.lineno}: {error.msg}: mend the config file."
         ) from error
-    except Exception as error:  # the file is the user's program: it may raise anything
+    except SystemExit as error:
+        raise LoraJaxError(
+            f"{path} calls exit({error.code!r}), which a config may not: take it out."
+        ) from error
+    except BaseException as error:  # the file is the user's program: it may raise anything
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)
-        what = " ".join(str(error).split())
-        raise LoraJaxError(f"{where}: {type(error).__name__}: {what}: mend the config file.") from error
+        words = " ".join(str(error).split())[:MOST_WORDS]
+        what = type(error).__name__ + (f": {words}" if words else "")
+        raise LoraJaxError(f"{where}: {what}: mend the config file.") from error

@@ -103,6 +103,16 @@ def check_lanes(groups: Sequence[Group], n_lanes: int, limit: float) -> None:
             )
 
 
+def check_memory(planned: Sequence[PlannedRun], limit: float) -> None:
+    """Refuse a run whose step memory does not hold by prediction, before anything is made; limit in bytes."""
+    for item in planned:
+        if not item.finished and item.memory_bytes > limit:
+            raise LoraJaxError(
+                f"a step of {item.words} would take {format_bytes(item.memory_bytes)}, and the memory is"
+                f" {format_bytes(limit)}: lower optim.batch_size, data.seq_len or the model's size."
+            )
+
+
 def _rivalry(trunk: Trunk) -> Any:
     run = trunk[0].run
     lengths = tuple(sorted(item.run.n_tokens for item in trunk))

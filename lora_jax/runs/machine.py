@@ -1,12 +1,15 @@
 """How fast a machine trains and how much memory it has: published peaks, or measured matmuls."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.floor import matmul_floor
+from lora_jax.runs.memory import memory_bytes
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,30 @@ DEVICES: Mapping[str, Device] = {
     "tpu-v5e": Device(197e12, 16e9),
 }
 ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
+DEEPEST = 48  # blocks whose matmuls are compiled to be timed, in less than a second
+MOST_TIMED = 2e11  # FLOPs of a step whose matmuls are timed, six times: seconds on a laptop
 CPU_STEP_OVER_MATMULS = 2.0  # whole step over its matmuls alone, measured by `./launch.sh bench`
 
 
-def find_device(name: str) -> Device:
-    if name not in DEVICES:
-        raise LoraJaxError(f"unknown device {name!r}{nearest(name, DEVICES)}.")
-    return DEVICES[name]
+def name_device(text: str) -> str:
+    """Return the name of DEVICES that `text` is, or is the beginning of up to a hyphen: h100 is h100-80gb.
+
+    Capitals, spaces and underscores make no difference. Raises LoraJaxError for none, and for several.
+    """
+    wanted = re.sub(r"[\s_]+", "-", text.strip().lower())
+    if wanted in DEVICES:
+        return wanted
+    found = [name for name in DEVICES if name.startswith(f"{wanted}-")]
+    if len(found) > 1:
+        raise LoraJaxError(f"the device {text!r} may be {' or '.join(found)}: name one of them.")
+    if not found:
+        raise LoraJaxError(f"unknown device {text!r}{nearest(wanted, DEVICES)}.")
+    return found[0]
+
+
+def find_device(text: str) -> Device:
+    """Return the device that `name_device` finds."""
+    return DEVICES[name_device(text)]
 
 
 def present_device() -> Device | None:
@@ -48,17 +68,43 @@ def present_device() -> Device | None:
 
 
 def seconds_per_step(run: RunConfig, device: Device | None) -> float:
-    """Estimate the time of one training step on a device, or on this CPU where device is None."""
-    if device is None:
-        floor = matmul_floor(run.model, run.optim.batch_size, run.data.seq_len)
-        return CPU_STEP_OVER_MATMULS * floor
-    flops = flops_per_token(run.model, run.data.seq_len) * run.tokens_per_step
-    return flops / (ASSUMED_UTILISATION * device.peak_flops)
+    """Estimate the time of one training step on a device, or on this CPU where device is None.
+
+    On a CPU its matmuls are timed, of a deeper model those of `DEEPEST` blocks; a step that is large is not
+    run to be priced (`is_timed`), but counted at this machine's speed on a typical shape.
+    """
+    flops = step_flops(run)
+    if device is not None:
+        return flops / (ASSUMED_UTILISATION * device.peak_flops)
+    if not is_timed(run):
+        return flops / speed_once()
+    model = replace(run.model, n_layers=min(run.model.n_layers, DEEPEST))
+    floor = matmul_floor(model, run.optim.batch_size, run.data.seq_len)
+    share = flops_per_token(model, run.data.seq_len) / flops_per_token(run.model, run.data.seq_len)
+    return CPU_STEP_OVER_MATMULS * floor / share
+
+
+def step_flops(run: RunConfig) -> float:
+    """Return the FLOPs of one training step."""
+    return float(flops_per_token(run.model, run.data.seq_len)) * run.tokens_per_step
+
+
+def is_timed(run: RunConfig) -> bool:
+    """Are a run's matmuls few enough to be timed for its price: a moment's, in a part of the memory?"""
+    from lora_jax.runs.lane_count import memory_limit
+
+    return step_flops(run) <= MOST_TIMED and memory_bytes(run) <= memory_limit() / 2
 
 
 # A model of the size that a sweep spends most of its time on, where the speed of a machine is asked for.
 TYPICAL = ModelConfig(d_model=128, n_layers=4, n_heads=4, vocab_size=512, context=128)
 TYPICAL_BATCH = 16
+
+
+@lru_cache
+def speed_once() -> float:
+    """Return `present_speed`, measured once in a process."""
+    return present_speed()
 
 
 def present_speed() -> float:

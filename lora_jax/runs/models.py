@@ -7,6 +7,7 @@ from pathlib import Path
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.data import Dataset
 from lora_jax.data.tokenizers import SEPARATORS, SubwordTokenizer
+from lora_jax.digests import write_manifest
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.huggingface.checkpoints.folder import save_folder
@@ -23,7 +24,7 @@ def check_savable(run: RunConfig, dataset: Dataset) -> None:
 
 
 def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -> None:
-    """Write config.json, model.safetensors and the tokenizer; replaces a folder of the same run."""
+    """Write config.json, model.safetensors, the tokenizer and their digests; replaces a folder of the run."""
     check_savable(run, dataset)
     assert isinstance(dataset.tokenizer, SubwordTokenizer)
     if folder.exists():  # of a process that was stopped before the run's record was written
@@ -38,6 +39,7 @@ def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -
         "model_max_length": run.model.context,
     }
     write_atomically(folder / "tokenizer_config.json", json.dumps(settings, indent=1) + "\n")
+    write_manifest(folder)
 
 
 def model_type(model: ModelConfig) -> str:

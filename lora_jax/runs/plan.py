@@ -7,7 +7,7 @@ from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.machine import Device, seconds_per_step
 from lora_jax.runs.memory import memory_bytes
-from lora_jax.train.optim import cooldown_start
+from lora_jax.train.optim import cooldown_start, peak_learning_rate
 
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
 
@@ -29,6 +29,7 @@ class PlannedRun:
     seconds: float
     memory_bytes: float
     finished: bool
+    learning_rate: float  # the peak that is used: optim.learning_rate by the rule of train/optim.py
 
     @property
     def own_tokens(self) -> int:
@@ -85,4 +86,5 @@ def _price(run: RunConfig, trunk: str, own_steps: int, step_seconds: float, memo
         seconds=0.0 if done else (own_steps + evaluation) * step_seconds,
         memory_bytes=memory,
         finished=done,
+        learning_rate=peak_learning_rate(run),
     )

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
+from lora_jax.layout import draw, fill
 from lora_jax.runs.experiment import Experiment
-from lora_jax.runs.machine import ASSUMED_UTILISATION, find_device, present_device
+from lora_jax.runs.machine import ASSUMED_UTILISATION, find_device, is_timed, name_device, present_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 
 
@@ -14,11 +15,15 @@ def print_plan(
 
     device: a name of machine.DEVICES; None: the experiment's own DEVICE, else the present machine.
     """
-    name = device or experiment.device
+    asked = device or experiment.device
+    name = name_device(asked) if asked else None
     found = find_device(name) if name else present_device()
     planned = plan_runs(experiment.runs, finished, found)
     if found is None:
         basis = "this machine's matmuls at these shapes, timed just now"
+        n_counted = sum(not is_timed(run) for run in experiment.runs)
+        if n_counted:
+            basis += f"; {n_counted} runs of large steps by its speed on a typical shape"
     else:
         basis = f"{ASSUMED_UTILISATION:.0%} of the peak of {name or 'the present device'}"
     print(format_plan(planned, basis))
@@ -30,23 +35,31 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
 
     basis: what the estimates rest on, said under the table.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE)
-    for title in ("run", "N", "N + head", "D", "FLOPs", "own steps", "seconds", "memory"):
-        table.add_column(title, justify="left" if title == "run" else "right")
-    for item in planned:
-        seconds = "done" if item.finished else f"{item.seconds:,.1f}"
-        table.add_row(
+    columns = (
+        "run", "N", "N + head", "D", "FLOPs", "own steps", "seconds", "memory", "peak rate",
+    )  # fmt: skip
+    rows = [
+        (
             item.run_id, f"{item.n_params:,}", f"{item.n_params_with_head:,}", f"{item.run.n_tokens:,}",
-            f"{item.flops:.2e}", f"{item.own_steps:,}", seconds, format_bytes(item.memory_bytes),
-        )  # fmt: skip
-    console = Console(width=150)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get() + _total(planned) + f"\nEstimates: {basis}"
+            f"{item.flops:.2e}", f"{item.own_steps:,}", "done" if item.finished else f"{item.seconds:,.1f}",
+            format_bytes(item.memory_bytes), f"{item.learning_rate:.3g}",
+        )
+        for item in planned
+    ]  # fmt: skip
+    table = draw(columns, rows, set(range(1, len(columns))))
+    return "\n".join([*table, "", *map(fill, (_total(planned), _rule(planned), f"Estimates: {basis}"))])
+
+
+def _rule(planned: Sequence[PlannedRun]) -> str:
+    """Say how the rates that are used follow from those of the configs."""
+    bases = sorted({item.run.optim.learning_rate for item in planned})
+    powers = sorted({item.run.optim.lr_size_exponent for item in planned})
+    base = f"{bases[0]:g}" if len(bases) == 1 else f"{bases[0]:g} to {bases[-1]:g}"
+    power = " or ".join(f"{x:g}" for x in powers)
+    return (
+        f"Peak rate: what is used, optim.learning_rate ({base}) times (100,000 / N)^{power}"
+        " (optim.lr_size_exponent; 0: the same rate at every N)."
+    )
 
 
 def _total(planned: Sequence[PlannedRun]) -> str:

@@ -4,20 +4,22 @@ import csv
 import dataclasses
 import fcntl
 import io
-import json
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lora_jax.config import digest
-from lora_jax.errors import LoraJaxError
-from lora_jax.files import write_atomically
+from lora_jax.digests import hash_file, hash_text, to_sealed_json
+from lora_jax.digests import read_result as read_json
+from lora_jax.errors import Damaged, LoraJaxError
+from lora_jax.files import try_folder, write_atomically
 from lora_jax.runs.record import COLUMNS, FINETUNING_COLUMNS, RunRecord
+from lora_jax.temporaries import sweep
 
 # Of the fields that came after the first records.
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(RunRecord) if f.default is not dataclasses.MISSING}
+CURVE = "curve_digest"  # in a record's file, of the file of its curve
 CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
 
 
@@ -30,23 +32,30 @@ class RunStore:
         # n runs would read n^2 / 2 records, because the table is written anew after each.
         self._known: dict[str, tuple[tuple[int, int], RunRecord]] = {}
 
-    def check(self, name: str, run_ids: Collection[str]) -> None:
-        """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have."""
-        try:
+    def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
+        """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
+
+        make: leave the folder behind; else it is tried and nothing is left.
+        """
+        self.try_write()
+        if make:
             (self.folder / "runs").mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise LoraJaxError(
-                f"{self.folder} cannot be written ({error.strerror}), wanted a results folder:"
-                " choose another one with --out."
-            ) from error
         strangers = sorted(set(self.finished()) - set(run_ids))
         if strangers:
             raise LoraJaxError(
                 f"{self.folder} holds {len(strangers)} finished runs of another config (such as"
                 f" {strangers[0]}), wanted only runs of {name!r}: choose another folder with --out."
             )
+
+    def try_write(self) -> None:
+        """Refuse a folder that cannot be made or written; nothing is left in it."""
+        try:
+            try_folder(self.folder / "runs")
+        except OSError as error:
+            raise LoraJaxError(
+                f"{self.folder} cannot be written ({error.strerror}), wanted a results folder:"
+                " choose another one with --out."
+            ) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -59,6 +68,7 @@ class RunStore:
                     f"Another process is training into {self.folder}: wait for it, or choose another folder"
                     " with --out."
                 ) from error
+            sweep(self.folder)  # what a process that was killed in the middle of a file left
             yield
 
     def claim(self, sweep: Mapping[str, Any]) -> None:
@@ -68,17 +78,21 @@ class RunStore:
         data configuration (by its digest). A sweep may grow.
         """
         self.check(sweep["name"], sweep["run_ids"])
+        self.check_text(sweep["data"])
+        write_atomically(self.folder / "sweep.json", to_sealed_json(sweep))
+
+    def check_text(self, data: Mapping[str, str]) -> None:
+        """Refuse a folder whose runs saw other text. data: as in `claim`."""
         path = self.folder / "sweep.json"
         if path.exists():
             before = read_json(path).get("data") or {}
-            changed = [key for key, value in sweep["data"].items() if before.get(key, value) != value]
+            changed = [key for key, value in data.items() if before.get(key, value) != value]
             # A saved state counts as well: going on from it would mix the two texts in one run.
             if changed and (self.finished() or any(self.folder.glob("checkpoints/*"))):
                 raise LoraJaxError(
                     f"{path} says that the runs in this folder saw other text than the sources hold now:"
                     " choose another folder with --out, or restore the text."
                 )
-        write_atomically(path, json.dumps(sweep, indent=1) + "\n")
 
     def finished(self) -> dict[str, RunRecord]:
         """Return every record by run_id; half-written files have other names and are never read."""
@@ -99,19 +113,31 @@ class RunStore:
 
     def write(self, record: RunRecord, curve: Sequence[Mapping[str, float]]) -> None:
         """Store a finished run: its curve first, so that a record always has one; then the table anew."""
-        write_atomically(self.folder / "curves" / f"{record.run_id}.csv", _to_csv(CURVE_COLUMNS, curve))
+        text = _to_csv(CURVE_COLUMNS, curve)
+        write_atomically(self.folder / "curves" / f"{record.run_id}.csv", text)
         path = self.folder / "runs" / f"{record.run_id}.json"
-        write_atomically(path, json.dumps(_to_json(record), indent=1) + "\n")
+        write_atomically(path, to_sealed_json(_to_json(record) | {CURVE: hash_text(text)}))
         self.write_table()
+
+    def renew_table(self) -> None:
+        """Write runs.csv where it is missing or says another thing than the records, the source of truth.
+
+        A table of an older version, which lacks a column, is left as it is: it says the same.
+        """
+        path = self.folder / "runs.csv"
+        # damaged bytes are no reason to stop: the table is written anew
+        if not path.exists() or not _agree(path.read_text("utf-8", "replace"), self._table_text()):
+            self.write_table()
 
     def write_table(self) -> None:
         """Write runs.csv, one row a record; of fine-tuning runs with the columns that tell them apart."""
+        write_atomically(self.folder / "runs.csv", self._table_text())
+
+    def _table_text(self) -> str:
         records = list(self.finished().values())
         if any(record.finetuning is not None for record in records):
-            text = _to_csv(FINETUNING_COLUMNS, [_to_finetuning_row(record) for record in records])
-        else:
-            text = _to_csv(COLUMNS, [_to_row(record) for record in records])
-        write_atomically(self.folder / "runs.csv", text)
+            return _to_csv(FINETUNING_COLUMNS, [_to_finetuning_row(record) for record in records])
+        return _to_csv(COLUMNS, [_to_row(record) for record in records])
 
     def read_curve(self, run_id: str) -> list[dict[str, float]]:
         path = self.folder / "curves" / f"{run_id}.csv"
@@ -124,22 +150,10 @@ def _to_json(record: RunRecord) -> dict[str, Any]:
     return {k: v for k, v in dataclasses.asdict(record).items() if k not in _DEFAULTS or v != _DEFAULTS[k]}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a corrupt file is an error that names it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise LoraJaxError(
-            f"{path} cannot be read ({error}): restore or delete it, then run again."
-        ) from error
-    if not isinstance(value, dict):
-        raise LoraJaxError(f"{path} holds a {type(value).__name__}, wanted a JSON object: delete it.")
-    return value
-
-
 def _read_record(path: Path) -> RunRecord:
     fields = {field.name for field in dataclasses.fields(RunRecord)}
     value = _DEFAULTS | read_json(path)
+    _check_curve(path, value.pop(CURVE, None))
     if value.keys() != fields:
         missing, extra = sorted(fields - value.keys()), sorted(value.keys() - fields)
         raise LoraJaxError(
@@ -155,6 +169,16 @@ def _read_record(path: Path) -> RunRecord:
             " train that run again."
         )
     return RunRecord(**value)
+
+
+def _check_curve(record: Path, wanted: str | None) -> None:
+    """Compare a record's curve with the digest that the record has of it; older ones have none."""
+    curve = record.parents[1] / "curves" / f"{record.stem}.csv"
+    if wanted is not None and curve.exists() and hash_file(curve) != wanted:
+        raise Damaged(
+            f"{curve} is damaged or was edited, its digest is not the one that {record} has: restore it, or"
+            f" delete {record.name} to train that run again."
+        )
 
 
 def _to_row(record: RunRecord) -> dict[str, Any]:
@@ -184,6 +208,12 @@ def _to_finetuning_row(record: RunRecord) -> dict[str, Any]:
         }
     )
     return {name: row[name] for name in FINETUNING_COLUMNS}
+
+
+def _agree(before: str, now: str) -> bool:
+    """Do two tables have the same runs, with equal cells in the columns that the older one has?"""
+    old, new = (list(csv.DictReader(io.StringIO(text))) for text in (before, now))
+    return len(old) == len(new) and all(a.items() <= b.items() for a, b in zip(old, new, strict=True))
 
 
 def _to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:

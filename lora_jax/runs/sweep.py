@@ -1,14 +1,13 @@
 """The sweep algebra: grids are lists of points, a point maps dotted field names to values."""
 
 import dataclasses
-import math
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from lora_jax.config import RunConfig, SourceConfig, run_id
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import WEIGHT, Range, field_kinds, show, split_optional
 
 Point = dict[str, Any]
 Grid = list[Point]
@@ -114,13 +113,13 @@ def _annotation(owner: Any, dotted: str) -> Any:
     if dotted not in known:
         raise LoraJaxError(f"unknown field {dotted!r}{_nearest_field(dotted, known)}.")
     for name in dotted.split("."):
-        here = typing.get_type_hints(here)[name]
+        here = field_kinds(here)[name]
     return here
 
 
 def _annotated_paths(owner: Any, path: str = "") -> list[str]:
     found = []
-    for name, kind in typing.get_type_hints(owner).items():
+    for name, kind in field_kinds(owner).items():
         found.append(path + name)
         if dataclasses.is_dataclass(kind):
             found += _annotated_paths(kind, f"{path}{name}.")
@@ -128,42 +127,38 @@ def _annotated_paths(owner: Any, path: str = "") -> list[str]:
 
 
 def _parse(kind: Any, text: str, field: str) -> Any:
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if text not in choices:
+    kind, may_be_none = split_optional(kind)
+    if may_be_none and text.lower() == "none":
+        return None
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated and isinstance(parts[1], Range):
+        return parts[1].read(field, text)
+    if origin is Literal:
+        if text not in parts:
             raise LoraJaxError(
-                f"{field} got {text!r}, it wants one of {list(choices)}{nearest(text, choices)}."
+                f"{field} got {show(text)}, it wants one of {list(parts)}{nearest(text, parts)}."
             )
         return text
-    if isinstance(kind, types.UnionType):  # int | None
-        if text.lower() == "none":
-            return None
-        return _parse(next(k for k in typing.get_args(kind) if k is not type(None)), text, field)
     if kind == tuple[SourceConfig, ...]:
         return tuple(_parse_source(part, field) for part in text.split(","))
-    if kind == tuple[int, ...]:
-        return tuple(_parse(int, part, field) for part in text.split(","))
+    if origin is tuple and parts[-1] is Ellipsis and parts[0] is not str:
+        return tuple(_parse(parts[0], part, field) for part in text.split(","))
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if kind is str:
         return text
-    if kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None  # said below, together with the kinds that cannot be written on a command line
-        if value is not None and math.isfinite(value):
-            return value
-    raise LoraJaxError(f"{field} got {text!r}, it wants {_describe(kind)}: correct the override.")
+    raise LoraJaxError(f"{field} got {show(text)}, it wants {_describe(kind)}: correct the override.")
 
 
 def _parse_source(text: str, field: str) -> SourceConfig:
     name, at, weight = text.rpartition("@")
-    return SourceConfig(name=name, weight=_parse(float, weight, field)) if at else SourceConfig(name=text)
+    if not at:
+        return SourceConfig(name=text)
+    return SourceConfig(name=name, weight=WEIGHT.read(f"{field}, the weight of {name},", weight))
 
 
 def _describe(kind: Any) -> str:
     if dataclasses.is_dataclass(kind):
-        first = next(iter(typing.get_type_hints(kind)))
+        first = next(iter(field_kinds(typing.cast(type, kind))))
         return f"its fields one by one, such as {typing.cast(type, kind).__name__}'s .{first}=..."
-    return {int: "a whole number", float: "a finite number", bool: "true or false"}.get(kind, str(kind))
+    return "true or false" if kind is bool else "what a config file alone can say"

@@ -22,6 +22,7 @@ _MODES: dict[str, Literal["online", "offline", "off"]] = {
     "disabled": "off",
 }  # fmt: skip
 _CONNECT_SECONDS = 10  # wait this long for a server before going offline
+_LONGEST_ID = 128  # characters that wandb takes
 _PICTURES = {".png", ".jpg", ".jpeg"}
 
 
@@ -36,15 +37,22 @@ def open_tracker(
     """
     if mode == "off":
         return Tracker("off", sweep, folder, say)
+    tracker = Tracker(read_mode(mode), sweep, folder, say)
+    tracker._prepare()
+    return tracker
+
+
+def read_mode(mode: Literal["wandb", "off"]) -> Literal["online", "offline", "off"]:
+    """Return what --tracker and WANDB_MODE ask for; LoraJaxError for a WANDB_MODE that does not exist."""
+    if mode == "off":
+        return "off"
     wanted = os.environ.get("WANDB_MODE", "").strip().lower()
     if wanted not in _MODES:
         raise LoraJaxError(
             f"WANDB_MODE is {wanted!r}, it must be online, offline or disabled"
             f"{nearest(wanted, filter(None, _MODES))}: set it to one of them or unset it."
         )
-    tracker = Tracker(_MODES[wanted], sweep, folder, say)
-    tracker._prepare()
-    return tracker
+    return _MODES[wanted]
 
 
 class Tracker:
@@ -96,7 +104,7 @@ class Tracker:
             }
             run = self._start(f"{self.sweep}-fits", "fit", facts, [])
             content: dict[str, Any] = {
-                f"fits/{name}": wandb.Table(columns=columns, data=rows)
+                f"fits/{name}": wandb.Table(columns=columns, data=[*rows])
                 for name, (columns, rows) in _fit_tables(fits).items()
             }
             run.log(content | _images(figures))
@@ -106,37 +114,19 @@ class Tracker:
 
         self._attempt(write)
 
-    def log_comparison(self, comparison: dict[str, Any], figures: list[Path]) -> None:
-        """Write one run that holds comparison.json as a table of methods, and the PNG figures."""
+    def log_comparison(
+        self, facts: dict[str, str], columns: list[str | int], rows: list[list[Any]], figures: list[Path]
+    ) -> None:
+        """Write one run that holds the methods of a comparison as a table, and the PNG figures.
+
+        facts: its config. rows: a method each.
+        """
 
         def write() -> None:
             import wandb
 
-            facts = {"metric": comparison["metric"], "reference": comparison["reference"]}
             run = self._start(f"{self.sweep}-comparison", "comparison", facts, [])
-            columns: list[str | int] = [
-                "method",
-                "trainable",
-                "FLOPs of full",
-                "learning rate",
-                "seeds",
-                "value",
-                "low",
-                "high",
-            ]
-            rows = [
-                [
-                    m["label"],
-                    m["n_trainable"],
-                    m["flops_share"],
-                    m["best_rate"],
-                    m["n_seeds"],
-                    *_spread(m["score"]),
-                ]
-                for m in comparison["methods"]
-                if m["score"] is not None
-            ]
-            content: dict[str, Any] = {"methods": wandb.Table(columns=columns, data=rows)}
+            content: dict[str, Any] = {"methods": wandb.Table(columns=columns, data=[*rows])}
             run.log(content | _images(figures))
             run.finish()
 
@@ -221,7 +211,7 @@ class Tracker:
         )
         return wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "lora-jax",
-            id=re.sub(r"[^\w.-]", "-", run_id),
+            id=re.sub(r"[^\w.-]", "-", run_id)[-_LONGEST_ID:],  # its end tells runs apart
             name=run_id,
             group=self.sweep,
             job_type=job,
@@ -294,5 +284,6 @@ def _fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[l
     }
 
 
-def _spread(number: dict[str, Any]) -> list[float]:
-    return [number["value"], *number["ci95"]]
+def _spread(number: dict[str, Any]) -> list[float | None]:
+    """Return the value and the ends of its interval: empty cells where the runs give none."""
+    return [number["value"], *(number["ci95"] or (None, None))]

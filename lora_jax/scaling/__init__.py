@@ -3,22 +3,59 @@
 What a notebook wants is here; the rooms below hold the rest (docs/architecture.md).
 """
 
-from lora_jax.scaling.analysis import analyse
-from lora_jax.scaling.comparing.comparison import compare
-from lora_jax.scaling.fitting.fit import fit, judge
-from lora_jax.scaling.fitting.profile import profile
-from lora_jax.scaling.intervals.difference import difference
-from lora_jax.scaling.intervals.uncertainty import bootstrap
-from lora_jax.scaling.laboratory import Questions, examine
-from lora_jax.scaling.laws import CHINCHILLA, LAWS, find_law, power_law
-from lora_jax.scaling.optima.envelope import envelope
-from lora_jax.scaling.optima.isoflop import isoflop
-from lora_jax.scaling.planning.next_run import next_run
-from lora_jax.scaling.planning.plan_design import plan_design
-from lora_jax.scaling.tables.table import make_table, read_table
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lora_jax.scaling.analysis import analyse
+    from lora_jax.scaling.comparing.comparison import compare
+    from lora_jax.scaling.fitting.fit import fit, judge
+    from lora_jax.scaling.fitting.profile import profile
+    from lora_jax.scaling.intervals.difference import difference
+    from lora_jax.scaling.intervals.uncertainty import bootstrap
+    from lora_jax.scaling.laboratory import Questions, examine
+    from lora_jax.scaling.laws import CHINCHILLA, LAWS, find_law, power_law
+    from lora_jax.scaling.optima.envelope import envelope
+    from lora_jax.scaling.optima.isoflop import isoflop
+    from lora_jax.scaling.planning.next_run import next_run
+    from lora_jax.scaling.planning.plan_design import plan_design
+    from lora_jax.scaling.tables.table import make_table, read_table
 
 __all__ = [
     "CHINCHILLA", "LAWS", "Questions", "analyse", "bootstrap", "compare", "difference", "envelope", "examine",
     "find_law", "fit", "isoflop", "judge", "make_table", "next_run", "plan_design", "power_law", "profile",
     "read_table",
 ]  # fmt: skip
+
+# where each name is: a report is read without scipy, which the fits need
+_HOMES = {
+    "analyse": "lora_jax.scaling.analysis",
+    "compare": "lora_jax.scaling.comparing.comparison",
+    "fit": "lora_jax.scaling.fitting.fit",
+    "judge": "lora_jax.scaling.fitting.fit",
+    "profile": "lora_jax.scaling.fitting.profile",
+    "difference": "lora_jax.scaling.intervals.difference",
+    "bootstrap": "lora_jax.scaling.intervals.uncertainty",
+    "Questions": "lora_jax.scaling.laboratory",
+    "examine": "lora_jax.scaling.laboratory",
+    "CHINCHILLA": "lora_jax.scaling.laws",
+    "LAWS": "lora_jax.scaling.laws",
+    "find_law": "lora_jax.scaling.laws",
+    "power_law": "lora_jax.scaling.laws",
+    "envelope": "lora_jax.scaling.optima.envelope",
+    "isoflop": "lora_jax.scaling.optima.isoflop",
+    "next_run": "lora_jax.scaling.planning.next_run",
+    "plan_design": "lora_jax.scaling.planning.plan_design",
+    "make_table": "lora_jax.scaling.tables.table",
+    "read_table": "lora_jax.scaling.tables.table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

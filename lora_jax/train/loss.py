@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
-from lora_jax.model.hooks import NO_HOOKS, Hooks
-from lora_jax.model.segments import inside_block
+from lora_jax.model.hooks import NO_HOOKS, Pass
+from lora_jax.model.stacks import inside_block
 from lora_jax.model.transformer import Inputs, encode, read_head
 from lora_jax.params import Params
 
@@ -32,7 +32,7 @@ ROOM = {"cpu": Room(16 * 2**20, 256), "accelerator": Room(512 * 2**20, 2048)}
 def window_losses(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax.Array:
     """Return the mean loss of each window (B,) in float32; a window of U = T + 1 tokens has T predictions."""
     x_BTD = encode(config, params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
-    return token_losses(config, params, x_BTD, windows_BU[:, 1:]).mean(axis=-1)
+    return token_losses(Pass(config), params, x_BTD, windows_BU[:, 1:]).mean(axis=-1)
 
 
 def mean_loss(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax.Array:
@@ -42,7 +42,7 @@ def mean_loss(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax
         return window_losses(config, params, windows_BU).mean()
     x_BTD = encode(config, params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
     weights_BT = jnp.full(targets_BT.shape, 1 / targets_BT.size, jnp.float32)
-    return summed_loss(config, params, x_BTD, targets_BT, weights_BT)
+    return summed_loss(Pass(config), params, x_BTD, targets_BT, weights_BT)
 
 
 def count_chunks(config: ModelConfig, n_rows: int, seq_len: int) -> int:
@@ -61,38 +61,26 @@ def tokens_at_once(vocab_size: int, on_cpu: bool) -> int:
     return max(room.n_tokens, room.n_bytes // (4 * vocab_size))
 
 
-def token_losses(
-    config: ModelConfig,
-    params: Params,
-    x_BTD: jax.Array,
-    targets_BT: jax.Array,
-    hooks: Hooks = NO_HOOKS,
-    key: jax.Array | None = None,
-) -> jax.Array:
+def token_losses(this: Pass, params: Params, x_BTD: jax.Array, targets_BT: jax.Array) -> jax.Array:
     """Return the loss of every token (B, T) in float32, of the hidden states that the head reads (`encode`).
 
     In chunks its gradient computes the head a second time; `summed_loss` does not.
     """
-    n_chunks = count_chunks(config, *targets_BT.shape)
+    n_chunks = count_chunks(this.config, *targets_BT.shape)
     if n_chunks == 1:
-        return cross_entropy(read_head(config, params, x_BTD, hooks, key), targets_BT)
+        return cross_entropy(read_head(this.config, params, x_BTD, this.hooks, this.key), targets_BT)
 
     def chunk_losses(chunk: tuple[jax.Array, ...]) -> jax.Array:
         x_BCD, targets_BC, number = chunk
-        return cross_entropy(read_head(config, params, x_BCD, hooks, _chunk_key(key, number)), targets_BC)
+        key = _chunk_key(this.key, number)
+        return cross_entropy(read_head(this.config, params, x_BCD, this.hooks, key), targets_BC)
 
     chunks = (_cut(x_BTD, n_chunks), _cut(targets_BT, n_chunks), jnp.arange(n_chunks))
     return _paste(jax.lax.map(jax.checkpoint(chunk_losses, prevent_cse=False), chunks), targets_BT.shape[1])
 
 
 def summed_loss(
-    config: ModelConfig,
-    params: Params,
-    x_BTD: jax.Array,
-    targets_BT: jax.Array,
-    weights_BT: jax.Array,
-    hooks: Hooks = NO_HOOKS,
-    key: jax.Array | None = None,
+    this: Pass, params: Params, x_BTD: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array
 ) -> jax.Array:
     """Return sum(weights * losses), a number whose gradient is computed in the same pass, chunk by chunk.
 
@@ -101,9 +89,10 @@ def summed_loss(
     Liger's fused linear cross-entropy, Hsu et al. 2024, arXiv 2410.10989). weights_BT: float32, not
     differentiated.
     """
+    config, hooks = this.config, this.hooks
     n_chunks = count_chunks(config, *targets_BT.shape)
     if n_chunks == 1:
-        logits_BTV = read_head(config, params, x_BTD, hooks, key)
+        logits_BTV = read_head(config, params, x_BTD, hooks, this.key)
         return (weights_BT * cross_entropy(logits_BTV, targets_BT)).sum()
 
     def chunk_loss(head: Params, x_BCD: jax.Array, rest: tuple[jax.Array, ...], key: Any) -> jax.Array:
@@ -115,8 +104,8 @@ def summed_loss(
     x_NBCD = _cut(x_BTD, n_chunks)
     rest = (_cut(targets_BT, n_chunks), _cut(weights_BT, n_chunks), jnp.arange(n_chunks))
     first = jax.tree.map(lambda chunks: chunks[0], (x_NBCD, rest))
-    head = _read_by(chunk_loss, outside, *first, key)
-    return _sum_over_chunks(chunk_loss)(head, x_NBCD, rest, key)
+    head = _read_by(chunk_loss, outside, *first, this.key)
+    return _sum_over_chunks(chunk_loss)(head, x_NBCD, rest, this.key)
 
 
 def _sum_over_chunks(chunk_loss: Any) -> Any:

@@ -18,12 +18,15 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import BATCH_AXES
 from lora_jax.params import Params, Spec, init
+from lora_jax.ranges import whole
 from lora_jax.train.lanes import stack_inputs
 from lora_jax.train.loss import window_losses
-from lora_jax.train.optim import adamw
-from lora_jax.train.step import Step, TrainState, init_state, make_evaluate, make_step
+from lora_jax.train.optim import choose_optimizer
+from lora_jax.train.pretraining import init_pretraining, make_evaluate, make_pretraining_step
+from lora_jax.train.step import Step, TrainState
 
 MESH_AXES = (*BATCH_AXES, "tensor")
+DEVICES = whole(1, 2**20)
 SPLIT_BY = {"d_model": "fsdp", "d_ff": "tensor", "heads": "tensor", "kv_heads": "tensor", "vocab": "tensor"}
 
 
@@ -37,9 +40,7 @@ def parse_mesh(text: str) -> dict[str, int]:
         if name not in MESH_AXES:
             known = nearest(name, MESH_AXES)
             raise LoraJaxError(f"a mesh has no axis {name!r}{known}: write such as data=2,fsdp=4.")
-        if not size.isdecimal() or int(size) < 1:
-            raise LoraJaxError(f"the mesh's axis {name!r} is {size!r}, wanted is a number above 0.")
-        sizes[name] = int(size)
+        sizes[name] = DEVICES.read(f"--mesh, the axis {name!r},", size)
     return {name: sizes.get(name, 1) for name in MESH_AXES}
 
 
@@ -132,13 +133,13 @@ def join_on(mesh: Mesh | None) -> Callable[[Sequence[Any]], Any]:
 
 
 def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
-    """Draw a seed's state onto the mesh, to the same bits as `init_state`; one weight at a time is whole."""
+    """Draw a seed's state onto the mesh, to the bits of `init_pretraining`; one weight at a time is whole."""
     if mesh is None:
-        return init_state(model, optim, seed)
+        return init_pretraining(model, optim, seed)
     specs = declare(model)
     shardings = weight_shardings(mesh, specs)
     trainable = {path: place(init({path: spec}, seed)[path], shardings[path]) for path, spec in specs.items()}
-    start = adamw(optim, specs).init
+    start = choose_optimizer(optim)(specs).init
     everywhere = state_shardings(mesh, specs, jax.eval_shape(start, trainable))
     opt_state = jax.jit(start, out_shardings=everywhere)(trainable)
     step = place(np.zeros((), np.int32), NamedSharding(mesh, PartitionSpec()))
@@ -146,8 +147,8 @@ def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int
 
 
 def make_step_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig) -> Step:
-    """Return `make_step` for a mesh; runs that differ in rate, decay or seed have one and the same step."""
-    step = make_step(model, optim)
+    """Return `make_pretraining_step` for a mesh; what differs in rate, decay or seed alone has the same."""
+    step = make_pretraining_step(model, optim)
     return step if mesh is None else _make_step_on(mesh, model, step)
 
 

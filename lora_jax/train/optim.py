@@ -1,7 +1,8 @@
-"""AdamW by optax, and the learning-rate schedules as functions of the step."""
+"""Optimizers by optax, and the learning-rate schedules as functions of the step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
 
 
-class Knobs(NamedTuple):
+class Hyperparams(NamedTuple):
     """What the optimizer takes as data: runs that differ in these alone share one compiled step."""
 
     learning_rate: Any  # of this step: the peak times the schedule
@@ -20,27 +21,50 @@ class Knobs(NamedTuple):
     clip_norm: Any
 
 
-def make_knobs(config: OptimConfig, learning_rate: float) -> Knobs:
-    """Return the knobs of one step as float32 numbers."""
-    return Knobs(np.float32(learning_rate), np.float32(config.weight_decay), np.float32(config.clip_norm))
+# An optimizer: of the Specs of what trains, the transformation at unit learning rate. Its `update` takes the
+# step's hyperparameters besides, as `hyperparams`; the step multiplies by the rate. Equal ones give the same
+# program.
+Optimizer = Callable[[Mapping[str, Spec]], optax.GradientTransformationExtraArgs]
 
 
-def adamw(
-    config: OptimConfig, specs: Mapping[str, Spec], knobs: Knobs | None = None
-) -> optax.GradientTransformation:
-    """Return clipped AdamW at unit learning rate; the step multiplies by the rate, which is data, not code.
-
-    Weight decay reaches matrices only and is scaled by the rate (Loshchilov & Hutter 2019, arXiv 1711.05101).
-    knobs: take decay and clipping from there, as arrays, and not from the config; the state is the same.
-    """
-    clip_norm, weight_decay = (
-        (config.clip_norm, config.weight_decay) if knobs is None else (knobs.clip_norm, knobs.weight_decay)
+def make_hyperparams(config: OptimConfig, learning_rate: float) -> Hyperparams:
+    """Return the hyperparams of one step as float32 numbers."""
+    return Hyperparams(
+        np.float32(learning_rate), np.float32(config.weight_decay), np.float32(config.clip_norm)
     )
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.eps),
-        optax.add_decayed_weights(weight_decay, {path: spec.decays for path, spec in specs.items()}),
-    )
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW of clipped gradients; decay is of matrices alone (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+
+    beta1: float
+    beta2: float
+    eps: float
+
+    def __call__(self, specs: Mapping[str, Spec]) -> optax.GradientTransformationExtraArgs:
+        decays = {path: spec.decays for path, spec in specs.items()}
+
+        def chain(clip_norm: Any, weight_decay: Any) -> optax.GradientTransformation:
+            return optax.chain(
+                optax.clip_by_global_norm(clip_norm),
+                optax.scale_by_adam(b1=self.beta1, b2=self.beta2, eps=self.eps),
+                optax.add_decayed_weights(weight_decay, decays),
+            )
+
+        def update(
+            updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None, **given: Any
+        ) -> tuple[optax.Updates, optax.OptState]:
+            hyperparams: Hyperparams = given["hyperparams"]
+            return chain(hyperparams.clip_norm, hyperparams.weight_decay).update(updates, state, params)
+
+        # The empty state is the same whatever the clip and the decay are.
+        return optax.GradientTransformationExtraArgs(chain(1.0, 0.0).init, update)
+
+
+def choose_optimizer(config: OptimConfig) -> AdamW:
+    """Return the optimizer of a configuration; its rate, decay and clip are data (`make_hyperparams`)."""
+    return AdamW(config.beta1, config.beta2, config.eps)
 
 
 REFERENCE_SIZE = 100_000  # parameters without embeddings, at which learning_rate is the peak

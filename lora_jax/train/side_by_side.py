@@ -1,7 +1,7 @@
 """Drive several runs through their lanes: each asks for its next steps and is told their losses.
 
-A run is a generator, its course: it yields a `Stretch`, the steps until it next has something to do
-(a branch, a score, its end), and is sent an `Answer` after each turn of steps. So a run does not know what
+A run is a generator, its trial: it yields a `StepRequest`, the steps until it next has something to do
+(a branch, a score, its end), and is sent a `StepResult` after each turn of steps. So a run does not know what
 runs beside it, and a single run is driven by the same code.
 """
 
@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Stretch:
+class StepRequest:
     """Steps that a run wants: at most n_steps of them, the i-th with the input make(i), of host arrays."""
 
     n_steps: int
@@ -32,7 +32,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StepResult:
     """What a turn gave one run: the losses of the steps that it took, from the first that it asked for.
 
     stopping: save what there is and return. seconds: of the turn, None where something was compiled in it;
@@ -60,7 +60,7 @@ class Rung:
     n_kept: int | None = None
 
 
-Course = Generator[Stretch | Rung, Any, None]  # is sent an Answer for a Stretch, a bool for a Rung
+Trial = Generator[StepRequest | Rung, Any, None]  # is sent a StepResult for a StepRequest, a bool for a Rung
 
 
 class Lane:
@@ -80,19 +80,19 @@ class Lane:
 
 @dataclass
 class _Running:
-    """A course that has not ended, and what it waits for."""
+    """A trial that has not ended, and what it waits for."""
 
     lane: Lane
-    course: Course
-    wants: Stretch | Rung
+    course: Trial
+    wants: StepRequest | Rung
     waiting: TrainState | None = None  # at a rung: its lane may be stepped on while the others come there
 
 
-def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Course]], should_stop: Callable[[], bool]) -> None:
-    """Run one course in each lane to its end.
+def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: Callable[[], bool]) -> None:
+    """Run one trial in each lane to its end.
 
-    A lane whose course has ended is idle; when half of them are, the others go on in a narrower program.
-    Raises `Stopped` soon after should_stop() becomes true, every course having been told.
+    A lane whose trial has ended is idle; when half of them are, the others go on in a narrower program.
+    Raises `Stopped` soon after should_stop() becomes true, every trial having been told.
     """
     running: list[_Running] = []
     for number, start in enumerate(begin):
@@ -110,8 +110,8 @@ def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Course]], should_stop: 
 
 
 def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], bool]) -> list[_Running]:
-    """Step until some course has what it wants; lanes that are idle or wait at a rung compute for nothing."""
-    stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, Stretch)}
+    """Step until some trial has what it wants; lanes that are idle or wait at a rung compute for nothing."""
+    stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, StepRequest)}
     n_steps = min(STEPS_PER_READ, *(wants.n_steps for wants in stepping.values()))
     started, warm, stopping, unread = time.monotonic(), True, False, []
     while (done := sum(map(len, unread))) < n_steps:
@@ -129,7 +129,7 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
         if isinstance(run.wants, Rung):
             still.append(run)
             continue
-        answer = Answer(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
+        answer = StepResult(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
         _send(still, run.lane, run.course, answer)
     if stopping:
         for run in still:
@@ -138,7 +138,7 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
     return still
 
 
-def _make(lanes: Lanes, stepping: dict[int, Stretch], i: int) -> list[Any]:
+def _make(lanes: Lanes, stepping: dict[int, StepRequest], i: int) -> list[Any]:
     """Return the i-th input of every lane; one that is idle is given another's."""
     given = {number: wants.make(i) for number, wants in stepping.items()}
     spare = next(iter(given.values()))
@@ -146,9 +146,9 @@ def _make(lanes: Lanes, stepping: dict[int, Stretch], i: int) -> list[Any]:
 
 
 def _halve(running: list[_Running]) -> list[_Running]:
-    """Tell the best of the courses at the earliest rung to go on, and the others there to end.
+    """Tell the best of the trials at the earliest rung to go on, and the others there to end.
 
-    Courses that a later rung has already, as after a kill whose checkpoints were not of one step, wait on.
+    Trials that a later rung has already, as after a kill whose checkpoints were not of one step, wait on.
     """
     asked = [(run, run.wants) for run in running if isinstance(run.wants, Rung)]
     earliest = min(rung.step for _, rung in asked)
@@ -169,8 +169,8 @@ def _halve(running: list[_Running]) -> list[_Running]:
     return still
 
 
-def _send(running: list[_Running], lane: Lane, course: Course, value: Any) -> None:
-    """Resume a course with what it waited for; add it to the running ones unless it ends."""
+def _send(running: list[_Running], lane: Lane, course: Trial, value: Any) -> None:
+    """Resume a trial with what it waited for; add it to the running ones unless it ends."""
     try:
         wants = course.send(value)
     except StopIteration:

@@ -1,19 +1,15 @@
-"""TrainState and the training step of a language model as a pure function; its evaluation, compiled."""
+"""The training step, one for pretraining and fine-tuning, as a pure function."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-from lora_jax.config import ModelConfig, OptimConfig
-from lora_jax.model.declare import declare
-from lora_jax.params import Params, combine, init
-from lora_jax.train.loss import mean_loss, window_losses
-from lora_jax.train.optim import Knobs, adamw
+from lora_jax.params import Params, Spec, combine
+from lora_jax.train.optim import Hyperparams, Optimizer
 
 
 @flax.struct.dataclass
@@ -26,52 +22,68 @@ class TrainState:
 
 
 class StepInput(NamedTuple):
-    """What a training step takes in besides its state."""
+    """What a training step takes in besides its state and the frozen weights."""
 
-    windows_BU: Any  # int32 (B, U): U - 1 predictions each
-    knobs: Knobs
-
-
-# (state, frozen, what the step takes in) -> (state, mean loss); pure, compiled by `train.lanes`
-Step = Callable[[TrainState, Params, Any], tuple[TrainState, jax.Array]]
+    batch: Any  # what the loss reads: arrays
+    hyperparams: Hyperparams
+    # The data of the run's dropout key, uint32 (2,), the same at every step; None: nothing is dropped.
+    key: Any = None
 
 
-def init_state(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
-    """Draw the parameters of a seed and the optimizer's empty state."""
-    specs = declare(model)
-    trainable = init(specs, seed)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=adamw(optim, specs).init(trainable)
-    )
+# (state, frozen, StepInput) -> (state, mean loss); pure, compiled by `train.lanes`
+Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, jax.Array]]
+# (all weights, batch, key of dropout or None) -> the mean loss, which a step differentiates
+LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
 
 
-def make_step(model: ModelConfig, optim: OptimConfig) -> Step:
+def init_state(trainable: Params, specs: Mapping[str, Spec], optimizer: Optimizer) -> TrainState:
+    """Return the state before the first step: moments for what trains, for nothing else."""
+    opt_state = optimizer(_of(trainable, specs)).init(trainable)
+    return TrainState(step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=opt_state)
+
+
+def make_step(
+    loss_of_batch: LossOfBatch,
+    specs: Mapping[str, Spec],
+    optimizer: Optimizer,
+    rates: Mapping[str, float] | None = None,
+) -> Step:
     """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
 
-    Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
+    The gradient is taken of the state's trainable weights alone. The frozen ones are an argument, which lanes
+    that share them hand over without a lane axis. Each function returned is another program to `train.lanes`,
+    so the caller keeps it for the runs that it serves.
+
+    Args:
+        loss_of_batch: the mean loss of a batch. Its key is the run's, folded with the number of the step.
+        specs: of every trainable weight at least.
+        optimizer: what turns gradients into updates at unit rate (`train.optim`).
+        rates: the learning rate of a path as a multiple of the step's; 1 where absent.
     """
-    return _make_step(model, optim.beta1, optim.beta2, optim.eps)
-
-
-@lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
-def _make_step(model: ModelConfig, beta1: float, beta2: float, eps: float) -> Step:
-    specs, numbers = declare(model), OptimConfig(beta1=beta1, beta2=beta2, eps=eps)
+    rates = rates or {}
 
     def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
+        key = None
+        if given.key is not None:
+            key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
+
         def loss_of(trainable: Params) -> jax.Array:
-            return mean_loss(model, combine(trainable, frozen), given.windows_BU)
+            return loss_of_batch(combine(trainable, frozen), given.batch, key)
 
         loss, gradient = jax.value_and_grad(loss_of)(state.trainable)
-        optimizer = adamw(numbers, specs, given.knobs)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
-        rate = given.knobs.learning_rate
-        trainable = jax.tree.map(lambda w, u: w - rate * u, state.trainable, updates)
+        transformation = optimizer(_of(state.trainable, specs))
+        found, opt_state = transformation.update(
+            gradient, state.opt_state, state.trainable, hyperparams=given.hyperparams
+        )
+        updates = cast(Params, found)
+        trainable = {
+            path: weight - given.hyperparams.learning_rate * rates.get(path, 1.0) * updates[path]
+            for path, weight in state.trainable.items()
+        }
         return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
 
     return step
 
 
-@lru_cache(maxsize=4)
-def make_evaluate(model: ModelConfig) -> Callable[[Params, jax.Array], jax.Array]:
-    """Return the compiled `evaluate(params, windows_BU) -> mean loss of each window (B,)`."""
-    return jax.jit(partial(window_losses, model))
+def _of(trainable: Params, specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    return {path: specs[path] for path in trainable}

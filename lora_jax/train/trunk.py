@@ -2,7 +2,7 @@
 
 Under warmup-stable-decay, runs that differ in n_tokens alone share every step up to the cooldown of the
 shortest, so that several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392). A trunk
-is a course of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
+is a trial of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
 """
 
 import time
@@ -21,13 +21,13 @@ from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
-from lora_jax.train.checkpoint import Checkpoints
+from lora_jax.train.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
 from lora_jax.train.lanes import Lanes
 from lora_jax.train.mesh import init_on, join_on, make_step_on
-from lora_jax.train.optim import cooldown_start, make_knobs, peak_learning_rate, unit_rate
-from lora_jax.train.outcome import Leg, Meter, Outcome, final_train_loss, judge
+from lora_jax.train.optim import cooldown_start, make_hyperparams, peak_learning_rate, unit_rate
+from lora_jax.train.outcome import LossHistory, OnProgress, Pretrained, StepTimer, final_train_loss, judge
 from lora_jax.train.repeat import steps_per_call
-from lora_jax.train.side_by_side import Course, Lane, Rung, Stopped, Stretch, drive
+from lora_jax.train.side_by_side import Lane, Rung, StepRequest, Stopped, Trial, drive
 from lora_jax.train.step import StepInput
 
 
@@ -57,26 +57,26 @@ class RungAt(NamedTuple):
 
 @dataclass(frozen=True)
 class Trunk:
-    """Runs that differ in n_tokens alone, what they read, and the folder of their state."""
+    """Runs that differ in n_tokens alone, what they read, and the folder of their state.
+
+    say: told, in a line, of a checkpoint that is damaged and dropped. save_seconds: between two savings.
+    """
 
     runs: tuple[RunConfig, ...]
     dataset: Dataset
     folder: Path
     rungs: tuple[RungAt, ...] = ()
-
-
-# Called with the run, its steps so far, the latest loss, and the tokens trained since the call before.
-OnProgress = Callable[[RunConfig, int, float, int], None]
+    say: Callable[[str], None] = say_nothing
+    save_seconds: float = SAVE_SECONDS
 
 
 def train_trunks(
     trunks: Sequence[Trunk],
     n_lanes: int,
     *,
-    on_outcome: Callable[[Outcome], None],
+    on_outcome: Callable[[Pretrained], None],
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
-    save_seconds: float = 60.0,
     mesh: Mesh | None = None,
 ) -> None:
     """Train trunks of one shape, at most n_lanes at a time; on_outcome is told each run as it ends.
@@ -95,10 +95,10 @@ def train_trunks(
     check_shapes([trunk.runs[0] for trunk in trunks])
     waiting, first = deque(trunks), trunks[0].runs[0]
 
-    def work(lane: Lane) -> Course:
+    def work(lane: Lane) -> Trial:
         try:
             while waiting:
-                course = _TrunkCourse(waiting.popleft(), lane, on_outcome, on_progress, save_seconds, mesh)
+                course = _TrunkTrial(waiting.popleft(), lane, on_outcome, on_progress, mesh)
                 yield from course.train()
         except Stopped:  # it is saved; `drive` raises Stopped when all have been told
             return
@@ -129,41 +129,40 @@ def check_shapes(runs: Sequence[RunConfig]) -> None:
 
 def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
     """Return what a run's training step (counted from 0) takes in."""
-    knobs = make_knobs(run.optim, peak_learning_rate(run) * unit_rate(run, step))
-    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), knobs)
+    hyperparams = make_hyperparams(run.optim, peak_learning_rate(run) * unit_rate(run, step))
+    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), hyperparams)
 
 
 @dataclass(frozen=True)
-class _TrunkCourse:
+class _TrunkTrial:
     """One trunk in one lane."""
 
     trunk: Trunk
     lane: Lane
-    on_outcome: Callable[[Outcome], None]
+    on_outcome: Callable[[Pretrained], None]
     on_progress: OnProgress
-    save_seconds: float
     mesh: Mesh | None
 
-    def train(self) -> Course:
+    def train(self) -> Trial:
         """Train the runs, shortest first; raises `Stopped` when told to stop, the state saved."""
         folder, runs = self.trunk.folder, sorted(self.trunk.runs, key=lambda run: run.n_tokens)
-        with closing(Checkpoints(folder / "trunk")) as checkpoints:
+        with closing(Checkpoints(folder / "trunk", self.trunk.say)) as checkpoints:
             reached = checkpoints.latest_step() or 0
             early = [run for run in runs if cooldown_start(run) < reached]
             if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
-                with closing(Checkpoints(folder / "early")) as others:
+                with closing(Checkpoints(folder / "early", self.trunk.say)) as others:
                     yield from self._climb(early, others)
             if len(early) < len(runs):
                 yield from self._climb(runs[len(early) :], checkpoints)
 
-    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Course:
+    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Trial:
         """Go up one trunk, and out on the branch of each run."""
         self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
-        leg = Leg()
+        leg = LossHistory()
         self._resume(leg, checkpoints)
         rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(leg.losses))
         for run in runs:
-            meter, start = Meter(), cooldown_start(run)
+            meter, start = StepTimer(), cooldown_start(run)
             while rungs and rungs[0].step <= start and not leg.ended:
                 yield from self._contend(leg, run, rungs.popleft(), checkpoints, meter)
             yield from self._advance(leg, run, start, checkpoints, meter)
@@ -173,11 +172,13 @@ class _TrunkCourse:
                 yield from self._branch(leg, run, meter)
         if not leg.ended:  # kept, so that a longer run can be added to the sweep later
             checkpoints.save(self.lane.read(), np.asarray(leg.losses))
+            checkpoints.keep_newest()
 
-    def _branch(self, leg: Leg, run: RunConfig, meter: Meter) -> Course:
+    def _branch(self, leg: LossHistory, run: RunConfig, meter: StepTimer) -> Trial:
         """Train a run's cooldown, and put the trunk's state back."""
-        forked, branch = self.lane.read(), Leg(list(leg.losses))
-        with closing(Checkpoints(self.trunk.folder / f"t{run.n_tokens}")) as checkpoints:
+        forked, branch = self.lane.read(), LossHistory(list(leg.losses))
+        folder = self.trunk.folder / f"t{run.n_tokens}"
+        with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
             self._resume(branch, checkpoints)
             yield from self._advance(branch, run, run.n_steps, checkpoints, meter)
             self._finish(run, branch, meter)
@@ -185,8 +186,8 @@ class _TrunkCourse:
         self.lane.write(forked)
 
     def _contend(
-        self, leg: Leg, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, meter: Meter
-    ) -> Generator[Stretch | Rung, Any, None]:
+        self, leg: LossHistory, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, meter: StepTimer
+    ) -> Generator[StepRequest | Rung, Any, None]:
         """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
         yield from self._advance(leg, run, rung.step, checkpoints, meter)
         if leg.ended:
@@ -199,22 +200,20 @@ class _TrunkCourse:
             leg.halted_at = rung.step
 
     def _advance(
-        self, leg: Leg, run: RunConfig, until: int, checkpoints: Checkpoints, meter: Meter
-    ) -> Course:
+        self, leg: LossHistory, run: RunConfig, until: int, checkpoints: Checkpoints, meter: StepTimer
+    ) -> Trial:
         """Train a leg by the run's schedule to step `until`, saving now and then; end where it diverges."""
         saved = time.monotonic()
         while len(leg.losses) < until and not leg.ended:
             first = len(leg.losses)
-            stretch = Stretch(until - first, partial(self._make_input, run, first))
+            stretch = StepRequest(until - first, partial(self._make_input, run, first))
             answer = yield from meter.wait(stretch)
-            finite = np.isfinite(answer.losses)
-            leg.losses += answer.losses
+            leg.take(answer.losses)
             n_tokens = len(answer.losses) * run.tokens_per_step
             self.on_progress(run, len(leg.losses), leg.losses[-1], n_tokens)
-            if not finite.all():
-                leg.diverged_at = first + int(np.argmin(finite))
+            if leg.ended:
                 return
-            if answer.stopping or time.monotonic() - saved > self.save_seconds:
+            if answer.stopping or time.monotonic() - saved > self.trunk.save_seconds:
                 checkpoints.save(self.lane.read(), np.asarray(leg.losses))
                 saved = time.monotonic()
             if answer.stopping:
@@ -223,7 +222,7 @@ class _TrunkCourse:
     def _make_input(self, run: RunConfig, first: int, i: int) -> StepInput:
         return make_input(run, self.trunk.dataset, first + i)
 
-    def _resume(self, leg: Leg, checkpoints: Checkpoints) -> None:
+    def _resume(self, leg: LossHistory, checkpoints: Checkpoints) -> None:
         """Continue from the newest checkpoint, where there is one."""
         latest = checkpoints.latest_step()
         if latest is not None and latest > len(leg.losses):
@@ -231,6 +230,6 @@ class _TrunkCourse:
             self.lane.write(state)
             leg.losses = [float(value) for value in losses]
 
-    def _finish(self, run: RunConfig, leg: Leg, meter: Meter) -> None:
+    def _finish(self, run: RunConfig, leg: LossHistory, meter: StepTimer) -> None:
         params = None if leg.ended else self.lane.read().trainable
         self.on_outcome(judge(run, leg, params, self.trunk.dataset, meter))

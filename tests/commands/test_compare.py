@@ -18,5 +18,13 @@ def test_laws_are_ranked(run: Run, theirs: Path, tmp_path: Path) -> None:
     assert out.startswith(found["words"][:20])
 
 
+def test_the_width_of_the_huber_is_heeded(run: Run, theirs: Path) -> None:
+    arguments = ["compare", theirs, *MAP, "--laws", "chinchilla", "kaplan", "--json"]
+    narrow, wide = (json.loads(run(*arguments, "--delta", delta)[1]) for delta in ("1e-4", "0.1"))
+    assert (narrow["delta"], wide["delta"]) == (1e-4, 0.1)
+    assert narrow["rows"][0]["rolling_rms"] != wide["rows"][0]["rolling_rms"]
+
+
 def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path) -> None:
     mistake(["compare", theirs, *MAP, "--laws", "chinchila"], "nearest: 'chinchilla'")
+    mistake(["compare", theirs, *MAP, "--objective", "l1", "--delta", "0.1"], "'l1' has no delta")

@@ -45,4 +45,12 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path) -> None:
     mistake(["design", "--flops", "1e18", "--next"], "name the table")
     mistake(["design", "--flops", "1e3"], "raise the budget")
     mistake(["design", "--hours", "-1"], "above 0")
-    mistake(["design", theirs, "--flops", "1e18"], "no column 'loss'")
+    mistake(["design", theirs, "--map", "loss=los", "--flops", "1e18"], "no column 'los'")
+
+
+def test_runs_without_noise_are_a_sentence(mistake: Mistake, tmp_path: Path) -> None:
+    """Of an exact table the noise is rounding, and a design that divides by it was a stack trace."""
+    pairs = [(n, d) for n in (1e6, 1e7, 1e8, 1e9) for d in (1e8, 1e9, 1e10, 1e11)]
+    rows = "\n".join(f"{n},{d},{1.7 + 400 * n**-0.34 + 400 * d**-0.28!r}" for n, d in pairs)
+    (tmp_path / "exact.csv").write_text(f"n_params,n_tokens,loss\n{rows}\n")
+    mistake(["design", tmp_path / "exact.csv", "--flops", "1e21"], "no noise to plan for", "--noise")

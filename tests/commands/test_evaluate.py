@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lora_jax.commands.evaluate import combine_draws
+from lora_jax.comparison.uncertainty import crossed_mean
+from lora_jax.documents import to_document
 from lora_jax.prompting.evaluate import Evaluation
-from lora_jax.scaling.methods.uncertainty import crossed_mean
 from tests.commands.conftest import Mistake, Run
 from tests.prompting.places import FEEL, make_places
 
@@ -62,10 +63,10 @@ def test_the_interval_holds_draws_orders_and_questions() -> None:
     values_SON = (rng.random((3, 4, 50)) < rng.random((3, 1, 1))).astype(float)
     found = [fake(values_N) for values_N in values_SON.reshape(12, 50)]
     combined = combine_draws(found, 3, 4)["accuracy"]
-    assert combined == crossed_mean(values_SON.mean(1), bounds=(0.0, 1.0))
+    assert combined == to_document(crossed_mean(values_SON.mean(1), bounds=(0.0, 1.0)))
     assert combined["value"] == pytest.approx(values_SON.mean())
     of_orders = combine_draws(found[:4], 1, 4)["accuracy"]
-    assert of_orders == crossed_mean(values_SON[0], bounds=(0.0, 1.0))
+    assert of_orders == to_document(crossed_mean(values_SON[0], bounds=(0.0, 1.0)))
     assert combine_draws(found[:1], 1, 1) == {"accuracy": {"value": 1}}
 
 
@@ -76,7 +77,7 @@ def test_the_interval_holds_draws_orders_and_questions() -> None:
         ([], {"task": "lone"}, ["no validation split", "add a dev or a test file"]),
         (["--shots", 41], {}, ["shots.k is 41 and the training set has 40"]),
         (["--shots", 41, "--balanced"], {}, ["balanced 21 of them", "has 20"]),
-        (["--shots", -1], {}, ["shots.k is -1"]),
+        (["--shots", -1], {}, ["--shots is -1"]),
         (["--seeds", 0], {}, ["--seeds is 0"]),
         (["--template", "{txet} is"], {}, ["'txet'", "nearest: 'text'"]),
         (["--template", ""], {}, ["names no column"]),
@@ -96,3 +97,10 @@ def test_mistakes_are_a_sentence(
 def test_an_unknown_model_and_task_are_named(places: Path, mistake: Mistake) -> None:
     mistake(["evaluate", "smolm2", "sst2"], "smolm2", "nearest: 'smollm2'")
     mistake(["evaluate", places / "models" / "decoder", "sst3"], "has no prompt of its own")
+
+
+def test_a_task_that_is_not_there_is_said_before_a_model_is_loaded(
+    places: Path, mistake: Mistake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_jax.commands.evaluate.load_engine", pytest.fail)
+    mistake(command(places, task="nowhere"), "tasks/nowhere")

@@ -37,6 +37,26 @@ def test_the_first_line_is_the_verdict(run: Run, theirs: Path) -> None:
     assert run("fit", theirs, *MAP, *FEW)[1].splitlines()[0].split(":")[0] in ("believe it", "be careful")
 
 
+def test_printed_parameters_are_judged_by_their_digits(run: Run, theirs: Path) -> None:
+    """To ten digits and to four an answer is one, and the digits that were typed count, zeros too."""
+    fit = ["fit", theirs, *MAP, "--law", "chinchilla", "--delta", "1e-2", *FEW]
+    found = json.loads(run(*fit, "--json")[1])["params"]
+    for digits in (10, 6, 4):
+        printed = [f"{name}={row['value']:.{digits - 1}e}" for name, row in found.items()]
+        out = run(*fit, "--judge", *printed)[1]
+        assert not out.startswith("do not believe it"), digits
+        assert "Huber(0.01)" in out
+        assert "Judged parameters" in out
+    # E to ten digits, the last of them zeros, and not to the four that these would be
+    exact = [f"{name}={row['value']:.9e}" for name, row in found.items() if name != "E"]
+    shifted = f"{found['E']['value'] + 1e-4:.4f}000000"
+    assert run(*fit, "--judge", f"E={shifted}", *exact)[1].startswith("do not believe it: not converged")
+    # without the delta it is another problem, to which they are no answer
+    printed = [f"{name}={row['value']:.9e}" for name, row in found.items()]
+    other = ["fit", theirs, *MAP, "--law", "chinchilla", *FEW, "--judge", *printed]
+    assert run(*other)[1].startswith("do not believe it: not converged")
+
+
 def test_a_folder_gets_the_page_the_figures_and_everything(run: Run, theirs: Path, tmp_path: Path) -> None:
     status, out, _ = run("fit", theirs, *MAP, "--law", "chinchilla", "--out", tmp_path / "new", *FEW)
     assert status == 0
@@ -61,6 +81,23 @@ def test_a_parameter_can_be_fixed(run: Run, theirs: Path) -> None:
     found = json.loads(run("fit", theirs, *MAP, "--law", "chinchilla", "--fix", "E=1.5", "--json", *FEW)[1])
     assert found["params"]["E"]["fixed"]
     assert found["params"]["E"]["value"] == pytest.approx(1.5)
+
+
+def test_bounds_are_moved_and_said_to_hold(run: Run, theirs: Path) -> None:
+    fit = ["fit", theirs, *MAP, "--law", "chinchilla", *FEW]
+    found = json.loads(run(*fit, "--bound", "E=1.6:", "alpha=.01:", "--json")[1])
+    assert found["params"]["E"]["value"] == pytest.approx(1.6)
+    assert "E" in found["certificate"]["at_bound"]
+    judged = ["--judge", "E=1.5", "A=40", "alpha=.3", "B=60", "beta=7"]
+    assert "beta = 7 lies outside our usual bounds" in run(*fit, *judged)[1].replace("\n", " ")
+
+
+def test_a_quantile_is_asked_for_in_two_ways(run: Run, theirs: Path) -> None:
+    fit = ["fit", theirs, *MAP, "--law", "chinchilla", "--json", *FEW]
+    one = json.loads(run(*fit, "--objective", "quantile", "--quantile", ".25")[1])
+    other = json.loads(run(*fit, "--objective", "quantile(0.25)")[1])
+    assert one["params"] == other["params"]
+    assert one["objective"]["name"] == "quantile(0.25)"
 
 
 def test_rows_are_chosen_by_their_own_columns(run: Run, theirs: Path) -> None:
@@ -104,6 +141,13 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path, tmp_path: Pat
     mistake([*fit, "--objective", "hubber"], "nearest: 'huber'")
     mistake([*fit, "--fix", "alpa=.3"], "nearest: 'alpha'")
     mistake([*fit, "--fix", "alpha"], "NAME=VALUE")
+    mistake([*fit, "--objective", "quantile"], "say quantile(0.1)")
+    mistake([*fit, "--quantile", ".1"], "--quantile 0.1 belongs to --objective quantile")
+    mistake([*fit, "--bound", "alpha=.3"], "LOW:HIGH")
+    mistake([*fit, "--bound", "alpha=:"], "LOW:HIGH")
+    mistake([*fit, "--bound", "alpa=0:1"], "nearest: 'alpha'")
+    mistake([*fit, "--bound", "alpha=1:.5"], "the lower one first")
+    mistake(["fit", theirs, *MAP, "--bound", "alpha=0:1"], "--bound is asked of one law")
     mistake([*fit, "--predict", "N=lots"], "'lots'", "such as 7e10 or 70B")
     mistake([*fit, "--predict", "N=1e9"], "needs D")
     mistake([*fit, "--serve", "2"], "LOSS,TOKENS")
@@ -112,7 +156,7 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path, tmp_path: Pat
     mistake([*fit, "--where", "Tokens<5e6", "Model Size<2e5"], "5 parameters")
     mistake(["fit", theirs, *MAP, "--law", "power-c", "--budget", "1e18"], "laws of N and D")
     mistake(["fit", theirs, *MAP, "--budget", "1e18"], "--budget is asked of one law")
-    mistake(["fit", theirs, "--law", "chinchilla"], "no column 'loss'")
+    mistake(["fit", theirs, "--map", "loss=los", "--law", "chinchilla"], "no column 'los'")
     mistake(["fit", theirs, *MAP, "--law", "data-constrained"], "no column 'unique_tokens'")
     mistake(["fit", "published:chinchila", "--law", "chinchilla"], "nearest: 'chinchilla'")
     (tmp_path / "bad.csv").write_text("n_params,n_tokens,loss\n1e5,1e6,3\n1e5,-1,3\n1e5,inf,2\n")

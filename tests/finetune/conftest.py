@@ -52,7 +52,10 @@ def make_sentences(n: int, start: int) -> list[dict[str, str]]:
 @pytest.fixture(scope="session")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with models/encoder, models/decoder, tasks/words and tasks/echo."""
-    root = tmp_path_factory.mktemp("finetune")
+    return fill_places(tmp_path_factory.mktemp("finetune"))
+
+
+def fill_places(root: Path) -> Path:
     shape = dict(d_model=16, n_layers=2, n_heads=2, vocab_size=len(WORDS), d_ff=32)
     write_model(
         root / "models" / "encoder", ModelConfig(**shape, context=24, **BERT), "bert", {"pad_token": "[PAD]"}

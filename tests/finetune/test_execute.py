@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lora_jax.comparison.folder import read_runs
+from lora_jax.comparison.methods import compare_methods
+from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneSweep, TuneConfig, finetune_id
-from lora_jax.finetune.execute import Tuner, choose_rates
+from lora_jax.finetune.execute import SideBySide, Tuner, choose_rates
+from lora_jax.finetune.experiment import FinetuneExperiment
 from lora_jax.finetune.export import export_chosen
 from lora_jax.finetune.group import TuneRun
+from lora_jax.finetune.lane_count import TuneGroup, check_lanes, settle_lane_count
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.recording import adapter_path
-from lora_jax.finetune.widths import TuneGroup, check_lanes, settle_width
 from lora_jax.params import count
 from lora_jax.peft.checkpoint import load_adapter
 from lora_jax.peft.methods.lora import LoRA
@@ -22,8 +26,6 @@ from lora_jax.peft.methods.subset import BitFit
 from lora_jax.runs.experiment import read_lanes
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import open_tracker
-from lora_jax.scaling.methods.comparison import compare_methods
-from lora_jax.scaling.methods.folder import read_records
 
 from .conftest import task_of
 
@@ -43,7 +45,10 @@ def run_all(
 ) -> tuple[RunStore, list[str]]:
     store, said = RunStore(folder), []
     tracker = open_tracker("off", "tiny", folder)
-    Tuner("tiny", sweep, prepared, store, tracker, lanes, halving).run_all(lambda: False, said.append)
+    experiment = FinetuneExperiment("tiny", "", sweep)
+    Tuner(experiment, prepared, store, tracker, SideBySide(lanes, halving)).run_all(
+        lambda: False, said.append
+    )
     return store, said
 
 
@@ -141,16 +146,16 @@ def test_the_width_is_measured_and_kept(sweep: FinetuneSweep, classify: Prepared
     runs = (sweep.run("LoRA r 2", rate, 0) for rate in (1e-3, 1e-2))
     group = TuneGroup(tuple(TuneRun(run, classify, tmp_path / "c") for run in runs), 10**9)
     said: list[str] = []
-    width = settle_width(group, None, tmp_path, said.append)
-    [kept] = json.loads((tmp_path / "lanes.json").read_text()).values()
+    width = settle_lane_count(group, None, tmp_path, said.append)
+    [kept] = read_object(tmp_path / "lanes.json", "mend it").values()
     assert kept["lanes"] == width
     assert [m["lanes"] for m in kept["measured"]] == [1, 2]
     slow, fast = (m["tokens_per_second"] for m in kept["measured"])
     assert (width == 2) == (fast >= 1.1 * slow)
     assert f"LoRA r 2: {width} of 2 runs side by side" in said[0]
-    assert settle_width(group, None, tmp_path, said.append) == width
+    assert settle_lane_count(group, None, tmp_path, said.append) == width
     assert len(said) == 1, "what was measured is not measured again"
-    assert settle_width(group, 7, tmp_path, said.append) == 2
+    assert settle_lane_count(group, 7, tmp_path, said.append) == 2
 
 
 def test_lanes_that_memory_does_not_hold_are_refused(sweep: FinetuneSweep, classify: Prepared) -> None:
@@ -170,7 +175,7 @@ def test_lanes_that_memory_does_not_hold_are_refused(sweep: FinetuneSweep, class
 
 @pytest.mark.parametrize("text", ["0", "-3", "two", "1.5", ""])
 def test_a_number_of_lanes_is_a_whole_one(text: str) -> None:
-    with pytest.raises(LoraJaxError, match="wanted a whole number of at least 1, or auto"):
+    with pytest.raises(LoraJaxError, match="wanted a whole number from 1 to 65,536, or auto"):
         read_lanes(text)
 
 
@@ -189,11 +194,11 @@ def test_halving_ends_rates_and_the_comparison_leaves_them_out(
     assert sorted(r.halted_at for r in by_rate.values() if r.halted_at) == [3, 6]
     assert len(records) == 4, "the rate that ended has the second seed"
     assert choose_rates(three, classify, halved) == {"LoRA r 2": 1e-2}
-    [method] = compare_methods(read_records(tmp_path))["methods"]
-    assert [(r["dev"] is None, r["diverged"]) for r in method["rates"]] == [(True, False)] * 2 + [
+    [method] = compare_methods(read_runs(tmp_path)).methods
+    assert [(tried.dev is None, tried.diverged) for tried in method.rates] == [(True, False)] * 2 + [
         (False, False)
     ]
-    assert method["best_rate"] == 1e-2
-    assert method["n_diverged"] == 0
+    assert method.best_rate == 1e-2
+    assert method.n_diverged == 0
     again, _ = run_all(three, classify, tmp_path)  # without halving, the halted ones are trained to their end
     assert {record.status for record in again.finished().values()} == {"done"}

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
-from lora_jax.finetune.evaluate import Scores, evaluate_split
+from lora_jax.finetune.evaluate import evaluate_split, score_completions
 from lora_jax.finetune.feed import unit_rate
 from lora_jax.finetune.group import draw_base
 from lora_jax.finetune.loop import finetune
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.metrics import Scores
 from lora_jax.peft.method import Adapted, MethodConfig, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.train.side_by_side import Stopped
 
-from .conftest import task_of
+from .conftest import WORDS, task_of
 
 LORA = LoRA(rank=4, alpha=8.0, targets=("all",))
 
@@ -114,6 +115,12 @@ def test_a_language_model_learns_the_completion(places: Path, generate: Prepared
     assert outcome.test.scores["loss"]["value"] < 0.2
     assert {"good fine", "bad"} >= set(outcome.completions)
     assert outcome.test.scores["rouge_l"]["value"] > 0.9
+    ends = dataclasses.replace(generate.pretrained.tokenizer, end_ids=(WORDS.index("fine"),))
+    ended = dataclasses.replace(generate, pretrained=dataclasses.replace(generate.pretrained, tokenizer=ends))
+    assert outcome.kept is not None
+    adapted = Adapted(outcome.kept, {})
+    _, texts = score_completions(ended, Full(), adapted, 16, 40)
+    assert {"good", "bad"} >= set(texts), "the model's ends stop a text, and so does the rows' own"
 
 
 @pytest.mark.slow

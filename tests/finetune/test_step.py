@@ -10,13 +10,14 @@ import pytest
 from lora_jax.data.tasks import make_batches
 from lora_jax.finetune.config import TuneConfig
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.step import TuneInput, dropout_key, init_tuning, make_tune_step, measure_losses
+from lora_jax.finetune.step import dropout_key, init_tuning, make_tune_step, measure_losses
 from lora_jax.model.hooks import NO_HOOKS
 from lora_jax.params import Params
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_knobs
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.step import StepInput
 
 
 def test_packed_rows_have_the_losses_of_rows_alone(generate: Prepared) -> None:
@@ -73,7 +74,7 @@ def test_a_step_is_optaxs_adamw_and_b_has_its_own_rate(classify: Prepared) -> No
     updates = cast(Params, found)
     state = init_tuning(adapted, method, optim.numbers)
     step = compile_step(make_tune_step(classify.model, config, optim.numbers), side_by_side=False)
-    given = TuneInput(batch, make_knobs(optim.numbers, 1e-2), dropout_key(0))
+    given = StepInput(batch, make_hyperparams(optim.numbers, 1e-2), dropout_key(0))
     state, _ = step(state, adapted.frozen, {}, given)
     for path, weight in state.trainable.items():
         ratio = 4.0 if path.endswith("_lora_b") else 1.0

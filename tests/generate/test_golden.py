@@ -9,6 +9,7 @@ from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import generate
 from lora_jax.huggingface.checkpoints.folder import load_folder
 
+pytestmark = pytest.mark.committed
 MODELS = Path(__file__).parents[1] / "golden" / "models"
 DECODERS = sorted(path.name for path in MODELS.iterdir() if not path.name.startswith("bert"))
 

@@ -86,7 +86,7 @@ def test_files_that_are_missing_or_cut_short_are_named(tmp_path: Path) -> None:
         import_adapter(tmp_path, "llama", MODELS["llama"])
     whole = (LLAMA_ADAPTER / "adapter_model.safetensors").read_bytes()
     (tmp_path / "adapter_model.safetensors").write_bytes(whole[:-10])
-    with pytest.raises(LoraJaxError, match=r"adapter_model\.safetensors cannot be read"):
+    with pytest.raises(LoraJaxError, match=r"adapter_model\.safetensors is no whole safetensors file"):
         import_adapter(tmp_path, "llama", MODELS["llama"])
 
 

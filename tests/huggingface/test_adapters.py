@@ -29,6 +29,7 @@ from lora_jax.peft.methods.pissa import PiSSA
 from lora_jax.peft.methods.prefix import Prefix
 from lora_jax.peft.methods.prompt import Prompt
 
+pytestmark = pytest.mark.committed
 GOLDEN = Path(__file__).parents[1] / "golden"
 BASES = {"llama": "llama", "gpt2": "gpt2", "gpt2_shared": "gpt2", "bert": "bert_classifier"}
 SIZES: dict[str, Any] = dict(d_model=16, n_layers=3, n_heads=4, vocab_size=32, context=24)

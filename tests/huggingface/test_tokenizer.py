@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -49,10 +50,20 @@ def test_special_ids_come_from_the_first_file_that_names_them(folder: Path) -> N
     )
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "[SEP]", "pad_token": "bad"}))
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"pad_token": {"content": "[PAD]"}, "eos_token": None})
+        json.dumps({"pad_token": {"content": "[PAD]"}, "eos_token": None, "added_tokens_decoder": {}})
     )
     found = load_tokenizer(folder)
     assert (found.bos_id, found.eos_id, found.pad_id) == (5, 2, 0)
+
+
+@pytest.mark.parametrize(("fields", "expected"), [({}, 2), ({"added_tokens_decoder": {}}, 6)])
+def test_of_two_files_the_one_holds_that_transformers_reads(
+    folder: Path, fields: dict[str, Any], expected: int
+) -> None:
+    """tests/parity/test_framing.py asks transformers itself."""
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "[SEP]"}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "film", **fields}))
+    assert load_tokenizer(folder).eos_id == expected
 
 
 def like_llama() -> Tokenizer:

@@ -12,7 +12,7 @@ from lora_jax.config import BERT, LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.cache import extend, start_cache, unstack
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import NO_HOOKS
+from lora_jax.model.hooks import NO_HOOKS, Pass
 from lora_jax.model.transformer import forward, read_head
 from lora_jax.params import combine, init
 from lora_jax.peft.method import adapt
@@ -46,7 +46,7 @@ TOKENS = jnp.asarray(np.random.default_rng(0).integers(31, size=(2, 12)), jnp.in
 def read_in_parts(model, params, hooks, parts, n_slots=24):
     """Return the logits of tokens (B, T) read part after part, of the given lengths."""
     weights = unstack(params, model.n_layers)
-    step = jax.jit(partial(extend, model, hooks=hooks))
+    step = jax.jit(partial(extend, Pass(model, hooks)))
     cache = start_cache(model, weights, len(TOKENS), n_slots, hooks)
     states, start = [], 0
     for n in parts:
@@ -96,13 +96,13 @@ def test_padding_and_a_shared_row_change_nothing(name: str) -> None:
     model = MODELS[name]
     params = init(declare(model), 0)
     weights = unstack(params, model.n_layers)
-    shared = extend(model, weights, start_cache(model, weights, 1, 6), TOKENS[:1, :4])[1]
+    shared = extend(Pass(model), weights, start_cache(model, weights, 1, 6), TOKENS[:1, :4])[1]
     # Two rows go on from the shared one: 5 tokens, and 2 behind 3 that are padding; then one more each.
     rows = jnp.stack([TOKENS[0, 4:9], jnp.concatenate([jnp.array([7, 7, 7]), TOKENS[1, 4:6]])])
     real = np.array([[True] * 5, [False] * 3 + [True] * 2])
     cache = start_cache(model, weights, 2, 9)
-    x_BTD, cache = extend(model, weights, cache, rows, jnp.asarray(real), shared=shared)
-    last_BTD, _ = extend(model, weights, cache, TOKENS[:, 9:10], shared=shared)
+    x_BTD, cache = extend(Pass(model), weights, cache, rows, jnp.asarray(real), shared=shared)
+    last_BTD, _ = extend(Pass(model), weights, cache, TOKENS[:, 9:10], shared=shared)
     for row, own in enumerate((rows[0], rows[1, 3:])):
         text = jnp.concatenate([TOKENS[0, :4], own, TOKENS[row, 9:10]])[None]
         whole = forward(model, params, text)[0]

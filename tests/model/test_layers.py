@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lora_jax.model.layers import gelu, gelu_exact, layernorm, linear, rmsnorm, sum_rows, swiglu
+from lora_jax.model.cpu_gradients import sum_rows
+from lora_jax.model.layers import gelu, gelu_exact, layernorm, linear, rmsnorm, swiglu
 
 SHAPE = (3, 5, 24)
 

@@ -14,17 +14,19 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.step import TuneInput, dropout_key, init_tuning, make_tune_step
+from lora_jax.finetune.step import dropout_key, init_tuning, make_tune_step
 from lora_jax.model.cache import extend, start_cache, unstack
 from lora_jax.model.declare import count_parameters, declare, flops_per_token
+from lora_jax.model.hooks import Pass
 from lora_jax.model.presets import PRESETS, find_preset, reduced
 from lora_jax.model.relative import find_buckets
 from lora_jax.model.transformer import forward, read_head
 from lora_jax.params import Params, Spec
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.subset import Full
-from lora_jax.train.optim import adamw, make_knobs
-from lora_jax.train.step import StepInput, TrainState, make_step
+from lora_jax.train.optim import choose_optimizer, make_hyperparams
+from lora_jax.train.pretraining import make_pretraining_step
+from lora_jax.train.step import StepInput, TrainState, init_state
 
 SHAPES = {key: preset.config for key, preset in PRESETS.items() if preset.config is not None}
 # Presets that differ in size alone are one structure; those of no other test run in the default suite.
@@ -187,14 +189,13 @@ def test_a_step_trains_every_weight(config: ModelConfig) -> None:
     optim = OptimConfig(clip_norm=1.0)
     windows_BU = every_token(config, 6, config.context + 1)
     state = start(config, optim)
-    step = jax.jit(make_step(config, optim))
-    check_step(config, step, state, {}, StepInput(windows_BU, make_knobs(optim, 1e-3)))
+    step = jax.jit(make_pretraining_step(config, optim))
+    check_step(config, step, state, {}, StepInput(windows_BU, make_hyperparams(optim, 1e-3)))
 
 
 def start(config: ModelConfig, optim: OptimConfig) -> TrainState:
     specs = declare(config)
-    params = draw(specs)
-    return TrainState(step=jnp.int32(0), trainable=params, opt_state=adamw(optim, specs).init(params))
+    return init_state(draw(specs), specs, choose_optimizer(optim))
 
 
 @pytest.mark.slow
@@ -211,7 +212,7 @@ def test_a_step_trains_every_weight_of_an_encoder() -> None:
     method = Full().build(config)
     adapted = adapt(draw(declare(config)), method, 0)
     step = jax.jit(make_tune_step(config, Full(), optim))
-    given = TuneInput(batch, make_knobs(optim, 1e-3), dropout_key(0))
+    given = StepInput(batch, make_hyperparams(optim, 1e-3), dropout_key(0))
     check_step(config, step, init_tuning(adapted, method, optim), adapted.frozen, given)
 
 
@@ -227,8 +228,8 @@ def test_reading_in_parts_is_reading_at_once(config: ModelConfig) -> None:
     @jax.jit
     def read(weights, tokens):
         cache = start_cache(config, weights, 2, 16)
-        first, cache = extend(config, weights, cache, tokens[:, :11])
-        last, _ = extend(config, weights, cache, tokens[:, 11:])
+        first, cache = extend(Pass(config), weights, cache, tokens[:, :11])
+        last, _ = extend(Pass(config), weights, cache, tokens[:, 11:])
         return read_head(config, weights.outside, jnp.concatenate([first, last], axis=1))
 
     np.testing.assert_allclose(read(weights, tokens), whole, atol=5e-5)

@@ -16,7 +16,7 @@ from lora_jax.model import relative
 from lora_jax.model.cache import extend, start_cache, unstack
 from lora_jax.model.convention import counting
 from lora_jax.model.declare import declare, flops_per_token
-from lora_jax.model.hooks import NO_HOOKS
+from lora_jax.model.hooks import NO_HOOKS, Pass
 from lora_jax.model.relative import (
     embed_distances,
     find_buckets,
@@ -195,7 +195,7 @@ def test_a_text_read_in_parts_is_the_text_read_at_once(config: ModelConfig, meth
     whole = forward(config, params, TOKENS, hooks)
     weights = unstack(params, config.n_layers)
     cache = start_cache(config, weights, 2, 24, hooks)
-    step = jax.jit(partial(extend, config, hooks=hooks))
+    step = jax.jit(partial(extend, Pass(config, hooks)))
     states, start = [], 0
     for n in (10, 1, 9):
         x_BTD, cache = step(weights, cache, TOKENS[:, start : start + n])
@@ -210,7 +210,7 @@ def test_a_text_read_in_parts_is_the_text_read_at_once(config: ModelConfig, meth
 def test_rows_behind_a_shared_row_are_whole_texts(config: ModelConfig) -> None:
     params = draw(config)
     weights = unstack(params, config.n_layers)
-    step = jax.jit(partial(extend, config))
+    step = jax.jit(partial(extend, Pass(config)))
     shared = step(weights, start_cache(config, weights, 1, 8), TOKENS[:1, :6])[1]
     own = np.array([[5, 6, 7], [0, 8, 9]], np.int32)
     real = np.array([[True, True, True], [False, True, True]])
@@ -241,7 +241,7 @@ def test_flops_count_the_distances() -> None:
     x_BTD = jax.ShapeDtypeStruct((1, T, config.d_model), jnp.float32)
     with counting():
         lowered = jax.jit(
-            jax.value_and_grad(lambda block, x: jnp.sin(apply_block(config, block, x)).sum(), (0, 1))
+            jax.value_and_grad(lambda block, x: jnp.sin(apply_block(Pass(config), block, x)).sum(), (0, 1))
         ).lower(block, x_BTD)
         analysis = lowered.compile().cost_analysis()
     assert analysis is not None

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from lora_jax.bench import lora
-from lora_jax.bench.side import Side
-from lora_jax.bench.steps import LEARNING_RATE, N_CHECKED, OPTIM, Shape, draw_windows, measure_steps
+from benchmarks import lora
+from benchmarks.side import Side
+from benchmarks.steps import LEARNING_RATE, N_CHECKED, OPTIM, Shape, draw_windows, measure_steps
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.train.loss import window_losses
-from lora_jax.train.step import init_state
+from lora_jax.train.pretraining import init_pretraining
 
 pytestmark = pytest.mark.parity
 SHAPE = Shape(64, 3, 16, 4)  # two heads
@@ -31,13 +31,13 @@ def keep_quiet(text: str) -> None:
 def test_loss_and_gradient_at_the_same_weights() -> None:
     import torch
 
-    from lora_jax.bench.pytorch.step import build
+    from benchmarks.pytorch.step import build
 
     # Every weight moved: biases start at zero and scales at one, which would hide a swap.
     noise = np.random.default_rng(0)
     weights = {
         path: np.asarray(w) + 0.1 * noise.standard_normal(w.shape).astype(np.float32)
-        for path, w in init_state(SHAPE.model, OPTIM, 0).trainable.items()
+        for path, w in init_pretraining(SHAPE.model, OPTIM, 0).trainable.items()
     }
     windows_BU = draw_windows(SHAPE)
     loss, gradient = jax.value_and_grad(lambda w: window_losses(SHAPE.model, w, windows_BU).mean())(weights)
@@ -67,13 +67,13 @@ def test_loss_and_gradient_at_the_same_weights() -> None:
 def test_steps_from_the_same_weights_stay_together(tmp_path: Path, compiled: bool) -> None:
     """Clipping, AdamW's moments and which weights decay, too: later losses are those of the same training."""
     given = {"shape": asdict(SHAPE), "folder": str(tmp_path)}
-    with Side("lora_jax.bench.steps:work_on_step", given) as side:
+    with Side("benchmarks.steps:work_on_step", given) as side:
         ours = side.facts["losses"]
     settings = {
         "folder": str(tmp_path), "platform": "cpu", "compiled": compiled, "n_checked": N_CHECKED,
         "optim": asdict(OPTIM) | {"learning_rate": LEARNING_RATE},
     }  # fmt: skip
-    with Side("lora_jax.bench.pytorch.step:work_on_step", settings) as side:
+    with Side("benchmarks.pytorch.step:work_on_step", settings) as side:
         theirs = side.facts["losses"]
     assert len(ours) == N_CHECKED
     assert ours[-1] < ours[0]

@@ -58,6 +58,7 @@ def added(method: Method, model: ModelConfig) -> int:
     return count(method.specs) - count(declare(model))
 
 
+@pytest.mark.committed
 @pytest.mark.parametrize(
     ("kind", "config"),
     {
@@ -190,15 +191,15 @@ def test_ia3_merges_into_grouped_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("kind", "fields", "message"),
     [
-        (AdapterH(rank=0), "rank is 0"),
-        (AdapterL(activation="gelo"), "unknown activation 'gelo' .*nearest: 'gelu'"),  # pyright: ignore[reportArgumentType]
-        (ParallelAdapter(where="mlps"), "where is 'mlps'.*nearest: 'mlp'"),  # pyright: ignore[reportArgumentType]
-        (AdapterH(top_layers=0), "top_layers is 0"),
-        (AdapterH(top_layers=3), "top 3 blocks of a model that has 2"),
+        (AdapterH, {"rank": 0}, "AdapterH.rank is 0"),
+        (AdapterL, {"activation": "gelo"}, "activation is 'gelo'.*nearest: 'gelu'"),
+        (ParallelAdapter, {"where": "mlps"}, "where is 'mlps', wanted is 'mlp' or"),
+        (AdapterH, {"top_layers": 0}, "top_layers is 0"),
+        (AdapterH, {"top_layers": 3}, "top 3 blocks of a model that has 2"),
     ],
 )
-def test_a_mistake_is_a_sentence(config: MethodConfig, message: str) -> None:
+def test_a_mistake_is_a_sentence(kind: type, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(LoraJaxError, match=message):
-        config.build(MODELS["gpt2"])
+        kind(**fields).build(MODELS["gpt2"])

@@ -40,7 +40,7 @@ def test_what_is_saved_is_loaded_and_nothing_else(
     }
     with safe_open(saved, framework="numpy") as file:
         assert set(file.keys()) == wanted.keys()
-        assert file.metadata().keys() == {"method", "base"}
+        assert file.metadata().keys() == {"method", "base", "digest"}
         assert json.loads(file.metadata()["method"])["method"] == "DoRA"
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
@@ -83,6 +83,44 @@ def test_a_file_that_was_cut_short_is_refused(saved: Path, kept: int, bases: dic
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(LoraJaxError, match="is no whole safetensors file"):
         load_adapter(saved, fingerprint(bases["gpt2"]))
+
+
+def test_a_byte_changed_anywhere_is_refused_or_without_effect(
+    saved: Path, bases: dict[str, Params], models: dict[str, ModelConfig]
+) -> None:
+    """Every third byte of the header, and every 29th of the weights."""
+    base = fingerprint(bases["gpt2"])
+    config, wanted = load_adapter(saved, base, models["gpt2"])
+    whole = saved.read_bytes()
+    n_header = 8 + int.from_bytes(whole[:8], "little")
+    passed = 0
+    for place in [*range(0, n_header, 3), *range(n_header, len(whole), 29)]:
+        saved.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        try:
+            found, trainable = load_adapter(saved, base, models["gpt2"])
+        except LoraJaxError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 - which of them is raised depends on the place
+            continue
+        passed += 1
+        assert found == config
+        assert fingerprint(trainable) == fingerprint(wanted)
+    assert passed < 30  # the name of the digest, and spaces behind the header
+
+
+def test_an_adapter_of_an_older_version_is_loaded(
+    saved: Path, bases: dict[str, Params], models: dict[str, ModelConfig]
+) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    base = fingerprint(bases["gpt2"])
+    with safe_open(saved, framework="numpy") as file:
+        metadata = {name: value for name, value in file.metadata().items() if name != "digest"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    wanted = load_adapter(saved, base, models["gpt2"])
+    save_file(tensors, saved, metadata)
+    found = load_adapter(saved, base, models["gpt2"])
+    assert (found[0], fingerprint(found[1])) == (wanted[0], fingerprint(wanted[1]))
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
 from lora_jax.data.tasks.batching import Batch
-from lora_jax.finetune.step import TuneInput, dropout_key, init_tuning, make_tune_step
+from lora_jax.finetune.step import dropout_key, init_tuning, make_tune_step
 from lora_jax.model.convention import counting
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
@@ -20,7 +20,8 @@ from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_knobs
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.step import StepInput
 
 OPTIM = OptimConfig(weight_decay=0.1, clip_norm=0.5)
 
@@ -52,7 +53,7 @@ def test_frozen_bytes_after_a_thousand_steps(
     n_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
     assert 8 * n_trainable <= n_bytes <= 8 * n_trainable + 64
     step = compile_step(make_tune_step(model, config, OPTIM), side_by_side=False)
-    given = TuneInput(make_batch(tokens_BT), make_knobs(OPTIM, 1e-3), dropout_key(0))
+    given = StepInput(make_batch(tokens_BT), make_hyperparams(OPTIM, 1e-3), dropout_key(0))
     losses = []
     for _ in range(1000):
         state, loss = step(state, frozen, {}, given)

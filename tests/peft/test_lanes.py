@@ -12,8 +12,8 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.step import TuneInput, dropout_key, init_tuning, join_inputs, make_tune_step
-from lora_jax.model.segments import split_blocks
+from lora_jax.finetune.step import dropout_key, init_tuning, join_inputs, make_tune_step
+from lora_jax.model.stacks import split_blocks
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, MethodConfig, adapt
 from lora_jax.peft.methods.adapters import AdapterH, AdapterL
@@ -27,7 +27,8 @@ from lora_jax.peft.methods.subset import TopLayers
 from lora_jax.peft.methods.vera import VeRA
 from lora_jax.peft.stacking import SCALE, adapt_all, common_shapes, cut, own_shapes, program
 from lora_jax.train.lanes import Lanes, compile_step
-from lora_jax.train.optim import Knobs
+from lora_jax.train.optim import Hyperparams
+from lora_jax.train.step import StepInput
 
 from .test_laws import LAWS, NAMES, Law
 
@@ -53,7 +54,7 @@ class Run(NamedTuple):
     lengths: tuple[int, ...] = (8, 12)
 
 
-def make_input(model: ModelConfig, run: Run, step: int) -> TuneInput:
+def make_input(model: ModelConfig, run: Run, step: int) -> StepInput:
     """Rows of random tokens behind which there is padding; their length changes with seed and step."""
     rng = np.random.default_rng([run.seed, step])
     shape = (3, run.lengths[(run.seed + step) % len(run.lengths)])
@@ -66,8 +67,8 @@ def make_input(model: ModelConfig, run: Run, step: int) -> TuneInput:
         targets_BT=np.roll(tokens, -1, 1), weights_BT=is_real.astype(np.float32),
         labels_B=np.zeros(3, np.int32), example_weights_B=np.ones(3, np.float32),
     )  # fmt: skip
-    knobs = Knobs(*(np.float32(x) for x in (run.rate * (1 - step / 250), run.decay, run.clip)))
-    return TuneInput(batch, knobs, dropout_key(run.seed))
+    hyperparams = Hyperparams(*(np.float32(x) for x in (run.rate * (1 - step / 250), run.decay, run.clip)))
+    return StepInput(batch, hyperparams, dropout_key(run.seed))
 
 
 def train_alone(model: ModelConfig, base: Params, run: Run, n_steps: int) -> tuple[list[float], Params]:

@@ -18,7 +18,7 @@ from lora_jax.peft.methods.dora import DoRA, dora_hooks
 from lora_jax.peft.methods.lora import LoRA, low_rank_hooks
 from lora_jax.peft.methods.pissa import PiSSA
 from lora_jax.peft.methods.vera import VeRA
-from lora_jax.train.optim import adamw
+from lora_jax.train.optim import choose_optimizer, make_hyperparams
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,24 @@ def test_a_starts_within_its_bounds(models: dict[str, ModelConfig], bases: dict[
 
 
 @pytest.mark.parametrize(
-    "config",
-    [LoRA(dropout=1.0), LoRA(top_layers=0), LoRA(rate_ratio=0.0), LoRA(rank=17), LoRA(rank=0), VeRA(rank=17)],
-)
-def test_numbers_out_of_range_are_named(config: LoRA | VeRA, models: dict[str, ModelConfig]) -> None:
-    with pytest.raises(LoraJaxError, match=r"dropout|top_layers|rate_ratio|rank (17|0) of blocks/attn/q"):
-        config.build(models["gpt2"])
+    ("kind", "fields"),
+    [
+        (LoRA, {"dropout": 1.0}), (LoRA, {"top_layers": 0}), (LoRA, {"rate_ratio": 0.0}),
+        (LoRA, {"rank": 17}), (LoRA, {"rank": 0}), (VeRA, {"rank": 17}),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(
+    kind: type, fields: dict[str, Any], models: dict[str, ModelConfig]
+) -> None:
+    names = r"dropout is|top_layers is|rate_ratio is|LoRA.rank is 0|rank 17 of blocks/attn/q"
+    with pytest.raises(LoraJaxError, match=names):
+        kind(**fields).build(models["gpt2"])
 
 
 def test_alpha_start_and_rates_trade_off(
     models: dict[str, ModelConfig], bases: dict[str, Params], tokens_BT: jax.Array
 ) -> None:
-    """alpha / (p q), p A, p lr of A, q lr of B: the same function of each step, under Adam with eps = 0.
+    """alpha / (p q), p A, p lr of A, q lr of B: the same function of each step, under Adam with eps near 0.
 
     B starts at q times a draw and not at 0, where A's gradient would be 0 / 0 in Adam. rate_ratio carries
     the rates (LoRA+), so that Method.rates is held to as well.
@@ -118,8 +124,8 @@ def test_alpha_start_and_rates_trade_off(
         for path in sorted(trainable):
             if path.endswith("_lora_b"):
                 trainable[path] = jnp.asarray(0.1 * q * draw(trainable[path].shape), jnp.float32)
-        numbers = OptimConfig(eps=0.0, weight_decay=0.0, clip_norm=1e9)
-        optimizer = adamw(numbers, {path: method.specs[path] for path in trainable})
+        numbers = OptimConfig(eps=1e-30, weight_decay=0.0, clip_norm=1e9)
+        optimizer = choose_optimizer(numbers)({path: method.specs[path] for path in trainable})
         state = optimizer.init(trainable)
 
         @jax.jit
@@ -129,7 +135,9 @@ def test_alpha_start_and_rates_trade_off(
                 return -jax.nn.log_softmax(logits)[..., 0].mean()
 
             value, gradient = jax.value_and_grad(loss)(trainable)
-            raw, state = optimizer.update(gradient, state, trainable)
+            raw, state = optimizer.update(
+                gradient, state, trainable, hyperparams=make_hyperparams(numbers, 1.0)
+            )
             updates = cast(Params, raw)
             rate = {path: 1e-3 * p * method.rates.get(path, 1.0) for path in trainable}
             return {path: w - rate[path] * updates[path] for path, w in trainable.items()}, state, value

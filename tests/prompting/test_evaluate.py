@@ -1,5 +1,6 @@
 """Evaluations of a tiny decoder: equal to a full forward pass by hand, whatever is reused."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -137,6 +138,10 @@ def test_answers_are_written_up_to_a_line_end(decoder: Pretrained, engine: Engin
     assert found.n_tokens_asked >= sum(map(len, found.prompted.contexts))
     assert found.label_scores is None
     assert all(len(ids) + 8 <= CONTEXT for ids in found.prompted.contexts)
+    assert any(texts)
+    ends = replace(decoder.tokenizer, end_ids=tuple(range(decoder.config.vocab_size)))
+    ended = evaluate(engine, ends, feel, prompt, Shots(1), n_examples=N)
+    assert not any(ended.predictions), "every token of the model's list ends an answer"
 
 
 @pytest.mark.slow

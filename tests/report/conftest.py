@@ -14,7 +14,8 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig, RunConfig, run_id, to_dict
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
-from lora_jax.scaling.analysis import analyse, write_fits
+from lora_jax.scaling.analysis import analyse
+from lora_jax.scaling.documents import write_fits
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.optim import peak_learning_rate
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lora_jax.scaling.laboratory import Questions, examine
+from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
+from tests.as_documents import examine
 
 HOFFMANN = {"A": 406.4, "B": 410.7, "E": 1.69, "alpha": 0.34, "beta": 0.28}
 

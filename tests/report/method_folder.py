@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from lora_jax.comparison.methods import compare_methods
+from lora_jax.comparison.results import MethodComparison
+from lora_jax.comparison.tuned_runs import run_from_document
 from lora_jax.config import digest
 from lora_jax.runs.record import Finetuning, RunRecord
 
@@ -96,6 +99,11 @@ def make_records(
                     make_record(label, rate, run_seed, values, 0.8 + 0.03 * ability - 0.03 * (i - best) ** 2)
                 )
     return records
+
+
+def compare(records: list[dict[str, Any]]) -> MethodComparison:
+    """Compare the methods of records as files hold them."""
+    return compare_methods([run_from_document(record) for record in records])
 
 
 def write_folder(folder: Path, records: list[dict[str, Any]]) -> Path:

@@ -17,15 +17,16 @@ from scipy.optimize import nnls
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig
 from lora_jax.data.tasks import Batch
-from lora_jax.finetune.step import TuneInput, init_tuning, make_tune_step
+from lora_jax.finetune.step import init_tuning, make_tune_step
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.peft.method import Adapted, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.runs.memory import Held, count_kinds, step_bytes, which_held
 from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_knobs
-from lora_jax.train.step import StepInput, init_state, make_step
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.step import StepInput
 
 KINDS: dict[str, dict[str, Any]] = {"gpt2": {}, "llama": {**LLAMA, "tied_head": False}}
 RELATIVE: dict[str, dict[str, Any]] = {  # LaMDA's and Chinchilla's kind
@@ -86,18 +87,18 @@ def predict(case: Case) -> float:
 def measure(case: Case) -> int:
     """Return the peak of a step of pretraining, or of one that trains LoRA's factors on a frozen base."""
     run = run_of(case)
-    shape, knobs = (run.optim.batch_size, run.data.seq_len), make_knobs(run.optim, 1e-3)
+    shape, hyperparams = (run.optim.batch_size, run.data.seq_len), make_hyperparams(run.optim, 1e-3)
     if case.trains == "full":
-        state = jax.eval_shape(lambda: init_state(run.model, run.optim, 0))
+        state = jax.eval_shape(lambda: init_pretraining(run.model, run.optim, 0))
         windows_BU = np.zeros((shape[0], shape[1] + 1), np.int32)
-        step: Any = make_step(run.model, run.optim)
-        return _measure(step, state, {}, StepInput(windows_BU, knobs), case.lanes)
+        step: Any = make_pretraining_step(run.model, run.optim)
+        return _measure(step, state, {}, StepInput(windows_BU, hyperparams), case.lanes)
     method = LORA.build(run.model)
     adapted = jax.eval_shape(lambda: adapt(init(declare(run.model), 0), method, 0))
     state = jax.eval_shape(lambda: init_tuning(Adapted(draw(adapted.trainable), {}), method, run.optim))
     arrays = [np.zeros(shape, dtype) for dtype in (*["int32"] * 5, "float32")]
     labels = [np.zeros(shape[:1], "int32"), np.zeros(shape[:1], "float32")]
-    given = TuneInput(Batch(*arrays, *labels), knobs, np.zeros(2, np.uint32))
+    given = StepInput(Batch(*arrays, *labels), hyperparams, np.zeros(2, np.uint32))
     step = make_tune_step(run.model, LORA, run.optim)
     return _measure(step, state, adapted.frozen, given, case.lanes)
 

@@ -16,18 +16,12 @@ from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.params import init
-from lora_jax.runs.execute import (
-    CURVE_POINTS,
-    check_spread,
-    fingerprints,
-    is_cooled,
-    make_curve,
-    prepare_data,
-    run_sweep,
-)
+from lora_jax.runs.execute import check_spread, fingerprints, prepare_data, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
+from lora_jax.runs.pretrained import is_cooled, make_curve
 from lora_jax.runs.record import RunRecord
+from lora_jax.runs.recording import CURVE_POINTS
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay
 from lora_jax.runs.tracker import open_tracker
@@ -36,7 +30,7 @@ from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.evaluate import evaluate
 from lora_jax.train.mesh import make_mesh
 from lora_jax.train.optim import peak_learning_rate
-from lora_jax.train.outcome import Outcome
+from lora_jax.train.outcome import Pretrained
 from lora_jax.train.side_by_side import Stopped
 from lora_jax.train.trunk import Trunk, train_trunks
 
@@ -115,7 +109,7 @@ def test_tokens_and_flops_are_those_of_the_run(
 def test_losses_are_those_of_training(
     finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
-    again: list[Outcome] = []
+    again: list[Pretrained] = []
     quiet: dict[str, Any] = {"on_progress": lambda *_: None, "should_stop": lambda: False}
     train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_outcome=again.append, **quiet)
     for record, outcome in zip(finished[1], again, strict=True):
@@ -155,7 +149,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
     n = 3 * CURVE_POINTS - 50
     run = overlay(base, {"n_tokens": n * base.tokens_per_step})
     losses = np.linspace(5, 3, n, dtype=np.float32)
-    curve = make_curve(Outcome(run, losses, None, None, 0, 0.0, None, None), flops_per_token=2.0)
+    curve = make_curve(Pretrained(run=run, losses=losses), flops_per_token=2.0)
     assert len(curve) <= CURVE_POINTS
     steps = np.array([row["step"] for row in curve])
     assert steps[-1] == n
@@ -177,7 +171,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
 def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled
-    curve = make_curve(Outcome(run, np.ones(run.n_steps), None, None, 0, 0.0, None, None), 1.0)
+    curve = make_curve(Pretrained(run=run, losses=np.ones(run.n_steps)), 1.0)
     rate = curve[-1]["learning_rate"]
     assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 

@@ -125,3 +125,8 @@ def test_a_mistake_in_a_module_of_the_config_is_told_with_the_configs_line(
     path = write(tmp_path, HEAD + "import broken_part\n\ndef runs():\n    return broken_part.f()\n")
     with pytest.raises(LoraJaxError, match=r"mine\.py, line 7: KeyError: 'x'"):
         load_experiment(path)
+
+
+def test_a_device_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LoraJaxError, match=r"DEVICE is 8, wanted the name of an accelerator"):
+        load_experiment(write(tmp_path, HEAD + "DEVICE = 8\n" + BODY))

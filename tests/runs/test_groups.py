@@ -134,4 +134,10 @@ def test_lanes_and_halving_that_cannot_be_are_refused(base: RunConfig, sweep: li
         form_groups(plan(seeds), None, halving=True)
     with pytest.raises(LoraJaxError, match=r"2 lanes of d8x1"):
         form_groups(plan(sweep), None, halving=True, limit=1.0)
-    assert form_groups(plan(sweep), None, halving=False, limit=1.0), "auto takes what there is room for"
+    planned = plan(sweep)
+    most = max(item.memory_bytes for item in planned)
+    assert form_groups(planned, None, halving=False, limit=most), "auto takes what there is room for"
+    assert form_groups(planned, None, halving=False, limit=most / 2, n_devices=2), "a mesh holds a part each"
+    with pytest.raises(LoraJaxError, match=r"a step of d16x1 .* would take .* and the memory is"):
+        form_groups(planned, None, halving=False, limit=0.99 * most)
+    assert not form_groups([dataclasses.replace(item, finished=True) for item in planned], None, False, 1.0)

@@ -9,8 +9,9 @@ import pytest
 
 from lora_jax.config import RunConfig, run_id
 from lora_jax.data import Dataset
+from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
-from lora_jax.runs import widths
+from lora_jax.runs import lane_count
 from lora_jax.runs.execute import run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
@@ -107,7 +108,7 @@ def test_measured_lanes_are_kept_for_the_rest_of_the_sweep(
 ) -> None:  # fmt: skip
     found = sweep(runs[:4], dataset, tmp_path, None)
     assert "too short to measure 2" in capsys.readouterr().err
-    [choice] = json.loads((tmp_path / "lanes.json").read_text()).values()
+    [choice] = read_object(tmp_path / "lanes.json", "mend it").values()
     assert (choice["group"], choice["lanes"], choice["n_trunks"]) == ("d8x1, batch 4 x 16", 1, 2)
     for name, record in found.items():
         assert (record.lanes, record.heldout_loss) == (1, alone[name].heldout_loss), "to the same bits"
@@ -122,7 +123,7 @@ def test_more_lanes_than_memory_holds_are_refused_and_nothing_is_trained(
     with pytest.raises(LoraJaxError, match=r"4 lanes of d8x1.*pass --lanes 1"):
         sweep(runs, dataset, tmp_path, 4)
     monkeypatch.undo()
-    monkeypatch.setattr(widths, "memory_limit", lambda: 100.0)
+    monkeypatch.setattr(lane_count, "memory_limit", lambda: 100.0)
     with pytest.raises(LoraJaxError, match=r"4 lanes of d8x1.*by XLA's count"):
         sweep(runs, dataset, tmp_path, 4)
     assert RunStore(tmp_path).finished() == {}

@@ -17,6 +17,18 @@ def test_an_unknown_device_is_refused_with_the_nearest() -> None:
         find_device("a100-80g")
 
 
+@pytest.mark.parametrize("text", ["h100", "H100", "h100-80gb", "H100 80GB", "h100_80gb"])
+def test_a_device_is_known_by_the_beginning_of_its_name(text: str) -> None:
+    assert find_device(text) is DEVICES["h100-80gb"]
+
+
+def test_a_beginning_that_several_devices_have_names_them() -> None:
+    with pytest.raises(LoraJaxError, match="'tpu' may be tpu-v4 or tpu-v5e: name one of them"):
+        find_device("tpu")
+    with pytest.raises(LoraJaxError, match="unknown device 'h20'"):  # another chip than the H200
+        find_device("h20")
+
+
 def test_seconds_on_a_device_are_flops_over_its_peak() -> None:
     run = make_run(64, 2, 128, 32, 256)
     device = DEVICES["h200"]

@@ -31,11 +31,13 @@ CURVE = [
     for s in (1, 2, 4)
 ]
 ALPHA = {"value": 0.31, "se": 0.01, "ci95": [0.29, 0.33]}
+AT_BOUND = {"value": 0.0, "se": None, "ci95": None}
+UNDEFINED = {"value": None, "se": None, "ci95": None}
 FITS = {
     "source": "runs.csv", "n_runs": 1, "n_fitted": 1, "n_column": "n_params", "flops_column": "flops_exact",
     "fits": [{"key": "L(N)", "params": {"alpha": ALPHA}, "certificate": {"verdict": "good"}}],
-    "exponents": {"alpha_N": ALPHA | {"fit": "L(N)"}, "alpha_D": ALPHA | {"fit": "L(D)"}},
-    "frontier": {"rows": [{"flops": 1e9, "n_params": ALPHA, "n_tokens": ALPHA, "loss": ALPHA}]},
+    "exponents": {"alpha_N": ALPHA | {"fit": "L(N)"}, "alpha_D": AT_BOUND | {"fit": "L(D)"}},
+    "frontier": {"rows": [{"flops": 1e9, "n_params": ALPHA, "n_tokens": UNDEFINED, "loss": ALPHA}]},
     "heldout_cell": {"measured": 2.6, "predictions": [ALPHA | {"key": "L(N,D)", "relative_error": 0.01}]},
     "warnings": ["few runs"],
 }  # fmt: skip
@@ -158,7 +160,7 @@ def test_fits_are_kept_as_tables_and_pictures(tmp_path):
     assert {"exponents", "params", "frontier", "heldout", "warnings", "loss"} <= kept
     [table] = (path.parent / "files/media").rglob("exponents_*.table.json")
     assert json.loads(table.read_text())["data"] == [
-        ["alpha_N", "L(N)", 0.31, 0.29, 0.33], ["alpha_D", "L(D)", 0.31, 0.29, 0.33],
+        ["alpha_N", "L(N)", 0.31, 0.29, 0.33], ["alpha_D", "L(D)", 0.0, None, None],
     ]  # fmt: skip
 
 
@@ -284,11 +286,9 @@ def test_an_unknown_mode_is_refused_with_the_nearest(tmp_path, monkeypatch):
 def test_a_comparison_is_kept_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     tracker = open_tracker("wandb", "tiny", tmp_path)
-    method = {"label": "full", "n_trainable": 9, "flops_share": 1.0, "best_rate": 1e-3, "n_seeds": 2}
-    score = {"value": 0.8, "ci95": [0.7, 0.9]}
-    methods = [method | {"score": score}, method | {"label": "lost", "best_rate": None, "score": None}]
-    tracker.log_comparison({"metric": "accuracy", "reference": "full", "methods": methods}, [])
+    facts = {"metric": "accuracy", "reference": "full"}
+    tracker.log_comparison(facts, ["method", "trainable", "value"], [["full", 9, 0.8]], [])
     tracker.finish()
     assert tracker.mode == "offline", tracker.notes
     [table] = tmp_path.rglob("files/media/table/methods*.json")
-    assert json.loads(table.read_text())["data"] == [["full", 9, 1.0, 1e-3, 2, 0.8, 0.7, 0.9]]
+    assert json.loads(table.read_text())["data"] == [["full", 9, 0.8]]

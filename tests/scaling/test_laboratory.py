@@ -9,15 +9,18 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.fit import fit
-from lora_jax.scaling.laboratory import Questions, examine
+from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, LAWS, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
+from tests.as_documents import examine
 
 TOP = {
     "law", "name", "formula", "reference", "variables", "response", "table", "n", "n_clusters", "loss_unit",
+    "response_unit",
+    "clusters", "columns", "unit_told",
     "n_column", "flops_column", "notes", "left_out", "objective", "params", "derived", "leading", "bootstrap",
     "certificate", "predictions", "differences", "runs", "profiles", "samples", "band", "frontier",
-    "conventions", "comparison", "command", "versions",
+    "conventions", "comparison", "command", "versions", "format",
 }  # fmt: skip
 FEW = 200
 
@@ -121,6 +124,72 @@ def test_somebodys_parameters_are_judged_not_fitted(sweep: Callable[..., RunTabl
     assert {k: row["value"] for k, row in document["params"].items()} == pytest.approx(given)
     assert not document["certificate"]["converged"]
     assert "not converged" in document["certificate"]["verdict"]
+    assert "above the minimum" in document["certificate"]["verdict"]
+
+
+GIVEN = {"E": 1.2, "A": 30.0, "alpha": 0.35, "B": 40.0, "beta": 0.4}
+
+
+def test_what_is_judged_has_no_interval_and_the_fit_beside_it_has(sweep: Callable[..., RunTable]) -> None:
+    """An interval belongs to the value that it was made around, in every part of the document."""
+    asked = Questions(
+        n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}], budgets=[1e16], serve=[(1.6, 1e9)],
+        versus=["besiroglu"], figures=True,
+    )  # fmt: skip
+    table = sweep(6, 5)
+    fitted = examine(table, CHINCHILLA, asked)
+    judged = examine(table, CHINCHILLA, replace(asked, given=GIVEN))
+    for part in ("params", "derived"):
+        for name, row in judged[part].items():
+            assert (row["se"], row["ci95"]) == (None, None), name
+            assert row["fitted"]["value"] == fitted[part][name]["value"], name
+            assert row["fitted"]["ci95"] == fitted[part][name]["ci95"], name
+    assert judged["predictions"]
+    for row in judged["predictions"]:
+        assert (row["se"], row["ci95"], row["ci80"]) == (None, None, None), row["quantity"]
+        assert not row["quantity"].endswith("of one run")
+    value = GIVEN["E"] + GIVEN["A"] * 1e7 ** -GIVEN["alpha"] + GIVEN["B"] * 1e8 ** -GIVEN["beta"]
+    assert judged["predictions"][0]["value"] == pytest.approx(value)
+    assert not judged["profiles"]
+    assert not judged["samples"]
+    assert judged["frontier"] is None
+    assert judged["differences"] == fitted["differences"]  # of the fit, which is what has an uncertainty
+    shifts = [[run["influence"] for run in d["runs"]] for d in (judged, fitted)]
+    assert shifts[0] == shifts[1]
+    json.dumps(judged, allow_nan=False)
+
+
+def test_the_judge_heeds_delta_weights_and_what_is_fixed(sweep: Callable[..., RunTable]) -> None:
+    """A minimum under these options is one to the judge with them, and none without."""
+    table = sweep(6, 5, noise=0.02)
+    se = table["loss"] * np.geomspace(0.001, 0.05, len(table))
+    table = replace(table, columns={**table.columns, "loss_se": se})
+    for options in ({"delta": 0.01}, {"weights": "loss_se"}, {"fixed": {"E": 1.1}}, {"objective": "l1"}):
+        asked = replace(Questions(n_bootstrap=FEW), **options)
+        params = {k: v["value"] for k, v in examine(table, CHINCHILLA, asked)["params"].items()}
+        with_them = examine(table, CHINCHILLA, replace(asked, given=params))
+        assert with_them["certificate"]["converged"], options
+        without = examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=params))
+        assert not without["certificate"]["converged"], options
+    with pytest.raises(LoraJaxError, match=r"E is fixed at 1.1 and 1.2 is to be judged"):
+        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=GIVEN, fixed={"E": 1.1}))
+
+
+def test_the_objective_is_named_with_its_delta(sweep: Callable[..., RunTable]) -> None:
+    table = sweep(6, 5)
+    for delta, said in ((None, "Huber(1e-3)"), (0.05, "Huber(0.05)"), (2.5e-4, "Huber(2.5e-4)")):
+        asked = Questions(n_bootstrap=FEW, delta=delta)
+        assert said in examine(table, CHINCHILLA, asked)["objective"]["words"]
+    with pytest.raises(LoraJaxError, match=r"'l1' has no delta and 0\.01 was given"):
+        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, objective="l1", delta=0.01))
+    with pytest.raises(LoraJaxError, match=r"delta of the Huber is 0\.0, it must be a number from"):
+        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, delta=0.0))
+
+
+def test_other_laws_are_compared_under_the_same_objective(sweep: Callable[..., RunTable]) -> None:
+    asked = Questions(n_bootstrap=FEW, delta=0.02, compare=True)
+    found = examine(sweep(6, 5), CHINCHILLA, asked)["comparison"]
+    assert (found["objective"], found["delta"]) == ("huber", 0.02)
 
 
 def test_a_bound_hands_over_to_the_profile() -> None:

@@ -18,8 +18,9 @@ from lora_jax.train import loss
 from lora_jax.train.checkpoint import Checkpoints
 from lora_jax.train.lanes import Lanes, stack_inputs
 from lora_jax.train.mesh import init_on, is_first_process, join_on, make_mesh, make_step_on, state_shardings
-from lora_jax.train.optim import make_knobs
-from lora_jax.train.step import StepInput, init_state, make_step
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.step import StepInput
 
 MODEL = ModelConfig(
     d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=64, context=16, tied_head=False, **LLAMA
@@ -39,14 +40,15 @@ def main(
         step, state, join = make_step_on(mesh, MODEL, OPTIM), init_on(mesh, MODEL, OPTIM, 0), join_on(mesh)
         places = state_shardings(mesh, declare(MODEL), state)
     else:
-        step, state, join, places = make_step(MODEL, OPTIM), init_state(MODEL, OPTIM, 0), stack_inputs, None
+        step, join, places = make_pretraining_step(MODEL, OPTIM), stack_inputs, None
+        state = init_pretraining(MODEL, OPTIM, 0)
     if source:
         state, _ = Checkpoints(Path(source)).restore(state)
     lanes = Lanes(step, [state], join=join)
     losses: list[Any] = []
     for i in range(int(first), int(last)):
         windows_BU = np.random.default_rng(i).integers(0, 64, (8, 17)).astype(np.int32)
-        losses.append(lanes.step([StepInput(windows_BU, make_knobs(OPTIM, 1e-2))]))
+        losses.append(lanes.step([StepInput(windows_BU, make_hyperparams(OPTIM, 1e-2))]))
     after = lanes.read(0)
     if places is not None:
         for array, place in zip(jax.tree.leaves(after), jax.tree.leaves(places), strict=True):

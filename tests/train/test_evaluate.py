@@ -6,11 +6,11 @@ import pytest
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.train.evaluate import clustered_standard_error, evaluate
-from lora_jax.train.step import init_state, make_evaluate
+from lora_jax.train.pretraining import init_pretraining, make_evaluate
 
 
 def test_every_window_counts_once(base: RunConfig, dataset: Dataset) -> None:
-    params = init_state(base.model, base.optim, 0).trainable
+    params = init_pretraining(base.model, base.optim, 0).trainable
     windows = np.concatenate([dataset.batch(step, 15, 0) for step in range(3)])  # not a multiple of the batch
     found = evaluate(base.model, params, windows, np.arange(len(windows)))
     alone = [float(make_evaluate(base.model)(params, window[None])[0]) for window in windows]

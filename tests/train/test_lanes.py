@@ -13,9 +13,9 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.runs.sweep import overlay
 from lora_jax.train.lanes import Lanes, compile_step
-from lora_jax.train.outcome import Outcome
-from lora_jax.train.side_by_side import Course, Lane, Stopped, Stretch, drive
-from lora_jax.train.step import init_state, make_step
+from lora_jax.train.outcome import Pretrained
+from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.side_by_side import Lane, StepRequest, Stopped, Trial, drive
 from lora_jax.train.trunk import RungAt, Trunk, make_input, train_trunks
 
 SAME = 1e-5  # relative: a sum may be rounded otherwise in a program of another width
@@ -24,13 +24,13 @@ SAME = 1e-5  # relative: a sum may be rounded otherwise in a program of another 
 def train(
     trunks: Iterable[list[RunConfig]], dataset: Any, folder: Path, n_lanes: int,
     stop_after: int | None = None, rungs: tuple[RungAt, ...] = (),
-    finished: dict[RunConfig, Outcome] | None = None,
-) -> dict[RunConfig, Outcome]:  # fmt: skip
+    finished: dict[RunConfig, Pretrained] | None = None,
+) -> dict[RunConfig, Pretrained]:  # fmt: skip
     """Train trunks, each in a folder of its own; stop_after counts steps. Outcomes go to `finished`."""
-    outcomes: dict[RunConfig, Outcome] = {} if finished is None else finished
+    outcomes: dict[RunConfig, Pretrained] = {} if finished is None else finished
     steps = iter(range(10**9))
 
-    def keep(outcome: Outcome) -> None:
+    def keep(outcome: Pretrained) -> None:
         assert outcome.run not in outcomes, "told twice"
         outcomes[outcome.run] = outcome
 
@@ -48,7 +48,7 @@ def name_trunk(run: RunConfig) -> str:
     return f"{run.seed}-{run.optim.learning_rate}-{run.optim.schedule}-{run.optim.warmup_steps}"
 
 
-def check_same(found: Outcome, alone: Outcome) -> None:
+def check_same(found: Pretrained, alone: Pretrained) -> None:
     np.testing.assert_allclose(found.losses, alone.losses, rtol=SAME)
     assert found.heldout is not None
     assert alone.heldout is not None
@@ -95,7 +95,7 @@ class Recording:
 def test_each_lane_equals_its_run_alone(different: list[RunConfig], dataset: Dataset, tmp_path: Path) -> None:
     beside, apart = Recording(dataset), Recording(dataset)
     found = train([[run] for run in different], beside, tmp_path / "beside", 4)
-    step = make_step(different[0].model, different[0].optim)
+    step = make_pretraining_step(different[0].model, different[0].optim)
     assert compile_step(step, True)._cache_size() == 1, "rates, decay, clip, schedule, seed are data"
     for run in different:
         alone = train([[run]], apart, tmp_path / "apart", 1)[run]
@@ -109,8 +109,8 @@ def test_each_lane_equals_its_run_alone(different: list[RunConfig], dataset: Dat
 
 
 def test_a_lane_holds_its_own_start_to_the_bit(different: list[RunConfig], dataset: Dataset) -> None:
-    states = [init_state(run.model, run.optim, run.seed) for run in different]
-    lanes = Lanes(make_step(different[0].model, different[0].optim), states)
+    states = [init_pretraining(run.model, run.optim, run.seed) for run in different]
+    lanes = Lanes(make_pretraining_step(different[0].model, different[0].optim), states)
     for number in range(3):
         jax.tree.map(np.testing.assert_array_equal, lanes.read(number), states[number])
     lanes.write(3, states[1])
@@ -125,7 +125,7 @@ def test_the_batches_of_more_or_less_data_share_a_program(
 ) -> None:
     less = overlay(gentle, {"data.unique_tokens": 20 * 32})
     small = Dataset(less.data, dataset.sources, dataset.tokenizer)
-    found: list[Outcome] = []
+    found: list[Pretrained] = []
     train_trunks(
         [Trunk((gentle,), dataset, tmp_path / "all"), Trunk((less,), small, tmp_path / "less")], 2,
         on_outcome=found.append, on_progress=lambda *_: None, should_stop=lambda: False,
@@ -187,7 +187,7 @@ def test_a_stopped_group_goes_on_and_loses_nothing(
 ) -> None:
     trunks = [[with_steps(gentle, n, seed=seed) for n in (20, 40 + 10 * seed)] for seed in range(4)]
     whole = train(trunks, dataset, tmp_path / "whole", 4)
-    finished: dict[RunConfig, Outcome] = {}
+    finished: dict[RunConfig, Pretrained] = {}
     stops = 0
     while len(finished) < len(whole):
         pending = [[run for run in runs if run not in finished] for runs in trunks]
@@ -240,7 +240,7 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
 def test_halving_comes_to_the_same_choice_after_a_stop(
     rivals: list[list[RunConfig]], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
-    finished: dict[RunConfig, Outcome] = {}
+    finished: dict[RunConfig, Pretrained] = {}
     with pytest.raises(Stopped):
         train(rivals, dataset, tmp_path, 4, stop_after, RUNGS, finished)
     pending = [[run for run in runs if run not in finished] for runs in rivals]
@@ -249,32 +249,34 @@ def test_halving_comes_to_the_same_choice_after_a_stop(
 
 
 def test_the_memory_of_a_step_is_xlas(gentle: RunConfig, dataset: Dataset) -> None:
-    states = [init_state(gentle.model, gentle.optim, seed) for seed in range(2)]
-    lanes = Lanes(make_step(gentle.model, gentle.optim), states)
+    states = [init_pretraining(gentle.model, gentle.optim, seed) for seed in range(2)]
+    lanes = Lanes(make_pretraining_step(gentle.model, gentle.optim), states)
     given = [make_input(gentle, dataset, 0)] * 2
     found = lanes.memory_bytes(given)
     assert found is not None
     state_bytes = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(states))
     logits_bytes = 2 * 4 * gentle.tokens_per_step * gentle.model.vocab_size
     assert found > state_bytes + logits_bytes
-    before = compile_step(make_step(gentle.model, gentle.optim), True)._cache_size()
+    before = compile_step(make_pretraining_step(gentle.model, gentle.optim), True)._cache_size()
     lanes.step(given)
-    assert compile_step(make_step(gentle.model, gentle.optim), True)._cache_size() <= before + 1
+    assert compile_step(make_pretraining_step(gentle.model, gentle.optim), True)._cache_size() <= before + 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dataset, width: int) -> None:
     """To the same losses, also where the steps asked for are no multiple of them."""
-    step, losses = make_step(base.model, base.optim), {}
+    step, losses = make_pretraining_step(base.model, base.optim), {}
     for at_once in (1, 4):
-        states = [init_state(base.model, base.optim, seed) for seed in range(width)]
+        states = [init_pretraining(base.model, base.optim, seed) for seed in range(width)]
         lanes = Lanes(step, states, steps_per_call=at_once)
 
-        def course(lane: Lane, found: list[float]) -> Course:
+        def course(lane: Lane, found: list[float]) -> Trial:
             while len(found) < 11:
                 done = len(found)
-                answer = yield Stretch(11 - done, lambda i, done=done: make_input(base, dataset, done + i))
+                answer = yield StepRequest(
+                    11 - done, lambda i, done=done: make_input(base, dataset, done + i)
+                )
                 found += answer.losses
 
         found: list[list[float]] = [[] for _ in range(width)]

@@ -12,7 +12,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import NO_HOOKS, Hooks
+from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass
 from lora_jax.model.layers import linear
 from lora_jax.model.transformer import Inputs, encode, forward
 from lora_jax.params import Params, init
@@ -67,10 +67,10 @@ def test_every_tokens_loss_and_its_gradient() -> None:
         return (weights_BT * cross_entropy(x_BTD @ params["embed/tokens"].T, windows_BU[:, 1:])).sum()
 
     def one_by_one(params: Params, x_BTD: jax.Array) -> jax.Array:
-        return (weights_BT * token_losses(config, params, x_BTD, windows_BU[:, 1:])).sum()
+        return (weights_BT * token_losses(Pass(config), params, x_BTD, windows_BU[:, 1:])).sum()
 
     def together(params: Params, x_BTD: jax.Array) -> jax.Array:
-        return summed_loss(config, params, x_BTD, windows_BU[:, 1:], weights_BT) * 1.0
+        return summed_loss(Pass(config), params, x_BTD, windows_BU[:, 1:], weights_BT) * 1.0
 
     theirs = jax.value_and_grad(whole, (0, 1))(params, x_BTD)
     agree(jax.value_and_grad(one_by_one, (0, 1))(params, x_BTD), theirs)
@@ -98,7 +98,9 @@ def test_only_an_adapter_of_the_head_trains(shape: str, lanes: int) -> None:
     def ours(adapter: Params) -> jax.Array:
         params = {**base, **adapter}
         x_BTD = encode(config, params, inputs, hooks, None)
-        return summed_loss(config, params, x_BTD, targets, jnp.ones(targets.shape), hooks) / targets.size
+        return (
+            summed_loss(Pass(config, hooks), params, x_BTD, targets, jnp.ones(targets.shape)) / targets.size
+        )
 
     def theirs(adapter: Params) -> jax.Array:
         return cross_entropy(forward(config, {**base, **adapter}, inputs, hooks), targets).mean()
@@ -148,5 +150,5 @@ def test_small_logits_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     params, windows_BU = draw(SHAPES["tied"])
     x_BTD = encode(SHAPES["tied"], params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
     weights_BT = jnp.full((3, 11), 1 / 33)
-    total = summed_loss(SHAPES["tied"], params, x_BTD, windows_BU[:, 1:], weights_BT)
+    total = summed_loss(Pass(SHAPES["tied"]), params, x_BTD, windows_BU[:, 1:], weights_BT)
     assert float(total) == pytest.approx(float(plain_loss(SHAPES["tied"], params, windows_BU)), rel=1e-6)

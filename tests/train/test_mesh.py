@@ -24,7 +24,7 @@ from lora_jax.train.mesh import (
     state_shardings,
     weight_shardings,
 )
-from lora_jax.train.step import init_state
+from lora_jax.train.pretraining import init_pretraining
 
 PROGRAM = Path(__file__).with_name("steps_on_mesh.py")
 MESHES = ["data=8", "fsdp=8", "tensor=2,fsdp=4", "data=2,fsdp=2,tensor=2"]
@@ -97,7 +97,7 @@ def test_weights_and_their_moments_lie_where_their_axes_say() -> None:
     assert places["blocks/attn/q"].spec == PartitionSpec(None, "fsdp", "tensor")
     assert places["blocks/mlp/down"].spec == PartitionSpec(None, "tensor", "fsdp")
     assert places["embed/tokens"].spec == PartitionSpec("tensor", "fsdp")
-    state = jax.eval_shape(lambda: init_state(model, OptimConfig(), 0))
+    state = jax.eval_shape(lambda: init_pretraining(model, OptimConfig(), 0))
     found = state_shardings(mesh, specs, state)
     moments: Any = found.opt_state[1]
     assert found.trainable == moments.mu == moments.nu == places
@@ -131,8 +131,8 @@ def test_a_mesh_that_does_not_divide_is_refused_with_the_numbers(
     [
         ("data=2,fsdp=4", "of 8 devices and JAX sees 1"),
         ("rows=2", "no axis 'rows'.*such as data=2"),
-        ("fsdp=0", "'fsdp' is '0', wanted is a number above 0"),
-        ("fsdp", "'fsdp' is '', wanted is a number above 0"),
+        ("fsdp=0", "'fsdp', is 0, it must be a whole number from 1"),
+        ("fsdp", "'fsdp', is '', it must be a whole number from 1"),
         ("fsdp=2,fsdp=4", "'fsdp' twice"),
     ],
 )

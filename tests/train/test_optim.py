@@ -13,7 +13,13 @@ import pytest
 from lora_jax.config import OptimConfig, RunConfig
 from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
-from lora_jax.train.optim import adamw, cooldown_start, peak_learning_rate, unit_rate
+from lora_jax.train.optim import (
+    choose_optimizer,
+    cooldown_start,
+    make_hyperparams,
+    peak_learning_rate,
+    unit_rate,
+)
 
 
 def test_runs_of_one_trunk_have_one_rate_until_the_cooldown(base: RunConfig) -> None:
@@ -52,9 +58,13 @@ def test_cosine_agrees_with_optax(base: RunConfig) -> None:
 def test_weight_decay_reaches_matrices_only() -> None:
     specs = {"w": Spec((("x", 3), ("y", 3)), ("x",)), "b": Spec((("x", 3),))}
     params = {path: jnp.ones(spec.shape) for path, spec in specs.items()}
-    optimizer = adamw(OptimConfig(weight_decay=0.5), specs)
+    config = OptimConfig(weight_decay=0.5)
+    optimizer = choose_optimizer(config)(specs)
     updates: Any
-    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(
+        nothing, optimizer.init(params), params, hyperparams=make_hyperparams(config, 1.0)
+    )
     np.testing.assert_allclose(updates["w"], 0.5)
     np.testing.assert_array_equal(updates["b"], 0.0)
 
@@ -62,7 +72,7 @@ def test_weight_decay_reaches_matrices_only() -> None:
 def test_adamw_agrees_with_optax() -> None:
     specs = {"w": Spec((("x", 4), ("y", 4)), ("x",))}
     config, rate = OptimConfig(clip_norm=1e9), 0.01
-    ours = adamw(config, specs)
+    ours = choose_optimizer(config)(specs)
     theirs = optax.adamw(rate, config.beta1, config.beta2, config.eps, weight_decay=config.weight_decay)
     mine: Any
     other: Any
@@ -70,7 +80,7 @@ def test_adamw_agrees_with_optax() -> None:
     my_state, other_state = ours.init(mine), theirs.init(other)
     for step in range(5):
         gradient = {"w": jax.random.normal(jax.random.key(step), (4, 4))}
-        updates, my_state = ours.update(gradient, my_state, mine)
+        updates, my_state = ours.update(gradient, my_state, mine, hyperparams=make_hyperparams(config, rate))
         mine = jax.tree.map(lambda w, u: w - rate * u, mine, updates)
         updates, other_state = theirs.update(gradient, other_state, other)
         other = optax.apply_updates(other, updates)

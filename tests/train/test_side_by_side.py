@@ -10,7 +10,16 @@ import pytest
 
 from lora_jax.params import Params
 from lora_jax.train.lanes import Lanes
-from lora_jax.train.side_by_side import STEPS_PER_READ, Answer, Course, Lane, Rung, Stopped, Stretch, drive
+from lora_jax.train.side_by_side import (
+    STEPS_PER_READ,
+    Lane,
+    Rung,
+    StepRequest,
+    StepResult,
+    Stopped,
+    Trial,
+    drive,
+)
 from lora_jax.train.step import TrainState
 
 
@@ -32,10 +41,10 @@ def ones(_: int) -> np.float32:
     return np.float32(1)
 
 
-def train(n_steps: int, losses: list[float]) -> Generator[Stretch, Answer, bool]:
+def train(n_steps: int, losses: list[float]) -> Generator[StepRequest, StepResult, bool]:
     """Take so many steps; return whether it was told to stop."""
     while n_steps > 0:
-        answer = yield Stretch(n_steps, ones)
+        answer = yield StepRequest(n_steps, ones)
         assert 1 <= len(answer.losses) <= min(n_steps, STEPS_PER_READ)
         assert answer.elapsed > 0
         assert answer.seconds in (None, answer.elapsed)
@@ -50,8 +59,8 @@ def train(n_steps: int, losses: list[float]) -> Generator[Stretch, Answer, bool]
 def test_every_course_gets_its_own_losses_to_its_end(lengths: tuple[int, ...]) -> None:
     losses: list[list[float]] = [[] for _ in lengths]
 
-    def begin(number: int) -> Callable[[Lane], Course]:
-        def course(lane: Lane) -> Course:
+    def begin(number: int) -> Callable[[Lane], Trial]:
+        def course(lane: Lane) -> Trial:
             yield from train(lengths[number], losses[number])
             assert float(lane.read().trainable["w"]) == 100 * number + lengths[number]
 
@@ -66,7 +75,7 @@ def test_every_course_gets_its_own_losses_to_its_end(lengths: tuple[int, ...]) -
 def test_a_lane_can_be_put_back_and_others_do_not_feel_it() -> None:
     ends: list[float] = []
 
-    def branching(lane: Lane) -> Course:
+    def branching(lane: Lane) -> Trial:
         yield from train(5, [])
         forked = lane.read()
         yield from train(4, [])
@@ -74,7 +83,7 @@ def test_a_lane_can_be_put_back_and_others_do_not_feel_it() -> None:
         yield from train(1, [])
         ends.append(float(lane.read().trainable["w"]))
 
-    def plain(lane: Lane) -> Course:
+    def plain(lane: Lane) -> Trial:
         yield from train(30, [])
         ends.append(float(lane.read().trainable["w"]))
 
@@ -85,7 +94,7 @@ def test_a_lane_can_be_put_back_and_others_do_not_feel_it() -> None:
 def test_all_are_told_to_stop() -> None:
     steps, told = iter(range(100)), []
 
-    def course(lane: Lane) -> Course:
+    def course(lane: Lane) -> Trial:
         if (yield from train(60, [])):
             told.append(float(lane.read().trainable["w"]))
 
@@ -105,8 +114,8 @@ def run_rivals(
     kept: list[int] = []
     ends: list[float] = []
 
-    def begin(number: int) -> Callable[[Lane], Course]:
-        def course(lane: Lane) -> Course:
+    def begin(number: int) -> Callable[[Lane], Trial]:
+        def course(lane: Lane) -> Trial:
             yield from train(steps[number], [])
             if (yield rung(scores[number])):
                 kept.append(number)
@@ -140,8 +149,8 @@ def test_rungs_are_taken_in_their_order() -> None:
     """As after a kill: one has passed the first rung, and its rivals of the first are still before it."""
     told: list[tuple[int, int]] = []
 
-    def begin(number: int, rungs: list[int]) -> Callable[[Lane], Course]:
-        def course(lane: Lane) -> Course:
+    def begin(number: int, rungs: list[int]) -> Callable[[Lane], Trial]:
+        def course(lane: Lane) -> Trial:
             for step in rungs:
                 yield from train(5, [])
                 if not (yield Rung(float(number), step, 2 if step == 10 else 1)):

@@ -9,17 +9,18 @@ import numpy as np
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_knobs
-from lora_jax.train.step import StepInput, init_state, make_step
+from lora_jax.train.optim import make_hyperparams
+from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.step import StepInput
 
 
 def test_one_batch_overfits(base: RunConfig, dataset: Dataset) -> None:
-    step = compile_step(make_step(base.model, base.optim), False)
-    state = init_state(base.model, base.optim, seed=0)
+    step = compile_step(make_pretraining_step(base.model, base.optim), False)
+    state = init_pretraining(base.model, base.optim, seed=0)
     windows = jnp.asarray(dataset.batch(0, 2, 0))
     losses = []
     for _ in range(250):
-        state, loss = step(state, {}, {}, StepInput(windows, make_knobs(base.optim, 0.02)))
+        state, loss = step(state, {}, {}, StepInput(windows, make_hyperparams(base.optim, 0.02)))
         losses.append(float(loss))
     assert losses[0] > 4.5
     assert losses[-1] < 0.1
@@ -28,21 +29,21 @@ def test_one_batch_overfits(base: RunConfig, dataset: Dataset) -> None:
 
 def test_rates_schedules_and_lengths_share_one_program(base: RunConfig) -> None:
     other = dataclasses.replace(base.optim, learning_rate=1.0, weight_decay=0.0, schedule="cosine")
-    assert make_step(base.model, base.optim) is make_step(base.model, other)
-    assert make_step(base.model, base.optim) is not make_step(
+    assert make_pretraining_step(base.model, base.optim) is make_pretraining_step(base.model, other)
+    assert make_pretraining_step(base.model, base.optim) is not make_pretraining_step(
         base.model, dataclasses.replace(base.optim, beta1=0.8)
     )
 
 
 def test_frozen_weights_are_not_changed(base: RunConfig, dataset: Dataset) -> None:
-    state = init_state(base.model, base.optim, seed=0)
+    state = init_pretraining(base.model, base.optim, seed=0)
     frozen = {path: w for path, w in state.trainable.items() if path.startswith("embed/")}
     trainable = {path: w for path, w in state.trainable.items() if path not in frozen}
     before = {path: np.asarray(w) for path, w in frozen.items()}
     from lora_jax.model.declare import declare
-    from lora_jax.train.optim import adamw
+    from lora_jax.train.optim import choose_optimizer
 
     specs = {path: spec for path, spec in declare(base.model).items() if path in trainable}
-    opt_state: Any = adamw(base.optim, specs).init(trainable)
+    opt_state: Any = choose_optimizer(base.optim)(specs).init(trainable)
     assert len(opt_state[1].mu) == len(trainable), "moments exist for what trains, and for nothing else"
     assert before.keys() == {"embed/tokens"}

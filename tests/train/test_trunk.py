@@ -9,14 +9,14 @@ import pytest
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
-from lora_jax.train.outcome import Outcome
+from lora_jax.train.outcome import Pretrained
 from lora_jax.train.side_by_side import Stopped
 from lora_jax.train.trunk import Trunk, train_trunks
 
 
 def train(
     runs: list[RunConfig], dataset: Dataset, folder: Path, stop_after: int | None = None
-) -> list[Outcome]:
+) -> list[Pretrained]:
     """Train one trunk; stop_after counts calls of should_stop, one a step."""
     calls, outcomes = iter(range(10**9)), []
     train_trunks(
@@ -26,7 +26,7 @@ def train(
     return outcomes
 
 
-def same(left: Outcome, right: Outcome) -> None:
+def same(left: Pretrained, right: Pretrained) -> None:
     np.testing.assert_array_equal(left.losses, right.losses)
     assert left.heldout == right.heldout
 
@@ -52,7 +52,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
     whole = train(runs, dataset, tmp_path / "whole")
-    finished: dict[RunConfig, Outcome] = {}
+    finished: dict[RunConfig, Pretrained] = {}
     stops = 0
     while len(finished) < len(runs):
         calls = iter(range(10**9))

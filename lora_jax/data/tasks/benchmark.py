@@ -1,15 +1,15 @@
 """Benchmarks of one file that nothing may be trained on: a canary on the first line, then rows of text."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lora_jax.data.order import order_key, permute
-from lora_jax.data.tasks.tables import read_text
 from lora_jax.data.tasks.task import Row
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.files import parse_json
+from lora_jax.rows import read_text
 
 ASIDE_SHARE = 10  # one group of rows in so many is held aside for demonstrations
 ASIDE = "aside"  # the split of those rows: it stands in for train, in prompts alone
@@ -30,9 +30,9 @@ def read_benchmark(path: Path, columns: Sequence[str], answer: str) -> tuple[Row
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise LoraJaxError(f"Line {number} of {path} is not JSON ({error.msg}): mend it.") from error
+            content = parse_json(line)
+        except ValueError as error:
+            raise LoraJaxError(f"Line {number} of {path} is not JSON ({error}): mend it.") from error
         if isinstance(content, dict) and set(content) == {"canary"}:
             continue
         for column in (*columns, answer):

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lora_jax.data.tasks.place import find_folder
-from lora_jax.data.tasks.tables import read_text
 from lora_jax.data.tasks.task import Row, Source
 from lora_jax.errors import LoraJaxError
+from lora_jax.rows import read_text
 
 BAR = "||"
 # The bar ends the prompt, as in the E2E experiments of arXiv 2106.09685.

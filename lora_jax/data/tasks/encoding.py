@@ -6,8 +6,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from lora_jax.data.tasks.chat import Conversation, render_answer, render_prompt
 from lora_jax.data.tasks.task import Example
 from lora_jax.errors import LoraJaxError
+from lora_jax.framing import Framing, OpenPrompt
 
 
 class TextTokenizer(Protocol):
@@ -152,33 +154,32 @@ def _find(part: list[int], ids: list[int], start: int, n_special: int, example: 
 
 
 def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
-    """Encode a row for every reference: prompt, completion, end of text; the loss is on the last two.
+    """Encode a row for every reference: prompt, completion, one end token; the loss is on the last two.
 
-    The prompt's tokens are those that generation starts from. The completion's are those that follow them in
-    the whole text; where a token would reach over the border, the completion is encoded by itself.
-    A row that is too long loses the start of its prompt, special tokens excepted, and, when no more than a
-    token would be left of that, the end of its completion with the end of text.
+    The prompt's tokens are those that generation starts from, and the completion's are those that follow
+    (`lora_jax.framing`). A row that is too long loses the start of its prompt, special tokens excepted, and,
+    when no more than a token would be left of that, the end of its completion with the end of text.
 
     Raises:
         LoraJaxError: no examples, no end token, a prompt or a completion without tokens.
     """
     _refuse_none(examples)
-    eos = tokenizer.eos_id
-    if eos is None:
-        raise LoraJaxError(
-            "The tokenizer has no end token, which a completion ends with: name its eos token."
-        )
+    framing = Framing(tokenizer)
+    _ = framing.eos  # a tokenizer without one is refused before a row is read
     rows, types, n_prompt, owners, n_cut = [], [], [], [], 0
     for number, example in enumerate(examples):
-        prompt, kinds, n_special = _encode_prompt(number, example, tokenizer)
+        text, (prompt, kinds, n_special) = _encode_prompt(number, example, framing, tokenizer)
         for reference in example.references:
-            completion = _encode_completion(prompt, example.text, reference, tokenizer)
+            answer = reference
+            if isinstance(example.text, Conversation):
+                answer = render_answer(example.text, text, reference, tokenizer)
+            completion = framing.continuation(text, answer)
             if not completion:
                 raise LoraJaxError(
                     f"Example {number} ({example.text[:40]!r}) has the completion {reference!r}, which has no"
                     " tokens: fill it or take the row away."
                 )
-            completion = [*completion, eos]
+            completion = framing.end(completion)
             room = max(max_tokens - len(completion), n_special + 1)
             kept = _keep_end(len(prompt), n_special, room)
             ids = ([prompt[k] for k in kept] + completion)[:max_tokens]
@@ -208,9 +209,10 @@ def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max
 def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
     """Encode the prompt of each example alone, a row an example; one too long loses its start."""
     _refuse_none(examples)
+    framing = Framing(tokenizer)
     rows, types, n_cut = [], [], 0
     for number, example in enumerate(examples):
-        prompt, kinds, n_special = _encode_prompt(number, example, tokenizer)
+        _, (prompt, kinds, n_special) = _encode_prompt(number, example, framing, tokenizer)
         kept = _keep_end(len(prompt), n_special, max_tokens)
         n_cut += len(kept) < len(prompt)
         rows.append(np.array([prompt[k] for k in kept], np.int32))
@@ -229,23 +231,18 @@ def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_to
 
 
 def _encode_prompt(
-    number: int, example: Example, tokenizer: TextTokenizer
-) -> tuple[list[int], list[int], int]:
-    """Return (ids, types, how many special tokens the ids begin with)."""
-    ids, kinds = tokenizer.encode(example.text)
-    if not ids:
+    number: int, example: Example, framing: Framing, tokenizer: TextTokenizer
+) -> tuple[str, OpenPrompt]:
+    """Return the text of a prompt, a conversation rendered, and its tokens."""
+    is_chat = isinstance(example.text, Conversation)
+    text = render_prompt(example.text, tokenizer) if isinstance(example.text, Conversation) else example.text
+    found = framing.prompt(text, rendered=is_chat)
+    if not found.ids:
         raise LoraJaxError(
             f"Example {number} has the prompt {example.text!r}, which has no tokens, and nothing is predicted"
             " from nothing: give it a prompt."
         )
-    return ids, kinds, len(ids) - len(tokenizer.encode(example.text, special=False)[0])
-
-
-def _encode_completion(prompt: list[int], text: str, reference: str, tokenizer: TextTokenizer) -> list[int]:
-    whole = tokenizer.encode(text + reference)[0]
-    if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
-        return whole[len(prompt) :]
-    return tokenizer.encode(reference, special=False)[0]
+    return text, found
 
 
 def _keep_end(n: int, n_special: int, room: int) -> list[int]:

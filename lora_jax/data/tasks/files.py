@@ -1,78 +1,119 @@
-"""Anybody's labelled files: a folder of train, dev and test as .jsonl, .tsv or .csv."""
+"""Anybody's labelled files: a folder of train, dev and test, as JSON, TSV, CSV or Parquet."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from lora_jax.data.tasks.tables import FORMATS, read_table, require
+from lora_jax.data.tasks import chat, instructions
+from lora_jax.data.tasks.cells import (
+    Record,
+    Table,
+    as_text,
+    fields_of,
+    note_unread,
+    plain_labels,
+    read_records,
+)
+from lora_jax.data.tasks.splits import find_splits
 from lora_jax.data.tasks.task import Row, Source
 from lora_jax.errors import LoraJaxError
 
-SPLITS = ("train", "dev", "test")
-COLUMNS = "(text, label), (text, pair, label) or (prompt, completion)"
+COLUMNS = (
+    "(text, label), (text, pair, label), (prompt, completion), (messages) or (instruction, input, output)"
+)
 
 
 def read_files(folder_name: str) -> Source:
     """Read a folder; the columns of train decide what the task is, and its labels are those of train.
 
-    All columns but the label and the completion may be named by a template.
+    All columns but the answer may be named by a template, where they are text or numbers; others are not
+    read, which the notes say.
+
+    Raises:
+        LoraJaxError: no folder, no train file, several files for one split, columns that are no task, cells
+            that are empty or no text, a label that train does not have, a single label.
     """
-    folder = Path(folder_name).expanduser()
-    found = {split: path for split in SPLITS if (path := _find(folder, split)) is not None}
-    if "train" not in found:
-        wanted = " or ".join(f"train{suffix}" for suffix in FORMATS)
-        raise LoraJaxError(
-            f"task.name is 'files:{folder_name}', and {folder.resolve()} holds no {wanted}: add it."
-        )
-    tables = {split: read_table(path) for split, path in found.items()}
-    first = tables["train"][0][1]
-    if {"prompt", "completion"} <= set(first):
-        text, answer = "prompt", "completion"
-    elif "label" in first:
-        text, answer = "text", "label"
-    else:
-        raise LoraJaxError(
-            f"{found['train']} has the columns {', '.join(first)}, wanted are {COLUMNS}: rename them."
-        )
-    splits = {}
-    for split, rows in tables.items():
-        for number, fields in rows:
-            # What is there beside the answer may be anything: a template names what it needs.
-            require(found[split], number, fields, [answer])
-            if not fields[answer].strip():
-                raise LoraJaxError(f"Line {number} of {found[split]} has an empty {answer}: fill it.")
-        splits[split] = tuple(
+    found = find_splits(Path(folder_name).expanduser())
+    tables = {split: read_records(paths) for split, paths in found.files.items()}
+    source = _read(f"files:{folder_name}", tables, found.files["train"][0])
+    read = {source.text, source.pair, "label", "completion", "output"}
+    unread = [note for split, table in tables.items() for note in note_unread(split, table, read)]
+    return replace(source, notes=(*source.notes, *found.notes, *unread))
+
+
+def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
+    """Return the source of the first form that the columns of train have."""
+    columns, first = tables["train"].columns, tables["train"].records[0].cells
+    if {"prompt", "completion"} <= set(columns):
+        if isinstance(first["prompt"], list):
+            return _read_chat(name, tables, ("prompt", "completion"))
+        return _read_completions(name, tables)
+    if "label" in columns:
+        return _read_labelled(name, tables, train)
+    for column in ("messages", "conversations"):
+        if column in columns:
+            return _read_chat(name, tables, (column,))
+    if {"instruction", "output"} <= set(columns):
+        rows = {
+            split: tuple(map(instructions.read_instruction, table.records)) for split, table in tables.items()
+        }
+        return Source(name, "generation", (), rows, instructions.PROMPT, notes=(instructions.NOTE,))
+    raise LoraJaxError(f"{train} has the columns {', '.join(columns)}, wanted are {COLUMNS}: rename them.")
+
+
+def _read_chat(name: str, tables: dict[str, Table], columns: tuple[str, ...]) -> Source:
+    rows = {split: chat.read_conversations(table, columns) for split, table in tables.items()}
+    return Source(name, "generation", (), rows, columns[0], notes=(chat.NOTE,), is_chat=True)
+
+
+def _read_completions(name: str, tables: dict[str, Table]) -> Source:
+    rows = {
+        split: tuple(
             Row(
-                number,
-                {name: value for name, value in fields.items() if name != answer},
-                fields["label"] if answer == "label" else None,
-                fields["completion"] if answer == "completion" else None,
+                one.number,
+                _check_text(one, ("prompt",), fields_of(one, "completion")),
+                None,
+                one.get_text("completion"),
             )
-            for number, fields in rows
+            for one in table.records
         )
-    labels: tuple[str, ...] = _sort_labels({row.label for row in splits["train"] if row.label is not None})
-    for split, rows in splits.items():
-        for row in rows:
-            if labels and row.label not in labels:
+        for split, table in tables.items()
+    }
+    return Source(name, "generation", (), rows, "prompt")
+
+
+def _read_labelled(name: str, tables: dict[str, Table], train: Path) -> Source:
+    labelled = {
+        split: [(one, one.get_text("label")) for one in table.records] for split, table in tables.items()
+    }
+    names = plain_labels((label for rows in labelled.values() for _, label in rows), name)
+    labels = _sort_labels({names[label] for _, label in labelled["train"]})
+    columns = ("text", "pair") if "pair" in tables["train"].columns else ("text",)
+    splits = {}
+    for split, rows in labelled.items():
+        for one, label in rows:
+            if names[label] not in labels:
                 raise LoraJaxError(
-                    f"Line {row.number} of {found[split]} has the label {row.label!r}, which no row of train"
-                    f" has ({', '.join(labels[:20])}): mend that line, or add such rows to train."
+                    f"{one.where} has the label {names[label]!r}, which no row of train has"
+                    f" ({', '.join(labels[:20])}): mend that line, or add such rows to train."
                 )
+        splits[split] = tuple(
+            Row(one.number, _check_text(one, columns, fields_of(one, "label")), names[label], None)
+            for one, label in rows
+        )
     if len(labels) == 1:
         raise LoraJaxError(
-            f"{found['train']} has the one label {labels[0]!r}, at least two are wanted: add rows of another."
+            f"{train} has the one label {labels[0]!r}, at least two are wanted: add rows of another."
         )
-    pair = "pair" if answer == "label" and "pair" in first else None
-    kind = "classification" if answer == "label" else "generation"
-    return Source(f"files:{folder_name}", kind, labels, splits, text, pair)
+    return Source(name, "classification", labels, splits, "text", "pair" if len(columns) > 1 else None)
 
 
-def _find(folder: Path, split: str) -> Path | None:
-    paths = [path for suffix in FORMATS if (path := folder / f"{split}{suffix}").is_file()]
-    if len(paths) > 1:
-        raise LoraJaxError(
-            f"{folder} holds {' and '.join(path.name for path in paths)}, one of them is wanted: take the"
-            " others away."
-        )
-    return paths[0] if paths else None
+def _check_text(one: Record, columns: tuple[str, ...], fields: dict[str, str]) -> dict[str, str]:
+    """Return the fields; LoraJaxError where one of `columns` holds a list or the like."""
+    for column in columns:
+        value = one.cells.get(column)
+        if value is not None and as_text(value) is None:
+            one.get_text(column)
+    return fields
 
 
 def _sort_labels(labels: set[str]) -> tuple[str, ...]:

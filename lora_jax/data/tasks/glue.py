@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from lora_jax.data.tasks.cells import read_records
 from lora_jax.data.tasks.place import find_folder
-from lora_jax.data.tasks.tables import read_table, require
 from lora_jax.data.tasks.task import Row, Source
 from lora_jax.errors import LoraJaxError
 
@@ -28,15 +28,20 @@ GLUE = {
     "rte": Columns("sentence1", "sentence2"),
     "wnli": Columns("sentence1", "sentence2"),
 }
+SPLITS = ("train", "dev", "test")
 TEST_NOTE = "test is GLUE's validation set, the labels of its own test set being secret"
 
 
 def read_sst2() -> Source:
     """Sentiment of phrases of film reviews: train, dev (cut from GLUE's train) and test."""
-    folder = find_folder("sst2", "tfds:glue/sst2")
+    return read_sentiment(find_folder("sst2", "tfds:glue/sst2"), "sst2", TEST_NOTE)
+
+
+def read_sentiment(folder: Path, name: str, note: str) -> Source:
+    """Read train.tsv, dev.tsv and test.tsv of a folder in SST-2's form: sentence, and label 0 or 1."""
     labels = {"0": "negative", "1": "positive"}
-    splits = {name: _read_split(folder / f"{name}.tsv", "sst2", labels) for name in ("train", "dev", "test")}
-    return Source("sst2", "classification", tuple(labels.values()), splits, "sentence", notes=(TEST_NOTE,))
+    splits = {split: _read_split(folder / f"{split}.tsv", "sst2", labels) for split in SPLITS}
+    return Source(name, "classification", tuple(labels.values()), splits, "sentence", notes=(note,))
 
 
 def read_rte() -> Source:
@@ -55,13 +60,13 @@ def read_rte() -> Source:
 def _read_split(path: Path, name: str, labels: dict[str, str]) -> tuple[Row, ...]:
     columns = [column for column in GLUE[name][:2] if column]
     rows = []
-    for number, fields in read_table(path):
-        require(path, number, fields, [*columns, "label"])
-        label = fields["label"]
+    for one in read_records([path]).records:
+        fields = {column: one.get_text(column).strip() for column in (*columns, "label")}
+        label = fields.pop("label")
         if label not in labels:
             raise LoraJaxError(
-                f"Line {number} of {path} has the label {label!r}, which is not one of {', '.join(labels)}:"
+                f"{one.where} has the label {label!r}, which is not one of {', '.join(labels)}:"
                 " mend that line."
             )
-        rows.append(Row(number, {column: fields[column] for column in columns}, labels[label], None))
+        rows.append(Row(one.number, fields, labels[label], None))
     return tuple(rows)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy as np
 from lora_jax.config import TaskConfig
 from lora_jax.data.order import order_key, permute
 from lora_jax.data.tasks.benchmark import ASIDE
+from lora_jax.data.tasks.chat import Conversation
 from lora_jax.data.tasks.e2e import read_e2e
 from lora_jax.data.tasks.files import read_files
 from lora_jax.data.tasks.glue import read_rte, read_sst2
+from lora_jax.data.tasks.place import VARIABLE, describe_place, is_absent
 from lora_jax.data.tasks.qa import read_qa
+from lora_jax.data.tasks.sample import NAME, read_sample
 from lora_jax.data.tasks.sets import read_set
 from lora_jax.data.tasks.task import Example, Row, Source, TaskData
 from lora_jax.data.tasks.template import Template, parse_template
@@ -20,7 +24,11 @@ from lora_jax.data.tasks.xsum import read_xsum
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import find_cache
 
-NAMED = {"sst2": read_sst2, "rte": read_rte, "e2e": read_e2e, "qa": read_qa, "xsum": read_xsum}
+NAMED = {
+    "sst2": read_sst2, "rte": read_rte, "e2e": read_e2e, "qa": read_qa, "xsum": read_xsum, NAME: read_sample,
+}  # fmt: skip
+# The same task from tensorflow-datasets. What it calls e2e_cleaned, squad and xsum are other rows than ours.
+SETS = {"sst2": "glue/sst2", "rte": "glue/rte"}
 KINDS = (
     *NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "tfds:squad",
     "tfds:xsum", "files:FOLDER",
@@ -52,6 +60,11 @@ def load_task(
     template = config.template if config.template is not None else source.template
     prompt = None if template is None else parse_template(template)
     _check_answers(source, config.answers)
+    if source.is_chat and prompt is not None:
+        raise LoraJaxError(
+            f"task.template is {template!r}, and {source.name!r} holds messages, which the base's chat"
+            " template renders: leave it out, or write the rows as prompt and completion."
+        )
     rows = {split: _format(source, split, prompt, config.answers) for split in source.splits}
     if ASIDE in rows:
         if not for_prompts:
@@ -93,6 +106,8 @@ def read_source(
 ) -> Source:
     """Return the task's source, whole and unformatted."""
     kind, _, rest = name.partition(":")
+    if name in SETS and is_absent(name):
+        return _fetch(name, find_cache(cache_dir), say)
     if name in NAMED:
         return NAMED[name]()
     if kind == "tfds" and rest:
@@ -100,6 +115,20 @@ def read_source(
     if kind == "files" and rest:
         return read_files(rest)
     raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: wanted is one of {', '.join(KINDS)}.")
+
+
+def _fetch(name: str, cache: Path, say: Callable[[str], None]) -> Source:
+    """Return a task that is on no disk from tensorflow-datasets, whose name and a note its records carry."""
+    place = f"The task {name!r} is not in {describe_place()}"
+    try:
+        found = read_set(SETS[name], cache, say)
+    except LoraJaxError as error:
+        raise LoraJaxError(
+            f"{place}; and from tensorflow-datasets: {error} Or set {VARIABLE} to a folder that holds"
+            f" {name}/; {NAME!r} is a task that ships."
+        ) from error
+    note = f"{place}: it is read as {found.name}, another source with splits and a fingerprint of its own"
+    return replace(found, notes=(note, *found.notes))
 
 
 def _check_answers(source: Source, answers: tuple[str, ...] | None) -> None:
@@ -154,7 +183,7 @@ def _cut(
     examples: tuple[Example, ...], wanted: int | None, split: str, seed: int, number: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Return (what stays, what is cut off): whole inputs, in number `wanted` or one in CUT_SHARE."""
-    inputs = list(dict.fromkeys(e.input for e in examples))
+    inputs = list(dict.fromkeys(map(_group, examples)))
     n_cut = max(1, len(inputs) // CUT_SHARE) if wanted is None else wanted
     if n_cut >= len(inputs):
         raise LoraJaxError(
@@ -163,8 +192,14 @@ def _cut(
         )
     order = permute(np.arange(n_cut), len(inputs), order_key(seed, CUT, number))
     chosen = {inputs[i] for i in order.tolist()}
-    stays = tuple(e for e in examples if e.input not in chosen)
-    return stays, tuple(e for e in examples if e.input in chosen)
+    stays = tuple(e for e in examples if _group(e) not in chosen)
+    return stays, tuple(e for e in examples if _group(e) in chosen)
+
+
+def _group(example: Example) -> tuple[str, str | None]:
+    """Return what examples that belong together have in common: the input, of a conversation how it opens."""
+    text, pair = example.input
+    return (text.opening if isinstance(text, Conversation) else text), pair
 
 
 def gather_references(examples: Sequence[Example]) -> tuple[Example, ...]:

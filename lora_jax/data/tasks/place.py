@@ -6,6 +6,7 @@ from pathlib import Path
 from lora_jax.errors import LoraJaxError
 
 VARIABLE = "LORA_JAX_TASKS"
+BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data" / "tasks"  # of the checkout
 
 
 def find_folder(name: str, instead: str) -> Path:
@@ -14,13 +15,26 @@ def find_folder(name: str, instead: str) -> Path:
     Raises:
         LoraJaxError: there is none; the message says how to get one, `instead` being a name that does.
     """
-    chosen = os.environ.get(VARIABLE)
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "tasks"
-    folder = (Path(chosen).expanduser() if chosen else beside) / name
+    folder = _locate(name)
     if not folder.is_dir():
-        where = f"${VARIABLE} ({chosen})" if chosen else f"../shared/data/tasks, and ${VARIABLE} is not set"
         raise LoraJaxError(
-            f"The task {name!r} is not in {where}: set {VARIABLE} to a folder that holds {name}/, or use"
-            f" {instead!r}, which tensorflow-datasets downloads."
+            f"The task {name!r} is not in {describe_place()}: set {VARIABLE} to a folder that holds {name}/,"
+            f" or use {instead!r}, which tensorflow-datasets downloads."
         )
     return folder
+
+
+def is_absent(name: str) -> bool:
+    """Is task `name` nowhere, and no folder of tasks named where it should be?"""
+    return not os.environ.get(VARIABLE) and not _locate(name).is_dir()
+
+
+def describe_place() -> str:
+    """Return where tasks are looked for."""
+    chosen = os.environ.get(VARIABLE)
+    return f"${VARIABLE} ({chosen})" if chosen else f"../shared/data/tasks, and ${VARIABLE} is not set"
+
+
+def _locate(name: str) -> Path:
+    chosen = os.environ.get(VARIABLE)
+    return (Path(chosen).expanduser() if chosen else BESIDE) / name

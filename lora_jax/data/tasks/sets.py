@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.data import tfds
+from lora_jax.data.prepared import check_shards, open_builder, reading_set
 from lora_jax.data.tasks import e2e, qa, xsum
 from lora_jax.data.tasks.glue import GLUE, TEST_NOTE
 from lora_jax.data.tasks.task import Row, Source
@@ -37,7 +38,7 @@ def read_set(text: str, cache: Path, say: Callable[[str], None]) -> Source:
 
 
 def _read_glue(text: str, config: str, prepared: Path) -> Source:
-    builder = _open(prepared)
+    builder = open_builder(prepared)
     columns = GLUE[config]
     labels = tuple(builder.info.features["label"].names)
     splits = {}
@@ -60,7 +61,7 @@ def _read_glue(text: str, config: str, prepared: Path) -> Source:
 
 
 def _read_e2e(text: str, prepared: Path) -> Source:
-    builder = _open(prepared)
+    builder = open_builder(prepared)
     splits = {}
     for split, theirs in (("train", "train"), ("dev", "validation"), ("test", "test")):
         rows = []
@@ -73,7 +74,7 @@ def _read_e2e(text: str, prepared: Path) -> Source:
 
 def _read_squad(text: str, prepared: Path) -> Source:
     """A row an answer: those of one question are one example outside of train."""
-    builder = _open(prepared)
+    builder = open_builder(prepared)
     splits = {}
     for split, theirs in (("train", "train"), ("test", "validation")):
         rows = []
@@ -87,7 +88,7 @@ def _read_squad(text: str, prepared: Path) -> Source:
 
 
 def _read_xsum(text: str, prepared: Path) -> Source:
-    builder = _open(prepared)
+    builder = open_builder(prepared)
     splits = {}
     for split, theirs in (("train", "train"), ("dev", "validation"), ("test", "test")):
         rows = []
@@ -108,12 +109,6 @@ def _join(table: dict[str, Any]) -> str:
     return " | ".join(f"{_decode(header)} : {_decode(content)}" for header, content in pairs)
 
 
-def _open(prepared: Path) -> Any:
-    import tensorflow_datasets
-
-    return tensorflow_datasets.builder_from_directory(prepared)
-
-
 def _iterate(builder: Any, split: str, prepared: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split, whose number is compared with that promised."""
     if split not in builder.info.splits:
@@ -128,9 +123,11 @@ def _iterate(builder: Any, split: str, prepared: Path) -> Iterator[dict[str, Any
             f"{prepared} cannot be read without TensorFlow ({str(error).splitlines()[0]}): prepare it with"
             " file_format='array_record'."
         ) from error
-    tfds.check_row_counts(builder.info.splits[split].file_instructions, prepared)
+    check_shards(builder.info.splits[split].file_instructions, prepared)
     for start in range(0, len(source), ROWS_AT_ONCE):
-        yield from source.__getitems__(list(range(start, min(start + ROWS_AT_ONCE, len(source)))))
+        with reading_set(prepared):
+            rows = source.__getitems__(list(range(start, min(start + ROWS_AT_ONCE, len(source)))))
+        yield from rows
 
 
 def _decode(value: bytes | str) -> str:

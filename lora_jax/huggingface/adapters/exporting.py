@@ -1,6 +1,7 @@
 """Write an adapter so that an unmodified peft loads it, without a warning, onto the base it was made on."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from lora_jax.huggingface.adapters.modules import (
     list_modules,
     whole_name,
 )
-from lora_jax.huggingface.adapters.vectors import Place, export_head, export_ia3, export_prompt, export_vera
+from lora_jax.huggingface.adapters.vectors import Place, export_ia3, export_prompt, export_vera
+from lora_jax.huggingface.adapters.whole import export_whole
 from lora_jax.huggingface.architectures.architecture import find_architecture
-from lora_jax.model.segments import BLOCKS, TOP_BLOCKS, split_blocks
+from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS, split_blocks
 from lora_jax.params import Params, Spec
 from lora_jax.peft.low_rank import split_axes
 from lora_jax.peft.method import MethodConfig, adapt
@@ -43,16 +45,18 @@ def export_adapter(
     method: MethodConfig,
     trainable: Params,
     base: Params | None = None,
+    replaced: Collection[str] = (),
 ) -> None:
     """Write adapter_config.json and adapter_model.safetensors, in float32, whole or not at all.
 
     base_name: the base's folder or name, as peft will look for it. model_type: of its config.json.
     trainable: of `adapt`, trained. base: the base's own weights, which two cases need: PiSSA leaves as a LoRA
     of twice the rank, s (B A - B0 A0), which stands on the base and not on its remainder, and DoRA of a part
-    of a fused matrix has the base's norms for the other parts. q, k, v that share a matrix leave as one
-    adapter of the sum of their ranks. A classifier's head goes with it. peft has one fan_in_fan_out for a
-    whole adapter and warns where GPT-2's untied head, a Linear, is adapted beside its Conv1Ds; it loads it
-    all the same.
+    of a fused matrix has the base's norms for the other parts. replaced: paths of `base` whose weights the
+    base of that name does not have (`Attached.replaced`): they go with the adapter whole, as a classifier's
+    head does. q, k, v that share a matrix leave as one adapter of the sum of their ranks. peft has one
+    fan_in_fan_out for a whole adapter and warns where GPT-2's untied head, a Linear, is adapted beside its
+    Conv1Ds; it loads it all the same.
 
     Raises:
         LoraJaxError: peft has no form for the method, or the folder holds something else than an adapter.
@@ -73,10 +77,15 @@ def export_adapter(
             f"peft has no adapter of the kind {type(method).__name__}: merge it and save the whole model, or"
             f" train one of {names}."
         )
-    saved, head = export_head(place, weights)
+    saved, whole = export_whole(place, weights, base or {}, replaced)
     if saved:
+        if isinstance(method, Prompt | Prefix):
+            raise LoraJaxError(
+                f"{type(method).__name__} in peft keeps no modules whole, and {saved[0]} is not the base's:"
+                " merge nothing and keep our own checkpoint, or save the base with it first."
+            )
         fields["modules_to_save"] = saved
-    write_folder(Path(folder), {**fields, "base_model_name_or_path": base_name}, tensors | head)
+    write_folder(Path(folder), {**fields, "base_model_name_or_path": base_name}, tensors | whole)
 
 
 def _export_low_rank(

@@ -19,7 +19,7 @@ MODULES = {"target_modules", "exclude_modules", "modules_to_save", "fan_in_fan_o
 LOW_RANK = {
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "bias"),
     *("layers_to_transform", "layers_pattern", "init_lora_weights", "loftq_config", "eva_config"),
-    *("corda_config", "lora_ga_config", "megatron_core", "qalora_group_size"),
+    *("corda_config", "lora_ga_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
 }
 PROMPTS = {
     *("num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers"),

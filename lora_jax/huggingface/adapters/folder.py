@@ -2,15 +2,22 @@
 
 import json
 import shutil
-import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lora_jax.errors import LoraJaxError
+from lora_jax.digests import FIELD
+from lora_jax.errors import Damaged, LoraJaxError
+from lora_jax.files import load_json
+from lora_jax.foreign import reading_tensors, write_safetensors
+from lora_jax.huggingface.adapters.field_shapes import check_shapes
+from lora_jax.peft.checkpoint import digest_tensors
+from lora_jax.temporaries import held, sweep, temporary_beside
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BASE = "base_model_name_or_path"  # where a base lies: not what an adapter is
 PREFIX = "base_model.model."  # of every tensor's name, before the module's
 Tensors = dict[str, np.ndarray]
 
@@ -21,26 +28,32 @@ def write_folder(folder: Path, fields: dict[str, Any], tensors: Tensors) -> None
     Raises:
         LoraJaxError: there is something else at that place.
     """
-    from safetensors.numpy import save_file
-
     folder = Path(folder)
     _refuse_other(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    sweep(folder.parent, folder.name)
+    fresh = temporary_beside(folder)
+    fresh.mkdir()
     try:
-        fresh.mkdir()
-        (fresh / CONFIG).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
-            folder.rename(old)
-            fresh.rename(folder)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(folder)
+        with held(fresh):
+            (fresh / CONFIG).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+            write_safetensors(fresh / WEIGHTS, whole, {"format": "pt", FIELD: _digest(fields, whole)})
+            if folder.exists():
+                old = temporary_beside(folder, "old")
+                folder.rename(old)
+                fresh.rename(folder)
+                shutil.rmtree(old)
+            else:
+                fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _digest(fields: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:
+    """Return the digest of an adapter's settings, but for the name of its base, and of its tensors."""
+    settings = {name: value for name, value in fields.items() if name != BASE}
+    return digest_tensors({CONFIG: json.dumps(settings, sort_keys=True)}, tensors)
 
 
 def _refuse_other(folder: Path) -> None:
@@ -61,8 +74,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Tensors]:
 
     Raises:
         LoraJaxError: a file is missing, cut short or unreadable.
+        Damaged: it was exported by us, with a digest, and is another now.
     """
-    from safetensors import SafetensorError
+    from safetensors import safe_open
     from safetensors.flax import load_file
 
     folder = Path(folder)
@@ -77,15 +91,19 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Tensors]:
             )
         raise LoraJaxError(f"{weights} does not exist: give the folder that peft's save_pretrained wrote.")
     try:
-        fields = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
+        fields = load_json(config)
+    except (OSError, ValueError) as error:
         raise LoraJaxError(f"{config} is no JSON ({error}): copy it again.") from None
     if not isinstance(fields, dict):
         raise LoraJaxError(f"{config} holds no table of settings: copy it again.")
-    try:
+    check_shapes(fields)
+    with reading_tensors(weights, "it may be cut short, copy it again"):
         tensors = load_file(weights)
-    except SafetensorError as error:
-        raise LoraJaxError(
-            f"{weights} cannot be read ({error}): it may be cut short, copy it again."
-        ) from None
+        with safe_open(weights, "numpy") as file:
+            wanted = (file.metadata() or {}).get(FIELD)
+    if wanted is not None and wanted != _digest(fields, tensors):
+        raise Damaged(
+            f"{folder} is damaged, the digest in {WEIGHTS} is not that of its tensors and settings: copy it"
+            " again, or save it again in peft if you changed it."
+        )
     return fields, {name: np.asarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}

@@ -15,16 +15,17 @@ from lora_jax.huggingface.adapters.fields import (
     DEFAULT_RANK,
     Fields,
     by_name,
-    check_fields,
 )
 from lora_jax.huggingface.adapters.folder import PREFIX
 from lora_jax.huggingface.adapters.low_rank import Factors, from_factors, split
 from lora_jax.huggingface.adapters.modules import AdapterModule, split_rows, whole_name
-from lora_jax.huggingface.adapters.source import Source, find_modules, read_source, take_whole
-from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
+from lora_jax.huggingface.adapters.source import Source, find_modules, read_source
+from lora_jax.huggingface.adapters.whole import separates_head, take_whole
+from lora_jax.model.declare import declare
+from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS
 from lora_jax.params import Params
 from lora_jax.peft.low_rank import split_axes
-from lora_jax.peft.method import HEAD, MethodConfig
+from lora_jax.peft.method import HEAD, MethodConfig, task_head
 from lora_jax.peft.methods.dora import DoRA
 from lora_jax.peft.methods.ia3 import IA3, INPUTS, OUTPUTS
 from lora_jax.peft.methods.lora import LoRA
@@ -36,9 +37,9 @@ from lora_jax.peft.targets import short_name
 class Imported(NamedTuple):
     """An adapter: its method, and its weights under the paths of `adapt`'s trainable tree.
 
-    replaced: weights that take the place of the base's, which no method here trains beside its own: BERT's
-    pooler where modules_to_save names it, and the embedding and the head that peft writes where they are
-    adapted. Put them over the base's; a pooler leaves again with what `export_adapter` is given.
+    replaced: weights that take the place of the base's, which no method here trains beside its own: a pooler,
+    an embedding, a head or a norm that modules_to_save names, and the embedding and the head that peft writes
+    where they are adapted. Put them over the base's. `attach_adapter` does that, and more.
     """
 
     method: MethodConfig
@@ -54,10 +55,28 @@ def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> I
 
     Raises:
         LoraJaxError: a kind, a field or a set of layers that has no form here, a tensor missing, unexpected
-            or of another shape; it is named.
+            or of another shape, it is named; or an adapter that separates a head from the embedding it is
+            tied to, for which the base itself must be untied (`attach_adapter`).
     """
     source = read_source(folder, model_type, model)
-    kind = check_fields(source.fields, model)
+    if separates_head(source):
+        raise LoraJaxError(
+            "the adapter changes the embedding or the head alone, and in this base they are one matrix: load"
+            " both by attach_adapter of lora_jax.huggingface.adapters.attaching, or `lora-jax merge`, which"
+            " untie the base first."
+        )
+    found = import_source(source)
+    for path in sorted(task_head(declare(model)) - found.trainable.keys()):
+        raise LoraJaxError(
+            f"the adapter lacks a classifier's {path}, which this model trains: load it with its base by"
+            " attach_adapter of lora_jax.huggingface.adapters.attaching."
+        )
+    return found
+
+
+def import_source(source: Source) -> Imported:
+    """Return what `import_adapter` does, of an adapter that is read; a classifier may be missing."""
+    model, kind = source.model, source.kind
     if kind == "LORA":
         method, trainable = _import_low_rank(source)
     elif kind == "IA3":
@@ -71,17 +90,18 @@ def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> I
             f"the adapter holds {name}, which its config does not ask for ({len(source.tensors)} such"
             " tensors): save it again, or load the base that it was trained on."
         )
-    specs = method.build(model).specs
     replaced = {path: whole.pop(path) for path in list(whole) if not path.startswith(HEAD)}
     trainable |= whole
-    for path, weight in (trainable | replaced).items():
-        assert weight.shape == specs[path].shape, (path, weight.shape, specs[path].shape)
+    specs, of_base = method.build(model).specs, declare(model)
+    for tree, wanted in ((trainable, specs), (replaced, of_base)):
+        for path, weight in tree.items():
+            assert weight.shape == wanted[path].shape, (path, weight.shape, wanted[path].shape)
     first, second = ({path: jnp.asarray(w) for path, w in tree.items()} for tree in (trainable, replaced))
     return Imported(method, first, second)
 
 
 def _import_low_rank(source: Source) -> tuple[LoRA | DoRA, dict[str, np.ndarray]]:
-    fields, _, _, model = source
+    fields, model = source.fields, source.model
     chosen = find_modules(source)
     is_top = len(chosen.layers) < model.n_layers
     segment = TOP_BLOCKS if is_top else BLOCKS
@@ -122,7 +142,7 @@ def _import_low_rank(source: Source) -> tuple[LoRA | DoRA, dict[str, np.ndarray]
 
 def _take_factors(source: Source, module: AdapterModule, layers: list[int]) -> Factors:
     """Return a module's factors in all its layers, which must agree in rank and alpha."""
-    fields, _, architecture, model = source
+    fields, architecture, model = source.fields, source.architecture, source.model
     names = [
         whole_name(architecture, model, module, layer) for layer in (layers if module.in_block else [None])
     ]
@@ -154,7 +174,7 @@ def _take_factors(source: Source, module: AdapterModule, layers: list[int]) -> F
 
 def _import_ia3(source: Source) -> tuple[IA3, dict[str, np.ndarray]]:
     """IA3 here is on k, v and down, each of which must be there; q of a fused matrix must be left alone."""
-    fields, _, architecture, model = source
+    fields, architecture, model = source.fields, source.architecture, source.model
     chosen = find_modules(source)
     trainable: dict[str, np.ndarray] = {}
     for module in chosen.modules:
@@ -197,7 +217,7 @@ def _is_feedforward(fields: Fields, name: str) -> bool:
 
 
 def _import_prompt(source: Source, kind: str) -> tuple[Prompt | Prefix, dict[str, np.ndarray]]:
-    fields, _, _, model = source
+    fields, model = source.fields, source.model
     if model.n_classes is not None or not model.causal:
         raise LoraJaxError(
             f"the adapter is {kind} of a classifier or an encoder, which peft reads at another position than"

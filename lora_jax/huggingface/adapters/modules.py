@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lora_jax.config import ModelConfig
-from lora_jax.huggingface.architectures.architecture import Architecture, name_module
+from lora_jax.huggingface.architectures.architecture import Architecture, is_bare, name_module
 from lora_jax.model.declare import declare
-from lora_jax.model.segments import BLOCKS
+from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Spec
 from lora_jax.peft.low_rank import sizes
 
@@ -90,6 +90,13 @@ def whole_name(
     """
     name = name_module(architecture, model, module.paths[0], layer)
     return IN_MEMORY.get(name, name)
+
+
+def name_in_memory(architecture: Architecture, model: ModelConfig, tensor: str) -> str:
+    """Return what a tensor of the base's files is called in the model in memory."""
+    name = tensor.removeprefix(architecture.root) if is_bare(model) else tensor
+    module, _, leaf = name.rpartition(".")
+    return f"{IN_MEMORY.get(module, module)}.{leaf}"
 
 
 def is_head(module: AdapterModule) -> bool:

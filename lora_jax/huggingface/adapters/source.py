@@ -7,7 +7,13 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.huggingface.adapters.fields import Fields, is_all_linear, names_module, refuse_none
+from lora_jax.huggingface.adapters.fields import (
+    Fields,
+    check_fields,
+    is_all_linear,
+    names_module,
+    refuse_none,
+)
 from lora_jax.huggingface.adapters.folder import PREFIX, Tensors, read_folder
 from lora_jax.huggingface.adapters.modules import (
     IN_MEMORY,
@@ -20,12 +26,18 @@ from lora_jax.huggingface.architectures.architecture import Architecture, find_a
 
 
 class Source(NamedTuple):
-    """What is read: tensors are taken out as they are used, so that what is left was not expected."""
+    """What is read: tensors are taken out as they are used, so that what is left was not expected.
 
+    kind: peft_type. model: what the adapter goes onto. is_tied: the head of the base is its embedding, which
+    the model's need not be any more (`whole.separates_head`).
+    """
+
+    kind: str
     fields: Fields
     tensors: Tensors
     architecture: Architecture
     model: ModelConfig
+    is_tied: bool
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return a tensor of this name and shape, or say what is wrong with it."""
@@ -43,15 +55,20 @@ class Source(NamedTuple):
 
 
 def read_source(folder: Path | str, model_type: str, model: ModelConfig) -> Source:
-    """Read a folder; modules that an older transformers called otherwise have the names of today."""
+    """Read a folder; modules that an older transformers called otherwise have the names of today.
+
+    Raises:
+        LoraJaxError: as `read_folder` and `check_fields`.
+    """
     fields, tensors = read_folder(Path(folder))
     for old, new in IN_MEMORY.items():
         lead = f"{PREFIX}{old}."
         tensors = {name.replace(lead, f"{PREFIX}{new}."): tensor for name, tensor in tensors.items()}
-    targets = fields.get("target_modules")
-    if isinstance(targets, list):
-        fields = {**fields, "target_modules": [IN_MEMORY.get(name, name) for name in targets]}
-    return Source(fields, tensors, find_architecture(model_type), model)
+    for key in ("target_modules", "modules_to_save"):
+        if isinstance(fields.get(key), list):
+            fields = {**fields, key: [IN_MEMORY.get(name, name) for name in fields[key]]}
+    is_tied = model.tied_head and model.has_lm_head
+    return Source(check_fields(fields, model), fields, tensors, find_architecture(model_type), model, is_tied)
 
 
 class Chosen(NamedTuple):
@@ -67,7 +84,7 @@ def find_modules(source: Source) -> Chosen:
     Raises:
         LoraJaxError: none, one without a form here, or layers that are not the last ones.
     """
-    fields, _, architecture, model = source
+    fields, architecture, model = source.fields, source.architecture, source.model
     found: dict[str, list[int]] = {}
     modules = list_modules(architecture, model)
     every = range(model.n_layers)
@@ -100,29 +117,3 @@ def find_modules(source: Source) -> Chosen:
             " be imported, merge it into the base in peft."
         )
     return Chosen(chosen, layers)
-
-
-def take_whole(source: Source) -> dict[str, np.ndarray]:
-    """Return the matrices that an adapter holds whole: a classifier's head, pooler, embedding, untied head.
-
-    peft writes what modules_to_save names, which may be nothing that is there, and the base's embedding and
-    head where either is adapted.
-    """
-    _, tensors, architecture, model = source
-    taken: dict[str, np.ndarray] = {}
-    for module in list_modules(architecture, model):
-        path, name = module.paths[0], f"{PREFIX}{whole_name(architecture, model, module, None)}"
-        if module.in_block:
-            continue
-        n_in, (n_out,) = module.n_in, module.n_out
-        stored = next((n for n in (f"{name}.base_layer.weight", f"{name}.weight") if n in tensors), None)
-        if path == "classifier":
-            stored = f"{name}.weight"
-        if stored is None:
-            continue
-        shape = (n_in, n_out) if module.is_embedding else (n_out, n_in)
-        tensor = source.take(stored, shape)
-        taken[path] = tensor if module.is_embedding else tensor.T
-        if is_head(module) and not model.causal:
-            taken[f"{path}_bias"] = source.take(f"{name}.bias", (n_out,))
-    return taken

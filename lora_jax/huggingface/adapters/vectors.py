@@ -1,4 +1,4 @@
-"""IA3, VeRA, prompts, prefixes and a classifier's head in peft's layout."""
+"""IA3, VeRA, prompts and prefixes in peft's layout."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,12 @@ from lora_jax.huggingface.adapters.fields import Fields, common_fields
 from lora_jax.huggingface.adapters.folder import PREFIX, Tensors
 from lora_jax.huggingface.adapters.modules import (
     choose_names,
-    is_head,
     join_rows,
     list_modules,
     whole_name,
 )
 from lora_jax.huggingface.architectures.architecture import Architecture
-from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
+from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS
 from lora_jax.params import init
 from lora_jax.peft.methods import vera
 from lora_jax.peft.methods.ia3 import INPUTS
@@ -127,19 +126,3 @@ def export_prompt(place: Place, method: Prompt | Prefix, weights: Tensors) -> tu
         k_v_YPCJK = np.stack([weights[BLOCKS + PREFIX_K], weights[BLOCKS + PREFIX_V]], axis=2)
         table = k_v_YPCJK.transpose(1, 0, 2, 3, 4).reshape(method.length, -1)
     return {**fields, "num_layers": model.n_layers}, {"prompt_embeddings": table}
-
-
-def export_head(place: Place, weights: Tensors) -> tuple[list[str], Tensors]:
-    """Return the names of a classifier's trained modules, and their weights whole, in torch's layout."""
-    architecture, model = place
-    saved: list[str] = []
-    tensors: Tensors = {}
-    for module in list_modules(architecture, model):
-        path = module.paths[0]
-        if is_head(module) and path in weights:
-            name = whole_name(architecture, model, module, None)
-            saved.append(name)
-            tensors[f"{PREFIX}{name}.weight"] = weights[path].T
-            if f"{path}_bias" in weights:
-                tensors[f"{PREFIX}{name}.bias"] = weights[f"{path}_bias"]
-    return saved, tensors

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.model.segments import inside_block
+from lora_jax.model.stacks import inside_block
 from lora_jax.params import Specs
 
 Json = dict[str, Any]
@@ -46,6 +46,7 @@ class Architecture(NamedTuple):
 
     modules: our path, inside a block ("attn/q", "mlp/up") or outside ("head", "embed/tokens", "classifier").
     norms: our norm ("attn_norm", "final_norm") -> module with `weight` and, where ours has one, `bias`.
+    defaults: what transformers' config class supposes of a key that config.json leaves out.
     """
 
     model_type: str  # of config.json
@@ -55,6 +56,7 @@ class Architecture(NamedTuple):
     layer_prefix: str  # "transformer.h.{}.", with the layer's number
     modules: Mapping[str, Module]
     norms: Mapping[str, str]
+    defaults: Mapping[str, Any]
     read_config: Callable[[Json, int | None], ModelConfig]  # (config.json, n_classes) -> ours
     write_config: Callable[[ModelConfig], Json]  # without model_type, architectures and dtype
     skipped: tuple[str, ...] = ()  # buffers: regular expressions of a whole tensor name

@@ -1,52 +1,114 @@
-"""The fields of a config.json that several architectures share, and refusals by their names."""
+"""What a config.json says, with transformers' defaults for what it leaves out, and refusals by name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from lora_jax.config import ModelConfig, RopeScaling
+from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError, nearest
 
 # Activations by transformers' names; those of one row are the same function.
 GELUS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "gelu": "gelu_exact"}
-# config.json's name for a field of RopeScaling (https://arxiv.org/abs/2407.21783)
-LLAMA3 = {
-    "factor": "factor",
-    "low_freq_factor": "low_freq_factor",
-    "high_freq_factor": "high_freq_factor",
-    "original_max_position_embeddings": "original_context",
-}
 
 
-def read_size(source: Mapping[str, Any], name: str) -> int:
-    """Return a whole number that must be there."""
-    value = source.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        got = f"has {name} {value!r}" if name in source else f"has no {name}"
-        raise LoraJaxError(f"config.json {got}, it must be a whole number above 0: mend the file.")
+class Fields(NamedTuple):
+    """A config.json and what an absent key means.
+
+    defaults: of transformers' config class of the architecture, for every key that is read here
+    (tests/parity/test_config_keys.py compares them with transformers).
+    """
+
+    source: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    def read(self, name: str) -> Any:
+        """Return a value as it stands, or the default where the key is absent."""
+        return self.source.get(name, self.defaults[name])
+
+    def size(self, name: str) -> int:
+        """Return a whole number above 0.
+
+        Raises:
+            LoraJaxError: it is something else, null included.
+        """
+        value = self.read(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _refuse(name, value, "a whole number above 0")
+        return value
+
+    def optional_size(self, name: str) -> int | None:
+        """Return a whole number above 0, or None for null."""
+        return None if self.read(name) is None else self.size(name)
+
+    def number(self, name: str) -> float:
+        """Return a number above 0."""
+        return read_number(name, self.read(name))
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        value = self.read(name)
+        if not isinstance(value, bool):
+            raise _refuse(name, value, "true or false")
+        return value
+
+    def refuse_unless(self, **wanted: Any) -> None:
+        """Raise unless each field is as wanted, by itself or by its default."""
+        for name, value in wanted.items():
+            if self.read(name) != value:
+                raise LoraJaxError(
+                    f"config.json has {name} {self.read(name)!r}, supported is {value!r} alone: choose"
+                    " another checkpoint."
+                )
+
+    def activation(self, name: str, known: Mapping[str, str] = GELUS) -> Any:
+        """Return ModelConfig.mlp of an activation's name."""
+        value = self.read(name)
+        if not isinstance(value, str) or value not in known:
+            raise LoraJaxError(
+                f"config.json has {name} {value!r}, which is not supported{nearest(str(value), known)}:"
+                " choose another checkpoint."
+            )
+        return known[value]
+
+
+def read_number(name: str, value: Any) -> float:
+    """Return a number above 0; raises LoraJaxError for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e300:
+        raise _refuse(name, value, "a number above 0")
     return value
 
 
-def refuse_unless(source: Mapping[str, Any], **wanted: Any) -> None:
-    """Raise unless each field is as wanted or absent."""
-    for name, value in wanted.items():
-        if source.get(name, value) != value:
-            raise LoraJaxError(
-                f"config.json has {name} {source[name]!r}, supported is {value!r} alone: choose another"
-                " checkpoint."
-            )
+def _refuse(name: str, value: Any, wanted: str) -> LoraJaxError:
+    return LoraJaxError(f"config.json has {name} {value!r}, it must be {wanted}: mend the file.")
 
 
-def read_activation(
-    source: Mapping[str, Any], name: str, default: str, known: Mapping[str, str] = GELUS
-) -> Any:
-    """Return ModelConfig.mlp of an activation's name."""
-    value = source.get(name, default)
-    if value not in known:
+def check_agree(what: str, taken: Any, said: Mapping[str, Any]) -> None:
+    """Raise where a config.json says one thing in several places and not the same.
+
+    taken: what transformers 5 takes of them. said: by the name of each place; None: it says nothing.
+    """
+    others = {name: value for name, value in said.items() if value is not None and value != taken}
+    if others:
+        told = ", ".join(f"{name} {value!r}" for name, value in others.items())
         raise LoraJaxError(
-            f"config.json has {name} {value!r}, which is not supported{nearest(str(value), known)}: choose"
-            " another checkpoint."
+            f"config.json says {what} more than once: transformers 5 takes {taken!r}, and there is {told}"
+            " too: keep the one that is meant."
         )
-    return known[value]
+
+
+def join_names(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a config.json in which each field has its first name.
+
+    names: another name of a field -> its first; transformers takes the other one where both are there.
+
+    Raises:
+        LoraJaxError: both are there and say different things.
+    """
+    joined = {name: value for name, value in source.items() if name not in names}
+    for other, first in names.items():
+        if other in source:
+            check_agree(first, source[other], {first: source.get(first)})
+            joined[first] = source[other]
+    return joined
 
 
 def name_activation(config: ModelConfig) -> str:
@@ -58,43 +120,3 @@ def name_activation(config: ModelConfig) -> str:
             " another model_type."
         )
     return names[0]
-
-
-def read_rope(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ModelConfig's rope_theta and rope_scaling.
-
-    transformers 5 keeps them in rope_parameters, earlier ones in rope_theta and rope_scaling.
-
-    Raises:
-        LoraJaxError: a scaling other than Llama 3.1's, named, or one without its numbers.
-    """
-    fields = source.get("rope_parameters") or source.get("rope_scaling") or {}
-    kind = fields.get("rope_type", fields.get("type", "default"))
-    theta = fields.get("rope_theta", source.get("rope_theta", 10_000.0))
-    if kind == "default":
-        return {"rope_theta": theta}
-    if kind != "llama3":
-        raise LoraJaxError(
-            f"config.json scales RoPE by {kind!r}, supported are 'default' and 'llama3': choose another"
-            " checkpoint."
-        )
-    missing = sorted(LLAMA3.keys() - fields.keys())
-    if missing:
-        raise LoraJaxError(
-            f"config.json scales RoPE by 'llama3' without {', '.join(missing)}: mend the file."
-        )
-    scaling = RopeScaling(**{ours: fields[theirs] for theirs, ours in LLAMA3.items()})
-    return {"rope_theta": theta, "rope_scaling": scaling}
-
-
-def write_rope(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields of both conventions: readers of either find theirs."""
-    scaling = config.rope_scaling
-    kind: dict[str, Any] = {"rope_type": "default"}
-    if scaling is not None:
-        kind = {"rope_type": "llama3"} | {theirs: getattr(scaling, ours) for theirs, ours in LLAMA3.items()}
-    return {
-        "rope_theta": config.rope_theta,
-        "rope_scaling": None if scaling is None else kind,
-        "rope_parameters": {"rope_theta": config.rope_theta, **kind},
-    }

@@ -3,29 +3,40 @@
 from lora_jax.config import BERT as BERT_CHOICES
 from lora_jax.config import ModelConfig
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module
-from lora_jax.huggingface.architectures.fields import (
-    name_activation,
-    read_activation,
-    read_size,
-    refuse_unless,
-)
+from lora_jax.huggingface.architectures.fields import Fields, name_activation
+
+DEFAULTS = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",  # of transformers 4: version 5 has no other
+}
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
-    """Return ours of a config.json, with transformers' defaults where it leaves a field out."""
-    refuse_unless(source, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
+    """Return ours of a config.json."""
+    fields = Fields(source, DEFAULTS)
+    fields.refuse_unless(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     choices = BERT_CHOICES | {
-        "norm_eps": source.get("layer_norm_eps", 1e-12),
-        "mlp": read_activation(source, "hidden_act", "gelu"),
-        "n_token_types": source.get("type_vocab_size", 2),
+        "norm_eps": fields.number("layer_norm_eps"),
+        "mlp": fields.activation("hidden_act"),
+        "n_token_types": fields.size("type_vocab_size"),
     }
     return ModelConfig(
-        d_model=read_size(source, "hidden_size"),
-        n_layers=read_size(source, "num_hidden_layers"),
-        n_heads=read_size(source, "num_attention_heads"),
-        vocab_size=read_size(source, "vocab_size"),
-        context=read_size(source, "max_position_embeddings"),
-        d_ff=read_size(source, "intermediate_size"),
+        d_model=fields.size("hidden_size"),
+        n_layers=fields.size("num_hidden_layers"),
+        n_heads=fields.size("num_attention_heads"),
+        vocab_size=fields.size("vocab_size"),
+        context=fields.size("max_position_embeddings"),
+        d_ff=fields.size("intermediate_size"),
         n_classes=n_classes,
         **choices,
     )
@@ -73,6 +84,7 @@ BERT = Architecture(
         "attn_norm": "attention.output.LayerNorm",
         "mlp_norm": "output.LayerNorm",
     },
+    defaults=DEFAULTS,
     read_config=read_config,
     write_config=write_config,
     skipped=(r"(bert\.)?embeddings\.position_ids",),

@@ -2,29 +2,46 @@
 
 from lora_jax.config import ModelConfig
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
-from lora_jax.huggingface.architectures.fields import (
-    name_activation,
-    read_activation,
-    read_size,
-    refuse_unless,
-)
+from lora_jax.huggingface.architectures.fields import Fields, join_names, name_activation
+
+DEFAULTS = {
+    "vocab_size": 50257,
+    "n_positions": 1024,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+OTHER_NAMES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
-    """Return ours of a config.json, with transformers' defaults where it leaves a field out."""
-    refuse_unless(
-        source, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False
+    """Return ours of a config.json."""
+    fields = Fields(join_names(source, OTHER_NAMES), DEFAULTS)
+    fields.refuse_unless(
+        scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False
     )
     return ModelConfig(
-        d_model=read_size(source, "n_embd"),
-        n_layers=read_size(source, "n_layer"),
-        n_heads=read_size(source, "n_head"),
-        vocab_size=read_size(source, "vocab_size"),
-        context=read_size(source, "n_positions"),
-        d_ff=source.get("n_inner"),
-        norm_eps=source.get("layer_norm_epsilon", 1e-5),
-        mlp=read_activation(source, "activation_function", "gelu_new"),
-        tied_head=source.get("tie_word_embeddings", True),
+        d_model=fields.size("n_embd"),
+        n_layers=fields.size("n_layer"),
+        n_heads=fields.size("n_head"),
+        vocab_size=fields.size("vocab_size"),
+        context=fields.size("n_positions"),
+        d_ff=fields.optional_size("n_inner"),
+        norm_eps=fields.number("layer_norm_epsilon"),
+        mlp=fields.activation("activation_function"),
+        tied_head=fields.flag("tie_word_embeddings"),
         n_classes=n_classes,
     )
 
@@ -65,6 +82,7 @@ GPT2 = Architecture(
     layer_prefix="transformer.h.{}.",
     modules=MODULES,
     norms={"attn_norm": "ln_1", "mlp_norm": "ln_2", "final_norm": "transformer.ln_f"},
+    defaults=DEFAULTS,
     read_config=read_config,
     write_config=write_config,
     skipped=(r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",),

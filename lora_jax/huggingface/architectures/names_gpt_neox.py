@@ -2,36 +2,43 @@
 
 from lora_jax.config import ModelConfig
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
-from lora_jax.huggingface.architectures.fields import (
-    name_activation,
-    read_activation,
-    read_rope,
-    read_size,
-    refuse_unless,
-    write_rope,
-)
+from lora_jax.huggingface.architectures.fields import Fields, name_activation
+from lora_jax.huggingface.architectures.rope import RopeNames, read_rope, write_rope
+
+DEFAULTS = {
+    "vocab_size": 50432,
+    "hidden_size": 6144,
+    "num_hidden_layers": 44,
+    "num_attention_heads": 64,
+    "intermediate_size": 24576,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 2048,
+    "layer_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+    "use_parallel_residual": True,
+    "attention_bias": True,
+}
+ROPE = RopeNames(theta="rotary_emb_base", share="rotary_pct", default_share=0.25)
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
     """Return ours of a config.json; rotary_pct and rotary_emb_base are the names before transformers 5."""
-    refuse_unless(source, attention_bias=True)
-    rope = {"rope_theta": source.get("rotary_emb_base", 10_000.0), **source}
-    in_rope = source.get("rope_parameters") or {}
+    fields = Fields(source, DEFAULTS)
+    fields.refuse_unless(attention_bias=True)
     return ModelConfig(
-        d_model=read_size(source, "hidden_size"),
-        n_layers=read_size(source, "num_hidden_layers"),
-        n_heads=read_size(source, "num_attention_heads"),
-        vocab_size=read_size(source, "vocab_size"),
-        context=read_size(source, "max_position_embeddings"),
-        d_ff=read_size(source, "intermediate_size"),
-        norm_eps=source.get("layer_norm_eps", 1e-5),
+        d_model=fields.size("hidden_size"),
+        n_layers=fields.size("num_hidden_layers"),
+        n_heads=fields.size("num_attention_heads"),
+        vocab_size=fields.size("vocab_size"),
+        context=fields.size("max_position_embeddings"),
+        d_ff=fields.size("intermediate_size"),
+        norm_eps=fields.number("layer_norm_eps"),
         positions="rope",
-        rope_fraction=in_rope.get("partial_rotary_factor", source.get("rotary_pct", 0.25)),
-        mlp=read_activation(source, "hidden_act", "gelu"),
-        tied_head=source.get("tie_word_embeddings", False),
-        parallel_residual=source.get("use_parallel_residual", True),
+        mlp=fields.activation("hidden_act"),
+        tied_head=fields.flag("tie_word_embeddings"),
+        parallel_residual=fields.flag("use_parallel_residual"),
         n_classes=n_classes,
-        **read_rope(rope),
+        **read_rope(source, ROPE),
     )
 
 
@@ -81,6 +88,7 @@ GPT_NEOX = Architecture(
         "mlp_norm": "post_attention_layernorm",
         "final_norm": "gpt_neox.final_layer_norm",
     },
+    defaults=DEFAULTS,
     read_config=read_config,
     write_config=write_config,
     skipped=(

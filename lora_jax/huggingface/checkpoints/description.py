@@ -1,14 +1,15 @@
 """config.json: read, checked, and written again so that nothing it says besides the shape is lost."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import load_json
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, is_bare
+from lora_jax.huggingface.architectures.fields import check_agree
 
 CLASSIFIES = "ForSequenceClassification"
 
@@ -20,14 +21,32 @@ def read_json(path: Path) -> Json:
         LoraJaxError: it is missing, or no JSON object.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = load_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise LoraJaxError(f"{path} is missing: give a checkpoint's folder.") from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise LoraJaxError(f"{path} is not JSON ({error}): fetch it again.") from error
     if not isinstance(value, dict):
         raise LoraJaxError(f"{path} holds no JSON object: fetch it again.")
+    for name, kind, words in (("architectures", list, "a list of names"), ("id2label", dict, "an object")):
+        if not isinstance(value.get(name), kind | None):
+            raise LoraJaxError(f"{path} has {name} {value[name]!r}, wanted {words}: fetch it again.")
     return value
+
+
+def refuse_foreign(architecture: Architecture, source: Json) -> None:
+    """Refuse keys by which transformers would compute something else, or read other files, than we do."""
+    for name in ("quantization_config", "per_layer_config", "transformers_weights", "configuration_files"):
+        if source.get(name):
+            raise LoraJaxError(
+                f"config.json has {name}, which is not supported: save the model without it in transformers"
+                " (a quantised one dequantised) and load that."
+            )
+    if architecture.lm_class is not None and not source.get("is_causal", True):
+        raise LoraJaxError(
+            f"config.json has is_causal {source['is_causal']!r}, a {architecture.model_type} here reads from"
+            " left to right: choose another checkpoint."
+        )
 
 
 def is_classifier(source: Json) -> bool:
@@ -35,12 +54,23 @@ def is_classifier(source: Json) -> bool:
     return any(str(name).endswith(CLASSIFIES) for name in source.get("architectures") or ())
 
 
+def is_of_another_task(source: Json) -> bool:
+    """Does config.json name classes, of which none classifies whole sequences?"""
+    return bool(source.get("architectures")) and not is_classifier(source)
+
+
 def count_classes(source: Json, asked: int | None) -> int | None:
     """Return the number of classes of the model to load: the checkpoint's, or what was asked for."""
     if not is_classifier(source):
         return asked
     # transformers writes no number of labels where it is the default, 2
-    n_classes = len(source["id2label"]) if source.get("id2label") else source.get("num_labels", 2)
+    id2label = source.get("id2label")
+    n_classes = source.get("num_labels", 2 if id2label is None else len(id2label))
+    check_agree(
+        "the number of classes", n_classes, {"id2label of": None if id2label is None else len(id2label)}
+    )
+    if not isinstance(n_classes, int):
+        raise LoraJaxError(f"config.json has num_labels {n_classes!r}, it must be a whole number: mend it.")
     if asked not in (None, n_classes):
         raise LoraJaxError(
             f"asked for {asked} classes of a checkpoint whose classifier has {n_classes}: ask for"
@@ -59,30 +89,35 @@ def describe(
     """Return the config.json of a model; `source`, an earlier one, gives what ours does not know.
 
     Its shape is kept as it stands where it still describes the model (a longest context beyond a sliding
-    window, say), and is overwritten where it does not. labels: names of the classes.
+    window, say), but for a head that was untied, and is overwritten where it does not. labels: names of the
+    classes.
 
     Raises:
         LoraJaxError: the architecture cannot express the model; the differing fields are named.
     """
     shape = {"model_type": architecture.model_type, **architecture.write_config(config)}
     _check_expressible(architecture, config, shape)
-    # without these transformers supposes GPT-2's 50256, or Llama's 2
-    written: Json = {"bos_token_id": None, "eos_token_id": None}
-    if source is None:
-        written |= shape
-    elif source.get("model_type") == architecture.model_type and _settle(
-        architecture.read_config(source, config.n_classes)
-    ) == _settle(config):
-        written |= shape | source
-    else:
-        # layer_types: one kind a layer, of as many layers as the source has
-        written |= {name: value for name, value in source.items() if name != "layer_types"} | shape
+    written = _keep(architecture, config, shape, source)
     written["architectures"] = [_name_class(architecture, config)]
     written.pop("dtype", None)
     written["torch_dtype"] = dtype
     if config.n_classes is not None:
         written |= _name_labels(config.n_classes, labels, source or {})
     return written
+
+
+def _keep(architecture: Architecture, config: ModelConfig, shape: Json, source: Json | None) -> Json:
+    """Return the model's shape with everything else that an earlier config.json says."""
+    if source is None:
+        # without these transformers supposes GPT-2's 50256, or Llama's 2
+        return {"bos_token_id": None, "eos_token_id": None} | shape
+    if source.get("model_type") == architecture.model_type:
+        untied = source | {"tie_word_embeddings": config.tied_head}
+        for known in (source, untied) if config.has_lm_head else (source,):
+            if _settle(architecture.read_config(known, config.n_classes)) == _settle(config):
+                return dict(known)
+    # layer_types: one kind a layer, of as many layers as the source has
+    return {name: value for name, value in source.items() if name != "layer_types"} | shape
 
 
 def _name_class(architecture: Architecture, config: ModelConfig) -> str:

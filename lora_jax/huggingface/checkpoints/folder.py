@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,7 +22,13 @@ from lora_jax.huggingface.architectures.architecture import (
     is_bare,
     place_weights,
 )
-from lora_jax.huggingface.checkpoints.description import count_classes, describe, read_json
+from lora_jax.huggingface.checkpoints.companions import copy_companions
+from lora_jax.huggingface.checkpoints.description import (
+    count_classes,
+    describe,
+    read_json,
+    refuse_foreign,
+)
 from lora_jax.huggingface.checkpoints.matching import check_tensors, find_new, match_names
 from lora_jax.huggingface.checkpoints.shards import (
     SHARD_BYTES,
@@ -34,8 +39,9 @@ from lora_jax.huggingface.checkpoints.shards import (
 )
 from lora_jax.huggingface.checkpoints.tensors import fuse_weights, stored_shape, take_weight
 from lora_jax.model.declare import declare
-from lora_jax.model.segments import join_blocks
+from lora_jax.model.stacks import join_blocks
 from lora_jax.params import Params, Specs, init
+from lora_jax.temporaries import held, sweep, temporary_beside
 
 
 class Checkpoint(NamedTuple):
@@ -66,7 +72,13 @@ def load_folder(
     """
     folder = Path(path)
     source = read_json(folder / "config.json")
+    if (folder / "adapter_config.json").exists():
+        raise LoraJaxError(
+            f"{folder} holds a model and an adapter, which transformers would load both: move the adapter's"
+            " two files into a folder of their own and name it as the adapter."
+        )
     architecture = find_architecture(str(source.get("model_type")))
+    refuse_foreign(architecture, source)
     stored = open_tensors(folder)
     config = architecture.read_config(source, count_classes(source, n_classes))
     places = place_weights(architecture, declare(config))
@@ -93,12 +105,14 @@ def save_folder(
     labels: Sequence[str] | None = None,
     left_out: Mapping[str, np.ndarray] | None = None,
     shard_bytes: int = SHARD_BYTES,
+    beside: Path | None = None,
 ) -> Path:
     """Write a folder that transformers loads as model_type ("gpt2", "llama", ...); returns it.
 
     dtype: None keeps each weight's. source: a config.json whose other settings are kept. labels: names of the
     classes. left_out: tensors that the model has no place for (`read_left_out`). A file is at most
-    shard_bytes. The folder is written beside its place and renamed: it is whole or not there.
+    shard_bytes. beside: a folder of the same model, from which everything else is copied
+    (`copy_companions`). The folder is written beside its place and renamed: it is whole or not there.
 
     Raises:
         LoraJaxError: the folder exists, the architecture cannot express the model, or the tree is not that of
@@ -127,12 +141,16 @@ def save_folder(
         return _cast(name, fuse_weights(weights, groups[name]), dtypes[name])
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    sweep(folder.parent, folder.name)
+    temporary = temporary_beside(folder)
     temporary.mkdir()
     try:
-        write_tensors(temporary, sizes, build, shard_bytes)
-        write_atomically(temporary / "config.json", json.dumps(description, indent=2) + "\n")
-        temporary.replace(folder)  # over an empty folder too
+        with held(temporary):
+            if beside is not None:
+                copy_companions(beside, temporary)
+            write_tensors(temporary, sizes, build, shard_bytes)
+            write_atomically(temporary / "config.json", json.dumps(description, indent=2) + "\n")
+            temporary.replace(folder)  # over an empty folder too
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -144,6 +162,24 @@ def _cast(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "float16" and np.isinf(cast).sum() > np.isinf(array).sum():
         raise LoraJaxError(f"{name} has numbers beyond float16's 65504: save it as bfloat16 or float32.")
     return cast
+
+
+def read_dtypes(path: Path | str, config: ModelConfig, model_type: str) -> dict[str, str]:
+    """Return the dtype of each weight of ours in a folder's files, the widest of its layers'.
+
+    Weights that the files lack, a new head or one that was untied since, are left out.
+    """
+    folder = Path(path)
+    stored, architecture = open_tensors(folder), find_architecture(model_type)
+    places = place_weights(architecture, declare(config))
+    source = read_json(folder / "config.json")
+    names, _ = match_names(architecture, config, source, stored, places)
+    dtypes: dict[str, str] = {}
+    for place in places:
+        if place.tensor in names:
+            own = stored.dtype(names[place.tensor])
+            dtypes[place.path] = str(jnp.promote_types(dtypes.get(place.path, own), own))
+    return dtypes
 
 
 def read_left_out(path: Path | str, names: Sequence[str]) -> dict[str, np.ndarray]:

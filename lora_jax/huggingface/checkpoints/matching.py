@@ -8,7 +8,7 @@ import numpy as np
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Place
-from lora_jax.huggingface.checkpoints.description import is_classifier
+from lora_jax.huggingface.checkpoints.description import is_classifier, is_of_another_task
 from lora_jax.huggingface.checkpoints.shards import Stored, list_names
 from lora_jax.huggingface.checkpoints.tensors import stored_shape
 
@@ -21,7 +21,7 @@ def match_names(
     Files may leave the root prefix out (the first GPT-2, bare encoders), or have an older name.
     """
     wanted = {place.tensor for place in places}
-    if "classifier" in {p.path for p in places} and not is_classifier(source):
+    if "classifier" in {p.path for p in places} and is_of_another_task(source):
         # what another task calls a classifier is not this one
         wanted -= {p.tensor for p in places if p.path.startswith("classifier")}
     names: dict[str, str] = {}

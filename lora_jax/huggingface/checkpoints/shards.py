@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.files import load_json
+from lora_jax.foreign import reading_tensors, write_safetensors
+from lora_jax.names import inside
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -26,8 +29,8 @@ class Stored(NamedTuple):
         """Return a tensor's shape, from the header."""
         return tuple(self.files[name].get_slice(name).get_shape())
 
-    def read(self, name: str) -> np.ndarray:
-        """Return a tensor in the dtype of the file: float32, float16 or bfloat16.
+    def dtype(self, name: str) -> str:
+        """Return a tensor's dtype, from the header: float32, float16 or bfloat16.
 
         Raises:
             LoraJaxError: any other dtype.
@@ -37,39 +40,55 @@ class Stored(NamedTuple):
             raise LoraJaxError(
                 f"{name} in {self.folder} is {dtype}, supported are {', '.join(DTYPES)}: convert it first."
             )
-        return self.files[name].get_tensor(name)
+        return DTYPES[dtype]
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor in the dtype of the file; raises as `dtype` does."""
+        self.dtype(name)
+        with reading_tensors(self.folder, f"{name} is damaged, fetch it again"):
+            return self.files[name].get_tensor(name)
 
 
 def open_tensors(folder: Path) -> Stored:
-    """Open every safetensors file of a folder.
+    """Open the safetensors files that transformers would: the one file, else the shards of the index.
 
     Raises:
-        LoraJaxError: there is none, a shard is missing, or a file is cut off or no safetensors file.
+        LoraJaxError: there is none, a shard is missing, a file is cut off or no safetensors file, or two
+            shards hold the same tensor.
     """
-    if (folder / INDEX).exists():
-        try:
-            weight_map: dict[str, str] = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LoraJaxError(f"{folder / INDEX} has no weight_map ({error}): fetch it again.") from error
-        opened = {name: _open(folder / name, INDEX) for name in sorted(set(weight_map.values()))}
-    elif (folder / WHOLE).exists():
+    if (folder / WHOLE).exists():
         opened = {WHOLE: _open(folder / WHOLE, WHOLE)}
+    elif (folder / INDEX).exists():
+        try:
+            shards = list(load_json(folder / INDEX)["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LoraJaxError(f"{folder / INDEX} has no weight_map ({error}): fetch it again.") from error
+        places = {inside(folder, name, str(folder / INDEX)) for name in shards}
+        opened = {path.name: _open(path, INDEX) for path in sorted(places)}
     else:
         others = sorted(path.name for path in folder.glob("*.bin"))
         hint = f" but {others}: convert it to safetensors first" if others else ": give a checkpoint's folder"
         raise LoraJaxError(f"{folder} has neither {WHOLE} nor {INDEX}{hint}.")
-    return Stored(folder, {name: file for file in opened.values() for name in file.keys()})  # noqa: SIM118
+    files: dict[str, Any] = {}
+    for file_name, file in opened.items():
+        names = file.keys()  # it is no mapping that could be gone through
+        for name in names:
+            if name in files:
+                raise LoraJaxError(
+                    f"{folder / file_name} holds {name}, which another file of {INDEX} holds too: remove the"
+                    " file that does not belong there, or fetch the folder again."
+                )
+            files[name] = file
+    return Stored(folder, files)
 
 
 def _open(path: Path, named_by: str) -> Any:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.exists():
         raise LoraJaxError(f"{path} is missing, {named_by} names it: fetch it again.")
-    try:
+    with reading_tensors(path, "it is cut off or another kind of file, fetch it again"):
         return safe_open(path, "numpy")
-    except SafetensorError as error:
-        raise LoraJaxError(f"{path} is cut off or no safetensors file ({error}): fetch it again.") from error
 
 
 def write_tensors(
@@ -79,14 +98,12 @@ def write_tensors(
 
     Tensors are built shard by shard, so that no more than shard_bytes are held beside the model.
     """
-    from safetensors.numpy import save_file
-
     shards = _split(sizes, shard_bytes)
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
     if len(shards) == 1:
         names = [WHOLE]
     for file_name, tensors in zip(names, shards, strict=True):
-        save_file({name: build(name) for name in tensors}, folder / file_name, metadata={"format": "pt"})
+        write_safetensors(folder / file_name, {name: build(name) for name in tensors}, {"format": "pt"})
         with (folder / file_name).open("rb") as file:
             os.fsync(file.fileno())
         # the library makes files that their owner alone may read

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Hooks, Site
 from lora_jax.model.layers import ACTIVATIONS, layernorm, linear
-from lora_jax.model.segments import BLOCKS, TOP_BLOCKS
+from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS
 from lora_jax.params import Params, Spec, Specs, init
 from lora_jax.peft.method import Method, task_head
+from lora_jax.ranges import Factor, Finite, Layers, Rank, check_fields
 
 Activation = Literal["relu", "gelu", "gelu_exact", "swish"]
 NONLINEARITIES = {**ACTIVATIONS, "relu": jax.nn.relu, "swish": jax.nn.swish}
@@ -37,11 +37,14 @@ class AdapterH:
 
     AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0, "near_identity": False}
 
-    rank: int = 64  # width of the bottleneck
+    rank: Rank = 64  # width of the bottleneck
     activation: Activation = "gelu_exact"
-    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
     near_identity: bool = False
-    top_layers: int | None = None  # None: every block; K: the last K alone
+    top_layers: Layers | None = None  # None: every block; K: the last K alone
+
+    def __post_init__(self) -> None:
+        check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
         place = _Place("adapter", SUBLAYERS["both"], self.activation)
@@ -66,10 +69,13 @@ class AdapterL:
 
     AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
 
-    rank: int = 64  # width of the bottleneck
+    rank: Rank = 64  # width of the bottleneck
     activation: Activation = "relu"
-    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
-    top_layers: int | None = None  # None: every block; K: the last K alone
+    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    top_layers: Layers | None = None  # None: every block; K: the last K alone
+
+    def __post_init__(self) -> None:
+        check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
         place = _Place("adapter", SUBLAYERS["mlp"], self.activation, has_norm=True)
@@ -85,19 +91,17 @@ class ParallelAdapter:
 
     AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
 
-    rank: int = 64  # width of the bottleneck
+    rank: Rank = 64  # width of the bottleneck
     where: Literal["mlp", "attention", "both"] = "mlp"
-    scale: float = 4.0  # s
+    scale: Finite = 4.0  # s
     activation: Activation = "relu"
-    init_scale: float = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
-    top_layers: int | None = None  # None: every block; K: the last K alone
+    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    top_layers: Layers | None = None  # None: every block; K: the last K alone
+
+    def __post_init__(self) -> None:
+        check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
-        if self.where not in SUBLAYERS:
-            raise LoraJaxError(
-                f"ParallelAdapter.where is {self.where!r}, it must be one of"
-                f" {', '.join(SUBLAYERS)}{nearest(self.where, SUBLAYERS)}: change it."
-            )
         place = _Place(
             "parallel_adapter", SUBLAYERS[self.where], self.activation, scale=self.scale, is_parallel=True
         )
@@ -117,15 +121,6 @@ class _Place:
 
 
 def _build(model: ModelConfig, place: _Place, rank: int, init_scale: float, top_layers: int | None) -> Method:
-    if rank < 1:
-        raise LoraJaxError(f"an adapter's rank is {rank}, its bottleneck must be at least 1 wide: raise it.")
-    if place.activation not in NONLINEARITIES:
-        raise LoraJaxError(
-            f"unknown activation {place.activation!r} of an adapter"
-            f"{nearest(place.activation, NONLINEARITIES)}: change it."
-        )
-    if top_layers is not None and top_layers < 1:
-        raise LoraJaxError(f"top_layers is {top_layers}, it must be at least 1, or None for every block.")
     n_top = top_layers or 0
     base = declare(model, n_top)
     added: Specs = {}

@@ -11,6 +11,7 @@ from lora_jax.params import Params, init
 from lora_jax.peft.method import Method, MethodConfig, task_head
 from lora_jax.peft.methods.adapters import ParallelAdapter
 from lora_jax.peft.methods.prefix import Prefix
+from lora_jax.ranges import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,9 @@ class Combined:
     """
 
     methods: tuple[MethodConfig, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self, "Combined")
 
     def build(self, model: ModelConfig) -> Method:
         if not self.methods:

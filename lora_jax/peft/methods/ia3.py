@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Apply, Hooks, Site
-from lora_jax.model.segments import BLOCKS
+from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.peft.method import Method, task_head
 

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 import jax
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError
 from lora_jax.model.hooks import Apply, Hooks, Site
 from lora_jax.model.layers import linear
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.peft.low_rank import apply_low_rank, drop, multiply, take_scale
 from lora_jax.peft.low_rank_choice import LowRankChoice
 from lora_jax.peft.method import Method, task_head
+from lora_jax.ranges import Factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,10 @@ class LoRA(LowRankChoice):
     AS_DATA: ClassVar = {**LowRankChoice.AS_DATA, "init": "normal", "init_scale": 1.0}
 
     init: Literal["normal", "uniform"] = "normal"
-    init_scale: float = 1.0  # multiplies A's start
-    rate_ratio: float = 1.0
+    init_scale: Factor = 1.0  # multiplies A's start
+    rate_ratio: Factor = 1.0
 
     def build(self, model: ModelConfig) -> Method:
-        for name in ("init_scale", "rate_ratio"):
-            if getattr(self, name) <= 0:
-                raise LoraJaxError(f"LoRA.{name} is {getattr(self, name)}, it must be above 0: raise it.")
         std = self.init_scale * (3**-0.5 if self.init == "uniform" else 1.0)
         plan = self.plan(model, Spec((), std=std, noise=self.init))
         base, factors, scales, n_top = plan

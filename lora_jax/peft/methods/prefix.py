@@ -10,9 +10,10 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Hooks, Site
-from lora_jax.model.segments import BLOCKS
+from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Spec, Specs
 from lora_jax.peft.method import Method, task_head
+from lora_jax.ranges import Length, Std, check_fields
 
 PREFIX_K, PREFIX_V = "attn/prefix_k", "attn/prefix_v"
 
@@ -29,8 +30,11 @@ class Prefix:
 
     AS_DATA: ClassVar = {"std": 0.02}
 
-    length: int = 16
-    std: float = 0.02  # of keys and values at the start
+    length: Length = 16
+    std: Std = 0.02  # of keys and values at the start
+
+    def __post_init__(self) -> None:
+        check_fields(self, "Prefix")
 
     def build(self, model: ModelConfig) -> Method:
         if not 1 <= self.length < model.context:

@@ -12,6 +12,7 @@ from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Hooks, Site
 from lora_jax.params import Params, Spec, init
 from lora_jax.peft.method import Method, task_head
+from lora_jax.ranges import Length, Std, check_fields
 
 PROMPT = "embed/prompt"
 
@@ -25,8 +26,11 @@ class Prompt:
 
     AS_DATA: ClassVar = {"std": None}
 
-    length: int = 16
-    std: float | None = None  # at the start; None: as the base's token embeddings have
+    length: Length = 16
+    std: Std | None = None  # at the start; None: as the base's token embeddings have
+
+    def __post_init__(self) -> None:
+        check_fields(self, "Prompt")
 
     def build(self, model: ModelConfig) -> Method:
         if not 1 <= self.length < model.context:

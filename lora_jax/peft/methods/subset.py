@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
-from lora_jax.model.segments import TOP_BLOCKS
+from lora_jax.model.stacks import TOP_BLOCKS
 from lora_jax.params import Params, Specs
 from lora_jax.peft.method import Method, task_head
+from lora_jax.ranges import Layers, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,13 @@ class TopLayers:
     Nothing is computed backward below them (the lower blocks are a segment of their own).
     """
 
-    layers: int = 1
+    layers: Layers = 1
     after: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self, "TopLayers")
+
     def build(self, model: ModelConfig) -> Method:
-        if self.layers < 1:
-            raise LoraJaxError(f"TopLayers.layers is {self.layers}, it must be at least 1: raise it.")
         base = declare(model, self.layers)
         chosen = (TOP_BLOCKS, "final_norm/", "head", "pooler") if self.after else TOP_BLOCKS
         return _train(base, (path for path in base if path.startswith(chosen)), self.layers)

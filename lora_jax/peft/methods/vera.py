@@ -12,12 +12,12 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Apply, Hooks, Site
 from lora_jax.model.layers import linear
-from lora_jax.model.segments import inside_block
+from lora_jax.model.stacks import inside_block
 from lora_jax.params import Params, Spec, Specs, init
 from lora_jax.peft.low_rank import check_rank, drop, sizes, split_axes
-from lora_jax.peft.low_rank_choice import check_shared
 from lora_jax.peft.method import Method, task_head
 from lora_jax.peft.targets import find_targets
+from lora_jax.ranges import BelowOne, Finite, Layers, Rank, Seed, check_fields
 
 A, B = "vera/a", "vera/b"
 
@@ -33,15 +33,18 @@ class VeRA:
 
     AS_DATA: ClassVar = {"rank": 1, "projection_seed": 0, "d_start": 0.1}
 
-    rank: int = 256
+    rank: Rank = 256
     targets: tuple[str, ...] = ("q", "v")
-    projection_seed: int = 0
-    d_start: float = 0.1
-    dropout: float = 0.0  # on x, where it enters the update
-    top_layers: int | None = None  # None: every block; K: the last K alone
+    projection_seed: Seed = 0
+    d_start: Finite = 0.1
+    dropout: BelowOne = 0.0  # on x, where it enters the update
+    top_layers: Layers | None = None  # None: every block; K: the last K alone
+
+    def __post_init__(self) -> None:
+        check_fields(self, "VeRA")
 
     def build(self, model: ModelConfig) -> Method:
-        n_top = check_shared("VeRA", self.dropout, self.top_layers)
+        n_top = self.top_layers or 0
         base = declare(model, n_top)
         targets = find_targets(base, self.targets, n_top)
         if "embed/tokens" in targets:

@@ -5,12 +5,14 @@ trains on the first n, so that both have learned from the same ones.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from lora_jax.config import TaskConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig, default_rates
 from lora_jax.peft.method import MethodConfig
 from lora_jax.prompting.prompt import Prompt, find_prompt
+from lora_jax.ranges import Batch, Count, Length, Rate, Seed, check_fields, whole
 
 OPTIM = TuneConfig(batch_size=8, epochs=2, evaluations=1)
 
@@ -25,10 +27,13 @@ class TaskPlan:
 
     name: str
     prompt: Prompt | None = None  # None: the built-in one
-    n_pool: int | None = None
-    n_dev: int | None = 100
-    n_test: int | None = None
-    max_tokens: int = 128  # of one example in fine-tuning
+    n_pool: Count | None = None
+    n_dev: Count | None = 100
+    n_test: Count | None = None
+    max_tokens: Annotated[int, whole(2, 2**20)] = 128  # of one example in fine-tuning
+
+    def __post_init__(self) -> None:
+        check_fields(self, "tasks")
 
     @property
     def asked(self) -> Prompt:
@@ -58,17 +63,15 @@ class ShotPlan:
     """k-shot prompts of a language model, scored with and without calibration."""
 
     base: str
-    ks: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
-    draws: tuple[int, ...] = (0, 1, 2)  # of the examples and their order; k = 0 needs one
+    ks: tuple[Annotated[int, whole(0, 10**6)], ...] = (0, 1, 2, 4, 8, 16, 32)
+    draws: tuple[Seed, ...] = (0, 1, 2)  # of the examples and their order; k = 0 needs one
     tasks: tuple[str, ...] | None = None  # labels of the tasks; None: all
-    batch_size: int = 16  # questions a call
+    batch_size: Batch = 16  # questions a call
 
     def __post_init__(self) -> None:
+        check_fields(self, "shots")
         if not self.ks or not self.draws:
             raise LoraJaxError("A shot plan needs at least one k and one draw: add them.")
-        for k in self.ks:
-            if k < 0:
-                raise LoraJaxError(f"ks holds {k}, a number of shots must be at least 0: raise it.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +86,20 @@ class TunePlan:
     base: str
     head: bool = False
     methods: dict[str, MethodConfig]  # by label
-    n_train: tuple[int | None, ...]  # None: all of the pool
-    draws: tuple[int, ...] = (0, 1)
+    n_train: tuple[Count | None, ...]  # None: all of the pool
+    draws: tuple[Seed, ...] = (0, 1)
     tasks: tuple[str, ...] | None = None
     optim: TuneConfig = OPTIM
-    n_steps: int = 40  # at least
-    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by label; else default_rates
+    n_steps: Count = 40  # at least
+    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)  # by label; else default_rates
 
     def __post_init__(self) -> None:
+        check_fields(self, "tunings")
         if not self.methods or not self.n_train or not self.draws:
             raise LoraJaxError(f"The tune plan of {self.base!r} needs a method, an n and a draw: add them.")
-        if self.n_steps < 1:
-            raise LoraJaxError(f"n_steps is {self.n_steps}, it must be at least 1: raise it.")
         for label in self.rates:
             if label not in self.methods:
                 raise LoraJaxError(f"rates names the method {label!r}{nearest(label, self.methods)}.")
-        for n in self.n_train:
-            if n is not None and n < 1:
-                raise LoraJaxError(f"n_train holds {n}, it must be at least 1: raise it.")
 
     def rates_of(self, label: str) -> tuple[float, ...]:
         return self.rates.get(label, default_rates(self.methods[label]))
@@ -123,9 +122,12 @@ class BackwardPlan:
 
     base: str
     methods: dict[str, MethodConfig]
-    batch_size: int = 8
-    seq_len: int = 64
-    repeats: int = 7
+    batch_size: Batch = 8
+    seq_len: Length = 64
+    repeats: Annotated[int, whole(1, 10_000)] = 7
+
+    def __post_init__(self) -> None:
+        check_fields(self, "backward")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,7 @@ class InContextConfig:
     backward: BackwardPlan | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.tasks:
             raise LoraJaxError("The comparison has no task: add one.")
         for plan in (*self.shots, *self.tunings):

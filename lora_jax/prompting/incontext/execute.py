@@ -9,10 +9,11 @@ from pathlib import Path
 import jax
 
 from lora_jax.finetune.config import best_rate
-from lora_jax.finetune.evaluate import SMALLER_IS_BETTER, choose_metric
-from lora_jax.finetune.loop import finetune
-from lora_jax.finetune.recording import make_curve, make_record
+from lora_jax.finetune.group import TuneRun
+from lora_jax.finetune.loop import finetune_group
+from lora_jax.finetune.recording import find_facts, make_curve
 from lora_jax.generate.engine import Engine
+from lora_jax.metrics import SMALLER_IS_BETTER, choose_metric
 from lora_jax.prompting.incontext.config import InContextConfig
 from lora_jax.prompting.incontext.plan import (
     Planned,
@@ -27,8 +28,8 @@ from lora_jax.prompting.incontext.records import PromptRecord, PromptStore
 from lora_jax.prompting.incontext.scoring import WordsTest, ask
 from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.runs.progress import Progress
-from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 from lora_jax.runs.record import RunRecord
+from lora_jax.runs.recording import find_provenance, make_record
 from lora_jax.runs.store import RunStore
 from lora_jax.train.side_by_side import Stopped
 
@@ -42,7 +43,7 @@ class Comparison:
     def __init__(self, name: str, config: InContextConfig, sources: Sources, store: RunStore) -> None:
         self.name, self.config, self.sources = name, config, sources
         self.store, self.prompts = store, PromptStore(store.folder)
-        self._provenance = (describe_device(), describe_versions(), describe_commit())
+        self._provenance = find_provenance()
         self._engines: dict[str, Engine] = {}
 
     def run_all(self, should_stop: Stop, say: Say) -> None:
@@ -115,8 +116,9 @@ class Comparison:
         prepared = narrow(self.sources.get(run.plan.base, run.label, run.plan.head), plan, run.n, run.draw)
         folder = self._checkpoints(run.run_id)
         test = None if run.plan.head else WordsTest(plan.asked)
-        outcome = finetune(run.config, prepared, folder, progress.advance, should_stop, test)
-        record = make_record(self.name, run.run_id, outcome, prepared, self._provenance)
+        tuned = TuneRun(run.config, prepared, folder, progress.say)
+        (outcome,) = finetune_group([tuned], progress.advance, should_stop, test=test)
+        record = make_record(self.name, run.run_id, outcome, find_facts(outcome, prepared), self._provenance)
         record = _complete(record, run, test)
         self.store.write(record, make_curve(outcome, record.flops_exact / max(1, record.n_tokens)))
         shutil.rmtree(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.prompting.incontext.config import InContextConfig
-from lora_jax.runs.experiment import execute_config
+from lora_jax.runs.experiment import execute_config, question_of
 
 EXAMPLE = "configs/incontext.py"
 STAGES = ("prompts", "tuning", "backward")
@@ -29,7 +29,7 @@ def load_incontext(path: Path) -> InContextExperiment:
             f"{path}: comparison() returned {type(config).__name__}, it must return an InContextConfig: see"
             f" {EXAMPLE}."
         )
-    return InContextExperiment(path.stem, (module.get("__doc__") or "").strip(), config)
+    return InContextExperiment(path.stem, question_of(module), config)
 
 
 def keep(config: InContextConfig, tasks: Sequence[str], stages: Sequence[str]) -> InContextConfig:

@@ -9,6 +9,7 @@ from lora_jax.config import ModelConfig, digest, to_dict
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneConfig, finetune_id
 from lora_jax.finetune.recording import price
+from lora_jax.names import shorten_id
 from lora_jax.peft.methods.subset import Full
 from lora_jax.prompting.incontext.config import InContextConfig, TaskPlan, TunePlan
 from lora_jax.prompting.incontext.sources import Sources, count_rows, deal
@@ -39,7 +40,7 @@ class ShotRun:
     @property
     def run_id(self) -> str:
         name = "".join(c if c.isalnum() else "-" for c in self.label.lower())
-        return f"{name}-k{self.k}-s{self.draw}-{digest(self.to_dict())}"
+        return shorten_id(name, f"k{self.k}-s{self.draw}-{digest(self.to_dict())}")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,11 @@ def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunP
 
 
 def check(config: InContextConfig, sources: Sources) -> None:
-    """Refuse what cannot be dealt, before anything is run: more examples than the pool or a label has."""
+    """Refuse what cannot be dealt, before anything is run: more examples than the pool or a label has.
+
+    And before a base is loaded, a task or a base that is not there.
+    """
+    sources.open_all()
     for run in list_shots(config):
         prepared = sources.get(run.base, run.label)
         if not prepared.model.has_lm_head:

@@ -1,11 +1,11 @@
 """PromptRecord: everything known about one set of demonstrations that was scored; a file each."""
 
 import dataclasses
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_jax.digests import to_sealed_json
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.prompting.incontext.config import InContextConfig
@@ -59,7 +59,7 @@ class PromptStore:
 
     def write(self, record: PromptRecord) -> None:
         path = self.folder / f"{record.run_id}.json"
-        write_atomically(path, json.dumps(asdict(record), indent=1) + "\n")
+        write_atomically(path, to_sealed_json(asdict(record)))
 
 
 def _read(path: Path) -> PromptRecord:

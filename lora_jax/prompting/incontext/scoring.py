@@ -8,10 +8,9 @@ import numpy as np
 
 from lora_jax.data.tasks import Example, TextTokenizer
 from lora_jax.finetune.config import FinetuneConfig
-from lora_jax.finetune.evaluate import Scores
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.scores import Score, accuracy, interval
 from lora_jax.generate.engine import Engine
+from lora_jax.metrics import Score, Scores, accuracy, interval
 from lora_jax.peft.method import Adapted
 from lora_jax.prompting.build import build_prompts
 from lora_jax.prompting.by_likelihood import measure_likelihoods

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lora_jax.config import digest, to_dict
-from lora_jax.data.tasks import Example, encode_classification, encode_generation
+from lora_jax.data.tasks import Example, encode_classification, encode_generation, load_task
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.prepare import Prepared, prepare
+from lora_jax.finetune.prepare import Prepared, prepare, require_base
 from lora_jax.prompting.incontext.config import InContextConfig, TaskPlan
 from lora_jax.prompting.shots import Shots, draw_shots
 
@@ -20,6 +20,20 @@ class Sources:
         self._config, self._say = config, say
         self._known: dict[tuple[str, str, bool], Prepared] = {}
         self._heard: set[str] = set()
+
+    def open_all(self) -> None:
+        """Read every task and look for every base, before the first is loaded; raises LoraJaxError."""
+        asked = [
+            (plan.base, task, getattr(plan, "head", False))
+            for plan in (*self._config.shots, *self._config.tunings)
+            for task in self._config.tasks_of(plan).values()
+        ]
+        for settings in dict.fromkeys(
+            task.as_classes() if head else task.as_words() for _, task, head in asked
+        ):
+            load_task(settings)
+        for base in dict.fromkeys(base for base, _, _ in asked):
+            require_base(base, self._say_once)
 
     def get(self, base: str, label: str, head: bool = False) -> Prepared:
         """Return a task with its whole pool, as words or for a classification head; raises LoraJaxError."""

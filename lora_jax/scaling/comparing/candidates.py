@@ -1,10 +1,10 @@
 """Which laws a table can be asked about, and why not the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from lora_jax.scaling.comparing.comparison_report import Excluded
 from lora_jax.scaling.comparing.origins import SAME, SHARES, Split, cut, order_rows, varying
 from lora_jax.scaling.fitting.certificate import COLLINEAR
 from lora_jax.scaling.laws import LAWS
@@ -12,14 +12,6 @@ from lora_jax.scaling.laws.law import Law
 from lora_jax.scaling.tables.run_table import RunTable
 
 DETERMINED = 1e-6  # residual of a logarithm that the law's own variables leave of another variable
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A law that the table cannot be asked about, by its name on the command line, and why."""
-
-    name: str
-    reason: str
 
 
 def candidates(
@@ -31,7 +23,17 @@ def candidates(
     A law of one variable is a candidate on a table in which others vary too, because the table may be a
     slice; `notes_of` says what it ignores. Laws of two variables are candidates where D = kN as well.
     """
-    return screen(table, LAWS, response, cut(order_rows(table, response), shares))[0]
+    usual = {name: law for name, law in LAWS.items() if law.compared}
+    return screen(table, usual, response, cut(order_rows(table, response), shares))[0]
+
+
+def unasked() -> list[Excluded]:
+    """Return the laws that a comparison tries only where they are named."""
+    return [
+        Excluded(name, f"{len(law.names)} parameters take long at every origin: name it by --laws {name}")
+        for name, law in LAWS.items()
+        if not law.compared
+    ]
 
 
 def screen(

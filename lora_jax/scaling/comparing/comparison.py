@@ -7,19 +7,28 @@ ln of the response are compared, prediction by prediction (error_resampling.py).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing import comparison_words as words
-from lora_jax.scaling.comparing.candidates import Excluded, candidates, notes_of, screen
-from lora_jax.scaling.comparing.comparison_rows import Noise, Row, Tried, noise_of, rms, stand
+from lora_jax.scaling.comparing.candidates import candidates, notes_of, screen, unasked
+from lora_jax.scaling.comparing.comparison_report import (
+    ComparisonReport,
+    Cut,
+    Excluded,
+    HeldOut,
+    Noise,
+    PredictedRun,
+)
+from lora_jax.scaling.comparing.comparison_rows import Row, Tried, noise_of, rms, stand
 from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of, draw
 from lora_jax.scaling.comparing.extrapolation import extrapolate, search
 from lora_jax.scaling.comparing.origins import SHARES, Order, Split, cut, cut_largest, order_rows
+from lora_jax.scaling.fitting.objectives import objective as find_objective
 from lora_jax.scaling.laws import LAWS, find_law
 from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.progress import begin_step
 from lora_jax.scaling.tables.run_table import RunTable
 
 __all__ = ["Comparison", "candidates", "compare"]
@@ -37,6 +46,7 @@ class Comparison:
     table: RunTable
     response: str
     objective: str
+    delta: float | None
     order: Order
     origins: tuple[Split, ...]
     largest: Split
@@ -55,30 +65,24 @@ class Comparison:
             for row, reach in zip(split.test, split.reach, strict=True)
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of it as numbers, lists and text.
-
-        rows as in `Row`, best first; "predicted" has {origin, run_id, reach} of each of their `errors`.
-        """
-        return {
-            "rows": [row.to_dict() for row in self.rows],
-            "origins": [_numbers(split) for split in self.origins],
-            "heldout": {"largest": _numbers(self.largest), "top": _numbers(self.top)},
-            "predicted": [
-                {"origin": i, "run_id": self.table.run_ids[row], "reach": reach}
-                for i, row, reach in self.predicted
-            ],
-            "excluded": [{"name": e.name, "reason": e.reason} for e in self.excluded],
-            "noise": None if self.noise is None else {"sd": self.noise.sd, "source": self.noise.source},
-            "measure": self.order.measure, "units": self.order.noun, "response": self.response,
-            "objective": self.objective, "words": self.words,
-        }  # fmt: skip
+    def report(self) -> ComparisonReport:
+        """Return what is told of the comparison, and written to comparison.json."""
+        return ComparisonReport(
+            rows=tuple(row.report() for row in self.rows),
+            origins=tuple(_numbers(split) for split in self.origins),
+            heldout=HeldOut(_numbers(self.largest), _numbers(self.top)),
+            predicted=tuple(
+                PredictedRun(i, self.table.run_ids[row], reach) for i, row, reach in self.predicted
+            ),
+            excluded=self.excluded, noise=self.noise,
+            measure=self.order.measure, units=self.order.noun, response=self.response,
+            objective=self.objective, delta=self.delta, words=self.words,
+            warnings=tuple(self.table.doubts), notes=tuple(self.table.notes),
+        )  # fmt: skip
 
 
-def _numbers(split: Split) -> dict[str, float | int]:
-    return {
-        "share": split.share, "n_train": split.n_train, "n_test": len(split.test), "reach": split.farthest,
-    }  # fmt: skip
+def _numbers(split: Split) -> Cut:
+    return Cut(split.share, split.n_train, len(split.test), split.farthest)
 
 
 def compare(
@@ -89,6 +93,7 @@ def compare(
     response: str = "loss",
     shares: Sequence[float] = SHARES,
     weights: Array | None = None,
+    delta: float | None = None,
     n_bootstrap: int = 4000,
     seed: int = 0,
 ) -> Comparison:
@@ -96,36 +101,42 @@ def compare(
 
     laws: names or keys; None for all. Those that the table cannot be asked about join `excluded`. shares: of
     the cells (or training runs) that are fitted at the origins. weights (n,): importance of each row in the
-    fits. Raises LoraJaxError where no law qualifies or can be fitted, and where all rows cost the same.
+    fits. delta: width of the Huber. Raises LoraJaxError where no law qualifies or can be fitted, and where
+    all rows cost the same.
     """
     table[response]
+    goal = find_objective(objective, delta)
+    if goal.shape == "quantile":
+        raise LoraJaxError(
+            f"Laws are compared by how near they come to unseen runs, and {goal.name} lies off by design:"
+            " choose another objective."
+        )
     order = order_rows(table, response)
     splits, largest = cut(order, shares), cut_largest(order)
     top = cut(order, (0.9,))[0] if len(table) >= MANY_ROWS else largest
     kept, excluded = screen(table, _named(laws), response, splits)
+    excluded += unasked() if laws is None else []
     if not kept:
         reasons = "; ".join(f"{e.name}: {e.reason}" for e in excluded)
         raise LoraJaxError(f"{table.source} suits none of the laws ({reasons}): give more rows or columns.")
     every = list({split.n_train: split for split in (*splits, top, largest)}.values())
-    tried = [
-        Tried(
-            name, law, search(law, table, objective, weights),
-            extrapolate(law, table, every, objective, weights),
-        )
-        for name, law in kept
-    ]  # fmt: skip
+    done, tried = begin_step(f"comparing {len(kept)} laws", len(kept)), []
+    for name, law in kept:
+        whole = search(law, table, goal, weights)
+        tried.append(Tried(name, law, whole, extrapolate(law, table, every, goal, weights)))
+        done(1)
     rows, noise, n_units = _rank(tried, table, response, order, splits, (top, largest), (n_bootstrap, seed))
     said = words.overall(rows, splits, order, noise, n_units)
     return Comparison(
-        table, response, objective, order, tuple(splits), largest, top, tuple(rows), tuple(excluded), noise,
-        said,
+        table, response, goal.name, goal.width, order, tuple(splits), largest, top, tuple(rows),
+        tuple(excluded), noise, said,
     )  # fmt: skip
 
 
 def _named(laws: Sequence[str] | None) -> Mapping[str, Law]:
     """Return the laws by their names on the command line."""
     if laws is None:
-        return LAWS
+        return {name: law for name, law in LAWS.items() if law.compared}
     found = [find_law(name) for name in laws]
     return {next(n for n, law in LAWS.items() if law is one): one for one in found}
 

@@ -1,28 +1,22 @@
 """One law in a comparison: its errors, and how they stand beside the best law's."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from lora_jax.scaling.comparing.comparison_report import Noise, RankedLaw
 from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of
-from lora_jax.scaling.comparing.extrapolation import Answer, Extrapolation
+from lora_jax.scaling.comparing.extrapolation import Extrapolation
 from lora_jax.scaling.comparing.origins import number_cells
+from lora_jax.scaling.fitting.answer import Answer
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.cells import levels
 from lora_jax.scaling.tables.run_table import RunTable
 
 Status = Literal["best", "exact", "tied", "worse", "unresolved"]
 EXACT = 1e-6  # of ln: smaller errors are rounding
-DIGITS = 7  # decimals of ln in the JSON of single errors
-
-
-@dataclass(frozen=True)
-class Noise:
-    """sd of ln of the response of one run, and where it is known from."""
-
-    sd: float
-    source: str
+DIGITS = 7  # decimals of ln of single errors that are told
 
 
 @dataclass(frozen=True)
@@ -77,22 +71,20 @@ class Row:
     verdict: str
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def report(self) -> RankedLaw:
+        """Return what is told of the law; single errors are rounded."""
         law, beside = self.law, self.standing
-        return {
-            "name": self.name, "key": law.key, "title": law.name, "formula": law.formula,
-            "n_params": len(law.names), "insample_rms": self.insample_rms, "heldout_rms": self.heldout_rms,
-            "heldout_error": self.heldout_error, "origin_rms": list(self.origin_rms),
-            "rolling_rms": self.rolling_rms, "rolling_se": self.rolling_se,
-            "rolling_ci95": _listed(self.rolling_ci95),
-            "difference": beside and beside.difference,
-            "difference_ci95": beside and _listed(beside.difference_ci95),
-            "excess": beside and beside.excess, "excess_ci95": beside and _listed(beside.excess_ci95),
-            "below_noise": beside and beside.below_noise,
-            "status": beside.status if beside else "not fitted", "verdict": self.verdict,
-            "notes": list(self.notes),
-            "errors": None if self.errors is None else [round(float(e), DIGITS) for e in self.errors],
-        }  # fmt: skip
+        return RankedLaw(
+            name=self.name, key=law.key, title=law.name, formula=law.formula, n_params=len(law.names),
+            insample_rms=self.insample_rms, heldout_rms=self.heldout_rms, heldout_error=self.heldout_error,
+            origin_rms=self.origin_rms, rolling_rms=self.rolling_rms, rolling_se=self.rolling_se,
+            rolling_ci95=self.rolling_ci95,
+            difference=beside and beside.difference, difference_ci95=beside and beside.difference_ci95,
+            excess=beside and beside.excess, excess_ci95=beside and beside.excess_ci95,
+            below_noise=beside and beside.below_noise, status=beside.status if beside else "not fitted",
+            verdict=self.verdict, notes=self.notes,
+            errors=None if self.errors is None else tuple(round(float(e), DIGITS) for e in self.errors),
+        )  # fmt: skip
 
 
 def stand(
@@ -137,14 +129,11 @@ def noise_of(table: RunTable, response: str, best: Answer) -> Noise | None:
     spare, n_cells = len(table) - len(counts), int((counts > 1).sum())
     between = float(np.sqrt(((log_response - means[labels]) ** 2).sum() / spare)) if spare else 0.0
     if between > EXACT:
-        return Noise(between, f"between the runs of {n_cells} cell{'s' if n_cells > 1 else ''}")
+        of = "rows" if table.doubts else "runs"  # which may differ in more than noise
+        return Noise(between, f"between the {of} of {n_cells} cell{'s' if n_cells > 1 else ''}")
     sd = best.problem.noise_sd(best.theta)
     return Noise(sd, "what the best law leaves of all rows") if sd and sd > EXACT else None
 
 
 def rms(values: Array) -> float:
     return float(np.sqrt((values**2).mean()))
-
-
-def _listed(pair: tuple[float, float] | None) -> list[float] | None:
-    return None if pair is None else list(pair)

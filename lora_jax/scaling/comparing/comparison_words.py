@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from lora_jax.scaling.comparing.origins import Order, Split
 
 if TYPE_CHECKING:
-    from lora_jax.scaling.comparing.comparison_rows import Noise, Row, Standing
+    from lora_jax.scaling.comparing.comparison_report import Noise
+    from lora_jax.scaling.comparing.comparison_rows import Row, Standing
 
 NOT_TOLD = "not distinguishable from the best"
 

@@ -19,6 +19,7 @@ from lora_jax.scaling.laws.law import Array
 
 TAIL = 0.025
 FEWEST_UNITS = 4  # predicted, below which nothing is drawn
+MOST_UNITS = 5000  # drawn by themselves: 160 MB of multiplicities; of more some are drawn together
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Draws:
         return self._total(values) / self._total(np.ones_like(values))
 
     def _total(self, values: Array) -> Array:
-        sums = np.zeros((self.origins.shape[1], self.units.shape[1]))
-        np.add.at(sums, (self.origin, self.unit), values)
+        shape = self.origins.shape[1], self.units.shape[1]
+        place = self.origin * shape[1] + self.unit
+        sums = np.bincount(place, values, minlength=shape[0] * shape[1]).reshape(shape)
         return ((self.origins @ sums) * self.units).sum(-1)
 
 
@@ -45,7 +47,7 @@ def draw(origin: Index, unit: Index, n: int = 4000, seed: int = 0) -> Draws | No
 
     A draw in which no drawn origin predicts a drawn unit says nothing and is left out.
     """
-    number = np.unique(unit, return_inverse=True)[1].reshape(-1)
+    number = np.unique(unit, return_inverse=True)[1].reshape(-1) % MOST_UNITS
     n_origins, n_units = int(origin.max()) + 1, int(number.max()) + 1
     if n_units < FEWEST_UNITS:
         return None

@@ -7,8 +7,12 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing.origins import SAME, Split
+from lora_jax.scaling.fitting.answer import Answer
+from lora_jax.scaling.fitting.descent import Limits
 from lora_jax.scaling.fitting.newton import solve
+from lora_jax.scaling.fitting.objectives import Objective
 from lora_jax.scaling.fitting.problem import Problem, pose
+from lora_jax.scaling.fitting.starts import begin
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.run_table import RunTable
 
@@ -18,17 +22,10 @@ ROUGH, FINE, KEPT = 20, 200, 3  # steps from every start, steps from the best of
 
 
 @dataclass(frozen=True)
-class Answer:
-    """theta (P,) of a law's least objective; whether its gradient vanishes."""
+class Found(Answer):
+    """The answer of least objective that was found; whether its gradient vanishes."""
 
-    problem: Problem
-    theta: Array
-    objective: float
     converged: bool
-
-    @property
-    def params(self) -> dict[str, float]:
-        return {k: float(v) for k, v in self.problem.law.to_params(self.theta, self.problem.centre).items()}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def extrapolate(
     law: Law,
     table: RunTable,
     splits: Sequence[Split],
-    objective: str = "huber",
+    objective: str | Objective = "huber",
     weights: Array | None = None,
 ) -> Extrapolation:
     """Fit the law to each split's rows and predict what lies beyond them; splits are nested.
@@ -84,35 +81,43 @@ def extrapolate(
 def search(
     law: Law,
     table: RunTable,
-    objective: str = "huber",
+    objective: str | Objective = "huber",
     weights: Array | None = None,
     warm: Mapping[str, float] | None = None,
-) -> Answer:
-    """Return the least minimum that a short descent from every start, and a long one from the best, find.
+) -> Found:
+    """Return the least minimum of a law that `descend` finds from its starts; warm: parameters of one more.
 
-    warm: published parameters of one more start. Without the certificate of `fit`, which costs more than
-    the answer. Raises LoraJaxError where the rows cannot hold the law.
+    Raises LoraJaxError where the rows cannot hold the law.
     """
     problem = pose(law, table, objective, weights)
-    d, goal = problem.data, problem.goal
     constant = [v for v in law.variables if not np.ptp(np.log(table.variable(v))) > SAME]
     if constant:
         raise LoraJaxError(f"{' and '.join(constant)} is the same in its {len(table)} rows")
-    starts = law.starts(d.features, d.log_loss, lambda theta: d.value(theta, goal), {})
+    starts = begin(problem)
     if warm is not None:
         starts = np.concatenate([starts, law.to_theta(warm, problem.centre)[None]])
-    rough = solve(d, goal, starts, problem.bounds, max_iterations=ROUGH)
+    return descend(problem, starts)
+
+
+def descend(problem: Problem, starts: Array) -> Found:
+    """Return the least minimum that a short descent from every start, and a long one from the best, find.
+
+    Without the certificate of `fit`, which costs more than the answer. Raises LoraJaxError where the law is
+    not defined for the rows at any start.
+    """
+    d, goal = problem.data, problem.goal
+    rough = solve(d, goal, starts, problem.bounds, limits=Limits(ROUGH))
     order = np.argsort(_or_infinite(rough.value), kind="stable")[:KEPT]
-    fine = solve(d, goal, rough.theta[order], problem.bounds, max_iterations=FINE)
+    fine = solve(d, goal, rough.theta[order], problem.bounds, limits=Limits(FINE))
     thetas = np.concatenate([fine.theta, rough.theta[order[:1]]])
     values = _or_infinite(np.concatenate([fine.value, rough.value[order[:1]]]))
     gradients = np.concatenate([fine.grad_norm, rough.grad_norm[order[:1]]])
     best = int(values.argmin())
     if not np.isfinite(values[best]):
-        raise LoraJaxError(f"it is not defined for its {len(table)} rows at any start")
+        raise LoraJaxError(f"it is not defined for its {len(problem.table)} rows at any start")
     theta = thetas[best]
     converged = bool(gradients[best] < goal.tolerance(problem.errors(theta), len(theta)))
-    return Answer(problem, theta, float(values[best]), converged)
+    return Found(problem, theta, float(values[best]), converged)
 
 
 def prediction_errors(answer: Answer, table: RunTable) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.tables.cells import levels
+from lora_jax.scaling.tables.provenance import SIX_ND, has_own_compute, noun_of_units
 from lora_jax.scaling.tables.run_table import Array, RunTable
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)  # of the units, fitted at each origin
@@ -76,14 +77,11 @@ def order_rows(table: RunTable, response: str = "loss") -> Order:
     Where fine-tuning tokens vary, C (of the pretraining) does not count them, and the product is taken.
     """
     measure, progress = _progress(table, response)
+    noun, label = noun_of_units(table), number_cells(table)
     if table.clusters is not None:
-        label, noun = (
-            np.unique(np.asarray(table.clusters), return_inverse=True)[1].reshape(-1),
-            "training runs",
-        )
-    else:
-        noun, label = "cells", number_cells(table)
-    farthest = np.array([progress[label == u].max() for u in range(label.max() + 1)])
+        label = np.unique(np.asarray(table.clusters), return_inverse=True)[1].reshape(-1)
+    farthest = np.full(label.max() + 1, -np.inf)
+    np.maximum.at(farthest, label, progress)
     rank = np.empty(len(farthest), dtype=np.int64)
     by_progress = np.argsort(farthest, kind="stable")
     rank[by_progress] = np.arange(len(farthest))
@@ -93,7 +91,7 @@ def order_rows(table: RunTable, response: str = "loss") -> Order:
 def _progress(table: RunTable, response: str) -> tuple[str, Array]:
     tuned = "F" in varying(table)
     if table.has("C") and not tuned:
-        return "C", table.variable("C")
+        return "C" if has_own_compute(table) else SIX_ND, table.variable("C")
     parts = varying(table, ("N", "D", "F") if tuned else ("N", "D"))
     parts += [v for v, other in (("P", "N"), ("S", "D")) if v in varying(table) and other not in parts]
     if not parts:

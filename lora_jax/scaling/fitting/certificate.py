@@ -4,17 +4,21 @@ Published fits went wrong by stopping early, by a design that cannot separate ex
 that carry the result; each has a check here that needs nothing but the problem and the answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from lora_jax.scaling.fitting.digits import explain
+from lora_jax.scaling.fitting.direction import direction_warnings
 from lora_jax.scaling.fitting.influence import Influence, outlying_runs, worst_run
 from lora_jax.scaling.fitting.newton import projected_gradient, solve
 from lora_jax.scaling.fitting.problem import Problem
-from lora_jax.scaling.fitting.profile import weakly_identified
+from lora_jax.scaling.fitting.profile import allowed_rise, weakly_identified
 from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.tables.mixtures import repeated_data_doubt
+from lora_jax.scaling.verdict import NOT_CONVERGED, Verdict, verdict_of
 
 POLISH_TOLERANCE = 1e-9
 LARGEST_CONDITION = 1e4
@@ -24,9 +28,9 @@ MOVED = 0.10  # share of the leading exponent by which one run may move it
 
 @dataclass(frozen=True)
 class Certificate:
-    """grad_norm: largest entry of the projected gradient. polish_gain: share of the objective that a Newton
-    polish from the answer still takes off. condition_number: of the Jacobian with columns of unit length.
-    warnings: what else a reader must know; verdict: "believe it", or the reasons not to.
+    """grad_norm: largest entry of the projected gradient. polish_gain: how far the objective lies above the
+    minimum that a Newton polish reaches, as a share of that. condition_number: of the Jacobian with columns
+    of unit length. warnings: what else a reader must know.
     """
 
     converged: bool
@@ -40,21 +44,33 @@ class Certificate:
     influence: Influence | None
     outliers: Influence | None
     warnings: tuple[str, ...]
-    verdict: str
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict_of(self.warnings, self.converged)
 
 
 def certify(
-    problem: Problem, theta: Array, *, start: Array | None = None, minima: tuple[Array, Array] | None = None
+    problem: Problem,
+    theta: Array,
+    *,
+    start: Array | None = None,
+    minima: tuple[Array, Array] | None = None,
+    halves: Mapping[str, float] | None = None,
 ) -> Certificate:
     """Judge theta (P,), wherever it came from.
 
     start: where the optimisation began. minima: thetas (S, P) and objectives (S,) that other starts reached.
+    halves: of parameters that were printed, half a unit in the last digit; None where theta is exact.
     """
     low, high = problem.bounds
     grad_norm = float(projected_gradient(problem.data, problem.goal, theta[None], problem.bounds)[0])
     polish_gain, polished = _polish(problem, theta)
     tolerance = problem.goal.tolerance(problem.errors(theta), len(theta))
     converged = grad_norm < tolerance and polish_gain < POLISH_TOLERANCE
+    rounded_far = False
+    if not converged and halves is not None:
+        converged, rounded_far = _converged_to_digits(problem, theta, halves)
     same_as_start = start is not None and not converged and _stayed(problem, start, theta, polished)
     names = np.array(problem.law.names)
     touching = ((theta <= low + 1e-9) | (theta >= high - 1e-9)) & problem.is_free
@@ -63,11 +79,12 @@ def certify(
     weak = weakly_identified(problem, polished, problem.value(polished))
     n_minima = _distinct(*minima) if minima is not None else 1
     influence, outliers = worst_run(problem, polished), outlying_runs(problem, polished)
-    warnings: list[str] = []
+    warnings = [*problem.table.doubts, *direction_warnings(problem)]
+    above = f"the objective is {_excess(polish_gain)} above the minimum"
     if not converged:
-        warnings.append(
-            f"not converged: gradient {grad_norm:.1e}, polishing lowers the objective by {polish_gain:.2%}"
-        )
+        warnings.append(f"{NOT_CONVERGED}: gradient {grad_norm:.1e}, {above}")
+    elif rounded_far:
+        warnings.append(f"rounded too far: with the digits given {above} that they round")
     if same_as_start:
         warnings.append("the answer is where the optimisation started")
     if n_minima > 1:
@@ -78,16 +95,34 @@ def certify(
         warnings.append(f"weakly identified: {', '.join(weak)}")
     if condition > LARGEST_CONDITION:
         warnings.append(f"condition number {condition:.1e}: the runs hardly separate the parameters")
+    repeated = repeated_data_doubt(problem.table, problem.law.variables)
+    warnings += [repeated] if repeated is not None and problem.law.response == "loss" else []
     warnings += _design(problem)
     warnings += _moved(problem, polished, influence, outliers)
     return Certificate(
         converged, grad_norm, polish_gain, n_minima, condition, at_bound, weak, same_as_start, influence,
-        outliers, tuple(warnings), verdict_of(warnings),
+        outliers, tuple(warnings),
     )  # fmt: skip
 
 
-def verdict_of(warnings: Sequence[str]) -> str:
-    return "believe it" if not warnings else "be careful: " + "; ".join(warnings)
+def _converged_to_digits(problem: Problem, theta: Array, halves: Mapping[str, float]) -> tuple[bool, bool]:
+    """Return whether theta is a minimum to its digits, and whether these are too few to use it.
+
+    Too few are digits with which the objective leaves the range of a 95% interval.
+    """
+    answer = solve(problem.data, problem.goal, theta[None], problem.bounds)
+    minimum, least = answer.theta[0], float(answer.value[0])
+    excess = problem.value(theta) - least
+    tolerance = problem.goal.tolerance(problem.errors(minimum), len(theta))
+    if answer.grad_norm[0] >= tolerance or excess < -POLISH_TOLERANCE * least:
+        return False, False
+    rise = allowed_rise(problem, minimum)
+    return explain(problem, theta, minimum, halves), rise is not None and excess > rise
+
+
+def _excess(share: float) -> str:
+    """Return by how much of a minimum an objective lies above it, such as "105%"."""
+    return f"{share:.0%}" if share >= 1 else f"{share:.2%}" if share >= 1e-4 else f"{share:.1e} of it"
 
 
 def _polish(problem: Problem, theta: Array) -> tuple[float, Array]:
@@ -106,11 +141,17 @@ def _stayed(problem: Problem, start: Array, theta: Array, polished: Array) -> bo
     theta itself would not show it: an optimiser soon corrects the level, and the exponents stay.
     """
     path = problem.law.to_params(np.stack([start, theta, polished]), problem.centre)
-    begun, stopped, end = np.log(np.stack(list(path.values()), axis=1))
+    # of either sign: an exponent, and what has no logarithm, in units of its end
+    plain = [
+        values / (abs(values[2]) or 1.0) if values.min() <= 0 else np.log(values) for values in path.values()
+    ]
+    begun, stopped, end = np.stack(plain, axis=1)
     return bool(np.linalg.norm(stopped - begun) < 0.1 * np.linalg.norm(end - begun))
 
 
 def _condition(problem: Problem, theta: Array) -> float:
+    if problem.usual is not None:  # moved bounds may have taken units in which parameters lie closer
+        theta, problem = problem.translate(theta, problem.usual), problem.usual
     jacobian = problem.law.jacobian(theta, problem.data.features)[:, problem.is_free]
     jacobian = np.sqrt(problem.data.weights)[:, None] * jacobian
     length = np.linalg.norm(jacobian, axis=0)
@@ -136,7 +177,9 @@ def _design(problem: Problem) -> list[str]:
     for v, x in logs.items():
         if np.ptp(x) < 1e-9:
             warnings.append(f"all runs have the same {v}: its exponent cannot be known")
-    varied = [(v, x) for v, x in logs.items() if np.ptp(x) >= 1e-9 and v not in problem.law.same_unit]
+    varied = [
+        (v, x) for v, x in logs.items() if np.ptp(x) >= 1e-9 and problem.law.same_unit.get(v, "1") == "1"
+    ]
     for (v, x), (w, y) in combinations(varied, 2):
         if np.ptp(x - y) < 0.01:
             warnings.append(

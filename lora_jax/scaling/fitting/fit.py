@@ -6,39 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.answer import Answer
+from lora_jax.scaling.fitting.bounds import Ends
 from lora_jax.scaling.fitting.certificate import Certificate, certify
+from lora_jax.scaling.fitting.digits import half_units
 from lora_jax.scaling.fitting.newton import solve
-from lora_jax.scaling.fitting.problem import Problem, pose
+from lora_jax.scaling.fitting.problem import pose
+from lora_jax.scaling.fitting.starts import begin
+from lora_jax.scaling.fitting.widening import widen
 from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.progress import begin_step
 from lora_jax.scaling.tables.table import RunTable
+
+SAME = 1e-11  # of the objective: less apart, two minima are one to rounding
 
 
 @dataclass(frozen=True)
-class Fit:
-    """An answer: internal theta (P,), published parameters, the objective (a sum over runs)."""
+class Fit(Answer):
+    """An answer with the certificate that says whether to believe it."""
 
-    problem: Problem
-    theta: Array
-    objective: float
     certificate: Certificate
-
-    @property
-    def law(self) -> Law:
-        return self.problem.law
-
-    @property
-    def params(self) -> dict[str, float]:
-        """Published parameters; X_c in the unit of X, E in the unit of the response."""
-        return {k: float(v) for k, v in self.law.to_params(self.theta, self.problem.centre).items()}
-
-    @property
-    def residuals(self) -> Array:
-        """ln measured - fitted, in the order of the table (n,)."""
-        return -self.problem.residuals(self.theta)
-
-    def predict(self, **values: Array | float) -> Array:
-        """Return the response (m,) at N=, D=, C=, ... of () or (m,), in the unit of the table."""
-        return np.exp(self.law.log_response(self.theta, self.problem.features_at(values)))
 
 
 def fit(
@@ -49,31 +36,33 @@ def fit(
     *,
     fixed: Mapping[str, float] | None = None,
     delta: float | None = None,
+    moved: Mapping[str, Ends] | None = None,
 ) -> Fit:
     """Fit `law` to the runs of `table` in float64.
 
     objective: "huber" (sum of Huber_1e-3 of the log residuals, Hoffmann et al. 2203.15556), "l1" (sum of
     their sizes; what Besiroglu et al. 2404.10102 print), "squared" (sum of their squares) or "least-squares"
     (of the response itself). weights (n,): importance of each run, scaled to a mean of 1. fixed: published
-    parameters to leave as they are. delta: of the Huber. Raises LoraJaxError where the table lacks a
-    variable, or has fewer runs than the law has free parameters.
+    parameters to leave as they are. delta: of the Huber. moved: bounds of published parameters, in place
+    of our usual ones. Raises LoraJaxError where the table lacks a variable, or has fewer runs than the law
+    has free parameters.
     """
-    problem = pose(law, table, objective, weights, fixed=fixed, delta=delta)
+    problem = pose(law, table, objective, weights, fixed=fixed, delta=delta, moved=moved)
     if problem.degrees_of_freedom < 0:
         raise LoraJaxError(
             f"{law.key} has {problem.n_free} parameters and {table.source} offers {len(table)} runs: give at"
             " least as many runs as parameters."
         )
     d, goal = problem.data, problem.goal
-    held = {n: problem.bounds_of(law.names.index(n))[0] for n in problem.fixed}
-    starts = law.starts(d.features, d.log_loss, lambda theta: d.value(theta, goal), held)
-    answers = solve(d, goal.rougher(), starts, problem.bounds)
+    starts = begin(problem)
+    done = begin_step(f"fitting {law.key} from {len(starts)} starts", len(starts))
+    answers = solve(d, goal.rougher(), starts, problem.bounds, done=done)
     defined = np.isfinite(answers.value)
     if not defined.any():
         raise LoraJaxError(
             f"{law.key} is not defined for the runs of {table.source} at any start: choose another law."
         )
-    best = int(np.where(defined, answers.value, np.inf).argmin())
+    best = _first_best(np.where(defined, answers.value, np.inf))
     theta = answers.theta[best]
     if goal.rougher() != goal:
         from_delta = goal.rougher().delta
@@ -83,16 +72,44 @@ def fit(
     return Fit(problem, theta, problem.value(theta), certificate)
 
 
+def _first_best(values: Array) -> int:
+    """Return the first of the least values (S,): which of equal minima is the lowest, rounding decides."""
+    least = values.min()
+    return int(np.argmax(values <= least + SAME * abs(least)))
+
+
 def judge(
     law: Law,
     table: RunTable,
     params: Mapping[str, float],
     *,
     objective: str = "huber",
+    weights: Array | None = None,
+    fixed: Mapping[str, float] | None = None,
+    delta: float | None = None,
     start: Mapping[str, float] | None = None,
+    halves: Mapping[str, float] | None = None,
+    moved: Mapping[str, Ends] | None = None,
 ) -> Fit:
-    """Return somebody else's parameters as a Fit, with the certificate that says whether to believe it."""
-    problem = pose(law, table, objective)
-    theta = law.to_theta(params, problem.centre)
-    begun = None if start is None else law.to_theta(start, problem.centre)
-    return Fit(problem, theta, problem.value(theta), certify(problem, theta, start=begun))
+    """Return somebody else's parameters as a Fit, with the certificate that says whether to believe it.
+
+    objective, weights, fixed, delta, moved: as in `fit`, to whose problem the parameters are an answer.
+    fixed: may also be left out of `params`. start: where their optimiser began. halves: half a unit in the
+    last digit that each was given with, by default that of its shortest decimal number. Bounds of ours that
+    they lie outside are widened, which a note of the problem's table says; those in `moved` are not. Raises
+    LoraJaxError for a parameter that is missing, and one that is fixed at another value than that to judge.
+    """
+    fixed = dict(fixed or {})
+    law.check_given(params)
+    for name, value in fixed.items():
+        if params.get(name, value) != value:
+            raise LoraJaxError(
+                f"{name} is fixed at {value:g} and {params[name]:g} is to be judged: give one of them."
+            )
+    problem = pose(law, table, objective, weights, fixed=fixed, delta=delta, moved=moved)
+    params = {**fixed, **params}
+    theta = problem.law.to_theta(params, problem.centre)
+    problem = widen(problem, theta, moved or {})
+    begun = None if start is None else problem.law.to_theta(start, problem.centre)
+    certificate = certify(problem, theta, start=begun, halves=half_units(params) | dict(halves or {}))
+    return Fit(problem, theta, problem.value(theta), certificate)

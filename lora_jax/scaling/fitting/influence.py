@@ -7,6 +7,7 @@ import numpy as np
 from lora_jax.scaling.fitting.newton import Data, solve
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.progress import begin_step
 
 OUTLIER_SDS = 6.0
 MOST_OUTLIERS = 0.2  # of the runs: what lies off in more of them is not an outlier
@@ -24,8 +25,9 @@ class Influence:
 
 def shifts_without(problem: Problem, theta: Array, rows: np.ndarray) -> Array:
     """Return the leading number's shift (m,) when each of the rows (m,) is left out, by a refit each."""
-    keep = 1.0 - np.eye(len(problem.data.weights))[rows]
-    return _refit(problem, theta, keep * problem.data.weights)
+    weights = np.tile(problem.data.weights, (len(rows), 1))
+    weights[np.arange(len(rows)), rows] = 0.0
+    return _refit(problem, theta, weights)
 
 
 def worst_run(problem: Problem, theta: Array) -> Influence | None:
@@ -49,6 +51,7 @@ def worst_run(problem: Problem, theta: Array) -> Influence | None:
 def outlying_runs(problem: Problem, theta: Array) -> Influence | None:
     """Return what dropping all runs does whose residual is six robust standard deviations off, if any are."""
     r = problem.residuals(theta)
+    r = r - np.median(r) if problem.goal.shape == "quantile" else r  # which lies off the middle by design
     far = np.abs(r) > OUTLIER_SDS * 1.4826 * np.median(np.abs(r)) + 1e-8
     if not far.any() or len(r) - far.sum() <= problem.n_free or far.mean() > MOST_OUTLIERS:
         return None
@@ -62,5 +65,6 @@ def _refit(problem: Problem, theta: Array, weights: Array) -> Array:
     d = problem.data
     start = np.repeat(theta[None], len(weights), axis=0)
     data = Data(d.law, d.features, d.log_loss, weights)
-    answer = solve(data, problem.goal.rougher(), start, problem.bounds)
+    done = begin_step(f"{len(weights)} refits of {d.law.key} without some runs", len(weights))
+    answer = solve(data, problem.goal.rougher(), start, problem.bounds, done=done)
     return problem.law.leading(answer.theta)[1] - problem.law.leading(theta)[1]

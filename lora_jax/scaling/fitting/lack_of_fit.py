@@ -5,26 +5,23 @@ several seeds know the noise without any law; what the cell means miss the law b
 (Draper and Smith, Applied Regression Analysis, "lack of fit and pure error").
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from lora_jax.scaling.laws.law import Array
-from lora_jax.scaling.tables.cells import cell_of
+from lora_jax.scaling.tables.cells import SeedNoise, cell_of
 from lora_jax.scaling.tables.table import RunTable
 
 LEVEL = 0.01
 
 
-def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: Mapping[str, Any]) -> str | None:
+def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: SeedNoise) -> str | None:
     """Return a warning where a law's residuals (n,) of ln L are too large for the noise between seeds.
 
     noise: what `seed_noise` found. None where the law passes, or where no cell has several seeds or no degree
     of freedom is left, so that nothing can be said.
     """
-    sd, dof = noise["seed_sd_log_loss"], noise["degrees_of_freedom"]
+    sd, dof = noise.sd, noise.degrees_of_freedom
     cells = np.unique(cell_of(runs), return_inverse=True)[1]
     counts = np.bincount(cells)
     spare = len(counts) - n_parameters
@@ -32,7 +29,7 @@ def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: Mapp
         return None
     means = np.bincount(cells, residuals) / counts
     mean_square = float((counts * means**2).sum() / spare)
-    p = float(f_distribution.sf(mean_square / sd**2, spare, dof))
+    p = float(fdtrc(spare, dof, mean_square / sd**2))
     if p >= LEVEL:
         return None
     times, said = np.sqrt(mean_square) / sd, f"= {p:.1g}" if p > 1e-6 else "< 1e-6"

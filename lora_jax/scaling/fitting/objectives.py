@@ -6,19 +6,14 @@ from typing import Literal
 import numpy as np
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import HUBER
 from lora_jax.scaling.laws.law import Array
 
-Shape = Literal["huber", "l1", "squared"]
+Shape = Literal["huber", "l1", "quantile", "squared"]
 HUBER_DELTA = 1e-3  # Hoffmann et al. 2203.15556, section 3.3
 L1_DELTA = 1e-7  # |r| is smoothed over this width; r itself is known to 1e-16
 GRADIENT_TOLERANCE = 1e-9
 L1_GRADIENT_TOLERANCE = 1e-7  # residuals known to 1e-16, over the smoothing width of 1e-7, summed over runs
-WORDS = {
-    "huber": "sum of Huber(1e-3) of log residuals",
-    "l1": "sum of absolute log residuals",
-    "squared": "sum of squared log residuals",
-    "least-squares": "sum of squared residuals",
-}
 
 
 @dataclass(frozen=True)
@@ -26,8 +21,10 @@ class Objective:
     """A sum over runs of w rho(r), r = fitted - measured, of the ln of the response or of itself.
 
     huber: r^2/2 up to |r| = delta, then delta (|r| - delta/2). l1: |r|, smoothed within `delta` as Huber over
-    delta. squared: r^2. is_linear: r is of the response, counted in `unit`, and not of its ln. largest: the
-    largest |ln response|, 1 at least, to whose rounding the gradient of an l1 is known.
+    delta. quantile: the pinball loss |r|/2 + (1/2 - tau) r, smoothed as l1, least where a share tau of the
+    runs lies below (Koenker and Bassett 1978, Econometrica 46, 33). squared: r^2. is_linear: r is of the
+    response, counted in `unit`, and not of its ln. largest: the largest |ln response|, 1 at least, to whose
+    rounding the gradient of what has a corner is known.
     """
 
     name: str
@@ -36,6 +33,28 @@ class Objective:
     is_linear: bool = False
     unit: float = 1.0
     largest: float = 1.0
+    tau: float = 0.5
+
+    @property
+    def has_corner(self) -> bool:
+        """Whether rho has a corner at 0, which is smoothed, and residuals of 0 are met exactly."""
+        return self.shape in ("l1", "quantile")
+
+    @property
+    def words(self) -> str:
+        """What is summed, such as "sum of Huber(1e-3) of log residuals"."""
+        return {
+            "huber": f"sum of Huber({_spell(self.delta)}) of log residuals",
+            "l1": "sum of absolute log residuals",
+            "squared": "sum of squared log residuals",
+            "least-squares": "sum of squared residuals",
+            "quantile": f"sum of pinball losses of log residuals, {self.tau:.3g} of the runs below the curve",
+        }[self.name if self.shape != "quantile" else self.shape]
+
+    @property
+    def width(self) -> float | None:
+        """The delta that a user may give: that of a Huber; None for the others, which have none."""
+        return self.delta if self.name == "huber" else None
 
     def tolerance(self, r: Array, n_params: int) -> float:
         """The gradient from which an answer with residuals r (n,) counts as a minimum.
@@ -43,7 +62,7 @@ class Objective:
         That of an l1 is a sum of rounding errors over the residuals within delta: of those that are exactly
         met, as many as there are parameters, or all of them where the fit is exact.
         """
-        if self.shape != "l1":
+        if not self.has_corner:
             return GRADIENT_TOLERANCE
         within = np.count_nonzero(np.abs(r) <= self.delta) / n_params
         return L1_GRADIENT_TOLERANCE * self.largest * max(1.0, within)
@@ -51,7 +70,8 @@ class Objective:
     @property
     def stop(self) -> float:
         """The gradient at which the descent rests: well under the tolerance, above rounding."""
-        return 1e-3 * GRADIENT_TOLERANCE if self.shape != "l1" else 0.3 * L1_GRADIENT_TOLERANCE * self.largest
+        corner = 0.3 * L1_GRADIENT_TOLERANCE * self.largest
+        return corner if self.has_corner else 1e-3 * GRADIENT_TOLERANCE
 
     def stages(self) -> list["Objective"]:
         """Return the wider objectives that lead to this one."""
@@ -65,8 +85,8 @@ class Objective:
         return replace(self, delta=self.delta * factor)
 
     def rougher(self) -> "Objective":
-        """Return what replicates and refits may minimise: an l1 smoothed over 1e-5, far below any noise."""
-        return self.widened(100) if self.shape == "l1" else self
+        """Return what replicates and refits may minimise: a corner smoothed over 1e-5, far below noise."""
+        return self.widened(100) if self.has_corner else self
 
     def fitted_to(self, log_response: Array) -> "Objective":
         """Return the objective in the units of these ln responses (n,)."""
@@ -84,28 +104,39 @@ class Objective:
         curve = inside.astype(float)
         if self.shape == "l1":
             return rho / self.delta, slope / self.delta, curve / self.delta
+        if self.shape == "quantile":
+            half, lean = 0.5 / self.delta, 0.5 - self.tau
+            return half * rho + lean * r, half * slope + lean, half * curve
         return rho, slope, curve
 
     def touching(self, r: Array) -> Array:
-        """Return the curvature at r of the parabola around 0 that lies above rho and touches it at r."""
+        """Return the curvature at r of the parabola around 0 that lies above rho and touches it at r.
+
+        Of a quantile, beside the straight line in it.
+        """
         if self.shape == "squared":
             return np.full_like(r, 2.0)
-        scale = 1.0 if self.shape == "huber" else 1 / self.delta
+        scale = {"huber": 1.0, "l1": 1 / self.delta, "quantile": 0.5 / self.delta}[self.shape]
         return scale * self.delta / np.maximum(np.abs(r), self.delta)
 
     def value(self, r: Array, weights: Array) -> Array:
         """Return the objective as it is quoted, summed over the last axis.
 
-        For l1 without the smoothing, for least squares in the unit of the response.
+        For l1 and a quantile without the smoothing, for least squares in the unit of the response.
         """
-        rho = np.abs(r) if self.shape == "l1" else self.terms(r)[0]
+        if self.shape == "quantile":
+            rho = 0.5 * np.abs(r) + (0.5 - self.tau) * r
+        else:
+            rho = np.abs(r) if self.shape == "l1" else self.terms(r)[0]
         return (weights * rho).sum(-1) * self.unit**2
 
 
 def objective(name: str, delta: float | None = None) -> Objective:
     """Return the objective of that name.
 
-    "huber" (delta 1e-3 unless given), "l1" and "squared" of ln residuals; "least-squares" of the response.
+    "huber" (delta 1e-3 unless given), "l1", "quantile(0.1)" and "squared" of ln residuals; "least-squares" of
+    the response.
+    Raises LoraJaxError for another name, a delta that is not above 0, and one for an objective without.
     """
     known = {
         "huber": Objective("huber", "huber", HUBER_DELTA if delta is None else delta),
@@ -113,6 +144,39 @@ def objective(name: str, delta: float | None = None) -> Objective:
         "squared": Objective("squared", "squared", 1.0),
         "least-squares": Objective("least-squares", "squared", 1.0, is_linear=True),
     }
-    if name not in known:
-        raise LoraJaxError(f"Objective {name!r} is not known{nearest(name, known)}: choose one of these.")
-    return known[name]
+    found = known[name] if name in known else _quantile(name)
+    if found is None:
+        every = [*known, "quantile"]
+        raise LoraJaxError(f"Objective {name!r} is not known{nearest(name, every)}: choose one of these.")
+    if delta is not None and found.width is None:
+        raise LoraJaxError(
+            f"Objective {name!r} has no delta and {delta:g} was given: leave it out, or choose 'huber'."
+        )
+    if delta is not None:
+        HUBER.check("the delta of the Huber", delta)
+    return found
+
+
+def _quantile(name: str) -> Objective | None:
+    """Return the objective of "quantile(0.1)", None for what is no quantile's name."""
+    head, _, rest = name.partition("(")
+    if head.strip() != "quantile":
+        return None
+    try:
+        tau = float(rest.rstrip(") ")) if rest.rstrip().endswith(")") else float("nan")
+    except ValueError:
+        tau = float("nan")
+    if not 0 < tau < 1:
+        raise LoraJaxError(
+            f"Objective {name!r} lacks the share of the runs that is to lie below, between 0 and 1: say"
+            " quantile(0.1)."
+        )
+    return Objective(f"quantile({tau:g})", "quantile", L1_DELTA, tau=tau)
+
+
+def _spell(x: float) -> str:
+    """Return 0.001 as "1e-3", and numbers from .01 to 1000 plainly."""
+    if 0.01 <= x < 1000:
+        return f"{x:g}"
+    mantissa, power = f"{x:e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}"

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.bounds import Ends, centre_for, moved_bounds, recentred_bounds
 from lora_jax.scaling.fitting.newton import Bounds, Data
 from lora_jax.scaling.fitting.objectives import Objective, objective
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.table import RunTable
+
+SHOWN = 5  # rows that a sentence names
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Problem:
 
     centre: the geometric mean of each variable, the unit in which the coefficients of theta are counted, so
     that neither the answer nor its conditioning depends on whether N is in parameters or in billions.
-    fixed: published parameters that stay as given; their bounds are equal.
+    fixed: published parameters that stay as given; their bounds are equal. usual: the same problem within our
+    usual bounds, where some were moved, and another unit may have had to be taken for them.
     """
 
     law: Law
@@ -28,6 +32,7 @@ class Problem:
     centre: Mapping[str, float]
     bounds: Bounds
     fixed: Mapping[str, float] = field(default_factory=dict)
+    usual: "Problem | None" = None
 
     @property
     def n_free(self) -> int:
@@ -48,6 +53,15 @@ class Problem:
         """Return the lower and the upper bound of one entry of theta."""
         low, high = self.bounds
         return float(low[index]), float(high[index])
+
+    def translate(self, theta: Array, other: "Problem") -> Array:
+        """Return theta (..., P) of this problem's law in the coordinates of the other's."""
+        params = self.law.to_params(theta.reshape(-1, theta.shape[-1]), self.centre)
+        rows = [
+            other.law.to_theta({k: float(v[b]) for k, v in params.items()}, other.centre)
+            for b in range(len(next(iter(params.values()))))
+        ]
+        return np.array(rows).reshape(theta.shape)
 
     def residuals(self, theta: Array) -> Array:
         """Return fitted - measured ln of the response (n,)."""
@@ -80,33 +94,55 @@ class Problem:
 def pose(
     law: Law,
     table: RunTable,
-    name: str = "huber",
+    goal: str | Objective = "huber",
     weights: Array | None = None,
     *,
     fixed: Mapping[str, float] | None = None,
     delta: float | None = None,
+    moved: Mapping[str, Ends] | None = None,
 ) -> Problem:
     """Return the problem of fitting `law` to the table.
 
-    name: of the objective; delta: the width of its Huber. weights (n,): scaled to a mean of 1. fixed:
-    published parameters that are not fitted; a coefficient needs its exponents fixed too.
+    goal: the objective, or its name; delta: the width of a named Huber. weights (n,): scaled to a mean of 1.
+    fixed: published parameters that are not fitted; a coefficient needs its exponents fixed too. moved:
+    bounds of published parameters, of which None is the usual end.
     """
     if not len(table):
         raise LoraJaxError(f"{table.source} has no runs to fit {law.key} to: give some.")
+    usual = pose(law, table, goal, weights, fixed=fixed, delta=delta) if moved else None
+    moved, fixed = dict(moved or {}), dict(fixed or {})
+    law = law.holding({*fixed, *moved})
     response = table[law.response]
     values = {v: table.variable(v) for v in law.variables}
+    _check_positive(table, {law.response: response, **{table.column_of(v): x for v, x in values.items()}})
     w = np.ones(len(table)) if weights is None else np.asarray(weights, np.float64)
     if w.shape != response.shape or (w < 0).any() or not w.sum() > 0:
         raise LoraJaxError(f"The weights for {law.key} must be {len(table)} numbers >= 0: mend them.")
     centre = {v: float(np.exp(np.log(x).mean())) for v, x in values.items()}
     centre |= {v: 1.0 if other == "1" else centre[other] for v, other in law.same_unit.items()}
+    law.check_given(fixed)
+    both = [n for n in moved if n in fixed]
+    if both:
+        raise LoraJaxError(f"{both[0]} is fixed, and cannot be bounded too: leave one of them out.")
+    middle, centre = centre, centre_for(law, moved, centre)
     data = Data(law, law.features(values, centre), np.log(response), w / w.mean())
-    low, high = law.bounds(data.log_loss)
-    low, high = low.copy(), high.copy()
-    fixed = dict(fixed or {})
-    law.check_names(fixed)
+    bounds = recentred_bounds(law, law.bounds(data.log_loss), middle, centre)
+    low, high = moved_bounds(law, moved, centre, bounds)
     for i, p in enumerate(law.parameters):
         if p.name in fixed:
             low[i] = high[i] = law.internal(p, fixed, centre)
-    goal = objective(name, delta).fitted_to(data.log_loss)
-    return Problem(law, table, goal, data, centre, (low, high), fixed)
+    goal = objective(goal, delta) if isinstance(goal, str) else goal
+    return Problem(law, table, goal.fitted_to(data.log_loss), data, centre, (low, high), fixed, usual)
+
+
+def _check_positive(table: RunTable, columns: Mapping[str, Array]) -> None:
+    """Raise LoraJaxError for a column that is not above 0 in every row: laws are of logarithms."""
+    for name, values in columns.items():
+        bad = np.flatnonzero(~(values > 0))
+        if len(bad):
+            rows = ", ".join(table.run_ids[i] for i in bad[:SHOWN])
+            more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise LoraJaxError(
+                f"{table.source}: {name} has values that are not above 0: {rows}{more}: mend them or filter"
+                " them out."
+            )

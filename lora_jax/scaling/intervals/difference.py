@@ -10,7 +10,6 @@ Application, 1997, section 4.4 and its equation 4.11 for the 1 / (n + 1)).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -48,23 +47,67 @@ PUBLISHED_FITS: Mapping[str, PublishedFit] = MappingProxyType(
             {"N_c": 6.4e13, "alpha_N": 0.076, "D_c": 1.8e13, "alpha_D": 0.103},
             "Kaplan et al. 2001.08361",
         ),
+        "farseer": PublishedFit(  # of bits per character
+            "L(N,D) Farseer",
+            {
+                "a1": -1.665630816,
+                "alpha": 0.0459,
+                "b1": 3.133347199,
+                "a2": 230.734370759,
+                "beta": -0.1729,
+                "b2": -1.544209554,
+                "a3": -0.062465473,
+                "gamma": 0.13,
+                "b3": 0.128488068,
+            },
+            "Li et al. 2506.10972, the constants of their notebook",
+        ),
     }
 )
 
 
-def difference(replicates: Bootstrap, published: str | Mapping[str, float]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Compared:
+    """A parameter of the fit beside the published one, and whether that lies inside the 95 % interval."""
+
+    value: float
+    published: float
+    ci95: tuple[float, float]
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Differs:
+    """Whether a fit differs from constants: p < .05.
+
+    n: replicates. distance: Mahalanobis, in sds of the replicates. objective_ratio: the objective there over
+    the fit's, None where the fit is exact.
+    """
+
+    source: str
+    p: float
+    differs: bool
+    n: int
+    distance: float
+    objective: float
+    objective_there: float
+    objective_ratio: float | None
+    params: Mapping[str, Compared]
+    words: str
+
+
+def difference(replicates: Bootstrap, published: str | Mapping[str, float]) -> Differs:
     """Return whether the fit differs from constants: the name of one of PUBLISHED_FITS, or all parameters.
 
-    {"source", "p", "differs" (p < .05), "n" replicates, "distance" (Mahalanobis, in sds of the replicates),
-    "objective", "objective_there", "objective_ratio" (there over the fit's; None where the fit is exact),
-    "params": {name: {"value", "published", "ci95", "inside"}}, "sentence"}. p is never below 1 / (n + 1): n
-    replicates can say no more. The published constants count as known exactly; rounded ones are tested as
-    they were printed. Raises LoraJaxError for an unknown name, another law's constants, a missing parameter,
-    one that the fit held fixed at another value, and replicates too few or too alike for a covariance.
+    p is never below 1 / (n + 1): n replicates can say no more. The published constants count as known
+    exactly; rounded ones are tested as they were printed. Raises LoraJaxError for an unknown name, another
+    law's constants, a missing parameter, one that the fit held fixed at another value, and replicates too few
+    or too alike for a covariance.
     """
     fit = replicates.fit
     problem, law = fit.problem, fit.law
     params, source = _constants(law.key, published)
+    law.check_given(params)
     there = law.to_theta(params, problem.centre)
     free = problem.is_free
     _check_fixed(replicates, params, there, free)
@@ -76,24 +119,12 @@ def difference(replicates: Bootstrap, published: str | Mapping[str, float]) -> d
     ratio = at_there / at_fit if at_fit > 0 else None
     rows = {}
     for name, row in replicates.intervals().items():
-        low, high = row["ci95"]
-        inside = low <= params[name] <= high
-        rows[name] = {
-            "value": row["value"], "published": float(params[name]), "ci95": row["ci95"], "inside": inside,
-        }  # fmt: skip
-    outside = [name for name, row in rows.items() if free[law.names.index(name)] and not row["inside"]]
-    return {
-        "source": source,
-        "p": p,
-        "differs": p < LEVEL,
-        "n": n,
-        "distance": float(far),
-        "objective": at_fit,
-        "objective_there": at_there,
-        "objective_ratio": ratio,
-        "params": rows,
-        "sentence": _sentence(source, p, n, outside, ratio),
-    }
+        assert row.ci95 is not None, "a bootstrap gives every parameter an interval"
+        low, high = row.ci95
+        rows[name] = Compared(row.value, float(params[name]), row.ci95, low <= params[name] <= high)
+    outside = [name for name, row in rows.items() if free[law.names.index(name)] and not row.inside]
+    words = _sentence(source, p, n, outside, ratio)
+    return Differs(source, p, p < LEVEL, n, float(far), at_fit, at_there, ratio, rows, words)
 
 
 def _constants(key: str, published: str | Mapping[str, float]) -> tuple[Mapping[str, float], str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lora_jax.scaling.fitting.problem import Problem
+from lora_jax.scaling.tables.provenance import noun_of_units
 
 if TYPE_CHECKING:
     from lora_jax.scaling.intervals.uncertainty import Bootstrap
@@ -36,6 +37,18 @@ def few_runs_warning(problem: Problem) -> str | None:
     )
 
 
+def _beyond_quantile(problem: Problem) -> str | None:
+    """Return why too few runs lie beyond a quantile to draw a curve there, or None."""
+    tau, n = problem.goal.tau, int(np.count_nonzero(problem.data.weights))
+    beyond = min(tau, 1 - tau) * n
+    if problem.goal.shape != "quantile" or beyond >= problem.n_free:
+        return None
+    return (
+        f"{n} runs leave {beyond:.3g} beyond the quantile {tau:g}, for {problem.n_free} parameters: one"
+        " nearer the middle is known better"
+    )
+
+
 def _is_linear(problem: Problem) -> bool:
     """Whether the slopes of ln of the response are the same everywhere between the bounds."""
     low, high = problem.bounds
@@ -55,6 +68,9 @@ def interval_warning(replicates: "Bootstrap") -> str | None:
     few = few_runs_warning(problem)
     if few is not None:
         reasons.append(few)
+    beyond = _beyond_quantile(problem)
+    if beyond is not None:
+        reasons.append(beyond)
     if replicates.kind == "case" and replicates.n_clusters < LEAST_CLUSTERS:
         reasons.append(
             f"only {replicates.n_clusters} independent clusters of runs were drawn from: at least"
@@ -64,7 +80,8 @@ def interval_warning(replicates: "Bootstrap") -> str | None:
         n = len(problem.table)
         if replicates.n_clusters < n:
             reasons.append(
-                f"{n} rows come from {replicates.n_clusters} training runs and were taken for independent"
+                f"{n} rows come from {replicates.n_clusters} {noun_of_units(problem.table)}"
+                " and were taken for independent"
             )
     if len(replicates.theta) < LEAST_REPLICATES:
         reasons.append(f"{len(replicates.theta)} replicates: ask for {LEAST_REPLICATES} or more")

@@ -11,24 +11,29 @@ truth was simulated (tests/scaling/intervals/test_coverage.py); where it cannot,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.fitting.fit import Fit
+from lora_jax.estimate import Estimate
+from lora_jax.ranges import REPLICATES
+from lora_jax.scaling.fitting.answer import Answer
 from lora_jax.scaling.fitting.newton import Data, solve
-from lora_jax.scaling.intervals.noise import departure
+from lora_jax.scaling.intervals.bounds import AT_BOUND, mark_bound
+from lora_jax.scaling.intervals.noise import SHARED_LEVEL, departure, shared_error
 from lora_jax.scaling.intervals.noise import noise_sd as noise_of
 from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.progress import begin_step
+from lora_jax.scaling.tables.provenance import noun_of_units, units_in_words
 
 FEW_RUNS = 25
+MANY_RUNS = 2000  # from which a replicate starts at the objective itself
+MOST_NUMBERS = 20_000_000  # replicates x runs that are drawn at a time: 160 MB
 FAILED_GRADIENT = 1e-6  # a replicate with a larger gradient did not converge and is dropped
-AT_BOUND = 1e-9  # of theta
+SINGULAR = {"training runs": "training run", "trunks": "trunk", "rows of the file": "row of the file"}
 LEVELS = (0.025, 0.15865, 0.84135, 0.975)
-Interval = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,11 @@ class Bootstrap:
     """Replicates theta (B, P) of a fit, and the sd (B,) of a single run's ln L in each.
 
     kind: "parametric" or "case"; reason: why that kind, in words. n_clusters: training runs or cells among
-    the runs, which a case bootstrap draws.
+    the runs, which a case bootstrap draws. shares_error: whether it drew rows together that share an error:
+    those of one training run, or of one cell where an F test says so.
     """
 
-    fit: Fit
+    fit: Answer
     kind: str
     theta: Array
     noise_sd: Array
@@ -47,6 +53,7 @@ class Bootstrap:
     seed: int
     n_clusters: int
     reason: str
+    shares_error: bool = False
 
     @property
     def n(self) -> int:
@@ -66,49 +73,59 @@ class Bootstrap:
         shares = zip(self.fit.law.names, stuck.mean(0), strict=True)
         return {name: float(share) for name, share in shares if share > 0}
 
-    def intervals(self) -> dict[str, Interval]:
-        """Return the 95% interval of every parameter."""
-        samples = self.params
-        return {name: self.summarise(value, samples[name]) for name, value in self.fit.params.items()}
+    @property
+    def units(self) -> str:
+        """What is drawn together, in the plural: "training runs (run_name)", "cells (equal N, D)"."""
+        return units_in_words(self.fit.problem.table, (*self.fit.law.variables, *"NDC"))
 
-    def interval_of(self, function: Callable[[dict[str, Array]], Array]) -> Interval:
+    def intervals(self) -> dict[str, Estimate]:
+        """Return the 95% interval of every parameter, marked where an end is a bound (`mark_bound`)."""
+        samples, fit = self.params, self.fit
+        return {
+            name: mark_bound(self.summarise(value, samples[name]), fit.problem, i, fit.theta, self.theta)
+            for i, (name, value) in enumerate(fit.params.items())
+        }
+
+    def interval_of(self, function: Callable[[dict[str, Array]], Array]) -> Estimate:
         """Return the interval of a function of the published parameters, as {"A": (B,), ...} -> (B,)."""
         best = {name: np.array([value]) for name, value in self.fit.params.items()}
         return self.summarise(float(function(best)[0]), function(self.params))
 
-    def summarise(self, value: float, samples: Array) -> Interval:
+    def summarise(self, value: float, samples: Array) -> Estimate:
         """Return `interval`, with the standard deviation of the samples (B,) as se where cases were drawn.
 
         That is the bootstrap's standard error as it is published. Where noise is drawn and few degrees of
         freedom are left, the standard deviation has no limit, and half of the central 68.3% stands for it.
         """
         row = interval(value, samples)
-        return {**row, "se": float(samples.std(ddof=1))} if self.kind == "case" else row
+        return replace(row, se=float(samples.std(ddof=1))) if self.kind == "case" else row
 
     def losses(self, **values: Array | float) -> Array:
         """Return the replicates' mean loss (B, m) at N=, D=, C= of () or (m,)."""
-        return np.exp(self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values)))
+        with np.errstate(over="ignore"):  # beyond a float it is infinite, and undefined in a prediction
+            return np.exp(self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values)))
 
     def single_runs(self, **values: Array | float) -> Array:
         """Return draws (B, m) of what one new run would measure: the mean loss and a run's own noise."""
         rng = np.random.default_rng((self.seed, 1))
-        means = self.losses(**values)
-        return means * np.exp(self.noise_sd[:, None] * rng.standard_normal(means.shape))
+        logs = self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values))
+        with np.errstate(over="ignore"):
+            return np.exp(logs + self.noise_sd[:, None] * rng.standard_normal(logs.shape))
 
 
-def interval(value: float, samples: Array) -> Interval:
-    """Return {"value", "se", "ci95"} with the percentiles 2.5 and 97.5 of the samples (B,).
+def interval(value: float, samples: Array) -> Estimate:
+    """Return a number with the percentiles 2.5 and 97.5 of the samples (B,).
 
     A percentile p is the sample of rank p (B + 1), so that few samples do not make the interval too short.
     se is half the width of the central 68.3%: the sd of a normal, and finite where two or fewer degrees of
     freedom leave the sd without a limit.
     """
     low, left, right, high = np.quantile(samples, LEVELS, method="weibull")
-    return {"value": float(value), "se": float(right / 2 - left / 2), "ci95": [float(low), float(high)]}
+    return Estimate(float(value), float(right / 2 - left / 2), (float(low), float(high)))
 
 
 def bootstrap(
-    fit: Fit,
+    fit: Answer,
     n: int = 400,
     *,
     seed: int = 0,
@@ -123,37 +140,70 @@ def bootstrap(
     together in a case bootstrap; by default the table's, else the cells, equal in every column of the law.
     """
     problem = fit.problem
-    labels = _labels(fit, clusters)
+    labels = labels_of(fit, clusters)
     n_clusters = int(labels.max()) + 1
     kind, reason = (kind, "asked for") if kind is not None else _choose(fit, labels, clusters)
     if kind not in ("parametric", "case"):
         raise LoraJaxError(f"Bootstrap {kind!r} is not known: choose 'parametric' or 'case'.")
-    if n < 1:
-        raise LoraJaxError(f"The bootstrap was asked for {n} replicates: ask for some hundreds.")
+    REPLICATES.check("the number of bootstrap replicates", n)
     rng = np.random.default_rng((seed, 0))
     d = problem.data
     sd = noise_of(problem, fit.theta)
     if kind == "parametric":
         noise = _noise_draws(fit, sd, noise_sd, n, rng)
         clean = fit.law.log_loss(fit.theta, d.features)
-        # a run of weight w has variance sd^2 / w
-        scale = noise[:, None] / np.sqrt(np.maximum(d.weights, 1e-12))
-        data = Data(d.law, d.features, clean + scale * rng.standard_normal((n, len(clean))), d.weights)
+
+        def draw(some: slice) -> Data:
+            # a run of weight w has variance sd^2 / w
+            scale = noise[some, None] / np.sqrt(np.maximum(d.weights, 1e-12))
+            drawn = rng.standard_normal((len(scale), len(clean)))
+            return Data(d.law, d.features, clean + scale * drawn, d.weights)
     else:
-        counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n)
-        data = Data(d.law, d.features, d.log_loss, d.weights * counts[:, labels])
         noise = np.full(n, _known(fit, sd if sd is not None else noise_sd))
-    answer = solve(data, problem.goal.rougher(), np.repeat(fit.theta[None], n, axis=0), problem.bounds)
-    good = answer.grad_norm < FAILED_GRADIENT
+        chance = np.full(n_clusters, 1 / n_clusters)
+
+        def draw(some: slice) -> Data:
+            counts = rng.multinomial(n_clusters, chance, size=len(noise[some]))
+            return Data(d.law, d.features, d.log_loss, d.weights * counts[:, labels])
+
+    theta, good = _refit(fit, n, draw)
     if not good.any():
         raise LoraJaxError(
             f"No bootstrap replicate of {fit.law.key} converged: fit a simpler law to these runs."
         )
-    return Bootstrap(fit, kind, answer.theta[good], noise[good], int((~good).sum()), seed, n_clusters, reason)
+    shares = kind == "case" and n_clusters < len(labels) and _share_error(fit, labels, clusters)
+    n_failed = int((~good).sum())
+    return Bootstrap(fit, kind, theta[good], noise[good], n_failed, seed, n_clusters, reason, shares)
+
+
+def _share_error(fit: Answer, labels: NDArray[np.int64], clusters: NDArray[np.generic] | None) -> bool:
+    """Return whether rows that are drawn together share an error: of cells the residuals tell."""
+    if clusters is not None or fit.problem.table.clusters is not None:
+        return True
+    p = shared_error(fit.problem, fit.theta, labels)
+    return p is not None and p < SHARED_LEVEL
+
+
+def _refit(fit: Answer, n: int, draw: Callable[[slice], Data]) -> tuple[Array, NDArray[np.bool_]]:
+    """Return theta (n, P) of the replicates and which converged (n,); they are drawn some at a time.
+
+    From the fit to a large table every replicate is so near that the wider objectives would lead away.
+    """
+    goal, bounds = fit.problem.goal.rougher(), fit.problem.bounds
+    rows = len(fit.problem.data.log_loss)
+    at_once = max(1, MOST_NUMBERS // rows)
+    from_delta = goal.delta if rows > MANY_RUNS else np.inf
+    done, parts = begin_step(f"bootstrap, {n:,} refits of {fit.law.key}", n), []
+    for begin in range(0, n, at_once):
+        some = slice(begin, min(begin + at_once, n))
+        starts = np.repeat(fit.theta[None], some.stop - begin, axis=0)
+        parts.append(solve(draw(some), goal, starts, bounds, from_delta=from_delta, done=done))
+    theta = np.concatenate([part.theta for part in parts])
+    return theta, np.concatenate([part.grad_norm for part in parts]) < FAILED_GRADIENT
 
 
 def _noise_draws(
-    fit: Fit, sd: float | None, noise_sd: float | None, n: int, rng: np.random.Generator
+    fit: Answer, sd: float | None, noise_sd: float | None, n: int, rng: np.random.Generator
 ) -> Array:
     """Return each replicate's sd of ln L (n,)."""
     dof = fit.problem.degrees_of_freedom
@@ -162,7 +212,7 @@ def _noise_draws(
     return np.full(n, _known(fit, noise_sd))
 
 
-def _known(fit: Fit, noise_sd: float | None) -> float:
+def _known(fit: Answer, noise_sd: float | None) -> float:
     if noise_sd is None:
         raise LoraJaxError(
             f"{fit.law.key} has as many parameters as runs ({len(fit.problem.table)}), so its residuals say"
@@ -171,14 +221,17 @@ def _known(fit: Fit, noise_sd: float | None) -> float:
     return noise_sd
 
 
-def _choose(fit: Fit, labels: NDArray[np.int64], clusters: NDArray[np.generic] | None) -> tuple[str, str]:
+def _choose(fit: Answer, labels: NDArray[np.int64], clusters: NDArray[np.generic] | None) -> tuple[str, str]:
     """Return the kind of bootstrap and the reason for it."""
     n = len(fit.problem.table)
+    if fit.problem.goal.shape == "quantile":
+        return "case", "a quantile asks for the runs as they scatter, and no noise can stand for them"
     if n < FEW_RUNS:
         return "parametric", f"{n} runs are fewer than {FEW_RUNS}"
     is_clustered = clusters is not None or fit.problem.table.clusters is not None
     if is_clustered and labels.max() + 1 < n:
-        return "case", "several rows come from one training run"
+        noun = noun_of_units(fit.problem.table)
+        return "case", f"several rows come from one {SINGULAR.get(noun, noun.removeprefix('values of '))}"
     if fit.problem.degrees_of_freedom < 1:
         return "case", "no degree of freedom is left to know the noise by"
     reason = departure(fit.problem, fit.theta, labels)
@@ -187,7 +240,7 @@ def _choose(fit: Fit, labels: NDArray[np.int64], clusters: NDArray[np.generic] |
     return "parametric", "the residuals pass for normal noise of one size"
 
 
-def _labels(fit: Fit, clusters: NDArray[np.generic] | None) -> NDArray[np.int64]:
+def labels_of(fit: Answer, clusters: NDArray[np.generic] | None = None) -> NDArray[np.int64]:
     """Return per run the number (n,) of what is drawn together: the clusters, else the cells."""
     table = fit.problem.table
     given = table.clusters if clusters is None else clusters

@@ -2,13 +2,15 @@
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.laws import any_power
 from lora_jax.scaling.laws.chinchilla import CHINCHILLA
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.laws.power import power_law
 
-__all__ = ["CHINCHILLA", "LAWS", "Array", "Law", "find_law", "power_law"]
+__all__ = ["CHINCHILLA", "LAWS", "Array", "Law", "find_law", "power_law", "recall_law"]
 
 
 def _load() -> dict[str, Law]:
@@ -23,6 +25,21 @@ def find_law(name: str) -> Law:
     """Return the law of a short name ("chinchilla") or a key ("L(N,D)"); raises LoraJaxError for another."""
     by_key = {law.key: law for law in reversed(LAWS.values())}
     law = LAWS.get(name) or by_key.get(name)
+    if name == any_power.NAME:
+        raise LoraJaxError(
+            "The law 'power' is of columns that you name: fit it as `lora-jax fit TABLE --law power"
+            " --response n_opt --of flops`."
+        )
     if law is None:
-        raise LoraJaxError(f"Law {name!r} is not known{nearest(name, LAWS)}: `lora-jax laws` lists them.")
+        known = [*LAWS, any_power.NAME]
+        raise LoraJaxError(f"Law {name!r} is not known{nearest(name, known)}: `lora-jax laws` lists them.")
     return law
+
+
+def recall_law(formula: str, response: str, variables: Sequence[str]) -> Law | None:
+    """Return the law that a document was made with, None where no law of ours has its formula."""
+    law = next((law for law in LAWS.values() if law.formula == formula), None)
+    if law is not None or not variables or len(variables) > len(any_power.EXPONENTS) or response in variables:
+        return law
+    power = any_power.any_power(response, variables)
+    return power if power.formula == formula else None

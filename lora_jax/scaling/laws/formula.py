@@ -13,7 +13,6 @@ from lora_jax.scaling.laws.power_sum import best_starts
 
 Named = Mapping[str, Any]  # theta by parameter: jets, or arrays that broadcast against (n,)
 Columns = Mapping[str, Array]  # ln(x / x0) by variable, each (n,)
-MOST_NUMBERS = 4_000_000  # of the largest array of second derivatives at a time: 32 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +37,12 @@ class Formula(Law):
         return value + np.zeros(np.broadcast_shapes((*theta.shape[:-1], 1), features.shape[:-1]))
 
     def slopes(self, theta: Array, features: Array) -> Slopes:
-        n_params, n = theta.shape[1], len(features)
-        at_once = max(1, MOST_NUMBERS // (n * n_params**2))
-        parts = [self._slopes(theta[i : i + at_once], features) for i in range(0, len(theta), at_once)]
-        value, jacobian, hessian = (np.concatenate(column) for column in zip(*parts, strict=True))
-        across = np.ascontiguousarray(np.swapaxes(jacobian, 1, 2))
-
-        def bend(weights: Array) -> Array:
-            flat = hessian.reshape(len(theta), n, n_params**2)
-            within = (weights[:, None, :] @ flat).reshape(-1, n_params, n_params)
-            return within + (across * weights[:, None]) @ np.swapaxes(across, 1, 2)
-
-        return Slopes(value, across, bend)
-
-    def _slopes(self, theta: Array, features: Array) -> tuple[Array, Array, Array]:
-        size, n, n_params = len(theta), len(features), theta.shape[1]
+        shape = (len(theta), theta.shape[1], features.shape[-2])
         named = dict(zip(self.names, jets.variables(theta), strict=True))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             jet = self.log_of(named, self._columns(features))
-        hessian = np.zeros((1, 1, 1, 1)) if jet.hessian is None else jet.hessian
-        return (
-            np.broadcast_to(jet.value, (size, n)),
-            np.broadcast_to(jet.gradient, (size, n, n_params)),
-            np.broadcast_to(hessian, (size, n, n_params, n_params)),
-        )
+        value, across = np.broadcast_to(jet.value, (shape[0], shape[2])), np.broadcast_to(jet.gradient, shape)
+        return Slopes(value, across, jet.contract, is_of_log=True)
 
     def starts(
         self,

@@ -1,9 +1,13 @@
 """Second-order forward differentiation of a formula, for a whole batch of parameters at once.
 
-A `Jet` carries a value (B, n), its gradient (B, n, P) and its Hessian (B, n, P, P) with respect to theta
-(Griewank and Walther, Evaluating Derivatives, chapter 13). A law is then written once, as a formula, and
-its derivatives are exact to rounding. Here and not in a library because the fits must start within a second
-without a compiler: with JAX the import and the compilation alone take several.
+A `Jet` carries a value (B, n), its gradient (B, P, n) and its curvature with respect to theta (Griewank and
+Walther, Evaluating Derivatives, chapter 13). A law is then written once, as a formula, and its derivatives
+are exact to rounding. Here and not in a library because the fits must start within a second without a
+compiler: with JAX the import and the compilation alone take several.
+
+Second derivatives are never written run by run. A product, or a function of one quantity, adds a product of
+two gradients to the Hessian, and a jet knows these and what it was made of. A fit wants only the sum over
+runs, which `contract` finds backwards: one matrix product for each, with its jet's weight in the result.
 
 `exp`, `log`, `log_add`, `smaller` and `larger` also take plain arrays, so that one formula serves values and
 derivatives.
@@ -16,32 +20,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ONE = 1.0
+FAR = (
+    300.0  # of a logarithm: e^-FAR is nothing beside 1, and its products are not yet the slow, subnormal ones
+)
+Slope = Array | NDArray[np.bool_] | float
+Bend = tuple[Array | float, Array, Array]  # c (B, n), g and h (B, P, n), which is g itself for a square
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Jet:
-    """A quantity and its first and second derivatives; axes of length 1 stand for the whole batch."""
+    """A quantity and its first and second derivatives; axes of length 1 stand for the whole batch.
+
+    parents: what it was made of, as far as that is curved, and the slope in each; booleans where a choice was
+    made. bends: what it adds itself to the Hessian, sum_k c_k (g_k h_k' + h_k g_k') / 2.
+    """
 
     value: Array
     gradient: Array
-    hessian: Array | None  # None: zero
+    parents: tuple[tuple["Jet", Slope], ...] = ()
+    bends: tuple[Bend, ...] = ()
 
     # numpy must not take `array * jet` apart into objects, but leave it to __rmul__
     __array_ufunc__ = None
 
     def __neg__(self) -> "Jet":
-        return Jet(-self.value, -self.gradient, None if self.hessian is None else -self.hessian)
+        return Jet(-self.value, -self.gradient, _curved((self, -1.0)))
 
     def __add__(self, other: "Jet | Array | float") -> "Jet":
         if not isinstance(other, Jet):
-            return Jet(self.value + other, self.gradient, self.hessian)
-        hessian = other.hessian if self.hessian is None else self.hessian
-        if self.hessian is not None and other.hessian is not None:
-            hessian = self.hessian + other.hessian
-        return Jet(self.value + other.value, self.gradient + other.gradient, hessian)
+            return Jet(self.value + other, self.gradient, _curved((self, ONE)))
+        parents = _curved((self, ONE), (other, ONE))
+        return Jet(self.value + other.value, self.gradient + other.gradient, parents)
 
     def __sub__(self, other: "Jet | Array | float") -> "Jet":
-        return self + (-other)
+        if not isinstance(other, Jet):
+            return self + (-other)
+        parents = _curved((self, ONE), (other, -1.0))
+        return Jet(self.value - other.value, self.gradient - other.gradient, parents)
 
     def __rsub__(self, other: "Array | float") -> "Jet":
         return -self + other
@@ -49,16 +65,10 @@ class Jet:
     def __mul__(self, other: "Jet | Array | float") -> "Jet":
         if not isinstance(other, Jet):
             factor = np.asarray(other)
-            hessian = None if self.hessian is None else self.hessian * factor[..., None, None]
-            return Jet(self.value * factor, self.gradient * factor[..., None], hessian)
-        cross = self.gradient[..., :, None] * other.gradient[..., None, :]
-        hessian = cross + np.swapaxes(cross, -1, -2)
-        if self.hessian is not None:
-            hessian = hessian + self.hessian * other.value[..., None, None]
-        if other.hessian is not None:
-            hessian = hessian + other.hessian * self.value[..., None, None]
-        gradient = self.gradient * other.value[..., None] + other.gradient * self.value[..., None]
-        return Jet(self.value * other.value, gradient, hessian)
+            return Jet(self.value * factor, self.gradient * _over(factor), _curved((self, factor)))
+        gradient = self.gradient * _over(other.value) + other.gradient * _over(self.value)
+        parents = _curved((self, other.value), (other, self.value))
+        return Jet(self.value * other.value, gradient, parents, ((2.0, self.gradient, other.gradient),))
 
     def __truediv__(self, other: "Jet | Array | float") -> "Jet":
         return self * (_reciprocal(other) if isinstance(other, Jet) else 1 / np.asarray(other))
@@ -69,15 +79,49 @@ class Jet:
     __radd__ = __add__
     __rmul__ = __mul__
 
+    def contract(self, weights: Array) -> Array:
+        """Return the sum over runs of the weights (B, n) times the Hessian, (B, P, P)."""
+        size, n = weights.shape
+        n_params = self.gradient.shape[1]
+        total = np.zeros((size, n_params, n_params))
+        slopes: dict[int, Array] = {id(self): weights}
+        chosen = False
+        for jet in _from_the_end(self):
+            weight = slopes.pop(id(jet))
+            for c, g, h in jet.bends:
+                scale = weight * c
+                if chosen:  # what was not chosen need not be defined
+                    scale = np.where(weight == 0, 0.0, scale)
+                if g.shape[2] == 1 and h.shape[2] == 1:  # the same for all runs
+                    left, right = g * scale.sum(-1)[:, None, None], h
+                else:
+                    left = g * scale[:, None]
+                    right = h if h.shape[2] == n else np.broadcast_to(h, (len(h), n_params, n))
+                    if chosen:
+                        left = np.where((weight == 0)[:, None], 0.0, left)
+                part = left @ right.swapaxes(1, 2)
+                total += part if g is h else 0.5 * (part + part.swapaxes(1, 2))
+            for parent, slope in jet.parents:
+                if slope is ONE:
+                    term = weight
+                elif isinstance(slope, np.ndarray) and slope.dtype == bool:
+                    term, chosen = np.where(slope, weight, 0.0), True
+                elif chosen:
+                    term = np.where(weight == 0, 0.0, weight * slope)
+                else:
+                    term = weight * slope
+                known = slopes.get(id(parent))
+                slopes[id(parent)] = term if known is None else known + term
+        return total
+
 
 Value = TypeVar("Value", Jet, Array)
 
 
 def variables(theta: Array) -> list[Jet]:
     """Return a jet for each column of theta (B, P), to be combined with arrays (n,)."""
-    n_params = theta.shape[1]
-    basis = np.eye(n_params)
-    return [Jet(theta[:, p, None], basis[p][None, None, :], None) for p in range(n_params)]
+    basis = np.eye(theta.shape[1])[:, None, :, None]
+    return [Jet(theta[:, p, None], basis[p]) for p in range(theta.shape[1])]
 
 
 def exp(x: Value) -> Value:
@@ -106,8 +150,9 @@ def softplus(x: Value) -> Value:
     """ln(1 + e^x), without overflow."""
     if not isinstance(x, Jet):
         return np.logaddexp(0, x)
-    share = 0.5 * (1 + np.tanh(0.5 * x.value))  # the logistic function
-    return _chain(x, np.logaddexp(0, x.value), share, share * (1 - share))
+    small = np.exp(-np.minimum(np.abs(x.value), FAR))
+    share = np.where(x.value >= 0, 1.0, small) / (1 + small)  # the logistic function
+    return _chain(x, np.maximum(x.value, 0) + np.log1p(small), share, share * (1 - share))
 
 
 def smaller(x: Value, y: Array) -> Value:
@@ -124,9 +169,8 @@ def _choose(x: Value, y: Array, mine) -> Value:
     if not isinstance(x, Jet):
         return np.where(mine(x, y), x, y)
     own = mine(x.value, y)
-    gradient = np.where(own[..., None], x.gradient, 0.0)
-    hessian = None if x.hessian is None else np.where(own[..., None, None], x.hessian, 0.0)
-    return Jet(np.where(own, x.value, y), gradient, hessian)
+    gradient = np.where(_over(own), x.gradient, 0.0)
+    return Jet(np.where(own, x.value, y), gradient, _curved((x, own)))
 
 
 def _reciprocal(x: Jet) -> Jet:
@@ -136,10 +180,35 @@ def _reciprocal(x: Jet) -> Jet:
 
 def _chain(x: Jet, value: Array, first: Array, second: Array) -> Jet:
     """Return f(x) given f, f' and f'' at x."""
-    hessian = second[..., None, None] * (x.gradient[..., :, None] * x.gradient[..., None, :])
-    if x.hessian is not None:
-        hessian = hessian + first[..., None, None] * x.hessian
-    return Jet(value, first[..., None] * x.gradient, hessian)
+    return Jet(value, _over(first) * x.gradient, _curved((x, first)), ((second, x.gradient, x.gradient),))
+
+
+def _curved(*parents: tuple[Jet, Slope]) -> tuple[tuple[Jet, Slope], ...]:
+    """Return the parents that have a Hessian."""
+    return tuple(pair for pair in parents if pair[0].bends or pair[0].parents)
+
+
+def _from_the_end(jet: Jet) -> list[Jet]:
+    """Return a jet and all that it was made of, each before its parents."""
+    found: list[Jet] = []
+    seen: set[int] = set()
+    path: list[tuple[Jet, int]] = [(jet, 0)]
+    while path:
+        top, at = path.pop()
+        if at < len(top.parents):
+            path.append((top, at + 1))
+            parent = top.parents[at][0]
+            if id(parent) not in seen:
+                path.append((parent, 0))
+        elif id(top) not in seen:
+            seen.add(id(top))
+            found.append(top)
+    return found[::-1]
+
+
+def _over(factor: Array) -> Array:
+    """Return a factor (B, n), or of fewer axes, beside the axis of parameters."""
+    return factor[..., None, :] if factor.ndim else factor
 
 
 def _log(x: Array) -> Array:

@@ -10,22 +10,26 @@ lora_jax/scaling/laws/.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import ANY_NUMBER, Range
 
 Array = NDArray[np.float64]
-Kind = Literal["floor", "coefficient", "scale", "exponent", "location", "number"]
+Kind = Literal["floor", "coefficient", "scale", "exponent", "location", "number", "signed"]
 
 EXPONENT_BOUNDS = (0.01, 5.0)  # published exponents lie between .03 and 1.3
 SHARE_BOUNDS = (-10.0, 3.0)  # of ln of a term, beside the ln of the smallest and of the largest response
 LOCATION_BOUNDS = (-12.0, 12.0)  # of ln(d / x0): e^12 beyond the middle of the runs
 MOST_STARTS = 12
+EXPONENT = Range(-100, 100)  # that is given, and not fitted
+POSITIVE_EXPONENT = Range(1e-6, 100)
 LARGEST_LN = 690.0  # X_c = X_0 exp(c / alpha) can leave the range of a float; its ln is cut here
 
 
@@ -34,8 +38,10 @@ class Parameter:
     """One published parameter p and its internal theta.
 
     floor, number: p = exp(theta). exponent: p = theta. location: p = x0 exp(theta), a value of the variable.
-    coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0.
+    coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0; of a
+    `rising` term p x^alpha: ln p = theta less that sum.
     scale of a term (p / x)^alpha: ln p = ln x0 + theta / alpha.
+    signed, of either sign, of a term p x^alpha: p = theta / x0^alpha, theta itself where it is over nothing.
     bounds: of theta; None for those of the kind.
     """
 
@@ -44,6 +50,12 @@ class Parameter:
     over: tuple[tuple[str, str], ...] = ()  # (variable, exponent's name); a location has (variable, "")
     unit: str = ""
     bounds: tuple[float, float] | None = None
+    rising: bool = False
+
+    @property
+    def way(self) -> int:
+        """The sign with which the logarithms of the variables enter a coefficient."""
+        return -1 if self.rising else 1
 
 
 def floor(name: str, unit: str = "response") -> Parameter:
@@ -79,12 +91,13 @@ class Slopes(NamedTuple):
     """ln y (B, n), its slopes (B, P, n), and a contraction of the second derivatives of y.
 
     bend(w) returns the sum over n of w_n (d2 y_n) / y_n, (B, P, P), for w (B, n); that of d2 ln y is less by
-    the products of the slopes.
+    the products of the slopes, and is what bend returns where `is_of_log`.
     """
 
     log_response: Array
     across: Array
     bend: Callable[[Array], Array]
+    is_of_log: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +105,8 @@ class Law(ABC):
     """A law by name. theta (..., P) is in the order of `parameters`; features (n, V) are centred logarithms.
 
     variables: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "U" unique tokens, "F" fine-tuning
-    tokens, "P" trainable parameters, "L" loss. response: the column that the law predicts. same_unit:
+    tokens, "P" trainable parameters, "L" loss, or a column by its name. response: the column that the law
+    predicts. same_unit:
     variables that must be counted in the unit of another, as {"U": "D"}; "1" leaves them in their own.
     derived: further published numbers, each a function of the parameters.
     """
@@ -108,6 +122,9 @@ class Law(ABC):
     derived: Mapping[str, Callable[[Mapping[str, Array]], Array]] = field(default_factory=dict)
     # what people quote of the law: its name, and a function of theta by name
     summary: tuple[str, Callable[[Mapping[str, Array]], Array]] | None = None
+    usual_objective: str = "huber"
+    compared: bool = True  # whether a comparison of laws tries it unasked
+    splits_budgets: bool = True  # whether the least response at a budget C = 6ND is a question to it
 
     @abstractmethod
     def log_response(self, theta: Array, features: Array) -> Array:
@@ -118,7 +135,7 @@ class Law(ABC):
 
     @abstractmethod
     def slopes(self, theta: Array, features: Array) -> Slopes:
-        """Return value and derivatives for theta (B, P)."""
+        """Return value and derivatives for theta (B, P); features (n, V), or (B, n, V)."""
 
     @abstractmethod
     def starts(
@@ -134,7 +151,11 @@ class Law(ABC):
         fixed: theta of parameters that are not fitted.
         """
 
-    @property
+    def holding(self, names: Collection[str]) -> "Law":
+        """Return the law in coordinates of which these published parameters are some: by default its own."""
+        return self
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the published parameters, in the order of theta."""
         return tuple(p.name for p in self.parameters)
@@ -185,16 +206,18 @@ class Law(ABC):
         value = float(params[p.name])
         if p.kind == "exponent":
             return value
-        if not value > 0:
+        if not value > 0 and p.kind != "signed":
             raise LoraJaxError(f"{self.key}: {p.name} is {value:g}, it must be above 0: change it.")
         needed = [e for _, e in p.over if e and e not in params]
         if needed:
             raise LoraJaxError(
                 f"{self.key}: {p.name} has the unit of a power, so it needs {', '.join(needed)} too: give it."
             )
+        if p.kind == "signed":
+            return value * float(np.exp(sum(float(params[e]) * float(np.log(centre[v])) for v, e in p.over)))
         ln_value = float(np.log(value))
         if p.kind == "coefficient":
-            return ln_value - sum(float(params[e]) * float(np.log(centre[v])) for v, e in p.over)
+            return ln_value - p.way * sum(float(params[e]) * float(np.log(centre[v])) for v, e in p.over)
         if p.kind == "scale":
             ((variable, e),) = p.over
             return float(params[e]) * (ln_value - float(np.log(centre[variable])))
@@ -202,13 +225,22 @@ class Law(ABC):
             return ln_value - float(np.log(centre[p.over[0][0]]))
         return ln_value
 
-    def check_names(self, params: Mapping[str, float]) -> None:
+    def check_names(self, params: Collection[str]) -> None:
         """Raise LoraJaxError for a name that is no parameter of the law."""
         for name in params:
             if name not in self.names:
                 raise LoraJaxError(
                     f"{self.key} has no parameter {name!r}{nearest(name, self.names)}: rename it."
                 )
+
+    def check_given(self, params: Mapping[str, float]) -> None:
+        """Raise LoraJaxError for a name that is no parameter, and for a number that it cannot be."""
+        self.check_names(params)
+        for p in self.parameters:
+            if p.name in params:
+                low = p.bounds[0] if p.bounds is not None and p.kind == "exponent" else -np.inf
+                within = ANY_NUMBER if p.kind != "exponent" else POSITIVE_EXPONENT if low > 0 else EXPONENT
+                within.check(f"{self.key}: {p.name}", params[p.name])
 
     def leading(self, theta: Array) -> tuple[str, Array]:
         """Return the number that people quote: `summary`, else the first exponent, or the first parameter."""
@@ -223,8 +255,11 @@ def _publish(p: Parameter, at: Mapping[str, Array], centre: Mapping[str, float])
     theta = at[p.name]
     if p.kind == "exponent":
         return np.asarray(theta)
+    if p.kind == "signed":
+        shift = np.asarray(-sum(at[e] * np.log(centre[v]) for v, e in p.over))
+        return np.asarray(theta * np.exp(np.clip(shift, -LARGEST_LN, LARGEST_LN)))
     if p.kind == "coefficient":
-        theta = theta + sum(at[e] * np.log(centre[v]) for v, e in p.over)
+        theta = theta + p.way * sum(at[e] * np.log(centre[v]) for v, e in p.over)
     elif p.kind == "scale":
         ((variable, e),) = p.over
         theta = np.log(centre[variable]) + theta / at[e]

@@ -19,6 +19,7 @@ from lora_jax.scaling.laws.law import MOST_STARTS, Array, Law, Parameter, Slopes
 
 GRID = (0.03, 2.0)  # exponents to start from
 GRID_POINTS = {1: 20, 2: 10, 3: 6}  # of each exponent, by how many there are
+SMALLEST = 1e-300  # of what has a logarithm
 LARGEST = 300.0  # of a logarithm whose exponential is squared by a least-squares solve
 
 
@@ -74,20 +75,23 @@ class PowerSum(Law):
 
     def slopes(self, theta: Array, features: Array) -> Slopes:
         log_response, shares = self._shares(theta, features)
-        rows = np.zeros((len(theta), len(self.names), len(features)))  # (B, P, n): long axis last, for speed
+        rows = np.zeros(
+            (len(theta), len(self.names), features.shape[-2])
+        )  # (B, P, n): long axis last, for speed
         for share, (c, powers) in zip(shares, self._layout, strict=True):
             rows[:, c] += share
             for e, v in powers:
-                rows[:, e] -= share * features[:, v]
+                rows[:, e] -= share * features[..., v]
 
         def bend(weights: Array) -> Array:
             bent = np.zeros((len(theta), len(self.names), len(self.names)))
             for share, (c, powers) in zip(shares, self._layout, strict=True):
                 index = np.array([c, *(e for e, _ in powers)])
-                f = np.stack([np.ones(len(features)), *(-features[:, v] for _, v in powers)])
-                outer = (f[:, None] * f[None]).reshape(len(index) ** 2, -1)  # d2 of the term over its share
+                f = np.stack([np.ones(features.shape[:-1]), *(-features[..., v] for _, v in powers)], axis=-2)
+                # d2 of the term over its share
+                outer = (f[..., :, None, :] * f[..., None, :, :]).reshape(*f.shape[:-2], len(index) ** 2, -1)
                 # einsum and not a matrix product: BLAS would start threads for so flat a one
-                moments = np.einsum("bn,qn->bq", weights * share, outer)
+                moments = np.einsum("bn,qn->bq" if f.ndim == 2 else "bn,bqn->bq", weights * share, outer)
                 bent[:, index[:, None], index] += moments.reshape(-1, len(index), len(index))
             return bent
 
@@ -157,13 +161,20 @@ def solve_shares(log_columns: Array, log_target: Array) -> Array:
     log_columns (n, K), log_target (n,). A coefficient of zero becomes a small share of the smallest target,
     because its logarithm must exist.
     """
-    size = log_columns.max(axis=0)  # columns of like size, whatever the units
-    relative = np.exp(np.minimum(log_columns - size - log_target[:, None], LARGEST))
-    solution, _ = nnls(relative, np.ones(len(log_target)))
-    return np.log(np.maximum(solution, np.exp(log_target.min() - 6))) - size
+    size = log_columns.max(axis=0)  # columns and target of like size, whatever the units
+    level = log_target.mean()
+    target = log_target - level
+    relative = np.exp(np.clip(log_columns - size - target[:, None], -LARGEST, LARGEST))
+    solution, _ = nnls(relative, np.ones(len(target)))
+    return np.maximum(np.log(np.maximum(solution, SMALLEST)), target.min() - 6) - size + level
 
 
 def best_starts(thetas: Array, score: Callable[[Array], Array], keep: int) -> Array:
-    """Return the `keep` rows of thetas (S, P) with the lowest score; those without one come last."""
+    """Return the `keep` rows of thetas (S, P) with the lowest score; those without one come last.
+
+    Of equal scores the first comes first, as where D = k N and two exponents may change places; equal is what
+    single precision cannot tell apart, lest rounding decides.
+    """
     values = np.nan_to_num(score(thetas), nan=np.inf)
-    return thetas[np.argsort(values, kind="stable")[:keep]]
+    with np.errstate(over="ignore"):
+        return thetas[np.argsort(values.astype(np.float32), kind="stable")[:keep]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lora_jax.scaling.optima.approach_report import RefusedBudget
 from lora_jax.scaling.optima.budget_curves import (
     LOCAL_RUNS,
     Array,
@@ -18,17 +19,6 @@ from lora_jax.scaling.optima.budget_curves import (
 from lora_jax.scaling.optima.optimum_laws import OptimumLaws, slopes
 
 FEWEST_BUDGETS = 3
-
-
-@dataclass(frozen=True)
-class RefusedBudget:
-    """A budget whose runs (k,) show no minimum, and why."""
-
-    flops: float
-    reason: str
-    run_ids: tuple[str, ...]
-    sizes: Array
-    losses: Array
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,8 @@ def local_noise(groups: Sequence[BudgetRuns]) -> tuple[float | None, int]:
 
 
 def _refuse(runs: BudgetRuns, why: str) -> RefusedBudget:
-    return RefusedBudget(runs.flops, why, runs.run_ids, np.exp(runs.ln_n), runs.loss)
+    sizes, losses = (tuple(x.tolist()) for x in (np.exp(runs.ln_n), runs.loss))
+    return RefusedBudget(runs.flops, why, runs.run_ids, sizes, losses)
 
 
 def _under_noise(

@@ -11,16 +11,17 @@ Noise biases it as well, since the luckiest of many curves wins: on 50 simulated
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.fitting.certificate import verdict_of
-from lora_jax.scaling.intervals.uncertainty import Interval
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.optima.approach_report import EnvelopeResult, Optimum, Stretch
 from lora_jax.scaling.optima.optimum_laws import Array, OptimumLaws, slopes
 from lora_jax.scaling.optima.training_curves import TrainingCurve
+from lora_jax.scaling.prediction.reach import falling
+from lora_jax.scaling.verdict import Verdict, verdict_of
 
 MOST_BINS = 1500
 FEWEST_SIZES = 4
@@ -47,39 +48,36 @@ class Envelope:
     loss: Array
     winner: NDArray[np.int_]
     fitted: NDArray[np.bool_]
-    exponents: Mapping[str, Interval]
+    exponents: Mapping[str, Estimate]
     n_sizes: int
     n_failed: int
     warnings: tuple[str, ...]
     laws: OptimumLaws = field(repr=False)
 
     @property
-    def verdict(self) -> str:
-        """Return "believe it", or the reasons not to."""
+    def verdict(self) -> Verdict:
         return verdict_of(self.warnings)
 
-    def at(self, flops: float) -> dict[str, Interval]:
+    def at(self, flops: float) -> Optimum:
         """Return N*, D* and D/N of the power laws at a budget, within the runs or beyond."""
         return self.laws.at(flops)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers; the envelope as its stretches won by one run each."""
+    def result(self) -> EnvelopeResult:
+        """Return what is told of it, and written to fit.json: the stretches won by one run each."""
         ends = np.flatnonzero(np.diff(self.winner) | np.diff(self.fitted.astype(int)))
         starts, stops = np.append(0, ends + 1), np.append(ends, len(self.winner) - 1)
         span = self.flops[self.fitted]
-        return {
-            "approach": 1, "exponents": dict(self.exponents), "n_bins": len(self.flops),
-            "n_fitted_bins": int(self.fitted.sum()), "n_sizes": self.n_sizes, "n_failed": self.n_failed,
-            "stretches": [
-                {"run_id": self.run_ids[self.winner[i]], "n_params": float(self.n_params[i]),
-                 "fitted": bool(self.fitted[i]), "flops": [float(self.flops[k]) for k in (i, j)],
-                 "n_tokens": [float(self.n_tokens[k]) for k in (i, j)],
-                 "loss": [float(self.loss[k]) for k in (i, j)]}
-                for i, j in zip(starts, stops, strict=True)
-            ],
-            "bands": self.laws.bands(np.geomspace(span[0], span[-1], 25)),
-            "warnings": list(self.warnings), "verdict": self.verdict,
-        }  # fmt: skip
+        return EnvelopeResult(
+            self.exponents, len(self.flops), int(self.fitted.sum()), self.n_sizes, self.n_failed,
+            tuple(self._stretch(i, j) for i, j in zip(starts, stops, strict=True)),
+            self.laws.bands(np.geomspace(span[0], span[-1], 25)),
+        )  # fmt: skip
+
+    def _stretch(self, i: int, j: int) -> Stretch:
+        """Return the bins from i to j, which one run wins."""
+        flops, n_tokens, loss = ((float(x[i]), float(x[j])) for x in (self.flops, self.n_tokens, self.loss))
+        run_id, n_params = self.run_ids[self.winner[i]], float(self.n_params[i])
+        return Stretch(run_id, n_params, bool(self.fitted[i]), flops, n_tokens, loss)
 
 
 def envelope(
@@ -124,7 +122,10 @@ def envelope(
     laws = OptimumLaws(np.concatenate([answer[None], lines]))
     exponents = laws.exponents()
     n_failed = n_bootstrap - len(lines)
-    warnings = _doubts(curves, ln_c, ln_n, winner, fitted, exponents["a"], n_failed / n_bootstrap)
+    warnings = [
+        *falling(exponents),
+        *_doubts(curves, ln_c, ln_n, winner, fitted, exponents["a"], n_failed / n_bootstrap),
+    ]  # fmt: skip
     return Envelope(
         tuple(curve.run_id for curve in curves), np.exp(ln_c), np.exp(ln_n[winner]),
         np.exp(ln_d[winner, bins]), np.exp(ln_loss[winner, bins]), winner, fitted, exponents,
@@ -212,7 +213,7 @@ def _doubts(
     ln_n: Array,
     winner: NDArray[np.int_],
     fitted: NDArray[np.bool_],
-    a: Interval,
+    a: Estimate,
     failed: float,
 ) -> list[str]:
     warnings = []
@@ -238,7 +239,7 @@ def _doubts(
     warnings += _uncooled(curves, ln_c, winner, fitted)
     if failed > FAILED:
         warnings.append(f"{failed:.0%} of the resamples gave no exponent: the intervals are too short")
-    low, high = a["ci95"]
+    low, high = a.interval
     if high - low > 2 * WIDE:
         warnings.append(f"a is hardly known: {low:.2f} to {high:.2f}")
     return warnings

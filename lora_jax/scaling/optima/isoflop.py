@@ -9,51 +9,37 @@ N*, the sd of `a` was .046 for Akima and .011 for the parabola (300 simulated ta
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.scaling.fitting.certificate import verdict_of
-from lora_jax.scaling.intervals.uncertainty import Interval, interval
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.intervals.uncertainty import interval
+from lora_jax.scaling.optima.approach_report import (
+    BudgetMinimum,
+    IsoFlopResult,
+    Optimum,
+    RefusedBudget,
+    Sensitivity,
+)
 from lora_jax.scaling.optima.budget_curves import Array, evaluate, group_by_budget
 from lora_jax.scaling.optima.budget_minima import (
     FEWEST_BUDGETS,
     Minima,
-    RefusedBudget,
     find_minima,
     to_loss,
     to_scale,
 )
 from lora_jax.scaling.optima.isoflop_doubts import compare, of_curves, of_design, of_exponent
 from lora_jax.scaling.optima.optimum_laws import OptimumLaws
+from lora_jax.scaling.prediction.reach import falling
 from lora_jax.scaling.tables.table import RunTable
+from lora_jax.scaling.verdict import Verdict, verdict_of
 
 METHODS = ("parabola", "akima")
 SCALES = ("log", "linear")
 CURVE_POINTS = 81
 BAND_POINTS = 25
-
-
-@dataclass(frozen=True)
-class BudgetMinimum:
-    """One budget's optimum, each number with its interval (noise of the runs only), and what it came from.
-
-    run_ids, sizes (k,), losses (k,): the runs used. curve_sizes, curve_losses (g,): the curve, for a plot.
-    at_edge: share of noise draws whose minimum lay at or beyond the smallest or largest size.
-    """
-
-    flops: float
-    n_params: Interval
-    n_tokens: Interval
-    tokens_per_param: Interval
-    loss: Interval
-    run_ids: tuple[str, ...]
-    sizes: Array
-    losses: Array
-    curve_sizes: Array
-    curve_losses: Array
-    at_edge: float
 
 
 @dataclass(frozen=True)
@@ -70,33 +56,27 @@ class IsoFlop:
     scale: str
     budgets: tuple[BudgetMinimum, ...]
     refused: tuple[RefusedBudget, ...]
-    exponents: Mapping[str, Interval]
+    exponents: Mapping[str, Estimate]
     noise_sd: float | None
     scatter_sd: float
-    sensitivity: Mapping[str, Any]
+    sensitivity: Sensitivity
     warnings: tuple[str, ...]
     laws: OptimumLaws = field(repr=False)
 
     @property
-    def verdict(self) -> str:
-        """Return "believe it", or the reasons not to."""
+    def verdict(self) -> Verdict:
         return verdict_of(self.warnings)
 
-    def at(self, flops: float) -> dict[str, Interval]:
+    def at(self, flops: float) -> Optimum:
         """Return N*, D* and D/N of the power laws at a budget, within the runs or beyond."""
         return self.laws.at(flops)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers."""
-        rows = [{k: _plain(v) for k, v in vars(row).items()} for row in self.budgets]
-        refused = [{k: _plain(v) for k, v in vars(row).items()} for row in self.refused]
-        return {
-            "approach": 2, "source": self.source, "method": self.method, "scale": self.scale,
-            "exponents": dict(self.exponents), "rows": rows, "refused": refused, "noise_sd": self.noise_sd,
-            "scatter_sd": self.scatter_sd, "bands": self.laws.bands(_span(self.budgets)),
-            "sensitivity": dict(self.sensitivity),
-            "warnings": list(self.warnings), "verdict": self.verdict,
-        }  # fmt: skip
+    def result(self) -> IsoFlopResult:
+        """Return what is told of it, and written to fit.json."""
+        return IsoFlopResult(
+            self.source, self.method, self.scale, self.exponents, self.budgets, self.refused, self.noise_sd,
+            self.scatter_sd, self.laws.bands(_span(self.budgets)), self.sensitivity,
+        )  # fmt: skip
 
 
 def isoflop(
@@ -157,8 +137,8 @@ def isoflop(
     exponents = found.laws.exponents()
     sensitivity, differ = compare(found, other)
     warnings = [
-        *of_design(table, found, n_left), *of_curves(found, noise_sd),
-        *of_exponent(exponents["a"]), *differ,
+        *table.doubts, *of_design(table, found, n_left), *of_curves(found, noise_sd),
+        *falling(exponents), *of_exponent(exponents["a"]), *differ,
     ]  # fmt: skip
     return IsoFlop(
         table.source, method, scale, tuple(_row(found, i) for i in range(len(found.runs))), found.refused,
@@ -174,25 +154,20 @@ def _row(found: Minima, i: int) -> BudgetMinimum:
         "tokens_per_param": np.exp(found.ln_d[:, i] - found.ln_n[:, i]),
         "loss": found.loss[:, i],
     }
-    number: dict[str, Interval] = {}
+    number: dict[str, Estimate] = {}
     for name, v in samples.items():
-        unknown = {"value": float(v[0]), "se": None, "ci95": None}
+        unknown = Estimate(float(v[0]), None, None)
         number[name] = unknown if found.noise_sd is None else interval(float(v[0]), v[1:])
     grid = np.linspace(runs.ln_n[0], runs.ln_n[-1], CURVE_POINTS)
     curve = evaluate(found.method, runs.ln_n, to_scale(found.scale, runs.loss)[None], grid)[0]
+    drawn = (np.exp(runs.ln_n), runs.loss, np.exp(grid), to_loss(found.scale, curve))
+    sizes, losses, curve_sizes, curve_losses = (tuple(x.tolist()) for x in drawn)
     return BudgetMinimum(
-        runs.flops, number["n_params"], number["n_tokens"], number["tokens_per_param"], number["loss"],
-        runs.run_ids, np.exp(runs.ln_n), runs.loss, np.exp(grid), to_loss(found.scale, curve),
-        float(found.edge[i]),
+        flops=runs.flops, **number, run_ids=runs.run_ids, sizes=sizes, losses=losses,
+        curve_sizes=curve_sizes, curve_losses=curve_losses, at_edge=float(found.edge[i]),
     )  # fmt: skip
 
 
 def _span(rows: Sequence[BudgetMinimum]) -> Array:
     flops = [row.flops for row in rows]
     return np.geomspace(min(flops), max(flops), BAND_POINTS)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value

@@ -1,11 +1,11 @@
 """Reasons not to believe an answer of approach 2: its design, its curves, and what the other method finds."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from lora_jax.scaling.intervals.uncertainty import Interval
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.optima.approach_report import Sensitivity
 from lora_jax.scaling.optima.budget_curves import noise_of
 from lora_jax.scaling.optima.budget_minima import FEWEST_BUDGETS, Minima, local_noise
 from lora_jax.scaling.optima.optimum_laws import slopes
@@ -20,18 +20,17 @@ UNEVEN = 1.02  # largest C over smallest within a budget
 _NAMES = {"parabola": "the parabola", "akima": "Akima"}
 
 
-def compare(found: Minima, other: Minima) -> tuple[dict[str, Any], list[str]]:
+def compare(found: Minima, other: Minima) -> tuple[Sensitivity, list[str]]:
     """Return what the other method finds and the difference in words, and a warning where noise is not it."""
     this, that = _NAMES[found.method], _NAMES[other.method]
     n_theirs = len(other.runs)
     if found.laws is None or other.laws is None:
         said = f"{that} finds a minimum within the runs at {n_theirs} budgets, too few for an exponent"
-        nothing = dict.fromkeys(("a", "n_common", "difference", "largest_factor"))
-        return {"method": other.method, "n_budgets": n_theirs, **nothing, "said": said}, [said]
+        return Sensitivity(other.method, n_theirs, None, None, None, None, said), [said]
     theirs = {runs.flops: i for i, runs in enumerate(other.runs)}
     pairs = [(i, theirs[runs.flops]) for i, runs in enumerate(found.runs) if runs.flops in theirs]
     a = other.laws.exponents()["a"]
-    said = f"{that} gives a = {a['value']:.3f} on {n_theirs} budgets"
+    said = f"{that} gives a = {a.value:.3f} on {n_theirs} budgets"
     difference = factor = None
     differ: list[str] = []
     if len(pairs) >= FEWEST_BUDGETS:
@@ -45,15 +44,12 @@ def compare(found: Minima, other: Minima) -> tuple[dict[str, Any], list[str]]:
             f"; on the {len(pairs)} that both accept, {this} gives {mine:.3f} and {that} {its:.3f}, and"
             f" their N* differ by up to a factor of {factor:.2f}"
         )
-        se = found.laws.exponents()["a"]["se"]
-        if abs(difference) > 2 * math.hypot(se, a["se"]):
+        own = found.laws.exponents()["a"]
+        if abs(difference) > 2 * math.hypot(own.se or 0.0, a.se or 0.0):
             differ.append(f"the method matters: {said}")
     else:
         differ.append(f"the methods hardly agree on which budgets have a minimum: {said}")
-    return {
-        "method": other.method, "n_budgets": n_theirs, "a": a, "n_common": len(pairs),
-        "difference": difference, "largest_factor": factor, "said": said,
-    }, differ  # fmt: skip
+    return Sensitivity(other.method, n_theirs, a, len(pairs), difference, factor, said), differ
 
 
 def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
@@ -113,6 +109,6 @@ def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
     return warnings
 
 
-def of_exponent(a: Interval) -> list[str]:
-    low, high = a["ci95"]
+def of_exponent(a: Estimate) -> list[str]:
+    low, high = a.interval
     return [f"a is hardly known: {low:.2f} to {high:.2f}"] if high - low > 2 * WIDE else []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.names import inside
 from lora_jax.scaling.tables.table import RunTable, read_table
 
 Array = NDArray[np.float64]
@@ -65,7 +66,7 @@ def read_curves(folder: str | Path, *, n_column: str = "n_params") -> list[Train
     seeds = table.columns.get("seed", np.zeros(len(table)))
     curves = []
     for i, run_id in enumerate(table.run_ids):
-        rows = _read_rows(folder / "curves" / f"{run_id}.csv")
+        rows = _read_rows(inside(folder / "curves", f"{run_id}.csv", str(folder / "runs.csv")))
         rate = rows.get("learning_rate")
         middle = {name: (rows[name] + np.append(0.0, rows[name][:-1])) / 2 for name in COLUMNS[:2]}
         curves.append(

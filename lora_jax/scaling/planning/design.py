@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.estimate import Estimate
 from lora_jax.scaling.fitting.certificate import COLLINEAR
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.planning.design_report import DesignReport, LadderPromise, PlannedRun, SimulatedPromise
 from lora_jax.scaling.planning.forecast import Forecast, runs_of
 from lora_jax.scaling.planning.spread import Spread
 from lora_jax.scaling.tables.cells import levels
@@ -33,12 +34,8 @@ class Cell:
     def tokens_per_parameter(self) -> float:
         return self.n_tokens / self.n_params
 
-    def to_json(self) -> dict[str, float | None]:
-        return {
-            "n_params": self.n_params, "n_tokens": self.n_tokens,
-            "tokens_per_parameter": self.tokens_per_parameter, "flops": self.flops,
-            "paid_flops": self.paid_flops, "seconds": self.seconds,
-        }  # fmt: skip
+    def report(self) -> PlannedRun:
+        return PlannedRun(tokens_per_parameter=self.tokens_per_parameter, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -78,42 +75,34 @@ class Design:
     def degrees_of_freedom(self) -> int:
         return len(self.cells) + len(self.existing[0]) - len(self.forecast.law.names)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain numbers; intervals {"value", "se", "ci95"} are of the loss at the target."""
-        loss = self.forecast.loss()
-        return {
-            "law": self.forecast.law.key,
-            "params": {name: float(value) for name, value in self.forecast.params.items()},
-            "noise_sd": self.forecast.noise_sd,
-            "n_parameter_sets": len(self.forecast.theta),
-            "budget_flops": self.budget_flops,
-            "spent_flops": self.spent_flops,
-            "seconds": self.seconds,
-            "n_runs": len(self.cells),
-            "n_existing": len(self.existing[0]),
-            "degrees_of_freedom": self.degrees_of_freedom,
-            "design": self.words,
-            "target": self.forecast.target.to_json(),
-            "loss_at_target": loss_interval(loss, self.sd, self.half_width),
-            "half_width_percent": 100 * float(np.expm1(self.half_width)),
-            "simulated": None if self.ladder is None else _spread_json(loss, self.ladder.plan_spread),
-            "ladder": None
-            if self.ladder is None
-            else {
-                **_spread_json(loss, self.ladder.spread),
-                "tokens_per_parameter": LADDER_RATIO,
-                "cells": [cell.to_json() for cell in self.ladder.cells],
-                "narrower_by": 1 - self.ladder.plan_spread.half_width / self.ladder.spread.half_width,
-            },
-            "cells": [cell.to_json() for cell in self.cells],
-            "warnings": list(self.warnings),
-        }
+    def report(self, notes: Sequence[str] = ()) -> DesignReport:
+        """Return what is told of the plan, and written to design.json; notes: of the table."""
+        loss, ladder = self.forecast.loss(), self.ladder
+        return DesignReport(
+            law=self.forecast.law.key,
+            params={name: float(value) for name, value in self.forecast.params.items()},
+            noise_sd=self.forecast.noise_sd, n_parameter_sets=len(self.forecast.theta),
+            budget_flops=self.budget_flops, spent_flops=self.spent_flops, seconds=self.seconds,
+            n_runs=len(self.cells), n_existing=len(self.existing[0]),
+            degrees_of_freedom=self.degrees_of_freedom, design=self.words,
+            target=self.forecast.target.report(),
+            loss_at_target=loss_interval(loss, self.sd, self.half_width),
+            half_width_percent=in_percent(self.half_width),
+            simulated=None if ladder is None else _simulated(loss, ladder.plan_spread),
+            ladder=None if ladder is None else _ladder(loss, ladder),
+            cells=tuple(cell.report() for cell in self.cells), warnings=self.warnings, notes=tuple(notes),
+        )  # fmt: skip
 
 
-def loss_interval(loss: float, sd: float, half_width: float) -> dict[str, Any]:
+def loss_interval(loss: float, sd: float, half_width: float) -> Estimate:
     """Return the interval of a loss from the sd and half-width of its logarithm."""
-    ends = [float(loss * np.exp(-half_width)), float(loss * np.exp(half_width))]
-    return {"value": loss, "se": loss * sd, "ci95": ends}
+    ends = (float(loss * np.exp(-half_width)), float(loss * np.exp(half_width)))
+    return Estimate(loss, loss * sd, ends)
+
+
+def in_percent(half_width: float) -> float:
+    """Return the half-width of a loss in percent from that of its logarithm."""
+    return 100 * float(np.expm1(half_width))
 
 
 def check_design(cells: Sequence[Cell] | RunTable, law: Law = CHINCHILLA) -> None:
@@ -150,10 +139,16 @@ def check_design(cells: Sequence[Cell] | RunTable, law: Law = CHINCHILLA) -> Non
         )
 
 
-def _spread_json(loss: float, spread: Spread) -> dict[str, Any]:
-    return {
-        "loss_at_target": loss_interval(loss, spread.sd, spread.half_width),
-        "half_width_percent": 100 * float(np.expm1(spread.half_width)),
-        "n": spread.n,
-        "n_unfinished": spread.n_unfinished,
-    }
+def _simulated(loss: float, spread: Spread) -> SimulatedPromise:
+    return SimulatedPromise(
+        loss_at_target=loss_interval(loss, spread.sd, spread.half_width),
+        half_width_percent=in_percent(spread.half_width), n=spread.n, n_unfinished=spread.n_unfinished,
+    )  # fmt: skip
+
+
+def _ladder(loss: float, ladder: Ladder) -> LadderPromise:
+    return LadderPromise(
+        **vars(_simulated(loss, ladder.spread)), tokens_per_parameter=LADDER_RATIO,
+        cells=tuple(cell.report() for cell in ladder.cells),
+        narrower_by=1 - ladder.plan_spread.half_width / ladder.spread.half_width,
+    )  # fmt: skip

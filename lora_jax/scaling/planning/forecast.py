@@ -13,6 +13,7 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.planning.design_report import PlannedTarget
 from lora_jax.scaling.tables.run_table import RunTable
 
 FlopsPerToken = Callable[[Array], Array]
@@ -34,13 +35,8 @@ class Target:
     n_tokens: float
     flops: float
 
-    def to_json(self) -> dict[str, float]:
-        return {
-            "n_params": self.n_params,
-            "n_tokens": self.n_tokens,
-            "tokens_per_parameter": self.n_tokens / self.n_params,
-            "flops": self.flops,
-        }
+    def report(self) -> PlannedTarget:
+        return PlannedTarget(self.n_params, self.n_tokens, self.n_tokens / self.n_params, self.flops)
 
 
 @dataclass(frozen=True)

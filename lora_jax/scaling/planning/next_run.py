@@ -4,18 +4,19 @@ One run with gradient j takes (g'M^-1 j)^2 / (1 + j'M^-1 j) off the variance g'M
 there are (Sherman and Morrison 1950), so all candidates are judged at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.laws.law import Array, Law
-from lora_jax.scaling.planning.design import Cell, check_design, loss_interval
+from lora_jax.scaling.planning.design import Cell, check_design, in_percent, loss_interval
+from lora_jax.scaling.planning.design_report import NextRunReport, OfferedRun, Promise
 from lora_jax.scaling.planning.forecast import FlopsPerToken, Forecast, make_forecast, runs_of, six_n
 from lora_jax.scaling.planning.plan_design import RATIO_RANGE
+from lora_jax.scaling.prediction.reach import out_of_reach
 from lora_jax.scaling.tables.run_table import RunTable
 
 WORTH = 0.05  # of the interval: what the best candidate must take off to be worth a run
@@ -74,39 +75,31 @@ class NextRun:
             f" at the target goes from {_percent(self.half_width)} to {_percent(self.choice.half_width)}"
         )
 
-    def to_json(self, most: int = 10) -> dict[str, Any]:
-        """Return plain numbers; `most` candidates by gain, and as many by gain per FLOP.
+    def report(self, notes: Sequence[str] = (), most: int = 10) -> NextRunReport:
+        """Return what is told of it: `most` candidates by gain, and as many by gain per FLOP.
 
-        An interval is None where it is wider than a factor e either way.
+        An interval is None where it is wider than a factor e either way. notes: of the table.
         """
-        loss = self.forecast.loss()
-
-        def promise(sd: float, half_width: float) -> dict[str, Any]:
-            inside = half_width < USELESS
-            return {
-                "loss_at_target": loss_interval(loss, sd, half_width) if inside else None,
-                "half_width_percent": 100 * float(np.expm1(half_width)) if inside else None,
-            }
-
-        def show(one: Candidate) -> dict[str, Any]:
-            return {
-                **one.cell.to_json(), **promise(one.sd, one.half_width), "narrower": one.narrower,
-                "narrower_per_flop": one.narrower_per_flop,
-            }  # fmt: skip
-
         per_flop = sorted(self.candidates, key=lambda c: -c.narrower_per_flop)
-        return {
-            "law": self.forecast.law.key,
-            "noise_sd": self.forecast.noise_sd,
-            "target": self.forecast.target.to_json(),
-            "before": promise(self.sd, self.half_width),
-            "worth": self.worth,
-            "choice": None if self.choice is None else show(self.choice),
-            "words": self.words,
-            "by_gain": [show(one) for one in self.candidates[:most]],
-            "by_gain_per_flop": [show(one) for one in per_flop[:most]],
-            "warnings": list(self.warnings),
-        }
+        return NextRunReport(
+            law=self.forecast.law.key, noise_sd=self.forecast.noise_sd,
+            target=self.forecast.target.report(), before=self._promise(self.sd, self.half_width),
+            worth=self.worth, choice=None if self.choice is None else self._offered(self.choice),
+            words=self.words, by_gain=tuple(self._offered(one) for one in self.candidates[:most]),
+            by_gain_per_flop=tuple(self._offered(one) for one in per_flop[:most]),
+            warnings=self.warnings, notes=tuple(notes),
+        )  # fmt: skip
+
+    def _promise(self, sd: float, half_width: float) -> Promise:
+        if half_width >= USELESS:
+            return Promise(None, None)
+        return Promise(loss_interval(self.forecast.loss(), sd, half_width), in_percent(half_width))
+
+    def _offered(self, one: Candidate) -> OfferedRun:
+        return OfferedRun(
+            **vars(one.cell.report()), **vars(self._promise(one.sd, one.half_width)), narrower=one.narrower,
+            narrower_per_flop=one.narrower_per_flop,
+        )  # fmt: skip
 
 
 def next_run(
@@ -161,7 +154,9 @@ def next_run(
         found.append(Candidate(cell, forecast.sd(after[:, i]), width, 1 - width / half_width))
     found.sort(key=lambda one: (-one.narrower, one.cell.flops))
     choice = _cheapest_of_the_best(found, worth) if found[0].narrower > worth else None
-    warnings = tuple(_doubts(table, law))
+    goal = forecast.target
+    far = out_of_reach(table, [6 * goal.n_params * goal.n_tokens])
+    warnings = (*table.doubts, *far, *_doubts(table, law))
     return NextRun(forecast, forecast.sd(before), half_width, worth, choice, tuple(found), warnings)
 
 

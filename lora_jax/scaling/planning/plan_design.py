@@ -19,6 +19,7 @@ from lora_jax.scaling.planning.design import LADDER_RATIO, Cell, Design, Ladder,
 from lora_jax.scaling.planning.forecast import FlopsPerToken, Forecast, make_forecast, runs_of, six_n
 from lora_jax.scaling.planning.lattice import SIZE_SPANS, SMALLEST_SIZE, Lattice, Limits, lattices, paid_flops
 from lora_jax.scaling.planning.spread import simulate_spread
+from lora_jax.scaling.prediction.reach import out_of_reach
 from lora_jax.scaling.tables.run_table import RunTable
 
 SPARE_RUNS = 5  # degrees of freedom of a plan: with fewer, Student's t alone makes its interval a third wider
@@ -84,7 +85,7 @@ def plan_design(
     half_width = forecast.half_width(variance, freedom)
     return Design(
         forecast, cells, float(budget_flops), old, forecast.sd(variance), half_width, best.words, ladder,
-        _warnings(forecast, limits, cells, half_width, ladder),
+        (*_of_table(existing, forecast), *_warnings(forecast, limits, cells, half_width, ladder)),
     )  # fmt: skip
 
 
@@ -146,6 +147,14 @@ def _choose(forecast: Forecast, limits: Limits, old: tuple[Array, Array]) -> tup
     good = [one for one in found if one[0] <= AS_GOOD * narrowest]
     _, best, variance = min(good, key=lambda one: (one[1].n_sizes, len(one[1].n_params), one[0]))
     return best, variance
+
+
+def _of_table(table: RunTable | None, forecast: Forecast) -> tuple[str, ...]:
+    """What the runs there are make doubtful, and whether the target is out of their reach."""
+    if table is None:
+        return ()
+    target = forecast.target
+    return (*table.doubts, *out_of_reach(table, [6 * target.n_params * target.n_tokens]))
 
 
 def _warnings(

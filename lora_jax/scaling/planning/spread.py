@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.fitting.descent import Limits
 from lora_jax.scaling.fitting.newton import Data, solve
 from lora_jax.scaling.fitting.problem import pose
 from lora_jax.scaling.laws.law import Array
@@ -59,7 +60,7 @@ def simulate_spread(
     noise = np.random.default_rng((seed, 2)).standard_normal((n, len(clean)))
     data = Data(d.law, d.features, clean + forecast.noise_sd * noise, d.weights)
     start = np.repeat(truth[None], n, axis=0)
-    answer = solve(data, problem.goal, start, problem.bounds, max_iterations=ITERATIONS)
+    answer = solve(data, problem.goal, start, problem.bounds, limits=Limits(ITERATIONS))
     features = problem.features_at({"N": forecast.target.n_params, "D": forecast.target.n_tokens})
     found = law.log_loss(answer.theta, features)[:, 0]
     low, middle, high = np.quantile(found, [0.025, 0.5, 0.975])

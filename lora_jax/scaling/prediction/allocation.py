@@ -4,12 +4,13 @@ Everything is done for a batch of theta at once, so that bootstrap replicates gi
 ln N, so that any law of N and D has an optimum and not only those with a closed form.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.estimate import Resampled
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.intervals.uncertainty import Bootstrap
 from lora_jax.scaling.laws.law import Array
@@ -17,6 +18,9 @@ from lora_jax.scaling.laws.law import Array
 GOLDEN = (5**0.5 - 1) / 2
 STEPS = 60  # golden sections: 80 of ln N narrow to 2e-11
 HALVINGS = 44  # of 80 of ln D: to 5e-12
+FARTHER = 10.0  # of ln N: beyond a budget's own distance from the runs
+AT_END = 0.1  # of ln N or ln D: so near the end of a search is at it, as flat as the cost is there
+FLAT = 1e-11  # of ln L, for a factor e of N: with less, rounding moves the minimum by 1% and more
 WIDE = 40.0  # of ln N around the middle of the runs: far beyond any model
 EIGHTY = (0.1, 0.9)
 MOST_UNDEFINED = 0.025  # of the replicates; with more, an end of the interval is not known
@@ -28,7 +32,8 @@ def optimum(
     """Return N*, D*, D/N and the loss, each (B,), at C = 6ND = flops for theta (B, P).
 
     others: the law's further variables, such as U of repeated data. A law whose best N runs to the end of the
-    search has no optimum: its values are infinite or zero there, and so is an interval that holds one.
+    search has no optimum: its values are nan there. So they are where the loss is flat to rounding: so far
+    beyond the runs that the floor alone is left of it.
     Raises LoraJaxError for a law that does not have both N and D.
     """
     law = problem.law
@@ -37,14 +42,21 @@ def optimum(
             f"{law.key} is a law of {', '.join(law.variables)}: a budget is split by laws of N and D."
         )
     middle = np.log(problem.centre["N"])
+    away = abs(np.log(flops / 6) - middle - np.log(problem.centre["D"]))
+    wide = max(WIDE, away + FARTHER)  # N* moves no farther than the budget does
 
     def loss_at(ln_n: Array) -> Array:
         ln_d = np.log(flops / 6) - ln_n
         return _evaluate(problem, theta, {**(others or {}), "N": np.exp(ln_n), "D": np.exp(ln_d)})
 
-    ln_n = _minimise(loss_at, np.full(len(theta), middle - WIDE), np.full(len(theta), middle + WIDE))
+    ln_n = _minimise(loss_at, np.full(len(theta), middle - wide), np.full(len(theta), middle + wide))
+    rise = np.minimum(loss_at(ln_n - 1), loss_at(ln_n + 1)) - loss_at(ln_n)
+    found = (np.abs(ln_n - middle) < wide - AT_END) & (rise > FLAT)
+    ln_n = np.where(found, ln_n, np.nan)
     n_params, n_tokens = np.exp(ln_n), np.exp(np.log(flops / 6) - ln_n)
-    return {"N*": n_params, "D*": n_tokens, "D/N": n_tokens / n_params, "loss": np.exp(loss_at(ln_n))}
+    with np.errstate(over="ignore"):  # infinite, which is no number to predict
+        loss = np.exp(loss_at(ln_n))
+    return {"N*": n_params, "D*": n_tokens, "D/N": n_tokens / n_params, "loss": loss}
 
 
 def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float) -> dict[str, Array]:
@@ -84,6 +96,8 @@ def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float
     feasible = reaches(large)
     ln_n = _minimise(cost, large, np.full(len(theta), middle_n + WIDE))
     ln_d, total = tokens_for(ln_n), cost(ln_n)
+    # the cheapest of the sizes that were searched, and not of all
+    feasible &= (ln_d < middle_d + WIDE - AT_END) & (ln_n < middle_n + WIDE - AT_END)
     values = {"N": np.exp(ln_n), "D": np.exp(ln_d), "FLOPs": np.exp(total), "D/N": np.exp(ln_d - ln_n)}
     return {name: np.where(feasible, value, np.nan) for name, value in values.items()}
 
@@ -118,28 +132,29 @@ def crossing(
 
 def with_interval(
     replicates: Bootstrap, function: Callable[[Array], dict[str, Array]]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Resampled]:
     """Return the summary of each number that function(theta (B, P)) gives."""
     best, samples = function(replicates.fit.theta[None]), function(replicates.theta)
     return {name: summarise(replicates, value, samples[name]) for name, value in best.items()}
 
 
-def summarise(replicates: Bootstrap, best: Array, samples: Array) -> dict[str, Any]:
+def summarise(replicates: Bootstrap, best: Array, samples: Array) -> Resampled:
     """Return value, se, the 95 % and the 80 % interval of a number: best (1,), in the replicates (B,).
 
-    A number that does not exist for more than a fortieth of the replicates has no interval; "undefined" is
-    their share.
+    A number that does not exist for more than a fortieth of the replicates has no interval; `undefined` is
+    their share. One that does not exist at all is nan.
     """
     exists = np.isfinite(samples)
     share = float(1 - exists.mean())
-    entry: dict[str, Any] = {"value": None, "se": None, "ci95": None, "ci80": None, "undefined": share}
-    if np.isfinite(best[0]):
-        entry["value"] = float(best[0])
-        if share <= MOST_UNDEFINED:
-            kept = samples[exists]
-            entry |= replicates.summarise(float(best[0]), kept)
-            entry["ci80"] = [float(x) for x in np.quantile(kept, EIGHTY, method="weibull")]
-    return entry
+    if not np.isfinite(best[0]):
+        return Resampled(math.nan, None, None, ci80=None, undefined=share)
+    value = float(best[0])
+    if share > MOST_UNDEFINED:
+        return Resampled(value, None, None, ci80=None, undefined=share)
+    kept = samples[exists]
+    known = replicates.summarise(value, kept)
+    low, high = np.quantile(kept, EIGHTY, method="weibull")
+    return Resampled(value, known.se, known.ci95, ci80=(float(low), float(high)), undefined=share)
 
 
 def _evaluate(problem: Problem, theta: Array, values: Mapping[str, Array | float]) -> Array:

@@ -1,33 +1,43 @@
 """Predictions with intervals: a response at a target, N* and D* of a budget, the cheapest model to serve."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.ranges import QUANTITY, SERVED
+from lora_jax.scaling.estimate import Prediction, Resampled
 from lora_jax.scaling.intervals.uncertainty import Bootstrap
-from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.prediction.allocation import crossing, optimum, serving, summarise, with_interval
+from lora_jax.scaling.tables.provenance import SIX_ND, has_own_compute, is_six_nd
 
 UNITS = {"N*": "parameters", "D*": "tokens", "D/N": "tokens per parameter", "N": "parameters", "D": "tokens"}
 
 
-def predict_loss(replicates: Bootstrap, at: Mapping[str, float]) -> list[dict[str, Any]]:
+def predict_loss(replicates: Bootstrap, at: Mapping[str, float]) -> list[Prediction]:
     """Return the mean response and what one run would measure, its own noise included, at a target."""
-    law = replicates.fit.law
+    law, table = replicates.fit.law, replicates.fit.problem.table
+    letters = {table.column_of(v): v for v in law.variables}
+    at = {letters.get(name, name): value for name, value in at.items()}
     for name, value in at.items():
         if name not in law.variables:
+            known = [*law.variables, *letters]
             raise LoraJaxError(
-                f"{law.key} has no variable {name!r}{nearest(name, law.variables)}: predict at these."
+                f"{law.key} has no variable {name!r}{nearest(name, known)}: predict at"
+                f" {', '.join(law.variables)}."
             )
-        if not value > 0:
-            raise LoraJaxError(f"{name} is {value:g} in a prediction, it must be above 0: change it.")
+        QUANTITY.check(f"{name} of a prediction", value)
     best = replicates.fit.predict(**at)
-    samples = {
-        law.response: replicates.losses(**at)[:, 0],
-        f"{law.response} of one run": replicates.single_runs(**at)[:, 0],
-    }
+    row = "run" if law.response == "loss" else "row"  # a table of optima has no runs
+    goal = replicates.fit.problem.goal
+    if goal.shape == "quantile":  # what one run would measure is no question to it
+        samples = {f"{goal.tau:g}-quantile of {law.response}": replicates.losses(**at)[:, 0]}
+    else:
+        samples = {
+            law.response: replicates.losses(**at)[:, 0],
+            f"{law.response} of one {row}": replicates.single_runs(**at)[:, 0],
+        }
     unit = _response_unit(replicates)
     return [
         _row(replicates, name, dict(at), summarise(replicates, best, draws), unit)
@@ -35,11 +45,11 @@ def predict_loss(replicates: Bootstrap, at: Mapping[str, float]) -> list[dict[st
     ]
 
 
-def predict_budget(replicates: Bootstrap, flops: float) -> list[dict[str, Any]]:
+def predict_budget(replicates: Bootstrap, flops: float) -> list[Prediction]:
     """Return N*, D*, D/N and the loss at C = 6ND = flops, each with intervals."""
-    if not flops > 0:
-        raise LoraJaxError(f"A budget of {flops:g} FLOPs was asked for, it must be above 0: change it.")
+    QUANTITY.check("a budget in FLOPs", flops)
     problem = replicates.fit.problem
+    _check_splits(problem.law)
     numbers = with_interval(replicates, lambda theta: optimum(problem, theta, flops))
     at = {"C": float(flops)}
     return [
@@ -48,14 +58,13 @@ def predict_budget(replicates: Bootstrap, flops: float) -> list[dict[str, Any]]:
     ]
 
 
-def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float) -> list[dict[str, Any]]:
+def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float) -> list[Prediction]:
     """Return the model of this loss that costs least to train and to serve (2401.00448), with intervals."""
-    if not (loss > 0 and inference_tokens >= 0):
-        raise LoraJaxError(
-            f"A loss of {loss:g} for {inference_tokens:g} inference tokens was asked for: give a loss above 0"
-            " and tokens of 0 or more."
-        )
+    QUANTITY.check("a loss to serve", loss)
+    SERVED.check("a number of inference tokens", inference_tokens)
     problem = replicates.fit.problem
+    _check_splits(problem.law)
+    _check_floor(replicates, loss)
     numbers = with_interval(replicates, lambda theta: serving(problem, theta, loss, inference_tokens))
     at = {"loss": float(loss), "inference tokens": float(inference_tokens)}
     names = {"N": "N to serve", "D": "D to serve", "FLOPs": "FLOPs in all", "D/N": "D/N to serve"}
@@ -65,7 +74,7 @@ def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float)
     ]
 
 
-def predict_crossing(first: Bootstrap, second: Bootstrap, at: Mapping[str, float]) -> dict[str, Any]:
+def predict_crossing(first: Bootstrap, second: Bootstrap, at: Mapping[str, float]) -> Prediction:
     """Return where two fits of one law cross, with intervals: from there on the other of the two is better.
 
     at: the values of all variables but the one in which they cross. The two are resampled independently.
@@ -91,24 +100,55 @@ def predict_crossing(first: Bootstrap, second: Bootstrap, at: Mapping[str, float
     return _row(first, f"{variable} at the crossover with {table}", dict(at), number, UNITS.get(variable, ""))
 
 
+def _check_splits(law: Law) -> None:
+    if law.response != "loss" or not law.splits_budgets:
+        raise LoraJaxError(
+            f"{law.formula} has no least loss at a budget: ask it for values by --predict, and --budget and"
+            " --serve of a law of the loss of N and D."
+        )
+
+
+def _check_floor(replicates: Bootstrap, loss: float) -> None:
+    """Refuse a loss at or below the fitted floor, which no size reaches."""
+    floor = replicates.fit.params.get("E", 0.0)
+    if loss <= floor:
+        raise LoraJaxError(
+            f"--serve {loss:g} asks for a loss at or below the fitted floor E = {floor:.4g}, which no model"
+            f" reaches: ask for a loss above {floor:.4g}."
+        )
+
+
 def _row(
-    replicates: Bootstrap, quantity: str, at: dict[str, float], number: Mapping[str, Any], unit: str
-) -> dict[str, Any]:
-    return {"quantity": quantity, "at": at, **number, "unit": unit, "beyond": _beyond(replicates, at)}
+    replicates: Bootstrap, quantity: str, at: dict[str, float], number: Resampled, unit: str
+) -> Prediction:
+    with np.errstate(over="ignore"):
+        beyond, of = _beyond(replicates, at)
+    return Prediction(**vars(number), quantity=quantity, at=at, unit=unit, beyond=beyond, beyond_of=of)
 
 
 def _response_unit(replicates: Bootstrap) -> str:
     law, table = replicates.fit.law, replicates.fit.problem.table
-    return table.loss_unit if law.response == "loss" else law.response
+    return table.unit_of(law.response) or law.response
 
 
-def _beyond(replicates: Bootstrap, at: Mapping[str, float]) -> float | None:
-    """Return how many times the largest compute of the runs a target is; by 6ND where it names N and D."""
-    table = replicates.fit.problem.table
-    if "C" in at and table.has("C"):
-        return float(at["C"] / table.variable("C").max())
-    if {"N", "D"} <= set(at) and table.has("N") and table.has("D"):
-        largest: Array = table.variable("N") * table.variable("D")
-        return float(at["N"] * at["D"] / largest.max())
-    shared = [v for v in at if v in replicates.fit.law.variables]
-    return float(np.max([at[v] / table.variable(v).max() for v in shared])) if shared else None
+def _beyond(replicates: Bootstrap, at: Mapping[str, float]) -> tuple[float | None, str | None]:
+    """Return how many times the runs' largest a target is, and the largest of what.
+
+    Of C where the law reads it; of 6 N D at a budget, which is counted so, and at an N and D; else of the
+    variable that is farthest out.
+    """
+    problem = replicates.fit.problem
+    table = problem.table
+    if "C" in at and "C" in problem.law.variables:
+        return float(at["C"] / table.variable("C").max()), "C"
+    if "C" in at or {"N", "D"} <= set(at):
+        if not (table.has("N") and table.has("D")):
+            return None, None
+        largest: Array = 6 * table.variable("N") * table.variable("D")
+        flops = at["C"] if "C" in at else 6 * at["N"] * at["D"]
+        return float(flops / largest.max()), "C" if has_own_compute(table) and is_six_nd(table) else SIX_ND
+    times = {v: float(at[v] / table.variable(v).max()) for v in at if v in problem.law.variables}
+    if not times:
+        return None, None
+    farthest = max(times, key=lambda v: times[v])
+    return times[farthest], farthest

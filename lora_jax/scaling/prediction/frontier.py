@@ -1,12 +1,14 @@
 """The compute-efficient frontier: the runs on it, and N*(C), D*(C) of the joint fit."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lora_jax.estimate import Estimate
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, interval
 from lora_jax.scaling.laws.law import LARGEST_LN, Array
+from lora_jax.scaling.results import BudgetRow
+from lora_jax.scaling.sweep_results import SweepFrontier
 from lora_jax.scaling.tables.table import RunTable
 
 
@@ -50,14 +52,17 @@ def optimum(params: Mapping[str, Array], flops: float) -> dict[str, Array]:
     }
 
 
-def frontier(replicates: Bootstrap, budgets: Array) -> dict[str, Any]:
-    """Return a, b, G and a row per budget (FLOPs, counted as 6ND), each number with its interval."""
+def frontier(replicates: Bootstrap, budgets: Array, run_ids: Sequence[str] = ()) -> SweepFrontier:
+    """Return a, b, G and a row per budget (FLOPs, counted as 6ND), each number with its interval.
+
+    run_ids: of the compute-efficient runs.
+    """
     best = {k: np.array([v]) for k, v in replicates.fit.params.items()}
-    rows: list[dict[str, Any]] = []
-    exponents: dict[str, Any] = {}
+    rows: list[BudgetRow] = []
+    intervals: dict[str, Estimate] = {}
     for flops in budgets:
         value, samples = optimum(best, float(flops)), optimum(replicates.params, float(flops))
         intervals = {k: interval(float(value[k][0]), samples[k]) for k in value}
-        exponents = {k: intervals[k] for k in ("a", "b", "G")}
-        rows.append({"flops": float(flops), **{k: intervals[k] for k in ("n_params", "n_tokens", "loss")}})
-    return {**exponents, "rows": rows}
+        rows.append(BudgetRow(float(flops), **{k: intervals[k] for k in ("n_params", "n_tokens", "loss")}))
+    a, b, coefficient = (intervals.get(k) for k in ("a", "b", "G"))
+    return SweepFrontier(a=a, b=b, coefficient=coefficient, rows=tuple(rows), run_ids=tuple(run_ids))

@@ -1,15 +1,17 @@
 """Cells: the runs of one N and one D, which differ in seed or in learning rate alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
-from lora_jax.scaling.tables.table import RunTable
+from lora_jax.documents import Key
+from lora_jax.scaling.tables.run_table import RunTable
 
 SAME_COUNT = 0.01  # token counts this close (in ln) are one: batch sizes round them differently
+MOST_EDGES = 3  # grids that are named one by one
 LEARNING_RATE_CHECK = "learning-rate check"
 
 
@@ -19,15 +21,23 @@ def cell_of(table: RunTable) -> np.ndarray:
     return np.unique(np.stack([sizes, tokens], 1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def levels(values: np.ndarray) -> np.ndarray:
-    """Return each value's level (n,): 0 for the smallest; a level reaches 1% beyond its smallest value."""
+def levels(values: np.ndarray, same: float = SAME_COUNT) -> np.ndarray:
+    """Return each value's level (n,): 0 for the smallest; a level reaches `same` (in ln, 1%) beyond its
+    smallest value.
+    """
     level = np.empty(len(values), dtype=int)
     number, first = -1, -np.inf
     for i in np.argsort(values, kind="stable"):
-        if np.log(values[i]) > first + SAME_COUNT:
+        if np.log(values[i]) > first + same:
             number, first = number + 1, np.log(values[i])
         level[i] = number
     return level
+
+
+def rows_of_each(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each number, rising from 0, of numbers (n,) of which none is missing."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
 
 
 def average_seeds(table: RunTable) -> RunTable:
@@ -37,85 +47,130 @@ def average_seeds(table: RunTable) -> RunTable:
     about its curvature; and of several seeds the luckiest must not be the one that looks compute-efficient.
     """
     cells = cell_of(table)
-    first = np.array([np.flatnonzero(cells == c)[0] for c in range(cells.max() + 1)])
-    means = np.array([np.log(table["loss"][cells == c]).mean() for c in range(len(first))])
+    logs, groups = np.log(table["loss"]), rows_of_each(cells)
+    first = np.array([rows[0] for rows in groups])
+    means = np.array([logs[rows].mean() for rows in groups])
     averaged = table.take(first)
     return replace(averaged, columns={**averaged.columns, "loss": np.exp(means)})
 
 
-def seed_noise(table: RunTable) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SeedNoise:
+    """The pooled sd of ln L between seeds, None where no cell has several, and what it is known from."""
+
+    sd: Annotated[float | None, Key("seed_sd_log_loss")]
+    n_cells: int
+    degrees_of_freedom: int
+
+
+UNSEEDED = SeedNoise(None, 0, 0)
+
+
+def seed_noise(table: RunTable) -> SeedNoise:
     """Return the pooled sd of ln L between seeds, or None, over how many cells and degrees of freedom.
 
     Only a column `seed` tells what seeds do: runs of one cell and one seed, or of a table without seeds,
     differ in something else or are one run read twice. Of several runs of a seed the mean counts.
     """
-    nothing = {"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0}
     if "seed" not in table.columns:
-        return nothing
+        return UNSEEDED
     log_loss = np.log(table["loss"])
     keys = [cell_of(table)]
     if "base_learning_rate" in table.columns:
         keys.append(levels(table["base_learning_rate"]))
     cells = np.unique(np.stack(keys, 1), axis=0, return_inverse=True)[1].reshape(-1)
     groups = []
-    for c in range(cells.max() + 1):
-        seeds, losses = table["seed"][cells == c], log_loss[cells == c]
+    for rows in rows_of_each(cells):
+        seeds, losses = table["seed"][rows], log_loss[rows]
         groups.append(np.array([losses[seeds == s].mean() for s in np.unique(seeds)]))
     groups = [g for g in groups if len(g) > 1]
     if not groups:
-        return nothing
+        return UNSEEDED
     squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
     dof = sum(len(g) - 1 for g in groups)
-    return {
-        "seed_sd_log_loss": float(np.sqrt(squares / dof)),
-        "n_cells": len(groups),
-        "degrees_of_freedom": dof,
-    }
+    return SeedNoise(float(np.sqrt(squares / dof)), len(groups), dof)
 
 
-def settle_learning_rates(table: RunTable) -> tuple[RunTable, dict[str, Any]]:
+@dataclass(frozen=True)
+class RateGrid:
+    """The learning rates of a cell and seed: the least loss at each, None where it diverged, and the best."""
+
+    n_params: float
+    n_tokens: float
+    seed: int
+    rates: tuple[float, ...]
+    losses: tuple[float | None, ...]
+    best: float
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """What the grids of a sweep say."""
+
+    grids: tuple[RateGrid, ...]
+    warnings: tuple[str, ...]
+
+
+def settle_learning_rates(table: RunTable) -> tuple[RunTable, LearningRates]:
     """Keep one learning rate a cell and seed; return the table and what the grids of rates say.
 
     Where every cell has several rates, the best of each is kept. Where some cells have, those are a check:
     they keep the sweep's most common rate, so that a cell is not better for having been tuned.
     """
     if "base_learning_rate" not in table.columns:
-        return table, {"grids": [], "warnings": []}
+        return table, LearningRates((), ())
     rate, loss = table["base_learning_rate"], table["loss"]
-    groups: dict[tuple[float, float, float], list[int]] = defaultdict(list)
-    for i in range(len(table)):
-        groups[_key(table, i)].append(i)
-    diverged = _diverged(table)
-    tuned = {key: rows for key, rows in groups.items() if len({rate[i] for i in rows} | diverged[key]) > 1}
+    unique = table.columns.get("unique_tokens", np.zeros(len(table)))  # other data, no rivals
+    groups: dict[tuple[float, float, float, float], list[int]] = defaultdict(list)
+    seed = table.columns.get("seed", np.zeros(len(table)))
+    parts = (table.variable("N"), table.variable("D"), seed, unique)
+    for i, (n, d, s, u) in enumerate(zip(*(part.tolist() for part in parts), strict=True)):
+        groups[float(n), float(d), float(s), float(u)].append(i)
+    diverged = diverged_rates(table, "base_learning_rate")
+    tuned = {k: rows for k, rows in groups.items() if len({rate[i] for i in rows} | diverged[k[:3]]) > 1}
     most_common = Counter(float(r) for r in rate).most_common(1)[0][0]
     drop = np.zeros(len(table), dtype=bool)
-    grids, warnings = [], []
+    grids = []
     for key, rows in sorted(tuned.items()):
-        grid = _grid(key, rate[rows], loss[rows], diverged[key])
-        grids.append(grid)
-        if grid["at_edge"]:
-            warnings.append(_edge_warning(grid))
+        grids.append(make_grid(key[:3], rate[rows], loss[rows], diverged[key[:3]]))
         usual = [i for i in rows if rate[i] == most_common]
-        keep = usual if usual and len(tuned) < len(groups) else [min(rows, key=lambda i: loss[i])]
+        keep = usual if usual and len(tuned) < len(groups) else [least_loss(rows, loss)]
         drop[[i for i in rows if i not in keep]] = True
-    return table.without(drop, LEARNING_RATE_CHECK), {"grids": grids, "warnings": warnings}
+    said = LearningRates(tuple(grids), tuple(edge_warnings(grids)))
+    return table.without(drop, LEARNING_RATE_CHECK), said
 
 
-def _key(table: RunTable, i: int) -> tuple[float, float, float]:
-    seed = table.columns.get("seed")
-    n_params, n_tokens = table.variable("N")[i], table.variable("D")[i]
-    return float(n_params), float(n_tokens), 0.0 if seed is None else float(seed[i])
+def with_one_rate(table: RunTable) -> RunTable:
+    """Return the table as `settle_learning_rates` leaves it, what it warns of among its doubts."""
+    if not (table.has("N") and table.has("D")):
+        return table
+    settled, found = settle_learning_rates(table)
+    return replace(settled, doubts=(*settled.doubts, *(w.rstrip(".") for w in found.warnings)))
 
 
-def _diverged(table: RunTable) -> Mapping[tuple[float, float, float], set[float]]:
-    """Return, per cell and seed, the rates that diverged or were halted: the best beside one is no edge."""
+def least_loss(rows: Sequence[int], loss: np.ndarray) -> int:
+    """Return which of the rows has the least loss, the first of equals: the best of a cell, everywhere."""
+    return min(rows, key=lambda i: loss[i])
+
+
+def grids_in(grids: Sequence[RateGrid], runs: RunTable) -> list[RateGrid]:
+    """Return the grids of rates in the cells of these runs."""
+    cells = set(zip(runs.variable("N").tolist(), runs.variable("D").tolist(), strict=True))
+    return [grid for grid in grids if (grid.n_params, grid.n_tokens) in cells]
+
+
+def diverged_rates(table: RunTable, column: str) -> Mapping[tuple[float, float, float], set[float]]:
+    """Return, per cell and seed, the rates of a column that diverged or were halted: beside one there is no
+    edge.
+    """
     rates: dict[tuple[float, float, float], set[float]] = defaultdict(set)
     for gone in table.left_out:
         if gone.reason not in ("diverged", "halted"):
             continue
         try:
             n_params, n_tokens = float(gone.row[table.n_column]), float(gone.row["n_tokens"])
-            rate = float(gone.row["base_learning_rate"])
+            rate = float(gone.row[column])
             seed = float(gone.row.get("seed", "0"))
         except (KeyError, ValueError):
             continue  # a table of others may not say what a diverged run was; it is listed as left out anyway
@@ -123,26 +178,40 @@ def _diverged(table: RunTable) -> Mapping[tuple[float, float, float], set[float]
     return rates
 
 
-def _grid(
+def make_grid(
     key: tuple[float, float, float], rates: np.ndarray, losses: np.ndarray, diverged: set[float]
-) -> dict[str, Any]:
+) -> RateGrid:
+    """Return the grid of a cell (N, D, seed): its rates, the least loss at each (None where it diverged), the
+    best rate and whether that is at an edge.
+    """
     measured: dict[float, float | None] = dict.fromkeys(sorted(diverged))
     for rate, loss in zip(rates, losses, strict=True):
         known = measured.get(float(rate))
         measured[float(rate)] = float(loss) if known is None else min(known, float(loss))
     tried = sorted(measured)
     best = float(rates[np.argmin(losses)])
-    return {
-        "n_params": key[0], "n_tokens": key[1], "seed": int(key[2]), "rates": tried,
-        "losses": [measured[r] for r in tried], "best": best, "at_edge": best in (tried[0], tried[-1]),
-    }  # fmt: skip
+    least, at_edge = tuple(measured[r] for r in tried), best in (tried[0], tried[-1])
+    return RateGrid(key[0], key[1], int(key[2]), tuple(tried), least, best, at_edge)
 
 
-def _edge_warning(grid: Mapping[str, Any]) -> str:
-    n_params, n_tokens = grid["n_params"], grid["n_tokens"]
-    side = "smallest" if grid["best"] == grid["rates"][0] else "largest"
+def edge_warnings(grids: Sequence[RateGrid]) -> list[str]:
+    """Return a warning for each grid whose best rate is at its edge, or one for all where they are many."""
+    at_edge = [grid for grid in grids if grid.at_edge]
+    if len(at_edge) <= MOST_EDGES:
+        return [_edge_warning(grid) for grid in at_edge]
+    lowest = sum(grid.best == grid.rates[0] for grid in at_edge)
+    return [
+        f"In {len(at_edge)} of {len(grids)} cells the best learning rate is at an edge of those tried"
+        f" ({lowest} at the smallest, {len(at_edge) - lowest} at the largest): try rates beyond before"
+        " believing the exponents."
+    ]
+
+
+def _edge_warning(grid: RateGrid) -> str:
+    n_params, n_tokens = grid.n_params, grid.n_tokens
+    side = "smallest" if grid.best == grid.rates[0] else "largest"
     way = "lower" if side == "smallest" else "higher"
     return (
-        f"At N = {n_params:.3g}, D = {n_tokens:.3g} the best learning rate, {grid['best']:.3g},"
-        f" is the {side} of {len(grid['rates'])} tried: try {way} ones before believing the exponents."
+        f"At N = {n_params:.3g}, D = {n_tokens:.3g} the best learning rate, {grid.best:.3g},"
+        f" is the {side} of {len(grid.rates)} tried: try {way} ones before believing the exponents."
     )

@@ -26,9 +26,13 @@ OPTIONAL = (
 # any finite number; `learning_rate` stands in for a missing base rate, `error` is a downstream error
 LABELS = ("seed", "base_learning_rate", "learning_rate", "error")
 POSITIVE = (*NEEDED, *OPTIONAL)
+# counts of something, which people write as 1.3B
+COUNTS = tuple(name for name in POSITIVE if name not in ("loss", "loss_se"))
 # text, not numbers: what unit a run's loss is in
 UNIT_COLUMNS = ("loss_unit", "unit")
 KNOWN = (*POSITIVE, *LABELS, *UNIT_COLUMNS)
+# text that is read elsewhere and may be mapped: what became of a run (statuses.py)
+TEXTS = ("status",)
 
 NATS, BITS = "nats per token", "bits per byte"
 UNIT_SPELLINGS = {

@@ -77,7 +77,10 @@ def convention_tables(table: RunTable) -> dict[str, RunTable]:
         seen.append(table[name])
         c_6nd = 6 * table[name] * tokens
         columns = {**table.columns, "flops_6nd": c_6nd}
-        found[f"{name}, 6ND"] = replace(table, columns=columns, n_column=name, flops_column="flops_6nd")
+        formulas = {**table.formulas, "flops_6nd": f"6 {name} n_tokens"}
+        found[f"{name}, 6ND"] = replace(
+            table, columns=columns, n_column=name, flops_column="flops_6nd", formulas=formulas
+        )
         known = [c_6nd]
         for column, word in (("flops_exact", "exact"), ("flops", "as given")):
             if column in table.columns and not any(np.allclose(table[column], c, rtol=SAME) for c in known):

@@ -4,44 +4,32 @@ The same numbers as the model's own declaration gives (lora_jax/model/declare.py
 runs and without jax. A multiply-add is two FLOPs; the backward pass costs twice the forward.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.ranges import Layers, Length, Width, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """Shape of a decoder-only transformer; the defaults are GPT-2's choices."""
 
-    n_layers: int
-    d_model: int
-    n_heads: int | None = None  # None: one head, or d_model / head_dim where that is given
-    head_dim: int | None = None  # None: d_model / n_heads
-    n_kv_heads: int | None = None  # None: as many as n_heads
-    d_ff: int | None = None  # None: 4 d_model
-    vocab_size: int | None = None  # None: not known, and only the count without embeddings can be had
-    context: int | None = None  # learned positions, each d_model weights; None: none are learned
+    n_layers: Layers
+    d_model: Width
+    n_heads: Width | None = None  # None: one head, or d_model / head_dim where that is given
+    head_dim: Width | None = None  # None: d_model / n_heads
+    n_kv_heads: Width | None = None  # None: as many as n_heads
+    d_ff: Width | None = None  # None: 4 d_model
+    vocab_size: Width | None = None  # None: not known, and only the count without embeddings can be had
+    context: Length | None = None  # learned positions, each d_model weights; None: none are learned
     gated: bool = False  # swiglu: a third matrix in the MLP
     bias: bool = True  # on every matrix but the head, and in layer norms
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     tied_head: bool = True
 
     def __post_init__(self) -> None:
-        for name in (
-            "n_layers",
-            "d_model",
-            "n_heads",
-            "head_dim",
-            "n_kv_heads",
-            "d_ff",
-            "vocab_size",
-            "context",
-        ):
-            value = getattr(self, name)
-            if value is not None and (value != math.floor(value) or value < 1):
-                raise LoraJaxError(f"{name} is {value}, a shape wants a whole number above 0: mend it.")
+        check_fields(self)
         if self.head_dim is None and self.d_model % (self.n_heads or 1):
             raise LoraJaxError(
                 f"d_model is {self.d_model} and n_heads {self.n_heads}, of which it is no multiple:"

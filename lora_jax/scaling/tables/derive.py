@@ -10,6 +10,8 @@ from lora_jax.scaling.tables.columns import N_COLUMNS, SHAPES
 from lora_jax.scaling.tables.counting import Shape, count_parameters, flops_per_token
 from lora_jax.scaling.tables.run_table import Array, RunTable
 
+SHAPED = "counted from the shapes"
+
 
 def derive(table: RunTable) -> RunTable:
     """Fill in what is missing and say so in `notes`.
@@ -17,27 +19,34 @@ def derive(table: RunTable) -> RunTable:
     With d_model and n_layers: N by the conventions that the shapes determine (`count_parameters`), and exact
     C where vocab_size, context and n_tokens are there. Then one of N, D, C from the other two by C = 6ND.
     """
-    columns, notes = dict(table.columns), list(table.notes)
+    columns, notes, formulas = dict(table.columns), list(table.notes), dict(table.formulas)
     if "base_learning_rate" not in columns and "learning_rate" in columns:
         columns["base_learning_rate"] = columns["learning_rate"]
+    given = set(columns)
     per_token = _count_shapes(table.source, columns, notes)
+    formulas |= dict.fromkeys(set(columns) - given, SHAPED)
     n_column = next((name for name in N_COLUMNS if name in columns), "n_params")
     flops = "flops" if "flops" in columns or "flops_exact" not in columns else "flops_exact"
     has_n, has_d, has_c = (name in columns for name in (n_column, "n_tokens", flops))
     if not has_d and per_token is not None and "flops_exact" in columns:
         columns["n_tokens"], has_d = columns["flops_exact"] / per_token, True
+        formulas["n_tokens"] = "flops_exact / FLOPs per token"
         notes.append("n_tokens is not in the table: derived as flops_exact over the shapes' FLOPs per token.")
     elif not has_d and has_n and has_c:
         columns["n_tokens"], has_d = columns[flops] / (6 * columns[n_column]), True
+        formulas["n_tokens"] = f"{flops} / (6 {n_column})"
         notes.append(f"n_tokens is not in the table: derived as {flops} / (6 {n_column}).")
     elif not has_n and has_d and has_c:
         columns["n_params"], has_n = columns[flops] / (6 * columns["n_tokens"]), True
+        formulas["n_params"] = f"{flops} / (6 n_tokens)"
         notes.append(f"n_params is not in the table: derived as {flops} / (6 n_tokens).")
     if has_n and has_d and "flops" not in columns:
         columns["flops"] = 6 * columns[n_column] * columns["n_tokens"]
+        formulas["flops"] = f"6 {n_column} n_tokens"
         notes.append(f"flops is not in the table: derived as 6 {n_column} n_tokens.")
     if has_d and per_token is not None and "flops_exact" not in columns:
         columns["flops_exact"] = per_token * columns["n_tokens"]
+        formulas["flops_exact"] = "FLOPs per token of the shapes times n_tokens"
         notes.append(
             "flops_exact is not in the table: derived as the shapes' FLOPs per token times n_tokens."
         )
@@ -45,6 +54,7 @@ def derive(table: RunTable) -> RunTable:
         table,
         columns=columns,
         notes=tuple(notes),
+        formulas=formulas,
         n_column=n_column,
         flops_column="flops" if "flops" in columns else flops,
     )
@@ -60,7 +70,7 @@ def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> A
     for i in range(len(columns["d_model"])):
         row = {name: float(columns[name][i]) for name in given}
         # a fraction is for Shape to refuse, in its own words
-        fields: dict[str, Any] = {name: int(v) if v == int(v) else v for name, v in row.items()}
+        fields: dict[str, Any] = {name: int(v) if v.is_integer() else v for name, v in row.items()}
         try:
             shape = Shape(**fields)
         except LoraJaxError as problem:

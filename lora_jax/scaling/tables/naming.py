@@ -1,22 +1,27 @@
-"""Whose column is which: names and the unit of the loss, between a file and the table made of it."""
+"""Whose column is which: names, formulas, the unit of the loss, between a file and the table made of it."""
 
 from collections.abc import Mapping
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.tables.choosing import choose, doubt_speed, find_loss, has_numbers, small_letter
 from lora_jax.scaling.tables.columns import (
     ALTERNATIVES,
     BITS,
     KNOWN,
+    N_COLUMNS,
     NATS,
     NEEDED,
+    TEXTS,
     UNIT_COLUMNS,
     UNIT_SPELLINGS,
     VARIABLES,
 )
+from lora_jax.scaling.tables.conversion import File, Naming
 from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.synonyms import meaning_of, unit_of_name
+from lora_jax.scaling.tables.units import parse_formula, refuse_log
 
 CLUSTER_COLUMNS = ("trunk_id", "run_name", "run")  # one training run each, where values repeat
-LOSS_COLUMNS = {NATS: ("loss", "heldout_loss"), BITS: ("bits_per_byte", "loss")}  # the first that a file has
 SHOWN = 5  # units that a sentence names
 
 
@@ -27,32 +32,61 @@ def unit_of(text: str) -> str:
     return unit
 
 
-def name_columns(source: str, header: list[str], mapping: Mapping[str, str], unit: str) -> dict[str, str]:
-    """Return our name -> the file's name, for the columns that are there."""
-    for ours, theirs in mapping.items():
-        if ours not in KNOWN:
-            raise LoraJaxError(f"Column {ours!r} means nothing here{nearest(ours, KNOWN)}: map one of these.")
-        if theirs not in header:
-            raise LoraJaxError(
-                f"{source} has no column {theirs!r}{nearest(theirs, header)}: mend the mapping."
-            )
-    rename = {name: mapping.get(name, name) for name in KNOWN if mapping.get(name, name) in header}
+def name_columns(file: File, mapping: Mapping[str, str], unit: str, needs_loss: bool = True) -> Naming:
+    """Return which column each of our names is: mapped, named as ours, or by another name (synonyms.py).
+
+    Raises LoraJaxError for a mapping from or to nothing, for two columns that could be one of ours and
+    differ, for a logarithm to an unknown base, and where there is no loss though one is needed.
+    """
+    naming, header = Naming({}), file.header
+    for ours, text in mapping.items():
+        _map(naming, file, VARIABLES.get(ours, ours), text)
+    mapped = naming.mapped = set(naming.rename)
+    naming.rename |= {name: name for name in KNOWN if name in header and name not in mapped}
     for theirs, ours in ALTERNATIVES.items():
-        if ours not in rename and theirs in header:
-            rename[ours] = theirs
-    if "loss" not in mapping:
-        found = next((name for name in LOSS_COLUMNS[unit] if name in header), None)
-        if found is None:
-            wanted = LOSS_COLUMNS[unit][0]
-            other = " (it has bits_per_byte: ask for that unit)" if "bits_per_byte" in header else ""
-            raise LoraJaxError(
-                f"{source} has no column {wanted!r}{other or nearest(wanted, header)}: map one to it, as"
-                " loss=<column>."
-            )
-        rename["loss"] = found
-    if rename["loss"] == "heldout_loss" and "heldout_loss_se" in header:
-        rename.setdefault("loss_se", "heldout_loss_se")
-    return rename
+        if ours not in naming.rename and theirs in header:
+            naming.rename[ours] = theirs
+    meanings = {n: m for n in header if n not in KNOWN and (m := meaning_of(n)) and has_numbers(file, n)}
+    find_loss(naming, file, meanings, unit, needs_loss)
+    if not set(N_COLUMNS) & set(naming.rename):
+        found = {n: m for n, m in meanings.items() if m.ours in N_COLUMNS}
+        choose(naming, file, found or small_letter(header, "n_params"))
+    for ours in (name for name in KNOWN if name not in (*N_COLUMNS, "loss", *naming.rename)):
+        found = {n: m for n, m in meanings.items() if m.ours == ours}
+        choose(naming, file, found or small_letter(header, ours))
+    if naming.known:
+        naming.notes.append(f"Columns known by their names: {', '.join(naming.known)}.")
+    if naming.rename.get("loss") == "heldout_loss" and "heldout_loss_se" in header:
+        naming.rename.setdefault("loss_se", "heldout_loss_se")
+    return naming
+
+
+def _map(naming: Naming, file: File, ours: str, text: str) -> None:
+    """Enter one mapping, a column's name or a formula on it."""
+    known = (*KNOWN, *TEXTS)
+    if ours not in known:
+        raise LoraJaxError(f"Column {ours!r} means nothing here{nearest(ours, known)}: map one of these.")
+    if ours in TEXTS and not text:
+        return  # "status=": no column is one
+    found = parse_formula(text, file.header)
+    if found is None:
+        raise LoraJaxError(
+            f"{file.source} has no column {text!r}{nearest(text, file.header)}: mend the mapping, a column"
+            " alone, or with a factor or as a power, such as 'params (M)*1e6' or '10**log10_flops'."
+        )
+    column, stated = found
+    unit = unit_of_name(column, ours) if stated is None else stated
+    if unit.base != unit.base:
+        raise refuse_log(file.source, column, ours)
+    naming.rename[ours] = column
+    if not unit.is_plain:
+        if ours in (*TEXTS, *UNIT_COLUMNS):
+            raise LoraJaxError(f"{ours} is text and was mapped to {text!r}: name its column alone.")
+        naming.units[ours] = unit
+        why = ", as its name says" if stated is None else ""
+        if stated is None:
+            doubt_speed(naming, ours, column, unit)
+        naming.notes.append(f"{ours} is {unit.formula(column)}{why}.")
 
 
 def nameable(header: list[str], rename: Mapping[str, str]) -> list[str]:

@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import find_cache, write_atomically
-from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.wide import Wide
 
 PREFIX = "published:"
 RAW = "https://raw.githubusercontent.com"
@@ -32,7 +32,8 @@ class PublishedTable:
     mapping: Mapping[str, str]
     path: str | None = None  # in the repository; None: derived, not to be downloaded
     sha256: str | None = None
-    wide: bool = False  # one model a row, a column per size of the fine-tuning set
+    wide: Wide | None = None  # one model a row, a column per size
+    named: Mapping[str, str] = field(default_factory=dict)  # columns of the file that get better names
     cluster: str | None = None  # the column whose equal values belong together; None: table.py looks for one
     notes: tuple[str, ...] = ()
 
@@ -57,7 +58,8 @@ _FINETUNING: dict[str, Any] = dict(
     commit="5214568013af65e3cefd03860ecd7bc9358b308c",
     licence="Apache-2.0",
     mapping={},
-    wide=True,
+    wide=Wide("finetune_tokens"),
+    named={"config name": "model", "size": "n_params"},
     cluster="model",
     notes=(
         "finetune_tokens is the size of the fine-tuning set as published, in examples and not in tokens.",
@@ -151,26 +153,6 @@ def find_published(name: str) -> tuple[Path, PublishedTable]:
                 " elsewhere."
             ) from problem
     return cached, table
-
-
-def long_rows(rows: Rows) -> Rows:
-    """Return rows of one model and one fine-tuning set size each, of rows with a column per size.
-
-    Sizes are the columns whose names are whole numbers. Columns of the answer: run_id, status, model,
-    n_params, finetune_tokens, loss, and what else the file has. Size 0, a model before fine-tuning, is no
-    point of a law in that size: its status says so.
-    """
-    found: Rows = []
-    for place, row in rows:
-        others = {name: cell for name, cell in row.items() if not name.isdigit()}
-        model, size = others.pop("config name"), others.pop("size")
-        for count in (name for name in row if name.isdigit()):
-            cells = {
-                "run_id": f"{model} @ {count}", "model": model, "n_params": size, "finetune_tokens": count,
-                "loss": row[count], "status": "done" if int(count) else "not fine-tuned: the set's size is 0",
-            }  # fmt: skip
-            found.append((place, cells | others))
-    return found
 
 
 def _local_folders() -> list[Path]:

@@ -1,16 +1,23 @@
 """RunTable: one row a run, columns as arrays."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.scaling.tables.columns import NATS, VARIABLES
+from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, VARIABLES
+from lora_jax.scaling.tables.number_text import read_number
 
 Array = NDArray[np.float64]
 Row = Mapping[str, str]
+SHOWN = 3  # cells that a sentence names
+UNITS = {
+    "parameters": (*N_COLUMNS, "trainable_params"),
+    "tokens": ("n_tokens", "unique_tokens", "finetune_tokens"),
+    "FLOPs": ("flops", "flops_exact"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,12 @@ class RunTable:
     n_column and flops_column say which convention the laws' N and C read.
     clusters: per row, a label that the rows of one training run share (a bootstrap draws them together), or
     None where every row is a run of its own.
+    cluster_column: the column that they are the values of, where there is one.
+    unit_told: whether the file or its reader said what the losses are in, and nobody took it for granted.
+    labels: name -> (n,) text, the file's columns that are no numbers.
+    origins: column -> the file's own name of it; formulas: column -> what it was derived by, as "6 n_params
+    n_tokens". A column given directly is in neither.
+    doubts: what is wrong with the table itself, whatever is fitted to it; every verdict begins with them.
     """
 
     source: str
@@ -41,24 +54,63 @@ class RunTable:
     flops_column: str = "flops"
     loss_unit: str = NATS
     clusters: tuple[str, ...] | None = None
+    cluster_column: str = ""
+    unit_told: bool = True
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.run_ids)
 
     def __getitem__(self, name: str) -> Array:
+        if name not in self.columns and name in self.labels:
+            raise LoraJaxError(self._not_numbers(name))
         if name not in self.columns:
             raise LoraJaxError(
                 f"{self.source} has no column {name!r}{nearest(name, self.columns)}: add or map it."
             )
         return self.columns[name]
 
+    def _not_numbers(self, name: str) -> str:
+        """Return the sentence for a column that was read as text, and its first faulty cells."""
+        bad = [i for i, cell in enumerate(self.labels[name]) if read_number(cell) is None]
+        shown = ", ".join(f"{self.run_ids[i]} {self.labels[name][i]!r}" for i in bad[:SHOWN])
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        return (
+            f"{self.source}, column {name!r} has {shown}{more}, not numbers: mend them, or leave these rows"
+            f" out, as by --where '{name}>0'."
+        )
+
     def column_of(self, letter: str) -> str:
-        """Return the name of the column that a law's letter stands for, as "N" or "F" (`VARIABLES`)."""
+        """Return the name of the column that a law's letter stands for, as "N" or "F" (`VARIABLES`).
+
+        A column's own name stands for itself.
+        """
         if letter not in VARIABLES:
+            if letter in self.columns:
+                return letter
             raise LoraJaxError(
                 f"Variable {letter!r} means nothing here{nearest(letter, VARIABLES)}: use one."
             )
         return {"N": self.n_column, "C": self.flops_column}.get(letter, VARIABLES[letter])
+
+    def letter_of(self, name: str) -> str:
+        """Return the letter of a column that has one ("C" of "flops"), else the column's name.
+
+        Raises LoraJaxError for what is neither a letter nor a column of the table.
+        """
+        if name not in VARIABLES:
+            self[name]
+        letters = (letter for letter in VARIABLES if self.column_of(letter) == name)
+        return name if name in VARIABLES else next(letters, name)
+
+    def unit_of(self, column: str) -> str:
+        """Return the unit in which a column counts; "" where the table does not know."""
+        if column == "loss":
+            return self.loss_unit
+        return next((unit for unit, names in UNITS.items() if column in names), "")
 
     def variable(self, letter: str) -> Array:
         """Return the column (n,) that a law's letter stands for; raises LoraJaxError where there is none."""
@@ -73,7 +125,9 @@ class RunTable:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
         columns = {name: values[rows] for name, values in self.columns.items()}
         clusters = None if self.clusters is None else tuple(self.clusters[i] for i in rows)
-        return replace(self, run_ids=tuple(self.run_ids[i] for i in rows), columns=columns, clusters=clusters)
+        ids = tuple(self.run_ids[i] for i in rows)
+        labels = {name: tuple(values[i] for i in rows) for name, values in self.labels.items()}
+        return replace(self, run_ids=ids, columns=columns, clusters=clusters, labels=labels)
 
     def without(self, mask: np.ndarray, reason: str) -> "RunTable":
         """Return the table without the rows of the mask, which join `left_out` for this reason."""

@@ -49,21 +49,26 @@ def drop_worst_runs(table: RunTable, k: int) -> RunTable:
         raise LoraJaxError(
             f"{table.source} has {len(table)} runs to drop {k} of: drop at least 0, and not all."
         )
+    if k == 0:
+        return table
     worst = np.zeros(len(table), dtype=bool)
     worst[np.argsort(table["loss"], kind="stable")[len(table) - k :]] = True
     return table.without(worst, f"among the {k} largest losses")
 
 
-def sift(rows: Rows, rename: Mapping[str, str], keep_uncooled: bool) -> tuple[Rows, list[LeftOut]]:
-    """Return the rows to fit and the others with a reason."""
-    kept: Rows = []
-    left_out: list[LeftOut] = []
-    for place, row in rows:
-        status = (row.get("status") or "done").strip()
-        if status == "done":
-            kept.append((place, row))
-        else:
-            left_out.append(leave_out(place, row, rename, status))
+def sift(
+    rows: Rows, rename: Mapping[str, str], reasons: Sequence[str], keep_uncooled: bool
+) -> tuple[Rows, list[LeftOut]]:
+    """Return the rows to fit and the others with a reason.
+
+    reasons: why each row does not count, "" for those that do (statuses.py).
+    """
+    kept = [pair for pair, reason in zip(rows, reasons, strict=True) if not reason]
+    left_out = [
+        leave_out(place, row, rename, reason)
+        for (place, row), reason in zip(rows, reasons, strict=True)
+        if reason
+    ]
     cooled = [is_true(row.get("cooled", "")) for _, row in kept]
     if any(cooled) and not all(cooled) and not keep_uncooled:
         reason = "not cooled down, while others are"
@@ -85,4 +90,5 @@ def run_id_of(place: str, row: Row) -> str:
 
 
 def leave_out(place: str, row: Row, rename: Mapping[str, str], reason: str) -> LeftOut:
-    return LeftOut(run_id_of(place, row), reason, {n: row.get(c, "") for n, c in rename.items()})
+    cells = {**row, **{n: row.get(c, "") for n, c in rename.items()}}
+    return LeftOut(run_id_of(place, row), reason, cells)

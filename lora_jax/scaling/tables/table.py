@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, POSITIVE, VARIABLES
+from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, POSITIVE, UNIT_COLUMNS, VARIABLES
+from lora_jax.scaling.tables.conversion import File, convert_columns
 from lora_jax.scaling.tables.derive import derive
+from lora_jax.scaling.tables.last_steps import drop_unlogged, refuse_unlogged
+from lora_jax.scaling.tables.mixtures import judge_rows
 from lora_jax.scaling.tables.naming import (
     CLUSTER_COLUMNS,
     check_unit,
@@ -17,14 +20,19 @@ from lora_jax.scaling.tables.naming import (
     nameable,
     unit_of,
 )
-from lora_jax.scaling.tables.numeric import read_columns, refuse_cells
-from lora_jax.scaling.tables.published import PREFIX, PublishedTable, find_published, long_rows
-from lora_jax.scaling.tables.reading import Rows, read_rows
+from lora_jax.scaling.tables.numeric import NOT_MEASURED, read_columns, refuse_cells
+from lora_jax.scaling.tables.plausibility import question
+from lora_jax.scaling.tables.published import PREFIX, PublishedTable, find_published
+from lora_jax.scaling.tables.reading import Rows, Sheet, read_rows
+from lora_jax.scaling.tables.reshaping import Reshaping, choose_rows
 from lora_jax.scaling.tables.run_table import LeftOut, RunTable
 from lora_jax.scaling.tables.sifting import drop_worst_runs, filter_derived, filter_rows, run_id_of, sift
+from lora_jax.scaling.tables.spelling import refuse_unclear
+from lora_jax.scaling.tables.statuses import find_statuses
 from lora_jax.scaling.tables.where import parse_condition
+from lora_jax.scaling.tables.wide import GROUP, melt
 
-__all__ = ["N_COLUMNS", "VARIABLES", "LeftOut", "RunTable", "make_table", "read_table"]
+__all__ = ["N_COLUMNS", "VARIABLES", "LeftOut", "Reshaping", "RunTable", "make_table", "read_table"]
 
 
 def make_table(source: str, run_ids: Iterable[str] | None = None, **columns: Iterable[float]) -> RunTable:
@@ -46,7 +54,8 @@ def make_table(source: str, run_ids: Iterable[str] | None = None, **columns: Ite
     ids = tuple(run_ids) if run_ids is not None else tuple(f"row {i + 1}" for i in range(n))
     if len(ids) != n:
         raise LoraJaxError(f"{source} has {n} rows and {len(ids)} run_ids: give one a row.")
-    return derive(RunTable(source, ids, arrays))
+    # in other units than ours a table is still one to be fitted, for whoever makes it knows them
+    return question(derive(RunTable(source, ids, arrays)), arrays, refuse=False)
 
 
 def read_table(
@@ -55,9 +64,11 @@ def read_table(
     *,
     where: Sequence[str] = (),
     drop_worst: int = 0,
-    loss_unit: str = NATS,
+    loss_unit: str | None = None,
     cluster: str | None = None,
     keep_uncooled: bool = False,
+    needs_loss: bool = True,
+    reshaping: Reshaping = Reshaping(),  # noqa: B008 (frozen)
 ) -> RunTable:
     """Read the runs of a results folder (its runs.csv), a CSV, TSV, JSON-lines, JSON or Parquet file, or of
     `published:NAME` (published.py), whose mapping holds unless one is given.
@@ -65,9 +76,12 @@ def read_table(
     mapping: names here -> names in the file, as {"n_params": "Model Size"}; every other column of numbers
         keeps its name. The loss is `loss`, else `heldout_loss`; in bits per byte `bits_per_byte` or `loss`.
     where: conditions that all hold for the rows that stay (where.py), on columns of the file or of the table.
+    loss_unit: nats per token unless another is said, or a column of units says another.
     drop_worst: leave out the so many largest losses of the rows that stay.
     cluster: the column whose equal values are one training run; None: trunk_id, run_name or run, the first
         with several values of which one comes twice.
+    needs_loss: whether a table without a loss, such as one of optima, is refused.
+    reshaping: which rows are runs (reshaping.py), of those that `where` keeps.
 
     Left out, with a reason: rows that `where` and `drop_worst` remove, runs that diverged, and runs whose
     rate never came down where others' did.
@@ -75,44 +89,89 @@ def read_table(
     Raises LoraJaxError for a missing file or column; cells of N, D, C, the loss or a mapped column that are
     not numbers (above 0); several units of loss; conditions that no row meets; and a table without runs.
     """
-    unit = unit_of(loss_unit)
-    named, header, rows, entry = _open(path)
+    unit = NATS if loss_unit is None else unit_of(loss_unit)
+    named, sheet, entry = _open(path)
+    header, rows = sheet.header, sheet.rows
+    wide = reshaping.wide if entry is None or entry.wide is None else entry.wide
     notes = [] if entry is None else [f"{named}: {entry.source}", *entry.notes]
+    gathered: list[LeftOut] = []
+    if wide is not None and rows:
+        header, rows, gathered = melt(named, header, rows, wide, None if entry is None else entry.cluster)
     mapping = mapping or (entry.mapping if entry is not None else {})
     if not rows:
         raise LoraJaxError(f"{named} holds no runs: train some, or name another file.")
-    rename = name_columns(named, header, mapping, unit)
+    file = File(named, header, rows)
+    naming = name_columns(file, mapping, unit, needs_loss)
+    refuse_unclear(named, sheet.unclear, naming.rename)
+    (_, header, rows), naming = convert_columns(file, naming)
+    rename, notes = naming.rename, [*notes, *sheet.notes, *naming.notes]
     conditions = [parse_condition(text, nameable(header, rename), named) for text in where]
     early = [c for c in conditions if c.column in header or c.column in rename]
     rows, left_out = filter_rows(named, rows, rename, early)
-    kept, gone = sift(rows, rename, keep_uncooled)
-    left_out += gone
+    why_not = find_statuses(named, header, rows, mapping, early, notes)
+    kept, gone = sift(rows, rename, why_not, keep_uncooled)
+    left_out = [*gathered, *left_out, *gone]
     if not kept:
         reasons = sorted({out.reason for out in gone})
         raise LoraJaxError(f"{named}: none of {len(rows)} runs is done ({', '.join(reasons)}), train some.")
+    if reshaping.last_step_per_run:
+        kept, gone = drop_unlogged(kept, rename)
+        left_out += gone
+    else:
+        refuse_unlogged(named, header, kept, rename)
     if unit != NATS:
         notes.append(f"The loss is in {unit}.")
     check_unit(named, kept, rename, unit)
-    columns = read_columns(named, kept, header, rename, set(mapping), notes)
-    usual = CLUSTER_COLUMNS if entry is None or entry.cluster is None else (entry.cluster,)
+    columns = read_columns(named, kept, header, rename, naming.mapped, notes)
+    usual = (GROUP, *CLUSTER_COLUMNS) if entry is None or entry.cluster is None else (entry.cluster,)
     ids = tuple(run_id_of(place, row) for place, row in kept)
     clusters = label_clusters(named, kept, header, rename, cluster, usual)
+    column = cluster or next((c for c in usual if clusters == tuple(row.get(c, "") for _, row in kept)), "")
     table = RunTable(
-        str(path), ids, columns, tuple(left_out), tuple(notes), loss_unit=unit, clusters=clusters
-    )
+        str(path), ids, columns, tuple(left_out), tuple(notes), loss_unit=unit, clusters=clusters,
+        cluster_column=column, unit_told=loss_unit is not None or entry is not None or _says_unit(rename),
+        labels=_read_labels(kept, header, {*columns, *rename.values()}),
+        origins={ours: theirs for ours, theirs in rename.items() if ours in columns},
+        doubts=tuple(naming.doubts),
+    )  # fmt: skip
     late = [c for c in conditions if c not in early]
-    return drop_worst_runs(filter_derived(derive(table), late), drop_worst)
+    table = choose_rows(filter_derived(derive(table), late), reshaping, cluster)
+    # of a published table we know what its rows are
+    table = judge_rows(drop_worst_runs(table, drop_worst), logs=entry is None)
+    return question(table, columns, rename)
 
 
-def _open(path: str | Path) -> tuple[str, list[str], Rows, PublishedTable | None]:
-    """Return the table's name, its header and rows, and its entry where it is a published one."""
+def read_cells(path: str | Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the text of these columns in every row of the file, left out or not; [] where one is not there.
+
+    Raises LoraJaxError as `read_table` does of a file that cannot be read.
+    """
+    _, sheet, _ = _open(path)
+    if not set(columns) <= set(sheet.header):
+        return []
+    return [tuple((row.get(c) or "").strip() for c in columns) for _, row in sheet.rows]
+
+
+def _open(path: str | Path) -> tuple[str, Sheet, PublishedTable | None]:
+    """Return the table's name, what its file holds, and its entry where it is a published one."""
     named = str(path)
     if not named.startswith(PREFIX):
         file = Path(path) / "runs.csv" if Path(path).is_dir() else Path(path)
-        return str(file), *read_rows(file), None
+        return str(file), read_rows(file), None
     file, entry = find_published(named.removeprefix(PREFIX))
-    header, rows = read_rows(file)
-    if entry.wide:
-        rows = long_rows(rows)
-        header = list(rows[0][1])
-    return named, header, rows, entry
+    sheet = read_rows(file)
+    if entry.named:
+        named_rows = [(p, {entry.named.get(c, c): cell for c, cell in row.items()}) for p, row in sheet.rows]
+        sheet = sheet._replace(header=[entry.named.get(c, c) for c in sheet.header], rows=named_rows)
+    return named, sheet, entry
+
+
+def _says_unit(rename: Mapping[str, str]) -> bool:
+    """Return whether the file says what its loss is in, or the loss is our own."""
+    return rename.get("loss") in ("heldout_loss", "bits_per_byte") or any(c in rename for c in UNIT_COLUMNS)
+
+
+def _read_labels(rows: Rows, header: list[str], read: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return the columns of text, those that are in none of the others."""
+    names = [name for name in header if name and name not in read and name not in NOT_MEASURED]
+    return {name: tuple((row.get(name) or "").strip() for _, row in rows) for name in names}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.tables.number_text import read_number
 
 # the longer ones first, since "<=" begins with "<"
 OPERATORS = re.compile(r"==|!=|>=|<=|=|<|>|~|\s+in\s+")
@@ -35,7 +36,7 @@ class Condition:
         if self.operator == "!=":
             return not _equal(cell, self.value)
         number = _number(cell)
-        return number is not None and ORDERS[self.operator](number, float(self.value))
+        return number is not None and ORDERS[self.operator](number, _number(self.value) or 0.0)
 
 
 def parse_condition(text: str, columns: Iterable[str], source: str) -> Condition:
@@ -97,11 +98,8 @@ def first_failing(
 
 
 def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return None if math.isnan(value) else value
+    value = read_number(cell)
+    return None if value is None or math.isnan(value) else value
 
 
 def _show(cell: str) -> str:

@@ -150,7 +150,7 @@ def test_a_comparison_is_made_once_and_goes_on_where_it_was_stopped(
         assert len(tuning["test_values"]) == 12
         assert record["n_steps"] == 3, "n_steps, not epochs, where there are few examples"
     monkeypatch.setattr(execute, "ask", None)
-    monkeypatch.setattr(execute, "finetune", None)
+    monkeypatch.setattr(execute, "finetune_group", None)
     assert run(config, sources, tmp_path) == []
 
 
@@ -171,8 +171,8 @@ def test_a_mistake_in_the_plan_is_a_sentence(places: Path, fields: dict[str, Any
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ShotPlan(base="x", ks=(-1,)), "ks holds -1"),
-        (lambda: TunePlan(base="x", methods=LORA, n_train=(0,)), "n_train holds 0"),
+        (lambda: ShotPlan(base="x", ks=(-1,)), r"ks\[0\] is -1"),
+        (lambda: TunePlan(base="x", methods=LORA, n_train=(0,)), r"n_train\[0\] is 0"),
         (lambda: TunePlan(base="x", methods=LORA, n_train=(1,), rates={"Lora": (1.0,)}), "LoRA"),
         (lambda: TunePlan(base="x", methods={}, n_train=(1,)), "needs a method"),
         (lambda: TaskPlan(name="xsum").asked, "choose a task with labels"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing.comparison import candidates, compare
 from lora_jax.scaling.comparing.error_resampling import bounds_of, draw
@@ -270,13 +271,13 @@ def test_few_predictions_rank_nothing(sweep):
     table = sweep().take(range(12))
     found = compare(table, ("power-d", "power-n"), shares=(0.9,))
     assert [row.standing.status for row in found.rows if row.standing] == ["best", "unresolved"]
-    assert found.rows[1].to_dict()["difference_ci95"] is None
+    assert found.rows[1].report().difference_ci95 is None
     assert "too few to tell them apart" in found.rows[1].verdict
 
 
 def test_the_words_say_what_was_tested_and_no_more(compared):
     first, last = compared.origins[0], compared.origins[-1]
-    assert f"up to {first.farthest:.3g} times the largest C fitted" in compared.words
+    assert f"up to {first.farthest:.3g} times the largest 6 N D fitted" in compared.words
     assert f"{last.farthest:.3g} times from the last; of farther runs this says nothing." in compared.words
     assert f"Tested by {sum(len(s.test) for s in compared.origins)} predictions of 21 cells" in compared.words
 
@@ -321,7 +322,7 @@ def test_an_exact_table_ranks_no_rounding_errors():
 
 
 def test_the_json_is_plain_and_complete(compared):
-    document = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
+    document = json.loads(json.dumps(to_document(compared.report()), allow_nan=False))
     wanted = (
         "name", "key", "formula", "n_params", "insample_rms", "heldout_rms", "heldout_error", "rolling_rms",
         "rolling_se", "difference", "difference_ci95", "verdict",

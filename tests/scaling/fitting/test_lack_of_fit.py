@@ -42,7 +42,7 @@ def test_a_power_law_through_runs_with_a_floor_is_flagged() -> None:
 
 def test_one_cell_with_three_seeds_is_weak_evidence(sweep: Callable[..., RunTable]) -> None:
     assert look(CHINCHILLA, sweep(), "huber") is None
-    assert seed_noise(sweep())["degrees_of_freedom"] == 2
+    assert seed_noise(sweep()).degrees_of_freedom == 2
 
 
 def test_without_seeds_nothing_is_said() -> None:

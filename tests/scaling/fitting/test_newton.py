@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from lora_jax.scaling.fitting.newton import Data, solve
-from lora_jax.scaling.fitting.objectives import objective
-from lora_jax.scaling.fitting.problem import pose
+from lora_jax.scaling.fitting import newton, steps
+from lora_jax.scaling.fitting.descent import Limits
+from lora_jax.scaling.fitting.newton import Data, Local, solve
+from lora_jax.scaling.fitting.objectives import Objective, objective
+from lora_jax.scaling.fitting.problem import Problem, pose
 from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
 
@@ -53,6 +55,89 @@ def test_a_batch_is_its_members_one_by_one(name: str, sweep: Callable[..., RunTa
         )
         assert together.value[i] == pytest.approx(alone.value[0], rel=1e-9)
         np.testing.assert_allclose(together.theta[i], alone.theta[0], atol=1e-5)
+
+
+def ridge(size: int, seed: int = 0) -> tuple[Data, Problem, np.ndarray]:
+    """Data of D = 20 N, where exponents are hardly told apart: some descents take hundreds of steps.
+
+    Returned with the problem and the starts (size, 5) of as many noisy copies of the runs.
+    """
+    n_params = np.geomspace(1e7, 1e10, 8)
+    n_tokens = 20 * n_params
+    loss = 1.8 + 480 * n_params**-0.35 + 2100 * n_tokens**-0.37
+    problem = pose(CHINCHILLA, make_table("ridge", n_params=n_params, n_tokens=n_tokens, loss=loss), "huber")
+    d = problem.data
+    measured = d.log_loss + 0.005 * np.random.default_rng(seed).standard_normal((size, len(n_params)))
+    return (
+        Data(d.law, d.features, measured, d.weights),
+        problem,
+        np.tile([0.6, -2.0, 0.3, -0.2, 0.4], (size, 1)),
+    )
+
+
+def test_an_answer_does_not_depend_on_who_else_is_in_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members wait for a place in the window, and come and go: none may take another's place."""
+    data, problem, start = ridge(60)
+    together = solve(data, problem.goal, start, problem.bounds, limits=Limits(100))
+    some = np.random.default_rng(1).permutation(60)[:20]
+    monkeypatch.setattr(newton, "WIDEST", 7)
+    few = solve(data.rows(some), problem.goal, start[some], problem.bounds, limits=Limits(100))
+    np.testing.assert_allclose(few.theta, together.theta[some], atol=1e-9)
+    np.testing.assert_allclose(few.value, together.value[some], rtol=1e-12)
+
+
+def test_a_large_table_is_summed_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, problem, start = ridge(3)
+    whole = data.derivatives(start, problem.goal)
+    monkeypatch.setattr(newton, "MOST_RUNS", 3)
+    for ours, theirs in zip(data.derivatives(start, problem.goal), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-16)
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, problem, start = ridge(40)
+    alone = solve(data, problem.goal, start, problem.bounds, limits=Limits(100))
+    monkeypatch.setattr(newton, "LANE_RUNS", 0)
+    monkeypatch.setattr(newton, "WIDEST", 10)
+    lanes = solve(data, problem.goal, start, problem.bounds, limits=Limits(100))
+    np.testing.assert_allclose(lanes.theta, alone.theta, atol=1e-9)
+    assert len(np.unique(lanes.value)) == 40
+
+
+def test_the_slowest_members_are_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were once in each chunk of 128, which made 2,000 refits of eight runs take 20 s."""
+    data, problem, start = ridge(20)
+    calls, derivatives = 0, Data.derivatives
+
+    def count(self: Data, theta: np.ndarray, goal: Objective) -> Local:
+        nonlocal calls
+        calls += 1
+        return derivatives(self, theta, goal)
+
+    monkeypatch.setattr(Data, "derivatives", count)
+    solve(data, problem.goal, start, problem.bounds)
+    once, calls = calls, 0
+    many = np.tile(np.arange(20), 50)
+    solve(data.rows(many), problem.goal, start[many], problem.bounds)
+    assert once > 200
+    assert calls < 1.5 * once
+
+
+def test_elimination_and_eigenvalues_give_one_step() -> None:
+    """|H| is H where it is positive definite; elsewhere elimination says so."""
+    rng = np.random.default_rng(0)
+    root, other = rng.standard_normal((2, 50, 4, 4))
+    hessian, metric = root @ np.swapaxes(root, 1, 2), other @ np.swapaxes(other, 1, 2) + np.eye(4)
+    gradient, damping = rng.standard_normal((50, 4)), rng.uniform(0, 1, 50)
+    hessian[::5] -= 3 * np.eye(4)
+    held = np.zeros((50, 4), dtype=bool)
+    ours, positive = steps.by_elimination(hessian, metric, gradient, held, damping)
+    theirs = steps.by_eigenvalues(hessian, metric, gradient, damping)
+    np.testing.assert_array_equal(positive, np.linalg.eigvalsh(hessian)[:, 0] > 0)
+    np.testing.assert_allclose(ours[positive], theirs[positive], rtol=1e-6, atol=1e-9)
+    step = steps.damped_step(Local(np.zeros(50), gradient, hessian, metric), held, damping)
+    short = np.linalg.norm(theirs, axis=1) < steps.LONGEST
+    np.testing.assert_allclose(step[short], theirs[short], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["huber", "l1", "squared"])

@@ -11,8 +11,8 @@ from scipy.stats import linregress, t
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.fit import fit
-from lora_jax.scaling.fitting.profile import allowed_rise, profile
-from lora_jax.scaling.laws import CHINCHILLA, power_law
+from lora_jax.scaling.fitting.profile import allowed_rise, profile, profiles
+from lora_jax.scaling.laws import CHINCHILLA, LAWS, Law, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
 
 
@@ -57,6 +57,20 @@ def test_each_point_is_scipys_refit_of_the_others(name: str, sweep: Callable[...
         assert curve.objective[k] == pytest.approx(theirs.fun / 1e6, rel=1e-2)
 
 
+def test_refits_that_stop_in_a_valley_have_come_down_to_its_floor(
+    chinchilla: RunTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With A at its bound beta gamma alone is told by the runs: the refit would walk 2,000 steps along it."""
+    found = fit(LAWS["shared-exponent"], chinchilla, "huber")
+    given = found.problem, found.theta, found.objective, ["alpha", "E"]
+    short = profiles(*given)
+    monkeypatch.setattr("lora_jax.scaling.fitting.profile.SMALL", 0.0)
+    for curve, whole in zip(short, profiles(*given), strict=True):
+        assert curve.value == pytest.approx(whole.value)
+        assert np.abs(curve.objective - whole.objective).max() < 1e-3 * whole.rise
+        assert [curve.low, curve.high] == pytest.approx([whole.low, whole.high], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["N_c", "alpha_N", "E"])
 def test_units_do_not_matter(name: str) -> None:
     n = np.geomspace(1e4, 1e7, 14)
@@ -90,6 +104,20 @@ def test_the_interval_covers(objective: str) -> None:
         assert curve.high is not None
         covered += curve.low <= 0.08 <= curve.high
     assert 88 <= covered <= 99
+
+
+@pytest.mark.parametrize("law", [CHINCHILLA, LAWS["kaplan"], LAWS["power-n-floor"]], ids=lambda law: law.key)
+def test_profiles_of_all_parameters_are_those_of_each(law: Law, sweep: Callable[..., RunTable]) -> None:
+    """They are one batch, in which each has units of its own."""
+    found = fit(law, sweep())
+    together = profiles(found.problem, found.theta, found.objective, law.names)
+    for name, ours in zip(law.names, together, strict=True):
+        alone = profile(found.problem, found.theta, found.objective, name)
+        assert ours.name == name
+        np.testing.assert_allclose(ours.value, alone.value, rtol=1e-12)
+        np.testing.assert_allclose(ours.objective, alone.objective, rtol=1e-9)
+        for mine, theirs in ((ours.low, alone.low), (ours.high, alone.high)):
+            assert mine == (None if theirs is None else pytest.approx(theirs, rel=1e-7))
 
 
 def test_a_parameter_that_nothing_bounds_is_open() -> None:

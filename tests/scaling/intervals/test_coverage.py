@@ -84,7 +84,7 @@ def coverage(
             ),
         }
         for name, value in truth.items():
-            low, high = intervals[name]["ci95"]
+            low, high = intervals[name].interval
             held[name].append(low <= value <= high)
     return {name: float(np.mean(yes)) for name, yes in held.items()}
 

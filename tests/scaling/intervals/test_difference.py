@@ -18,18 +18,18 @@ def test_published_verdicts(chinchilla_240: RunTable) -> None:
     """Besiroglu et al. fitted these runs; Hoffmann et al.'s constants do not fit them (2404.10102)."""
     replicates = bootstrap(fit(CHINCHILLA, chinchilla_240), 400)
     same, other = difference(replicates, "besiroglu"), difference(replicates, "hoffmann")
-    assert not same["differs"]
-    assert same["p"] > 0.5
-    assert all(row["inside"] for row in same["params"].values())
-    assert same["objective_ratio"] == pytest.approx(1, abs=0.01)
-    assert "does not differ from Besiroglu et al. 2404.10102" in same["sentence"]
-    assert other["differs"]
-    assert other["p"] == pytest.approx(1 / 401)
-    assert other["objective_ratio"] > 2
-    outside = {name for name, row in other["params"].items() if not row["inside"]}
+    assert not same.differs
+    assert same.p > 0.5
+    assert all(row.inside for row in same.params.values())
+    assert same.objective_ratio == pytest.approx(1, abs=0.01)
+    assert "does not differ from Besiroglu et al. 2404.10102" in same.words
+    assert other.differs
+    assert other.p == pytest.approx(1 / 401)
+    assert (other.objective_ratio or 0) > 2
+    outside = {name for name, row in other.params.items() if not row.inside}
     assert {"E", "beta"} <= outside
     for name in outside:
-        assert name in other["sentence"]
+        assert name in other.words
 
 
 def _line(seed: int, n: int = 12) -> RunTable:
@@ -44,7 +44,7 @@ def _replicates(seed: int, n: int = 199) -> Bootstrap:
 
 def test_the_truth_is_rejected_in_one_of_twenty_tables() -> None:
     """300 tables from a law: its own constants have p < .05 in 5% of them (sd 1.3%), p < .5 in half."""
-    p = np.array([difference(_replicates(seed), {"N_c": 1e10, "alpha_N": 0.08})["p"] for seed in range(300)])
+    p = np.array([difference(_replicates(seed), {"N_c": 1e10, "alpha_N": 0.08}).p for seed in range(300)])
     assert 0.02 <= (p < 0.05).mean() <= 0.09
     assert 0.41 <= (p < 0.5).mean() <= 0.59
 
@@ -63,7 +63,7 @@ def test_the_truth_is_rejected_in_one_of_twenty_joint_fits() -> None:
     for seed in range(100):
         loss = mean * np.exp(0.005 * np.random.default_rng(seed).standard_normal(60))
         table = make_table("simulated", n_params=n_params, n_tokens=n_tokens, loss=loss)
-        rejected += difference(bootstrap(fit(CHINCHILLA, table), 199, seed=seed), "hoffmann")["differs"]
+        rejected += difference(bootstrap(fit(CHINCHILLA, table), 199, seed=seed), "hoffmann").differs
     assert 1 <= rejected <= 12
 
 
@@ -74,20 +74,20 @@ def test_distance_is_mahalanobis_of_scipy(sweep: Callable[..., RunTable]) -> Non
     inverse = np.linalg.inv(np.cov(replicates.theta.T))
     far = mahalanobis(there, replicates.fit.theta, inverse)
     got = difference(replicates, published)
-    assert got["distance"] == pytest.approx(far, rel=1e-6)
+    assert got.distance == pytest.approx(far, rel=1e-6)
     farther = sum(mahalanobis(theta, replicates.fit.theta, inverse) >= far for theta in replicates.theta)
-    assert got["p"] == pytest.approx((1 + farther) / 401)
+    assert got.p == pytest.approx((1 + farther) / 401)
 
 
 def test_each_parameter_may_lie_inside_and_the_set_outside(sweep: Callable[..., RunTable]) -> None:
     """A larger floor goes with steeper terms: a larger floor with flatter terms is another curve."""
     replicates = bootstrap(fit(CHINCHILLA, sweep(8, 6)), 400)
     rows = replicates.intervals()
-    params = {**replicates.fit.params, "E": rows["E"]["ci95"][1] * 0.999}
+    params = {**replicates.fit.params, "E": rows["E"].high * 0.999}
     got = difference(replicates, params)
-    assert all(row["inside"] for row in got["params"].values())
-    assert got["differs"]
-    assert "every parameter lies inside" in got["sentence"]
+    assert all(row.inside for row in got.params.values())
+    assert got.differs
+    assert "every parameter lies inside" in got.words
 
 
 def test_units_do_not_matter() -> None:
@@ -98,21 +98,21 @@ def test_units_do_not_matter() -> None:
     other = difference(
         bootstrap(fit(power_law("N"), thousands, "squared"), 200), {"N_c": 1.2e7, "alpha_N": 0.081}
     )
-    assert one["p"] == other["p"]
-    assert one["distance"] == pytest.approx(other["distance"], rel=1e-5)
+    assert one.p == other.p
+    assert one.distance == pytest.approx(other.distance, rel=1e-5)
 
 
 def test_the_fit_itself_is_no_difference(sweep: Callable[..., RunTable]) -> None:
     replicates = bootstrap(fit(CHINCHILLA, sweep()), 200)
     got = difference(replicates, replicates.fit.params)
-    assert got["p"] == 1
-    assert got["objective_ratio"] == pytest.approx(1)
+    assert got.p == 1
+    assert got.objective_ratio == pytest.approx(1)
 
 
 def test_only_free_parameters_are_compared(sweep: Callable[..., RunTable]) -> None:
     found = fit(CHINCHILLA, sweep(), fixed={"E": 1.2})
     replicates = bootstrap(found, 200)
-    assert difference(replicates, found.params)["p"] == 1
+    assert difference(replicates, found.params).p == 1
     with pytest.raises(LoraJaxError, match=r"E is 1.3 in the published constants and was fixed at 1.2"):
         difference(replicates, {**found.params, "E": 1.3})
 

@@ -54,6 +54,20 @@ def test_hessian_is_the_finite_difference_of_the_gradient(law: Law, name: str) -
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_members_may_count_in_units_of_their_own(law: Law) -> None:
+    """A shift of a member's features is the member with shifted features."""
+    features, goal = law.features(_values(), CENTRE), objective("huber")
+    measured, weights = law.log_loss(_theta(law, 1), features), np.linspace(0.5, 1.5, 7)
+    theta = np.stack([_theta(law), _theta(law, 2)])
+    shift = np.random.default_rng(3).uniform(-0.3, 0.3, (2, len(law.variables)))
+    together = Data(law, features, measured, weights, shift).derivatives(theta, goal)
+    for i in range(2):
+        alone = Data(law, features + shift[i], measured, weights).derivatives(theta[i : i + 1], goal)
+        for ours, theirs in zip(together, alone, strict=True):
+            np.testing.assert_allclose(ours[i], theirs[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 def test_parameters_survive_the_round_trip(law: Law) -> None:
     theta = _theta(law)
     params = {k: float(v) for k, v in law.to_params(theta, CENTRE).items()}
@@ -98,6 +112,11 @@ PRINTED = {
     ),
     "finetuning-p": lambda p, x: p["E"] + p["A"] * x["P"] ** -p["alpha"] * x["F"] ** -p["beta"],
     "rectified": lambda p, x: p["E"] + p["B"] / (p["D_l"] + x["F"] ** p["beta"]),
+    "farseer": lambda p, x: (
+        np.exp(p["a3"] * x["N"] ** p["gamma"] + p["b3"])
+        + np.exp(p["a2"] * x["N"] ** p["beta"] + p["b2"])
+        * (x["D"] / CENTRE["D"]) ** -np.exp(p["a1"] * x["N"] ** p["alpha"] + p["b1"])
+    ),
 }
 
 
@@ -144,3 +163,29 @@ def test_critical_batch_splits_a_run_as_kaplan_says() -> None:
     np.testing.assert_allclose([steps[1], flops[1]], [50.0, 5e11])
     assert steps[2] == pytest.approx(100, rel=0.02)  # far above the critical batch no step is saved
     assert flops[0] == pytest.approx(1e12, rel=0.02)  # far below it no compute is
+
+
+def test_farseer_is_one_law_in_both_its_coordinates() -> None:
+    """Derivatives and parameters of (a, g, b) and of slope and value at the middle, also next to g = 0."""
+    law = LAWS["farseer"]
+    plain = law.holding(["a1"])
+    assert plain is not law
+    values = _values()
+    params = {
+        "a1": -1.6656, "alpha": 0.0459, "b1": 3.1333, "a2": 230.73, "beta": -0.1729, "b2": -1.5442,
+        "a3": -0.0625, "gamma": 0.13, "b3": 0.1285,
+    }  # fmt: skip
+    for exponent in (0.0459, 1e-4):
+        params["alpha"] = exponent
+        one, other = (
+            which.log_response(which.to_theta(params, CENTRE), which.features(values, {**CENTRE, "D": 1.0}))
+            for which in (law, plain)
+        )
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    theta = plain.to_theta(params, CENTRE)
+    features = plain.features(values, CENTRE)
+    numeric = [
+        (plain.log_loss(theta + 1e-6 * e, features) - plain.log_loss(theta - 1e-6 * e, features)) / 2e-6
+        for e in np.eye(9)
+    ]
+    np.testing.assert_allclose(plain.jacobian(theta, features), np.stack(numeric, -1), rtol=1e-5, atol=1e-6)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.optima.envelope import envelope, smooth_loss
 from lora_jax.scaling.optima.training_curves import TrainingCurve, curves_of, read_curves
@@ -30,14 +31,14 @@ def make_curves(n_sizes: int = 24, noise: float = 0.0, points: int = 200, hot: b
 
 def test_the_law_s_exponent_comes_back() -> None:
     found = envelope(make_curves(), n_bootstrap=200)
-    assert found.exponents["a"]["value"] == pytest.approx(EXPONENT, abs=0.003)
-    assert found.exponents["b"]["value"] == pytest.approx(1 - EXPONENT, abs=0.003)
-    low, high = found.exponents["a"]["ci95"]
+    assert found.exponents["a"].value == pytest.approx(EXPONENT, abs=0.003)
+    assert found.exponents["b"].value == pytest.approx(1 - EXPONENT, abs=0.003)
+    low, high = found.exponents["a"].interval
     assert low < EXPONENT < high
-    assert found.verdict == "believe it"
+    assert found.verdict.is_believed
     assert (found.n_sizes, len(found.flops)) == (24, 1500)
     at = found.at(1e21)
-    assert 6 * at["n_params"]["value"] * at["n_tokens"]["value"] == pytest.approx(1e21, rel=1e-6)
+    assert 6 * at.n_params.value * at.n_tokens.value == pytest.approx(1e21, rel=1e-6)
 
 
 def test_the_envelope_is_the_lowest_curve_everywhere_and_lies_on_its_winner() -> None:
@@ -60,7 +61,7 @@ def test_units_of_n_and_the_order_of_the_curves_change_nothing_else() -> None:
     again = envelope(curves[::-1], n_bootstrap=100)
     for name in ("a", "b", "G_D"):
         for found in (other, again):
-            assert found.exponents[name]["value"] == pytest.approx(one.exponents[name]["value"], rel=1e-9)
+            assert found.exponents[name].value == pytest.approx(one.exponents[name].value, rel=1e-9)
     assert 1e6 * other.n_params == pytest.approx(one.n_params)
 
 
@@ -68,7 +69,7 @@ def test_the_edges_are_left_out_and_would_have_biased_the_slope() -> None:
     found = envelope(make_curves(12), n_bootstrap=100)
     x, y = np.log(found.flops), np.log(found.n_params)
     everything = np.polyfit(x, y, 1)[0]
-    assert abs(found.exponents["a"]["value"] - EXPONENT) < abs(everything - EXPONENT) / 2
+    assert abs(found.exponents["a"].value - EXPONENT) < abs(everything - EXPONENT) / 2
     assert not found.fitted[0]
     assert not found.fitted[-1]
 
@@ -76,17 +77,17 @@ def test_the_edges_are_left_out_and_would_have_biased_the_slope() -> None:
 def test_noise_that_picks_the_winners_is_seen_and_smoothing_lowers_its_bias() -> None:
     rough = envelope(make_curves(50, noise=0.02), n_bootstrap=100)
     smooth = envelope(make_curves(50, noise=0.02), smoothing=1.0, n_bootstrap=100)
-    off, less = (abs(r.exponents["a"]["value"] - EXPONENT) for r in (rough, smooth))
+    off, less = (abs(r.exponents["a"].value - EXPONENT) for r in (rough, smooth))
     assert off > 0.04
     assert less < off / 2
-    assert "noise picks the winners" in rough.verdict
+    assert "noise picks the winners" in rough.verdict.words
 
 
 def test_uncooled_and_unknown_curves_are_flagged() -> None:
     assert "100% of the fitted envelope was measured before the rate came down" in (
-        envelope(make_curves(hot=True), n_bootstrap=100).verdict
+        envelope(make_curves(hot=True), n_bootstrap=100).verdict.words
     )
-    assert "nothing says whether" in envelope(make_curves(hot=None), n_bootstrap=100).verdict
+    assert "nothing says whether" in envelope(make_curves(hot=None), n_bootstrap=100).verdict.words
 
 
 def test_few_sizes_are_flagged_or_refused() -> None:
@@ -97,7 +98,7 @@ def test_few_sizes_are_flagged_or_refused() -> None:
         envelope(few[:2])
     # five seeds each: every size survives most resamples
     seeds = [replace(c, run_id=f"{c.run_id}-{k}") for c in make_curves(20)[:5] for k in range(5)]
-    verdict = envelope(seeds, n_bootstrap=100).verdict
+    verdict = envelope(seeds, n_bootstrap=100).verdict.words
     assert "3 sizes only win between others" in verdict
 
 
@@ -106,7 +107,7 @@ def test_branches_of_one_trunk_are_one_piece_of_evidence() -> None:
     trunk = [replace(c, run_id=f"{c.run_id}-{k}", cluster=c.run_id) for c in curves for k in range(3)]
     apart = [replace(c, cluster="") for c in trunk]
     se = {
-        name: envelope(c, n_bootstrap=200).exponents["a"]["se"]
+        name: envelope(c, n_bootstrap=200).exponents["a"].se or 0
         for name, c in (("runs", curves), ("branches", trunk), ("seeds", apart))
     }
     assert se["branches"] == pytest.approx(se["runs"], rel=0.5)
@@ -138,10 +139,10 @@ def test_a_results_folder_gives_its_curves() -> None:
     assert first.loss[1] == two[3]
     assert len({c.cluster for c in curves}) < len(curves) / 3
     found = envelope(curves, n_bootstrap=100)
-    assert "before the rate came down" in found.verdict
-    told = json.loads(json.dumps(found.to_json()))
+    assert "before the rate came down" in found.verdict.words
+    told = json.loads(json.dumps(to_document(found.result())))
     assert sum(s["fitted"] for s in told["stretches"]) > 5
-    assert told["exponents"]["a"]["value"] == found.exponents["a"]["value"]
+    assert told["exponents"]["a"]["value"] == found.exponents["a"].value
 
 
 def test_a_missing_curve_or_column_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_table_s_sizes_are_curves() -> None:
     assert (len(curves), n_left) == (24, 1)
     assert all(len(c.loss) == 60 for c in curves)
     found = envelope(curves, n_bootstrap=100)
-    assert found.exponents["a"]["value"] == pytest.approx(EXPONENT, abs=0.01)
+    assert found.exponents["a"].value == pytest.approx(EXPONENT, abs=0.01)
     with pytest.raises(LoraJaxError, match="take approach 2"):
         curves_of(table.take(np.arange(24)))
 

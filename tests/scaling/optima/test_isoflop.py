@@ -9,6 +9,7 @@ import pytest
 from scipy.interpolate import Akima1DInterpolator
 from scipy.optimize import minimize_scalar
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.optima.isoflop import IsoFlop, isoflop
 from lora_jax.scaling.tables.table import RunTable, make_table
@@ -55,26 +56,26 @@ def test_a_parabola_around_the_optimum_finds_a_exactly_and_shifts_n_by_a_constan
     """Along a budget L - E = A N*^-alpha (e^(-alpha x) + alpha/beta e^(beta x)), x = ln N/N*: one shape for
     all budgets, so the vertex of a parabola in L is off by one factor and `a` by nothing (2603.22339)."""
     found = isoflop(make_isoflops(NEAR), scale="linear")
-    assert found.exponents["a"]["value"] == pytest.approx(EXPONENT, abs=1e-9)
-    assert found.exponents["b"]["value"] == pytest.approx(1 - EXPONENT, abs=1e-9)
+    assert found.exponents["a"].value == pytest.approx(EXPONENT, abs=1e-9)
+    assert found.exponents["b"].value == pytest.approx(1 - EXPONENT, abs=1e-9)
     shape = np.exp(-ALPHA * NEAR) + ALPHA / BETA * np.exp(BETA * NEAR)
     c2, c1, _ = np.polyfit(NEAR, shape, 2)
     shift = -c1 / (2 * c2)
     assert abs(shift) > 1e-3  # the bias is there
     for row in found.budgets:
-        assert np.log(row.n_params["value"] / best_size(row.flops)) == pytest.approx(shift, abs=1e-9)
+        assert np.log(row.n_params.value / best_size(row.flops)) == pytest.approx(shift, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", ["parabola", "akima"])
 def test_the_law_s_optimum_comes_back_in_ln_loss(method: str) -> None:
     found = isoflop(make_isoflops(NEAR), method=method)
-    assert found.exponents["a"]["value"] == pytest.approx(EXPONENT, abs=0.003)
+    assert found.exponents["a"].value == pytest.approx(EXPONENT, abs=0.003)
     for row in found.budgets:
-        assert row.n_params["value"] == pytest.approx(best_size(row.flops), rel=0.05)
-        assert 6 * row.n_params["value"] * row.n_tokens["value"] == pytest.approx(row.flops)
-        n, d = row.n_params["value"], row.n_tokens["value"]
-        assert row.tokens_per_param["value"] == pytest.approx(d / n)
-        assert row.loss["value"] == pytest.approx(E + A * n**-ALPHA + B * d**-BETA, rel=1e-3)
+        assert row.n_params.value == pytest.approx(best_size(row.flops), rel=0.05)
+        assert 6 * row.n_params.value * row.n_tokens.value == pytest.approx(row.flops)
+        n, d = row.n_params.value, row.n_tokens.value
+        assert row.tokens_per_param.value == pytest.approx(d / n)
+        assert row.loss.value == pytest.approx(E + A * n**-ALPHA + B * d**-BETA, rel=1e-3)
     assert found.refused == ()
 
 
@@ -82,15 +83,15 @@ def test_the_parabola_s_bias_on_one_grid_of_sizes_is_seen_beside_akima() -> None
     """Thirteen sizes over a factor of 300 for all budgets: the parabola's `a` is off by more than Akima's."""
     table = make_isoflops(sizes=np.geomspace(5e7, 1.5e10, 13))
     parabola, akima = (isoflop(table, method=m) for m in ("parabola", "akima"))
-    off, little = (abs(r.exponents["a"]["value"] - EXPONENT) for r in (parabola, akima))
+    off, little = (abs(r.exponents["a"].value - EXPONENT) for r in (parabola, akima))
     assert little < 0.005 < off
-    assert parabola.sensitivity["difference"] == pytest.approx(
-        akima.exponents["a"]["value"] - parabola.exponents["a"]["value"], abs=1e-6
+    assert parabola.sensitivity.difference == pytest.approx(
+        akima.exponents["a"].value - parabola.exponents["a"].value, abs=1e-6
     )
-    assert "no parabola" in parabola.verdict
-    assert f"{akima.exponents['a']['value']:.3f}" in parabola.sensitivity["said"]
+    assert "no parabola" in parabola.verdict.words
+    assert f"{akima.exponents['a'].value:.3f}" in parabola.sensitivity.said
     near = isoflop(table, within=5)
-    assert abs(near.exponents["a"]["value"] - EXPONENT) < off / 2
+    assert abs(near.exponents["a"].value - EXPONENT) < off / 2
     assert all(len(row.sizes) < 13 for row in near.budgets)
 
 
@@ -100,16 +101,16 @@ def test_the_vertex_is_numpy_s_and_akima_s_minimum_is_scipy_s() -> None:
     for row in parabola.budgets:
         x, y = np.log(row.sizes), np.log(row.losses)
         c2, c1, c0 = np.polyfit(x - x[0], y, 2)
-        assert np.log(row.n_params["value"]) == pytest.approx(x[0] - c1 / (2 * c2), abs=1e-8)
-        assert np.log(row.loss["value"]) == pytest.approx(c0 - c1**2 / (4 * c2), abs=1e-10)
+        assert np.log(row.n_params.value) == pytest.approx(x[0] - c1 / (2 * c2), abs=1e-8)
+        assert np.log(row.loss.value) == pytest.approx(c0 - c1**2 / (4 * c2), abs=1e-10)
     for row in akima.budgets:
         x, curve = np.log(row.sizes), Akima1DInterpolator(np.log(row.sizes), np.log(row.losses))
         pieces: list[Any] = [
             minimize_scalar(curve, bounds=pair, method="bounded") for pair in itertools.pairwise(x)
         ]
         exact = min(pieces, key=lambda r: r.fun)
-        assert np.log(row.n_params["value"]) == pytest.approx(exact.x, abs=(x[1] - x[0]) / 25)
-        assert np.log(row.loss["value"]) == pytest.approx(exact.fun, abs=1e-5)
+        assert np.log(row.n_params.value) == pytest.approx(exact.x, abs=(x[1] - x[0]) / 25)
+        assert np.log(row.loss.value) == pytest.approx(exact.fun, abs=1e-5)
 
 
 # --- traps
@@ -125,8 +126,8 @@ def test_a_vertex_outside_the_runs_is_refused_by_name() -> None:
     assert refused.flops == pytest.approx(flops)
     assert "vertex" in refused.reason
     assert "outside the runs" in refused.reason
-    assert "1 of 6 budgets refused" in found.verdict
-    assert f"{flops:.3g}" in found.verdict
+    assert "1 of 6 budgets refused" in found.verdict.words
+    assert f"{flops:.3g}" in found.verdict.words
     assert flops not in [row.flops for row in found.budgets]
     # and what is left is as if that budget had never been run
     alone = isoflop(table.take(~np.isclose(table["flops"], flops)))
@@ -169,7 +170,7 @@ def test_fewer_than_three_budgets_with_a_minimum_are_an_error_that_says_why() ->
 def test_a_minimum_that_noise_moves_to_the_edge_is_refused_or_flagged() -> None:
     """Sizes from just below the optimum upwards: the vertex is inside, and hardly."""
     lopsided = isoflop(make_isoflops(np.linspace(-0.45, 2.5, 9)), noise_sd=0.01, within=4)
-    assert "noise puts the minimum at the edge" in lopsided.verdict
+    assert "noise puts the minimum at the edge" in lopsided.verdict.words
     assert all(0.05 < row.at_edge < 0.5 for row in lopsided.budgets)
     with pytest.raises(LoraJaxError, match="under its noise the minimum is at the edge"):
         isoflop(make_isoflops(np.linspace(-0.4, 0.4, 5)), noise_sd=0.1)
@@ -179,14 +180,17 @@ def test_a_minimum_that_noise_moves_to_the_edge_is_refused_or_flagged() -> None:
 
 
 def test_the_unit_of_n_changes_n_only() -> None:
-    one, other = (isoflop(make_isoflops(NEAR, noise=0.004, unit=u)) for u in (1.0, 1e-6))
+    tables = [make_isoflops(NEAR, noise=0.004, unit=u) for u in (1.0, 1e-6)]
+    one, other = map(isoflop, tables)
     for name in ("a", "b", "G_D"):
-        assert other.exponents[name]["value"] == pytest.approx(one.exponents[name]["value"], rel=1e-6)
-        assert other.exponents[name]["ci95"] == pytest.approx(one.exponents[name]["ci95"], rel=1e-6)
+        assert other.exponents[name].value == pytest.approx(one.exponents[name].value, rel=1e-6)
+        assert other.exponents[name].ci95 == pytest.approx(one.exponents[name].ci95, rel=1e-6)
     for mine, theirs in zip(one.budgets, other.budgets, strict=True):
-        assert 1e6 * theirs.n_params["value"] == pytest.approx(mine.n_params["value"], rel=1e-8)
-        assert theirs.n_tokens["ci95"] == pytest.approx(mine.n_tokens["ci95"], rel=1e-8)
-    assert other.warnings == one.warnings
+        assert 1e6 * theirs.n_params.value == pytest.approx(mine.n_params.value, rel=1e-8)
+        assert theirs.n_tokens.ci95 == pytest.approx(mine.n_tokens.ci95, rel=1e-8)
+    assert not tables[0].doubts
+    assert "N is in millions" in tables[1].doubts[0]  # which is said, and all that it changes
+    assert other.warnings == (*tables[1].doubts, *one.warnings)
 
 
 @pytest.mark.parametrize("method", ["parabola", "akima"])
@@ -199,14 +203,14 @@ def test_the_order_of_the_runs_changes_nothing(method: str) -> None:
 def test_at_agrees_with_the_rows_and_extrapolates_with_a_wider_interval() -> None:
     found = isoflop(make_isoflops(NEAR, noise=0.004))
     inside, far = found.at(BUDGETS[3]), found.at(1e25)
-    assert inside["n_params"]["value"] == pytest.approx(best_size(BUDGETS[3]), rel=0.1)
-    assert inside["n_params"]["value"] * inside["n_tokens"]["value"] * 6 == pytest.approx(BUDGETS[3])
+    assert inside.n_params.value == pytest.approx(best_size(BUDGETS[3]), rel=0.1)
+    assert inside.n_params.value * inside.n_tokens.value * 6 == pytest.approx(BUDGETS[3])
 
     def width(number):
-        return np.log(number["ci95"][1] / number["ci95"][0])
+        return np.log(number.high / number.low)
 
-    assert width(far["n_params"]) > 2 * width(inside["n_params"])
-    assert far["n_params"]["ci95"][0] < best_size(1e25) < far["n_params"]["ci95"][1]
+    assert width(far.n_params) > 2 * width(inside.n_params)
+    assert far.n_params.low < best_size(1e25) < far.n_params.high
 
 
 def test_budgets_that_nearly_agree_are_one_and_their_tokens_are_those_of_the_budget() -> None:
@@ -217,10 +221,10 @@ def test_budgets_that_nearly_agree_are_one_and_their_tokens_are_those_of_the_bud
     found = isoflop(rough)
     assert len(found.budgets) == 6
     for row in found.budgets:
-        assert 6 * row.n_params["value"] * row.n_tokens["value"] == pytest.approx(row.flops)
+        assert 6 * row.n_params.value * row.n_tokens.value == pytest.approx(row.flops)
     assert [r.flops for r in isoflop(rough, budgets=list(BUDGETS)).budgets] == pytest.approx(list(BUDGETS))
     some = isoflop(rough, budgets=list(BUDGETS[:4]))
-    assert "18 runs lie at none of the budgets" in some.verdict
+    assert "18 runs lie at none of the budgets" in some.verdict.words
     with pytest.raises(LoraJaxError, match="form no budgets: name the budgets"):
         isoflop(make_isoflops(NEAR, budgets=np.geomspace(1e18, 1e20, 150)))
 
@@ -228,9 +232,9 @@ def test_budgets_that_nearly_agree_are_one_and_their_tokens_are_those_of_the_bud
 def test_runs_that_do_not_tell_their_noise_give_intervals_of_the_scatter_only() -> None:
     found = isoflop(make_isoflops(NEAR[[0, 4, 8]]))
     assert found.noise_sd is None
-    assert found.budgets[0].n_params["ci95"] is None
-    assert "do not tell their noise" in found.verdict
-    assert found.exponents["a"]["se"] < 0.01
+    assert found.budgets[0].n_params.ci95 is None
+    assert "do not tell their noise" in found.verdict.words
+    assert (found.exponents["a"].se or 1) < 0.01
 
 
 def test_the_noise_is_found_and_scatter_between_budgets_widens_the_interval() -> None:
@@ -242,14 +246,14 @@ def test_the_noise_is_found_and_scatter_between_budgets_widens_the_interval() ->
     columns = {name: table[name] for name in ("n_tokens", "flops", "loss")}
     scattered = isoflop(make_table("odd", n_params=table["n_params"] * np.where(odd, 1.4, 1), **columns))
     assert scattered.scatter_sd > 0.1
-    assert scattered.exponents["a"]["se"] > 2 * quiet.exponents["a"]["se"]
+    assert (scattered.exponents["a"].se or 0) > 2 * (quiet.exponents["a"].se or 1)
 
 
 def test_the_result_is_plain_json_and_says_believe_it_of_a_good_sweep() -> None:
     found = isoflop(make_isoflops(NEAR, noise=0.003))
-    assert found.verdict == "believe it"
-    told = json.loads(json.dumps(found.to_json()))
-    assert told["exponents"]["a"]["ci95"] == found.exponents["a"]["ci95"]
+    assert found.verdict.is_believed
+    told = json.loads(json.dumps(to_document(found.result())))
+    assert told["exponents"]["a"]["ci95"] == list(found.exponents["a"].interval)
     assert len(told["rows"]) == 6
     assert told["rows"][0]["sizes"] == pytest.approx(found.budgets[0].sizes)
 
@@ -275,7 +279,7 @@ def test_the_parabola_s_intervals_hold_the_truth_as_often_as_they_say(n_budgets:
     budgets = np.geomspace(1e18, 1e21, n_budgets)
 
     def holds(result: IsoFlop) -> bool:
-        low, high = result.exponents["a"]["ci95"]
+        low, high = result.exponents["a"].interval
         return low < EXPONENT < high
 
     tables = (make_isoflops(NEAR, noise=0.005, seed=s, budgets=budgets) for s in range(150))

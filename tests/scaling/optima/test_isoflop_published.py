@@ -9,6 +9,7 @@ import pytest
 
 from lora_jax.scaling.optima.isoflop import isoflop
 from lora_jax.scaling.tables.table import RunTable, make_table
+from lora_jax.scaling.verdict import Level
 
 CONFIGURATION = ("dataset", "hparams", "warmup", "decay", "param_count", "val")
 
@@ -30,16 +31,16 @@ def test_all_15_configurations_of_porian_give_the_published_exponent(published: 
     for fit, table in read_configurations(published):
         result = isoflop(table, method="akima", n_bootstrap=100)
         a = result.exponents["a"]
-        found[tuple(fit[k] for k in CONFIGURATION)] = a["value"]
-        assert a["value"] == pytest.approx(fit["a_published"], abs=0.0075)
-        assert a["ci95"][0] < fit["a_published"] < a["ci95"][1]
+        found[tuple(fit[k] for k in CONFIGURATION)] = a.value
+        assert a.value == pytest.approx(fit["a_published"], abs=0.0075)
+        assert a.low < fit["a_published"] < a.high
         # the budgets that the paper has no optimum for are the ones refused here
         missing = [o["flops"] for o in fit["optima"] if o["n_star_bs_median"] is None]
         assert [r.flops for r in result.refused] == pytest.approx(missing)
         theirs = {o["flops"]: o["n_star_bs_median"] for o in fit["optima"]}
         for row in result.budgets:
             nearest = min(theirs, key=lambda c: abs(np.log(c / row.flops)))
-            assert row.n_params["value"] == pytest.approx(theirs[nearest], rel=0.2)
+            assert row.n_params.value == pytest.approx(theirs[nearest], rel=0.2)
     assert len(found) == 15
     assert found["rw", "base", "long", "kaplan", "kaplan", "train"] == pytest.approx(0.835, abs=0.005)
     assert found["rw", "tuned", "short", "const", "standard", "val"] == pytest.approx(0.497, abs=0.002)
@@ -49,6 +50,6 @@ def test_a_parabola_through_all_their_runs_says_that_it_does_not_fit(published: 
     """Many of their runs lie far from the optimum: a parabola through them all misses by percents."""
     for fit, table in read_configurations(published)[:4]:
         result = isoflop(table, n_bootstrap=100)
-        off = abs(result.exponents["a"]["value"] - fit["a_published"])
-        assert off < 0.0075 or result.verdict.startswith("be careful")
+        off = abs(result.exponents["a"].value - fit["a_published"])
+        assert off < 0.0075 or result.verdict.level is Level.BE_CAREFUL
         assert {row.flops for row in result.budgets}.isdisjoint(r.flops for r in result.refused)

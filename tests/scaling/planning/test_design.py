@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.certificate import COLLINEAR
 from lora_jax.scaling.fitting.fit import fit, judge
@@ -111,7 +112,7 @@ def test_more_money_runs_or_knowledge_never_widen_the_interval() -> None:
 
 def test_a_plan_is_told_in_plain_numbers() -> None:
     plan = plan_design(HOFFMANN, 1e18, target_flops=1e19, flops_per_second=1e12, **SMALL)
-    text = json.loads(json.dumps(plan.to_json(), allow_nan=False))
+    text = json.loads(json.dumps(to_document(plan.report()), allow_nan=False))
     assert text["n_runs"] == len(text["cells"]) == len(plan.cells) <= 12
     assert text["spent_flops"] == pytest.approx(1e18, rel=1e-3)
     assert text["seconds"] == pytest.approx(1e6, rel=1e-3)

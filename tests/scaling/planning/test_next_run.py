@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.planning.next_run import next_run
 from lora_jax.scaling.planning.spread import simulate_spread
@@ -38,7 +39,7 @@ def test_the_run_named_is_nearly_the_best_and_the_cheapest_of_those() -> None:
         if one.cell.flops < choice.cell.flops:
             assert one.narrower < 0.9 * best.narrower or one.half_width > 1.1 * best.half_width
     assert found.best_per_flop.narrower_per_flop == max(c.narrower_per_flop for c in found.candidates)
-    text = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    text = json.loads(json.dumps(to_document(found.report()), allow_nan=False))
     assert text["choice"]["n_params"] == choice.cell.n_params
     assert text["by_gain"][0]["narrower"] == best.narrower
     assert "the interval at the target goes from" in text["words"]
@@ -59,7 +60,7 @@ def test_nothing_may_be_worth_buying() -> None:
     found = next_run(table, HOFFMANN, 1e14, target_flops=1e20, worth=0.5)
     assert found.choice is None
     assert "nothing on offer narrows the interval by more than 50%" in found.words
-    assert found.to_json()["choice"] is None
+    assert found.report().choice is None
 
 
 def test_a_ladder_is_mended_by_leaving_its_line() -> None:
@@ -69,7 +70,7 @@ def test_a_ladder_is_mended_by_leaving_its_line() -> None:
     assert "too wide for any use" in found.words
     assert found.choice is not None
     assert found.choice.half_width < 1 < found.half_width
-    assert found.to_json()["before"]["loss_at_target"] is None
+    assert found.report().before.loss_at_target is None
 
 
 def test_a_next_run_that_cannot_be_named_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Spending: the closed forms, the constraint that serving keeps, and where two laws cross."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lora_jax.scaling.laws import CHINCHILLA, LAWS, power_law
 from lora_jax.scaling.laws.finetuning import crossover
 from lora_jax.scaling.prediction import frontier
 from lora_jax.scaling.prediction.allocation import crossing, optimum, serving, summarise
+from lora_jax.scaling.prediction.forecasts import predict_serving
 from lora_jax.scaling.tables.table import RunTable, make_table
 
 
@@ -26,6 +28,29 @@ def test_chinchillas_optimum_is_the_closed_form(sweep: Callable[..., RunTable]) 
             assert ours[mine] == pytest.approx(theirs[name], rel=1e-5)
 
 
+def test_a_budget_beyond_all_runs_has_its_optimum_or_none(sweep: Callable[..., RunTable]) -> None:
+    """Never the end of a search, nor where rounding puts the minimum of a loss that is flat."""
+    found = fit(CHINCHILLA, sweep())
+    flops, n_found = 10.0 ** np.arange(-90, 100, 5), 0
+    for budget in flops:
+        ours = optimum(found.problem, found.theta[None], float(budget))
+        theirs = frontier.optimum({k: np.array([v]) for k, v in found.params.items()}, float(budget))
+        if np.isfinite(ours["N*"][0]):
+            n_found += 1
+            assert ours["N*"] == pytest.approx(theirs["n_params"], rel=0.02)
+            assert ours["D*"] == pytest.approx(theirs["n_tokens"], rel=0.02)
+    assert 20 < n_found < len(flops)
+
+
+def test_serving_beyond_the_search_has_no_answer(sweep: Callable[..., RunTable]) -> None:
+    found = fit(CHINCHILLA, sweep())
+    best = serving(found.problem, found.theta[None], 1.6, 1e99)
+    assert all(np.isnan(value).all() for value in best.values())
+    replicates = bootstrap(found, 20)
+    with pytest.raises(LoraJaxError, match="at or below the fitted floor E = "):
+        predict_serving(replicates, 0.9 * found.params["E"], 1e9)
+
+
 @pytest.mark.parametrize("name", ["kaplan", "shared-exponent", "over-training"])
 def test_any_law_of_n_and_d_has_its_optimum(name: str, sweep: Callable[..., RunTable]) -> None:
     found = fit(LAWS[name], sweep(), "squared")
@@ -33,7 +58,7 @@ def test_any_law_of_n_and_d_has_its_optimum(name: str, sweep: Callable[..., RunT
     def loss(ln_n: float) -> float:
         return float(found.predict(N=np.exp(ln_n), D=1e14 / 6 / np.exp(ln_n))[0])
 
-    theirs = minimize_scalar(loss, bounds=(2, 30), method="bounded", options={"xatol": 1e-9})
+    theirs: Any = minimize_scalar(loss, bounds=(2, 30), method="bounded", options={"xatol": 1e-9})
     ours = optimum(found.problem, found.theta[None], 1e14)
     assert ours["loss"][0] == pytest.approx(theirs.fun, rel=1e-10)
     assert np.log(ours["N*"][0]) == pytest.approx(theirs.x, abs=1e-4)
@@ -72,8 +97,8 @@ def test_a_loss_below_the_floor_is_out_of_reach(sweep: Callable[..., RunTable]) 
     best = serving(found.problem, found.theta[None], 0.5 * found.params["E"], 1e9)
     assert all(np.isnan(value).all() for value in best.values())
     nothing = summarise(bootstrap(found, 20), best["N"], np.full(100, np.nan))
-    assert nothing["value"] is None
-    assert nothing["ci95"] is None
+    assert np.isnan(nothing.value)
+    assert nothing.ci95 is None
 
 
 def test_the_crossover_is_h_x_to_the_gamma() -> None:

@@ -47,8 +47,10 @@ def test_optimum_is_the_minimum_along_a_budget() -> None:
 
 def test_frontier_intervals_hold_the_truth(sweep: Callable[..., RunTable]) -> None:
     found = frontier(bootstrap(fit(CHINCHILLA, sweep(6, 5)), 300), np.geomspace(1e11, 1e13, 3))
-    assert found["a"]["ci95"][0] < 0.4 / 0.75 < found["a"]["ci95"][1]
-    assert found["a"]["value"] + found["b"]["value"] == pytest.approx(1)
-    assert [row["flops"] for row in found["rows"]] == pytest.approx([1e11, 1e12, 1e13])
-    for row in found["rows"]:
-        assert row["loss"]["ci95"][0] < row["loss"]["value"] < row["loss"]["ci95"][1]
+    assert found.a is not None
+    assert found.b is not None
+    assert found.a.low < 0.4 / 0.75 < found.a.high
+    assert found.a.value + found.b.value == pytest.approx(1)
+    assert [row.flops for row in found.rows] == pytest.approx([1e11, 1e12, 1e13])
+    for row in found.rows:
+        assert row.loss.low < row.loss.value < row.loss.high

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lora_jax.scaling.analysis import analyse
-from lora_jax.scaling.tables.cells import seed_noise
+from lora_jax.documents import to_document
+from lora_jax.scaling.tables.cells import UNSEEDED, seed_noise
 from lora_jax.scaling.tables.table import RunTable, make_table
+from tests.as_documents import analyse
 
-NOTHING = {"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0}
 SD = 0.01
 
 
@@ -34,27 +34,27 @@ def without(table: RunTable, column: str) -> RunTable:
 
 def test_the_spread_between_seeds_is_found() -> None:
     noise = seed_noise(make_cells(200, np.arange(3)))
-    assert (noise["n_cells"], noise["degrees_of_freedom"]) == (200, 400)
-    assert noise["seed_sd_log_loss"] == pytest.approx(SD, rel=0.15)  # its own error is 1/sqrt(800), 3.5 %
+    assert (noise.n_cells, noise.degrees_of_freedom) == (200, 400)
+    assert noise.sd == pytest.approx(SD, rel=0.15)  # its own error is 1/sqrt(800), 3.5 %
 
 
 def test_without_a_column_of_seeds_there_is_no_noise_between_seeds(sweep: Callable[..., RunTable]) -> None:
     """Runs of one cell may be one run read twice, or differ in what the table does not say."""
-    assert seed_noise(without(make_cells(20, np.arange(3)), "seed")) == NOTHING
+    assert seed_noise(without(make_cells(20, np.arange(3)), "seed")) == UNSEEDED
     table = sweep()
-    assert seed_noise(table)["n_cells"] == 1
+    assert seed_noise(table).n_cells == 1
     fits = analyse(without(table, "seed"), n_bootstrap=20)
-    assert fits["noise"] == NOTHING
+    assert fits["noise"] == to_document(UNSEEDED)
     assert not [fit for fit in fits["fits"] if any("seeds" in w for w in fit["certificate"]["warnings"])]
 
 
 def test_runs_of_one_seed_are_not_several_seeds() -> None:
-    assert seed_noise(make_cells(20, np.zeros(3, dtype=int))) == NOTHING
+    assert seed_noise(make_cells(20, np.zeros(3, dtype=int))) == UNSEEDED
     once, twice = make_cells(20, np.array([0, 1])), make_cells(20, np.array([0, 1, 1]))
-    assert seed_noise(twice) == pytest.approx(seed_noise(once))
+    assert to_document(seed_noise(twice)) == pytest.approx(to_document(seed_noise(once)))
 
 
 def test_rates_are_not_seeds() -> None:
     table = make_cells(20, np.arange(3))
     rates = replace(table, columns={**table.columns, "base_learning_rate": table["seed"] + 1.0})
-    assert seed_noise(rates) == NOTHING
+    assert seed_noise(rates) == UNSEEDED

@@ -1,0 +1,167 @@
+"""lora-jax incontext: in-context learning beside fine-tuning, with the same model and examples."""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.commands.caller import INSTALLED, Caller
+
+if TYPE_CHECKING:
+    from lora_jax.runs.store import RunStore
+
+
+def add(commands: Any) -> None:
+    add_options(
+        commands.add_parser("incontext", help="compare in-context learning with fine-tuning by a config"),
+        INSTALLED,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
+    """Add the arguments of `run` to a parser."""
+    parser.add_argument("config", type=Path, help="a config file, such as configs/incontext.py")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TASK", help="this task alone (again: more)"
+    )
+    parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="prompts, tuning or backward alone (again: more)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"the results folder (default: results/CONFIG of {caller.place})"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print every run and its price, make none")
+    parser.add_argument(
+        "--report", action="store_true", help="compare and draw what is finished, make no run"
+    )
+    parser.set_defaults(run=run, caller=caller)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.prompting.incontext.experiment import keep, load_incontext
+    from lora_jax.prompting.incontext.plan import check, list_tunings
+    from lora_jax.prompting.incontext.sources import Sources
+    from lora_jax.runs.execute import use_compilation_cache
+    from lora_jax.runs.store import RunStore
+
+    experiment = load_incontext(arguments.config)
+    wanted = keep(experiment.config, arguments.only, arguments.stage)
+    store = RunStore(arguments.out or arguments.caller.results(experiment.name))
+    print(experiment.question, end="\n\n", flush=True)
+    if arguments.report:
+        return conclude(store.folder)
+    store.try_write()  # before a base is loaded
+    use_compilation_cache()
+    sources = Sources(experiment.config, print)
+    check(experiment.config, sources)
+    run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
+    store.check(experiment.name, run_ids, make=False)
+    store.check_text(sources.fingerprints())
+    if arguments.dry_run:
+        return show_plan(wanted, sources)
+    status = make_runs(experiment, wanted, sources, store, arguments)
+    return status or conclude(store.folder)
+
+
+def show_plan(config, sources) -> int:
+    """Print every run with its steps, tokens and time by this machine's speed."""
+    from lora_jax.layout import draw, fill
+    from lora_jax.prompting.incontext.plan import list_shots, list_tunings, price_shots, price_tunings
+    from lora_jax.runs.progress import format_duration
+
+    planned = price_shots(list_shots(config), sources, set())
+    planned += price_tunings(list_tunings(config, sources), sources, set())
+    rows = [
+        (item.words, f"{item.n_steps:,}", f"{item.own_tokens:,}", format_duration(item.seconds))
+        for item in planned
+    ]
+    print("\n".join(draw(("run", "steps", "tokens", "time"), rows, {1, 2, 3})))
+    total = format_duration(sum(item.seconds for item in planned))
+    print(fill(f"{len(planned)} runs, about {total}; of several learning rates one goes on to further draws"))
+    return 0
+
+
+def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argparse.Namespace) -> int:
+    """Make what is not finished; return the exit status, that of the signal where one stopped it."""
+    from lora_jax.prompting.incontext.execute import Comparison
+    from lora_jax.prompting.incontext.plan import list_tunings
+    from lora_jax.runs.signals import stop_requests
+    from lora_jax.train.side_by_side import Stopped
+
+    run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
+    store.check(experiment.name, run_ids)
+    with store.locked():
+        store.claim(describe(experiment, arguments, run_ids, sources.fingerprints()))
+        with stop_requests() as stop, contextlib.suppress(Stopped):
+            comparison = Comparison(experiment.name, wanted, sources, store)
+            comparison.prompts.check(experiment.config)
+            if wanted.backward is not None:
+                measure(wanted.backward, sources, store.folder)
+            comparison.run_all(stop, print)
+    if stop():
+        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
+        return stop.exit_status
+    return 0
+
+
+def measure(plan, sources, folder: Path) -> None:
+    """Measure the backward's cost once; backward.json of the same settings is found again."""
+    from lora_jax.comparison.gradient_results import GradientCosts
+    from lora_jax.comparison.incontext_documents import BACKWARD, save_backward
+    from lora_jax.config import to_dict
+    from lora_jax.peft.methods import method_to_dict
+    from lora_jax.prompting.incontext.backward import measure_backward
+    from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
+    from lora_jax.runs.store import read_json
+
+    path = folder / BACKWARD
+    methods = {label: method_to_dict(method) for label, method in plan.methods.items()}
+    settings = json.loads(json.dumps({**vars(plan), "methods": methods}))
+    if path.exists() and read_json(path).get("settings") == settings:
+        return
+    prepared = sources.get_any(plan.base)
+    measured = measure_backward(
+        prepared.model, prepared.base, plan.methods, plan.batch_size, plan.seq_len, plan.repeats, print
+    )
+    costs = GradientCosts(
+        base=plan.base, model=to_dict(prepared.model), settings=settings, batch_size=plan.batch_size,
+        seq_len=plan.seq_len, repeats=plan.repeats, methods=measured, device=describe_device(),
+        versions=describe_versions(), git_commit=describe_commit(),
+    )  # fmt: skip
+    save_backward(folder, costs)
+
+
+def conclude(folder: Path) -> int:
+    """Compare what is finished, draw it, write the page, and print the tables."""
+    from lora_jax.comparison.incontext_documents import load_backward
+    from lora_jax.comparison.incontext_folder import write_incontext
+    from lora_jax.report.incontext.page import write_incontext_report
+    from lora_jax.report.incontext.terminal import print_incontext
+
+    found = write_incontext(folder)
+    page = write_incontext_report(folder)
+    print_incontext(found, load_backward(folder))
+    print(f"Report: {page}")
+    return 0
+
+
+def describe(
+    experiment, arguments: argparse.Namespace, run_ids: list[str], data: dict[str, str]
+) -> dict[str, object]:
+    """Return what the results folder says of itself."""
+    options = [word for task in arguments.only for word in ("--only", f'"{task}"')]
+    options += [word for stage in arguments.stage for word in ("--stage", stage)]
+    return {
+        "name": experiment.name,
+        "question": experiment.question,
+        "command": arguments.caller.spell("incontext", arguments.config, options),
+        "overrides": [],
+        "run_ids": run_ids,
+        "data": data,
+    }

@@ -1,0 +1,224 @@
+"""lora-jax scaling: train the sweep of a config file, fit its scaling laws, and write the report."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.errors import LoraJaxError
+
+if TYPE_CHECKING:
+    from lora_jax.runs.experiment import Experiment
+    from lora_jax.runs.store import RunStore
+
+
+def add(commands: Any) -> None:
+    add_options(
+        commands.add_parser(
+            "scaling", help="train the sweep of a config, fit its scaling laws, write the report"
+        ),
+        INSTALLED,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
+    """Add the arguments of `run` to a parser."""
+    parser.add_argument(
+        "config",
+        type=Path,
+        help=f"a config file, or {SHIPPED}, the one that is shipped",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="field=value", help="laid over every run")
+    parser.add_argument(
+        "--out", type=Path, help=f"the results folder (default: results/CONFIG of {caller.place})"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print every run and its cost, check all, train nothing"
+    )
+    parser.add_argument("--device", help="price the runs for this accelerator (with --dry-run)")
+    parser.add_argument(
+        "--keep-models",
+        action="store_true",
+        help="write the trained models as Hugging Face folders, OUT/models/",
+    )
+    parser.add_argument(
+        "--lanes",
+        default="auto",
+        metavar="N",
+        help="train at most N runs of one shape side by side; 1: one by one (default: auto, measured)",
+    )
+    parser.add_argument(
+        "--halving",
+        action="store_true",
+        help="of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps",
+    )
+    parser.add_argument(
+        "--mesh",
+        metavar="data=N,fsdp=N,tensor=N",
+        help="spread every run over all devices: its batch, and its weights by d_model and by heads",
+    )
+    parser.add_argument(
+        "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
+    )
+    parser.set_defaults(run=run, caller=caller)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.runs.experiment import load_experiment, read_lanes
+    from lora_jax.runs.store import RunStore
+
+    experiment = load_experiment(find_config(arguments.config), arguments.overrides)
+    folder = arguments.out or arguments.caller.results(experiment.name)
+    store = RunStore(folder)
+    lanes = read_lanes(arguments.lanes)
+    if arguments.dry_run:
+        price(experiment, store, arguments, lanes)
+        return 0
+    if is_concluded(experiment, store, arguments.halving):
+        print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
+    else:
+        status = train(experiment, store, arguments)
+        if status:
+            return status
+        conclude(experiment, store, arguments)
+    show(store)
+    return 0
+
+
+def price(
+    experiment: "Experiment", store: "RunStore", arguments: argparse.Namespace, lanes: int | None
+) -> None:
+    """Print every run and its cost; refuse what the run would: folder, mesh, sources, tokens, lanes, memory.
+
+    Priced for another machine, a mesh is of that machine's devices, and their number is not this one's.
+    """
+    from lora_jax.config import run_id
+    from lora_jax.runs.execute import check_spread, fingerprints, form_groups, try_data
+    from lora_jax.runs.machine import find_device
+    from lora_jax.runs.models import check_savable
+    from lora_jax.runs.plan_table import print_plan
+    from lora_jax.runs.tracker import read_mode
+    from lora_jax.train.mesh import make_mesh, parse_mesh
+
+    read_mode(arguments.tracker)
+    store.check(experiment.name, [run_id(run) for run in experiment.runs], make=False)
+    name = arguments.device or experiment.device
+    device = find_device(name) if name else None
+    mesh = None
+    if arguments.mesh is not None:
+        parse_mesh(arguments.mesh)
+        mesh = make_mesh(arguments.mesh) if device is None else None
+    datasets = try_data(experiment.runs, print)
+    store.check_text(fingerprints(datasets))
+    planned = print_plan(experiment, store.settled(arguments.halving), arguments.device)
+    if mesh is not None:
+        lanes = check_spread(planned, mesh, lanes, arguments.halving)
+    form_groups(planned, lanes, arguments.halving, device.memory_bytes if device else None)
+    if arguments.keep_models:
+        for run in experiment.runs:
+            if run.data in datasets:
+                check_savable(run, datasets[run.data])
+
+
+def is_concluded(experiment: "Experiment", store: "RunStore", halving: bool) -> bool:
+    """Is every run finished, and the report newer than the newest of them?"""
+    from lora_jax.config import run_id
+
+    page = store.folder / "report.html"
+    if store.settled(halving) != {run_id(run) for run in experiment.runs}:
+        return False
+    if not all((store.folder / name).exists() for name in ("report.html", "fits.json", "sweep.json")):
+        return False
+    return all(path.stat().st_mtime <= page.stat().st_mtime for path in store.folder.glob("runs/*.json"))
+
+
+def train(experiment: "Experiment", store: "RunStore", arguments: argparse.Namespace) -> int:
+    """Train what is not finished; return the exit status, that of the signal where one stopped it."""
+    from lora_jax.config import run_id
+
+    run_ids = [run_id(run) for run in experiment.runs]
+    store.check(experiment.name, run_ids)
+    if store.settled(arguments.halving) == set(run_ids) and (store.folder / "sweep.json").exists():
+        return 0
+    print(experiment.question, end="\n\n", flush=True)
+    from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
+    from lora_jax.runs.experiment import read_lanes
+    from lora_jax.runs.plan_table import print_plan
+    from lora_jax.runs.signals import stop_requests
+    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.train.mesh import make_mesh
+    from lora_jax.train.side_by_side import Stopped
+
+    use_compilation_cache()
+    mesh = None if arguments.mesh is None else make_mesh(arguments.mesh)
+    with store.locked():
+        datasets = prepare_data(experiment.runs, print)
+        store.claim(describe(experiment, arguments, fingerprints(datasets)))
+        planned = print_plan(experiment, store.settled(arguments.halving))
+        tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+        try:
+            with stop_requests() as stop, contextlib.suppress(Stopped):
+                run_sweep(
+                    experiment.name, planned, datasets, store, tracker, stop,
+                    arguments.keep_models, read_lanes(arguments.lanes), arguments.halving, mesh,
+                )  # fmt: skip
+        finally:
+            tracker.finish()
+    if stop():
+        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
+        return stop.exit_status
+    return 0
+
+
+def conclude(experiment: "Experiment", store: "RunStore", arguments: argparse.Namespace) -> None:
+    """Fit the finished runs, draw them, and write the page."""
+    from lora_jax.report.sweep.page import write_report
+    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.scaling.analysis import analyse
+    from lora_jax.scaling.documents import sweep_to_document, write_fits
+    from lora_jax.scaling.tables.table import read_table
+
+    print("Fitting, and drawing the report.", file=sys.stderr)
+    try:
+        store.write_table()
+        fits = analyse(read_table(store.folder))
+        write_fits(store.folder / "fits.json", fits)
+        write_report(store.folder)
+    except LoraJaxError as error:
+        kept = f"Every run is trained and kept in {store.folder}; there is no report yet."
+        raise LoraJaxError(f"{error} {kept}") from error
+    tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+    tracker.log_fits(sweep_to_document(fits), sorted((store.folder / "figures").glob("*.png")))
+    tracker.finish()
+
+
+def show(store: "RunStore") -> None:
+    """Print what fits.json says, of a sweep too small for any law its runs, and where the report lies."""
+    from lora_jax.report.sweep.results import read_results
+    from lora_jax.report.sweep.terminal import print_fits, print_runs
+    from lora_jax.scaling.documents import read_fits
+
+    fits = read_fits(store.folder / "fits.json")
+    print_fits(fits)
+    if not fits.fits:
+        print_runs(read_results(store.folder))
+    print(f"Report: {store.folder / 'report.html'}")
+
+
+def describe(
+    experiment: "Experiment", arguments: argparse.Namespace, data: dict[str, str]
+) -> dict[str, object]:
+    """Return what the results folder says of itself."""
+    from lora_jax.config import run_id
+
+    words = [*arguments.overrides, *["--halving"] * arguments.halving]
+    return {
+        "name": experiment.name,
+        "question": experiment.question,
+        "command": arguments.caller.spell("scaling", find_config(arguments.config), words),
+        "overrides": list(arguments.overrides),
+        "run_ids": [run_id(run) for run in experiment.runs],
+        "data": data,
+    }

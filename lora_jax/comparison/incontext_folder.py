@@ -1,0 +1,53 @@
+"""A results folder of an in-context comparison: its records read, incontext.json written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from lora_jax.comparison.incontext import compare_incontext
+from lora_jax.comparison.incontext_documents import save_incontext
+from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
+from lora_jax.comparison.incontext_results import InContextComparison
+from lora_jax.digests import read_result
+from lora_jax.documents import from_document, reading
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of sweep.json: the fine-tuning runs that the config may come to."""
+
+    run_ids: tuple[str, ...] = ()
+
+
+def read_records(folder: Path) -> tuple[list[ScoredPrompt], list[TunedRun]]:
+    """Return the records of prompts and of fine-tuning runs, in the order of their tasks and numbers.
+
+    Raises:
+        LoraJaxError: one cannot be read, or is no such record.
+    """
+    prompts = [_read(ScoredPrompt, path) for path in _paths(folder, "prompts")]
+    runs = [_read(TunedRun, path) for path in _paths(folder, "runs")]
+    sweep = folder / "sweep.json"
+    wanted = _read(Plan, sweep).run_ids if sweep.exists() else ()
+    place = {run_id: i for i, run_id in enumerate(wanted)}
+    prompts.sort(key=lambda r: (r.config.label, r.config.k, r.config.draw))
+    runs.sort(key=lambda r: (place.get(r.run_id, len(place)), r.run_id))
+    return prompts, runs
+
+
+def write_incontext(folder: Path) -> InContextComparison:
+    """Compare what a folder holds and write incontext.json there; return its content."""
+    found = compare_incontext(*read_records(folder))
+    save_incontext(folder, found)
+    return found
+
+
+def _read(kind: type[T], path: Path) -> T:
+    with reading(path, "restore or delete it, then run again"):
+        return from_document(kind, read_result(path))
+
+
+def _paths(folder: Path, kind: str) -> list[Path]:
+    return sorted(path for path in (folder / kind).glob("*.json") if not path.name.startswith("."))

@@ -1,0 +1,99 @@
+"""What came out of a comparison of target sets, in sentences, beside what Hu et al. 2021 report of GPT-3."""
+
+from collections.abc import Mapping, Sequence
+
+from lora_jax.comparison.results import Budget, Contrast, MethodResult, RankLine, SetPair, TargetSets
+from lora_jax.comparison.words import show_score
+
+TABLE_5 = "table 5 of Hu et al. 2021"
+MOST_PAIRS = 6  # that a sentence names
+
+
+def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> list[str]:
+    """Return a sentence each: the budget's best and worst, what was asked of it, its pairs, and the ranks.
+
+    found: `target_sets.compare_target_sets`, so far. methods: by label.
+    """
+    said = []
+    if (budget := found.budget) is not None:
+        best, worst = budget.sets[0], budget.sets[-1]
+        sizes = " to ".join(f"{n:,}" for n in dict.fromkeys((budget.n_least, budget.n_most)))
+        said.append(
+            f"Of {len(budget.sets)} sets of matrices with {sizes} trainable parameters {best.label} has"
+            f" the best mean, {show_score(methods[best.label].finished_score)}, and {worst.label} the worst,"
+            f" {show_score(methods[worst.label].finished_score)}."
+        )
+        said += _say_form(budget, found)
+        said += _say_pairs(budget.pairs, found)
+    said += [_say_growth(line, line.growth, found) for line in found.ranks if line.growth is not None]
+    return said + _say_seeds(found)
+
+
+def _say_seeds(found: TargetSets) -> list[str]:
+    """Say where differences are of one seed, which leaves the spread between seeds out."""
+    there = found.contrasts
+    single = sum(contrast.n_seeds == 1 for contrast in there)
+    if not single:
+        return []
+    return [f"{single} of these {len(there)} differences are of one seed: they cover test examples alone."]
+
+
+def _say_form(budget: Budget, found: TargetSets) -> list[str]:
+    """Say whether the table's form came out: several matrices above one, q or k alone the worst."""
+    several, softmax = budget.several_less_single, budget.softmax_less_other
+    asked = (
+        (several, 1, "Several matrices at a lower rank less one at a higher, means of sets"),
+        (softmax, -1, "q or k alone less one other matrix alone"),
+    )
+    said = []
+    for contrast, published, words in asked:
+        if contrast is not None:
+            better = found.is_better(contrast)
+            outcome = "not told apart" if not contrast.distinguishable else ""
+            if not outcome:
+                outcome = "as in" if better == (published > 0) else "the opposite of"
+                outcome += f" {TABLE_5}, on GPT-3"
+            said.append(f"{words}: {show_difference(contrast, found)}, {outcome}.")
+    return said
+
+
+def _say_pairs(pairs: Sequence[SetPair], found: TargetSets) -> list[str]:
+    if not pairs:
+        return []
+    told = [pair for pair in pairs if pair.distinguishable]
+    counted = sum(pair.after_holm for pair in told)
+    if not told:
+        return [f"Of the {len(pairs)} pairs of sets none is told apart at 95 %."]
+    told.sort(key=lambda pair: pair.p)
+    listed = "; ".join(
+        f"{pair.label} over {pair.over} by {show_difference(pair, found, signed=False)}"
+        for pair in told[:MOST_PAIRS]
+    )
+    more = f"; and {len(told) - MOST_PAIRS} more" if len(told) > MOST_PAIRS else ""
+    return [
+        f"Of the {len(pairs)} pairs of sets {len(told)} are told apart at 95 % each, {counted} when all are"
+        f" counted (Holm at 5 %): {listed}{more}."
+    ]
+
+
+def _say_growth(line: RankLine, growth: Contrast, found: TargetSets) -> str:
+    low, high = line.ranks[0], line.ranks[-1]
+    outcome = (
+        ("better" if found.is_better(growth) else "worse") + " with more rank"
+        if growth.distinguishable else "flat as far as this tells"
+    )  # fmt: skip
+    return f"{line.name} from rank {low} to {high}: {show_difference(growth, found)}, {outcome}."
+
+
+def show_difference(contrast: Contrast, found: TargetSets, signed: bool = True) -> str:
+    """Return "+1.2 points (95 % interval -0.3 to +2.7)", or nats with three decimals."""
+    turn = 1 if signed or contrast.value >= 0 else -1
+    scale, decimals = (100, 1) if found.unit == "points" else (1, 3)
+    low, high = sorted(turn * end for end in contrast.interval)
+
+    def show(x: float) -> str:
+        text = f"{scale * x:+.{decimals}f}" if signed else f"{scale * x:.{decimals}f}"
+        return text.replace("-", "\u2212")
+
+    value = show(turn * contrast.value)
+    return f"{value} {found.unit} (95 % interval {show(low)} to {show(high)})"

@@ -1,0 +1,168 @@
+"""Intervals of a score that seeds and test examples both move.
+
+Every run answers the same test examples, so that seeds and examples are crossed random effects:
+x_SN = mean + seed_S + example_N + rest_SN. A new test set and new seeds would give another mean.
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import stdtr
+
+from lora_jax.comparison.estimates import Difference, Score
+
+Array = NDArray[np.float64]
+SEED = 20_406  # of the bootstrap: the same records give the same interval
+CROSSED = (
+    "two-way random effects: the seeds' part is the variance of the runs' scores / seeds, the examples' part"
+    " the variance of an example's mean over seeds / examples, less the residual variance / (seeds x"
+    " examples) that both would hold; the interval is that of the sum of a Student's t of seeds - 1 degrees"
+    " of freedom for the one and a normal for the other (Behrens and Fisher's), with one seed Student's t"
+    " over examples alone"
+)
+PER_RUN = (
+    "the seeds' part is the variance of the runs' scores / seeds, the examples' part the mean over runs of"
+    " ((high - low) / 2 / 1.96)^2 from each run's own interval of 95 %; the interval is that of the sum of a"
+    " Student's t of seeds - 1 degrees of freedom for the one and a normal for the other"
+)
+PAIRED = (
+    "differences example by example and seed by seed, split in the same two parts; examples are drawn anew (a"
+    " bootstrap), seeds come by Student's t of seeds - 1 degrees of freedom, because drawing three seeds anew"
+    " would lose a third of their variance"
+)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Variances of a table (seeds, examples): of its row means, of its column means, of what is left."""
+
+    mean: float
+    seeds: float  # = that of a seed's effect + residual / examples
+    examples: float  # = own + residual / seeds
+    own: float  # that of an example's effect
+    residual: float
+
+
+def _split(values_SN: Array) -> _Parts:
+    n_seeds, n = values_SN.shape
+    mean, by_seed, by_example = values_SN.mean(), values_SN.mean(1), values_SN.mean(0)
+    variance = float(by_example.var(ddof=1))
+    if n_seeds == 1:
+        return _Parts(float(mean), 0.0, variance, variance, 0.0)
+    rest = values_SN - by_seed[:, None] - by_example[None] + mean
+    residual = float((rest**2).sum() / ((n_seeds - 1) * (n - 1)))
+    own = max(0.0, variance - residual / n_seeds)
+    return _Parts(float(mean), float(by_seed.var(ddof=1)), variance, own, residual)
+
+
+def crossed_mean(values_SN: Array, bounds: tuple[float, float] | None = None) -> Score:
+    """Return the mean of (seeds, examples) with its interval, see CROSSED and `_with_interval`.
+
+    bounds: the least and largest possible score, at which the interval is cut.
+    """
+    n_seeds, n = values_SN.shape
+    parts = _split(values_SN)
+    if n_seeds == 1:
+        found = _with_interval(parts.mean, 0.0, parts.examples / n, 1)
+        half = float(stats.t.ppf(0.975, n - 1)) * (parts.examples / n) ** 0.5
+        found = replace(found, df=n - 1, ci95=(parts.mean - half, parts.mean + half))
+    else:
+        found = _with_interval(parts.mean, parts.seeds / n_seeds, parts.own / n, n_seeds)
+        found = replace(found, seed_sd=max(0.0, parts.seeds - parts.residual / n) ** 0.5)
+    if bounds is not None:
+        found = replace(found, ci95=(max(found.low, bounds[0]), min(found.high, bounds[1])))
+    return found
+
+
+def mean_of_runs(scores_S: Array, ses_S: Array) -> Score:
+    """Return the mean of runs' scores that have standard errors of their own, such as BLEU; see PER_RUN.
+
+    The sampling variances are averaged, not divided by the seeds: all runs answer the same examples. What
+    part of them the spread between runs holds as well is not known, so that this is on the wide side.
+    """
+    n_seeds = len(scores_S)
+    between = float(scores_S.var(ddof=1)) if n_seeds > 1 else 0.0
+    found = _with_interval(float(scores_S.mean()), between / n_seeds, float((ses_S**2).mean()), n_seeds)
+    return replace(found, seed_sd=between**0.5 if n_seeds > 1 else None)
+
+
+def _with_interval(mean: float, of_seeds: float, of_examples: float, n_seeds: int) -> Score:
+    """Return a score from the variances of its two parts; seed_sd is not known yet."""
+    half = _quantile(0.975, of_seeds**0.5, of_examples**0.5, n_seeds - 1)
+    return Score(
+        mean, (of_seeds + of_examples) ** 0.5, (mean - half, mean + half),
+        seed_se=of_seeds**0.5, test_se=of_examples**0.5, df=n_seeds - 1 or None, seed_sd=None,
+    )  # fmt: skip
+
+
+def _quantile(share: float, of_seeds: float, of_examples: float, df: int) -> float:
+    """Return the quantile of of_seeds T + of_examples Z, T Student's t of df degrees of freedom, Z normal."""
+    if of_seeds == 0 or df == 0:
+        return float(stats.norm.ppf(share)) * of_examples
+    above = 2 * (float(stats.t.ppf(share, df)) * of_seeds + float(stats.norm.ppf(share)) * of_examples)
+    return cast(float, brentq(lambda x: _chance(x, of_seeds, of_examples, df) - share, 0.0, above))
+
+
+def _chance(x: float, of_seeds: float, of_examples: float, df: int) -> float:
+    """Return how likely of_seeds T + of_examples Z is at most x, by the trapezoid rule over Z."""
+    if of_seeds == 0 or df == 0:
+        return float(stats.norm.cdf(x / of_examples)) if of_examples > 0 else float(x >= 0)
+    z = np.linspace(-8.0, 8.0, 801)
+    weights = np.exp(-(z**2) / 2) / (2 * np.pi) ** 0.5 * (z[1] - z[0])
+    return float(weights @ stdtr(df, (x - of_examples * z) / of_seeds))
+
+
+def paired_difference(differences_SN: Array, n_draws: int = 4000) -> Difference:
+    """Return the mean of paired differences; see PAIRED.
+
+    differences_SN: one a seed and test example. The residual is in the seeds' part, and taken out of the
+    examples'. p: two-sided, twice the share of draws beyond 0, at least 2 / n_draws.
+    """
+    n_seeds, n = differences_SN.shape
+    parts = _split(differences_SN)
+    rng = np.random.default_rng(SEED)
+    by_example = differences_SN.mean(0) - parts.mean
+    moved = np.concatenate(
+        [by_example[rng.integers(n, size=(200, n), dtype=np.int32)].mean(1) for _ in range(n_draws // 200)]
+    )
+    if parts.examples > 0:
+        moved *= (parts.own / parts.examples) ** 0.5
+    variance = parts.own / n
+    if n_seeds > 1:
+        # One draw a stratum of probability: long tails would make the ends of the interval noisy.
+        chance = (rng.permutation(len(moved)) + 0.5) / len(moved)
+        moved = moved + stats.t.ppf(chance, n_seeds - 1) * (parts.seeds / n_seeds) ** 0.5
+        variance += parts.seeds / n_seeds
+    draws = parts.mean + moved
+    beyond = min(float((draws <= 0).mean()), float((draws >= 0).mean()))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    p = min(1.0, max(2 * beyond, 2 / n_draws))
+    return Difference(parts.mean, variance**0.5, (float(low), float(high)), p=p)
+
+
+def unpaired_difference(ours: Score, theirs: Score) -> Difference:
+    """Return the difference of two scores, their errors as if independent: on the wide side.
+
+    Both parts add up; Student's t has the degrees of freedom of fewer seeds.
+    """
+    of_seeds = (ours.seed_se**2 + theirs.seed_se**2) ** 0.5
+    of_examples = (ours.test_se**2 + theirs.test_se**2) ** 0.5
+    df = min((score.df or 0 for score in (ours, theirs) if score.seed_se > 0), default=0)
+    value = ours.value - theirs.value
+    half = _quantile(0.975, of_seeds, of_examples, df)
+    p = min(1.0, 2 * (1 - _chance(abs(value), of_seeds, of_examples, df)))
+    return Difference(value, (of_seeds**2 + of_examples**2) ** 0.5, (value - half, value + half), p=p)
+
+
+def holm(p_values: list[float], level: float = 0.05) -> list[bool]:
+    """Return which differences stand when all of them are counted (Holm 1979)."""
+    stands = [False] * len(p_values)
+    for k, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if p_values[i] > level / (len(p_values) - k):
+            break
+        stands[i] = True
+    return stands

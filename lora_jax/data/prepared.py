@@ -1,0 +1,61 @@
+"""The edge to the files of a prepared set: compared with their digests, and what libraries raise is told."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_jax.digests import find_damage
+from lora_jax.errors import Damaged, LoraJaxError
+
+# By tensorflow-datasets, protobuf (whose own error comes besides) and array_record, over damaged files.
+RAISED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OSError)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without its end."""
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".:")
+
+
+@contextlib.contextmanager
+def reading_set(prepared: Path) -> Iterator[None]:
+    """Turn what the libraries raise over a damaged set into a LoraJaxError that names it."""
+    from google.protobuf.json_format import Error
+
+    try:
+        yield
+    except (Error, *RAISED) as error:
+        raise LoraJaxError(
+            f"The prepared dataset in {prepared} cannot be read ({first_line(error)}): delete that folder and"
+            " start again, or prepare it with file_format='array_record'."
+        ) from error
+
+
+def open_builder(prepared: Path) -> Any:
+    """Return the builder of a prepared set; raises LoraJaxError where its description is damaged."""
+    import tensorflow_datasets
+
+    with reading_set(prepared):
+        return tensorflow_datasets.builder_from_directory(prepared)
+
+
+def check_shards(shards: Sequence[Any], prepared: Path) -> None:
+    """Compare the files that are about to be read with their digests, and their rows with those promised.
+
+    Sets that were prepared elsewhere, or by older versions, have no digests; array_record's own checks hold.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    damaged = find_damage(prepared, only=[Path(shard.filename).name for shard in shards])
+    if damaged is not None:
+        raise Damaged(f"{damaged} is damaged: delete {prepared} and start again.")
+    for shard in shards:
+        with reading_set(prepared):
+            reader = ArrayRecordReader(str(shard.filename))
+            there = reader.num_records()
+            reader.close()
+        if there != shard.examples_in_shard:
+            raise LoraJaxError(
+                f"The file {shard.filename} holds {there} rows and dataset_info.json beside it says"
+                f" {shard.examples_in_shard}: delete {prepared} and start again."
+            )

@@ -1,0 +1,41 @@
+"""Rows of instruction, input and output, in the prompt of Alpaca-LoRA (github.com/tloen/alpaca-lora)."""
+
+from lora_jax.data.tasks.cells import Record, as_text, fields_of
+from lora_jax.data.tasks.task import Row
+from lora_jax.errors import LoraJaxError
+
+PROMPT = "prompt"  # the column of the prompt that is written
+NOTE = (
+    "instruction, input and output are written as Alpaca's prompt (Below is an instruction ... ### Response:)"
+    " and its answer: give a template for another"
+)
+
+
+def write_prompt(instruction: str, given: str) -> str:
+    """Return the prompt of a row; without an input it has no section for one."""
+    if given.strip():
+        start, section = ", paired with an input that provides further context", f"### Input:\n{given}\n\n"
+    else:
+        start, section = "", ""
+    return (
+        f"Below is an instruction that describes a task{start}. Write a response that appropriately completes"
+        f" the request.\n\n### Instruction:\n{instruction}\n\n{section}### Response:\n"
+    )
+
+
+def read_instruction(record: Record) -> Row:
+    """Return a row with the prompt beside its columns.
+
+    Raises:
+        LoraJaxError: no instruction or output, or a system prompt or history, which this prompt has no place
+            for.
+    """
+    for name in ("system", "history"):
+        if record.cells.get(name):
+            raise LoraJaxError(
+                f"{record.where} has a {name}, for which Alpaca's prompt has no place: write the rows as"
+                " messages."
+            )
+    instruction, given = record.get_text("instruction"), as_text(record.cells.get("input")) or ""
+    written = {"input": given, PROMPT: write_prompt(instruction, given)}
+    return Row(record.number, fields_of(record, "output") | written, None, record.get_text("output"))

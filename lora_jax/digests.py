@@ -1,0 +1,167 @@
+"""Digests that files carry: what was damaged on a disk is noticed when it is read, and said in a sentence.
+
+A JSON document of ours holds the SHA-256 of itself, as its field `digest`; a folder of ours the SHA-256 of
+each of its files, in `digests.json`. Both are optional when they are read: what an older version wrote has
+none and is taken as it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from lora_jax.errors import Damaged, LoraJaxError
+from lora_jax.files import load_json, to_json, write_atomically
+
+FIELD = "digest"
+MANIFEST = "digests.json"  # of a folder
+_unsealed: ContextVar[list[Path] | None] = ContextVar("unsealed", default=None)  # files read without a digest
+THREADS = 8  # hashing gives the interpreter free
+
+
+def digest_json(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a document's content without its digest, whatever order and spaces it has."""
+    rest = json.loads(json.dumps({name: value for name, value in document.items() if name != FIELD}))
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def to_sealed_json(document: Mapping[str, Any]) -> str:
+    """Return a document as indented JSON with its digest as the last field; a number not finite is null."""
+    rest = json.loads(to_json({name: value for name, value in document.items() if name != FIELD}))
+    return json.dumps(rest | {FIELD: digest_json(rest)}, indent=1) + "\n"
+
+
+def unseal(document: Mapping[str, Any], path: Path, remedy: str) -> dict[str, Any]:
+    """Return a document that was read from `path` without its digest, which must be that of the content.
+
+    Raises:
+        Damaged: the content is another than was written; `remedy` says what to do.
+    """
+    rest = {name: value for name, value in document.items() if name != FIELD}
+    if FIELD in document and document[FIELD] != digest_json(rest):
+        raise Damaged(f"{path} is damaged or was edited, its digest is not that of its content: {remedy}.")
+    return rest
+
+
+def read_object(path: Path, remedy: str, if_missing: str | None = None) -> dict[str, Any]:
+    """Read a JSON object of ours, and compare it with the digest that it carries, where it does.
+
+    Raises:
+        LoraJaxError: it is missing, cannot be read, or is no JSON object; `remedy` says what to do, and
+            `if_missing` where it is not there, if that is something else.
+        Damaged: its content is another than was written.
+    """
+    try:
+        document = load_json(path)
+    except FileNotFoundError:
+        raise LoraJaxError(f"{path} is missing: {if_missing or remedy}.") from None
+    except (OSError, ValueError) as error:
+        raise LoraJaxError(f"{path} cannot be read ({error}): {remedy}.") from error
+    if not isinstance(document, dict):
+        raise LoraJaxError(f"{path} holds a {type(document).__name__}, wanted an object: {remedy}.")
+    noted = _unsealed.get()
+    if FIELD not in document and noted is not None:
+        noted.append(path)
+    try:
+        return unseal(document, path, remedy)
+    except RecursionError:
+        raise LoraJaxError(f"{path} cannot be read (it is nested too deep): {remedy}.") from None
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a results folder; raises as `read_object` does."""
+    return read_object(path, "restore or delete it, then run again")
+
+
+@contextmanager
+def doubting(remedy: str) -> Iterator[None]:
+    """Tell as a mistake what the content of files without a digest leads to inside.
+
+    A file with a digest is as it was written, and an exception is a bug of ours. Without one anything may
+    be in it: an older version's document, or another one of the same name.
+
+    Raises:
+        LoraJaxError: naming the files, whatever of these exceptions came of them.
+    """
+    unsealed: list[Path] = []
+    token = _unsealed.set(unsealed)
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        if not unsealed:
+            raise
+        shown = ", ".join(map(str, unsealed[:2])) + (f" or {len(unsealed) - 2} more" * (len(unsealed) > 2))
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise LoraJaxError(
+            f"{shown} without a digest is not what this version writes there ({told}): {remedy}."
+        ) from error
+    finally:
+        _unsealed.reset(token)
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object of ours that must carry a digest; None where it is not there, or not whole."""
+    try:
+        document = load_json(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(document, dict) or document.get(FIELD) != digest_json(document):
+        return None
+    return unseal(document, path, "")
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_text(text: str) -> str:
+    """Return the SHA-256 of a file that holds this text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Path | None = None, besides: Iterable[str] = ()) -> None:
+    """Write the digests of all files of a folder, to `manifest`, else into the folder.
+
+    besides: files that may change without harm. A killed process leaves no manifest, or a whole one.
+    """
+    manifest = manifest or folder / MANIFEST
+    left_out = {MANIFEST, *besides}
+    names = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in left_out
+    )
+    write_atomically(manifest, to_sealed_json({"files": _hash_all(folder, names)}))
+
+
+def find_damage(folder: Path, manifest: Path | None = None, only: Iterable[str] | None = None) -> Path | None:
+    """Return the first file of a folder that is not what its manifest says; None where all are.
+
+    Without a manifest nothing is known, and nothing is damaged. A damaged manifest is returned itself. only:
+    the names of the files to compare, where not all.
+    """
+    manifest = manifest or folder / MANIFEST
+    if not manifest.is_file():
+        return None
+    known = read_sealed(manifest)
+    if known is None:
+        return manifest
+    chosen = known["files"] if only is None else set(only)
+    wanted = {name: found for name, found in known["files"].items() if name in chosen}
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        return folder / missing[0]
+    found = _hash_all(folder, wanted)
+    return next((folder / name for name in wanted if found[name] != wanted[name]), None)
+
+
+def _hash_all(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    names = list(names)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(names, pool.map(lambda name: hash_file(folder / name), names), strict=True))

@@ -1,0 +1,164 @@
+"""Dataclasses as JSON documents: made of one and read back, by the types of its fields.
+
+A field is a key of the same name, or the one in its type, as in `low: Annotated[float, Key("lo")]`. A field
+with a default is left out where it has it; one without is always there, null where it is None. A number that
+is not finite is null in JSON, and read as nan where the type is `float` alone.
+
+A class whose document is another may define `to_document(self)` and `from_document(cls, document)`.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lora_jax.errors import LoraJaxError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """The name of a field in JSON."""
+
+    name: str
+
+
+class Unreadable(ValueError):
+    """A document is not what a type wants; the message says where, to be put after the name of a file."""
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Tell what is Unreadable inside as a mistake with a file: a LoraJaxError that ends in the remedy."""
+    try:
+        yield
+    except Unreadable as problem:
+        raise LoraJaxError(f"{path} {problem}: {remedy}.") from None
+
+
+def check_kind(document: Mapping[str, Any], wanted: str) -> None:
+    """Raise Unreadable for a document that says it is of another kind, or of none."""
+    kind = document.get("kind")
+    if kind != wanted:
+        raise Unreadable(f"is of the kind {kind!r}, wanted {wanted!r}")
+
+
+def check_format(document: Mapping[str, Any], newest: int) -> None:
+    """Raise Unreadable for a later version's format; a document that says none is of format 1."""
+    written = document.get("format", 1)
+    if not isinstance(written, int) or written > newest:
+        raise Unreadable(f"is of format {written!r}, and this version reads up to {newest}")
+
+
+def to_document(value: Any) -> Any:
+    """Return a value as dictionaries, lists, text and numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        own = getattr(value, "to_document", None)
+        return own() if own is not None else fields_to_document(value)
+    if isinstance(value, Mapping):
+        return {name: to_document(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_document(part) for part in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def fields_to_document(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by their keys, without those that have their default."""
+    return {
+        key: to_document(part)
+        for name, key, _, default in _fields(type(value))
+        if (part := getattr(value, name)) is not default
+    }
+
+
+def from_document(kind: type[T], document: Any, where: str = "") -> T:
+    """Return a value of the type `kind` that a JSON document says.
+
+    where: the keys that led here, for the message. Raises Unreadable for a key that is missing, and for a
+    value of another type; keys that the type has not are passed over.
+    """
+    own = getattr(kind, "from_document", None)
+    if own is not None:
+        return own(_wanted(document, Mapping, "an object", where))
+    if dataclasses.is_dataclass(kind):
+        return fields_from_document(kind, document, where)
+    return _read(kind, document, where)
+
+
+def fields_from_document(kind: Any, document: Any, where: str = "") -> Any:
+    """Return a dataclass of the fields that a document has, as `from_document` does."""
+    _wanted(document, Mapping, "an object", where)
+    found = {}
+    for name, key, hint, default in _fields(kind):
+        if key in document:
+            found[name] = from_document(hint, document[key], f"{where}.{key}" if where else key)
+        elif default is dataclasses.MISSING:
+            raise Unreadable(f"{f'{where!r} ' if where else ''}has no {key!r}")
+    return kind(**found)
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, str, Any, Any], ...]:
+    """Return (name, key, type, default or MISSING) of each field."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    found = []
+    for field in dataclasses.fields(kind):
+        hint, key = hints[field.name], field.name
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, told = typing.get_args(hint)
+            key = told.name
+        found.append((field.name, key, hint, field.default))
+    return tuple(found)
+
+
+def _read(kind: Any, document: Any, where: str) -> Any:
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return document
+    if origin in (typing.Union, types.UnionType):
+        if document is None and type(None) in inside:
+            return None
+        (one,) = (part for part in inside if part is not type(None))
+        return from_document(one, document, where)
+    if origin is tuple:
+        _wanted(document, list | tuple, "a list", where)
+        if inside[-1] is not Ellipsis and len(inside) != len(document):
+            raise Unreadable(f"{where!r} has {len(document)} entries, wanted {len(inside)}")
+        if inside == (float, ...) and set(map(type, document)) <= {float, int}:
+            return tuple(document)  # of records' test values there may be a million
+        kinds = (inside[0],) * len(document) if inside[-1] is Ellipsis else inside
+        return tuple(
+            from_document(one, part, f"{where}[{i}]")
+            for i, (one, part) in enumerate(zip(kinds, document, strict=True))
+        )
+    if origin is Mapping:
+        _wanted(document, Mapping, "an object", where)
+        return {name: from_document(inside[1], part, f"{where}.{name}") for name, part in document.items()}
+    return _read_plain(kind, document, where)
+
+
+def _read_plain(kind: Any, document: Any, where: str) -> Any:
+    if kind is float:
+        if document is None:
+            return math.nan
+        if isinstance(document, bool):
+            raise Unreadable(f"{where!r} is {document!r}, wanted a number")
+        return _wanted(document, float | int, "a number", where)
+    words = {str: "text", int: "a whole number", bool: "true or false"}[kind]
+    if kind is int and isinstance(document, bool):
+        raise Unreadable(f"{where!r} is {document!r}, wanted {words}")
+    return _wanted(document, kind, words, where)
+
+
+def _wanted(document: Any, kind: Any, words: str, where: str) -> Any:
+    if not isinstance(document, kind):
+        shown = repr(document)[:60]
+        raise Unreadable(f"{f'{where!r} is ' if where else 'is '}{shown}, wanted {words}")
+    return document

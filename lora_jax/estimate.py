@@ -1,0 +1,52 @@
+"""A number with its interval, as whatever measures one gives it."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AtBound:
+    """Which of a number and the ends of its interval lie at a bound of the search: the bound, or None."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error and the ends of its 95 % interval; se and ci95 are None without one.
+
+    value: nan where it is undefined. at_bound: `mark_bound`. by: what made the interval: "bootstrap",
+    "cluster bootstrap", "profile", or "fixed", "judged". share_at_bound: of the replicates, where some end at
+    a bound. profile95: of an interval that is open on a side, which is None there (and ci95 too). fitted: of
+    a number that was given, what the fit itself finds.
+    """
+
+    value: float
+    se: float | None
+    ci95: tuple[float, float] | None
+    at_bound: AtBound | None = None
+    by: str | None = None
+    share_at_bound: float | None = None
+    profile95: tuple[float | None, float | None] | None = None
+    fitted: "Estimate | None" = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval, nan where there is none."""
+        return self.ci95 or (math.nan, math.nan)
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval, nan where there is none."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval, nan where there is none."""
+        return self.interval[1]
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.by == "fixed"

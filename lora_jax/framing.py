@@ -1,0 +1,160 @@
+"""Which special tokens frame a text: the one rule of prompts, continuations, training rows and ends.
+
+- A prompt begins with what the tokenizer puts in front of a text, once: one that spells it out (a chat
+  template writes <s>) gets no second. It ends open, whatever the tokenizer puts behind a text.
+- A continuation is what follows a prompt: the tokens that it adds to the prompt's.
+- A training row is a prompt and a continuation that ends with exactly one end token.
+- Generated text stops at every end token that the model's files name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from lora_jax.errors import LoraJaxError
+
+PROBES = ("a", "0", ".", "the")  # texts that show what stands around a text
+ANCHORS = ("a", "\n", "0")  # texts that a continuation may be read behind
+
+
+class Frames(Protocol):
+    """What is asked of a tokenizer."""
+
+    @property
+    def eos_id(self) -> int | None: ...
+    def encode(
+        self, text: str, pair: str | None = None, special: bool = True
+    ) -> tuple[list[int], list[int]]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@runtime_checkable
+class NamesEnds(Protocol):
+    """A tokenizer whose folder names the tokens that end a generated text."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+
+
+class OpenPrompt(NamedTuple):
+    """ids and token types of a prompt, of which the first n_front are special tokens."""
+
+    ids: list[int]
+    types: list[int]
+    n_front: int
+
+
+class Framing:
+    """The rule for one tokenizer."""
+
+    def __init__(self, tokenizer: Frames) -> None:
+        self._tokenizer = tokenizer
+        self.front = find_front(lambda text, special: tokenizer.encode(text, special=special)[0])
+
+    @property
+    def eos(self) -> int:
+        """The token behind a completion that has no end of its own; LoraJaxError where there is none."""
+        if self._tokenizer.eos_id is None:
+            raise LoraJaxError(
+                "The tokenizer has no end token, which a completion ends with: name its eos token."
+            )
+        return self._tokenizer.eos_id
+
+    def plain(self, text: str) -> list[int]:
+        """Return the tokens of a text with nothing around it."""
+        return self._tokenizer.encode(text, special=False)[0]
+
+    def prompt(self, text: str, *, rendered: bool = False) -> OpenPrompt:
+        """Return a prompt's tokens. rendered: by a chat template, which writes all of its special tokens."""
+        ids, types = self._tokenizer.encode(text, special=False)
+        n = len(self.front)
+        if ids[:n] == self.front:
+            return OpenPrompt(ids, types, n)
+        if rendered:
+            return OpenPrompt(ids, types, 0)
+        return OpenPrompt([*self.front, *ids], [*[0] * n, *types], n)
+
+    def continuation(self, text: str, more: str) -> list[int]:
+        """Return the tokens that `more` adds to those of `text`.
+
+        Where a token would reach over the border, generation could not say it: `more` is then encoded by
+        itself, as a text that goes on, without the space that SentencePiece writes at a text's start.
+        """
+        before, whole = self.plain(text), self.plain(text + more)
+        if whole[: len(before)] == before and len(whole) > len(before):
+            return whole[len(before) :]
+        alone, wanted = self.plain(more), self._tokenizer.decode(whole)
+        for ids in (alone, *self._behind_anchors(more)):
+            if self._tokenizer.decode([*before, *ids]) == wanted:
+                return ids
+        return alone
+
+    def _behind_anchors(self, more: str) -> Iterator[list[int]]:
+        for anchor in ANCHORS:
+            before, whole = self.plain(anchor), self.plain(anchor + more)
+            if before and whole[: len(before)] == before:
+                yield whole[len(before) :]
+
+    def end(self, continuation: Sequence[int]) -> list[int]:
+        """Return a continuation with one end token behind it: its own, where it has one, else the eos.
+
+        White space and further special tokens behind its own are left out: nothing is read after an end.
+
+        Raises:
+            LoraJaxError: a tokenizer without an eos token.
+        """
+        eos = self.eos
+        ends = {*find_end_ids(self._tokenizer), eos}
+        for at, token in enumerate(continuation):
+            if token in ends and not self._tokenizer.decode(list(continuation[at + 1 :])).strip():
+                return [*continuation[: at + 1]]
+        return [*continuation, eos]
+
+
+def find_front(encode: Callable[[str, bool], list[int]]) -> list[int]:
+    """Return the special tokens that a tokenizer puts in front of a text; encode: (text, special) -> ids."""
+    for probe in PROBES:
+        plain, whole = encode(probe, False), encode(probe, True)
+        starts = [i for i in range(len(whole)) if whole[i : i + len(plain)] == plain]
+        if plain and starts:
+            return whole[: starts[0]]
+    return []
+
+
+def count_doubled(ids: Sequence[int], front: Sequence[int]) -> int:
+    """Return how many tokens to drop from the start of a framed text: its front, where it is there twice."""
+    n = len(front)
+    return n if n and list(ids[:n]) == list(ids[n : 2 * n]) == list(front) else 0
+
+
+def find_end_ids(tokenizer: Frames) -> tuple[int, ...]:
+    """Return the tokens that a generated text stops at: those that the model's files name, else the eos."""
+    if isinstance(tokenizer, NamesEnds):
+        return tokenizer.end_ids
+    return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+
+
+def choose_end_ids(generation: object, config: object, eos_id: int | None) -> tuple[int, ...]:
+    """Return the end tokens that transformers' generate stops at.
+
+    generation, config: `eos_token_id` of generation_config.json and of config.json, a number, a list of them
+    or None. The first that is there holds, whatever the second says; without either, the tokenizer's eos.
+
+    Raises:
+        LoraJaxError: anything else.
+    """
+    for name, found in (("generation_config.json", generation), ("config.json", config)):
+        if found is None:
+            continue
+        listed = found if isinstance(found, list) else [found]
+        ids = [one for one in listed if isinstance(one, int) and not isinstance(one, bool)]
+        if len(ids) < len(listed):
+            raise LoraJaxError(
+                f"{name} has the eos_token_id {found!r}, wanted is a token's number or a list of them:"
+                " mend it."
+            )
+        return distinct(ids)
+    return () if eos_id is None else (eos_id,)
+
+
+def distinct(ids: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(ids))

@@ -1,0 +1,103 @@
+"""A model's chat template: conversations as the text that it was trained on, as transformers renders it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lora_jax.errors import LoraJaxError
+
+TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # that a template may name, as bos_token
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja template. where: the file that holds it; tokens: the special tokens that it may name."""
+
+    text: str
+    where: str
+    tokens: Mapping[str, str]
+
+    def render(self, messages: Sequence[Mapping[str, Any]], is_open: bool) -> str:
+        """Return the text of a conversation; is_open: up to where the assistant answers.
+
+        Raises:
+            LoraJaxError: no Jinja, or a conversation that the template refuses.
+        """
+        template = _compile(self.text, self.where)
+        try:
+            return template.render(messages=list(messages), add_generation_prompt=is_open, **self.tokens)
+        except Exception as error:  # a template raises what it likes: its own refusals, or a TypeError
+            raise LoraJaxError(
+                f"The chat template of {self.where} does not render the conversation"
+                f" {str(list(messages))[:120]} ({error}): write it as that template wants it."
+            ) from None
+
+
+def find_template(folder: Path, config: Mapping[str, Any]) -> ChatTemplate | None:
+    """Return a folder's template: chat_template.jinja, else chat_template of tokenizer_config.json.
+
+    config: tokenizer_config.json. Of several named templates the one called default.
+    """
+    tokens = {f"{name}_token": _content(config.get(f"{name}_token")) for name in TOKENS}
+    named = {name: token for name, token in tokens.items() if token is not None}
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return ChatTemplate(path.read_text(encoding="utf-8"), str(path), named)
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        found = {one["name"]: one["template"] for one in found}.get("default")
+    where = str(folder / "tokenizer_config.json")
+    return ChatTemplate(found, where, named) if isinstance(found, str) else None
+
+
+def _content(token: Any) -> str | None:
+    return token["content"] if isinstance(token, dict) else token
+
+
+@lru_cache(maxsize=8)
+def _compile(text: str, where: str) -> Any:
+    """Return a template in the sandbox and with the functions that transformers gives it."""
+    try:
+        import jinja2
+        from jinja2 import nodes
+        from jinja2.ext import Extension, loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise LoraJaxError(
+            f"The chat template of {where} is rendered by the package jinja2, which is not installed: pip"
+            " install 'lora-jax[chat]'."
+        ) from None
+
+    class Generation(Extension):
+        """{% generation %} marks what the assistant says: what is inside is written as it is."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_write"), [], [], body).set_lineno(line)
+
+        def _write(self, caller: Any) -> str:
+            return caller()
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+    place = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    place.filters["tojson"] = to_json
+    place.globals["raise_exception"] = refuse
+    place.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    try:
+        return place.from_string(text)
+    except jinja2.TemplateError as error:
+        raise LoraJaxError(f"The chat template of {where} is no Jinja ({error}): mend it.") from None

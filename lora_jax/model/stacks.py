@@ -1,0 +1,93 @@
+"""Segments: the stacked blocks as one run, or as a lower and an upper run of different trainability.
+
+With the upper blocks in arrays of their own, nothing is computed backward through frozen lower blocks, and
+the optimizer holds the upper ones alone. Paths: "blocks/..." (Y - K layers) and "top_blocks/..." (K layers).
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.params import Params, Spec, Specs
+
+BLOCKS = "blocks/"
+TOP_BLOCKS = "top_blocks/"
+STACKS = (BLOCKS, TOP_BLOCKS)  # from the embeddings to the head
+
+
+def inside_block(path: str) -> str | None:
+    """Return a weight's path inside its block ("attn/q"), or None for one outside the blocks."""
+    for segment in STACKS:
+        if path.startswith(segment):
+            return path.removeprefix(segment)
+    return None
+
+
+def split_specs(specs: Mapping[str, Spec], n_top: int) -> Specs:
+    """Return the specs with the last n_top blocks as a segment of their own; 0 leaves them as they are."""
+    n_layers = next(dict(spec.axes)["layers"] for path, spec in specs.items() if path.startswith(BLOCKS))
+    _check(n_top, n_layers)
+    if n_top == 0:
+        return dict(specs)
+    split: Specs = {}
+    for path, spec in specs.items():
+        inner = inside_block(path)
+        if inner is None:
+            split[path] = spec
+            continue
+        if n_top < n_layers:
+            split[path] = _with_layers(spec, n_layers - n_top)
+        split[TOP_BLOCKS + inner] = _with_layers(spec, n_top)
+    return split
+
+
+def _with_layers(spec: Spec, n_layers: int) -> Spec:
+    axes = tuple((name, n_layers if name == "layers" else size) for name, size in spec.axes)
+    return Spec(axes, spec.contract, spec.std, spec.mean, spec.noise)
+
+
+def split_blocks(params: Params, n_top: int) -> Params:
+    """Return the tree with the last n_top blocks as a segment of their own; 0 leaves it as it is."""
+    n_layers = next(len(weight) for path, weight in params.items() if path.startswith(BLOCKS))
+    _check(n_top, n_layers)
+    if n_top == 0:
+        return dict(params)
+    split: Params = {}
+    for path, weight in params.items():
+        inner = inside_block(path)
+        if inner is None:
+            split[path] = weight
+            continue
+        if n_top < n_layers:
+            split[path] = weight[: n_layers - n_top]
+        split[TOP_BLOCKS + inner] = weight[n_layers - n_top :]
+    return split
+
+
+def join_blocks(params: Params) -> Params:
+    """Undo `split_blocks`: one segment. Both segments must hold the same weights.
+
+    Raises:
+        LoraJaxError: a weight is in one segment only, such as an adapter of the upper blocks.
+    """
+    inner = {
+        segment: {p.removeprefix(segment) for p in params if p.startswith(segment)} for segment in STACKS
+    }
+    lower, upper = inner[BLOCKS], inner[TOP_BLOCKS]
+    if lower and upper and lower != upper:
+        raise LoraJaxError(
+            f"{sorted(lower ^ upper)} are in one of the two segments only: merge or drop the adapter first."
+        )
+    joined = {path: weight for path, weight in params.items() if inside_block(path) is None}
+    for path in sorted(lower | upper):
+        parts = [params[segment + path] for segment in STACKS if segment + path in params]
+        joined[BLOCKS + path] = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+    return joined
+
+
+def _check(n_top: int, n_layers: int) -> None:
+    if not 0 <= n_top <= n_layers:
+        raise LoraJaxError(
+            f"asked for the top {n_top} blocks of a model that has {n_layers}: ask for 1 to {n_layers}."
+        )

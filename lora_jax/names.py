@@ -1,0 +1,86 @@
+"""Names that somebody wrote, such as labels, as names of files; and names that a file gives for other files.
+
+The one place where text becomes part of a path. What a user calls a thing may hold any character; what is
+written to the disk is a plain name inside the folder that was asked for.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from lora_jax.errors import LoraJaxError
+
+LONGEST = 60  # letters of a name that is made from a label
+LONGEST_ID = 200  # bytes of a run's name: with what is put around it while it is written, a file name has 255
+RESERVED = {
+    *("con", "prn", "aux", "nul"), *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10)),
+}  # fmt: skip
+
+
+def plain_name(text: str) -> str:
+    """Return a name that any file system takes: ASCII letters, digits, "._-", at most LONGEST of them.
+
+    Two texts may have the same one: see `unique_names`.
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
+    plain = plain.strip(".-")[:LONGEST].strip(".-") or "empty"
+    return f"{plain}-" if plain.split(".")[0].lower() in RESERVED else plain
+
+
+def unique_names(texts: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """Return a plain name for each of different texts: none twice, whatever its case, and none of `taken`.
+
+    Texts that would share a name get a hash of themselves, so that a text's name is the same whichever of
+    the others are there.
+    """
+    plain = [plain_name(text) for text in texts]
+    counts = Counter(name.lower() for name in plain)
+    used = {name.lower() for name in (*plain, *taken)}
+    shared = {name for name, count in counts.items() if count > 1} | {name.lower() for name in taken}
+    names = []
+    for name, text in zip(plain, texts, strict=True):
+        fresh, length = name, 6
+        while name.lower() in shared and fresh.lower() in used:
+            fresh = f"{name}-{_hash(text, length)}"
+            length += 2  # longer where a text is that very name
+        used.add(fresh.lower())
+        names.append(fresh)
+    return names
+
+
+def shorten_id(words: str, ending: str) -> str:
+    """Return words-ending as a file name can hold it: long words are cut, `ending` tells runs apart."""
+    room = LONGEST_ID - len(ending.encode()) - 1
+    cut = words.encode()[:room].decode(errors="ignore") if len(words.encode()) > room else words
+    return f"{cut}-{ending}"
+
+
+def inside(folder: Path, name: object, said_by: str) -> Path:
+    """Return folder/name for the name of a file that `said_by`, another file, holds.
+
+    Raises:
+        LoraJaxError: the name is no plain file name, so that it could lead out of the folder.
+    """
+    if not is_plain(name):
+        raise LoraJaxError(
+            f"{said_by} names the file {_quote(name)}, wanted is a plain file name in {folder}, without a"
+            " folder: correct it, or fetch or make it again."
+        )
+    return folder / str(name)
+
+
+def is_plain(name: object) -> bool:
+    """Is this the name of a file, without a folder, on any system?"""
+    if not isinstance(name, str) or name in ("", ".", "..") or len(name.encode("utf-8", "replace")) > 255:
+        return False
+    return name.isprintable() and not set(name) & set("/\\") and not name.isspace()
+
+
+def _hash(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:length]
+
+
+def _quote(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 80 else f"{text[:77]}..."

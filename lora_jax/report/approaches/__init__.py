@@ -1,0 +1,1 @@
+"""Chinchilla's approaches 1 and 2."""

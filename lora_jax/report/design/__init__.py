@@ -1,0 +1,1 @@
+"""Designs from a budget, and the next run."""

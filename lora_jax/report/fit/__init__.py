@@ -1,0 +1,1 @@
+"""One law fitted to one table, laws compared, fits by group."""

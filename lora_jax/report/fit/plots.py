@@ -1,0 +1,210 @@
+"""Figures of a fitted law and its runs: the law through them, what it misses, the frontier.
+
+Each function takes plain numbers and returns a matplotlib Figure. `response` is the label of the loss.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lora_jax.report.fit.axes import (
+    SIX_ND,
+    name_points,
+    new_grid,
+    set_log_axis,
+    set_response_axis,
+    set_variable_axis,
+    subject_of,
+)
+from lora_jax.report.kit import style
+from lora_jax.scaling.results import Band, BudgetRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDEST = 1.25  # how far beyond the runs' losses a band may stretch the axis
+
+
+@dataclass(frozen=True)
+class Level:
+    """The law at one value of its first variable: loss (m,) at x (m,)."""
+
+    size: float
+    x: Sequence[float]
+    loss: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Runs (m,): their N, D, and FLOPs counted as 6 N D."""
+
+    flops: Sequence[float]
+    n_params: Sequence[float]
+    n_tokens: Sequence[float]
+
+
+def plot_band(
+    variable: str,
+    points: Sequence[tuple[float, float]],
+    outliers: Sequence[tuple[float, float, str]],
+    band: Band,
+    label: str,
+    response: str,
+) -> "Figure":
+    """Draw a law of one variable with its 95 % band through its runs (x, loss); outliers bear names."""
+    figure, [ax] = style.new_figure()
+    _draw_band(ax, band, label)
+    ax.plot(
+        *np.transpose(points), "o", color=style.INK, markersize=5, alpha=0.85, zorder=4,
+        label=f"runs ({len(points)})",
+    )  # fmt: skip
+    _ring(ax, outliers)
+    set_variable_axis(ax, variable, [*(x for x, _ in points), *band.x])
+    losses = [y for _, y in points]
+    low = max(min([*losses, *band.low]), min([*losses, *band.loss]) / WIDEST)
+    high = min(max([*losses, *band.high]), max([*losses, *band.loss]) * WIDEST)
+    set_response_axis(ax, low / 1.02, high * 1.02, response)
+    name_points(ax, outliers)
+    style.add_legend(figure)
+    return figure
+
+
+def plot_levels(
+    variables: tuple[str, str],
+    points: Sequence[tuple[float, float, float]],
+    outliers: Sequence[tuple[float, float, str]],
+    levels: Sequence[Level],
+    frontier: Band | None,
+    response: str,
+) -> "Figure":
+    """Draw a law of two variables: loss against the second, or compute, coloured by the first.
+
+    variables: the first variable of the law, and that of the x axis. points: runs (x, loss, size).
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
+    first, across = variables
+    figure, [ax] = style.new_figure()
+    x, loss, size = np.transpose(points)
+    paint = ScalarMappable(LogNorm(size.min(), size.max() * 1.001), style.size_colours())
+    for i, level in enumerate(levels):
+        ax.plot(
+            level.x, level.loss, "-", color=paint.to_rgba(np.asarray(level.size)), linewidth=1.1, zorder=2,
+            label=f"the law at constant {first}" if i == 0 else None,
+        )  # fmt: skip
+    ax.scatter(
+        x, loss, c=paint.to_rgba(size), s=22, edgecolors="white", linewidths=0.4, zorder=3,
+        label=f"runs ({len(points)})",
+    )  # fmt: skip
+    if frontier is not None:
+        _draw_band(ax, frontier, "compute-efficient frontier", style.VERMILION, "--")
+    _ring(ax, outliers)
+    set_variable_axis(ax, across, x.tolist())
+    drawn = [y for level in levels for y in level.loss if y < loss.max()]
+    set_response_axis(ax, min([*loss, *drawn]) / 1.03, loss.max() * 1.04, response)
+    name_points(ax, outliers)
+    style.add_legend(figure)
+    style.add_count_bar(figure, paint, ax, subject_of(first), size.min(), size.max())
+    return figure
+
+
+def plot_misses(
+    columns: Mapping[str, Sequence[float]],
+    measured: Sequence[float],
+    fitted: Sequence[float],
+    names: Mapping[int, str],
+    response: str,
+) -> "Figure":
+    """Draw measured against fitted loss, and the difference in percent against each variable in `columns`.
+
+    names: outlying rows by their index. Where they would flatten all others they stand at the edge, as
+    triangles with their difference beside the name.
+    """
+    figure, axes = new_grid(1 + len(columns), 2, 3.0 if len(columns) > 1 else 3.6)
+    far = np.isin(np.arange(len(measured)), list(names))
+    errors = 100 * (np.asarray(measured) / np.asarray(fitted) - 1)
+    low, high = min(*measured, *fitted) / 1.03, max(*measured, *fitted) * 1.03
+    axes[0].plot([low, high], [low, high], "-", color=style.FAINT, linewidth=1, zorder=0)
+    set_response_axis(axes[0], low, high, f"measured {response}")
+    set_response_axis(axes[0], low, high, f"fitted {response}", axis="x")
+    span = 1.15 * max(np.abs(errors).max(), 1e-6)
+    bulk = 1.6 * np.abs(errors[~far]).max(initial=0)
+    if far.any() and span > 2 * bulk > 0:
+        span = bulk
+    shown, labels = np.clip(errors, -0.97 * span, 0.97 * span), dict(names)
+    beyond = shown != errors
+    labels |= {i: f"{name} ({errors[i]:+.0f} %)" for i, name in names.items() if beyond[i]}
+    for ax, variable in zip(axes[1:], columns, strict=True):
+        ax.axhline(0, color=style.FAINT, linewidth=1, zorder=0)
+        set_variable_axis(ax, variable, columns[variable], narrow=True)
+        ax.set_ylim(-span, span)
+        ax.set_ylabel("measured above fitted (%)")
+    for i, (ax, x) in enumerate(zip(axes, (fitted, *columns.values()), strict=True)):
+        x, y = np.asarray(x), shown if i else np.asarray(measured)
+        ax.plot(x[~far], y[~far], "o", color=style.BLUE, markersize=3.5, alpha=0.65, markeredgewidth=0)
+        for mark, rows in (
+            ("o", far & ~beyond),
+            ("^", far & (errors > shown)),
+            ("v", far & (errors < shown)),
+        ):
+            rows = far & (mark == "o") if i == 0 else rows
+            ax.plot(x[rows], y[rows], mark, color=style.VERMILION, markersize=5, zorder=4)
+        said = labels if i else names
+        name_points(ax, [(float(x[k]), float(y[k]), name) for k, name in said.items()])
+    return figure
+
+
+def plot_frontier(rows: Sequence[BudgetRow], runs: Costs | None, largest: float | None) -> "Figure":
+    """Draw N* and D* against compute, 6 N D, with their 95 % bands.
+
+    runs: of the table, faint. largest: compute of the largest run, where extrapolation begins.
+    """
+    figure, axes = new_grid(2, 2, 3.8)
+    flops = [row.flops for row in rows]
+    optima = {"N": [row.n_params for row in rows], "D": [row.n_tokens for row in rows]}
+    sizes = {} if runs is None else {"N": runs.n_params, "D": runs.n_tokens}
+    for ax, (letter, best) in zip(axes, optima.items(), strict=True):
+        low, high = np.transpose([number.interval for number in best])
+        ax.plot(
+            flops, [number.value for number in best], "-", color=style.BLUE, linewidth=1.8,
+            label="compute-efficient" if letter == "N" else None,
+        )  # fmt: skip
+        ax.fill_between(
+            flops, low, high, color=style.BLUE, alpha=0.16, linewidth=0,
+            label="95 % interval" if letter == "N" else None,
+        )  # fmt: skip
+        drawn = [*low, *high]
+        if runs is not None:
+            ax.plot(
+                runs.flops, sizes[letter], "o", color=style.FAINT, markersize=3, markeredgewidth=0, zorder=1,
+                label=f"runs ({len(runs.flops)})" if letter == "N" else None,
+            )  # fmt: skip
+            drawn += sizes[letter]
+        if largest is not None and largest < max(flops):
+            ax.axvline(largest, color=style.INK, linestyle=":", linewidth=1)
+            if letter == "N":
+                ax.plot([], [], ":", color=style.INK, linewidth=1, label="largest compute of the table")
+        set_variable_axis(ax, SIX_ND, [*flops, *(runs.flops if runs is not None else ())], narrow=True)
+        set_log_axis(ax, "y", min(drawn) / 1.5, max(drawn) * 1.5, f"{subject_of(letter)}*")
+    style.add_legend(figure)
+    return figure
+
+
+def _draw_band(ax: "Axes", band: Band, label: str, colour: str = style.BLUE, dash: str = "-") -> None:
+    ax.plot(band.x, band.loss, dash, color=colour, linewidth=1.8, label=label, zorder=5)
+    ax.fill_between(
+        band.x, band.low, band.high, color=colour, alpha=0.16, linewidth=0, label="its 95 % interval"
+    )
+
+
+def _ring(ax: "Axes", outliers: Sequence[tuple[float, float, str]]) -> None:
+    if outliers:
+        ax.plot(
+            [x for x, _, _ in outliers], [y for _, y, _ in outliers], "o", markersize=10,
+            markerfacecolor="none", markeredgecolor=style.VERMILION, markeredgewidth=1.3, zorder=6,
+            label="outlying run",
+        )  # fmt: skip

@@ -1,0 +1,180 @@
+"""report.html of an in-context comparison: which way learns more from how many examples, at what cost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from lora_jax.comparison.gradient_results import GradientCosts
+from lora_jax.comparison.incontext_documents import load_backward, load_incontext
+from lora_jax.comparison.incontext_folder import read_records
+from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
+from lora_jax.comparison.incontext_results import InContextComparison
+from lora_jax.digests import read_object
+from lora_jax.documents import from_document, reading
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.report.incontext import plots, rows
+from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.numbers import format_seconds
+from lora_jax.report.kit.page_shell import (
+    make_document,
+    show_definitions,
+    show_figures,
+    show_tables,
+    show_warnings,
+)
+from lora_jax.report.kit.settings import flatten, list_origins, split_settings
+
+
+@dataclass(frozen=True)
+class InContextSweep:
+    """What sweep.json says of the comparison. run_ids: the fine-tuning runs that it may come to."""
+
+    name: str
+    question: str
+    command: str
+    run_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InContextResults:
+    """What the page is made from."""
+
+    folder: Path
+    sweep: InContextSweep
+    found: InContextComparison
+    backward: GradientCosts | None  # None: not measured
+    prompts: Sequence[ScoredPrompt]
+    runs: Sequence[TunedRun]
+
+
+def write_incontext_report(folder: Path) -> Path:
+    """Write figures/*.png, figures/*.svg and report.html into a results folder; return the page's path.
+
+    Reads sweep.json, incontext.json, backward.json if it is there, prompts/ and runs/. Raises LoraJaxError
+    naming a file that is missing or cannot be read.
+    """
+    results = read_incontext_results(Path(folder))
+    drawings = list(draw_incontext(results.found, results.backward))
+    paths = save_figures(drawings, results.folder / "figures")
+    page = results.folder / "report.html"
+    write_atomically(page, make_incontext_page(results, drawings, paths))
+    return page
+
+
+def read_incontext_results(folder: Path) -> InContextResults:
+    """Read a folder of an in-context comparison; raises LoraJaxError."""
+    if not folder.is_dir():
+        raise LoraJaxError(f"{folder} is not a folder: give a results folder, such as results/incontext.")
+    sweep, found = _read_sweep(folder / "sweep.json"), load_incontext(folder)
+    return InContextResults(folder, sweep, found, load_backward(folder), *read_records(folder))
+
+
+def _read_sweep(path: Path) -> InContextSweep:
+    document = read_object(path, "run `./launch.sh incontext` first")
+    with reading(path, "run the comparison again"):
+        return from_document(InContextSweep, document)
+
+
+def draw_incontext(found: InContextComparison, backward: GradientCosts | None) -> Iterator[Drawing]:
+    """Draw every figure that the comparison can carry."""
+    form = "; ".join(f"{p.task} {p.few_shot} against {p.fine_tuned}" for p in found.published)
+    yield Drawing(
+        "accuracy_vs_examples", "Accuracy against the number of examples",
+        "Prompts and fine-tuning on the same examples and test set, with 95 % intervals of draws and test"
+        " examples; dotted: chance. Where a model has no prompts, the band is the task's best prompt. The"
+        f" form, as published for GPT-3, few-shot against fine-tuned, in percent: {form}. Whether two points"
+        " differ is not read off their bars: the tables pair them.",
+        plots.plot_accuracy(found),
+    )  # fmt: skip
+    for unit in ("seconds", "tokens"):
+        yield Drawing(
+            f"accuracy_vs_{unit}", f"Accuracy against {unit}",
+            f"The same points against the {unit} that learning and answering the whole test set take:"
+            " a prompt learns for nothing and is read again with the questions, a tuned model reads the"
+            " questions alone. A head's answers are not timed by themselves.",
+            plots.plot_cost(found, unit),
+        )  # fmt: skip
+    if backward is not None:
+        yield Drawing(
+            "backward", "What a gradient costs over a forward pass",
+            f"{backward.base}, {backward.batch_size} x {backward.seq_len} tokens: time of value and"
+            " gradient over that of the loss, with its 95 % interval, and XLA's temporary memory of the two"
+            " programs. Dashed: 3, as it is usually said.",
+            plots.plot_backward(backward),
+        )  # fmt: skip
+
+
+def make_incontext_page(results: InContextResults, drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
+    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+    found, sweep = results.found, results.sweep
+    scores = [rows.score_rows(task) for task in found.tasks]
+    costs = [rows.cost_rows(task) for task in found.tasks]
+    if results.backward is not None:
+        costs.append(rows.backward_rows(results.backward))
+    sections = [
+        ("verdict", "Verdict", _verdict(results)),
+        ("figures", "Figures", show_figures(drawings, paths)),
+        ("scores", "Scores", show_tables(*scores, rows.published_rows(found))),
+        ("costs", "Costs", show_tables(*costs)),
+        ("runs", "Draws", show_tables(rows.draw_rows(found))),
+        ("settings", "Settings", _settings(results)),
+        ("provenance", "Provenance", _provenance(results)),
+    ]
+    return make_document(sweep.name, "in-context learning", sweep.question.strip(), sections)
+
+
+def _verdict(results: InContextResults) -> str:
+    first, *others = results.found.verdict
+    words = "".join(f"<p>{escape(line)}</p>\n" for line in others)
+    lines = list(results.found.warnings)
+    counted = results.found.n_prompts, results.found.n_runs
+    if counted != (len(results.prompts), len(results.runs)):
+        lines.insert(0, "incontext.json was made from fewer or more runs than are there: compare them again.")
+    planned = set(results.sweep.run_ids)
+    missing = len(planned - {r.run_id for r in results.runs})
+    if missing:
+        lines.insert(
+            0,
+            f"Unfinished, or several rates were planned: {missing} of {len(planned)}"
+            " fine-tuning runs that the config may come to are not here.",
+        )
+    return f'<p class="verdict">{escape(first)}</p>\n{words}{show_warnings(lines)}'
+
+
+def _settings(results: InContextResults) -> str:
+    parts = []
+    prompts, _ = split_settings({r.run_id: r.settings for r in results.prompts})
+    if prompts:
+        parts += ["<h3>The same in every prompt</h3>", show_definitions(prompts.items())]
+    by_task = {r.config.label: r.config.task_settings for r in results.prompts}
+    for label, task in by_task.items():
+        parts += [f"<h3>{escape(label)}</h3>", show_definitions(flatten(task).items())]
+    tuned, _ = split_settings({r.run_id: r.settings for r in results.runs})
+    if tuned:
+        parts += ["<h3>The same in every fine-tuning run</h3>", show_definitions(tuned.items())]
+    methods = {
+        f"{r.finetuning.base}, {r.finetuning.label}": ", ".join(
+            f"{name} {value}" for name, value in flatten(r.finetuning.method).items()
+        )
+        for r in results.runs
+    }
+    if methods:
+        parts += ["<h3>The methods</h3>", show_definitions(methods.items())]
+    return "\n".join(parts)
+
+
+def _provenance(results: InContextResults) -> str:
+    records, sweep = [*results.prompts, *results.runs], results.sweep
+    dates = sorted(record.created_at for record in records)
+    asked = sum(r.seconds for r in results.prompts)
+    facts = {
+        "command": sweep.command,
+        "prompts": f"{len(results.prompts)}, {format_seconds(asked)}",
+        "fine-tuning runs": f"{len(results.runs)}, of which {results.found.n_diverged} diverged,"
+        f" {format_seconds(sum(r.wall_seconds for r in results.runs))}",
+        "first and last run": f"{dates[0]}, {dates[-1]}",
+        **list_origins(records),
+    }  # fmt: skip
+    return show_definitions(facts.items())

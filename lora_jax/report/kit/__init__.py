@@ -1,0 +1,1 @@
+"""What several documents share: numbers, tables, figures and pages."""

@@ -1,0 +1,49 @@
+"""The page of an answer that is not one law's fit: approaches 1 and 2, a comparison of laws, a design."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import to_json, write_atomically
+from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.page_shell import make_document, show_figures, show_tables, show_warnings
+from lora_jax.report.kit.tables import Table, to_prose
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page shows. words: the answer in a sentence or two; name: of the JSON file, such as "design"."""
+
+    name: str
+    heading: str
+    command: str
+    words: str
+    tables: Sequence[Table | None]
+    drawings: Sequence[Drawing]
+    warnings: Sequence[str]
+    document: Mapping[str, Any]
+
+
+def write_answer(answer: Answer, folder: Path) -> Path:
+    """Write NAME.json, figures/ and report.html into the folder; return the page's path.
+
+    Raises LoraJaxError for a results folder, whose report.html is that of its sweep.
+    """
+    if (folder / "sweep.json").exists():
+        raise LoraJaxError(
+            f"{folder} is a results folder and its report.html shows the sweep: name another folder."
+        )
+    text = to_json(answer.document) + "\n"
+    write_atomically(folder / f"{answer.name}.json", text)
+    paths = save_figures(list(answer.drawings), folder / "figures")
+    said = f"<p>{to_prose(answer.words)}</p>\n{show_warnings(answer.warnings)}"
+    sections = [
+        ("summary", "Summary", said),
+        ("figures", "Figures", show_figures(answer.drawings, paths)),
+        ("tables", "Tables", show_tables(*answer.tables)),
+    ]
+    page = folder / "report.html"
+    write_atomically(page, make_document(answer.heading, "scaling laws", answer.command, sections))
+    return page

@@ -1,0 +1,73 @@
+"""What every page of a report is built of: the document with its style sheet, sections, figures, lists.
+
+A page is one file that opens offline: nothing may be fetched and no script may run, whatever the records say.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.page_style import CSS
+from lora_jax.report.kit.tables import Table, to_html
+
+LARGEST_SVG = 250_000  # bytes; a denser drawing is shown as its PNG
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def make_document(heading: str, subject: str, intro: str, sections: Sequence[tuple[str, str, str]]) -> str:
+    """Return a page. heading and intro: text, escaped here; the browser's title is "heading: subject".
+
+    sections: (id, title, content as HTML) in order, each with a link at the top.
+    """
+    links = " ".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
+    body = "\n".join(
+        f'<section id="{key}"><h2>{escape(title)}</h2>\n{content}</section>'
+        for key, title, content in sections
+    )
+    name = escape(heading)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name}: {escape(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav></header>\n"
+        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def show_tables(*tables: Table | None) -> str:
+    """Return the tables that there are as HTML; the empty text where there is none."""
+    return "\n".join(to_html(table) for table in tables if table is not None)
+
+
+def show_figures(drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
+    """Return the figures as HTML. paths: the saved files, a PNG and an SVG for each drawing in turn."""
+    figures = [_figure(d, png, svg) for d, png, svg in zip(drawings, paths[::2], paths[1::2], strict=True)]
+    return f'<div class="figures">{"".join(figures)}</div>'
+
+
+def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
+    path, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
+    # As an image, not inline: the ids inside one SVG cannot meet those of another.
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    title, caption = escape(drawing.title), escape(drawing.caption)
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{title}. {caption}">'
+        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+    )
+
+
+def show_warnings(lines: Sequence[str]) -> str:
+    """Return the warnings as a marked list, or a sentence that there are none."""
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return (
+        f'<h3>Warnings</h3><ul class="warnings">{listed}</ul>' if lines else "<p>There are no warnings.</p>"
+    )
+
+
+def show_definitions(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return names with their values as a list in two columns."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
+    return f"<dl>{items}</dl>"

@@ -1,0 +1,60 @@
+"""The settings of a sweep's runs: those that all share, once, and those that differ, run by run."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from lora_jax.report.kit.numbers import MISSING
+
+
+class Origin(Protocol):
+    """A record that says what made it."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def git_commit(self) -> str | None: ...
+    @property
+    def versions(self) -> Mapping[str, Any]: ...
+
+
+def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """Return nested settings by dotted name, as text: {"model": {"d_model": 8}} -> {"model.d_model": "8"}."""
+    flat: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{path}{name}.")
+        else:
+            flat[path + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def list_origins(records: Iterable[Origin]) -> dict[str, str]:
+    """Return the devices, commits and versions that made the records, each that occurs once."""
+    seen: dict[str, list[str]] = {}
+    for record in records:
+        facts = {"device": record.device, "git commit": record.git_commit or "not in a repository"}
+        for name, value in {**facts, **flatten(record.versions)}.items():
+            if value not in seen.setdefault(name, []):
+                seen[name].append(value)
+    return {name: ", ".join(values) for name, values in seen.items()}
+
+
+def split_settings(
+    configs: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return (common, swept) of configs by run_id.
+
+    common: setting -> value, where all runs agree. swept: setting -> run_id -> value; a run without the
+    setting has an en dash.
+    """
+    flat = {run_id: flatten(config) for run_id, config in configs.items()}
+    names = dict.fromkeys(name for settings in flat.values() for name in settings)
+    common, swept = {}, {}
+    for name in names:
+        values = {run_id: settings.get(name, MISSING) for run_id, settings in flat.items()}
+        if len(set(values.values())) == 1:
+            common[name] = next(iter(values.values()))
+        else:
+            swept[name] = values
+    return common, swept

@@ -1,0 +1,98 @@
+"""report.html of the latency table, with its figures and latency.json beside it."""
+
+from html import escape
+from pathlib import Path
+
+from lora_jax.files import write_atomically
+from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.page_shell import (
+    make_document,
+    show_definitions,
+    show_figures,
+    show_tables,
+    show_warnings,
+)
+from lora_jax.report.kit.settings import flatten
+from lora_jax.report.kit.tables import to_prose
+from lora_jax.report.latency.documents import save_latency
+from lora_jax.report.latency.plots import plot_overhead, plot_trials
+from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable
+from lora_jax.report.latency.rows import latency_rows
+
+QUESTION = "What does an adaptation method cost in one forward pass, and does merged LoRA cost nothing?"
+
+
+def write_latency(table: LatencyTable, warnings: list[str], folder: Path) -> Path:
+    """Write latency.json, figures/ and report.html into the folder; return the page's path."""
+    save_latency(folder, table)
+    drawings = draw_latency(table)
+    paths = save_figures(drawings, folder / "figures")
+    sections = [
+        ("summary", "Summary", _summary(table, warnings)),
+        ("table", "Table", show_tables(latency_rows(table))),
+        ("figures", "Figures", show_figures(drawings, paths)),
+        ("settings", "Settings", _settings(table)),
+        ("provenance", "Provenance", _provenance(table)),
+    ]
+    page = folder / "report.html"
+    write_atomically(page, make_document("latency", "inference latency", QUESTION, sections))
+    return page
+
+
+def draw_latency(table: LatencyTable) -> list[Drawing]:
+    n = table.n_trials
+    return [
+        Drawing(
+            "overhead", "Time over the base",
+            f"Median over {n} trials of the ratio to the base within a trial, less one, with its 95 %"
+            " interval. Hollow: Table 1 of the LoRA paper, GPT-2 medium on a GPU.",
+            plot_overhead(table),
+        ),
+        Drawing(
+            "trials", "Every trial",
+            "Each timed pass over the median of the base's. The axes leave out the 1 % of passes furthest off"
+            " on either side; no number leaves any out.",
+            plot_trials(table),
+        ),
+    ]  # fmt: skip
+
+
+def _summary(table: LatencyTable, warnings: list[str]) -> str:
+    kinds = {CAME_OUT: "good", DID_NOT: "bad", UNDECIDED: "bad"}
+    words = "".join(
+        f'<p class="verdict {kinds[statement.verdict]}">{escape(statement.claim)}:'
+        f" {statement.verdict}.</p>\n"
+        f"<p>{to_prose(statement.words.partition('. ')[2])}</p>\n"
+        for statement in table.statements
+    )
+    return f"{words}{show_warnings(warnings)}"
+
+
+def _settings(table: LatencyTable) -> str:
+    methods = {
+        f"{size.label}, {variant.name}": ", ".join(
+            f"{name} {value}" for name, value in flatten(variant.method).items()
+        )
+        for size in table.sizes
+        for variant in size.variants
+        if variant.method is not None
+    }
+    return "\n".join([
+        "<h3>The model</h3>", show_definitions(flatten(table.model).items()),
+        "<h3>The methods</h3>", show_definitions(methods.items()),
+    ])  # fmt: skip
+
+
+def _provenance(table: LatencyTable) -> str:
+    others = table.others
+    facts = {
+        "command": table.command, "device": table.device,
+        "git commit": table.git_commit or "not in a repository",
+        "made": table.created_at, "seed": str(table.seed),
+        "trials": f"{table.n_trials}, {table.n_untimed} untimed passes before each timed one",
+        "computed in": table.dtype,
+        "load when it began": f"{table.load_average:.2f}",
+        "cores that others kept busy": "not told by this system" if others is None else f"{others:.2f}",
+        **table.versions,
+    }  # fmt: skip
+    return show_definitions(facts.items())

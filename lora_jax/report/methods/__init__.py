@@ -1,0 +1,1 @@
+"""Fine-tuning methods and targets compared."""

@@ -1,0 +1,253 @@
+"""Figures of a comparison of fine-tuning methods: a comparison in (and curves), a Figure out."""
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lora_jax.comparison.results import MethodComparison, MethodResult
+from lora_jax.report.kit import style
+from lora_jax.report.kit.curves import smooth
+from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.methods.label_places import place_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, "#56B4E9", style.INK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":", "-.")
+FULL = "#707070"
+EDGE: dict[str, Any] = {"markersize": 8, "markeredgecolor": "#CC0000", "markeredgewidth": 2}
+MOST_TICKS = 10  # of the rates that were tried
+Look = tuple[str, str, str]  # colour, marker, dash
+
+
+def plot_trade_off(found: MethodComparison) -> "Figure":
+    """Draw the test score against trainable parameters with 95 % intervals, a name at each point.
+
+    The members of a family (LoRA by rank, top layers by their number) are joined; the reference is a band
+    over the whole width where it is full fine-tuning.
+    """
+    figure, [ax] = style.new_figure()
+    scored = _scored(found)
+    looks = find_looks(found.methods)
+    sizes = [m.n_trainable for m in scored]
+    low, high = _score_limits(scored)
+    left, right = min(sizes) / 2.2, max(sizes) * 2.2
+    style.set_count_axis(ax, left, right, "trainable parameters, without a new head")
+    ax.set_ylim(low, high)
+    ax.set_ylabel(_score_label(found))
+    full = next((m for m in scored if m.is_full), None)
+    lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    if full is not None:
+        mean = full.finished_score.value
+        ax.axhspan(*full.finished_score.interval, color=style.FAINT, alpha=0.28, linewidth=0, zorder=0)
+        ax.axhline(mean, color="#707070", linewidth=1, linestyle="--", zorder=1)
+        lines.append(((left, mean), (right, mean)))
+    for members in _group(scored, _all_but_size).values():
+        if len(members) > 1:
+            members = sorted(members, key=lambda m: m.n_trainable)
+            xs, ys = [m.n_trainable for m in members], [m.finished_score.value for m in members]
+            ax.plot(xs, ys, "-", color=looks[members[0].label][0], linewidth=1.3, alpha=0.7, zorder=2)
+            lines += itertools.pairwise(zip(xs, ys, strict=True))
+    for method in scored:
+        _draw_score(ax, method.n_trainable, method, looks[method.label])
+    points = [(m.n_trainable, m.finished_score.value) for m in scored]
+    bars = [(m.n_trainable, _clipped(m.finished_score.interval, low, high)) for m in scored]
+    lines += [((x, bottom), (x, top)) for x, (bottom, top) in bars]
+    place_labels(ax, points, [name_of(m.label) for m in scored], [looks[m.label][0] for m in scored], lines)
+    return figure
+
+
+def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
+    value, (low, high) = method.finished_score.value, method.finished_score.interval
+    colour, marker, _ = look
+    ax.errorbar(
+        [x], [value], yerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt=marker, color=colour,
+        markersize=6, markeredgecolor="white", markeredgewidth=0.6, capsize=2.5, linewidth=1.2, zorder=4,
+    )  # fmt: skip
+
+
+def plot_rates(found: MethodComparison) -> "Figure":
+    """Draw each method's dev score (first seed) against the learning rate; the best is filled, a square
+    with a red border where it lies at an edge.
+
+    A rate that diverged is a cross on the lower border (the upper one, where a smaller score is better).
+    """
+    figure, [ax] = style.new_figure()
+    figure.set_size_inches(style.SIZE[0], style.SIZE[1] + 0.4)
+    looks = find_looks(found.methods)
+    rates = [r.learning_rate for m in found.methods for r in m.rates]
+    values = [r.dev.value for m in found.methods for r in m.rates if r.dev]
+    pad = 0.08 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
+    border = min(values) - pad if found.larger_is_better else max(values) + pad
+    for method in found.methods:
+        _draw_grid(ax, method, looks[method.label], border)
+    if any(r.diverged for m in found.methods for r in m.rates):
+        ax.plot([], [], "x", color="#CC0000", markersize=6, linestyle="none", label="diverged")
+    if any(m.at_edge for m in found.methods):
+        ax.plot([], [], "s", color="white", **EDGE, linestyle="none", label="best, at an edge")
+    tried, low, high = sorted(set(rates)), min(rates) / 1.4, max(rates) * 1.4
+    ticks = tried if len(tried) <= MOST_TICKS else style.decade_ticks(low, high)
+    style.set_scale(ax, "x", low, high, ticks, lambda x: f"{x:g}", "learning rate (the peak)")
+    ax.set_ylim(min(values) - 1.6 * pad, max(values) + 1.6 * pad)
+    first = f"dev split, seed {found.first_seed}"
+    ax.set_ylabel(f"{found.metric} ({first})")
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _draw_grid(ax: "Axes", method: MethodResult, look: Look, border: float) -> None:
+    colour, marker, dash = look
+    pairs = [(r.learning_rate, r.dev.value) for r in method.rates if r.dev]
+    ax.plot(
+        [x for x, _ in pairs], [y for _, y in pairs], marker=marker, linestyle=dash, color=colour,
+        markerfacecolor="white", markersize=4.5, linewidth=1.3, label=name_of(method.label),
+    )  # fmt: skip
+    crosses = [r.learning_rate for r in method.rates if r.diverged]
+    ax.plot(crosses, [border] * len(crosses), "x", color=colour, markersize=7, markeredgewidth=1.8, zorder=5)
+    for x, y in pairs:
+        if x == method.best_rate:
+            frame: dict[str, Any] = EDGE if method.at_edge is not None else {"markersize": 7.5}
+            ax.plot([x], [y], "s" if method.at_edge else marker, color=colour, zorder=4, **frame)
+
+
+def plot_learning_curves(
+    found: MethodComparison, curves: Mapping[str, Mapping[str, Sequence[float]]]
+) -> "Figure":
+    """Draw the training loss of each method at its best rate (first of its seeds), late steps averaged.
+
+    curves: columns of curves/RUN_ID.csv by run_id; a method without one is left out.
+    """
+    figure, [ax] = style.new_figure()
+    looks = find_looks(found.methods)
+    drawn: list[tuple[list[float], list[float]]] = []
+    for method in found.methods:
+        rows = curves.get(method.run_ids[0]) if method.run_ids else None
+        if rows is None or len(rows["step"]) < 2:
+            continue
+        x, y = _smooth_evenly(rows["step"], rows["loss"])
+        colour, _, dash = looks[method.label]
+        ax.plot(x, y, dash, color=colour, linewidth=1.5, label=name_of(method.label))
+        drawn.append((x, y))
+    # The first steps are far above the rest, on which the eye should be.
+    low = min(min(y) for _, y in drawn)
+    high = max(max(y[len(y) // 20 :]) for _, y in drawn)
+    style.set_loss_axis(ax, low / 1.05, high * 1.05, "training loss (nats)")
+    ax.set_xlim(0, max(x[-1] for x, _ in drawn) * 1.02)
+    ax.set_xlabel("step")
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _smooth_evenly(x: Sequence[float], y: Sequence[float], most: int = 40) -> tuple[list[float], list[float]]:
+    """Return means over at most `most` windows of equal width: the axis is linear, and batches are noisy."""
+    width = -(-len(x) // most)
+    if width <= 1:
+        return smooth(x, y)
+    starts = range(0, len(x), width)
+    ends = [min(i + width, len(x)) for i in starts]
+    means = [sum(y[i:j]) / (j - i) for i, j in zip(starts, ends, strict=True)]
+    return [(x[i] + x[j - 1]) / 2 for i, j in zip(starts, ends, strict=True)], means
+
+
+def plot_cost(found: MethodComparison) -> "Figure":
+    """Draw the methods as rows, the best on top: score with interval, FLOPs of a step, seconds of a step."""
+    ranked = found.ranked
+    looks = find_looks(found.methods)
+    panels: list[tuple[str, list[float | None]]] = [
+        ("FLOPs of a step (%)\nof full fine-tuning", [100 * m.flops_share for m in ranked])
+    ]
+    if any(m.seconds_per_step for m in ranked):
+        panels.append(("seconds a step", [m.seconds_per_step for m in ranked]))
+    panels.append(("optimizer (MB)", [m.optimizer_bytes / 1e6 for m in ranked]))
+    figure, axes = style.new_figure(columns=1 + len(panels))
+    figure.set_size_inches(style.SIZE[0] * 1.15, 1.3 + 0.3 * max(len(ranked), 4))
+    for y, method in enumerate(ranked):
+        value, (low, high) = method.finished_score.value, method.finished_score.interval
+        colour, marker, _ = looks[method.label]
+        axes[0].errorbar(
+            [value], [y], xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt=marker, color=colour,
+            markersize=5.5, capsize=2.5, linewidth=1.2,
+        )  # fmt: skip
+    axes[0].set_xlabel(f"{found.metric} (test)")
+    axes[0].set_yticks(range(len(ranked)), [name_of(m.label) for m in ranked])
+    for ax, (name, values) in zip(axes[1:], panels, strict=True):
+        for y, value in enumerate(values):
+            ax.barh([y], [value or 0.0], height=0.62, color=looks[ranked[y].label][0], alpha=0.8)
+            ax.text(
+                value or 0.0, y, "not timed" if value is None else f" {value:.3g}", fontsize=8, va="center"
+            )  # fmt: skip
+        ax.set_xlabel(name)
+        ax.set_xlim(0, 1.32 * max(value or 0.0 for value in values))
+        ax.set_yticks(range(len(ranked)), [""] * len(ranked))
+    for ax in axes:
+        ax.set_ylim(len(ranked) - 0.5, -0.5)
+        ax.grid(False, axis="y")
+        ax.locator_params(axis="x", nbins=4)
+    return figure
+
+
+def find_looks(methods: Sequence[MethodResult]) -> dict[str, Look]:
+    """Return a look for each label: a family has one colour, its members other markers and dashes."""
+    # The largest families first: they get the colours that are told apart best, and few have to share one.
+    families = sorted(_group(methods, _name).items(), key=lambda pair: -len(pair[1]))
+    used = dict.fromkeys(COLOURS, 0) | {FULL: 0}
+    looks: dict[str, Look] = {}
+    for i, (family, members) in enumerate(families):
+        colour = FULL if family == "Full" else min(COLOURS, key=used.__getitem__)
+        for k, method in enumerate(members):
+            marker = MARKERS[used[colour] % len(MARKERS)]
+            dash = DASHES[(k if len(members) > 1 else i) % len(DASHES)]
+            looks[method.label] = (colour, marker, dash)
+            used[colour] += 1
+    return looks
+
+
+def _group(
+    methods: Sequence[MethodResult], key: Callable[[MethodResult], str]
+) -> dict[str, list[MethodResult]]:
+    groups: dict[str, list[MethodResult]] = {}
+    for method in methods:
+        groups.setdefault(key(method), []).append(method)
+    return groups
+
+
+def _name(method: MethodResult) -> str:
+    return method.name
+
+
+def _all_but_size(method: MethodResult) -> str:
+    """Return a configuration without its whole numbers (rank, layers) and alpha, which goes with rank."""
+    sizes = {
+        k
+        for k, v in method.config.items()
+        if k == "alpha" or (isinstance(v, int) and not isinstance(v, bool))
+    }
+    return json.dumps({k: v for k, v in method.config.items() if k not in sizes}, sort_keys=True)
+
+
+def _scored(found: MethodComparison) -> list[MethodResult]:
+    return [m for m in found.methods if m.score is not None]
+
+
+def _score_label(found: MethodComparison) -> str:
+    return f"{found.metric} on the test split"
+
+
+def _score_limits(scored: Sequence[MethodResult]) -> tuple[float, float]:
+    """Return the ends of the score axis: every interval whole within reason, every value inside."""
+    values = [m.finished_score.value for m in scored]
+    ends = [end for m in scored for end in m.finished_score.interval]
+    spread = max(values) - min(values)
+    half = sorted((m.finished_score.interval[1] - m.finished_score.interval[0]) / 2 for m in scored)
+    reach = max(spread, 3 * half[len(half) // 2], 1e-6)  # an interval of few seeds may be huge
+    low, high = max(min(ends), min(values) - reach), min(max(ends), max(values) + reach)
+    pad = 0.06 * (high - low) or 0.01
+    return low - pad, high + pad
+
+
+def _clipped(ci95: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    return min(max(ci95[0], low), high), min(max(ci95[1], low), high)

@@ -1,0 +1,1 @@
+"""Published language models: how large they are and what they cost."""

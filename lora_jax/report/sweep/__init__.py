@@ -1,0 +1,1 @@
+"""What a sweep found: fits.json and its runs."""

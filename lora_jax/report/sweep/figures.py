@@ -1,0 +1,162 @@
+"""From a results folder to its figures: which runs and fits each one shows, and what it says in words."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.numbers import format_count, format_percent
+from lora_jax.report.sweep import curve_plots, plots
+from lora_jax.report.sweep.results import Results, SweepRun
+from lora_jax.report.sweep.rows import counted_by
+from lora_jax.scaling.sweep_results import JOINT
+
+MOST_GRIDS = 6  # of learning rates, in one figure
+
+
+def draw_figures(results: Results) -> list[Drawing]:
+    """Draw every figure that the results can carry; a law that was not fitted has none."""
+    drawings = [d for variable in ("N", "D", "C") if (d := _draw_law(results, variable))]
+    return [*drawings, *_draw_curves(results), *_draw_residuals(results), *_draw_rates(results)]
+
+
+def column_of(results: Results, variable: str) -> str:
+    """Return the column of runs.csv that holds N, D or C in these fits."""
+    return {"N": results.fits.n_column, "D": "n_tokens", "C": results.fits.flops_column}[variable]
+
+
+def _draw_law(results: Results, variable: str) -> Drawing | None:
+    fits = [fit for key in (f"L({variable})", f"L({variable}) with floor") if (fit := results.fits.fit(key))]
+    if not fits:
+        return None
+    column = column_of(results, variable)
+    lines = [
+        plots.Line(
+            label="with floor" if fit.key.endswith("floor") else "no floor",
+            exponent=fit.params[f"alpha_{variable}"],
+            x=fit.band.x, loss=fit.band.loss, low=fit.band.low, high=fit.band.high,
+        )
+        for fit in fits if fit.band is not None
+    ]  # fmt: skip
+    ids = set(fits[0].run_ids)
+    cell = results.fits.heldout_cell
+    done = [(r.run_id, (r.number(column), y)) for r in results.runs if (y := r.heldout_loss) is not None]
+    fitted = [point for i, point in done if i in ids and i != cell.run_id]
+    others = [point for i, point in done if i not in ids and i != cell.run_id]
+    counted = ""
+    if variable == "N":
+        counted = counted_by(results.fits).get(column) or column
+    held = _heldout(results, variable, ids)
+    caption = (
+        f"{fits[0].formula}, fitted to {fits[0].slice}, with its 95 % band"
+        + (" and with a floor E" if len(fits) > 1 else "")
+        + ". Other runs are faint; the star is the held-out run, which no fit has seen."
+    )
+    figure = plots.plot_power_law(variable, fitted, others, lines, held, counted)
+    names = {"N": "parameters", "D": "training tokens", "C": "training compute"}
+    return Drawing(f"loss_vs_{variable}", f"L({variable}): loss against {names[variable]}", caption, figure)
+
+
+def _heldout(results: Results, variable: str, ids: set[str]) -> plots.Heldout:
+    cell = results.fits.heldout_cell
+    # L(N) and L(D) do not predict the cell where it is off their slice; L(N,D) always does.
+    wanted = ("L(N,D)",) if variable != "C" else ("L(C)", "L(C) with floor", "L(N,D)")
+    predictions = [
+        plots.Prediction(p.key, p.value, p.ci95, p.relative_error)
+        for p in cell.predictions
+        if p.key in wanted
+    ]
+    note = ""
+    other, letter = {"N": ("n_tokens", "D"), "D": (column_of(results, "N"), "N")}.get(variable, ("", ""))
+    if other:
+        slice_value = float(np.median([results.run(i).number(other) for i in ids]))
+        here = cell.n_tokens if letter == "D" else cell.n_params
+        if abs(np.log(here / slice_value)) > 0.01:
+            note = f" (at {letter} = {format_count(here)}, not {format_count(slice_value)})"
+    x = {"N": cell.n_params, "D": cell.n_tokens, "C": cell.flops}[variable]
+    return plots.Heldout(x, cell.measured, predictions, note)
+
+
+def _draw_curves(results: Results) -> Iterator[Drawing]:
+    efficient = set(results.fits.frontier.run_ids)
+    shown = [r for r in results.runs if len(results.curves.get(r.run_id, {"step": []})["step"]) > 1]
+    if not any(r.heldout_loss is not None for r in shown):
+        return
+    column = column_of(results, "C")
+    curves = [_curve(results, r, "flops", r.number(column), r.run_id in efficient) for r in shown]
+    line = results.fits.fit("L(C)")
+    band = None if line is None else line.band
+    rows = [] if band is None else list(zip(band.x, band.loss, band.low, band.high, strict=True))
+    cooldown = any(r.schedule == "wsd" for r in shown)
+    yield Drawing(
+        "training_curves", "Training curves and the compute-efficient frontier",
+        f"Training loss of {len(curves)} runs against compute, coloured by size, late steps averaged;"
+        " dots are held-out losses,"
+        f" the {len(efficient)} large ones those of the compute-efficient runs, through which L(C) goes."
+        + (" Where a curve bends down at its end, its learning rate cools down." if cooldown else ""),
+        curve_plots.plot_training_curves(curves, rows),
+    )  # fmt: skip
+    longest = _longest_by_size(shown, column_of(results, "N"))
+    if len(longest) > 1:
+        yield Drawing(
+            "sample_efficiency", "Larger models need fewer samples",
+            "Training loss against tokens seen, for each size the run with the most tokens;"
+            " late steps are averaged over windows.",
+            curve_plots.plot_sample_efficiency(
+                [_curve(results, r, "n_tokens", r.n_tokens) for r in longest]
+            ),
+        )  # fmt: skip
+
+
+def _curve(results: Results, run: SweepRun, x: str, end: float, efficient: bool = False) -> curve_plots.Curve:
+    rows = results.curves[run.run_id]
+    loss = run.heldout_loss
+    size = run.number(column_of(results, "N"))
+    return curve_plots.Curve(size, rows[x], rows["loss"], None if loss is None else (end, loss), efficient)
+
+
+def _longest_by_size(runs: Sequence[SweepRun], n_column: str) -> list[SweepRun]:
+    """Of the finished runs of each size, the one with the most tokens; of those of the best learning rate."""
+    longest: dict[float, SweepRun] = {}
+    done = [(-r.n_tokens, y, r) for r in runs if (y := r.heldout_loss) is not None]
+    for *_, run in sorted(done, key=lambda one: one[:2]):
+        longest.setdefault(run.number(n_column), run)
+    return [longest[size] for size in sorted(longest)]
+
+
+def _draw_residuals(results: Results) -> Iterator[Drawing]:
+    fit = results.fits.joint
+    if fit is None:
+        return
+    runs = [results.run(i) for i in fit.run_ids]
+    measured = [y for r in runs if (y := r.heldout_loss) is not None]
+    fitted = [m / float(np.exp(e)) for m, e in zip(measured, fit.residuals, strict=True)]
+    cell = results.fits.heldout_cell
+    said = cell.predicted_by(JOINT)
+    spread = float(np.sqrt(np.mean(np.square(fit.residuals))))
+    n_column = column_of(results, "N")
+    yield Drawing(
+        "residuals", "What L(N,D) misses",
+        f"Left: measured against fitted loss, on the line where they agree. Right: the difference by size,"
+        f" coloured by tokens; root mean square {format_percent(spread, signed=False)}.",
+        plots.plot_residuals(
+            [r.number(n_column) for r in runs], [r.n_tokens for r in runs], measured, fitted,
+            (cell.n_params, cell.measured, said.value) if said else None,
+        ),
+    )  # fmt: skip
+
+
+def _draw_rates(results: Results) -> Iterator[Drawing]:
+    grids = [g for g in results.fits.learning_rate.grids if sum(y is not None for y in g.losses) > 1]
+    if not grids:
+        return
+    more = (
+        f" The {len(grids) - MOST_GRIDS} smaller grids are in fits.json." if len(grids) > MOST_GRIDS else ""
+    )
+    grids = sorted(grids, key=lambda g: len(g.rates), reverse=True)[:MOST_GRIDS]
+    yield Drawing(
+        "learning_rates", "Grids of learning rates",
+        "Held-out loss against the base learning rate; the best of a grid is filled, a red square where it"
+        f" lies at an edge. Rates that diverged or were halted are not drawn.{more}",
+        plots.plot_learning_rates(sorted(grids, key=lambda g: (g.n_params, g.n_tokens))),
+    )  # fmt: skip

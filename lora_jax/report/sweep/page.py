@@ -1,0 +1,123 @@
+"""report.html: one file that opens offline and shows what a sweep found, and every setting behind it."""
+
+import contextlib
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from lora_jax.files import write_atomically
+from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.numbers import format_power, format_seconds
+from lora_jax.report.kit.page_shell import (
+    make_document,
+    show_definitions,
+    show_figures,
+    show_tables,
+    show_warnings,
+)
+from lora_jax.report.kit.settings import flatten, list_origins, split_settings
+from lora_jax.report.kit.tables import to_prose
+from lora_jax.report.sweep import rows
+from lora_jax.report.sweep.figures import draw_figures
+from lora_jax.report.sweep.results import Results, read_results
+from lora_jax.report.sweep.words import headline, summarise
+
+
+def write_report(results_dir: Path) -> Path:
+    """Write figures/*.png, figures/*.svg and report.html into a results folder; return the page's path.
+
+    Reads sweep.json, runs.csv, runs/, curves/ and fits.json. Raises LoraJaxError naming a file that is
+    missing or cannot be read.
+    """
+    results = read_results(Path(results_dir))
+    drawings = draw_figures(results)
+    paths = save_figures(drawings, results.folder / "figures")
+    page = results.folder / "report.html"
+    write_atomically(page, make_page(results, drawings, paths))
+    return page
+
+
+def make_page(results: Results, drawings: list[Drawing], paths: list[Path]) -> str:
+    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+    fits = results.fits
+    sections = [
+        ("summary", "Summary", _summary(results)),
+        ("exponents", "Exponents", show_tables(rows.exponent_rows(fits), rows.published_rows(fits))),
+        ("figures", "Figures", show_figures(drawings, paths)),
+        ("heldout", "Held-out cell", show_tables(rows.heldout_rows(fits))),
+        ("frontier", "Frontier", show_tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
+        ("conventions", "Counting", show_tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),
+        ("rates", "Learning rates", show_tables(rows.rate_rows(fits)) or "<p>No cell has several rates.</p>"),
+        ("fits", "Fits", show_tables(rows.parameter_rows(fits), rows.certificate_rows(fits))),
+        ("runs", "Runs", show_tables(rows.run_rows(results, rows.swept_settings(results)))),
+        ("settings", "Settings", _settings(results)),
+        ("provenance", "Provenance", _provenance(results)),
+    ]
+    sweep = results.sweep
+    return make_document(sweep.name, "scaling laws", sweep.question.strip(), sections)
+
+
+def _summary(results: Results) -> str:
+    fits = results.fits
+    within = fits.heldout_cell.within_3_percent
+    words = "".join(f"<p>{to_prose(paragraph)}</p>\n" for paragraph in summarise(fits))
+    verdict = {
+        True: '<p class="verdict good">The held-out cell was predicted within 3 %.</p>',
+        False: '<p class="verdict bad">The held-out cell was not predicted within 3 %.</p>',
+        None: '<p class="verdict bad">No fit predicts the held-out cell.</p>',
+    }[within]
+    lines = rows.warnings_of(fits)
+    if len(results.runs) != fits.n_runs:
+        lines.append(
+            f"fits.json was made from {fits.n_runs} runs and runs.csv has {len(results.runs)}:"
+            " run `lora-jax fit` again."
+        )
+    first = headline(fits)
+    all_told = fits.verdict
+    kind = "good" if all_told is not None and all_told.is_believed else "bad"
+    first = f'<p class="verdict {kind}">{to_prose(first[0].upper() + first[1:])}.</p>'
+    return f"{first}\n{verdict}\n{words}{show_warnings(lines)}"
+
+
+def _settings(results: Results) -> str:
+    common, swept = split_settings({i: record.config for i, record in results.records.items()})
+    data, other_data = split_settings({i: r.data for i, r in results.records.items() if r.data})
+    differing = ", ".join(f"{name} ({_values(values)})" for name, values in swept.items())
+    differ = f"These differ between the runs, and are listed run by run above: {differing}." if swept else ""
+    parts = [
+        f"<p>{escape(differ)}</p>",
+        "<h3>The same in every run</h3>", show_definitions(common.items()),
+        "<h3>The text, as it was tokenized</h3>" if data or other_data else "",
+        show_definitions([*data.items(), *((name, _values(values)) for name, values in other_data.items())]),
+    ]  # fmt: skip
+    return "\n".join(part for part in parts if part)
+
+
+def _values(by_run: Mapping[str, str], most: int = 12) -> str:
+    """Return the different values: numbers by size, words in the order of the runs."""
+    different = list(dict.fromkeys(by_run.values()))
+    with contextlib.suppress(ValueError):  # not numbers, then
+        different.sort(key=float)
+    more = f" and {len(different) - most} more" if len(different) > most else ""
+    return ", ".join(different[:most]) + more
+
+
+def _provenance(results: Results) -> str:
+    records = list(results.records.values())
+    # A branch takes its first steps from its trunk: only its own steps were paid for.
+    spent = sum(r.flops_exact * r.trained_tokens / r.n_tokens for r in records)
+    dates = sorted(r.created_at for r in records)
+    n_diverged, n_halted = (sum(r.status == status for r in records) for status in ("diverged", "halted"))
+    ended = f"{n_diverged} diverged" + (f", {n_halted} halted" if n_halted else "")
+    sweep = results.sweep
+    overrides = flatten({"overrides": sweep.overrides or "none"})
+    facts = {
+        "command": sweep.command, **overrides,
+        "runs": f"{len(records)}, of which {ended}, {results.fits.n_fitted} fitted",
+        "compute spent": f"{format_power(spent)} FLOPs",
+        "wall time of the runs": format_seconds(sum(r.wall_seconds for r in records)),
+        "first and last run": f"{dates[0]}, {dates[-1]}",
+        "N in the fits": results.fits.n_column, "C in the fits": results.fits.flops_column,
+        **list_origins(records),
+    }  # fmt: skip
+    return show_definitions(facts.items())

@@ -1,0 +1,158 @@
+"""A results folder read into memory, checked: sweep.json, runs.csv, runs/*.json, curves/*.csv, fits.json."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lora_jax.digests import read_object
+from lora_jax.documents import from_document, reading
+from lora_jax.errors import LoraJaxError
+from lora_jax.names import inside
+from lora_jax.report.kit.cells import read_cells
+from lora_jax.report.kit.curves import read_curve
+from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
+from lora_jax.scaling.documents import read_fits
+from lora_jax.scaling.sweep_results import SweepReport
+
+T = TypeVar("T")
+_FLOATS = {
+    "epochs", "flops", "flops_exact", "train_loss", "heldout_loss", "heldout_loss_se", "bits_per_byte",
+    "learning_rate", "base_learning_rate", "wall_seconds", "tokens_per_second",
+}  # fmt: skip
+_INTEGERS = {
+    "seed", "d_model", "n_layers", "n_params", "n_params_with_head", "n_params_total", "n_tokens",
+    "unique_tokens", "batch_size", "n_steps", "diverged_at", "trained_tokens", "lanes",
+    "halted_at",
+}  # fmt: skip
+_NEEDED = {"run_id", "status", "seed", "n_params", "n_tokens", "flops_exact", "heldout_loss"}
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """What a report says of runs/RUN_ID.json beyond its row."""
+
+    config: Mapping[str, Any]
+    status: str
+    n_tokens: float
+    flops_exact: float
+    trained_tokens: float
+    wall_seconds: float
+    device: str
+    versions: Mapping[str, Any]
+    git_commit: str | None
+    created_at: str
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRun:
+    """A row of runs.csv. Losses in nats per token; None where the cell is empty or older files have none."""
+
+    run_id: str
+    status: str
+    seed: int
+    n_params: int
+    n_params_with_head: int | None
+    n_params_total: int | None
+    n_tokens: int
+    flops: float | None
+    flops_exact: float
+    heldout_loss: float | None
+    heldout_loss_se: float | None
+    train_loss: float | None
+    bits_per_byte: float | None
+    learning_rate: float | None
+    schedule: str | None
+    diverged_at: int | None
+    halted_at: int | None
+    wall_seconds: float | None
+
+    def number(self, column: str) -> float:
+        """Return the N, D or C of a column."""
+        return getattr(self, column)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a report is made from. Losses in nats per token."""
+
+    folder: Path
+    sweep: SweepFile
+    runs: tuple[SweepRun, ...]
+    records: Mapping[str, RecordedRun]  # by run_id
+    curves: dict[str, dict[str, list[float]]]  # by run_id: columns of curves/RUN_ID.csv
+    fits: SweepReport  # fits.json
+
+    def run(self, run_id: str) -> SweepRun:
+        """Return the row of one run; an id that fits.json has and runs.csv has not is a stale fit."""
+        for row in self.runs:
+            if row.run_id == run_id:
+                return row
+        raise LoraJaxError(
+            f"{self.folder / 'fits.json'} names the run {run_id!r}, which runs.csv does not have:"
+            " run `lora-jax fit` again."
+        )
+
+
+def read_results(folder: Path) -> Results:
+    """Read a results folder; raises LoraJaxError naming the file that is missing or cannot be read."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LoraJaxError(f"{folder} is not a folder: give a results folder, such as results/quickstart.")
+    sweep = read_sweep_file(folder)
+    runs = _read_runs(folder / "runs.csv")
+    fits = read_fits(folder / "fits.json")
+    ids = [row.run_id for row in runs]
+    found = {
+        i: read_object(
+            inside(folder / "runs", f"{i}.json", str(folder / "runs.csv")),
+            "run the sweep again, it trains what is missing",
+        )
+        for i in ids
+    }
+    again = "delete it and run the sweep again"
+    records = {i: _read(RecordedRun, folder / "runs" / f"{i}.json", one, again) for i, one in found.items()}
+    curves = {
+        i: read_curve(path) for i in ids if (path := folder / "curves" / f"{i}.csv").exists()
+    }  # a run that diverged in its first steps may have none
+    return Results(folder=folder, sweep=sweep, runs=runs, records=records, curves=curves, fits=fits)
+
+
+def _read(kind: type[T], path: Path, document: Mapping[str, Any], remedy: str) -> T:
+    with reading(path, remedy):
+        return from_document(kind, document)
+
+
+def _read_runs(path: Path) -> tuple[SweepRun, ...]:
+    columns, rows = read_cells(path, "run `lora-jax fit` first, it writes runs.csv from runs/")
+    absent = sorted(_NEEDED - set(columns))
+    if absent:
+        raise LoraJaxError(f"{path} has no column {absent[0]!r}: run `lora-jax fit` again.")
+    if not rows:
+        raise LoraJaxError(f"{path} holds no run: run the sweep first.")
+    found = [
+        {name: _typed(name, cell, path, line) for name, cell in zip(columns, row, strict=True)}
+        for line, row in enumerate(rows, start=2)
+    ]
+    return tuple(_run(row) for row in found)
+
+
+def _run(row: Mapping[str, Any]) -> SweepRun:
+    found: dict[str, Any] = {field.name: row.get(field.name) for field in fields(SweepRun)}
+    return SweepRun(**found)
+
+
+def _typed(name: str, cell: str, path: Path, line: int) -> Any:
+    if cell == "":
+        return None
+    try:
+        if name in _INTEGERS:
+            return int(float(cell))
+        if name in _FLOATS:
+            return float(cell)
+    except ValueError:
+        raise LoraJaxError(
+            f"{path}, line {line}: {name} is {cell!r}, it must be a number: run `lora-jax fit` again."
+        ) from None
+    return cell

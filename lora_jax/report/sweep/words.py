@@ -1,0 +1,112 @@
+"""The summary of a report in sentences."""
+
+import math
+
+from lora_jax.report.kit.numbers import format_count, format_interval, format_loss, format_percent
+from lora_jax.report.sweep.rows import loss_of, unit_of
+from lora_jax.scaling.sweep_results import JOINT, SweepReport
+from lora_jax.scaling.verdict import Level
+
+_SUBJECTS = {"alpha_N": ("parameters", "N"), "alpha_D": ("training tokens", "D"), "alpha_C": ("compute", "C")}
+
+ALONE = (
+    "`fit --law NAME` fits one law to every row. Here the largest cell is left out, and L(N), L(D) and L(C)"
+    " go through the means of some cells, so their numbers differ; on the same rows they are the same."
+)
+
+
+def summarise(fits: SweepReport) -> list[str]:
+    """Return paragraphs: the exponents, how N* and D* grow, and whether the held-out cell was predicted."""
+    return [
+        p for p in (_exponents(fits), _floor(fits), _frontier(fits), _heldout(fits), _noise(fits), ALONE) if p
+    ]
+
+
+def headline(fits: SweepReport) -> str:
+    """Return the verdict on all fits in one line: "believe it: ...", "be careful: ..." or worse, and why.
+
+    Without any fit it says which law lacks what.
+    """
+    verdict = fits.verdict
+    if verdict is None:
+        lacking = [line.rstrip(".") for line in fits.warnings if "fitted: " in line]
+        return "no law can be fitted to so few runs: " + "; ".join(lacking)
+    level, reasons = verdict.level, list(verdict.doubts)
+    if level is Level.DO_NOT_BELIEVE:
+        return f"{level}: {_join(list(fits.unconverged))} did not converge"
+    if verdict.is_believed:
+        n = len(fits.fits)
+        return f"{level}: no check of the {n} fits warns, and the held-out cell is predicted"
+    more = f", and {len(reasons) - 1} more, below" if len(reasons) > 1 else ""
+    return f"{level}: {reasons[0]}{more}"
+
+
+def _exponents(fits: SweepReport) -> str:
+    parts, absent = [], []
+    for name, (subject, letter) in _SUBJECTS.items():
+        number = fits.exponents.get(name)
+        if number is None:
+            absent.append(f"L({letter})")
+            continue
+        value, interval = format_interval(number)
+        parts.append(f"with {subject} as {letter}^\u2212{value} (95 % interval {interval})")
+    text = f"{loss_of(fits).capitalize()} falls {_join(parts)}." if parts else "No exponent was found."
+    without = [n for n in fits.exponents.values() if n.ci95 is not None and n.ci95[0] <= 0 <= n.ci95[1]]
+    if without:
+        text += f" Of these, {len(without)} cannot be told from zero."
+    if absent:
+        text += f" Not fitted: {', '.join(absent)} (see the warnings)."
+    return text
+
+
+def _floor(fits: SweepReport) -> str:
+    fit = fits.joint
+    if fit is None:
+        return ""
+    said = [f"{n} = {v} ({i})" for n in ("E", "alpha", "beta") for v, i in [format_interval(fit.params[n])]]
+    return f"Together, {fit.formula} gives {_join(said)}."
+
+
+def _frontier(fits: SweepReport) -> str:
+    frontier = fits.frontier
+    if frontier.a is None:
+        return ""
+    (a, a_interval), (b, b_interval) = format_interval(frontier.a), format_interval(frontier.b)
+    return (
+        f"For the least loss at a budget, parameters should grow as C^{a} ({a_interval}) and tokens as"
+        f" C^{b} ({b_interval})."
+    )
+
+
+def _heldout(fits: SweepReport) -> str:
+    cell = fits.heldout_cell
+    said = cell.predicted_by(JOINT)
+    where = (
+        f"The largest cell (N = {format_count(cell.n_params)}, D = {format_count(cell.n_tokens)})"
+        f" was left out of every fit. It measured {format_loss(cell.measured)}{unit_of(fits)}"
+    )
+    if said is None:
+        return f"{where}; L(N,D) was not fitted, so nothing predicts it."
+    error = format_percent(said.relative_error)
+    low, high = said.ci95 or (math.nan, math.nan)
+    inside = "inside" if low <= cell.measured <= high else "outside"
+    text = (
+        f"{where}; L(N,D) predicted {format_loss(said.value)} ({format_loss(low)} to {format_loss(high)}),"
+        f" off by {error}: the measurement lies {inside} the interval."
+    )
+    if cell.within_3_percent:
+        return f"{text} The held-out cell is predicted within 3 %."
+    return f"{text} The held-out cell is NOT predicted within 3 %: do not extrapolate from these fits."
+
+
+def _noise(fits: SweepReport) -> str:
+    noise = fits.noise
+    if noise.sd is None:
+        return "No cell is known to have several seeds, so the noise between seeds is not known."
+    cells = f"{noise.n_cells} cell" + ("s" if noise.n_cells > 1 else "")
+    spread = format_percent(noise.sd, signed=False)
+    return f"Between seeds the loss varies by {spread} (standard deviation, {cells} with several seeds)."
+
+
+def _join(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

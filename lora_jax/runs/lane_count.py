@@ -1,0 +1,222 @@
+"""How many lanes a group of trunks gets: measured, a wider program against the narrower one.
+
+On an accelerator a small model's step leaves most of it idle, and lanes cost nearly nothing; on a CPU they
+mostly gain nothing. So the widths are tried in turn on the group's own first batches, and a wider one has to
+be clearly faster. What was chosen is kept in lanes.json of the results folder, and holds for what is left of
+the sweep after a kill on a machine of the same kind: a choice of one lane, then, goes on to the same bits.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from lora_jax.config import DataConfig, RunConfig, digest, to_dict
+from lora_jax.data import Dataset
+from lora_jax.digests import to_sealed_json
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.runs.groups import MOST_LANES, Group
+from lora_jax.runs.plan_table import format_bytes
+from lora_jax.runs.store import read_json
+from lora_jax.train.lanes import Lanes
+from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.side_by_side import STEPS_PER_READ
+from lora_jax.train.trunk import make_input
+
+CLEARLY = 1.1  # times the tokens per second of the best width so far: less is within a busy machine's noise
+MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more width
+KEPT_IN = "lanes.json"  # of a results folder
+TURN_SECONDS, N_TURNS = 0.25, 3  # a turn of steps is about as long, and the median of so many is taken
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One width: tokens per second of all lanes together, and the bytes of its step and of what it forks.
+
+    tokens_per_second: None where memory does not hold it. seconds: what measuring it took.
+    """
+
+    lanes: int
+    tokens_per_second: float | None
+    memory_bytes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many lanes, of at most how many trunks, what was measured, and why no wider one was taken."""
+
+    lanes: int
+    n_trunks: int
+    measured: tuple[Measured, ...]
+    reason: str
+
+
+class Candidates(Protocol):
+    """What may be trained side by side: a group of trunks, or of fine-tuning runs (`finetune.lane_count`)."""
+
+    @property
+    def trunks(self) -> Sequence[Any]: ...
+    @property
+    def lane_bytes(self) -> float: ...  # that a lane takes at least
+    @property
+    def n_tokens(self) -> int: ...  # to be trained
+
+
+def memory_limit() -> float:
+    """Return the bytes that the device has for this process; of a CPU, what the machine has to spare."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
+    spare = Path("/proc/meminfo")
+    if not spare.exists():  # not Linux: all that the machine has
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    lines = dict(line.split(":") for line in spare.read_text().splitlines())
+    return 1024.0 * int(lines["MemAvailable"].split()[0])
+
+
+def settle_lane_count(
+    group: Group, datasets: Mapping[DataConfig, Dataset], folder: Path, say: Callable[[str], None]
+) -> int:
+    """Return the lanes of a group: those of lanes.json in the results folder, else measured and put there."""
+    n_trunks, shape = len(group.trunks), to_dict(group.shape)
+    if n_trunks == 1:
+        return 1
+    lanes = recall(folder, shape, n_trunks)
+    if lanes is not None:
+        say(f"{group.words}: {lanes} of {n_trunks} trunks side by side, as {folder / KEPT_IN} has it")
+        return lanes
+    limit = memory_limit()
+    choice = choose_lane_count(group, lambda width: measure(group, width, datasets, limit), limit)
+    keep(folder, shape, group.words, choice)
+    say(format_choice(group, choice, limit))
+    return choice.lanes
+
+
+def recall(folder: Path, shape: object, n_trunks: int) -> int | None:
+    """Return the lanes that a results folder has for a shape on this kind of device, None for none.
+
+    A sweep that has grown since is measured anew.
+    """
+    path = folder / KEPT_IN
+    known = read_json(path).get(_key(shape)) if path.exists() else None
+    if known is None or known["n_trunks"] < n_trunks:
+        return None
+    return min(int(known["lanes"]), n_trunks)
+
+
+def keep(folder: Path, shape: object, words: str, choice: Choice) -> None:
+    """Put a choice into a results folder, for `recall`."""
+    path = folder / KEPT_IN
+    kept = read_json(path) if path.exists() else {}
+    kept[_key(shape)] = {"group": words} | asdict(choice)
+    write_atomically(path, to_sealed_json(kept))
+
+
+def _key(shape: object) -> str:
+    return digest([shape, jax.devices()[0].device_kind])
+
+
+def choose_lane_count(group: Candidates, measure: Callable[[int], Measured], limit: float) -> Choice:
+    """Double the lanes as long as it pays: clearly more tokens per second, within the memory, soon enough."""
+    n_trunks, width, speed = len(group.trunks), 1, 0.0
+    measured: list[Measured] = []
+    while True:
+        if width > MOST_LANES:
+            reason = f"at most {MOST_LANES}"
+        elif width > n_trunks:
+            reason = f"{n_trunks} trunks"
+        elif measured and width * group.lane_bytes > limit:
+            reason = f"{width} would take {format_bytes(width * group.lane_bytes)}"
+        elif measured and measured[-1].seconds > MEASURING_SHARE * group.n_tokens / speed:
+            reason = f"too short to measure {width}"
+        else:
+            found = measure(width)
+            measured.append(found)
+            faster = found.tokens_per_second
+            if faster is not None and faster >= CLEARLY * speed:
+                width, speed = 2 * width, faster
+                continue
+            reason = f"{width} do not fit" if faster is None else f"{width} are not clearly faster"
+        return Choice(max(1, width // 2), n_trunks, tuple(measured), reason)
+
+
+def format_choice(group: Group, choice: Choice, limit: float) -> str:
+    """Return one line about a group: its shape, lanes, tokens per second of each width, and memory."""
+    taken = next(m.memory_bytes for m in choice.measured if m.lanes == choice.lanes)
+    return (
+        f"{group.words}: {choice.lanes} of {choice.n_trunks} trunks side by side ({choice.reason});"
+        f" {format_speeds(choice)}; {format_bytes(taken)} of {format_bytes(limit)}"
+    )
+
+
+def format_speeds(choice: Choice) -> str:
+    """Return "tokens/s by lanes 1: 99,721, 2: does not fit"."""
+    return "tokens/s by lanes " + ", ".join(
+        f"{m.lanes}: {m.tokens_per_second:,.0f}" if m.tokens_per_second else f"{m.lanes}: does not fit"
+        for m in choice.measured
+    )
+
+
+def measure(group: Group, width: int, datasets: Mapping[DataConfig, Dataset], limit: float) -> Measured:
+    """Compile the step of so many lanes and time it on the first batches of the group's trunks.
+
+    Made and read as in training, which finds the program compiled. A width of 1 is timed in any case.
+    """
+    started = time.monotonic()
+    runs = [trunk[-1].run for trunk in group.trunks[:width]]
+    lanes = _stand_in(runs)
+    memory = count_bytes(lanes, runs, datasets)
+    if width > 1 and memory > limit:
+        return Measured(width, None, memory, time.monotonic() - started)
+
+    def take(n_steps: int) -> float:
+        before = time.monotonic()
+        losses = [
+            lanes.step([make_input(run, datasets[run.data], step) for run in runs]) for step in range(n_steps)
+        ]
+        jax.device_get(losses)
+        return (time.monotonic() - before) / n_steps
+
+    take(1)
+    n_steps = int(np.clip(TURN_SECONDS / take(1), 1, STEPS_PER_READ))
+    seconds = float(np.median([take(n_steps) for _ in range(N_TURNS)]))
+    n_tokens = width * runs[0].tokens_per_step
+    return Measured(width, n_tokens / seconds, memory, time.monotonic() - started)
+
+
+def require_memory(group: Group, width: int, datasets: Mapping[DataConfig, Dataset]) -> None:
+    """Compile the step of so many lanes, and refuse it where XLA says that memory does not hold it."""
+    runs = [trunk[-1].run for trunk in group.trunks[:width]]
+    needed, limit = count_bytes(_stand_in(runs), runs, datasets), memory_limit()
+    if needed > limit:
+        raise LoraJaxError(
+            f"{width} lanes of {group.words} take {format_bytes(needed)} by XLA's count, and the memory is"
+            f" {format_bytes(limit)}: lower --lanes."
+        )
+
+
+def count_bytes(lanes: Lanes, runs: Sequence[RunConfig], datasets: Mapping[DataConfig, Dataset]) -> float:
+    """Return the memory of a step, and of the states that the lanes put aside while they are on branches."""
+    given = [make_input(run, datasets[run.data], 0) for run in runs]
+    step_bytes = lanes.memory_bytes(given)
+    if step_bytes is None:
+        raise LoraJaxError(
+            f"{jax.default_backend()!r} does not tell the memory of a compiled step: pass --lanes 1."
+        )
+    forked: Any = jax.eval_shape(lambda: init_pretraining(runs[0].model, runs[0].optim, 0))
+    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(forked))
+    return float(step_bytes + len(runs) * state_bytes)
+
+
+def _stand_in(runs: Sequence[RunConfig]) -> Lanes:
+    """Return lanes of the runs' shape, all of them with one seed's weights."""
+    first = runs[0]
+    state = init_pretraining(first.model, first.optim, first.seed)
+    return Lanes(make_pretraining_step(first.model, first.optim), [state] * len(runs))

@@ -1,0 +1,67 @@
+"""What is kept of a pretraining run: its record, its curve, and a line about it."""
+
+import math
+
+from lora_jax.config import RunConfig, to_dict
+from lora_jax.data import Dataset
+from lora_jax.model.declare import flops_per_token
+from lora_jax.runs.record import RunRecord
+from lora_jax.runs.recording import Facts, thin_curve
+from lora_jax.train.optim import peak_learning_rate, unit_rate
+from lora_jax.train.outcome import Pretrained
+
+# Share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves.
+COOLED = 0.5
+
+
+def find_facts(outcome: Pretrained, dataset: Dataset) -> Facts:
+    """Return what only pretraining knows of a finished run."""
+    run, heldout = outcome.run, outcome.heldout
+    n_tokens = run.n_steps * run.tokens_per_step
+    return Facts(
+        config=to_dict(run),
+        data=dataset.describe(),
+        model=run.model,
+        seed=run.seed,
+        n_tokens=n_tokens,
+        unique_tokens=dataset.unique_seen(n_tokens),
+        epochs=dataset.epochs(n_tokens),
+        flops_per_token=flops_per_token(run.model, run.data.seq_len),
+        heldout=heldout,
+        bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
+        cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
+        learning_rate=peak_learning_rate(run),
+        n_steps=run.n_steps,
+        trained_tokens=outcome.trained_tokens,
+        tokens_per_second=outcome.tokens_per_second,
+    )
+
+
+def is_cooled(run: RunConfig) -> bool:
+    """Did the learning rate come down before the end: is that of the last step at most half the peak?"""
+    return unit_rate(run, run.n_steps - 1) <= COOLED
+
+
+def make_curve(outcome: Pretrained, flops_per_token: float) -> list[dict[str, float]]:
+    """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
+    run, peak = outcome.run, peak_learning_rate(outcome.run)
+    return thin_curve(
+        outcome.losses[: outcome.diverged_at],
+        flops_per_token,
+        lambda n_steps: n_steps * run.tokens_per_step,
+        lambda step: peak * unit_rate(run, step),
+    )
+
+
+def summarise(record: RunRecord) -> str:
+    """One line about a finished run."""
+    size = f"N {record.n_params:,}  D {record.n_tokens:,}  seed {record.seed}"
+    if record.status == "halted":
+        return f"{size}  halted at step {record.halted_at}: others were better; left out of the fits"
+    if record.heldout_loss is None:
+        return f"{size}  DIVERGED at step {record.diverged_at}: recorded, and left out of the fits"
+    speed = f"  {record.tokens_per_second:,.0f} tokens/s" if record.tokens_per_second else ""
+    speed += f" in 1 of {record.lanes} lanes" if speed and record.lanes > 1 else ""
+    return (
+        f"{size}  held-out {record.heldout_loss:.4f} nats/token  {record.bits_per_byte:.3f} bits/byte{speed}"
+    )

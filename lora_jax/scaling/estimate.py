@@ -1,0 +1,56 @@
+"""What the laboratory adds to a number with its interval: parameters, predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lora_jax.documents import fields_to_document
+from lora_jax.estimate import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter(Estimate):
+    """A parameter of a law. fixed: it was held at a value, and not fitted."""
+
+    unit: str
+    fixed: bool
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.fixed or self.by == "fixed"
+
+    def plain(self) -> Estimate:
+        """Return the number without what only a parameter has."""
+        return Estimate(**{f.name: getattr(self, f.name) for f in fields(Estimate)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled(Estimate):
+    """A number that not every replicate has. ci80: the 80 % interval; undefined: share of those without it.
+
+    Both are None of parameters that were given.
+    """
+
+    ci80: tuple[float, float] | None
+    undefined: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Resampled):
+    """What a law says elsewhere.
+
+    quantity: of what; at: where, by variable. beyond: how many times the largest of the table it is, and
+    beyond_of: of what, both None where the table does not say.
+    """
+
+    quantity: str
+    at: Mapping[str, float]
+    unit: str
+    beyond: float | None
+    beyond_of: str | None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the fields, what and where first."""
+        document = fields_to_document(self)
+        first = {name: document.pop(name) for name in ("quantity", "at")}
+        return first | document

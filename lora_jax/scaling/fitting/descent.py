@@ -1,0 +1,165 @@
+"""Damped, projected Newton for many members, which go through a window.
+
+As some end, others take their place: nobody waits for the slowest of a batch, and what a member's answer is
+does not depend on who else is there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lora_jax.scaling.fitting.objectives import Objective
+from lora_jax.scaling.fitting.steps import Bounds, Local, held_by, step_inside
+from lora_jax.scaling.laws.law import Array
+
+FIRST_DAMPING, MOST_DAMPING = 1e-3, 1e12
+STALL_STEPS = 50  # a rejected step is tried again up to about 12 times, each shorter
+Index = NDArray[np.int64]
+
+
+class Limits(NamedTuple):
+    """How long a member goes on that has not come down to its gradient: at most so many steps.
+
+    It also ends where its objective has fallen by less than `fall` in STALL_STEPS steps. That is for who
+    wants the objective alone, and not the place along a valley where it is reached.
+    """
+
+    steps: int = 2000
+    fall: float = 0.0
+
+
+class Members(Protocol):
+    """What is minimised, for each member of a batch."""
+
+    def rows(self, index: Index) -> "Members":
+        """Return the same for some members only."""
+        ...
+
+    def derivatives(self, theta: Array, goal: Objective) -> Local:
+        """Return the objective and its derivatives at theta (B, P)."""
+        ...
+
+
+def descend(
+    members: Members,
+    goal: Objective,
+    theta: Array,
+    bounds: Bounds,
+    stop: float,
+    limits: Limits,
+    width: int,
+    done: Callable[[int], None] | None = None,
+) -> Array:
+    """Return where the descents from theta (B, P) rest: at a gradient of `stop`, or where no step helps.
+
+    bounds: (B, P) each. limits: of each member. width: of the window, in members. done: is told how many
+    have ended, each time that some have.
+    """
+    theta = np.clip(theta, *bounds)
+    descent = _Descent(members, goal, theta, bounds, stop, limits)
+    joined = 0
+    while True:
+        room = width - len(descent.index)
+        ended = 0
+        if joined < len(theta) and 2 * room >= width:
+            end = min(joined + room, len(theta))
+            ended = descent.join(np.arange(joined, end, dtype=np.int64))
+            joined = end
+        ended += descent.leave()
+        if ended and done is not None:
+            done(ended)
+        if len(descent.index):
+            descent.step()
+        elif joined == len(theta):
+            return theta
+
+
+class _Descent:
+    """The members in the window: `index` says which, and the other arrays are in its order.
+
+    result (B, P): where those that have left it came to rest.
+    """
+
+    def __init__(
+        self, members: Members, goal: Objective, result: Array, bounds: Bounds, stop: float, limits: Limits
+    ) -> None:
+        self.everybody, self.goal, self.result, self.bounds = members, goal, result, bounds
+        self.stop, self.limits = stop, limits
+        n_params = result.shape[1]
+        self.index: Index = np.arange(0, dtype=np.int64)
+        self.theta = result[:0].copy()
+        self.here = Local(
+            np.zeros(0), np.zeros((0, n_params)), *(np.zeros((0, n_params, n_params)) for _ in range(2))
+        )
+        self.damping, self.steps = np.zeros(0), np.zeros(0, dtype=np.int64)
+        self.before, self.stalls = np.zeros(0), np.zeros(0, dtype=bool)  # the objective when last looked at
+        self._settle()
+
+    def join(self, index: Index) -> int:
+        """Take in more members; return how many stay at their start, where they are not defined."""
+        here = self.everybody.rows(index).derivatives(self.result[index], self.goal)
+        fine = here.is_finite()
+        index, here = index[fine], here.at(fine)
+        self.index = np.concatenate([self.index, index])
+        self.theta = np.concatenate([self.theta, self.result[index]])
+        self.here = Local(*(np.concatenate(pair) for pair in zip(self.here, here, strict=True)))
+        self.damping = np.concatenate([self.damping, np.full(len(index), FIRST_DAMPING)])
+        self.steps = np.concatenate([self.steps, np.zeros(len(index), dtype=np.int64)])
+        self.before = np.concatenate([self.before, here.value])
+        self.stalls = np.concatenate([self.stalls, np.zeros(len(index), dtype=bool)])
+        self._settle()
+        return len(fine) - len(index)
+
+    def leave(self) -> int:
+        """Let those go that have arrived, or cannot get further; return how many went."""
+        stays = (self.size > self.stop) & (self.damping < MOST_DAMPING) & ~self.stalls
+        stays &= self.steps < self.limits.steps
+        gone = len(stays) - int(stays.sum())
+        if gone:
+            self.result[self.index[~stays]] = self.theta[~stays]
+            self.index, self.theta, self.here = self.index[stays], self.theta[stays], self.here.at(stays)
+            self.damping, self.steps = self.damping[stays], self.steps[stays]
+            self.before, self.stalls = self.before[stays], self.stalls[stays]
+            self._settle()
+        return gone
+
+    def step(self) -> None:
+        """Try one step of each: it is taken where it lowers the objective, else the damping grows."""
+        moved = step_inside(self.theta, self.here, self.held, self.damping, self.box)
+        trial = np.clip(self.theta + moved, *self.box)
+        there = self.members.derivatives(trial, self.goal)
+        held = held_by(trial, there.gradient, self.box)
+        size = largest_open(there.gradient, held)
+        # next to the minimum the objective no longer resolves a step; the gradient does
+        value = self.here.value
+        level = there.value <= value + 1e-12 * np.abs(value)
+        better = (there.value < value) | (level & (size < self.size))
+        better &= there.is_finite()  # a law may not be defined everywhere
+        self.theta[better] = trial[better]
+        self.here.put(better, there)
+        self.held[better], self.size[better] = held[better], size[better]
+        self.damping = np.where(
+            better, np.maximum(self.damping * 0.1, 1e-15), np.maximum(self.damping * 10, 1e-8)
+        )
+        self.steps += 1
+        if self.limits.fall:
+            self._look_for_stalls()
+
+    def _look_for_stalls(self) -> None:
+        due = self.steps % STALL_STEPS == 0
+        self.stalls[due] = (self.before - self.here.value)[due] < self.limits.fall
+        self.before[due] = self.here.value[due]
+
+    def _settle(self) -> None:
+        """Bring what follows from `index` and `theta` up to date."""
+        self.members = self.everybody.rows(self.index)
+        self.box = (self.bounds[0][self.index], self.bounds[1][self.index])
+        self.held = held_by(self.theta, self.here.gradient, self.box)
+        self.size = largest_open(self.here.gradient, self.held)
+
+
+def largest_open(gradient: Array, held: np.ndarray) -> Array:
+    """Return the largest entry (B,) of the gradients (B, P) that is not held."""
+    return np.abs(np.where(held, 0, gradient)).max(-1)

@@ -1,0 +1,31 @@
+"""Somebody's parameters outside our usual bounds: the bounds give way, and a note says so."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from lora_jax.scaling.fitting.problem import Problem
+from lora_jax.scaling.laws.law import Array
+
+ROOM = 1.0  # beyond theta, and as much again as its size
+
+
+def widen(problem: Problem, theta: Array, kept: Collection[str]) -> Problem:
+    """Return the problem with bounds around theta (P,), but for those of the parameters in `kept`."""
+    low, high = problem.bounds
+    free = problem.is_free & np.array([name not in kept for name in problem.law.names])
+    below, above = free & (theta <= low), free & (theta >= high)
+    if not (below | above).any():
+        return problem
+    room = ROOM + np.abs(theta)
+    bounds = np.where(below, theta - room, low), np.where(above, theta + room, high)
+    params = problem.law.to_params(theta, problem.centre)
+    said = tuple(
+        f"{name} = {float(params[name]):.4g} lies outside our usual bounds of a fit, which were widened for"
+        " it."
+        for name, out in zip(problem.law.names, below | above, strict=True)
+        if out
+    )
+    table = replace(problem.table, notes=(*problem.table.notes, *said))
+    return replace(problem, bounds=bounds, table=table)

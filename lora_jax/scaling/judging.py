@@ -1,0 +1,46 @@
+"""Judging: somebody's parameters beside those that the law's own fit to the same runs gives.
+
+An interval belongs to the value that it was made around. Parameters that were given have none, so every
+number of theirs stands alone, and the fit's stand beside it with their intervals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.appraisal import Appraisal
+from lora_jax.scaling.estimate import Parameter, Prediction
+from lora_jax.scaling.fitting.fit import Fit
+
+ELSEWHERE = 1e-6  # of the objective: how much lower a minimum must lie to be another
+
+
+def judged_number(value: float, fitted: Estimate) -> Estimate:
+    """Return a number that follows from given parameters, and the fit's own beside it."""
+    return Estimate(value, None, None, fitted=fitted)
+
+
+def judged_params(found: Fit, own: Appraisal) -> dict[str, Parameter]:
+    """Return every given parameter, by "judged", with the own fit's beside it."""
+    rows = {}
+    for name, value in found.params.items():
+        row = own.params[name]
+        by = "fixed" if row.fixed else "judged"
+        fitted = row.plain()
+        rows[name] = Parameter(value, None, None, by=by, fitted=fitted, unit=row.unit, fixed=row.fixed)
+    return rows
+
+
+def without_intervals(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Return predictions of given parameters; that of one run is gone, as it is an interval and no value."""
+    kept = [row for row in predictions if not row.quantity.endswith(" of one run")]
+    return [replace(row, se=None, ci95=None, ci80=None, undefined=None) for row in kept]
+
+
+def lower_minimum(found: Fit, own: Fit) -> list[str]:
+    """Warn where the given parameters are at a minimum, and the own fit at one that lies lower."""
+    reached = found.objective / (1 + found.certificate.polish_gain)  # by polishing
+    if not found.certificate.converged or reached <= own.objective * (1 + ELSEWHERE):
+        return []
+    higher = "" if not own.objective > 0 else f", {reached / own.objective - 1:.2%} above"
+    return [f"a local minimum{higher} the one that the fit to these runs finds"]

@@ -1,0 +1,111 @@
+"""What a design or the next run promises, as types: design.json.
+
+Every field is a key of the document of the same name. `Design.report` and `NextRun.report` make them. Losses
+at the target are in nats per token, with the 95 % interval that the runs would give.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lora_jax.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class PlannedTarget:
+    """Where the loss is to be known."""
+
+    n_params: float
+    n_tokens: float
+    tokens_per_parameter: float
+    flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run to train. paid_flops: what it adds to the bill; seconds: None where no speed was given."""
+
+    n_params: float
+    n_tokens: float
+    tokens_per_parameter: float
+    flops: float
+    paid_flops: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What runs would tell of the loss at the target: None where the interval is too wide for any use."""
+
+    loss_at_target: Estimate | None
+    half_width_percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferedRun(PlannedRun):
+    """A run that may be bought, what it would promise, and the share that it takes off the interval."""
+
+    loss_at_target: Estimate | None
+    half_width_percent: float | None
+    narrower: float
+    narrower_per_flop: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedPromise:
+    """What n simulated tables of the runs tell of the loss at the target; n_unfinished: without a fit."""
+
+    loss_at_target: Estimate
+    half_width_percent: float
+    n: int
+    n_unfinished: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderPromise(SimulatedPromise):
+    """The same of the ladder D = 20 N. narrower_by: share of its interval that the plan takes off."""
+
+    tokens_per_parameter: float
+    cells: tuple[PlannedRun, ...]
+    narrower_by: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignReport:
+    """The runs to train. design: in words; simulated, ladder: None where nothing was simulated."""
+
+    law: str
+    params: Mapping[str, float]
+    noise_sd: float
+    n_parameter_sets: int
+    budget_flops: float
+    spent_flops: float
+    seconds: float | None
+    n_runs: int
+    n_existing: int
+    degrees_of_freedom: int
+    design: str
+    target: PlannedTarget
+    loss_at_target: Estimate
+    half_width_percent: float
+    simulated: SimulatedPromise | None
+    ladder: LadderPromise | None
+    cells: tuple[PlannedRun, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextRunReport:
+    """The next run worth buying, None where none takes off more than `worth`, and others on offer."""
+
+    law: str
+    noise_sd: float
+    target: PlannedTarget
+    before: Promise
+    worth: float
+    choice: OfferedRun | None
+    words: str
+    by_gain: tuple[OfferedRun, ...]
+    by_gain_per_flop: tuple[OfferedRun, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]

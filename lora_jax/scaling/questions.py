@@ -1,0 +1,97 @@
+"""Questions: how a law is to be fitted or judged, what is asked of it, and the fit that answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.appraisal import REPLICATES
+from lora_jax.scaling.fitting.bounds import Ends
+from lora_jax.scaling.fitting.fit import Fit, fit, judge
+from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.tables.cells import settle_learning_rates
+from lora_jax.scaling.tables.table import RunTable
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How to fit, and what to ask of the answer.
+
+    objective: None for `Law.usual_objective`. delta: of its Huber. weights: a column of standard errors
+    of the response. given: somebody's parameters to judge instead of fitting; halves: half a unit in the
+    last digit of each, where it was printed (`judge`). predict: values of the variables to predict the
+    response at. budgets: FLOPs to split into N* and D*. serve: (loss, inference tokens). versus: published
+    fits to test against. rival: a second table for the same law, and the values of all variables but the one
+    in which they cross. compare: other laws, out of sample.
+    """
+
+    objective: str | None = None
+    delta: float | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, Ends] = field(default_factory=dict)  # published parameters, None for our usual end
+    weights: str | None = None
+    given: Mapping[str, float] | None = None
+    halves: Mapping[str, float] = field(default_factory=dict)
+    n_bootstrap: int = REPLICATES
+    seed: int = 0
+    predict: Sequence[Mapping[str, float]] = ()
+    budgets: Sequence[float] = ()
+    serve: Sequence[tuple[float, float]] = ()
+    versus: Sequence[str | Mapping[str, float]] = ()
+    rival: RunTable | None = None
+    rival_at: Mapping[str, float] = field(default_factory=dict)
+    compare: bool = False
+    figures: bool = False  # also profiles and the influence of every row, which only figures show
+
+
+def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:
+    """Return the rows that a law is fitted to, one learning rate a cell, and what the grids warn of."""
+    if law.response != "loss" or not has_cells(table):
+        return table, ()
+    table, rates = settle_learning_rates(table)
+    return table, rates.warnings
+
+
+def refuse_constant_columns(table: RunTable, law: Law) -> None:
+    """Raise where a variable of the law is the same in every row: no fit can say what it does."""
+    for v in law.variables:
+        x = table.variable(v)
+        if len(x) and x.max() <= x.min() * (1 + 1e-9):
+            raise LoraJaxError(
+                f"{table.source} has {v} = {x[0]:.4g} in every row, which says nothing of how {law.key}"
+                f" depends on it: fit a law without {v}, or fix its parameters by --fix."
+            )
+
+
+def fit_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
+    return fit(
+        law, table, questions.objective or law.usual_objective, weights_of(table, law, questions),
+        fixed=questions.fixed, delta=questions.delta, moved=questions.bounds,
+    )  # fmt: skip
+
+
+def judge_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
+    """Return the parameters that were given, judged as an answer to the same problem as `_fit`'s."""
+    return judge(
+        law, table, questions.given or {}, objective=questions.objective or law.usual_objective,
+        weights=weights_of(table, law, questions), fixed=questions.fixed, delta=questions.delta,
+        halves=questions.halves, moved=questions.bounds,
+    )  # fmt: skip
+
+
+def weights_of(table: RunTable, law: Law, questions: Questions) -> Array | None:
+    """Return the importance of each row (n,) by the column of its standard error; None without one."""
+    if questions.weights is None:
+        return None
+    relative = table[questions.weights] / table[law.response]
+    if not (relative > 0).all():
+        raise LoraJaxError(
+            f"{table.source}, column {questions.weights!r} has standard errors that are not above 0:"
+            " mend them, or fit without weights."
+        )
+    # the variance counts in a sum of squares, the standard deviation in one of absolute values
+    squares = (questions.objective or law.usual_objective) in ("squared", "least-squares")
+    return relative**-2 if squares else relative**-1
+
+
+def has_cells(table: RunTable) -> bool:
+    return table.has("N") and table.has("D")

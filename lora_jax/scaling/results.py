@@ -1,0 +1,279 @@
+"""What a fit of one law found, as types: docs/architecture.md, "fit.json".
+
+Every field is a key of the document of the same name, unless it says another; `documents.py` writes and reads
+them. Whoever needs a result takes these and no dictionary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from lora_jax.documents import Key, fields_from_document, fields_to_document, from_document
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.comparing.comparison_report import ComparisonReport
+from lora_jax.scaling.estimate import Parameter, Prediction
+from lora_jax.scaling.verdict import Verdict, verdict_of
+
+FORMAT = 2  # of what is written; files without a number are of format 1
+
+
+@dataclass(frozen=True)
+class LeftOutRun:
+    """A run that is not fitted, and why."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What was minimised and its value at the answer; of a sweep the name is the words."""
+
+    name: str
+    value: float
+    words: str | None = None
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """A bootstrap: its kind, how many replicates, how many failed, and why that kind."""
+
+    kind: str
+    n: int
+    n_failed: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Band:
+    """The response (m,) of a law of one variable at x (m,), with its 95 % interval."""
+
+    x: tuple[float, ...]
+    loss: tuple[float, ...]
+    low: Annotated[tuple[float, ...], Key("lo")]
+    high: Annotated[tuple[float, ...], Key("hi")]
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """N*, D* and the loss at a budget in FLOPs, counted as 6 N D."""
+
+    flops: float
+    n_params: Estimate
+    n_tokens: Estimate
+    loss: Estimate
+
+
+@dataclass(frozen=True)
+class SweepCertificate:
+    """Whether an answer is a minimum, and every doubt about it."""
+
+    converged: bool
+    grad_norm: float
+    polish_gain: float
+    condition_number: float
+    warnings: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict_of(self.warnings, self.converged)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the fields, and the verdict in words, which follows from them."""
+        document = fields_to_document(self)
+        warnings = document.pop("warnings")
+        return {**document, "verdict": self.verdict.words, "warnings": warnings}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far the leading exponent moves without these runs."""
+
+    exponent: str
+    shift: float
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResidualStructure:
+    """`fitting.structure.Structure`, as numbers."""
+
+    p: float
+    direction: str
+    n_directions: int
+    size: float
+    share: float
+    thirds: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class LargestPredicted:
+    """`comparing.largest_runs.LargestRuns`, as numbers; errors: the least and the largest."""
+
+    share: float
+    n_runs: int
+    n_inside: int
+    errors: tuple[float, float]
+    p_inside: float
+    p_side: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitCertificate(SweepCertificate):
+    """All that the certificate found."""
+
+    n_minima: int
+    at_bound: tuple[str, ...]
+    weakly_identified: tuple[str, ...]
+    start_equals_answer: bool
+    influence: Moved | None
+    outliers: Moved | None
+    structure: ResidualStructure | None
+    largest_runs: LargestPredicted | None
+
+
+@dataclass(frozen=True)
+class Leading:
+    """The number of a law that people quote."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """A parameter of a published fit, and whether it lies inside our interval."""
+
+    theirs: float
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Whether the fit differs from published constants."""
+
+    name: str
+    p: float
+    objective_ratio: float | None
+    params: Mapping[str, PublishedValue]
+    words: str
+
+
+OF_A_RUN = ("run_id", "measured", "fitted", "influence")  # what in a run's document is no variable
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """One row of the table: its variables, what it measured, what the law says, what it does to the answer.
+
+    influence: how far the leading number moves without it; None where that was not asked.
+    """
+
+    run_id: str
+    at: Mapping[str, float]
+    measured: float
+    fitted: float
+    influence: float | None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it with the variables beside the rest."""
+        rest = {"measured": self.measured, "fitted": self.fitted, "influence": self.influence}
+        return {"run_id": self.run_id, **self.at, **rest}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "FittedRun":
+        """Read it; what is not one of the other fields is a variable."""
+        plain = fields_from_document(cls, {**document, "at": {}})
+        at = {name: from_document(float, x, name) for name, x in document.items() if name not in OF_A_RUN}
+        return replace(plain, at=at)
+
+
+@dataclass(frozen=True)
+class ProfileCurve:
+    """The objective (m,) at values (m,) of one parameter; an end of ci95 is None where it is open."""
+
+    value: tuple[float, ...]
+    objective: tuple[float, ...]
+    best: float
+    threshold: float
+    ci95: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class FitFrontier:
+    """N*, D* and the loss at budgets along the frontier."""
+
+    rows: tuple[BudgetRow, ...]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """The leading exponent by one way of counting N and C."""
+
+    n_column: str
+    flops_column: str
+    columns: Mapping[str, str]
+    exponent: Estimate
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """One law on one table, and all that was asked of it: fit.json.
+
+    law: the law's key, such as "L(N,D)"; name: the law in words.
+    """
+
+    law: str
+    name: str
+    formula: str
+    reference: str
+    variables: tuple[str, ...]
+    response: str
+    table: str
+    n: int
+    n_clusters: int
+    clusters: str
+    columns: Mapping[str, str]
+    unit_told: bool
+    loss_unit: str
+    response_unit: str
+    n_column: str
+    flops_column: str
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOutRun, ...]
+    objective: Objective
+    params: Mapping[str, Parameter]
+    derived: Mapping[str, Estimate]
+    leading: Leading
+    bootstrap: Resampling
+    certificate: FitCertificate
+    predictions: tuple[Prediction, ...]
+    differences: tuple[Difference, ...]
+    runs: tuple[FittedRun, ...]
+    profiles: Mapping[str, ProfileCurve]
+    samples: Mapping[str, tuple[float, ...]]
+    band: Band | None
+    frontier: FitFrontier | None
+    conventions: Mapping[str, Convention]
+    comparison: ComparisonReport | None
+    command: str
+    versions: Mapping[str, str]
+    format: int = 1
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.certificate.verdict
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the parameters were given to be judged, and not fitted."""
+        return any(number.by == "judged" for number in self.params.values())
+
+    @property
+    def leading_estimate(self) -> Estimate | None:
+        """The leading number with its interval, where the law has it as a parameter or derives it."""
+        return self.derived.get(self.leading.name) or self.params.get(self.leading.name)
+
+    def without_bulk(self) -> "FitReport":
+        """Return the report without what only figures read."""
+        return replace(self, runs=(), profiles={}, samples={}, band=None)

@@ -1,0 +1,145 @@
+"""What the fits of a sweep found, as types: docs/architecture.md, "fits.json"."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from lora_jax.documents import Key
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.results import (
+    Band,
+    BudgetRow,
+    LeftOutRun,
+    Objective,
+    Resampling,
+    SweepCertificate,
+)
+from lora_jax.scaling.tables.cells import LearningRates, SeedNoise
+from lora_jax.scaling.verdict import Verdict, verdict_of
+
+JOINT = "L(N,D)"  # the key of the fit that splits budgets and predicts the held-out cell
+
+
+@dataclass(frozen=True)
+class SweepFit:
+    """One law of a sweep. key: what the rest of the report calls this fit by; law, name: as in FitReport."""
+
+    key: str
+    law: str
+    name: str
+    formula: str
+    variable: str
+    slice: str
+    n: int
+    run_ids: tuple[str, ...]
+    objective: Objective
+    params: Mapping[str, Estimate]
+    bootstrap: Resampling
+    certificate: SweepCertificate
+    residuals: tuple[float, ...]
+    band: Band | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponent(Estimate):
+    """An exponent that is quoted. fit: the key of the fit that it is of."""
+
+    fit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFrontier:
+    """N*(C) = G (C / 6)^a and D*(C) = (C / 6)^b / G of the joint fit: None and no rows without one.
+
+    run_ids: of the compute-efficient runs.
+    """
+
+    a: Estimate | None
+    b: Estimate | None
+    coefficient: Annotated[Estimate | None, Key("G")]
+    rows: tuple[BudgetRow, ...]
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HeldoutPrediction:
+    """What the fit of this key says of the held-out cell; ci95 is of a single run."""
+
+    key: str
+    value: float
+    ci95: tuple[float, float] | None
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class HeldoutCell:
+    """The largest cell, which no fit has seen; within_3_percent: of the joint fit, None without one."""
+
+    run_id: str
+    n_params: float
+    n_tokens: float
+    flops: float
+    measured: float
+    predictions: tuple[HeldoutPrediction, ...]
+    within_3_percent: bool | None
+
+    def predicted_by(self, key: str) -> HeldoutPrediction | None:
+        return next((p for p in self.predictions if p.key == key), None)
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """Every law that a sweep can carry: fits.json. What older files do not hold is None."""
+
+    source: str
+    n_runs: int
+    n_fitted: int
+    n_column: str
+    flops_column: str
+    left_out: tuple[LeftOutRun, ...]
+    noise: SeedNoise
+    fits: tuple[SweepFit, ...]
+    exponents: Mapping[str, Exponent]
+    by_convention: Mapping[str, Estimate]
+    frontier: SweepFrontier
+    heldout_cell: HeldoutCell
+    learning_rate: LearningRates
+    warnings: tuple[str, ...]
+    columns: Mapping[str, str] | None = None
+    counted: Mapping[str, str | None] | None = None
+    loss_name: str | None = None
+    loss_unit: str | None = None
+    unit_told: bool | None = None
+    format: int = 1
+
+    def fit(self, key: str) -> SweepFit | None:
+        """Return the fit of this key, such as "L(N)", or None where it was not made."""
+        return next((fit for fit in self.fits if fit.key == key), None)
+
+    @property
+    def joint(self) -> SweepFit | None:
+        """The fit of L(N,D)."""
+        return self.fit(JOINT)
+
+    @property
+    def unconverged(self) -> tuple[str, ...]:
+        """Keys of the fits that did not converge."""
+        return tuple(fit.key for fit in self.fits if not fit.certificate.converged)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict on all fits: None where there is none.
+
+        Of each fit its first doubt counts, but for doubts of the table, which every fit shares; a held-out
+        cell that is not predicted comes first.
+        """
+        if not self.fits:
+            return None
+        warned = {line for fit in self.fits for line in fit.certificate.warnings}
+        reasons = [line for line in self.warnings if line in warned]
+        for fit in self.fits:
+            own = [line for line in fit.certificate.warnings if line not in reasons]
+            reasons += [f"{fit.key}: {own[0]}"] if own else []
+        if self.heldout_cell.within_3_percent is False:
+            reasons.insert(0, "the held-out cell is not predicted within 3 %")
+        return verdict_of(reasons, converged=not self.unconverged)

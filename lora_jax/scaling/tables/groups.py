@@ -1,0 +1,71 @@
+"""Groups of a table's rows: which values some columns take together, and the conditions that choose them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.names import unique_names
+from lora_jax.scaling.tables.columns import VARIABLES
+from lora_jax.scaling.tables.number_text import read_number
+from lora_jax.scaling.tables.run_table import RunTable
+
+TAKEN = ("figures", "report.html", "groups.json")  # beside the folders of the groups
+
+
+@dataclass(frozen=True)
+class Group:
+    """Values of the columns that a table is divided by, as text, in the columns' order."""
+
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def conditions(self) -> list[str]:
+        """What `read_table` reads this group by."""
+        return [f"{c}={v}" for c, v in zip(self.columns, self.values, strict=True)]
+
+    @property
+    def words(self) -> str:
+        return ", ".join(f"{c} = {v or '(empty)'}" for c, v in zip(self.columns, self.values, strict=True))
+
+
+def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str, ...]] = ()) -> list[Group]:
+    """Return the groups of the table's rows by text or number in these columns, in order of appearance.
+
+    cells: the text of these columns in every row of the file; groups that only rows left out have come last.
+
+    Raises LoraJaxError for no such column, and for one that comes twice.
+    """
+    known = [*table.labels, *table.columns]
+    values: list[Sequence[str]] = []
+    for i, name in enumerate(columns):
+        if name in columns[:i]:
+            raise LoraJaxError(f"--by names {name!r} twice: name every column once.")
+        if name in table.labels:
+            values.append(table.labels[name])
+        elif name in table.columns or (name in VARIABLES and table.has(name)):
+            numbers = table.columns[name] if name in table.columns else table.variable(name)
+            values.append([_spell(float(x)) for x in numbers])
+        else:
+            raise LoraJaxError(
+                f"{table.source} has no column {name!r} to divide by{nearest(name, known)}: name one."
+            )
+    found: dict[tuple[str | float, ...], tuple[str, ...]] = {}
+    for row in (*zip(*values, strict=True), *cells):
+        found.setdefault(tuple(map(_key, row)), row)
+    return [Group(tuple(columns), row) for row in found.values()]
+
+
+def folder_names(groups: Sequence[Group]) -> list[str]:
+    """Return a name for each group that any file system takes, none twice, whatever its case."""
+    return unique_names(["_".join(group.values) for group in groups], TAKEN)
+
+
+def _key(cell: str) -> str | float:
+    """Return what makes two cells the same: their number, else their text."""
+    number = read_number(cell)
+    return cell.strip() if number is None else number
+
+
+def _spell(x: float) -> str:
+    return repr(int(x)) if x == int(x) and abs(x) < 1e15 else repr(x)

@@ -1,0 +1,199 @@
+"""Rows of one run at many steps: which column names the run, which the step, and the last step of each."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.run_table import LeftOut, RunTable
+from lora_jax.scaling.tables.sifting import leave_out
+from lora_jax.scaling.tables.wide import GROUP
+
+RUN_NAMES = (
+    "run_id", "run_name", "run", "name", "id", "trial", "trial_id", "experiment", "experiment_name", GROUP,
+)  # fmt: skip
+SURE_NAMES = ("run_id", "run_name", "run", "trial", "trial_id")  # others may name a model of several runs
+# where a run is in its training; the others may also be how long it was to be
+POSITIONS = ("step", "global_step", "train_step", "training_step", "iteration", "iter", "it")
+LENGTHS = ("steps", "n_steps", "num_steps", "iterations", "num_iterations", "n_iterations", "n_tokens")
+FEWEST_WITHOUT_STEP = 4  # rows a run, from which tokens alone make it a curve
+FEWEST_WITHOUT_NAME = 8  # rows of one size and label, from which steps alone make it a curve
+NOT_LAST = "not the last step of its run"
+
+
+def drop_unlogged(rows: Rows, rename: Mapping[str, str]) -> tuple[Rows, list[LeftOut]]:
+    """Return the rows with a loss, and those without: a log has steps at which another number was written.
+
+    A loss that is no number is kept: a run that ends so has diverged, and its last step says it.
+    """
+    if "loss" not in rename:
+        return rows, []  # a table of something else has every row for itself
+    logged = [bool((row.get(rename["loss"]) or "").strip()) for _, row in rows]
+    gone = [
+        leave_out(place, row, rename, "no loss at this step")
+        for (place, row), yes in zip(rows, logged, strict=True)
+        if not yes
+    ]
+    return [pair for pair, yes in zip(rows, logged, strict=True) if yes], gone
+
+
+def refuse_unlogged(source: str, header: Sequence[str], rows: Rows, rename: Mapping[str, str]) -> None:
+    """Raise where some rows of a log have no loss, and nobody asked for the last step of each run."""
+    steps = next((c for c in header if simplify(c) in POSITIONS), None)
+    if "loss" not in rename or steps is None:
+        return
+    blank = sum(not (row.get(rename["loss"]) or "").strip() for _, row in rows)
+    if blank:
+        raise LoraJaxError(
+            f"{source} has no {rename['loss']!r} in {blank} of {len(rows)} rows and a column {steps!r}, as"
+            " the log of a training: --last-step-per-run keeps the last step of each run that has one."
+        )
+
+
+def keep_last_steps(table: RunTable, cluster: str | None) -> RunTable:
+    """Return the last row of each run; the others join `left_out`.
+
+    cluster: the column that names the runs; None: run_id, run_name, Name and the like, the first that
+    repeats. The order is that of a column of steps (step, _step, global_step, iteration, ...), else of
+    tokens; of two rows at one step the later in the file stays. Whether a run had cooled down by then is not
+    judged. Raises LoraJaxError where no column names runs of several rows, or none says their order.
+    """
+    column, labels = _named_by(table, cluster)
+    order = _order_within(table, labels, (*POSITIONS, *LENGTHS))
+    if order is None:
+        raise LoraJaxError(
+            f"{table.source} has no column of steps that differs within the rows of one {column}: name one"
+            " 'step', or map n_steps or n_tokens."
+        )
+    position = table[order]
+    last: dict[str, int] = {}
+    for i, label in enumerate(labels):
+        if label not in last or position[i] >= position[last[label]]:
+            last[label] = i
+    earlier = np.ones(len(table), dtype=bool)
+    earlier[list(last.values())] = False
+    kept = table.without(earlier, NOT_LAST)
+    # of one row each, nothing is left that a bootstrap must draw together
+    clusters = kept.clusters if kept.clusters is not None and len(set(kept.clusters)) < len(kept) else None
+    ends = position[~earlier]
+    note = (
+        f"Of {len(table)} rows the last {order} of each of {len(kept)} runs ({column}) was kept:"
+        f" {order} {_show(ends.min())} to {_show(ends.max())}."
+    )
+    return replace(kept, clusters=clusters, notes=(*kept.notes, note))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Rows that are steps of runs. labels (n,): whose each is; order: the column that differs within one;
+    column: whose values the labels are, where it is one.
+    """
+
+    column: str
+    labels: tuple[str, ...]
+    order: str
+    offer: str  # how to keep the last of each
+
+
+def step_doubt(table: RunTable) -> str | None:
+    """Return the doubt about a table whose rows are steps of runs; None where they are not.
+
+    A row before the end is no run of that many tokens: its learning rate has not come down.
+    """
+    steps = find_steps(table)
+    if steps is None:
+        return None
+    n = len(set(steps.labels))
+    return (
+        f"{len(table)} rows are steps of {n} run{'s' if n > 1 else ''} ({steps.order} differs within one):"
+        f" the loss on the way is not what a run of that length reaches; {steps.offer}"
+    )
+
+
+def find_steps(table: RunTable) -> Steps | None:
+    """Return the training curves that the rows look like, several steps of one run each, or None."""
+    named = _repeating_name(table)
+    if named is not None:
+        column, labels = named
+        order = _order_within(table, labels, POSITIONS)
+        sure = simplify(column) in SURE_NAMES and GROUP not in table.labels
+        if order is None and sure and _rows_a_group(labels) >= FEWEST_WITHOUT_STEP:
+            order = _order_within(table, labels, LENGTHS)
+        offer = f"--last-step-per-run keeps the last of each {column}"
+    else:
+        if any(_is_name(c) for c in (*table.labels, *table.columns)):
+            return None  # every row has a name of its own, or all have one
+        column, labels = "", _alike(table)
+        order = _order_within(table, labels, POSITIONS)
+        if order is None or _rows_a_group(labels) < FEWEST_WITHOUT_NAME:
+            return None
+        offer = "--last-step-per-run with --cluster COLUMN, which names the runs, keeps the last of each"
+    return None if order is None else Steps(column, labels, order, offer)
+
+
+def simplify(name: str) -> str:
+    """Return a column's name in small letters and underscores, without the group before a slash."""
+    return re.sub(r"[^a-z0-9]+", "_", name.rpartition("/")[2].strip().lower()).strip("_")
+
+
+def _is_name(column: str) -> bool:
+    return simplify(column) in RUN_NAMES
+
+
+def _named_by(table: RunTable, cluster: str | None) -> tuple[str, tuple[str, ...]]:
+    if cluster is not None and table.clusters is not None:
+        return cluster, table.clusters
+    found = _repeating_name(table)
+    if found is None:
+        known = [*table.labels, *table.columns]
+        raise LoraJaxError(
+            f"{table.source} has no column of names of runs that repeats, as steps of one run would"
+            f"{nearest('run_id', known)}: name the one that says which run a row is of by --cluster."
+        )
+    return found
+
+
+def _repeating_name(table: RunTable) -> tuple[str, tuple[str, ...]] | None:
+    """Return the first column that names runs and repeats, and its values (n,)."""
+    if len(set(table.run_ids)) < len(table):
+        return "run_id", table.run_ids
+    columns = [*table.labels, *table.columns]
+    for name in sorted((c for c in columns if _is_name(c)), key=lambda c: RUN_NAMES.index(simplify(c))):
+        values = table.labels[name] if name in table.labels else tuple(map(repr, table.columns[name]))
+        if len(set(values)) < len(values):
+            return name, values
+    return None
+
+
+def _alike(table: RunTable) -> tuple[str, ...]:
+    """Return per row what it shares with the other steps of its run, where nothing names it: text and N."""
+    repeated = [v for v in table.labels.values() if len(set(v)) < len(v)]
+    size = [f"{n:.6g}" for n in table.variable("N")] if table.has("N") else [""] * len(table)
+    return tuple("\t".join(parts) for parts in zip(size, *repeated, strict=True))
+
+
+def _rows_a_group(labels: tuple[str, ...]) -> float:
+    _, counts = np.unique(np.asarray(labels), return_counts=True)
+    return float(np.median(counts))
+
+
+def _order_within(table: RunTable, labels: tuple[str, ...], names: tuple[str, ...]) -> str | None:
+    """Return the first column of these names that differs within the rows of one label."""
+    called = {c: simplify(table.origins.get(c, c)) for c in table.columns}
+    called |= {c: c for c in ("n_tokens", "n_steps") if called.get(c) not in (None, *names)}
+    found = [c for c in table.columns if called[c] in names]
+    group = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
+    for column in sorted(found, key=lambda c: names.index(called[c])):
+        low, high = np.full(group.max() + 1, np.inf), np.full(group.max() + 1, -np.inf)
+        np.minimum.at(low, group, table[column])
+        np.maximum.at(high, group, table[column])
+        if (high > low).any():
+            return column
+    return None
+
+
+def _show(x: float) -> str:
+    return f"{x:.6g}"

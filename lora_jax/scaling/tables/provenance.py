@@ -1,0 +1,99 @@
+"""Where a column came from, in words: the file's own column, or a formula; and what convention it follows.
+
+A convention is said where it is known: of our own counts, and where the name of a column says it.
+"""
+
+import re
+
+import numpy as np
+
+from lora_jax.scaling.tables.columns import N_COLUMNS, VARIABLES
+from lora_jax.scaling.tables.derive import SHAPED
+from lora_jax.scaling.tables.last_steps import RUN_NAMES, simplify
+from lora_jax.scaling.tables.run_table import RunTable
+from lora_jax.scaling.tables.wide import GROUP
+
+CONVENTIONS = {
+    "n_params": "without embeddings and output head",
+    "n_params_with_head": "with the output head",
+    "n_params_total": "every weight",
+}
+NO_EMBEDDINGS = re.compile(r"(non|no|without|wo|excl|ex)_?embed|non_?emb(_|$)")
+SIX_ND = "6 N D"
+SAME = 0.01  # relative difference up to which a C is 6 N D: sources print few digits
+
+
+def convention_of(table: RunTable, column: str) -> str | None:
+    """Return how the N of a column was counted, where that is known, else None.
+
+    Known are counts from shapes, tables with all three of our counts under their names, as a results folder
+    has them, and columns whose own name says it.
+    """
+    if table.formulas.get(column) == SHAPED:
+        return CONVENTIONS.get(column)
+    if all(c in table.columns and table.origins.get(c, c) == c for c in N_COLUMNS):
+        return CONVENTIONS.get(column)
+    name = simplify(table.origins.get(column, column))
+    if NO_EMBEDDINGS.search(name):
+        return "without embeddings"
+    return CONVENTIONS[name] if name in N_COLUMNS[1:] else None
+
+
+def describe_columns(table: RunTable) -> dict[str, str]:
+    """Return, by letter, where each variable of the table came from: "column 'Model Size'", "6 N D"."""
+    return {v: _describe(table, v) for v in VARIABLES if table.has(v)}
+
+
+def _describe(table: RunTable, letter: str) -> str:
+    column = table.column_of(letter)
+    formula, origin = table.formulas.get(column), table.origins.get(column, column)
+    if letter == "C" and formula is not None and formula.startswith("6 "):
+        return SIX_ND
+    words = formula or (column if origin == column else f"column {origin!r}")
+    said = convention_of(table, column) if letter == "N" else None
+    if letter == "C" and is_six_nd(table):
+        said = f"that is {SIX_ND}"
+    return words if said is None else f"{words} ({said})"
+
+
+def is_six_nd(table: RunTable) -> bool:
+    """Return whether C is 6 N D in every row of the table."""
+    if not all(table.has(v) for v in "NDC"):
+        return False
+    return bool(np.allclose(table.variable("C"), 6 * table.variable("N") * table.variable("D"), rtol=SAME))
+
+
+def has_own_compute(table: RunTable) -> bool:
+    """Return whether C is the table's own, and not made of its N and D."""
+    return table.has("C") and table.column_of("C") not in table.formulas
+
+
+def unit_words(table: RunTable) -> str:
+    """Return the unit of the losses, and whether it is known or taken for granted."""
+    return table.loss_unit if table.unit_told else f"{table.loss_unit} (taken to be)"
+
+
+def loss_name(table: RunTable) -> str:
+    """Return what the loss is: "held-out loss" of our own runs, else no more than "loss"."""
+    return "held-out loss" if table.origins.get("loss") == "heldout_loss" else "loss"
+
+
+def noun_of_units(table: RunTable) -> str:
+    """Return what rows that belong together are, in the plural: training runs, cells, values of a column."""
+    if table.clusters is None:
+        return "cells"
+    column = table.cluster_column
+    if not column or simplify(column) in RUN_NAMES[:-1]:
+        return "training runs"
+    named = {"trunk_id": "trunks", GROUP: "rows of the file"}
+    return named.get(column, f"values of {column}")
+
+
+def units_in_words(table: RunTable, letters: tuple[str, ...]) -> str:
+    """Return `noun_of_units` and what is equal within one; letters: the variables that make a cell."""
+    noun, column = noun_of_units(table), table.cluster_column
+    if table.clusters is not None:
+        return f"{noun} by {column}" if column and noun in ("training runs", "trunks") else noun
+    follows = {"C"} if {"N", "D"} <= set(letters) else set()
+    known = [v for v in dict.fromkeys(letters) if table.has(v) and v not in follows]
+    return f"{noun} of equal {', '.join(known)}"

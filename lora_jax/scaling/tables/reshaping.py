@@ -1,0 +1,29 @@
+"""Which rows of a file are runs: wide tables made long, the last step of a run, the best row of a cell."""
+
+from dataclasses import dataclass
+
+from lora_jax.scaling.tables.best_rows import keep_best
+from lora_jax.scaling.tables.last_steps import keep_last_steps
+from lora_jax.scaling.tables.run_table import RunTable
+from lora_jax.scaling.tables.wide import Wide
+
+
+@dataclass(frozen=True)
+class Reshaping:
+    """How rows of a file become rows of a table.
+
+    wide: columns that hold one response at several values of a variable (wide.py). last_step_per_run: of the
+    rows of one run the last alone (last_steps.py). best_per_cell: of the rows of equal N and D the one of
+    least loss alone (best_rows.py).
+    """
+
+    wide: Wide | None = None
+    last_step_per_run: bool = False
+    best_per_cell: bool = False
+
+
+def choose_rows(table: RunTable, reshaping: Reshaping, cluster: str | None) -> RunTable:
+    """Return the table with the rows that `reshaping` keeps; cluster: the column that names the runs."""
+    if reshaping.last_step_per_run:
+        table = keep_last_steps(table, cluster)
+    return keep_best(table) if reshaping.best_per_cell else table

@@ -1,0 +1,118 @@
+"""What became of a run: the status column of whoever tracked it, and which of its words count."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.where import Condition
+
+COLUMNS = ("status", "state", "run_state", "run_status", "job_state", "job_status")
+DONE = (
+    "done", "finished", "finish", "complete", "completed", "success", "successful", "succeeded", "ok",
+    "passed",
+)  # fmt: skip
+# of wandb, MLflow, Slurm, Optuna, Kubernetes, ClearML, Determined, and of people
+NOT_DONE = (
+    "failed", "fail", "failure", "error", "errored", "crashed", "crash", "crashloopbackoff", "killed",
+    "preempted", "preempting", "evicted", "running", "active", "in_progress", "ongoing", "started",
+    "starting", "initializing", "resuming", "pending", "queued", "waiting", "scheduled", "submitted",
+    "created", "configuring", "completing", "requeued", "not", "canceled", "cancelled", "aborted",
+    "interrupted", "revoked", "timeout", "timed_out", "time_out", "deadline", "oom", "oomkilled",
+    "oom_killed", "out_of_memory", "node_fail", "boot_fail", "diverged", "divergent", "exploded", "nan",
+    "halted", "stalled", "hung", "paused", "suspended", "pruned", "incomplete", "unfinished", "partial",
+    "invalid", "broken", "lost",
+)  # fmt: skip
+POSITIVE = ("=", "in", "~")  # conditions that name the words that count
+NO_STATUS = "no status, while others have finished"
+
+
+def reason_of(cell: str) -> str | None:
+    """Return why a run does not count, or "" where it is done; None for a word that is not known here.
+
+    A word that says why not may be followed by more, as "failed (OOM)" or "CANCELLED by 1000"; a word of
+    success may not, as in "finished with errors".
+    """
+    text = cell.strip()
+    words = re.sub(r"[\s_\-]+", "_", text.lower()).strip("_.!").removeprefix("job_state_")
+    if words in DONE:
+        return ""
+    for word in NOT_DONE:
+        if re.fullmatch(rf"{word}(?![a-z]).*", words, re.DOTALL):
+            return text.lower() if words == word else text
+    return None
+
+
+def find_statuses(
+    source: str,
+    header: Sequence[str],
+    rows: Rows,
+    mapping: Mapping[str, str],
+    conditions: Sequence[Condition],
+    notes: list[str],
+) -> list[str]:
+    """Return, per row, why it does not count, or "" where it does.
+
+    Columns of COLUMNS, in any case, are statuses, or the one that is mapped to `status` (none where that is
+    empty). A condition that names the words which count (= in ~) stands instead of judging its column.
+    Raises LoraJaxError for an unknown word, and for two columns that disagree.
+    """
+    columns = _columns(header, rows, mapping, notes)
+    asked = {c.column for c in conditions if c.operator in POSITIVE}
+    judged = [c for c in columns if c not in asked and not ("status" in asked and mapping.get("status") == c)]
+    reasons: list[str] = [""] * len(rows)
+    whose: list[str | None] = [None] * len(rows)
+    for column in judged:
+        for i, reason in enumerate(_judge(source, rows, column, notes)):
+            known = whose[i]
+            if known is not None and (reason == "") != (reasons[i] == ""):
+                place, row = rows[i]
+                raise LoraJaxError(
+                    f"{source}, {place}, has {row[known]!r} in column {known!r} and {row[column]!r} in column"
+                    f" {column!r}: say which is the status, as --map status={known!r}."
+                )
+            reasons[i], whose[i] = reasons[i] or reason, column
+    return reasons
+
+
+def _columns(header: Sequence[str], rows: Rows, mapping: Mapping[str, str], notes: list[str]) -> list[str]:
+    if "status" in mapping:
+        return [mapping["status"]] if mapping["status"] else []
+    found = [name for name in header if re.sub(r"[\s\-]+", "_", name.strip().lower()) in COLUMNS]
+    found = [name for name in found if any(row.get(name, "") for _, row in rows)]
+    known = {name: sum(reason_of(cell) is not None for cell in _words(rows, name)) for name in found}
+    if any(known[name] == len(_words(rows, name)) for name in found):
+        for name in (name for name in found if not known[name]):
+            notes.append(f"{name!r} is taken for no status, as none of its words is one.")
+            found = [other for other in found if other != name]
+    return found
+
+
+def _words(rows: Rows, column: str) -> list[str]:
+    return list(dict.fromkeys(cell for _, row in rows if (cell := row.get(column, ""))))
+
+
+def _judge(source: str, rows: Rows, column: str, notes: list[str]) -> list[str]:
+    """Return the reasons of one column. An empty cell counts where no other says that a run has finished."""
+    words = {word: reason_of(word) for word in _words(rows, column)}
+    unknown = [word for word, reason in words.items() if reason is None]
+    if unknown:
+        count = Counter(row.get(column, "") for _, row in rows)
+        shown = ", ".join(f"{word!r} ({count[word]} rows)" for word in unknown[:3])
+        done = next((word for word, reason in words.items() if reason == ""), unknown[0])
+        raise LoraJaxError(
+            f"{source}, column {column!r}, has {shown}, which is no status known here: name the words that"
+            f" count, as --where '{column}={done}' or '{column} in A,B', or say --map status= if it is none."
+        )
+    done = any(reason == "" for reason in words.values())
+    empty = sum(not row.get(column, "") for _, row in rows)
+    if words and empty:
+        said = (
+            "are left out, as others have finished" if done else "count, as no other is said to have finished"
+        )
+        notes.append(f"{empty} runs have an empty {column!r}: they {said}.")
+    return [
+        (NO_STATUS if done else "") if not (cell := row.get(column, "")) else words[cell] or ""
+        for _, row in rows
+    ]

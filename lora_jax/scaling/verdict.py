@@ -1,0 +1,44 @@
+"""Verdicts: whether to believe an answer, as a value. One rule for every fit, sweep and approach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+NOT_CONVERGED = "not converged"  # how the certificate's reason begins, which is the first to be told
+
+
+class Level(StrEnum):
+    """How far an answer may be believed; the values are the words for it."""
+
+    BELIEVE = "believe it"
+    BE_CAREFUL = "be careful"
+    DO_NOT_BELIEVE = "do not believe it"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A level, and every doubt that led to it, the gravest first; none where it is to be believed."""
+
+    level: Level
+    doubts: tuple[str, ...]
+
+    @property
+    def is_believed(self) -> bool:
+        return self.level is Level.BELIEVE
+
+    @property
+    def words(self) -> str:
+        """The level and all doubts in one line, such as "be careful: weakly identified: B"."""
+        return f"{self.level}: {'; '.join(self.doubts)}" if self.doubts else str(self.level)
+
+
+def verdict_of(doubts: Sequence[str], converged: bool = True) -> Verdict:
+    """Return the verdict on an answer: the rule that everything follows which says one.
+
+    An answer that did not converge is not to be believed, whatever else is said of it. Any doubt about one
+    that did asks for care.
+    """
+    if not converged:
+        told = sorted(doubts, key=lambda line: not line.startswith(NOT_CONVERGED))
+        return Verdict(Level.DO_NOT_BELIEVE, tuple(told) or (NOT_CONVERGED,))
+    return Verdict(Level.BE_CAREFUL if doubts else Level.BELIEVE, tuple(doubts))

@@ -1,0 +1,74 @@
+"""Names of what is not whole yet, held while it is made; what killed processes left is swept.
+
+A temporary file or folder lies beside its place and is locked by its maker. The lock ends with the process,
+however that ends, so that a name of which nobody holds the lock is rubbish.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+PATTERN = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.(?P<kind>tmp|old)", re.DOTALL)
+YOUNG = 2.0  # seconds in which a maker may not have its lock yet
+
+
+def temporary_beside(path: Path, kind: str = "tmp") -> Path:
+    """Return a new name beside `path`, which another process would not choose."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{kind}")
+
+
+@contextlib.contextmanager
+def held(temporary: Path) -> Iterator[None]:
+    """Hold a temporary file or folder that exists, so that nobody sweeps it during the block."""
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a disk without locks: young names are left alone all the same
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, name: str | None = None) -> list[Path]:
+    """Remove what killed processes left in a folder and those inside it; return what was removed.
+
+    name: only what was to become this one, and only in the folder itself.
+    """
+    if name is None:
+        found = [Path(base, one) for base, folders, files in os.walk(folder) for one in (*folders, *files)]
+    else:
+        found = [path for path in folder.glob(".*") if path.name.startswith(f".{name}.")]
+    return [path for path in found if _is_rubbish(path) and _remove(path)]
+
+
+def _is_rubbish(path: Path) -> bool:
+    """Is this a temporary name? What was moved aside is kept until its successor is in its place."""
+    match = PATTERN.fullmatch(path.name)
+    return match is not None and (match["kind"] == "tmp" or path.with_name(match["name"]).exists())
+
+
+def _remove(path: Path) -> bool:
+    """Remove a temporary that nobody holds; False where somebody does, or may soon."""
+    try:
+        if time.time() - path.lstat().st_mtime < YOUNG:
+            return False
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:  # held, or not ours to remove
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,42 @@
+"""Pretraining a language model: its start, its step, and its evaluation, compiled."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+
+from lora_jax.config import ModelConfig, OptimConfig
+from lora_jax.model.declare import declare
+from lora_jax.params import Params, init
+from lora_jax.train.loss import mean_loss, window_losses
+from lora_jax.train.optim import Optimizer, choose_optimizer
+from lora_jax.train.step import Step, TrainState, init_state, make_step
+
+
+def init_pretraining(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
+    """Draw the parameters of a seed and the optimizer's empty state."""
+    specs = declare(model)
+    return init_state(init(specs, seed), specs, choose_optimizer(optim))
+
+
+def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
+    """Return the step whose batch is windows of tokens (B, U), int32: U - 1 predictions each.
+
+    Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
+    """
+    return _make_step(model, choose_optimizer(optim))
+
+
+@lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
+def _make_step(model: ModelConfig, optimizer: Optimizer) -> Step:
+    def loss_of_batch(params: Params, windows_BU: Any, key: jax.Array | None) -> jax.Array:
+        return mean_loss(model, params, windows_BU)
+
+    return make_step(loss_of_batch, declare(model), optimizer)
+
+
+@lru_cache(maxsize=4)
+def make_evaluate(model: ModelConfig) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return the compiled `evaluate(params, windows_BU) -> mean loss of each window (B,)`."""
+    return jax.jit(partial(window_losses, model))

@@ -1,0 +1,276 @@
+"""The page shows all there is, nothing else, and needs nothing from outside."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from lora_jax.digests import to_sealed_json
+from lora_jax.errors import LoraJaxError
+from lora_jax.report.sweep.page import make_page, write_report
+from lora_jax.report.sweep.results import read_results
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes, text and tables, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.tags, self.tables, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        last = self.open.pop() if self.open else None
+        assert last == tag, f"</{tag}> closes {last}"
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+    def table(self, *columns: str) -> list[dict[str, str]]:
+        """Return the rows of the first table that has all these columns."""
+        for head, *rows in self.tables:
+            if set(columns) <= set(head):
+                return [dict(zip(head, row, strict=True)) for row in rows]
+        raise AssertionError(f"no table has {columns}")
+
+
+def read_html(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def words_of(folder) -> Reader:
+    """Return the page of a folder without its figures, which take seconds to draw."""
+    return read_html(make_page(read_results(folder), [], []))
+
+
+@pytest.fixture(scope="module")
+def written(synthetic, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page") / "synthetic"
+    return write_report(shutil.copytree(synthetic, folder))
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return read_html(written.read_text())
+
+
+@pytest.fixture(scope="module")
+def fits(synthetic):
+    return json.loads((synthetic / "fits.json").read_text())
+
+
+def close(text: str, number: float) -> bool:
+    """Is `text` the number, rounded to the digits it shows?"""
+    exponent = int(text.split("e")[1]) if "e" in text else 0
+    mantissa = text.split("e")[0]
+    decimals = len(mantissa.split(".")[1]) if "." in mantissa else 0
+    return abs(float(text) - number) <= 0.5001 * 10.0 ** (exponent - decimals)
+
+
+def test_it_needs_nothing_from_outside(written, page):
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "data", "action"):
+            value = attributes.get(name) or ""
+            assert value == "" or value.startswith(("data:image/", "#")), (tag, name, value[:60])
+        assert tag not in ("script", "link", "iframe", "object")
+    text = written.read_text()
+    assert "@import" not in text
+    assert not re.search(r"url\(", text)
+    assert len(text) < 5_000_000
+    assert str(written.parent.parent) not in text  # where it was made is nobody's business
+
+
+def test_it_is_one_document_with_words_for_its_pictures(page):
+    assert [t for t, _ in page.tags if t in ("h1", "main", "title")] == ["title", "h1", "main"]
+    images = [a for t, a in page.tags if t == "img"]
+    assert len(images) == 7
+    assert all(len(a["alt"]) > 30 for a in images)
+    anchors = {a["href"][1:] for t, a in page.tags if t == "a"}
+    assert anchors <= {a.get("id") for _, a in page.tags}
+
+
+def test_every_run_is_shown_with_what_became_of_it(synthetic, page, fits):
+    rows = {row["run"]: row for row in page.table("run", "in the fits")}
+    assert set(rows) == {path.stem for path in (synthetic / "runs").glob("*.json")}
+    for gone in fits["left_out"]:
+        assert gone["reason"] in rows[gone["run_id"]]["in the fits"]
+    fitted = {i for fit in fits["fits"] for i in fit["run_ids"]}
+    assert {i for i, row in rows.items() if row["in the fits"] == "fitted"} == fitted
+    assert sum("diverged at step 40" in row["in the fits"] for row in rows.values()) == 1
+    for path in (synthetic / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        shown = rows[path.stem]["held-out loss"]
+        assert shown == "\u2013" if record["heldout_loss"] is None else close(shown, record["heldout_loss"])
+        assert rows[path.stem]["model.d_model"] == str(record["config"]["model"]["d_model"])
+
+
+def test_numbers_and_intervals_are_those_of_the_fits(page, fits):
+    shown = {(r["law"], r["parameter"]): r for r in page.table("law", "parameter", "value")}
+    exponents = {(r["law"], r["exponent"]): r for r in page.table("exponent", "verdict")}
+    n = 0
+    for fit in fits["fits"]:
+        for name, number in fit["params"].items():
+            places = [shown[fit["key"], name]]
+            if (fit["key"], name) in exponents:
+                places.append(exponents[fit["key"], name])
+                assert places[-1]["verdict"] == fit["certificate"]["verdict"]
+            for row in places:
+                assert close(row["value"], number["value"]), (row, number)
+                if number["ci95"] is None:  # open on a side
+                    assert row["95 % interval"].startswith(("below ", "above ", "open "))
+                    n += 1
+                    continue
+                low, high = row["95 % interval"].split(" to ")
+                assert close(low, number["ci95"][0]), (row, number)
+                assert close(high, number["ci95"][1]), (row, number)
+                n += 1
+    assert n == 20 + 8
+    for row, (name, number) in zip(
+        page.table("N is counted", "alpha_N"), fits["by_convention"].items(), strict=True
+    ):
+        assert row["column"] == name
+        assert close(row["alpha_N"], number["value"])
+
+
+def test_the_held_out_cell_and_every_warning_are_told(page, fits):
+    rows = page.table("law", "predicted", "error")
+    assert [r["law"] for r in rows] == [p["key"] for p in fits["heldout_cell"]["predictions"]]
+    for row, said in zip(rows, fits["heldout_cell"]["predictions"], strict=True):
+        assert close(row["predicted"], said["value"])
+        assert close(row["error"].removesuffix(" %").replace("\u2212", "-"), 100 * said["relative_error"])
+    assert "predicted within 3 %" in page.text
+    warnings = [*fits["warnings"], *fits["learning_rate"]["warnings"]]
+    warnings += [line for fit in fits["fits"] for line in fit["certificate"]["warnings"]]
+    assert len(warnings) >= 3
+    for line in warnings:
+        assert line in page.text
+
+
+def test_settings_and_provenance(synthetic, page):
+    for name in ("model.vocab_size", "optim.schedule", "data.tokenizer", "git commit", "jax", "wall time"):
+        assert name in page.text
+    assert "launch.sh scaling configs/synthetic.py" in page.text
+    records = read_results(synthetic).records.values()
+    spent = sum(r.flops_exact for r in records)  # no run of this sweep shares a trunk
+    [shown] = re.findall(r"compute spent([0-9.e]+) FLOPs", page.text)
+    assert close(shown, spent)
+
+
+def test_a_shared_trunk_is_paid_for_once(fresh):
+    path = next((fresh / "runs").glob("d96x8-t1048576-*.json"))
+    record = json.loads(path.read_text())
+    before = sum(r.flops_exact for r in read_results(fresh).records.values())
+    path.write_text(to_sealed_json(record | {"trained_tokens": record["n_tokens"] // 2}))
+    [shown] = re.findall(r"compute spent([0-9.e]+) FLOPs", words_of(fresh).text)
+    assert close(shown, before - record["flops_exact"] / 2)
+
+
+def change_fits(folder, **changes):
+    path = folder / "fits.json"
+    path.write_text(to_sealed_json(json.loads(path.read_text()) | changes))
+
+
+def test_nothing_that_records_say_runs(fresh):
+    attack = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(2)>\"'&"
+    fits = json.loads((fresh / "fits.json").read_text())
+    fits["left_out"][0]["reason"] = attack
+    fits["fits"][0]["certificate"]["warnings"] = [attack]
+    change_fits(fresh, warnings=[attack], left_out=fits["left_out"], fits=fits["fits"])
+    sweep = json.loads((fresh / "sweep.json").read_text())
+    (fresh / "sweep.json").write_text(
+        to_sealed_json(sweep | {"name": attack, "question": attack, "command": attack})
+    )
+    for path in (fresh / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        path.write_text(to_sealed_json(record | {"device": attack, "versions": {attack: attack}}))
+    page = words_of(fresh)
+    assert not [t for t, _ in page.tags if t == "script"]
+    assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+    assert not [t for t, _ in page.tags if t == "img"]  # this page was made without figures
+    assert page.text.count(attack) >= 8
+
+
+def test_a_failed_prediction_is_said_plainly(fresh):
+    cell = json.loads((fresh / "fits.json").read_text())["heldout_cell"]
+    cell["predictions"][0] |= {"value": 2.5, "relative_error": 0.35, "ci95": [2.4, 2.6]}
+    change_fits(fresh, heldout_cell=cell | {"within_3_percent": False})
+    text = words_of(fresh).text
+    assert "was not predicted within 3 %" in text
+    assert "outside the interval" in text
+    assert "cell was predicted within 3 %" not in text
+
+
+def test_laws_that_were_not_fitted_leave_a_page(fresh):
+    """A sweep too small for L(N) and L(N,D) still gets its page."""
+    fits = json.loads((fresh / "fits.json").read_text())
+    change_fits(
+        fresh,
+        fits=[f for f in fits["fits"] if f["key"].startswith("L(D)")],
+        exponents={"alpha_D": fits["exponents"]["alpha_D"]}, by_convention={},
+        frontier={"a": None, "b": None, "G": None, "rows": [], "run_ids": []},
+        heldout_cell=fits["heldout_cell"] | {"predictions": [], "within_3_percent": None},
+        learning_rate={"grids": [], "warnings": []},
+        noise={"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0},
+        warnings=["L(N) is not fitted: no token count has 3 sizes."],
+    )  # fmt: skip
+    page = read_html(write_report(fresh).read_text())
+    assert "L(N) is not fitted" in page.text
+    assert "nothing predicts it" in page.text
+    assert "No cell is known to have several seeds" in page.text
+    assert not (fresh / "figures" / "loss_vs_N.png").exists()
+    assert (fresh / "figures" / "loss_vs_D.png").exists()
+
+
+def test_runs_newer_than_the_fits_are_a_warning(fresh):
+    change_fits(fresh, n_runs=30)
+    assert "run `lora-jax fit` again" in words_of(fresh).text
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "runs.csv", "fits.json", "runs/*.json", "curves/*.csv"])
+@pytest.mark.parametrize("damage", ["remove", "cut", "binary", "empty"])
+def test_a_missing_or_corrupt_file_is_named_with_a_remedy(fresh, name, damage):
+    path = sorted(fresh.glob(name))[0]
+    if damage == "remove":
+        path.unlink()
+        if name == "curves/*.csv":
+            read_results(fresh)  # a run may have no curve
+            return
+    else:
+        content = path.read_bytes()
+        path.write_bytes(
+            {"cut": content[: len(content) // 2], "binary": b"\xff\xfe\x00", "empty": b""}[damage]
+        )
+    with pytest.raises(LoraJaxError, match=re.escape(path.name)) as caught:
+        read_results(fresh)
+    assert re.search(r": (run|delete it)[^:]*\.$", str(caught.value).replace("\n", " ")), caught.value
+
+
+def test_a_stale_fit_and_a_folder_that_is_none(fresh, tmp_path):
+    with pytest.raises(LoraJaxError, match="not a folder"):
+        write_report(tmp_path / "nowhere")
+    fits = json.loads((fresh / "fits.json").read_text())
+    fits["fits"][0]["run_ids"][0] = "gone"
+    change_fits(fresh, fits=fits["fits"])
+    with pytest.raises(LoraJaxError, match=r"'gone'.*fit` again"):
+        write_report(fresh)
