@@ -1,4 +1,4 @@
-"""What the README tells a reader to type works on a machine with a clone and package installs alone."""
+"""What the README and docs/usage.md tell a reader to type works with a clone and package installs alone."""
 
 import importlib.util
 import os
@@ -14,6 +14,7 @@ import pytest
 from lora_jax.files import find_cache
 
 ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/usage.md")
 # Seconds each, and nothing before them is needed.
 FAST = ("laws", "design", "plan", "sizes")
 # What takes minutes as it is written, made shorter by what follows it; all the rest runs as it is.
@@ -29,19 +30,24 @@ SHORTER = {
 
 
 def read_blocks(*languages: str) -> list[str]:
-    """Return the README's code blocks in one of `languages`."""
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    """Return the code blocks of both pages in one of `languages`."""
+    text = "\n".join((ROOT / page).read_text() for page in PAGES)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [body for language, body in blocks if language in languages]
 
 
 def read_lines() -> list[str]:
-    """Return every shell line of the README, without what is said of it."""
+    """Return every shell line of both pages, without its comment.
+
+    `fetch` comes first: `finetune` fetches its base by itself, but the tests give a network to `fetch` alone.
+    """
     lines = "\n".join(read_blocks("bash", "sh", "console")).replace("\\\n", " ").splitlines()
-    return [line.split(" #")[0].strip() for line in lines if line.split("#")[0].strip()]
+    lines = [line.split(" #")[0].strip() for line in lines if line.split("#")[0].strip()]
+    return sorted(lines, key=lambda line: " fetch " not in line)
 
 
 def read_commands() -> list[list[str]]:
-    """Return the words of every shell line of the README that runs ./launch.sh or lora-jax."""
+    """Return the words of every shell line of both pages that runs ./launch.sh or lora-jax."""
     lines = read_lines()
     commands = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
     for words in commands:
