@@ -132,6 +132,7 @@ this checkout:
   test         Run the tests; arguments go to pytest (-m slow for the slow ones)
   parity       Compare with transformers and peft live (installs torch, 1 GB more)
   check        Run ruff and pyright
+  docs         Build the documentation into site/ (open site/index.html); installs mkdocs
   faults       Kill, damage and crowd the programs for --minutes, and see that nothing breaks
 
 TEXT
@@ -165,6 +166,7 @@ shift
 case "$name" in
     test | check | faults) set_up dev ;;
     parity) set_up dev,parity ;;
+    docs) set_up docs ;;
     fetch | finetune | incontext) set_up gguf ;; # the two others fetch a base that is not there
     bench) if [[ " $* " == *" --torch "* ]]; then set_up gguf,parity; else set_up ""; fi ;;
     *) set_up "" ;;
@@ -178,6 +180,8 @@ case "$name" in
     test) cd "$root"; exec "$python" -m pytest "$@" ;;
     parity) cd "$root"; exec "$python" -m pytest tests/parity -m parity "$@" ;;
     check) check ;;
+    # Its theme prints a notice about its successor on every call, which nobody here can act on.
+    docs) cd "$root"; NO_MKDOCS_2_WARNING=1 exec "$python" -m mkdocs build --strict "$@" ;;
     faults) cd "$root"; exec "$python" -m tests.faults "$@" ;;
     *)
         if [[ -f $root/experiments/$name.py ]]; then exec "$python" "$root/experiments/$name.py" "$@"; fi
