@@ -1,7 +1,8 @@
 """A hook of mkdocs: put the files outside docs/ that pages link to into the site, under files/.
 
-Pages link to figures, result pages, configs and tests of the checkout, as a reader on a code host follows them. The site
-has only docs/, so each linked file is copied beside it. A results folder becomes its report.html.
+Pages link to figures, result pages and configs of the checkout, for a reader on a code host. The site has
+only docs/, so each linked file is copied into it. A link to a results folder leads to its report.html, and
+a link to the README to the site's first page.
 """
 
 import re
@@ -16,16 +17,14 @@ LINK = re.compile(r"\]\((?:\.\./)+([^)#\s]+)")
 
 def find_home(target: str) -> str:
     """Return the file of the checkout that stands for a link's target."""
-    if (ROOT / target).is_dir():
-        return f"{target.rstrip('/')}/report.html"
-    return target
+    return f"{target.rstrip('/')}/report.html" if (ROOT / target).is_dir() else target
 
 
 def on_files(files: Files, config: Any) -> Files:
     for page in list(files.documentation_pages()):
-        for target in LINK.findall(page.content_string):
-            home = find_home(target)
-            if home != "README.md" and (ROOT / home).is_file() and not files.get_file_from_path(f"files/{home}"):
+        for home in map(find_home, LINK.findall(page.content_string)):
+            known = home == "README.md" or files.get_file_from_path(f"files/{home}") is not None
+            if not known and (ROOT / home).is_file():
                 files.append(File.generated(config, f"files/{home}", abs_src_path=str(ROOT / home)))
     return files
 
@@ -36,7 +35,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     def lead(match: re.Match[str]) -> str:
         home = find_home(match[1])
-        if home == "README.md":  # the site's first page stands for it
+        if home == "README.md":
             return f"]({up}index.md"
         return f"]({up}files/{home}" if files.get_file_from_path(f"files/{home}") else match[0]
 
