@@ -1,0 +1,20 @@
+"""The checks of a code host are those of .ci/run, with the linter that constraints.txt pins."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_workflow_has_the_steps_of_ci_run() -> None:
+    steps = re.findall(r"^step (\w+) (.+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text()
+    jobs = re.findall(r"- name: (\w+)\n\s+command: (.+)$", workflow, re.MULTILINE)
+    assert steps
+    assert jobs == steps
+
+
+def test_ruff_is_pinned_once() -> None:
+    [pinned] = re.findall(r"^ruff==\S+", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    hooks = re.findall(r"ruff==[\w.]+", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert set(hooks) == {pinned}
