@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from lora_jax.scaling import analysis, laboratory
+from lora_jax.scaling import one_law, sweep
 from lora_jax.scaling.documents import fit_to_document, sweep_to_document
 
 
-def examine(*arguments: Any, **options: Any) -> dict[str, Any]:
-    """Return the content of fit.json of `laboratory.examine`."""
-    return fit_to_document(laboratory.examine(*arguments, **options))
+def fit_law(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """Return the content of fit.json of `one_law.fit_law`."""
+    return fit_to_document(one_law.fit_law(*arguments, **options))
 
 
-def analyse(*arguments: Any, **options: Any) -> dict[str, Any]:
-    """Return the content of fits.json of `analysis.analyse`."""
-    return sweep_to_document(analysis.analyse(*arguments, **options))
+def fit_sweep(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """Return the content of fits.json of `sweep.fit_sweep`."""
+    return sweep_to_document(sweep.fit_sweep(*arguments, **options))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lora_jax.config import ModelConfig, RopeScaling, RunConfig, TaskConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneConfig, FinetuneSweep
-from lora_jax.generate.choose import Sampling
+from lora_jax.generate.sampling import Sampling
 from lora_jax.peft import methods
 from lora_jax.peft.methods.combined import Combined
 from lora_jax.peft.methods.lora import LoRA
@@ -38,7 +38,7 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 MANY = settings(derandomize=True, deadline=None, max_examples=3000)
 PLACES = (
     "config", "finetune.config", "prompting.incontext.config", "prompting.shots", "prompting.prompt",
-    "generate.beam", "generate.choose", "scaling.tables.counting",
+    "generate.beam", "generate.sampling", "scaling.tables.counting",
 )  # fmt: skip
 INNER = {"Knobs", "Search"}  # arrays of compiled programs; beam's own Shape is one too
 

@@ -26,7 +26,7 @@ def run_approach(arguments: argparse.Namespace, table: "RunTable") -> int:
     from lora_jax.commands.waiting import waiting
 
     with waiting():
-        report, draw = examine_approach(arguments, table)
+        report, draw = fit_approach(arguments, table)
     if arguments.out is not None:
         page = write_approach(report, draw, command_line(sys.argv[1:]), arguments.out)
     if arguments.json:
@@ -40,7 +40,7 @@ def run_approach(arguments: argparse.Namespace, table: "RunTable") -> int:
     return 0
 
 
-def examine_approach(arguments: argparse.Namespace, table: "RunTable") -> "tuple[ApproachReport, Draw]":
+def fit_approach(arguments: argparse.Namespace, table: "RunTable") -> "tuple[ApproachReport, Draw]":
     """Return the report of approach 1 or 2, and the function that draws it."""
     from lora_jax.scaling.optima.approach_report import ApproachReport
     from lora_jax.scaling.prediction.reach import out_of_reach

@@ -73,7 +73,7 @@ def run_law(arguments: argparse.Namespace, table: "RunTable") -> int:
     from lora_jax.commands.waiting import waiting
 
     with waiting():
-        report = examine_law(arguments, table)
+        report = fit_one_law(arguments, table)
         page = None if arguments.out is None else write_law(report, arguments.out)
     from lora_jax.scaling.documents import fit_to_short_document
 
@@ -88,12 +88,12 @@ def run_law(arguments: argparse.Namespace, table: "RunTable") -> int:
     return 0
 
 
-def examine_law(arguments: argparse.Namespace, table: "RunTable") -> "FitReport":
+def fit_one_law(arguments: argparse.Namespace, table: "RunTable") -> "FitReport":
     """Return the report of one law."""
-    from lora_jax.scaling.laboratory import examine
+    from lora_jax.scaling.one_law import fit_law
 
     law = law_of(arguments, table)
-    return examine(table, law, questions_of(arguments, law), command_line(sys.argv[1:]))
+    return fit_law(table, law, questions_of(arguments, law), command_line(sys.argv[1:]))
 
 
 def write_law(report: "FitReport", folder: Path) -> Path:
@@ -106,7 +106,7 @@ def write_law(report: "FitReport", folder: Path) -> Path:
 
 
 def run_methods(arguments: argparse.Namespace) -> int:
-    """Compare a fine-tuning sweep's methods anew, and write comparison.json where `choose_file` says."""
+    """Compare a fine-tuning sweep's methods anew, and write comparison.json where `output_path` says."""
     given = given_of(arguments, (*OF_A_TABLE, *OF_A_LAW, *OF_APPROACHES))
     if given is not None:
         raise LoraJaxError(
@@ -121,7 +121,7 @@ def run_methods(arguments: argparse.Namespace) -> int:
 
     with doubting("restore it, or delete it to train that run again"):
         found = compare_methods(read_runs(arguments.table))
-    path = choose_file(arguments, "comparison.json")
+    path = output_path(arguments, "comparison.json")
     if path is not None:
         save_comparison(path, found)
     if arguments.json:
@@ -132,23 +132,23 @@ def run_methods(arguments: argparse.Namespace) -> int:
 
 
 def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
-    """Fit what a sweep can carry, and write fits.json where `choose_file` says."""
+    """Fit what a sweep can carry, and write fits.json where `output_path` says."""
     asked = given_of(arguments, (*OF_A_LAW, *OF_APPROACHES))
     if asked is not None:
         raise LoraJaxError(f"{asked} is asked of one law: name it by --law, such as --law chinchilla.")
     from lora_jax.commands.waiting import waiting
-    from lora_jax.scaling.analysis import analyse
     from lora_jax.scaling.appraisal import REPLICATES
     from lora_jax.scaling.documents import sweep_to_document, write_fits
+    from lora_jax.scaling.sweep import fit_sweep
 
     with waiting():
-        fits = analyse(
+        fits = fit_sweep(
             table, flops_column=arguments.flops_column or "flops_exact",
             n_bootstrap=arguments.bootstrap or REPLICATES, seed=arguments.seed,
         )  # fmt: skip
     if not fits.fits and not arguments.table.is_dir():
         raise LoraJaxError(f"{table.source} has too few runs for any law. {' '.join(fits.warnings)}")
-    path = choose_file(arguments, "fits.json")
+    path = output_path(arguments, "fits.json")
     if path is not None:
         write_fits(path, fits)
     if arguments.json:
@@ -160,7 +160,7 @@ def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
     return 0
 
 
-def choose_file(arguments: argparse.Namespace, name: str) -> Path | None:
+def output_path(arguments: argparse.Namespace, name: str) -> Path | None:
     """Return where what was found is written: in --out, else in the results folder that was read.
 
     A file that git keeps there is somebody's published result, and is left as it is; of a single file of runs

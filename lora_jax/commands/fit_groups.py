@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_jax.commands.approaches import examine_approach, write_approach
+from lora_jax.commands.approaches import fit_approach, write_approach
 from lora_jax.commands.fit_options import APPROACHES, needs_loss
 from lora_jax.commands.table_options import command_line, load_table
 from lora_jax.errors import LoraJaxError
@@ -64,24 +64,24 @@ def _fit_group(arguments: argparse.Namespace, group: "Group", name: str) -> "Gro
     folder = None if arguments.out is None else arguments.out / name
     try:
         table = load_table(own, needs_loss(own))
-        found = _examine(own, table, folder, found)
+        found = _fit_table(own, table, folder, found)
     except LoraJaxError as problem:
         return replace(found, not_fitted=" ".join(str(problem).splitlines()))
     return found if folder is None else replace(found, folder=name)
 
 
-def _examine(
+def _fit_table(
     arguments: argparse.Namespace, table: "RunTable", folder: Path | None, found: "GroupResult"
 ) -> "GroupResult":
     """Return the group with its answer, and write all of it into the folder where there is one."""
-    from lora_jax.commands.fit import examine_law, write_law
+    from lora_jax.commands.fit import fit_one_law, write_law
 
     if arguments.law in APPROACHES:
-        approach, draw = examine_approach(arguments, table)
+        approach, draw = fit_approach(arguments, table)
         if folder is not None:
             write_approach(approach, draw, command_line(sys.argv[1:]), folder)
         return replace(found, approach=approach)
-    report = examine_law(arguments, table)
+    report = fit_one_law(arguments, table)
     if folder is not None:
         write_law(report, folder)
     return replace(found, fit=report.without_bulk())

@@ -17,8 +17,8 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import HUBER, PROPER_SHARE, QUANTITY, REPLICATES, SEED, SERVED, Range
 
 if TYPE_CHECKING:
-    from lora_jax.scaling.laboratory import Questions
     from lora_jax.scaling.laws import Law
+    from lora_jax.scaling.one_law import Questions
     from lora_jax.scaling.tables.table import RunTable
 
 OF_A_TABLE = (
@@ -150,7 +150,7 @@ def law_of(arguments: argparse.Namespace, table: "RunTable") -> "Law":
 def questions_of(arguments: argparse.Namespace, law: "Law") -> "Questions":
     """Return how to fit, and what to ask."""
     from lora_jax.scaling.appraisal import REPLICATES as USUAL
-    from lora_jax.scaling.laboratory import Questions
+    from lora_jax.scaling.one_law import Questions
 
     given, halves = parse_printed("--judge", arguments.judge) if arguments.judge else (None, {})
     rival, rival_at = _parse_crossover(arguments)

@@ -85,7 +85,7 @@ def _ends(tokenizer: HFTokenizer) -> tuple[int, ...]:
 
 
 def _sampling(arguments: argparse.Namespace) -> Any:
-    from lora_jax.generate.choose import Sampling
+    from lora_jax.generate.sampling import Sampling
 
     return Sampling(
         arguments.temperature, arguments.top_k, arguments.top_p, arguments.seed, arguments.no_repeat

@@ -176,14 +176,14 @@ def conclude(experiment: "Experiment", store: "RunStore", arguments: argparse.Na
     """Fit the finished runs, draw them, and write the page."""
     from lora_jax.report.sweep.page import write_report
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.scaling.analysis import analyse
     from lora_jax.scaling.documents import sweep_to_document, write_fits
+    from lora_jax.scaling.sweep import fit_sweep
     from lora_jax.scaling.tables.table import read_table
 
     print("Fitting, and drawing the report.", file=sys.stderr)
     try:
         store.write_table()
-        fits = analyse(read_table(store.folder))
+        fits = fit_sweep(read_table(store.folder))
         write_fits(store.folder / "fits.json", fits)
         write_report(store.folder)
     except LoraJaxError as error:

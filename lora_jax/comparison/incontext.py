@@ -10,6 +10,7 @@ import numpy as np
 
 from lora_jax.comparison.crossing import find_crossings
 from lora_jax.comparison.estimates import Estimators
+from lora_jax.comparison.incontext_conclusions import say_incontext, warn_incontext
 from lora_jax.comparison.incontext_records import (
     Attempt,
     ScoredPrompt,
@@ -28,7 +29,6 @@ from lora_jax.comparison.incontext_results import (
     PublishedScores,
     TaskComparison,
 )
-from lora_jax.comparison.incontext_words import say_incontext, warn_incontext
 from lora_jax.comparison.uncertainty import CROSSED, PAIRED, crossed_mean
 from lora_jax.errors import LoraJaxError
 

@@ -56,7 +56,7 @@ class PromptConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class Provenance:
     """What made a record."""
 
     device: str
@@ -66,7 +66,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredPrompt(Origin):
+class ScoredPrompt(Provenance):
     """A prompt that was scored, and calibrated where that was asked. settings: its config as it is."""
 
     run_id: str
@@ -153,7 +153,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunedRun(Origin):
+class TunedRun(Provenance):
     """A fine-tuning run. settings: its config as it is."""
 
     run_id: str

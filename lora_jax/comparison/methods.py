@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lora_jax.comparison.conclusions import say_verdict, say_warnings
 from lora_jax.comparison.estimates import Estimators, Score
 from lora_jax.comparison.results import (
     FORMAT,
@@ -29,7 +30,6 @@ from lora_jax.comparison.uncertainty import (
     paired_difference,
     unpaired_difference,
 )
-from lora_jax.comparison.words import say_verdict, say_warnings
 from lora_jax.errors import LoraJaxError
 
 SMALLER_IS_BETTER = ("loss", "perplexity")

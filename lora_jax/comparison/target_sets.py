@@ -20,7 +20,7 @@ from lora_jax.comparison.results import (
     TargetSet,
     TargetSets,
 )
-from lora_jax.comparison.target_words import say_target_sets
+from lora_jax.comparison.target_conclusions import say_target_sets
 from lora_jax.comparison.uncertainty import Array, holm, paired_difference
 
 TOLERANCE = 0.1  # sets whose parameters differ by no more, as a share of the largest, have one budget

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.beginning import count_common, read_common
-from lora_jax.generate.choose import GREEDY, Sampling, make_knobs
+from lora_jax.generate.common_prefix import count_common, read_common
 from lora_jax.generate.decode import Kind, Writing, compile_decoding
 from lora_jax.generate.engine import Engine, Weights
+from lora_jax.generate.sampling import GREEDY, Sampling, make_knobs
 from lora_jax.generate.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 

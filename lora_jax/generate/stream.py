@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from lora_jax.generate.choose import GREEDY, Sampling
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import Completion, Decode, Lines, Wanted, check, cut_at_stop, write
+from lora_jax.generate.sampling import GREEDY, Sampling
 from lora_jax.generate.shapes import Tokens
 
 STRETCH = 2  # tokens between two pieces

@@ -7,7 +7,7 @@ import numpy as np
 
 from lora_jax.data.tasks import TextTokenizer
 from lora_jax.framing import find_end_ids
-from lora_jax.generate.beginning import count_common
+from lora_jax.generate.common_prefix import count_common
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop, generate
 from lora_jax.metrics.text import exact_match_values, rouge_values, token_f1_values

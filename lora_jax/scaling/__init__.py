@@ -7,37 +7,53 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lora_jax.scaling.analysis import analyse
     from lora_jax.scaling.comparing.comparison import compare
-    from lora_jax.scaling.fitting.fit import fit, judge
+    from lora_jax.scaling.fitting.fit import evaluate_given, fit
     from lora_jax.scaling.fitting.profile import profile
     from lora_jax.scaling.intervals.difference import difference
     from lora_jax.scaling.intervals.uncertainty import bootstrap
-    from lora_jax.scaling.laboratory import Questions, examine
     from lora_jax.scaling.laws import CHINCHILLA, LAWS, find_law, power_law
+    from lora_jax.scaling.one_law import Questions, fit_law
     from lora_jax.scaling.optima.envelope import envelope
     from lora_jax.scaling.optima.isoflop import isoflop
     from lora_jax.scaling.planning.next_run import next_run
     from lora_jax.scaling.planning.plan_design import plan_design
+    from lora_jax.scaling.sweep import fit_sweep
     from lora_jax.scaling.tables.table import make_table, read_table
 
 __all__ = [
-    "CHINCHILLA", "LAWS", "Questions", "analyse", "bootstrap", "compare", "difference", "envelope", "examine",
-    "find_law", "fit", "isoflop", "judge", "make_table", "next_run", "plan_design", "power_law", "profile",
+    "CHINCHILLA",
+    "LAWS",
+    "Questions",
+    "bootstrap",
+    "compare",
+    "difference",
+    "envelope",
+    "evaluate_given",
+    "find_law",
+    "fit",
+    "fit_law",
+    "fit_sweep",
+    "isoflop",
+    "make_table",
+    "next_run",
+    "plan_design",
+    "power_law",
+    "profile",
     "read_table",
 ]  # fmt: skip
 
 # where each name is: a report is read without scipy, which the fits need
 _HOMES = {
-    "analyse": "lora_jax.scaling.analysis",
+    "fit_sweep": "lora_jax.scaling.sweep",
     "compare": "lora_jax.scaling.comparing.comparison",
     "fit": "lora_jax.scaling.fitting.fit",
-    "judge": "lora_jax.scaling.fitting.fit",
+    "evaluate_given": "lora_jax.scaling.fitting.fit",
     "profile": "lora_jax.scaling.fitting.profile",
     "difference": "lora_jax.scaling.intervals.difference",
     "bootstrap": "lora_jax.scaling.intervals.uncertainty",
-    "Questions": "lora_jax.scaling.laboratory",
-    "examine": "lora_jax.scaling.laboratory",
+    "Questions": "lora_jax.scaling.one_law",
+    "fit_law": "lora_jax.scaling.one_law",
     "CHINCHILLA": "lora_jax.scaling.laws",
     "LAWS": "lora_jax.scaling.laws",
     "find_law": "lora_jax.scaling.laws",

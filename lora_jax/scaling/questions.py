@@ -1,4 +1,4 @@
-"""Questions: how a law is to be fitted or judged, what is asked of it, and the fit that answers."""
+"""Questions: how a law is to be fitted, or given parameters evaluated, and what is asked of the answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.appraisal import REPLICATES
 from lora_jax.scaling.fitting.bounds import Ends
-from lora_jax.scaling.fitting.fit import Fit, fit, judge
+from lora_jax.scaling.fitting.fit import Fit, evaluate_given, fit
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.cells import settle_learning_rates
 from lora_jax.scaling.tables.table import RunTable
@@ -17,11 +17,11 @@ class Questions:
     """How to fit, and what to ask of the answer.
 
     objective: None for `Law.usual_objective`. delta: of its Huber. weights: a column of standard errors
-    of the response. given: somebody's parameters to judge instead of fitting; halves: half a unit in the
-    last digit of each, where it was printed (`judge`). predict: values of the variables to predict the
-    response at. budgets: FLOPs to split into N* and D*. serve: (loss, inference tokens). versus: published
-    fits to test against. rival: a second table for the same law, and the values of all variables but the one
-    in which they cross. compare: other laws, out of sample.
+    of the response. given: somebody's parameters, evaluated instead of fitting; halves: half a unit in the
+    last digit of each, where it was printed (`evaluate_given`). predict: values of the variables to predict
+    the response at. budgets: FLOPs to split into N* and D*. serve: (loss, inference tokens). versus:
+    published fits to test against. rival: a second table for the same law, and the values of all variables
+    but the one in which they cross. compare: other laws, out of sample.
     """
 
     objective: str | None = None
@@ -69,9 +69,9 @@ def fit_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
     )  # fmt: skip
 
 
-def judge_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
-    """Return the parameters that were given, judged as an answer to the same problem as `_fit`'s."""
-    return judge(
+def evaluate_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
+    """Return the parameters that were given, as an answer to the same problem as `fit_as_asked`'s."""
+    return evaluate_given(
         law, table, questions.given or {}, objective=questions.objective or law.usual_objective,
         weights=weights_of(table, law, questions), fixed=questions.fixed, delta=questions.delta,
         halves=questions.halves, moved=questions.bounds,

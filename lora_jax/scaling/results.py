@@ -265,8 +265,8 @@ class FitReport:
         return self.certificate.verdict
 
     @property
-    def is_judged(self) -> bool:
-        """Whether the parameters were given to be judged, and not fitted."""
+    def is_given(self) -> bool:
+        """Whether the parameters were given, and not fitted."""
         return any(number.by == "judged" for number in self.params.values())
 
     @property

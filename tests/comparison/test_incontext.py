@@ -8,9 +8,9 @@ import pytest
 
 from lora_jax.comparison.crossing import find_passing
 from lora_jax.comparison.incontext import compare_incontext
+from lora_jax.comparison.incontext_conclusions import say_incontext
 from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
 from lora_jax.comparison.incontext_results import Cost, Difference, InContextComparison
-from lora_jax.comparison.incontext_words import say_incontext
 from lora_jax.comparison.uncertainty import crossed_mean, paired_difference
 from lora_jax.documents import from_document, to_document
 from lora_jax.errors import LoraJaxError

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.choose import Sampling
 from lora_jax.generate.decode import Kind, compile_decoding
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop, generate
 from lora_jax.generate.likelihood import Request, score
+from lora_jax.generate.sampling import Sampling
 from lora_jax.model.transformer import forward
 from lora_jax.params import combine
 from lora_jax.peft.low_rank import SCALE

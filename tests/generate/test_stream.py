@@ -2,8 +2,8 @@
 
 import pytest
 
-from lora_jax.generate.choose import Sampling
 from lora_jax.generate.generate import cut_at_stop, generate
+from lora_jax.generate.sampling import Sampling
 from lora_jax.generate.stream import stream
 from tests.generate.conftest import draw_prompts
 

@@ -14,8 +14,8 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig, RunConfig, run_id, to_dict
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
-from lora_jax.scaling.analysis import analyse
 from lora_jax.scaling.documents import write_fits
+from lora_jax.scaling.sweep import fit_sweep
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.optim import peak_learning_rate
 
@@ -99,7 +99,7 @@ def write_folder(folder: Path) -> Path:
     })  # fmt: skip
     for record in records:
         store.write(record, make_curve(record, rng))
-    write_fits(folder / "fits.json", analyse(read_table(folder), n_bootstrap=100))
+    write_fits(folder / "fits.json", fit_sweep(read_table(folder), n_bootstrap=100))
     return folder
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, power_law
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 HOFFMANN = {"A": 406.4, "B": 410.7, "E": 1.69, "alpha": 0.34, "beta": 0.28}
 
@@ -19,14 +19,14 @@ def _text(kind: str) -> str:
     if kind == "one variable":
         asked = Questions(objective="squared", n_bootstrap=200, predict=[{"D": 2e13}], figures=True)
         law, command = power_law("D", True), "lora-jax fit runs.csv --law power-d-floor"
-        document = examine(make_runs(2, 20), law, asked, command)
+        document = fit_law(make_runs(2, 20), law, asked, command)
     else:
         asked = Questions(
             n_bootstrap=200, predict=[{"N": 7e10, "D": 1.4e12}], budgets=[5.76e23], versus=["hoffmann"],
             compare=True, figures=True,
         )  # fmt: skip
         command = "lora-jax fit runs.csv --law chinchilla"
-        document = examine(make_runs(outlier=0.3), CHINCHILLA, asked, command)
+        document = fit_law(make_runs(outlier=0.3), CHINCHILLA, asked, command)
     return json.dumps(document, allow_nan=False)
 
 

@@ -10,11 +10,11 @@ import pytest
 from lora_jax.scaling.appraisal import appraise
 from lora_jax.scaling.fitting.fit import fit
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, LAWS
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.cells import average_seeds
 from lora_jax.scaling.tables.table import RunTable, make_table, read_table
-from tests.as_documents import analyse, examine
+from tests.as_documents import fit_law, fit_sweep
 
 FEW = 200
 KEYS = {law.key: law for law in LAWS.values()}
@@ -26,14 +26,14 @@ def _same_answers(table: RunTable, flops_column: str) -> int:
     One variable: the rows are means of cells, whose seeds only the folder knows, and with them the lack of
     fit; so its sentence is left out there.
     """
-    found = analyse(table, flops_column=flops_column, n_bootstrap=FEW)
+    found = fit_sweep(table, flops_column=flops_column, n_bootstrap=FEW)
     runs = table.using(n_column=table.n_column, flops_column=flops_column)
     place = {run_id: i for i, run_id in enumerate(table.run_ids)}
     for entry in found["fits"]:
         rows = runs.take([place[i] for i in entry["run_ids"]])
         law = KEYS[entry["key"]]
         is_mean = len(law.variables) == 1
-        document = examine(average_seeds(rows) if is_mean else rows, law, Questions(n_bootstrap=FEW))
+        document = fit_law(average_seeds(rows) if is_mean else rows, law, Questions(n_bootstrap=FEW))
         assert entry["objective"]["name"] == document["objective"]["words"], entry["key"]
         assert entry["objective"]["value"] == document["objective"]["value"], entry["key"]
         assert entry["bootstrap"]["kind"] == document["bootstrap"]["kind"], entry["key"]
@@ -108,7 +108,7 @@ def test_the_percentiles_of_drawn_runs_hold_the_truth() -> None:
 def test_the_verdict_names_a_form_that_is_not_theirs() -> None:
     from tests.scaling.fitting.test_structure import GRID, farseer, simulate
 
-    said = examine(simulate(farseer, GRID, "normal", 0, 0.003), CHINCHILLA, Questions(n_bootstrap=FEW))
+    said = fit_law(simulate(farseer, GRID, "normal", 0, 0.003), CHINCHILLA, Questions(n_bootstrap=FEW))
     assert said["certificate"]["verdict"].startswith("be careful")
     assert "structure in the residuals" in said["certificate"]["verdict"]
     assert said["certificate"]["structure"]["p"] < 0.01
@@ -128,7 +128,7 @@ def test_a_law_that_misses_larger_runs_is_not_believed() -> None:
     table = make_table("404", n_params=n, n_tokens=d, loss=truth(n, d) * noise)
     larger = [(x, 12 * x) for x in np.geomspace(1.2e10, 2.5e10, 7)]
     asked = Questions(n_bootstrap=FEW, predict=[{"N": x, "D": y} for x, y in larger])
-    document = examine(table, CHINCHILLA, asked)
+    document = fit_law(table, CHINCHILLA, asked)
     runs = [row for row in document["predictions"] if row["quantity"] == "loss of one run"]
     measured = [float(truth(np.array(x), np.array(y))) for x, y in larger]
     inside = [row["ci95"][0] <= y <= row["ci95"][1] for row, y in zip(runs, measured, strict=True)]

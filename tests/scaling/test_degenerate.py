@@ -17,12 +17,12 @@ from lora_jax.report.fit.figures import draw_fit_figures
 from lora_jax.report.fit.rows import run_rows
 from lora_jax.report.fit.terminal import print_fit
 from lora_jax.scaling.documents import fit_from_document
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import LAWS
 from lora_jax.scaling.laws.any_power import any_power
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table
 from lora_jax.scaling.verdict import Level
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 ALL = {**LAWS, "power": any_power("loss", ["C"])}
 QUICK = ("power-c", "kaplan", "critical-batch", "downstream-error", "power")
@@ -54,7 +54,7 @@ def _try(name: str, kind: str) -> None:
         at = {v: 10 * float(table.variable(v).max()) for v in law.variables}
         budgets = [1e25] if set(law.variables) == {"N", "D"} and law.splits_budgets else []
         serve = [(2.0, 1e12)] if budgets else []
-        document = examine(
+        document = fit_law(
             table,
             law,
             Questions(n_bootstrap=40, predict=[at], budgets=budgets, serve=serve, figures=kind == "rising"),
@@ -97,7 +97,7 @@ def test_no_table_is_a_crash_for_any_law(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["power-c", "power-n", "chinchilla", "kaplan"])
 def test_a_rising_response_is_not_believed(name: str) -> None:
-    found = examine(DEGENERATE["rising"], LAWS[name], Questions(n_bootstrap=40))
+    found = fit_law(DEGENERATE["rising"], LAWS[name], Questions(n_bootstrap=40))
     assert "can only fall: fit a law that may rise" in found["certificate"]["verdict"]
 
 
@@ -105,7 +105,7 @@ def test_figures_of_a_degenerate_fit_are_written(tmp_path: Path) -> None:
     from lora_jax.report.fit.page import write_fit_report
 
     for kind in ("steep", "constant"):
-        document = examine(DEGENERATE[kind], LAWS["power-c"], Questions(n_bootstrap=40, figures=True))
+        document = fit_law(DEGENERATE[kind], LAWS["power-c"], Questions(n_bootstrap=40, figures=True))
         assert (
             "infinity"
             not in write_fit_report(fit_from_document(document), tmp_path / kind).read_text().lower()

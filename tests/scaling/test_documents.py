@@ -11,7 +11,6 @@ import pytest
 from lora_jax.documents import Unreadable, to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import load_json, to_json
-from lora_jax.scaling.analysis import analyse
 from lora_jax.scaling.documents import (
     fit_from_document,
     fit_to_document,
@@ -21,9 +20,10 @@ from lora_jax.scaling.documents import (
     sweep_to_document,
     write_fits,
 )
-from lora_jax.scaling.laboratory import Questions, examine
 from lora_jax.scaling.laws import CHINCHILLA, power_law
+from lora_jax.scaling.one_law import Questions, fit_law
 from lora_jax.scaling.results import FORMAT, FitReport
+from lora_jax.scaling.sweep import fit_sweep
 from lora_jax.scaling.tables.table import RunTable
 from lora_jax.scaling.verdict import Level
 
@@ -49,8 +49,8 @@ def as_read(document: Any) -> Any:
 
 def report_of(sweep: Callable[..., RunTable], kind: str) -> FitReport:
     if kind == "one variable":
-        return examine(sweep(), power_law("N", floor=True), Questions(n_bootstrap=100, figures=True))
-    return examine(sweep(8, 5), CHINCHILLA, EVERY[kind])
+        return fit_law(sweep(), power_law("N", irreducible=True), Questions(n_bootstrap=100, figures=True))
+    return fit_law(sweep(8, 5), CHINCHILLA, EVERY[kind])
 
 
 @pytest.mark.parametrize("path", FITS, ids=lambda path: path.parent.name)
@@ -91,7 +91,7 @@ def test_a_fit_comes_back_as_it_was(sweep: Callable[..., RunTable], kind: str) -
 
 
 def test_a_sweep_comes_back_as_it_was(sweep: Callable[..., RunTable], tmp_path: Path) -> None:
-    report = analyse(sweep(), n_bootstrap=50)
+    report = fit_sweep(sweep(), n_bootstrap=50)
     write_fits(tmp_path / "fits.json", report)
     assert read_fits(tmp_path / "fits.json") == report
     entry = load_json(tmp_path / "fits.json")["fits"][0]

@@ -18,7 +18,7 @@ from lora_jax.scaling.fitting.structure import structure
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.tables.best_rows import keep_best
 from lora_jax.scaling.tables.cells import average_seeds, rows_of_each, seed_noise, settle_learning_rates
-from lora_jax.scaling.tables.mixtures import judge_rows
+from lora_jax.scaling.tables.mixtures import check_rows
 from lora_jax.scaling.tables.run_table import RunTable
 from lora_jax.scaling.tables.table import make_table
 
@@ -90,7 +90,7 @@ def test_the_draws_of_many_predictions_take_little() -> None:
 def test_what_looks_at_cells_takes_time_by_the_row() -> None:
     """Each used to look through all rows once for every cell: 40 billion looks."""
     table = scattered(MANY)
-    for action in (order_rows, average_seeds, seed_noise, settle_learning_rates, keep_best, judge_rows):
+    for action in (order_rows, average_seeds, seed_noise, settle_learning_rates, keep_best, check_rows):
         begun = time.perf_counter()
         action(table)
         assert time.perf_counter() - begun < 20, action

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from lora_jax.scaling.fitting.fit import fit, judge
+from lora_jax.scaling.fitting.fit import evaluate_given, fit
 from lora_jax.scaling.fitting.profile import profile
 from lora_jax.scaling.intervals.uncertainty import bootstrap
 from lora_jax.scaling.laws import CHINCHILLA, LAWS
-from lora_jax.scaling.laws.law import coefficient, floor
+from lora_jax.scaling.laws.law import coefficient, irreducible
 from lora_jax.scaling.laws.power_sum import Term, power_sum
 from lora_jax.scaling.prediction.frontier import optimum
 from lora_jax.scaling.tables.table import RunTable, make_table, read_table
@@ -101,7 +101,7 @@ def test_rectified_law_beats_the_power_law(published: Path, name: str, times: fl
     sizes = [column for column in wide[0] if column.isdigit() and int(column) >= 200]
     plain_law = power_sum(
         "L(F)", "power law", "L = E + B F^-beta", "2402.02314",
-        [Term(floor("E")), Term(coefficient("B", F="beta"), (("F", "beta"),))],
+        [Term(irreducible("E")), Term(coefficient("B", F="beta"), (("F", "beta"),))],
     )  # fmt: skip
     rectified, plain = [], []
     for row in wide[:12]:
@@ -169,11 +169,11 @@ def test_stopping_early_is_noticed(chinchilla_240: RunTable) -> None:
     a, b, e, alpha, beta = answer.x
     stopped = {"A": np.exp(a), "B": np.exp(b), "E": np.exp(e), "alpha": alpha, "beta": beta}
     assert answer.success, "SciPy believes it"
-    certificate = judge(CHINCHILLA, t, stopped, start=start).certificate
+    certificate = evaluate_given(CHINCHILLA, t, stopped, start=start).certificate
     assert not certificate.converged
     assert certificate.grad_norm > 1e-4
     assert certificate.polish_gain > 0.05
     assert certificate.start_equals_answer
     assert "not converged" in certificate.verdict.words
     good = fit(CHINCHILLA, t).params
-    assert judge(CHINCHILLA, t, good, start=start).certificate.converged
+    assert evaluate_given(CHINCHILLA, t, good, start=start).certificate.converged

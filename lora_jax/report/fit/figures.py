@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lora_jax.report.fit import comparison_plots, doubt_plots, plots
+from lora_jax.report.fit import comparison_plots, diagnostic_plots, plots
 from lora_jax.report.fit.axes import SIX_ND
 from lora_jax.report.fit.curves import across_of, levels
 from lora_jax.report.kit.drawing import Drawing
@@ -133,7 +133,7 @@ def _draw_profiles(report: FitReport) -> Iterator[Drawing]:
         " curve means that the runs do not know the parameter."
         + (f" Open on one side or both: {', '.join(open_ones)}." if open_ones else "")
     )
-    yield Drawing("profiles", "Profiles", caption, doubt_plots.plot_profiles(profiles))
+    yield Drawing("profiles", "Profiles", caption, diagnostic_plots.plot_profiles(profiles))
 
 
 def _draw_contours(report: FitReport) -> Iterator[Drawing]:
@@ -145,7 +145,7 @@ def _draw_contours(report: FitReport) -> Iterator[Drawing]:
     published = {
         d.name: {name: p.theirs for name, p in d.params.items() if name in drawn} for d in report.differences
     }
-    figure = doubt_plots.plot_contours(report.samples, pairs, best, published)
+    figure = diagnostic_plots.plot_contours(report.samples, pairs, best, published)
     caption = (
         f"{len(report.samples[pairs[0][0]])} replicates of the bootstrap, with the contours that hold 50"
         " and 95 % of them; a narrow slanting cloud is a pair that the runs hardly separate."
@@ -185,7 +185,7 @@ def _draw_influence(report: FitReport) -> Iterator[Drawing]:
     name = report.leading.name
     variable = "C" if all(run.at.get("C") is not None for run in runs) else report.variables[0]
     number = report.leading_estimate
-    figure = doubt_plots.plot_influence(
+    figure = diagnostic_plots.plot_influence(
         name, shifts, [run.run_id for run in runs], named_by(report, variable),
         [run.at[variable] for run in runs],
     )  # fmt: skip
@@ -194,7 +194,7 @@ def _draw_influence(report: FitReport) -> Iterator[Drawing]:
     share = format_percent(abs(farthest) / leading if leading else None, signed=False)
     caption = (
         f"How far {name} = {format_power(report.leading.value)} moves without each row:"
-        f" the {min(len(runs), doubt_plots.MOST_BARS)} rows that move it most, then all {len(runs)}."
+        f" the {min(len(runs), diagnostic_plots.MOST_BARS)} rows that move it most, then all {len(runs)}."
         f" The worst, {worst.run_id}, moves it by {farthest:+.4f} ({share})."
     )
     if number is not None and number.se is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lora_jax.estimate import Estimate
-from lora_jax.report.fit.words import verdict_line
+from lora_jax.report.fit.conclusions import verdict_line
 from lora_jax.report.kit.numbers import MISSING, format_interval
 from lora_jax.report.kit.tables import INTERVAL, Table, make_console, print_table
 from lora_jax.scaling.group_results import GroupResult

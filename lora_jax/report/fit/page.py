@@ -6,8 +6,7 @@ from typing import Any
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.report.fit import rows
-from lora_jax.report.fit.figures import draw_fit_figures
-from lora_jax.report.fit.words import (
+from lora_jax.report.fit.conclusions import (
     describe,
     doubts,
     notes,
@@ -15,6 +14,7 @@ from lora_jax.report.fit.words import (
     title_of,
     verdict_line,
 )
+from lora_jax.report.fit.figures import draw_fit_figures
 from lora_jax.report.kit.drawing import Drawing, save_figures
 from lora_jax.report.kit.numbers import format_power
 from lora_jax.report.kit.page_shell import (

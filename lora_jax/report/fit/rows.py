@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from lora_jax.estimate import Estimate
+from lora_jax.report.fit.conclusions import response_in_unit
 from lora_jax.report.fit.frontier import frontier_table
-from lora_jax.report.fit.words import response_in_unit
 from lora_jax.report.kit.numbers import (
     MISSING,
     format_count,
@@ -28,11 +28,11 @@ FAR = 10.0  # times the largest C (or other variable) of the table, from which a
 def parameter_rows(report: FitReport) -> Table:
     """Return every parameter with its intervals, then what follows from them.
 
-    Parameters that were given and judged have no interval: the fit's own values stand beside, with theirs.
+    Parameters that were given have no interval: the fit's own values stand beside, with theirs.
     """
     certificate, profiles = report.certificate, report.profiles
     marks = {"at a bound": certificate.at_bound, "weakly identified": certificate.weakly_identified}
-    found, flagged, judged = [], set(), report.is_judged
+    found, flagged, given = [], set(), report.is_given
     for name, number in report.params.items():
         said = [mark for mark, names in marks.items() if name in names]
         if said:
@@ -40,23 +40,23 @@ def parameter_rows(report: FitReport) -> Table:
         said += ["fixed"] if number.fixed else []
         said += [_stuck(number)] if _stuck(number) else []
         profile = _profile(profiles.get(name)) or _by_profile(number)
-        found.append((name, *_cells(number, judged), profile, number.unit, ", ".join(said)))
+        found.append((name, *_cells(number, given), profile, number.unit, ", ".join(said)))
     for name, number in report.derived.items():
-        found.append((name, *_cells(number, judged), "", "", "follows from the others"))
+        found.append((name, *_cells(number, given), "", "", "follows from the others"))
     columns = ("parameter", "value", "\u00b1 se", INTERVAL, "by profile", "unit", "remark")
     numeric = {1, 2}
-    if judged:
+    if given:
         columns = ("parameter", "judged", "fitted here", *columns[2:])
         numeric = {1, 2, 3}
-    title = "Judged parameters, and the fit's own" if judged else "Fitted parameters"
-    note = "\u00b1 se and intervals are those of the fit, not of what was judged." if judged else ""
+    title = "Judged parameters, and the fit's own" if given else "Fitted parameters"
+    note = "\u00b1 se and intervals are those of the fit, not of what was judged." if given else ""
     table = Table(title, columns, tuple(found), frozenset(numeric), frozenset(flagged), note)
     kept = [c for i, c in enumerate(columns) if i < 4 or any(row[i] for row in found)]
     return table.select(kept)
 
 
-def _cells(number: Estimate, judged: bool) -> tuple[str, ...]:
-    return (format_interval(number)[0], *_three(number.fitted or number)) if judged else _three(number)
+def _cells(number: Estimate, given: bool) -> tuple[str, ...]:
+    return (format_interval(number)[0], *_three(number.fitted or number)) if given else _three(number)
 
 
 def _three(number: Estimate) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lora_jax.report.fit import rows
-from lora_jax.report.fit.words import describe, doubts, notes, sentence, verdict_line
+from lora_jax.report.fit.conclusions import describe, doubts, notes, sentence, verdict_line
 from lora_jax.report.kit.tables import make_console, print_table
 from lora_jax.scaling.results import FitReport
 from lora_jax.scaling.verdict import Level

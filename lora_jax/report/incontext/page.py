@@ -24,7 +24,7 @@ from lora_jax.report.kit.page_shell import (
     show_tables,
     show_warnings,
 )
-from lora_jax.report.kit.settings import flatten, list_origins, split_settings
+from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,6 @@ def _provenance(results: InContextResults) -> str:
         "fine-tuning runs": f"{len(results.runs)}, of which {results.found.n_diverged} diverged,"
         f" {format_seconds(sum(r.wall_seconds for r in results.runs))}",
         "first and last run": f"{dates[0]}, {dates[-1]}",
-        **list_origins(records),
+        **list_provenance(records),
     }  # fmt: skip
     return show_definitions(facts.items())

@@ -1,6 +1,7 @@
 """The tables of in-context learning beside fine-tuning, for the terminal and for the page."""
 
 from lora_jax.comparison.gradient_results import GradientCosts, ProgramMemory
+from lora_jax.comparison.incontext_conclusions import name_line, name_prompt
 from lora_jax.comparison.incontext_results import (
     Cost,
     Difference,
@@ -8,7 +9,6 @@ from lora_jax.comparison.incontext_results import (
     Point,
     TaskComparison,
 )
-from lora_jax.comparison.incontext_words import name_line, name_prompt
 from lora_jax.report.kit.numbers import (
     MISSING,
     format_count,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from lora_jax.report.kit.numbers import MISSING
 
 
-class Origin(Protocol):
+class Provenance(Protocol):
     """A record that says what made it."""
 
     @property
@@ -29,7 +29,7 @@ def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
     return flat
 
 
-def list_origins(records: Iterable[Origin]) -> dict[str, str]:
+def list_provenance(records: Iterable[Provenance]) -> dict[str, str]:
     """Return the devices, commits and versions that made the records, each that occurs once."""
     seen: dict[str, list[str]] = {}
     for record in records:

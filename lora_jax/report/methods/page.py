@@ -22,7 +22,7 @@ from lora_jax.report.kit.page_shell import (
     show_tables,
     show_warnings,
 )
-from lora_jax.report.kit.settings import flatten, list_origins, split_settings
+from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
 from lora_jax.report.methods import plots, rows
 from lora_jax.report.methods.target_plots import draw_target_sets
@@ -171,6 +171,6 @@ def _provenance(results: MethodResults) -> str:
         "compute spent": f"{format_power(sum(r.flops_exact for r in runs))} FLOPs",
         "wall time of the runs": format_seconds(sum(r.wall_seconds for r in runs)),
         "first and last run": f"{dates[0]}, {dates[-1]}",
-        **list_origins(runs),
+        **list_provenance(runs),
     }  # fmt: skip
     return show_definitions(facts.items())

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from lora_jax.comparison.conclusions import show_share
 from lora_jax.comparison.estimates import Score
 from lora_jax.comparison.results import MethodComparison, MethodResult, TriedRate
 from lora_jax.comparison.tuned_runs import TunedRun
-from lora_jax.comparison.words import show_share
 from lora_jax.report.kit.numbers import (
     MISSING,
     format_count,

@@ -15,12 +15,12 @@ from lora_jax.report.kit.page_shell import (
     show_tables,
     show_warnings,
 )
-from lora_jax.report.kit.settings import flatten, list_origins, split_settings
+from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep import rows
+from lora_jax.report.sweep.conclusions import headline, summarise
 from lora_jax.report.sweep.figures import draw_figures
 from lora_jax.report.sweep.results import Results, read_results
-from lora_jax.report.sweep.words import headline, summarise
 
 
 def write_report(results_dir: Path) -> Path:
@@ -118,6 +118,6 @@ def _provenance(results: Results) -> str:
         "wall time of the runs": format_seconds(sum(r.wall_seconds for r in records)),
         "first and last run": f"{dates[0]}, {dates[-1]}",
         "N in the fits": results.fits.n_column, "C in the fits": results.fits.flops_column,
-        **list_origins(records),
+        **list_provenance(records),
     }  # fmt: skip
     return show_definitions(facts.items())

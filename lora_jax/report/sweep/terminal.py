@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from lora_jax.report.kit.tables import make_console, print_table
 from lora_jax.report.sweep import rows
+from lora_jax.report.sweep.conclusions import headline, summarise
 from lora_jax.report.sweep.results import Results
-from lora_jax.report.sweep.words import headline, summarise
 from lora_jax.scaling.sweep_results import SweepReport
 
 if TYPE_CHECKING:

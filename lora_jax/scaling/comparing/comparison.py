@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.comparing import comparison_words as words
+from lora_jax.scaling.comparing import conclusions
 from lora_jax.scaling.comparing.candidates import candidates, notes_of, screen, unasked
 from lora_jax.scaling.comparing.comparison_report import (
     ComparisonReport,
@@ -126,7 +126,7 @@ def compare(
         tried.append(Tried(name, law, whole, extrapolate(law, table, every, goal, weights)))
         done(1)
     rows, noise, n_units = _rank(tried, table, response, order, splits, (top, largest), (n_bootstrap, seed))
-    said = words.overall(rows, splits, order, noise, n_units)
+    said = conclusions.overall(rows, splits, order, noise, n_units)
     return Comparison(
         table, response, goal.name, goal.width, order, tuple(splits), largest, top, tuple(rows),
         tuple(excluded), noise, said,
@@ -168,7 +168,7 @@ def _rank(
         row = _measure(t, table, order, splits, heldout, draws)
         if row.errors is not None:
             beside = stand(row.errors, errors[best], draws, noise, max(1, len(errors) - 1), t.name == best)
-            row = replace(row, standing=beside, verdict=words.verdict(beside, noise, n_units, order))
+            row = replace(row, standing=beside, verdict=conclusions.verdict(beside, noise, n_units, order))
         rows.append(row)
     last = float("inf")
     rows.sort(key=lambda r: (last if r.rolling_rms is None else r.rolling_rms, r.name != best))
@@ -202,5 +202,5 @@ def _measure(
         rolling_se=None if samples is None else float(samples.std()),
         rolling_ci95=None if samples is None else bounds_of(samples),
         errors=errors, standing=None,
-        verdict=words.cannot_be_fitted(failures, splits, order) if failures else "", notes=tuple(notes),
+        verdict=conclusions.cannot_be_fitted(failures, splits, order) if failures else "", notes=tuple(notes),
     )  # fmt: skip

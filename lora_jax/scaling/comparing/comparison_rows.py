@@ -94,8 +94,8 @@ def stand(
 
     n_compared: laws beside the best one, over which the intervals hold together.
     """
-    gap, floor = errors**2 - best**2, max(rms(best), EXACT)
-    difference, excess = float(gap.mean()), max(rms(errors), EXACT) / floor - 1
+    gap, least = errors**2 - best**2, max(rms(best), EXACT)
+    difference, excess = float(gap.mean()), max(rms(errors), EXACT) / least - 1
     below = None if noise is None else bool(difference < noise.sd**2)
     difference_ci = excess_ci = None
     if draws is not None:

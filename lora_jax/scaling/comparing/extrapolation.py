@@ -12,7 +12,7 @@ from lora_jax.scaling.fitting.descent import Limits
 from lora_jax.scaling.fitting.newton import solve
 from lora_jax.scaling.fitting.objectives import Objective
 from lora_jax.scaling.fitting.problem import Problem, pose
-from lora_jax.scaling.fitting.starts import begin
+from lora_jax.scaling.fitting.starts import starting_points
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.run_table import RunTable
 
@@ -93,7 +93,7 @@ def search(
     constant = [v for v in law.variables if not np.ptp(np.log(table.variable(v))) > SAME]
     if constant:
         raise LoraJaxError(f"{' and '.join(constant)} is the same in its {len(table)} rows")
-    starts = begin(problem)
+    starts = starting_points(problem)
     if warm is not None:
         starts = np.concatenate([starts, law.to_theta(warm, problem.centre)[None]])
     return descend(problem, starts)

@@ -19,7 +19,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing.extrapolation import Found, descend, prediction_errors
 from lora_jax.scaling.comparing.origins import SAME, Index, Order, Split, cut, order_rows
 from lora_jax.scaling.fitting.problem import Problem
-from lora_jax.scaling.fitting.starts import begin
+from lora_jax.scaling.fitting.starts import starting_points
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.tables.run_table import RunTable
@@ -108,7 +108,7 @@ def _split(problem: Problem) -> tuple[Order | None, Split | None]:
 def _fit_smaller(problem: Problem, rows: Index) -> Found:
     """Fit the law to these rows by the objective, weights and bounds of the whole, with the same fixed."""
     smaller = _smaller(problem, rows)
-    return descend(smaller, begin(smaller))
+    return descend(smaller, starting_points(smaller))
 
 
 def _smaller(problem: Problem, rows: Index) -> Problem:

@@ -12,7 +12,7 @@ from lora_jax.scaling.fitting.certificate import Certificate, certify
 from lora_jax.scaling.fitting.digits import half_units
 from lora_jax.scaling.fitting.newton import solve
 from lora_jax.scaling.fitting.problem import pose
-from lora_jax.scaling.fitting.starts import begin
+from lora_jax.scaling.fitting.starts import starting_points
 from lora_jax.scaling.fitting.widening import widen
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.progress import begin_step
@@ -54,7 +54,7 @@ def fit(
             " least as many runs as parameters."
         )
     d, goal = problem.data, problem.goal
-    starts = begin(problem)
+    starts = starting_points(problem)
     done = begin_step(f"fitting {law.key} from {len(starts)} starts", len(starts))
     answers = solve(d, goal.rougher(), starts, problem.bounds, done=done)
     defined = np.isfinite(answers.value)
@@ -78,7 +78,7 @@ def _first_best(values: Array) -> int:
     return int(np.argmax(values <= least + SAME * abs(least)))
 
 
-def judge(
+def evaluate_given(
     law: Law,
     table: RunTable,
     params: Mapping[str, float],

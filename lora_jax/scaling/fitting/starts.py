@@ -1,4 +1,4 @@
-"""Where a fit begins: the law's own starts, and places between bounds that a user has moved."""
+"""Starting points of a fit: the law's own starts, and places between bounds that a user has moved."""
 
 import itertools
 
@@ -14,7 +14,7 @@ MOST_RUNS = 5000  # on which starts are tried
 KEPT, MOST = 4, 16  # starts that are tried at every place, and those that are kept
 
 
-def begin(problem: Problem) -> Array:
+def starting_points(problem: Problem) -> Array:
     """Return thetas (S, P) to start from.
 
     A law starts where published parameters lie. Where bounds are moved beyond, its best starts are tried at

@@ -10,15 +10,15 @@ from lora_jax.scaling.laws.law import Array
 
 AT_BOUND = 1e-9  # of theta
 ENDS = (0.025, 0.975)
-VANISHING = ("floor", "coefficient")  # kinds whose lower bound stands for a term that is not there
+VANISHING = ("irreducible", "coefficient")  # kinds whose lower bound stands for a term that is not there
 
 
 def mark_bound(row: Estimate, problem: Problem, index: int, theta: Array, samples: Array) -> Estimate:
     """Return the interval of a parameter, with those of value, low and high in `at_bound` that lie there.
 
-    index: of the parameter. theta (P,): the answer; samples (B, P): its replicates. A floor or a coefficient
-    at its lower bound is said to be 0, what the bound stands for; any other bound is itself, the number
-    printed. The numbers of the row stay as they are.
+    index: of the parameter. theta (P,): the answer; samples (B, P): its replicates. An irreducible loss or a
+    coefficient at its lower bound is said to be 0, what the bound stands for; any other bound is itself, the
+    number printed. The numbers of the row stay as they are.
     """
     if not problem.is_free[index]:
         return row

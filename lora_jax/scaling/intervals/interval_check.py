@@ -24,8 +24,8 @@ TAIL = 0.025  # as many replicates at a bound, and the interval ends there
 def few_runs_warning(problem: Problem) -> str | None:
     """Return why the runs are too few for an interval of the law's parameters, or None.
 
-    A law that is linear in theta, as a power law without a floor, needs one degree of freedom: drawn noise
-    then gives Student's interval.
+    A law that is linear in theta, as a power law without an irreducible loss, needs one degree of freedom:
+    drawn noise then gives Student's interval.
     """
     freedom = problem.degrees_of_freedom
     if freedom >= LEAST_FREEDOM or (freedom >= 1 and _is_linear(problem)):

@@ -4,7 +4,7 @@ import numpy as np
 
 from lora_jax.scaling.laws.formula import Columns, Formula
 from lora_jax.scaling.laws.jets import exp, log_add, softplus
-from lora_jax.scaling.laws.law import Array, Parameter, exponent, floor, location, number
+from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible, location, number
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 
@@ -29,7 +29,7 @@ def broken_power_law(variable: str) -> Formula:
         formula=f"L = E + b {variable}^-c0 (1 + ({variable}/d1)^(1/f1))^(-c1 f1)",
         reference="2210.14891, equation 1",
         parameters=(
-            floor("E"), Parameter("b", "coefficient", ((variable, "c0"),), f"{variable}^c0"),
+            irreducible("E"), Parameter("b", "coefficient", ((variable, "c0"),), f"{variable}^c0"),
             exponent("c0", (-5.0, 5.0)), exponent("c1", (-5.0, 5.0)), location("d1", variable),
             number("f1", 0.02, 10.0),
         ),

@@ -5,7 +5,7 @@ At a budget C = 6ND the least loss is at N* = G (C/6)^a, D* = (C/6)^b / G (equat
 
 import numpy as np
 
-from lora_jax.scaling.laws.law import coefficient, floor
+from lora_jax.scaling.laws.law import coefficient, irreducible
 from lora_jax.scaling.laws.power_sum import Term, power_sum
 
 CHINCHILLA = power_sum(
@@ -14,7 +14,7 @@ CHINCHILLA = power_sum(
     "L = E + A N^-alpha + B D^-beta",
     "2203.15556",
     [
-        Term(floor("E")),
+        Term(irreducible("E")),
         Term(coefficient("A", N="alpha"), (("N", "alpha"),)),
         Term(coefficient("B", D="beta"), (("D", "beta"),)),
     ],

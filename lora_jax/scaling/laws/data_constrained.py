@@ -4,7 +4,7 @@ import numpy as np
 
 from lora_jax.scaling.laws.formula import Columns, Formula
 from lora_jax.scaling.laws.jets import exp, larger, log, log_add, smaller
-from lora_jax.scaling.laws.law import Array, coefficient, exponent, floor, number
+from lora_jax.scaling.laws.law import Array, coefficient, exponent, irreducible, number
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 
@@ -43,7 +43,7 @@ DATA_CONSTRAINED = Formula(
     formula="L = E + A N'^-alpha + B D'^-beta, D' = U (1 + R_D_star (1 - e^(-R_D/R_D_star))), N' likewise",
     reference="2305.16264",
     parameters=(
-        floor("E"), coefficient("A", N="alpha"), exponent("alpha"), coefficient("B", D="beta"),
+        irreducible("E"), coefficient("A", N="alpha"), exponent("alpha"), coefficient("B", D="beta"),
         exponent("beta"), number("R_D_star", 0.05, 2000.0, "epochs"), number("R_N_star", 0.05, 2000.0),
     ),
     variables=("N", "D", "U"),

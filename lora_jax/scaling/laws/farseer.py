@@ -222,8 +222,8 @@ def _alike(features: Array, log_response: Array) -> Sequence[Array]:
         shares = solve_shares(columns, log_response)
         miss = np.abs(np.logaddexp.reduce(columns + shares, axis=1) - log_response).sum()
         tried.append((miss, decay, *shares))
-    _, decay, floor, size, factor = min(tried)
-    rest = np.logaddexp(floor, size - 0.3 * x)
+    _, decay, irreducible, size, factor = min(tried)
+    rest = np.logaddexp(irreducible, size - 0.3 * x)
     same = np.ones_like(x)
     return x, same * np.log(decay), same * (factor + decay * middle), rest
 

@@ -5,7 +5,7 @@ X is the model's size, its pretraining tokens, or the parameters that a method t
 
 import numpy as np
 
-from lora_jax.scaling.laws.law import Array, coefficient, floor
+from lora_jax.scaling.laws.law import Array, coefficient, irreducible
 from lora_jax.scaling.laws.power_sum import PowerSum, Term, power_sum
 
 FACTORS = {"N": "model size", "D": "pretraining tokens", "P": "trainable parameters"}
@@ -19,7 +19,7 @@ def multiplicative(variable: str) -> PowerSum:
         f"L = E + A {variable}^-alpha F^-beta",
         "2402.17193, equation 1",
         [
-            Term(floor("E")),
+            Term(irreducible("E")),
             Term(
                 coefficient("A", **{variable: "alpha", "F": "beta"}),
                 ((variable, "alpha"), ("F", "beta")),

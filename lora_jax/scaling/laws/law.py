@@ -22,7 +22,7 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.ranges import ANY_NUMBER, Range
 
 Array = NDArray[np.float64]
-Kind = Literal["floor", "coefficient", "scale", "exponent", "location", "number", "signed"]
+Kind = Literal["irreducible", "coefficient", "scale", "exponent", "location", "number", "signed"]
 
 EXPONENT_BOUNDS = (0.01, 5.0)  # published exponents lie between .03 and 1.3
 SHARE_BOUNDS = (-10.0, 3.0)  # of ln of a term, beside the ln of the smallest and of the largest response
@@ -37,7 +37,8 @@ LARGEST_LN = 690.0  # X_c = X_0 exp(c / alpha) can leave the range of a float; i
 class Parameter:
     """One published parameter p and its internal theta.
 
-    floor, number: p = exp(theta). exponent: p = theta. location: p = x0 exp(theta), a value of the variable.
+    irreducible, number: p = exp(theta). exponent: p = theta. location: p = x0 exp(theta), a value of the
+    variable.
     coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0; of a
     `rising` term p x^alpha: ln p = theta less that sum.
     scale of a term (p / x)^alpha: ln p = ln x0 + theta / alpha.
@@ -58,8 +59,9 @@ class Parameter:
         return -1 if self.rising else 1
 
 
-def floor(name: str, unit: str = "response") -> Parameter:
-    return Parameter(name, "floor", unit=unit)
+def irreducible(name: str, unit: str = "response") -> Parameter:
+    """The part of the response that no size removes, such as the loss E."""
+    return Parameter(name, "irreducible", unit=unit)
 
 
 def coefficient(name: str, **over: str) -> Parameter:

@@ -4,7 +4,7 @@ import numpy as np
 
 from lora_jax.scaling.laws.formula import Columns, Formula
 from lora_jax.scaling.laws.jets import exp, log
-from lora_jax.scaling.laws.law import Array, coefficient, floor, number
+from lora_jax.scaling.laws.law import Array, coefficient, irreducible, number
 from lora_jax.scaling.laws.power_sum import Term, power_sum
 
 # With M = D / N and b = -eta: a N^-eta + b D^-eta = a N^b + b (M N)^b. Their beta 6^(b/2) is this law's b.
@@ -14,7 +14,7 @@ OVERTRAINING = power_sum(
     "L = E + a N^-eta + b (M N)^-eta, M = D / N",
     "2403.08540, equation 4",
     [
-        Term(floor("E")),
+        Term(irreducible("E")),
         Term(coefficient("a", N="eta"), (("N", "eta"),)),
         Term(coefficient("b", D="eta"), (("D", "eta"),)),
     ],

@@ -1,9 +1,9 @@
 """Laws that are a sum of power terms, y = sum_k c_k prod_v x_v^-alpha_kv, with exact closed-form derivatives.
 
-Kaplan's one-variable laws (arXiv 2001.08361), the same with a floor (2010.14701), Chinchilla's third approach
-(2203.15556), over-training (2403.08540) and multiplicative fine-tuning (2402.17193) are of this form. ln y is
-a log-sum-exp of terms that are linear in theta: with shares s and features f of the terms,
-d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k f_k'.
+Kaplan's one-variable laws (arXiv 2001.08361), the same with an irreducible loss (2010.14701),
+Chinchilla's third approach (2203.15556), over-training (2403.08540) and multiplicative fine-tuning
+(2402.17193) are of this form. ln y is a log-sum-exp of terms that are linear in theta: with shares s and
+features f of the terms, d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k f_k'.
 """
 
 import itertools
@@ -25,7 +25,7 @@ LARGEST = 300.0  # of a logarithm whose exponential is squared by a least-square
 
 @dataclass(frozen=True)
 class Term:
-    """One term: its coefficient (a floor, a coefficient or a scale) and (variable, exponent's name) pairs."""
+    """One term: its coefficient (irreducible, coefficient or scale) and (variable, exponent's name) pairs."""
 
     coefficient: Parameter
     powers: tuple[tuple[str, str], ...] = ()

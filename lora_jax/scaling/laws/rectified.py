@@ -7,7 +7,7 @@ import numpy as np
 
 from lora_jax.scaling.laws.formula import Columns, Formula
 from lora_jax.scaling.laws.jets import log_add
-from lora_jax.scaling.laws.law import Array, Parameter, exponent, floor
+from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 
@@ -27,7 +27,7 @@ RECTIFIED = Formula(
     formula="L = E + B / (D_l + F^beta)",
     reference="2402.02314, equation 4",
     parameters=(
-        floor("E"),
+        irreducible("E"),
         Parameter("B", "coefficient", (("F", "beta"),), "response F^beta", (-30.0, 30.0)),
         Parameter("D_l", "coefficient", (("F", "beta"),), "F^beta", (-15.0, 15.0)),
         exponent("beta"),

@@ -4,7 +4,7 @@ import numpy as np
 
 from lora_jax.scaling.laws.formula import Columns, Formula
 from lora_jax.scaling.laws.jets import log_add
-from lora_jax.scaling.laws.law import Array, Parameter, exponent, floor
+from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 WIDE = (-60.0, 60.0)  # of ln A and ln B: gamma shrinks what they may be
@@ -18,11 +18,11 @@ def _log_of(t, x: Columns):
 def _complete(given, x: Columns, log_loss: Array) -> dict[str, float]:
     """(L - E)^(1 / gamma) is linear in A and B; the exponents inside are those outside over gamma."""
     root = 1 / given["gamma"]
-    floor_share = min(given["E"], float(log_loss.min()) - 1e-3)
-    target = root * np.log(np.exp(log_loss) - np.exp(floor_share))
+    irreducible_loss = min(given["E"], float(log_loss.min()) - 1e-3)
+    target = root * np.log(np.exp(log_loss) - np.exp(irreducible_loss))
     columns = np.stack([-given["alpha"] * x["N"], -given["beta"] * x["D"]], axis=1)
     a, b = solve_shares(columns, target)
-    return {"A": float(a), "B": float(b), "E": floor_share}
+    return {"A": float(a), "B": float(b), "E": irreducible_loss}
 
 
 SHARED_EXPONENT = Formula(
@@ -31,7 +31,7 @@ SHARED_EXPONENT = Formula(
     formula="L = E + (A N^-alpha + B D^-beta)^gamma",
     reference="2502.08606",
     parameters=(
-        floor("E"),
+        irreducible("E"),
         Parameter("A", "coefficient", (("N", "alpha"),), "N^alpha", WIDE), exponent("alpha"),
         Parameter("B", "coefficient", (("D", "beta"),), "D^beta", WIDE), exponent("beta"),
         exponent("gamma", (0.05, 10.0)),

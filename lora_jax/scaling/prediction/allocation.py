@@ -33,7 +33,7 @@ def optimum(
 
     others: the law's further variables, such as U of repeated data. A law whose best N runs to the end of the
     search has no optimum: its values are nan there. So they are where the loss is flat to rounding: so far
-    beyond the runs that the floor alone is left of it.
+    beyond the runs that the irreducible loss alone is left of it.
     Raises LoraJaxError for a law that does not have both N and D.
     """
     law = problem.law
@@ -107,8 +107,9 @@ def crossing(
 ) -> Array:
     """Return the value (B,) of the variable where two laws cross, for paired theta (B, P); nan for never.
 
-    Such as the fine-tuning set from which a method is the better one; with one floor and the law of Zhang et
-    al. 2402.17193 it is H X^gamma of laws/finetuning.py. Of several crossings the lowest is returned.
+    Such as the fine-tuning set from which a method is the better one; with one irreducible loss and the law
+    of Zhang et al. 2402.17193 it is H X^gamma of laws/finetuning.py. Of several crossings the lowest is
+    returned.
     """
     middle = np.log(first[0].centre[variable])
     grid = middle + np.linspace(-WIDE / 2, WIDE / 2, 801)

@@ -64,7 +64,7 @@ def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float)
     SERVED.check("a number of inference tokens", inference_tokens)
     problem = replicates.fit.problem
     _check_splits(problem.law)
-    _check_floor(replicates, loss)
+    _check_irreducible(replicates, loss)
     numbers = with_interval(replicates, lambda theta: serving(problem, theta, loss, inference_tokens))
     at = {"loss": float(loss), "inference tokens": float(inference_tokens)}
     names = {"N": "N to serve", "D": "D to serve", "FLOPs": "FLOPs in all", "D/N": "D/N to serve"}
@@ -108,13 +108,13 @@ def _check_splits(law: Law) -> None:
         )
 
 
-def _check_floor(replicates: Bootstrap, loss: float) -> None:
-    """Refuse a loss at or below the fitted floor, which no size reaches."""
-    floor = replicates.fit.params.get("E", 0.0)
-    if loss <= floor:
+def _check_irreducible(replicates: Bootstrap, loss: float) -> None:
+    """Refuse a loss at or below the fitted irreducible loss E, which no size reaches."""
+    irreducible = replicates.fit.params.get("E", 0.0)
+    if loss <= irreducible:
         raise LoraJaxError(
-            f"--serve {loss:g} asks for a loss at or below the fitted floor E = {floor:.4g}, which no model"
-            f" reaches: ask for a loss above {floor:.4g}."
+            f"--serve {loss:g} asks for a loss at or below the fitted floor E = {irreducible:.4g}, which no"
+            f" model reaches: ask for a loss above {irreducible:.4g}."
         )
 
 

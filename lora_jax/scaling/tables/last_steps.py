@@ -182,7 +182,7 @@ def _rows_a_group(labels: tuple[str, ...]) -> float:
 
 def _order_within(table: RunTable, labels: tuple[str, ...], names: tuple[str, ...]) -> str | None:
     """Return the first column of these names that differs within the rows of one label."""
-    called = {c: simplify(table.origins.get(c, c)) for c in table.columns}
+    called = {c: simplify(table.sources.get(c, c)) for c in table.columns}
     called |= {c: c for c in ("n_tokens", "n_steps") if called.get(c) not in (None, *names)}
     found = [c for c in table.columns if called[c] in names]
     group = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)

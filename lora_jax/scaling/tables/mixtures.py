@@ -19,7 +19,7 @@ MOST = 0.005  # of that sd, where no column says that they are seeds
 SHOWN = 4  # columns that a sentence names
 
 
-def judge_rows(table: RunTable, logs: bool = True) -> RunTable:
+def check_rows(table: RunTable, logs: bool = True) -> RunTable:
     """Return the table with the doubt that its rows are no runs of one kind: steps of a run, else settings in
     a cell. Steps are also clusters, where the table names none.
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.scaling.tables.choosing import choose, doubt_speed, find_loss, has_numbers, small_letter
 from lora_jax.scaling.tables.columns import (
     ALTERNATIVES,
     BITS,
@@ -18,6 +17,7 @@ from lora_jax.scaling.tables.columns import (
 )
 from lora_jax.scaling.tables.conversion import File, Naming
 from lora_jax.scaling.tables.reading import Rows
+from lora_jax.scaling.tables.roles import assign_role, doubt_speed, find_loss, has_numbers, small_letter
 from lora_jax.scaling.tables.synonyms import meaning_of, unit_of_name
 from lora_jax.scaling.tables.units import parse_formula, refuse_log
 
@@ -50,10 +50,10 @@ def name_columns(file: File, mapping: Mapping[str, str], unit: str, needs_loss: 
     find_loss(naming, file, meanings, unit, needs_loss)
     if not set(N_COLUMNS) & set(naming.rename):
         found = {n: m for n, m in meanings.items() if m.ours in N_COLUMNS}
-        choose(naming, file, found or small_letter(header, "n_params"))
+        assign_role(naming, file, found or small_letter(header, "n_params"))
     for ours in (name for name in KNOWN if name not in (*N_COLUMNS, "loss", *naming.rename)):
         found = {n: m for n, m in meanings.items() if m.ours == ours}
-        choose(naming, file, found or small_letter(header, ours))
+        assign_role(naming, file, found or small_letter(header, ours))
     if naming.known:
         naming.notes.append(f"Columns known by their names: {', '.join(naming.known)}.")
     if naming.rename.get("loss") == "heldout_loss" and "heldout_loss_se" in header:

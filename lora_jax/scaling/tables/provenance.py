@@ -31,9 +31,9 @@ def convention_of(table: RunTable, column: str) -> str | None:
     """
     if table.formulas.get(column) == SHAPED:
         return CONVENTIONS.get(column)
-    if all(c in table.columns and table.origins.get(c, c) == c for c in N_COLUMNS):
+    if all(c in table.columns and table.sources.get(c, c) == c for c in N_COLUMNS):
         return CONVENTIONS.get(column)
-    name = simplify(table.origins.get(column, column))
+    name = simplify(table.sources.get(column, column))
     if NO_EMBEDDINGS.search(name):
         return "without embeddings"
     return CONVENTIONS[name] if name in N_COLUMNS[1:] else None
@@ -46,7 +46,7 @@ def describe_columns(table: RunTable) -> dict[str, str]:
 
 def _describe(table: RunTable, letter: str) -> str:
     column = table.column_of(letter)
-    formula, origin = table.formulas.get(column), table.origins.get(column, column)
+    formula, origin = table.formulas.get(column), table.sources.get(column, column)
     if letter == "C" and formula is not None and formula.startswith("6 "):
         return SIX_ND
     words = formula or (column if origin == column else f"column {origin!r}")
@@ -75,7 +75,7 @@ def unit_words(table: RunTable) -> str:
 
 def loss_name(table: RunTable) -> str:
     """Return what the loss is: "held-out loss" of our own runs, else no more than "loss"."""
-    return "held-out loss" if table.origins.get("loss") == "heldout_loss" else "loss"
+    return "held-out loss" if table.sources.get("loss") == "heldout_loss" else "loss"
 
 
 def noun_of_units(table: RunTable) -> str:

@@ -40,7 +40,7 @@ class RunTable:
     cluster_column: the column that they are the values of, where there is one.
     unit_told: whether the file or its reader said what the losses are in, and nobody took it for granted.
     labels: name -> (n,) text, the file's columns that are no numbers.
-    origins: column -> the file's own name of it; formulas: column -> what it was derived by, as "6 n_params
+    sources: column -> the file's own name of it; formulas: column -> what it was derived by, as "6 n_params
     n_tokens". A column given directly is in neither.
     doubts: what is wrong with the table itself, whatever is fitted to it; every verdict begins with them.
     """
@@ -57,7 +57,7 @@ class RunTable:
     cluster_column: str = ""
     unit_told: bool = True
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    origins: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     formulas: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
 

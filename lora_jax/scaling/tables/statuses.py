@@ -55,16 +55,18 @@ def find_statuses(
     """Return, per row, why it does not count, or "" where it does.
 
     Columns of COLUMNS, in any case, are statuses, or the one that is mapped to `status` (none where that is
-    empty). A condition that names the words which count (= in ~) stands instead of judging its column.
+    empty). A condition that names the words which count (= in ~) decides instead of its column.
     Raises LoraJaxError for an unknown word, and for two columns that disagree.
     """
     columns = _columns(header, rows, mapping, notes)
     asked = {c.column for c in conditions if c.operator in POSITIVE}
-    judged = [c for c in columns if c not in asked and not ("status" in asked and mapping.get("status") == c)]
+    undecided = [
+        c for c in columns if c not in asked and not ("status" in asked and mapping.get("status") == c)
+    ]
     reasons: list[str] = [""] * len(rows)
     whose: list[str | None] = [None] * len(rows)
-    for column in judged:
-        for i, reason in enumerate(_judge(source, rows, column, notes)):
+    for column in undecided:
+        for i, reason in enumerate(_reasons(source, rows, column, notes)):
             known = whose[i]
             if known is not None and (reason == "") != (reasons[i] == ""):
                 place, row = rows[i]
@@ -93,7 +95,7 @@ def _words(rows: Rows, column: str) -> list[str]:
     return list(dict.fromkeys(cell for _, row in rows if (cell := row.get(column, ""))))
 
 
-def _judge(source: str, rows: Rows, column: str, notes: list[str]) -> list[str]:
+def _reasons(source: str, rows: Rows, column: str, notes: list[str]) -> list[str]:
     """Return the reasons of one column. An empty cell counts where no other says that a run has finished."""
     words = {word: reason_of(word) for word in _words(rows, column)}
     unknown = [word for word, reason in words.items() if reason is None]

@@ -11,7 +11,7 @@ from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, POSITIVE, UNIT_COLU
 from lora_jax.scaling.tables.conversion import File, convert_columns
 from lora_jax.scaling.tables.derive import derive
 from lora_jax.scaling.tables.last_steps import drop_unlogged, refuse_unlogged
-from lora_jax.scaling.tables.mixtures import judge_rows
+from lora_jax.scaling.tables.mixtures import check_rows
 from lora_jax.scaling.tables.naming import (
     CLUSTER_COLUMNS,
     check_unit,
@@ -131,13 +131,13 @@ def read_table(
         str(path), ids, columns, tuple(left_out), tuple(notes), loss_unit=unit, clusters=clusters,
         cluster_column=column, unit_told=loss_unit is not None or entry is not None or _says_unit(rename),
         labels=_read_labels(kept, header, {*columns, *rename.values()}),
-        origins={ours: theirs for ours, theirs in rename.items() if ours in columns},
+        sources={ours: theirs for ours, theirs in rename.items() if ours in columns},
         doubts=tuple(naming.doubts),
     )  # fmt: skip
     late = [c for c in conditions if c not in early]
     table = choose_rows(filter_derived(derive(table), late), reshaping, cluster)
     # of a published table we know what its rows are
-    table = judge_rows(drop_worst_runs(table, drop_worst), logs=entry is None)
+    table = check_rows(drop_worst_runs(table, drop_worst), logs=entry is None)
     return question(table, columns, rename)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.report.fit import axes as fit_axes
 from lora_jax.report.fit import curves as fit_curves
-from lora_jax.report.fit import doubt_plots
+from lora_jax.report.fit import diagnostic_plots
 from lora_jax.report.fit import plots as fit_plots
 from lora_jax.report.fit.figures import draw_fit_figures, pairs_of
 from lora_jax.report.kit import style
@@ -157,7 +157,9 @@ def test_a_flat_profile_looks_flat_and_an_open_one_reaches_the_edge():
     }
     for profile in profiles.values():
         profile |= {"best": 1.0, "threshold": 2.0}
-    figure = doubt_plots.plot_profiles({name: ProfileCurve(**profile) for name, profile in profiles.items()})
+    figure = diagnostic_plots.plot_profiles(
+        {name: ProfileCurve(**profile) for name, profile in profiles.items()}
+    )
     sharp, flat = figure.axes
     assert sharp.get_ylim() == flat.get_ylim()
     curve = max(points_of(flat), key=len)
@@ -172,7 +174,7 @@ def test_a_flat_profile_looks_flat_and_an_open_one_reaches_the_edge():
 def test_a_threshold_that_is_a_mere_rise_is_refused():
     profile = {"value": [1.0, 2.0, 3.0], "objective": [5.0, 4.0, 5.0], "best": 4.0, "ci95": [1.0, 3.0]}
     with pytest.raises(ValueError, match="threshold"):
-        doubt_plots.plot_profiles({"A": ProfileCurve(**profile, threshold=0.5)})
+        diagnostic_plots.plot_profiles({"A": ProfileCurve(**profile, threshold=0.5)})
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9, 0.9999])
@@ -183,7 +185,7 @@ def test_contours_hold_the_shares_they_say(correlation):
     x, z = rng.standard_normal((2, 3000))
     y = correlation * x + np.sqrt(1 - correlation**2) * z
     samples = {"A": np.exp(7 + 0.8 * x), "alpha": 0.3 + 0.02 * y}
-    figure = doubt_plots.plot_contours(samples, [("A", "alpha")], {"A": np.exp(7), "alpha": 0.3}, {})
+    figure = diagnostic_plots.plot_contours(samples, [("A", "alpha")], {"A": np.exp(7), "alpha": 0.3}, {})
     [ax] = figure.axes
     assert ax.get_xscale() == "log"
     [lines] = [c for c in ax.collections if hasattr(c, "levels")]
@@ -200,7 +202,7 @@ def test_contours_hold_the_shares_they_say(correlation):
 @pytest.mark.parametrize("y", [np.zeros(100), np.linspace(1, 2, 100)])
 def test_replicates_without_a_width_have_no_contour(y):
     x = np.linspace(1, 2, 100)
-    figure = doubt_plots.plot_contours({"a": x, "b": y}, [("a", "b")], {"a": 1.5, "b": y[50]}, {})
+    figure = diagnostic_plots.plot_contours({"a": x, "b": y}, [("a", "b")], {"a": 1.5, "b": y[50]}, {})
     assert not figure.axes[0].collections
 
 
@@ -208,7 +210,9 @@ def test_published_constants_are_crosses_and_ringed_beyond_the_panel():
     rng = np.random.default_rng(2)
     samples = {"alpha": 0.3 + 0.01 * rng.standard_normal(200), "beta": 0.4 + 0.01 * rng.standard_normal(200)}
     published = {"near": {"alpha": 0.32, "beta": 0.41}, "far": {"alpha": 0.3, "beta": 3.0}}
-    figure = doubt_plots.plot_contours(samples, [("alpha", "beta")], {"alpha": 0.3, "beta": 0.4}, published)
+    figure = diagnostic_plots.plot_contours(
+        samples, [("alpha", "beta")], {"alpha": 0.3, "beta": 0.4}, published
+    )
     [ax] = figure.axes
     single: dict = {line.get_marker(): [] for line in ax.lines}
     for line, points in zip(ax.lines, points_of(ax), strict=True):

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from lora_jax.report.fit import rows as fit_rows
+from lora_jax.report.fit.conclusions import doubts, verdict_line
 from lora_jax.report.fit.terminal import MOST_LAWS, print_fit
-from lora_jax.report.fit.words import doubts, verdict_line
 from lora_jax.scaling.documents import fit_from_document
 from tests.report.lab_document import some_document
 

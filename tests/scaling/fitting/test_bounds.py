@@ -8,7 +8,7 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.bounds import Ends
-from lora_jax.scaling.fitting.fit import fit, judge
+from lora_jax.scaling.fitting.fit import evaluate_given, fit
 from lora_jax.scaling.fitting.profile import profile
 from lora_jax.scaling.intervals.uncertainty import bootstrap
 from lora_jax.scaling.laws import CHINCHILLA, LAWS, power_law
@@ -35,11 +35,11 @@ def test_a_law_beyond_our_bounds_is_found_where_they_are_moved() -> None:
 
 
 def test_published_constants_beyond_our_bounds_are_judged_within_wider_ones() -> None:
-    judged = judge(LAWS["broken-c"], _broken(), BEYOND, objective="squared")
+    judged = evaluate_given(LAWS["broken-c"], _broken(), BEYOND, objective="squared")
     assert judged.certificate.at_bound == ()
     assert judged.certificate.converged
     assert any("c1 = 7 lies outside our usual bounds" in note for note in judged.problem.table.notes)
-    kept = judge(LAWS["broken-c"], _broken(), BEYOND, objective="squared", moved={"c1": (None, 6.0)})
+    kept = evaluate_given(LAWS["broken-c"], _broken(), BEYOND, objective="squared", moved={"c1": (None, 6.0)})
     assert kept.certificate.at_bound == ("c1",)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.digits import half_unit
-from lora_jax.scaling.fitting.fit import Fit, fit, judge
+from lora_jax.scaling.fitting.fit import Fit, evaluate_given, fit
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.tables.table import RunTable
 
@@ -16,7 +16,7 @@ HOFFMANN = {"E": "1.69", "A": "406.4", "alpha": ".34", "B": "410.7", "beta": ".2
 def _judge(table: RunTable, printed: Mapping[str, str], objective: str = "huber") -> Fit:
     params = {name: float(text) for name, text in printed.items()}
     halves = {name: half_unit(text) for name, text in printed.items()}
-    return judge(CHINCHILLA, table, params, objective=objective, halves=halves)
+    return evaluate_given(CHINCHILLA, table, params, objective=objective, halves=halves)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,11 @@ def test_what_its_digits_do_not_explain_is_no_minimum(sweep: Callable[..., RunTa
 def test_floats_carry_the_digits_that_python_prints(sweep: Callable[..., RunTable]) -> None:
     table = sweep(6, 5, noise=0.01)
     params = fit(CHINCHILLA, table).params
-    assert judge(CHINCHILLA, table, {k: float(f"{v:.10g}") for k, v in params.items()}).certificate.converged
+    assert evaluate_given(
+        CHINCHILLA, table, {k: float(f"{v:.10g}") for k, v in params.items()}
+    ).certificate.converged
     nearly = {**params, "E": params["E"] * (1 + 1e-5)}  # all digits of it: not rounded
-    assert not judge(CHINCHILLA, table, nearly).certificate.converged
+    assert not evaluate_given(CHINCHILLA, table, nearly).certificate.converged
 
 
 def test_few_digits_excuse_no_other_answer(sweep: Callable[..., RunTable]) -> None:

@@ -129,7 +129,7 @@ def test_huber_is_never_above_scipy(sweep: Callable[..., RunTable]) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [power_law("N"), power_law("N", floor=True), CHINCHILLA], ids=lambda law: law.key
+    "law", [power_law("N"), power_law("N", irreducible=True), CHINCHILLA], ids=lambda law: law.key
 )
 def test_units_do_not_matter(law: Law, sweep: Callable[..., RunTable]) -> None:
     table = sweep()
@@ -183,7 +183,9 @@ def test_a_floor_that_the_runs_do_not_show_is_flagged() -> None:
     n = np.geomspace(1e5, 1e6, 6)
     noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(6))
     certificate = fit(
-        power_law("N", floor=True), make_table("flat", n_params=n, loss=noise * (1e10 / n) ** 0.08), "squared"
+        power_law("N", irreducible=True),
+        make_table("flat", n_params=n, loss=noise * (1e10 / n) ** 0.08),
+        "squared",
     ).certificate
     assert "E" in (*certificate.weakly_identified, *certificate.at_bound)
 

@@ -37,7 +37,7 @@ def test_a_power_law_through_runs_with_a_floor_is_flagged() -> None:
     said = look(power_law("N"), curve(0, 1.5))
     assert said is not None
     assert "times the noise between seeds" in said
-    assert look(power_law("N", floor=True), curve(0, 1.5)) is None
+    assert look(power_law("N", irreducible=True), curve(0, 1.5)) is None
 
 
 def test_one_cell_with_three_seeds_is_weak_evidence(sweep: Callable[..., RunTable]) -> None:

@@ -21,7 +21,7 @@ def test_minima_on_a_bound_are_scipys() -> None:
     table = make_table(
         "three", n_params=np.full(3, 1e6), n_tokens=n_tokens, loss=1.2 + (4e4 / n_tokens) ** 0.3
     )
-    problem = pose(power_law("D", floor=True), table, "squared")
+    problem = pose(power_law("D", irreducible=True), table, "squared")
     d = problem.data
     measured = d.log_loss + 0.01 * np.random.default_rng(0).standard_normal((60, 3))
     start = np.tile([0.0, -0.7, 0.3], (60, 1))

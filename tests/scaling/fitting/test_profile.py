@@ -76,7 +76,7 @@ def test_units_do_not_matter(name: str) -> None:
     n = np.geomspace(1e4, 1e7, 14)
     noise = np.exp(0.002 * np.random.default_rng(2).standard_normal(14))
     table = make_table("floor", n_params=n, loss=noise * (1.5 + (1e4 / n) ** 0.4))
-    law = power_law("N", floor=True)
+    law = power_law("N", irreducible=True)
     ends = []
     for unit in (1.0, 1e6):
         other = replace(table, columns={**table.columns, "n_params": table["n_params"] / unit})
@@ -125,7 +125,7 @@ def test_a_parameter_that_nothing_bounds_is_open() -> None:
     n = np.geomspace(1e5, 1e6, 8)
     noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(8))
     table = make_table("flat", n_params=n, loss=noise * (1e10 / n) ** 0.08)
-    found = fit(power_law("N", floor=True), table, "squared")
+    found = fit(power_law("N", irreducible=True), table, "squared")
     assert profile(found.problem, found.theta, found.objective, "E").low is None
 
 

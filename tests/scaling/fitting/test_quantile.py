@@ -14,11 +14,11 @@ from lora_jax.scaling.fitting.fit import fit
 from lora_jax.scaling.fitting.objectives import objective
 from lora_jax.scaling.fitting.profile import profile
 from lora_jax.scaling.intervals.uncertainty import bootstrap
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.laws.any_power import any_power
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 
 def _line(n: int = 200, seed: int = 0) -> RunTable:
@@ -94,7 +94,7 @@ def test_intervals_are_as_wide_as_the_theory_says() -> None:
 def test_a_good_quantile_is_believed_and_tests_of_a_mean_are_left_out() -> None:
     said = appraise(fit(power_law("N"), _line(), "quantile(0.1)"), n_bootstrap=300)
     assert said.verdict.is_believed
-    document = examine(
+    document = fit_law(
         _line(), power_law("N"), Questions("quantile(0.1)", n_bootstrap=200, predict=[{"N": 1e5}])
     )
     assert [row["quantity"] for row in document["predictions"]] == ["0.1-quantile of loss"]

@@ -10,10 +10,10 @@ from lora_jax.report.kit.numbers import format_interval
 from lora_jax.scaling.documents import fit_from_document
 from lora_jax.scaling.fitting.fit import fit
 from lora_jax.scaling.intervals.uncertainty import bootstrap
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 
 def without_floor(noise: float = 0.01) -> RunTable:
@@ -25,7 +25,7 @@ def without_floor(noise: float = 0.01) -> RunTable:
 
 
 def test_a_floor_at_its_bound_is_zero_in_every_output() -> None:
-    document = examine(without_floor(), CHINCHILLA, Questions(n_bootstrap=200))
+    document = fit_law(without_floor(), CHINCHILLA, Questions(n_bootstrap=200))
     number = document["params"]["E"]
     assert "E" in document["certificate"]["at_bound"]
     assert number["value"] > 0  # as the solver has it, and not what is printed

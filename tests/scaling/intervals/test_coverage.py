@@ -133,7 +133,9 @@ def test_a_linear_law_needs_one_degree_of_freedom() -> None:
     """ln L is linear in a power law's parameters; with a floor it is not."""
     table = noisy(scatter(6), 0)
     assert few_runs_warning(fit(power_law("N"), table).problem) is None
-    assert "6 runs for 3 parameters" in str(few_runs_warning(fit(power_law("N", floor=True), table).problem))
+    assert "6 runs for 3 parameters" in str(
+        few_runs_warning(fit(power_law("N", irreducible=True), table).problem)
+    )
     assert "0 degrees of freedom" in str(few_runs_warning(fit(power_law("N"), table.take([0, 1])).problem))
 
 

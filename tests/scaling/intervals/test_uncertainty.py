@@ -153,7 +153,7 @@ def test_percentiles_are_by_rank() -> None:
 
 def test_replicates_at_a_bound_are_counted() -> None:
     """No floor in the runs: many replicates put it at its lower bound, and the warning says so."""
-    replicates = bootstrap(fit(power_law("N", floor=True), _line(30, 1), "squared"), 200)
+    replicates = bootstrap(fit(power_law("N", irreducible=True), _line(30, 1), "squared"), 200)
     assert replicates.at_bound["E"] > 0.025
     warning = interval_warning(replicates)
     assert warning is not None

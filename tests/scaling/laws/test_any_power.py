@@ -12,11 +12,11 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.documents import fit_from_document
 from lora_jax.scaling.fitting.fit import fit
 from lora_jax.scaling.intervals.uncertainty import bootstrap
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import find_law, recall_law
 from lora_jax.scaling.laws.any_power import any_power
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table, read_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 STEP_LAW = {"k": 1.79, "a": -0.713, "b": 0.307}  # the best rate of Step Law, 2503.04715
 
@@ -85,7 +85,7 @@ def test_the_document_speaks_of_the_response_and_of_no_loss(tmp_path: Path) -> N
     from lora_jax.report.fit.page import write_fit_report
 
     asked = Questions("squared", n_bootstrap=200, predict=[{"n_params": 1e9, "D": 1e11}], figures=True)
-    document = examine(_rates(), any_power("lr", ["N", "D"]), asked)
+    document = fit_law(_rates(), any_power("lr", ["N", "D"]), asked)
     first = document["predictions"][0]
     assert first["quantity"] == "lr"
     assert first["at"] == {"N": 1e9, "D": 1e11}
@@ -121,6 +121,6 @@ def test_mistakes_get_one_sentence() -> None:
     with pytest.raises(LoraJaxError, match="lr has values that are not above 0: row 2"):
         fit(any_power("lr", ["N"]), make_table("t", n_params=[1, 2, 3], lr=[1, 0, 2]))
     with pytest.raises(LoraJaxError, match="no least loss at a budget"):
-        examine(_rates(), any_power("lr", ["N", "D"]), Questions(n_bootstrap=50, budgets=[1e20]))
+        fit_law(_rates(), any_power("lr", ["N", "D"]), Questions(n_bootstrap=50, budgets=[1e20]))
     with pytest.raises(LoraJaxError, match="leave --compare out"):
-        examine(_rates(), any_power("lr", ["N", "D"]), Questions(n_bootstrap=50, compare=True))
+        fit_law(_rates(), any_power("lr", ["N", "D"]), Questions(n_bootstrap=50, compare=True))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lora_jax.scaling.fitting.fit import fit, judge
+from lora_jax.scaling.fitting.fit import evaluate_given, fit
 from lora_jax.scaling.fitting.profile import profile
 from lora_jax.scaling.intervals.difference import PUBLISHED_FITS
 from lora_jax.scaling.laws import CHINCHILLA, LAWS
@@ -37,7 +37,7 @@ def test_exact_runs_give_the_published_constants_and_losses_far_beyond() -> None
 
 def test_noisy_runs_have_one_minimum_below_the_truth_and_chinchilla_misses_them() -> None:
     table = _runs(0.002)
-    found, truth = fit(LAW, table, "squared"), judge(LAW, table, CONSTANTS, objective="squared")
+    found, truth = fit(LAW, table, "squared"), evaluate_given(LAW, table, CONSTANTS, objective="squared")
     assert found.certificate.converged
     assert found.certificate.n_minima == 1
     assert found.objective < truth.objective

@@ -9,7 +9,7 @@ import pytest
 from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.certificate import COLLINEAR
-from lora_jax.scaling.fitting.fit import fit, judge
+from lora_jax.scaling.fitting.fit import evaluate_given, fit
 from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.planning.design import Cell, check_design
@@ -182,7 +182,7 @@ def test_on_its_own_line_a_ladder_with_a_law_of_one_variable_does_as_well() -> N
     n = np.sqrt(1e21 / 120)
     plan = plan_design(HOFFMANN, 1e20, noise_sd=0.02, target={"N": n, "D": 20 * n}, n_simulated=0)
     sizes, tokens = ladder_runs(limits(budget_flops=1e20), len(plan.cells))
-    line = power_law("N", floor=True)
+    line = power_law("N", irreducible=True)
     found = [
         np.log(fit(line, table_of(sizes, tokens, 0.02, seed), "squared").predict(N=n)[0])
         for seed in range(300)
@@ -217,7 +217,9 @@ def test_correlation_is_refused_where_the_certificate_warns() -> None:
         n = 1e7 * np.exp(x)
         d = 20 * n * np.exp(wobble * (-1.0) ** np.arange(12))
         hard = abs(np.corrcoef(np.log(n), np.log(d))[0, 1]) > COLLINEAR
-        warnings = judge(CHINCHILLA, table_of(n, d), HOFFMANN, objective="squared").certificate.warnings
+        warnings = evaluate_given(
+            CHINCHILLA, table_of(n, d), HOFFMANN, objective="squared"
+        ).certificate.warnings
         flagged = any("move together" in w for w in warnings)
         assert flagged == hard
         if hard:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from lora_jax.estimate import Estimate
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.optima.isoflop import isoflop
 from lora_jax.scaling.prediction.reach import falling, out_of_reach
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from tests.as_documents import examine
 def test_a_target_beyond_a_million_times_the_runs_is_in_the_verdict(
     sweep: Callable[..., RunTable], questions: dict[str, list[object]], is_far: bool
 ) -> None:
-    document = examine(sweep(noise=1e-5), CHINCHILLA, Questions(n_bootstrap=50, **questions))  # type: ignore[arg-type]
+    document = fit_law(sweep(noise=1e-5), CHINCHILLA, Questions(n_bootstrap=50, **questions))  # type: ignore[arg-type]
     assert (
         "times the largest compute of the runs: they cannot tell" in document["certificate"]["verdict"]
     ) == is_far

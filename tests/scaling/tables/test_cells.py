@@ -9,7 +9,7 @@ import pytest
 from lora_jax.documents import to_document
 from lora_jax.scaling.tables.cells import UNSEEDED, seed_noise
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import analyse
+from tests.as_documents import fit_sweep
 
 SD = 0.01
 
@@ -43,7 +43,7 @@ def test_without_a_column_of_seeds_there_is_no_noise_between_seeds(sweep: Callab
     assert seed_noise(without(make_cells(20, np.arange(3)), "seed")) == UNSEEDED
     table = sweep()
     assert seed_noise(table).n_cells == 1
-    fits = analyse(without(table, "seed"), n_bootstrap=20)
+    fits = fit_sweep(without(table, "seed"), n_bootstrap=20)
     assert fits["noise"] == to_document(UNSEEDED)
     assert not [fit for fit in fits["fits"] if any("seeds" in w for w in fit["certificate"]["warnings"])]
 

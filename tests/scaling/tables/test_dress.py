@@ -38,7 +38,7 @@ def is_the_same(table: RunTable, rel: float = 1e-9) -> None:
         np.testing.assert_allclose(table.variable(letter), values, rtol=rel)
     np.testing.assert_allclose(table["loss"], LOSS, rtol=1e-6)
     # a name alone does not tell GFLOPs from a speed
-    assert len(table.doubts) == ("flops" in table.origins and bool(SPEED.search(table.origins["flops"])))
+    assert len(table.doubts) == ("flops" in table.sources and bool(SPEED.search(table.sources["flops"])))
 
 
 @pytest.mark.parametrize(

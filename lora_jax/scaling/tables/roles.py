@@ -44,7 +44,7 @@ def find_loss(
     if not others:
         raise _no_loss(file, meanings, unit)
     bits = {n: m for n, m in others.items() if m.group == "bits"}
-    choose(naming, file, {n: Meaning("loss", m.unit) for n, m in (bits or others).items()})
+    assign_role(naming, file, {n: Meaning("loss", m.unit) for n, m in (bits or others).items()})
 
 
 def _no_loss(file: File, meanings: Mapping[str, Meaning], unit: str) -> LoraJaxError:
@@ -62,7 +62,7 @@ def _no_loss(file: File, meanings: Mapping[str, Meaning], unit: str) -> LoraJaxE
     )
 
 
-def choose(naming: Naming, file: File, found: Mapping[str, Meaning]) -> None:
+def assign_role(naming: Naming, file: File, found: Mapping[str, Meaning]) -> None:
     """Enter the one column that was found, or the first of several that say the same; refuse others."""
     if not found:
         return

@@ -42,8 +42,8 @@ PREDICTED_WELL = 0.03
 
 
 @dataclass
-class _Analysis:
-    """What the steps of `analyse` share: the runs to fit, the choices, and the warnings they add to."""
+class _Sweep:
+    """What the steps of `fit_sweep` share: the runs to fit, the choices, and the warnings they add to."""
 
     runs: RunTable
     heldout: RunTable
@@ -56,7 +56,7 @@ class _Analysis:
     warnings: list[str] = field(default_factory=list)
 
 
-def analyse(
+def fit_sweep(
     table: RunTable,
     *,
     n_column: str | None = None,
@@ -82,7 +82,7 @@ def analyse(
     noise = seed_noise(table)
     largest = cell_of(table) == cell_of(table)[table.variable("C").argmax()]
     heldout, runs = table.take(largest), table.without(largest, "held out: the largest cell")
-    state = _Analysis(runs, heldout, noise, n_bootstrap, seed, learning_rate.grids, warnings=warnings)
+    state = _Sweep(runs, heldout, noise, n_bootstrap, seed, learning_rate.grids, warnings=warnings)
     if len(runs):
         _fit_one_variable(state, "N", "D")
         _fit_one_variable(state, "D", "N")
@@ -118,14 +118,14 @@ def analyse(
     )
 
 
-def _fit_one_variable(state: _Analysis, over: str, at: str) -> None:
+def _fit_one_variable(state: _Sweep, over: str, at: str) -> None:
     """Fit L(over) to the runs at the largest `at` that leaves three values of `over`."""
     runs, words = _slice(state.runs, over, at)
     if runs is None:
         state.warnings.append(f"L({over}) is not fitted: {words}.")
         return
-    for floor in (False, True):
-        _add(state, power_law(over, floor), runs, average_seeds(runs), words)
+    for irreducible in (False, True):
+        _add(state, power_law(over, irreducible), runs, average_seeds(runs), words)
 
 
 def _slice(runs: RunTable, over: str, at: str) -> tuple[RunTable | None, str]:
@@ -148,7 +148,7 @@ def _rows_of_a_cell(runs: RunTable) -> str:
     return "seeds of a cell" if "seed" in runs.columns else "rows of a cell"
 
 
-def _fit_compute(state: _Analysis) -> RunTable:
+def _fit_compute(state: _Sweep) -> RunTable:
     """Fit L(C) to the compute-efficient cells; return their runs."""
     points = average_seeds(state.runs)
     points = points.take(np.sort(efficient_runs(points)))  # in the order of cells, as every mean
@@ -160,12 +160,12 @@ def _fit_compute(state: _Analysis) -> RunTable:
         return runs
     seeds = f", {_rows_of_a_cell(runs)} averaged" if len(runs) > len(points) else ""
     words = f"the {len(points)} compute-efficient of {cells.max() + 1} cells{seeds}"
-    for floor in (False, True):
-        _add(state, power_law("C", floor), runs, points, words)
+    for irreducible in (False, True):
+        _add(state, power_law("C", irreducible), runs, points, words)
     return runs
 
 
-def _fit_joint(state: _Analysis) -> None:
+def _fit_joint(state: _Sweep) -> None:
     runs = state.runs
     sizes, tokens = (int(levels(runs.variable(v)).max()) + 1 for v in ("N", "D"))
     if min(sizes, tokens) < FEWEST_VALUES:
@@ -176,7 +176,7 @@ def _fit_joint(state: _Analysis) -> None:
     _add(state, CHINCHILLA, runs, runs, "all runs")
 
 
-def _add(state: _Analysis, law: Law, runs: RunTable, points: RunTable, words: str) -> None:
+def _add(state: _Sweep, law: Law, runs: RunTable, points: RunTable, words: str) -> None:
     """Fit `law` to the points, appraise it and enter it; `runs` are the runs behind the points."""
     spare = len(points) - len(law.names)
     if spare < 0 or (spare == 0 and state.noise.sd is None):
@@ -210,14 +210,14 @@ def _add(state: _Analysis, law: Law, runs: RunTable, points: RunTable, words: st
     )  # fmt: skip
 
 
-def _band(state: _Analysis, replicates: Bootstrap, variable: str) -> Band:
+def _band(state: _Sweep, replicates: Bootstrap, variable: str) -> Band:
     """Return the mean loss with its 95% interval from the smallest run to the held-out cell."""
     seen = np.concatenate([state.runs.variable(variable), state.heldout.variable(variable)])
     return band_of(replicates, variable, np.geomspace(seen.min(), seen.max(), 60))
 
 
-def _exponents(state: _Analysis) -> dict[str, Exponent]:
-    """Return alpha of the laws without a floor, the form that the exponents are quoted for."""
+def _exponents(state: _Sweep) -> dict[str, Exponent]:
+    """Return alpha of the laws without an irreducible loss, the form that the exponents are quoted for."""
     found = {}
     for v in ("N", "D", "C"):
         if f"L({v})" in state.fits:
@@ -226,7 +226,7 @@ def _exponents(state: _Analysis) -> dict[str, Exponent]:
     return found
 
 
-def _by_convention(state: _Analysis) -> dict[str, Estimate]:
+def _by_convention(state: _Sweep) -> dict[str, Estimate]:
     """Return alpha_N of L(N) by each way of counting N, on the same runs."""
     if "L(N)" not in state.fits:
         return {}
@@ -242,7 +242,7 @@ def _by_convention(state: _Analysis) -> dict[str, Estimate]:
     return alphas
 
 
-def _frontier(state: _Analysis, efficient: RunTable) -> SweepFrontier:
+def _frontier(state: _Sweep, efficient: RunTable) -> SweepFrontier:
     """Return N*(C) and D*(C) of the joint fit, C = 6ND from the smallest run to the held-out cell."""
     ids = tuple(efficient.run_ids)
     if CHINCHILLA.key not in state.fits:
@@ -258,7 +258,7 @@ def _frontier(state: _Analysis, efficient: RunTable) -> SweepFrontier:
     return frontier(state.fits[CHINCHILLA.key].replicates, budgets, ids)
 
 
-def _predict_heldout(state: _Analysis) -> HeldoutCell:
+def _predict_heldout(state: _Sweep) -> HeldoutCell:
     """Predict the held-out cell; an interval is that of a single run, its noise included."""
     cell = state.heldout
     measured = float(np.exp(np.log(cell["loss"]).mean()))

@@ -1,4 +1,4 @@
-"""Judging: somebody's parameters beside those that the law's own fit to the same runs gives.
+"""Given parameters: somebody's, beside those that the law's own fit to the same runs gives.
 
 An interval belongs to the value that it was made around. Parameters that were given have none, so every
 number of theirs stands alone, and the fit's stand beside it with their intervals.
@@ -15,12 +15,12 @@ from lora_jax.scaling.fitting.fit import Fit
 ELSEWHERE = 1e-6  # of the objective: how much lower a minimum must lie to be another
 
 
-def judged_number(value: float, fitted: Estimate) -> Estimate:
+def given_number(value: float, fitted: Estimate) -> Estimate:
     """Return a number that follows from given parameters, and the fit's own beside it."""
     return Estimate(value, None, None, fitted=fitted)
 
 
-def judged_params(found: Fit, own: Appraisal) -> dict[str, Parameter]:
+def given_params(found: Fit, own: Appraisal) -> dict[str, Parameter]:
     """Return every given parameter, by "judged", with the own fit's beside it."""
     rows = {}
     for name, value in found.params.items():

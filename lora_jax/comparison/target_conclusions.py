@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from lora_jax.comparison.conclusions import show_score
 from lora_jax.comparison.results import Budget, Contrast, MethodResult, RankLine, SetPair, TargetSets
-from lora_jax.comparison.words import show_score
 
 TABLE_5 = "table 5 of Hu et al. 2021"
 MOST_PAIRS = 6  # that a sentence names

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from lora_jax.comparison.conclusions import FEWEST_SEEDS, show_score
 from lora_jax.comparison.incontext_records import Attempt
 from lora_jax.comparison.incontext_results import BestPrompt, Crossing, Difference, Line, TaskComparison
-from lora_jax.comparison.words import FEWEST_SEEDS, show_score
 
 
 def say_incontext(tasks: Sequence[TaskComparison]) -> list[str]:

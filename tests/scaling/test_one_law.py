@@ -9,10 +9,10 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.fitting.fit import fit
-from lora_jax.scaling.laboratory import Questions
 from lora_jax.scaling.laws import CHINCHILLA, LAWS, power_law
+from lora_jax.scaling.one_law import Questions
 from lora_jax.scaling.tables.table import RunTable, make_table
-from tests.as_documents import examine
+from tests.as_documents import fit_law
 
 TOP = {
     "law", "name", "formula", "reference", "variables", "response", "table", "n", "n_clusters", "loss_unit",
@@ -31,7 +31,7 @@ def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
         n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}], budgets=[1e16], serve=[(1.6, 1e9)],
         versus=["besiroglu"], figures=True,
     )  # fmt: skip
-    document = examine(table, CHINCHILLA, asked, "lora-jax fit")
+    document = fit_law(table, CHINCHILLA, asked, "lora-jax fit")
     assert set(document) == TOP
     assert set(document["params"]) == {"E", "A", "alpha", "B", "beta"} == set(document["profiles"])
     for row in document["params"].values():
@@ -50,7 +50,7 @@ def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
 def test_the_numbers_are_the_fits(sweep: Callable[..., RunTable]) -> None:
     table = sweep(6, 5)
     found = fit(CHINCHILLA, table)
-    document = examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}]))
+    document = fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}]))
     assert {k: row["value"] for k, row in document["params"].items()} == pytest.approx(found.params)
     assert document["objective"]["value"] == found.objective
     said, one_run = document["predictions"]
@@ -62,14 +62,14 @@ def test_the_numbers_are_the_fits(sweep: Callable[..., RunTable]) -> None:
 
 
 def test_one_variable_has_a_band_and_two_a_frontier(sweep: Callable[..., RunTable]) -> None:
-    one = examine(sweep(), power_law("N"), Questions(objective="squared", n_bootstrap=FEW))
+    one = fit_law(sweep(), power_law("N"), Questions(objective="squared", n_bootstrap=FEW))
     assert one["frontier"] is None
     assert len(one["band"]["x"]) == 60
     assert all(
         low < mid < high
         for low, mid, high in zip(one["band"]["lo"], one["band"]["loss"], one["band"]["hi"], strict=True)
     )
-    two = examine(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW))
+    two = fit_law(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW))
     assert two["band"] is None
     sizes = [row["n_params"]["value"] for row in two["frontier"]["rows"]]
     assert sizes == sorted(sizes)
@@ -78,13 +78,13 @@ def test_one_variable_has_a_band_and_two_a_frontier(sweep: Callable[..., RunTabl
 def test_conventions_move_the_exponent(sweep: Callable[..., RunTable]) -> None:
     """Counting the embeddings shrinks the range of N, so its exponent grows."""
     asked = Questions(objective="squared", n_bootstrap=FEW)
-    rows = examine(sweep(6, 5), power_law("N"), asked)["conventions"]
+    rows = fit_law(sweep(6, 5), power_law("N"), asked)["conventions"]
     values = {row["n_column"]: row["exponent"]["value"] for row in rows.values()}
     assert values["n_params"] < values["n_params_with_head"] < values["n_params_total"]
 
 
 def test_a_fixed_parameter_stays_and_has_no_interval(sweep: Callable[..., RunTable]) -> None:
-    document = examine(
+    document = fit_law(
         sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW, fixed={"E": 1.2, "beta": 0.4, "B": 4e4**0.4})
     )
     assert document["params"]["E"]["value"] == pytest.approx(1.2)
@@ -92,7 +92,7 @@ def test_a_fixed_parameter_stays_and_has_no_interval(sweep: Callable[..., RunTab
     assert document["params"]["E"]["ci95"] is None
     assert document["params"]["alpha"]["value"] == pytest.approx(0.35, abs=0.02)
     with pytest.raises(LoraJaxError, match=r"A has the unit of a power, so it needs alpha too"):
-        examine(sweep(6, 5), CHINCHILLA, Questions(fixed={"A": 100.0}))
+        fit_law(sweep(6, 5), CHINCHILLA, Questions(fixed={"A": 100.0}))
 
 
 def test_standard_errors_are_weights(sweep: Callable[..., RunTable]) -> None:
@@ -103,24 +103,24 @@ def test_standard_errors_are_weights(sweep: Callable[..., RunTable]) -> None:
     loss[3], se[3] = 2 * loss[3], 1e4
     spoiled = replace(table, columns={**table.columns, "loss": loss, "loss_se": se})
     asked = Questions(objective="squared", n_bootstrap=FEW, weights="loss_se")
-    weighted = examine(spoiled, CHINCHILLA, asked)["params"]
+    weighted = fit_law(spoiled, CHINCHILLA, asked)["params"]
     clean = fit(CHINCHILLA, table.take(np.delete(np.arange(len(table)), 3)), "squared").params
     assert {k: v["value"] for k, v in weighted.items()} == pytest.approx(clean, rel=1e-3)
     broken = replace(spoiled, columns={**spoiled.columns, "loss_se": 0 * se})
     with pytest.raises(LoraJaxError, match="standard errors that are not above 0"):
-        examine(broken, CHINCHILLA, asked)
+        fit_law(broken, CHINCHILLA, asked)
 
 
 def test_few_runs_are_warned_of(sweep: Callable[..., RunTable]) -> None:
     few = sweep().take(range(8))
-    verdict = examine(few, CHINCHILLA, Questions(n_bootstrap=FEW))["certificate"]["verdict"]
+    verdict = fit_law(few, CHINCHILLA, Questions(n_bootstrap=FEW))["certificate"]["verdict"]
     assert verdict.startswith("be careful")
     assert "8 runs for 5 parameters" in verdict
 
 
 def test_somebodys_parameters_are_judged_not_fitted(sweep: Callable[..., RunTable]) -> None:
     given = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
-    document = examine(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW, given=given))
+    document = fit_law(sweep(6, 5), CHINCHILLA, Questions(n_bootstrap=FEW, given=given))
     assert {k: row["value"] for k, row in document["params"].items()} == pytest.approx(given)
     assert not document["certificate"]["converged"]
     assert "not converged" in document["certificate"]["verdict"]
@@ -137,8 +137,8 @@ def test_what_is_judged_has_no_interval_and_the_fit_beside_it_has(sweep: Callabl
         versus=["besiroglu"], figures=True,
     )  # fmt: skip
     table = sweep(6, 5)
-    fitted = examine(table, CHINCHILLA, asked)
-    judged = examine(table, CHINCHILLA, replace(asked, given=GIVEN))
+    fitted = fit_law(table, CHINCHILLA, asked)
+    judged = fit_law(table, CHINCHILLA, replace(asked, given=GIVEN))
     for part in ("params", "derived"):
         for name, row in judged[part].items():
             assert (row["se"], row["ci95"]) == (None, None), name
@@ -166,29 +166,29 @@ def test_the_judge_heeds_delta_weights_and_what_is_fixed(sweep: Callable[..., Ru
     table = replace(table, columns={**table.columns, "loss_se": se})
     for options in ({"delta": 0.01}, {"weights": "loss_se"}, {"fixed": {"E": 1.1}}, {"objective": "l1"}):
         asked = replace(Questions(n_bootstrap=FEW), **options)
-        params = {k: v["value"] for k, v in examine(table, CHINCHILLA, asked)["params"].items()}
-        with_them = examine(table, CHINCHILLA, replace(asked, given=params))
+        params = {k: v["value"] for k, v in fit_law(table, CHINCHILLA, asked)["params"].items()}
+        with_them = fit_law(table, CHINCHILLA, replace(asked, given=params))
         assert with_them["certificate"]["converged"], options
-        without = examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=params))
+        without = fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=params))
         assert not without["certificate"]["converged"], options
     with pytest.raises(LoraJaxError, match=r"E is fixed at 1.1 and 1.2 is to be judged"):
-        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=GIVEN, fixed={"E": 1.1}))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=GIVEN, fixed={"E": 1.1}))
 
 
 def test_the_objective_is_named_with_its_delta(sweep: Callable[..., RunTable]) -> None:
     table = sweep(6, 5)
     for delta, said in ((None, "Huber(1e-3)"), (0.05, "Huber(0.05)"), (2.5e-4, "Huber(2.5e-4)")):
         asked = Questions(n_bootstrap=FEW, delta=delta)
-        assert said in examine(table, CHINCHILLA, asked)["objective"]["words"]
+        assert said in fit_law(table, CHINCHILLA, asked)["objective"]["words"]
     with pytest.raises(LoraJaxError, match=r"'l1' has no delta and 0\.01 was given"):
-        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, objective="l1", delta=0.01))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, objective="l1", delta=0.01))
     with pytest.raises(LoraJaxError, match=r"delta of the Huber is 0\.0, it must be a number from"):
-        examine(table, CHINCHILLA, Questions(n_bootstrap=FEW, delta=0.0))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, delta=0.0))
 
 
 def test_other_laws_are_compared_under_the_same_objective(sweep: Callable[..., RunTable]) -> None:
     asked = Questions(n_bootstrap=FEW, delta=0.02, compare=True)
-    found = examine(sweep(6, 5), CHINCHILLA, asked)["comparison"]
+    found = fit_law(sweep(6, 5), CHINCHILLA, asked)["comparison"]
     assert (found["objective"], found["delta"]) == ("huber", 0.02)
 
 
@@ -197,7 +197,7 @@ def test_a_bound_hands_over_to_the_profile() -> None:
     n = np.geomspace(1e4, 1e7, 30)
     loss = (1e10 / n) ** 0.08 * np.exp(0.004 * np.random.default_rng(0).standard_normal(30))
     asked = Questions(objective="squared", n_bootstrap=FEW)
-    document = examine(make_table("x", n_params=n, loss=loss), LAWS["power-n-floor"], asked)
+    document = fit_law(make_table("x", n_params=n, loss=loss), LAWS["power-n-floor"], asked)
     row = document["params"]["E"]
     assert row["by"] == "profile"
     assert row["profile95"][0] is None
@@ -207,8 +207,8 @@ def test_a_bound_hands_over_to_the_profile() -> None:
 
 def test_questions_of_the_wrong_law_get_one_sentence(sweep: Callable[..., RunTable]) -> None:
     with pytest.raises(LoraJaxError, match="a budget is split by laws of N and D"):
-        examine(sweep(), power_law("N"), Questions(n_bootstrap=FEW, budgets=[1e15]))
+        fit_law(sweep(), power_law("N"), Questions(n_bootstrap=FEW, budgets=[1e15]))
     with pytest.raises(LoraJaxError, match="has no variable 'M'"):
-        examine(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"M": 1.0}]))
+        fit_law(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"M": 1.0}]))
     with pytest.raises(LoraJaxError, match="needs D to predict"):
-        examine(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7}]))
+        fit_law(sweep(), CHINCHILLA, Questions(n_bootstrap=FEW, predict=[{"N": 1e7}]))

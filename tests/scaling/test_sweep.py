@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling import analysis
+from lora_jax.scaling import sweep as sweeps
 from lora_jax.scaling.documents import read_fits, write_fits
 from lora_jax.scaling.tables.table import LeftOut, RunTable, make_table
-from tests.as_documents import analyse
+from tests.as_documents import fit_sweep
 
 TOP = {
     "source", "n_runs", "n_fitted", "n_column", "flops_column", "left_out", "noise", "fits", "exponents",
@@ -32,7 +32,7 @@ def _with(table: RunTable, **columns: np.ndarray) -> RunTable:
 
 
 def test_schema(sweep: Callable[..., RunTable]) -> None:
-    found = analyse(sweep(), n_bootstrap=100)
+    found = fit_sweep(sweep(), n_bootstrap=100)
     assert set(found) == TOP
     assert {f["key"] for f in found["fits"]} == KEYS
     for entry in found["fits"]:
@@ -63,7 +63,7 @@ def test_schema(sweep: Callable[..., RunTable]) -> None:
 
 def test_the_held_out_cell_is_predicted_and_in_no_fit(sweep: Callable[..., RunTable]) -> None:
     table = sweep(seed=1)
-    found = analyse(table, n_bootstrap=200)
+    found = fit_sweep(table, n_bootstrap=200)
     cell = found["heldout_cell"]
     largest = table.run_ids[int(table["flops_exact"].argmax())]
     assert cell["run_id"] == largest
@@ -82,14 +82,14 @@ def test_a_largest_cell_off_the_law_is_said_plainly(sweep: Callable[..., RunTabl
     table = sweep()
     loss = table["loss"].copy()
     loss[table["flops"].argmax()] *= 1.1
-    found = analyse(_with(table, loss=loss), n_bootstrap=50)
+    found = fit_sweep(_with(table, loss=loss), n_bootstrap=50)
     assert found["heldout_cell"]["within_3_percent"] is False
     assert any("not predicted within 3%" in w for w in found["warnings"])
 
 
 def test_slices_are_the_largest_with_three_values(sweep: Callable[..., RunTable]) -> None:
     table = sweep()
-    entries = {entry["key"]: entry for entry in analyse(table, n_bootstrap=50)["fits"]}
+    entries = {entry["key"]: entry for entry in fit_sweep(table, n_bootstrap=50)["fits"]}
     where = {run_id: i for i, run_id in enumerate(table.run_ids)}
     for key, fixed, name in (("L(N)", "n_tokens", "4 sizes"), ("L(D)", "n_params", "3 token counts")):
         rows = [where[r] for r in entries[key]["run_ids"]]
@@ -98,7 +98,7 @@ def test_slices_are_the_largest_with_three_values(sweep: Callable[..., RunTable]
 
 
 def test_a_slice_too_short_is_a_warning_and_not_a_crash(sweep: Callable[..., RunTable]) -> None:
-    found = analyse(sweep(6, 2), n_bootstrap=50)
+    found = fit_sweep(sweep(6, 2), n_bootstrap=50)
     keys = {entry["key"] for entry in found["fits"]}
     assert {"L(N)", "L(C)"} <= keys
     assert not {"L(D)", "L(N,D)"} & keys
@@ -109,17 +109,17 @@ def test_a_slice_too_short_is_a_warning_and_not_a_crash(sweep: Callable[..., Run
 
 
 def test_a_table_too_small_for_any_law_says_what_each_lacks() -> None:
-    one = analyse(make_table("x", n_params=[1e5], n_tokens=[1e6], loss=[3.0]))
+    one = fit_sweep(make_table("x", n_params=[1e5], n_tokens=[1e6], loss=[3.0]))
     assert one["fits"] == []
     assert any("the runs have one N and one D" in line for line in one["warnings"])
     assert one["heldout_cell"]["measured"] == pytest.approx(3.0)
-    two = analyse(make_table("x", n_params=[1e5, 2e5], n_tokens=[1e6, 1e6], loss=[3.0, 2.9]))
+    two = fit_sweep(make_table("x", n_params=[1e5, 2e5], n_tokens=[1e6, 1e6], loss=[3.0, 2.9]))
     assert two["fits"] == []
     for key in ("L(N)", "L(D)", "L(C)", "L(N,D)"):
         assert sum(line.startswith(f"{key} is not fitted: ") for line in two["warnings"]) == 1
     json.dumps([one, two], allow_nan=False)
     with pytest.raises(LoraJaxError, match=r"n_parms.*nearest: 'n_params'"):
-        analyse(make_table("x", n_params=[1e5], n_tokens=[1e6], loss=[3.0]), n_column="n_parms")
+        fit_sweep(make_table("x", n_params=[1e5], n_tokens=[1e6], loss=[3.0]), n_column="n_parms")
 
 
 def _with_rates(table: RunTable, rows: np.ndarray, rates: list[float], factors: list[float]) -> RunTable:
@@ -137,7 +137,7 @@ def _with_rates(table: RunTable, rows: np.ndarray, rates: list[float], factors: 
 def test_a_learning_rate_check_leaves_the_fit_alone(sweep: Callable[..., RunTable]) -> None:
     table = sweep()
     checked = _with_rates(table, np.array([2, 7]), [0.005, 0.02], [0.97, 1.03])
-    plain, found = analyse(table, n_bootstrap=50), analyse(checked, n_bootstrap=50)
+    plain, found = fit_sweep(table, n_bootstrap=50), fit_sweep(checked, n_bootstrap=50)
     assert found["exponents"] == plain["exponents"]
     assert [gone["reason"] for gone in found["left_out"]].count("learning-rate check") == 4
     grids = found["learning_rate"]["grids"]
@@ -149,17 +149,17 @@ def test_a_learning_rate_check_leaves_the_fit_alone(sweep: Callable[..., RunTabl
 def test_where_every_cell_is_tuned_the_best_rate_is_kept(sweep: Callable[..., RunTable]) -> None:
     table = sweep()
     every = np.arange(len(table))
-    found = analyse(_with_rates(table, every, [0.005, 0.02], [1.02, 0.99]), n_bootstrap=50)
-    plain = analyse(_with(table, loss=table["loss"] * 0.99), n_bootstrap=50)
+    found = fit_sweep(_with_rates(table, every, [0.005, 0.02], [1.02, 0.99]), n_bootstrap=50)
+    plain = fit_sweep(_with(table, loss=table["loss"] * 0.99), n_bootstrap=50)
     assert found["exponents"]["alpha_N"]["value"] == pytest.approx(plain["exponents"]["alpha_N"]["value"])
-    inside = analyse(_with_rates(table, every, [0.005, 0.02], [1.02, 1.02]), n_bootstrap=50)
+    inside = fit_sweep(_with_rates(table, every, [0.005, 0.02], [1.02, 1.02]), n_bootstrap=50)
     assert not inside["learning_rate"]["warnings"]
     assert not any(g["at_edge"] for g in inside["learning_rate"]["grids"])
 
 
 def test_a_rate_that_diverged_bounds_the_grid(sweep: Callable[..., RunTable]) -> None:
     table = _with_rates(sweep(), np.array([2]), [0.005], [1.03])
-    assert analyse(table, n_bootstrap=50)["learning_rate"]["grids"][0]["at_edge"]
+    assert fit_sweep(table, n_bootstrap=50)["learning_rate"]["grids"][0]["at_edge"]
     row = {
         "n_params": str(table["n_params"][2]),
         "n_tokens": str(table["n_tokens"][2]),
@@ -167,7 +167,7 @@ def test_a_rate_that_diverged_bounds_the_grid(sweep: Callable[..., RunTable]) ->
         "base_learning_rate": "0.02",
     }
     table = replace(table, left_out=(LeftOut("gone", "diverged", row),))
-    grid = analyse(table, n_bootstrap=50)["learning_rate"]["grids"][0]
+    grid = fit_sweep(table, n_bootstrap=50)["learning_rate"]["grids"][0]
     assert grid["rates"] == [0.005, 0.01, 0.02]
     assert grid["losses"][2] is None
     assert not grid["at_edge"]
@@ -175,7 +175,7 @@ def test_a_rate_that_diverged_bounds_the_grid(sweep: Callable[..., RunTable]) ->
 
 def test_same_seed_same_file(tmp_path: Path, sweep: Callable[..., RunTable]) -> None:
     for name in ("one", "two"):
-        write_fits(tmp_path / name, analysis.analyse(sweep(), n_bootstrap=50))
+        write_fits(tmp_path / name, sweeps.fit_sweep(sweep(), n_bootstrap=50))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}
 
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_published_runs_go_through(chinchilla: RunTable) -> None:
-    found = analyse(chinchilla, n_bootstrap=50)
+    found = fit_sweep(chinchilla, n_bootstrap=50)
     assert any("no flops_exact" in w for w in found["warnings"])
     assert {"L(C)", "L(N,D)"} <= {entry["key"] for entry in found["fits"]}
 
@@ -195,5 +195,5 @@ def test_published_runs_go_through(chinchilla: RunTable) -> None:
 def test_no_replicate_fails_where_the_floor_goes_to_its_bound(sweep: Callable[..., RunTable]) -> None:
     """Four points and three parameters: replicates run along bounds, where a clipped step stalls."""
     for seed in (0, 1):
-        found = analyse(sweep(seed=seed), n_bootstrap=400)
+        found = fit_sweep(sweep(seed=seed), n_bootstrap=400)
         assert [entry["bootstrap"]["n_failed"] for entry in found["fits"]] == [0] * len(KEYS)

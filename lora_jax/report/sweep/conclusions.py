@@ -18,7 +18,9 @@ ALONE = (
 def summarise(fits: SweepReport) -> list[str]:
     """Return paragraphs: the exponents, how N* and D* grow, and whether the held-out cell was predicted."""
     return [
-        p for p in (_exponents(fits), _floor(fits), _frontier(fits), _heldout(fits), _noise(fits), ALONE) if p
+        p
+        for p in (_exponents(fits), _joint_law(fits), _frontier(fits), _heldout(fits), _noise(fits), ALONE)
+        if p
     ]
 
 
@@ -59,7 +61,7 @@ def _exponents(fits: SweepReport) -> str:
     return text
 
 
-def _floor(fits: SweepReport) -> str:
+def _joint_law(fits: SweepReport) -> str:
     fit = fits.joint
     if fit is None:
         return ""

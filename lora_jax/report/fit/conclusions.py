@@ -52,7 +52,7 @@ def describe(report: FitReport) -> list[str]:
     if report.frontier:
         columns.append("a budget C is 6 N D")
     objective, replicates = report.objective, report.bootstrap
-    done, whose = ("Judged on", " of the fit") if report.is_judged else ("Fitted to", "")
+    done, whose = ("Judged on", " of the fit") if report.is_given else ("Fitted to", "")
     failed = f", {replicates.n_failed} failed" if replicates.n_failed else ""
     return [
         f"{report.formula} ({report.name}{source}).",

@@ -1,6 +1,6 @@
-"""The laboratory: one law fitted to one table, and everything that a reader may ask of the answer.
+"""One law fitted to one table, and everything that a reader may ask of the answer.
 
-`examine` gives the report that `lora-jax fit --law` prints and that its page shows (docs/architecture.md,
+`fit_law` gives the report that `lora-jax fit --law` prints and that its page shows (docs/architecture.md,
 "fit.json").
 """
 
@@ -20,9 +20,9 @@ from lora_jax.scaling.estimate import Prediction
 from lora_jax.scaling.fitting.fit import Fit
 from lora_jax.scaling.fitting.influence import Influence, shifts_without
 from lora_jax.scaling.fitting.profile import Profile
+from lora_jax.scaling.given_params import given_number, given_params, lower_minimum, without_intervals
 from lora_jax.scaling.intervals.difference import difference
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
-from lora_jax.scaling.judging import judged_number, judged_params, lower_minimum, without_intervals
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.prediction.forecasts import (
     predict_budget,
@@ -33,9 +33,9 @@ from lora_jax.scaling.prediction.forecasts import (
 from lora_jax.scaling.prediction.reach import falling, predictions_out_of_reach
 from lora_jax.scaling.questions import (
     Questions,
+    evaluate_as_asked,
     fit_as_asked,
     has_cells,
-    judge_as_asked,
     refuse_constant_columns,
     settle,
     weights_of,
@@ -68,14 +68,14 @@ MOST_SAMPLES = 500  # of replicates in the document, for contours
 MOST_ROWS = 500  # of a table whose rows are left out one by one
 CONVENTION_REPLICATES = 200
 BAND_POINTS = 60
-JUDGED = (
+GIVEN = (
     "The parameters were given, not fitted: they have no intervals. Those beside are of the law fitted to"
     " these runs.",
 )
 BUDGETS = 9  # of the frontier, up to ten times the largest compute of the runs
 
 
-def examine(table: RunTable, law: Law, questions: Questions, command: str = "") -> FitReport:
+def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") -> FitReport:
     """Fit `law` to the table and return the report.
 
     Raises LoraJaxError for a column that the law needs and the table lacks, too few rows, unknown names.
@@ -93,23 +93,23 @@ def examine(table: RunTable, law: Law, questions: Questions, command: str = "") 
         rates=rates, every_profile=questions.figures,
     )  # fmt: skip
     if questions.given is not None:
-        return _report(table, judge_as_asked(table, law, questions), own, questions, command)
+        return _report(table, evaluate_as_asked(table, law, questions), own, questions, command)
     return _report(table, own.fit, own, questions, command)
 
 
 def _report(table: RunTable, found: Fit, own: Appraisal, questions: Questions, command: str) -> FitReport:
     """Return the report of `found`: the own fit of the law, or parameters that were given."""
-    law, is_judged = found.law, questions.given is not None
+    law, is_given = found.law, questions.given is not None
     replicates = replace(own.replicates, fit=found)
     predictions = [*_predictions(replicates, questions), *_crossover(replicates, questions)]
     derived = {k: replicates.interval_of(function) for k, function in law.derived.items()}
     asked = [*falling(derived), *predictions_out_of_reach(table, predictions)]
     warnings = [*own.warnings, *asked]
-    if is_judged:
+    if is_given:
         warnings = [*found.certificate.warnings, *lower_minimum(found, own.fit), *own.doubts, *asked]
         predictions = without_intervals(predictions)
         fitted = {k: own.replicates.interval_of(function) for k, function in law.derived.items()}
-        derived = {k: judged_number(row.value, fitted[k]) for k, row in derived.items()}
+        derived = {k: given_number(row.value, fitted[k]) for k, row in derived.items()}
     name, value = law.leading(found.theta)
     goal = found.problem.goal
     return FitReport(
@@ -118,10 +118,10 @@ def _report(table: RunTable, found: Fit, own: Appraisal, questions: Questions, c
         table=table.source, n=len(table), n_clusters=replicates.n_clusters, clusters=replicates.units,
         columns=describe_columns(table), unit_told=table.unit_told, loss_unit=table.loss_unit,
         response_unit=table.unit_of(law.response), n_column=table.n_column, flops_column=table.flops_column,
-        notes=(*found.problem.table.notes, *own.notes, *(JUDGED if is_judged else ())),
+        notes=(*found.problem.table.notes, *own.notes, *(GIVEN if is_given else ())),
         left_out=left_out_of(table),
         objective=Objective(goal.name, found.objective, goal.words),
-        params=judged_params(found, own) if is_judged else own.params,
+        params=given_params(found, own) if is_given else own.params,
         derived=derived,
         leading=Leading(name, float(value)),
         bootstrap=Resampling(replicates.kind, replicates.n, replicates.n_failed, replicates.reason),
@@ -129,11 +129,11 @@ def _report(table: RunTable, found: Fit, own: Appraisal, questions: Questions, c
         predictions=tuple(predictions),
         differences=tuple(_difference(own.replicates, i, name) for i, name in enumerate(questions.versus, 1)),
         runs=_runs(found, own.fit.theta, questions.figures),
-        profiles={} if is_judged else {p.name: _show_profile(p) for p in own.profiles},
-        samples={} if is_judged else _samples(replicates),
-        band=_band(replicates) if len(law.variables) == 1 and not is_judged else None,
-        frontier=None if is_judged else _frontier(replicates),
-        conventions={} if is_judged else _conventions(table, law, questions),
+        profiles={} if is_given else {p.name: _show_profile(p) for p in own.profiles},
+        samples={} if is_given else _samples(replicates),
+        band=_band(replicates) if len(law.variables) == 1 and not is_given else None,
+        frontier=None if is_given else _frontier(replicates),
+        conventions={} if is_given else _conventions(table, law, questions),
         comparison=_comparison(table, found, questions),
         command=command,
         versions={"lora-jax": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
