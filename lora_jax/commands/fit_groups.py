@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +18,13 @@ if TYPE_CHECKING:
     from lora_jax.scaling.tables.groups import Group
     from lora_jax.scaling.tables.table import RunTable
 
-QUIET = 2.0  # seconds before progress is shown
-BETWEEN = 10.0  # seconds between lines of progress where there is no terminal
-
 
 def run_groups(arguments: argparse.Namespace, table: "RunTable") -> int:
     """Fit every group as `--where COLUMN=VALUE` would; a group that cannot be fitted has its reason."""
+    from lora_jax.commands.waiting import waiting
     from lora_jax.report.fit.group_rows import print_groups
     from lora_jax.scaling.documents import group_to_document
+    from lora_jax.scaling.progress import begin_step, unheard
     from lora_jax.scaling.tables.groups import folder_names, groups_of
     from lora_jax.scaling.tables.table import read_cells
 
@@ -34,12 +32,13 @@ def run_groups(arguments: argparse.Namespace, table: "RunTable") -> int:
     cells = [] if arguments.where else read_cells(arguments.table, arguments.by)
     groups = groups_of(table, arguments.by, cells)
     names = folder_names(groups)
-    told = Told(len(groups))
     entries = []
-    for group, name in zip(groups, names, strict=True):
-        entries.append(_fit_group(arguments, group, name))
-        told.say(len(entries), sum(entry.not_fitted is not None for entry in entries))
-    told.end()
+    with waiting():
+        done = begin_step(f"fitting {len(groups)} groups", len(groups))
+        for group, name in zip(groups, names, strict=True):
+            with unheard():  # the steps of a group's fit
+                entries.append(_fit_group(arguments, group, name))
+            done(1)
     refused = [entry for entry in entries if entry.not_fitted is not None]
     if len(refused) == len(entries):
         raise LoraJaxError(
@@ -101,28 +100,3 @@ def _write_overview(
     document = groups_to_document(report)
     answer = Answer("groups", heading, command_line(sys.argv[1:]), words, tables, [], [], document)
     return write_answer(answer, arguments.out)
-
-
-class Told:
-    """What is said of the progress on standard error, once it has taken two seconds."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.begun, self.last = n, time.monotonic(), 0.0
-        self.is_terminal = sys.stderr.isatty()
-
-    def say(self, done: int, refused: int) -> None:
-        seconds = time.monotonic() - self.begun
-        wait = 0.2 if self.is_terminal else BETWEEN
-        if seconds < QUIET or (self.last and seconds - self.last < wait):
-            return
-        self.last = seconds
-        gone = f", {refused} refused" if refused else ""
-        text = f"{done} of {self.n} groups{gone}, {seconds:.0f} s"
-        print(
-            f"\r{text}" if self.is_terminal else text, end="" if self.is_terminal else "\n", file=sys.stderr
-        )
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        if self.is_terminal and self.last:
-            print("\r\033[K", end="", file=sys.stderr)

@@ -112,7 +112,7 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
 
 def measure(plan, sources, folder: Path) -> None:
     """Measure the backward's cost once; backward.json of the same settings is found again."""
-    from lora_jax.comparison.gradient_results import GradientCosts
+    from lora_jax.comparison.gradient_results import FORMAT, KIND, GradientCosts
     from lora_jax.comparison.incontext_documents import BACKWARD, save_backward
     from lora_jax.config import to_dict
     from lora_jax.peft.methods import method_to_dict
@@ -130,9 +130,9 @@ def measure(plan, sources, folder: Path) -> None:
         prepared.model, prepared.base, plan.methods, plan.batch_size, plan.seq_len, plan.repeats, print
     )
     costs = GradientCosts(
-        base=plan.base, model=to_dict(prepared.model), settings=settings, batch_size=plan.batch_size,
-        seq_len=plan.seq_len, repeats=plan.repeats, methods=measured, device=describe_device(),
-        versions=describe_versions(), git_commit=describe_commit(),
+        kind=KIND, base=plan.base, model=to_dict(prepared.model), settings=settings,
+        batch_size=plan.batch_size, seq_len=plan.seq_len, repeats=plan.repeats, methods=measured,
+        device=describe_device(), versions=describe_versions(), git_commit=describe_commit(), format=FORMAT,
     )  # fmt: skip
     save_backward(folder, costs)
 

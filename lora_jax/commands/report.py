@@ -1,4 +1,4 @@
-"""lora-jax report: figures and the page of a results folder, of a scaling sweep or of a fine-tuning one."""
+"""lora-jax report: figures and the page of a results folder, whatever kind of sweep or comparison it is."""
 
 import argparse
 from pathlib import Path
@@ -8,24 +8,37 @@ from typing import Any
 def add(commands: Any) -> None:
     parser = commands.add_parser("report", help="write figures/ and report.html of a results folder")
     parser.add_argument(
-        "folder", type=Path, help="a results folder, after `lora-jax fit`: with fits.json or comparison.json"
+        "folder",
+        type=Path,
+        help="a results folder: with fits.json or comparison.json, as `lora-jax fit` writes them, or with"
+        " incontext.json",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.commands.table_options import renew_table
-    from lora_jax.comparison.folder import is_finetuning
     from lora_jax.digests import doubting
 
     renew_table(arguments.folder)
     with doubting("restore it, or make it again by the command that made it"):
-        if is_finetuning(arguments.folder):
-            from lora_jax.report.methods.page import write_method_report
+        print(write_page_of(arguments.folder))
+    return 0
 
-            print(write_method_report(arguments.folder))
-            return 0
-        from lora_jax.report.sweep.page import write_report
 
-        print(write_report(arguments.folder))
-        return 0
+def write_page_of(folder: Path) -> Path:
+    """Write the page of a results folder, whichever it is, and its figures; return the page's path."""
+    from lora_jax.comparison.folder import is_finetuning
+    from lora_jax.comparison.incontext_folder import is_incontext
+
+    if is_incontext(folder):  # first: it holds fine-tuning runs, too
+        from lora_jax.report.incontext.page import write_incontext_report
+
+        return write_incontext_report(folder)
+    if is_finetuning(folder):
+        from lora_jax.report.methods.page import write_method_report
+
+        return write_method_report(folder)
+    from lora_jax.report.sweep.page import write_report
+
+    return write_report(folder)

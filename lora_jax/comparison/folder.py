@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lora_jax.comparison.documents import save_comparison
+from lora_jax.comparison.made_by import command_of
 from lora_jax.comparison.methods import compare_methods
 from lora_jax.comparison.results import KIND, MethodComparison
 from lora_jax.comparison.tuned_runs import TunedRun, read_run
@@ -23,7 +24,9 @@ def read_runs(folder: Path) -> list[TunedRun]:
     """Return the runs in the order of the sweep's run_ids, those it does not name after them."""
     paths = _record_paths(folder)
     if not paths:
-        raise LoraJaxError(f"{folder / 'runs'} holds no run: run `./launch.sh finetune` first.")
+        raise LoraJaxError(
+            f"{folder / 'runs'} holds no run: run `{command_of(folder, 'lora-jax finetune')}` first."
+        )
     sweep = folder / "sweep.json"
     order = read_result(sweep).get("run_ids", []) if sweep.exists() else []
     place = {run_id: i for i, run_id in enumerate(order)}

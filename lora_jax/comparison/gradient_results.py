@@ -9,6 +9,9 @@ from typing import Any
 
 from lora_jax.estimate import Estimate
 
+KIND = "cost of a gradient"  # of the document
+FORMAT = 2  # of what is written; files without a number are of format 1, and say no kind
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -62,6 +65,7 @@ class GradientCost:
 class GradientCosts:
     """Every method on one base and batch: backward.json. settings: what was asked, to be found again."""
 
+    kind: str
     base: str
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -72,3 +76,4 @@ class GradientCosts:
     device: str
     versions: Mapping[str, Any]
     git_commit: str | None
+    format: int = 1

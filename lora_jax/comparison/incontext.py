@@ -13,8 +13,8 @@ from lora_jax.comparison.estimates import Estimators
 from lora_jax.comparison.incontext_conclusions import say_incontext, warn_incontext
 from lora_jax.comparison.incontext_records import (
     Attempt,
+    DealtRun,
     ScoredPrompt,
-    TunedRun,
     list_shots,
     read_tuned,
 )
@@ -37,7 +37,7 @@ from lora_jax.errors import LoraJaxError
 PUBLISHED = (PublishedScores("MNLI-m", 40.6, 89.5), PublishedScores("RTE", 69.0, 85.4))
 
 
-def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[TunedRun]) -> InContextComparison:
+def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[DealtRun]) -> InContextComparison:
     """Compare prompts with fine-tuning, task by task.
 
     A point's score covers draws and test examples. crossings: a line's accuracy less the best prompt's,
@@ -50,7 +50,7 @@ def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[TunedRun])
     tunings = [read_tuned(record) for record in runs]
     finished = [run for run in tunings if run.rights]
     if not shots and not finished:
-        raise LoraJaxError("there is no finished run to compare: run `./launch.sh incontext` first.")
+        raise LoraJaxError("there is no finished run to compare: run `lora-jax incontext` first.")
     rights = {run.run_id: run.rights for run in (*shots, *finished)}
     tasks = []
     for label in dict.fromkeys(run.task for run in (*shots, *finished)):

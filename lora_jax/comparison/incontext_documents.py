@@ -1,20 +1,23 @@
 """incontext.json and backward.json: written and read here, and nowhere else.
 
-incontext.json says its format; files without one are of format 1, and are read as well.
+Both say their kind and format. Files without a format are of format 1, and are read as well; a backward.json
+of that format says no kind.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lora_jax.comparison import gradient_results
 from lora_jax.comparison.gradient_results import GradientCosts
 from lora_jax.comparison.incontext_results import FORMAT, KIND, InContextComparison
+from lora_jax.comparison.made_by import command_of
 from lora_jax.digests import read_object, to_sealed_json
 from lora_jax.documents import check_format, check_kind, from_document, reading, to_document
 from lora_jax.files import write_atomically
 
 NAME, BACKWARD = "incontext.json", "backward.json"
-AGAIN = "run `./launch.sh incontext` first"
+USUAL = "lora-jax incontext"
 
 
 def incontext_to_document(found: InContextComparison) -> dict[str, Any]:
@@ -45,15 +48,30 @@ def load_incontext(folder: Path) -> InContextComparison:
     Raises:
         LoraJaxError: it is missing, damaged, or not what it should be.
     """
-    path = folder / NAME
-    document = read_object(path, AGAIN)
-    with reading(path, AGAIN):
+    path, remedy = folder / NAME, f"run `{command_of(folder, USUAL)}` first"
+    document = read_object(path, remedy)
+    with reading(path, remedy):
         return incontext_from_document(document)
 
 
 def save_backward(folder: Path, costs: GradientCosts) -> None:
     """Write backward.json into a results folder, atomically."""
-    write_atomically(folder / BACKWARD, to_sealed_json(to_document(costs)))
+    write_atomically(folder / BACKWARD, to_sealed_json(backward_to_document(costs)))
+
+
+def backward_to_document(costs: GradientCosts) -> dict[str, Any]:
+    """Return the content of backward.json, in the format of the costs."""
+    document = to_document(costs)
+    return document if "format" in document else {k: v for k, v in document.items() if k != "kind"}
+
+
+def backward_from_document(document: Mapping[str, Any]) -> GradientCosts:
+    """Return what backward.json says; raises Unreadable as `incontext_from_document` does."""
+    if "format" not in document:
+        document = {"kind": gradient_results.KIND, **document}
+    check_kind(document, gradient_results.KIND)
+    check_format(document, gradient_results.FORMAT)
+    return from_document(GradientCosts, document)
 
 
 def load_backward(folder: Path) -> GradientCosts | None:
@@ -66,4 +84,4 @@ def load_backward(folder: Path) -> GradientCosts | None:
     if not path.exists():
         return None
     with reading(path, remedy):
-        return from_document(GradientCosts, read_object(path, remedy))
+        return backward_from_document(read_object(path, remedy))

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from lora_jax.comparison.incontext import compare_incontext
-from lora_jax.comparison.incontext_documents import save_incontext
-from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
+from lora_jax.comparison.incontext_documents import NAME, save_incontext
+from lora_jax.comparison.incontext_records import DealtRun, ScoredPrompt, dealt_from_document
 from lora_jax.comparison.incontext_results import InContextComparison
 from lora_jax.digests import read_result
 from lora_jax.documents import from_document, reading
 
 T = TypeVar("T")
+AGAIN = "restore or delete it, then run again"
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,24 @@ class Plan:
     run_ids: tuple[str, ...] = ()
 
 
-def read_records(folder: Path) -> tuple[list[ScoredPrompt], list[TunedRun]]:
+def is_incontext(folder: Path) -> bool:
+    """Say whether a folder holds an in-context comparison, or prompts that were scored for one."""
+    return (folder / NAME).exists() or bool(_paths(folder, "prompts"))
+
+
+def read_records(folder: Path) -> tuple[list[ScoredPrompt], list[DealtRun]]:
     """Return the records of prompts and of fine-tuning runs, in the order of their tasks and numbers.
 
     Raises:
         LoraJaxError: one cannot be read, or is no such record.
     """
     prompts = [_read(ScoredPrompt, path) for path in _paths(folder, "prompts")]
-    runs = [_read(TunedRun, path) for path in _paths(folder, "runs")]
+    runs = [_read_run(path) for path in _paths(folder, "runs")]
     sweep = folder / "sweep.json"
     wanted = _read(Plan, sweep).run_ids if sweep.exists() else ()
     place = {run_id: i for i, run_id in enumerate(wanted)}
     prompts.sort(key=lambda r: (r.config.label, r.config.k, r.config.draw))
-    runs.sort(key=lambda r: (place.get(r.run_id, len(place)), r.run_id))
+    runs.sort(key=lambda r: (place.get(r.run.run_id, len(place)), r.run.run_id))
     return prompts, runs
 
 
@@ -45,8 +51,13 @@ def write_incontext(folder: Path) -> InContextComparison:
 
 
 def _read(kind: type[T], path: Path) -> T:
-    with reading(path, "restore or delete it, then run again"):
+    with reading(path, AGAIN):
         return from_document(kind, read_result(path))
+
+
+def _read_run(path: Path) -> DealtRun:
+    with reading(path, AGAIN):
+        return dealt_from_document(read_result(path))
 
 
 def _paths(folder: Path, kind: str) -> list[Path]:

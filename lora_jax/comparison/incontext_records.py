@@ -1,14 +1,17 @@
 """The records that an in-context comparison reads, prompts/*.json and runs/*.json: what it takes from them.
 
-What wrote them needs jax, and has types of its own (`prompting/incontext/records.py`, `runs/record.py`).
+Of a fine-tuning run that is a `TunedRun`, and which examples were dealt to it. What wrote the prompts needs
+jax, and has types of its own (`prompting/incontext/records.py`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lora_jax.comparison.incontext_results import PROMPT, TUNE, Cost
-from lora_jax.documents import Key
+from lora_jax.comparison.tuned_runs import TunedRun, run_from_document
+from lora_jax.documents import Key, from_document
 
 
 @dataclass(frozen=True)
@@ -134,37 +137,11 @@ class TunedData:
 
 
 @dataclass(frozen=True)
-class DevScore:
-    """A score on the dev split."""
+class DealtRun:
+    """A fine-tuning run on dealt examples. data: what `run.data` says of them."""
 
-    value: float | None
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How a run adapted its base. dev: by the name of the score; test_values: right 1 or wrong 0."""
-
-    base: str
-    label: str
-    method: Mapping[str, Any]
-    dev: Mapping[str, DevScore | None]
-    test_values: tuple[float, ...]
-    seconds_per_step: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TunedRun(Provenance):
-    """A fine-tuning run. settings: its config as it is."""
-
-    run_id: str
-    status: str
-    settings: Annotated[Mapping[str, Any], Key("config")]
+    run: TunedRun
     data: TunedData
-    n_tokens: int
-    n_steps: int
-    learning_rate: float
-    wall_seconds: float
-    finetuning: Tuning
 
 
 @dataclass(frozen=True)
@@ -216,18 +193,24 @@ def list_shots(record: ScoredPrompt) -> list[Attempt]:
     return found
 
 
-def read_tuned(record: TunedRun) -> Attempt:
+def dealt_from_document(record: Mapping[str, Any]) -> DealtRun:
+    """Return the run of a record; raises as `run_from_document`, and Unreadable without dealt examples."""
+    return DealtRun(run_from_document(record), from_document(TunedData, record.get("data"), "data"))
+
+
+def read_tuned(dealt_run: DealtRun) -> Attempt:
     """Return one fine-tuning run; without rights where it diverged. n: rows, of all examples too."""
-    tuning, dealt, step = record.finetuning, record.data.in_context, record.finetuning.seconds_per_step
-    answer = Cost(record.data.encoded.test.tokens, None)
+    record, data = dealt_run.run, dealt_run.data
+    tuning, dealt, step = record.finetuning, data.in_context, record.finetuning.seconds_per_step
+    answer = Cost(data.encoded.test.tokens, None)
     if dealt.answered is not None:
         answer = Cost(dealt.answered.tokens, dealt.answered.seconds)
     dev = tuning.dev.get("accuracy" if dealt.head else "loss")
     return Attempt(
         run_id=record.run_id, task=dealt.label, base=tuning.base, way=TUNE, label=tuning.label,
-        head=dealt.head, n=record.data.splits.train.examples, is_all=dealt.n is None, draw=dealt.draw,
-        rate=record.learning_rate, dev=None if dev is None else dev.value,
+        head=dealt.head, n=data.splits.train.examples, is_all=dealt.n is None, draw=dealt.draw,
+        rate=record.learning_rate, dev=None if dev is None or math.isnan(dev.value) else dev.value,
         rights=tuning.test_values if record.status == "done" else (), n_steps=record.n_steps, n_shots=None,
-        notes=(), n_labels=len(record.data.labels),
+        notes=(), n_labels=len(data.labels),
         learn=Cost(record.n_tokens, None if step is None else step * record.n_steps), answer=answer,
     )  # fmt: skip

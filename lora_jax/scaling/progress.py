@@ -22,6 +22,16 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(before)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Tell nobody of the steps that begin inside, as where they are parts of one that is told of."""
+    before = _listener.set(None)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
 def begin_step(words: str, parts: int) -> Callable[[int], None]:
     """Begin a step of so many parts; return what is told how many more are done, by any thread."""
     listener = _listener.get()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lora_jax.commands.fit_groups import Told
+from lora_jax.commands import waiting
 from tests.commands.conftest import MAP, Mistake, Run
 
 FEW = ["--bootstrap", "200"]
@@ -106,11 +106,11 @@ def test_by_has_no_part_without_a_law(mistake: Mistake, theirs: Path, rates: Pat
     mistake(["fit", rates, *few, "--by", "optimizer", *POWER], "No group", "optimizer = lion", "in every row")
 
 
-def test_progress_is_said_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(90)
-    told.say(1, 0)
-    assert capsys.readouterr().err == ""
-    told.begun -= 3
-    told.say(12, 2)
-    told.say(13, 2)  # within ten seconds: once
-    assert capsys.readouterr().err == "12 of 90 groups, 2 refused, 3 s\n"
+def test_the_progress_shown_is_that_of_the_groups(
+    run: Run, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps of a group's own fit are not told of beside it."""
+    heard = []
+    monkeypatch.setattr(waiting._Wait, "take", lambda _, *step: heard.append(step))
+    run("fit", rates, "--by", "optimizer", *POWER, "--json", *FEW)
+    assert heard == [("fitting 4 groups", n, 4) for n in range(5)]

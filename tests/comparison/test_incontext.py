@@ -9,11 +9,12 @@ import pytest
 from lora_jax.comparison.crossing import find_passing
 from lora_jax.comparison.incontext import compare_incontext
 from lora_jax.comparison.incontext_conclusions import say_incontext
-from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
+from lora_jax.comparison.incontext_records import ScoredPrompt, dealt_from_document
 from lora_jax.comparison.incontext_results import Cost, Difference, InContextComparison
 from lora_jax.comparison.uncertainty import crossed_mean, paired_difference
 from lora_jax.documents import from_document, to_document
 from lora_jax.errors import LoraJaxError
+from tests.comparison.tuned_fields import RUN, TUNING, score
 
 N_TEST, DRAWS = 200, (0, 1, 2)
 FACTS = {"device": "cpu", "versions": {}, "git_commit": None, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -22,7 +23,7 @@ FACTS = {"device": "cpu", "versions": {}, "git_commit": None, "created_at": "202
 def compare(prompts: list[dict[str, Any]], runs: list[dict[str, Any]]) -> InContextComparison:
     return compare_incontext(
         [from_document(ScoredPrompt, record) for record in prompts],
-        [from_document(TunedRun, record) for record in runs],
+        [dealt_from_document(record) for record in runs],
     )
 
 
@@ -60,9 +61,9 @@ def make_run(
         "finetuning": {
             "base": base, "label": label, "seconds_per_step": 0.5, "test_values": rights,
             "method": {"method": label},
-            "dev": {"accuracy" if head else "loss": {"value": dev}},
+            "dev": {"accuracy" if head else "loss": score(dev)}, **TUNING,
         },
-        **FACTS,
+        **RUN, **FACTS,
     }  # fmt: skip
 
 

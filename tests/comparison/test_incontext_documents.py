@@ -1,13 +1,18 @@
 """incontext.json: read, written again the same, and refused in a sentence where it is not whole."""
 
+import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lora_jax.cli import main
+from lora_jax.comparison import gradient_results
 from lora_jax.comparison.incontext_documents import (
     BACKWARD,
     NAME,
@@ -45,9 +50,32 @@ def test_what_a_gradient_costs_is_written_again_the_same(path: Path, tmp_path: P
     assert costs is not None
     save_backward(tmp_path, costs)
     assert to_json(read_plain(tmp_path / BACKWARD)) == to_json(read_plain(path))
+    save_backward(tmp_path, dataclasses.replace(costs, format=gradient_results.FORMAT))
+    written = read_plain(tmp_path / BACKWARD)
+    assert (written["kind"], written["format"]) == (gradient_results.KIND, gradient_results.FORMAT)
+    assert load_backward(tmp_path) == dataclasses.replace(costs, format=gradient_results.FORMAT)
+    for wrong, words in (({"kind": "other"}, "of the kind 'other'"), ({"format": 99}, "of format 99")):
+        (tmp_path / BACKWARD).write_text(json.dumps({**written, **wrong}))
+        with pytest.raises(LoraJaxError, match=words):
+            load_backward(tmp_path)
     (tmp_path / BACKWARD).write_text('{"base": "lm"}')
     with pytest.raises(LoraJaxError, match=r"backward\.json has no 'model': delete it"):
         load_backward(tmp_path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_the_command_report_draws_the_page_again(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "incontext"
+    shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns("figures", "report.html"))
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+    text = unescape((folder / "report.html").read_text(encoding="utf-8"))
+    for line in (*load_incontext(folder).verdict, *load_incontext(folder).warnings):
+        assert line in text
+    published = {figure.name for figure in (path.parent / "figures").iterdir()}
+    assert {figure.name for figure in (folder / "figures").iterdir()} == published
 
 
 def test_published_comparisons_are_found() -> None:
@@ -86,7 +114,7 @@ def test_what_is_not_whole_is_said_by_the_keys_that_lead_there(
     (tmp_path / NAME).write_text(json.dumps(document))
     with pytest.raises(LoraJaxError, match=re.escape(words)) as caught:
         load_incontext(tmp_path)
-    assert "run `./launch.sh incontext` first" in str(caught.value)
+    assert "run `lora-jax incontext` first" in str(caught.value)
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def list_models(tmp_path: Path) -> list[str]:
 def test_a_model_is_fetched_once(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(LoraJaxError, match=r"fetch it .* with `./launch.sh fetch tiny`"):
+    with pytest.raises(LoraJaxError, match=r"fetch it .* with `lora-jax fetch tiny`"):
         find_model("tiny")
     assert main(["fetch", "tiny"]) == 0
     folder = find_model("tiny")

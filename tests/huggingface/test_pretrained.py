@@ -70,7 +70,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(tmp_path: Pa
 
 def test_a_name_is_a_fetched_model_or_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORA_JAX_CACHE", str(tmp_path))
-    with pytest.raises(LoraJaxError, match=r"`./launch.sh fetch minilm`"):
+    with pytest.raises(LoraJaxError, match=r"`lora-jax fetch minilm`"):
         load_pretrained("minilm")
     with pytest.raises(LoraJaxError, match=r"'minilmm' is neither .*nearest: 'minilm'"):
         load_pretrained("minilmm")

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from lora_jax.errors import LoraJaxError
-from lora_jax.files import write_atomically
 from lora_jax.report.fit import rows
 from lora_jax.report.fit.conclusions import (
     describe,
@@ -15,12 +13,11 @@ from lora_jax.report.fit.conclusions import (
     verdict_line,
 )
 from lora_jax.report.fit.figures import draw_fit_figures
-from lora_jax.report.kit.drawing import Drawing, save_figures
 from lora_jax.report.kit.numbers import format_power
+from lora_jax.report.kit.page_files import refuse_results_folder, write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
-    show_figures,
     show_tables,
     show_warnings,
 )
@@ -32,27 +29,18 @@ from lora_jax.scaling.results import FitReport
 def write_fit_report(report: FitReport, folder: str | Path) -> Path:
     """Write folder/figures/*.png, *.svg and folder/report.html of one fit; return the page's path.
 
-    Each file is written atomically, the page last. Raises LoraJaxError for a results folder, whose
-    report.html is that of its sweep.
+    Raises LoraJaxError for a results folder, whose report.html is that of its sweep.
     """
-    folder = Path(folder)
-    if (folder / "sweep.json").exists():
-        raise LoraJaxError(
-            f"{folder} is a results folder and its report.html shows the sweep: name another folder."
-        )
-    drawings = draw_fit_figures(report)
-    paths = save_figures(drawings, folder / "figures")
-    page = folder / "report.html"
-    write_atomically(page, make_fit_page(report, drawings, paths))
-    return page
+    refuse_results_folder(Path(folder))
+    return write_page(Path(folder), draw_fit_figures(report), lambda figures: make_fit_page(report, figures))
 
 
-def make_fit_page(report: FitReport, drawings: list[Drawing], paths: list[Path]) -> str:
-    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+def make_fit_page(report: FitReport, figures: str) -> str:
+    """Return the page. figures: as HTML."""
     sections = [
         ("summary", "Summary", _summary(report)),
         ("parameters", "Parameters", show_tables(rows.parameter_rows(report))),
-        ("figures", "Figures", show_figures(drawings, paths)),
+        ("figures", "Figures", figures),
         ("predictions", "Predictions", show_tables(rows.prediction_rows(report))),
         ("published", "Published constants", show_tables(rows.difference_rows(report))),
         ("forms", "Which form?", _comparison(report)),

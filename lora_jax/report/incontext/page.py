@@ -8,19 +8,18 @@ from pathlib import Path
 from lora_jax.comparison.gradient_results import GradientCosts
 from lora_jax.comparison.incontext_documents import load_backward, load_incontext
 from lora_jax.comparison.incontext_folder import read_records
-from lora_jax.comparison.incontext_records import ScoredPrompt, TunedRun
+from lora_jax.comparison.incontext_records import DealtRun, ScoredPrompt
 from lora_jax.comparison.incontext_results import InContextComparison
 from lora_jax.digests import read_object
 from lora_jax.documents import from_document, reading
 from lora_jax.errors import LoraJaxError
-from lora_jax.files import write_atomically
 from lora_jax.report.incontext import plots, rows
-from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.numbers import format_seconds
+from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
-    show_figures,
     show_tables,
     show_warnings,
 )
@@ -46,7 +45,7 @@ class InContextResults:
     found: InContextComparison
     backward: GradientCosts | None  # None: not measured
     prompts: Sequence[ScoredPrompt]
-    runs: Sequence[TunedRun]
+    runs: Sequence[DealtRun]
 
 
 def write_incontext_report(folder: Path) -> Path:
@@ -57,10 +56,7 @@ def write_incontext_report(folder: Path) -> Path:
     """
     results = read_incontext_results(Path(folder))
     drawings = list(draw_incontext(results.found, results.backward))
-    paths = save_figures(drawings, results.folder / "figures")
-    page = results.folder / "report.html"
-    write_atomically(page, make_incontext_page(results, drawings, paths))
-    return page
+    return write_page(results.folder, drawings, lambda figures: make_incontext_page(results, figures))
 
 
 def read_incontext_results(folder: Path) -> InContextResults:
@@ -72,7 +68,7 @@ def read_incontext_results(folder: Path) -> InContextResults:
 
 
 def _read_sweep(path: Path) -> InContextSweep:
-    document = read_object(path, "run `./launch.sh incontext` first")
+    document = read_object(path, "run `lora-jax incontext` first")
     with reading(path, "run the comparison again"):
         return from_document(InContextSweep, document)
 
@@ -106,8 +102,8 @@ def draw_incontext(found: InContextComparison, backward: GradientCosts | None) -
         )  # fmt: skip
 
 
-def make_incontext_page(results: InContextResults, drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
-    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+def make_incontext_page(results: InContextResults, figures: str) -> str:
+    """Return the page. figures: as HTML."""
     found, sweep = results.found, results.sweep
     scores = [rows.score_rows(task) for task in found.tasks]
     costs = [rows.cost_rows(task) for task in found.tasks]
@@ -115,7 +111,7 @@ def make_incontext_page(results: InContextResults, drawings: Sequence[Drawing], 
         costs.append(rows.backward_rows(results.backward))
     sections = [
         ("verdict", "Verdict", _verdict(results)),
-        ("figures", "Figures", show_figures(drawings, paths)),
+        ("figures", "Figures", figures),
         ("scores", "Scores", show_tables(*scores, rows.published_rows(found))),
         ("costs", "Costs", show_tables(*costs)),
         ("runs", "Draws", show_tables(rows.draw_rows(found))),
@@ -133,7 +129,7 @@ def _verdict(results: InContextResults) -> str:
     if counted != (len(results.prompts), len(results.runs)):
         lines.insert(0, "incontext.json was made from fewer or more runs than are there: compare them again.")
     planned = set(results.sweep.run_ids)
-    missing = len(planned - {r.run_id for r in results.runs})
+    missing = len(planned - {r.run.run_id for r in results.runs})
     if missing:
         lines.insert(
             0,
@@ -151,12 +147,12 @@ def _settings(results: InContextResults) -> str:
     by_task = {r.config.label: r.config.task_settings for r in results.prompts}
     for label, task in by_task.items():
         parts += [f"<h3>{escape(label)}</h3>", show_definitions(flatten(task).items())]
-    tuned, _ = split_settings({r.run_id: r.settings for r in results.runs})
+    tuned, _ = split_settings({r.run.run_id: r.run.config for r in results.runs})
     if tuned:
         parts += ["<h3>The same in every fine-tuning run</h3>", show_definitions(tuned.items())]
     methods = {
-        f"{r.finetuning.base}, {r.finetuning.label}": ", ".join(
-            f"{name} {value}" for name, value in flatten(r.finetuning.method).items()
+        f"{r.run.finetuning.base}, {r.run.finetuning.label}": ", ".join(
+            f"{name} {value}" for name, value in flatten(r.run.finetuning.method).items()
         )
         for r in results.runs
     }
@@ -166,14 +162,14 @@ def _settings(results: InContextResults) -> str:
 
 
 def _provenance(results: InContextResults) -> str:
-    records, sweep = [*results.prompts, *results.runs], results.sweep
+    records, sweep = [*results.prompts, *(r.run for r in results.runs)], results.sweep
     dates = sorted(record.created_at for record in records)
     asked = sum(r.seconds for r in results.prompts)
     facts = {
         "command": sweep.command,
         "prompts": f"{len(results.prompts)}, {format_seconds(asked)}",
         "fine-tuning runs": f"{len(results.runs)}, of which {results.found.n_diverged} diverged,"
-        f" {format_seconds(sum(r.wall_seconds for r in results.runs))}",
+        f" {format_seconds(sum(r.run.wall_seconds for r in results.runs))}",
         "first and last run": f"{dates[0]}, {dates[-1]}",
         **list_provenance(records),
     }  # fmt: skip

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_jax.errors import LoraJaxError
 from lora_jax.files import to_json, write_atomically
-from lora_jax.report.kit.drawing import Drawing, save_figures
-from lora_jax.report.kit.page_shell import make_document, show_figures, show_tables, show_warnings
+from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.page_files import refuse_results_folder, write_page
+from lora_jax.report.kit.page_shell import make_document, show_tables, show_warnings
 from lora_jax.report.kit.tables import Table, to_prose
 
 
@@ -31,19 +31,17 @@ def write_answer(answer: Answer, folder: Path) -> Path:
 
     Raises LoraJaxError for a results folder, whose report.html is that of its sweep.
     """
-    if (folder / "sweep.json").exists():
-        raise LoraJaxError(
-            f"{folder} is a results folder and its report.html shows the sweep: name another folder."
-        )
+    refuse_results_folder(folder)
     text = to_json(answer.document) + "\n"
     write_atomically(folder / f"{answer.name}.json", text)
-    paths = save_figures(list(answer.drawings), folder / "figures")
+    return write_page(folder, answer.drawings, lambda figures: _make_page(answer, figures))
+
+
+def _make_page(answer: Answer, figures: str) -> str:
     said = f"<p>{to_prose(answer.words)}</p>\n{show_warnings(answer.warnings)}"
     sections = [
         ("summary", "Summary", said),
-        ("figures", "Figures", show_figures(answer.drawings, paths)),
+        ("figures", "Figures", figures),
         ("tables", "Tables", show_tables(*answer.tables)),
     ]
-    page = folder / "report.html"
-    write_atomically(page, make_document(answer.heading, "scaling laws", answer.command, sections))
-    return page
+    return make_document(answer.heading, "scaling laws", answer.command, sections)

@@ -3,12 +3,11 @@
 from html import escape
 from pathlib import Path
 
-from lora_jax.files import write_atomically
-from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
-    show_figures,
     show_tables,
     show_warnings,
 )
@@ -25,18 +24,21 @@ QUESTION = "What does an adaptation method cost in one forward pass, and does me
 def write_latency(table: LatencyTable, warnings: list[str], folder: Path) -> Path:
     """Write latency.json, figures/ and report.html into the folder; return the page's path."""
     save_latency(folder, table)
-    drawings = draw_latency(table)
-    paths = save_figures(drawings, folder / "figures")
+    return write_page(
+        folder, draw_latency(table), lambda figures: make_latency_page(table, warnings, figures)
+    )
+
+
+def make_latency_page(table: LatencyTable, warnings: list[str], figures: str) -> str:
+    """Return the page. figures: as HTML."""
     sections = [
         ("summary", "Summary", _summary(table, warnings)),
         ("table", "Table", show_tables(latency_rows(table))),
-        ("figures", "Figures", show_figures(drawings, paths)),
+        ("figures", "Figures", figures),
         ("settings", "Settings", _settings(table)),
         ("provenance", "Provenance", _provenance(table)),
     ]
-    page = folder / "report.html"
-    write_atomically(page, make_document("latency", "inference latency", QUESTION, sections))
-    return page
+    return make_document("latency", "inference latency", QUESTION, sections)
 
 
 def draw_latency(table: LatencyTable) -> list[Drawing]:

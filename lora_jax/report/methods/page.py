@@ -10,15 +10,14 @@ from lora_jax.comparison.folder import read_runs
 from lora_jax.comparison.results import MethodComparison
 from lora_jax.comparison.tuned_runs import TunedRun
 from lora_jax.errors import LoraJaxError
-from lora_jax.files import write_atomically
 from lora_jax.names import inside
 from lora_jax.report.kit.curves import read_curve
-from lora_jax.report.kit.drawing import Drawing, save_figures
+from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.numbers import format_power, format_seconds
+from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
-    show_figures,
     show_tables,
     show_warnings,
 )
@@ -48,10 +47,7 @@ def write_method_report(folder: Path) -> Path:
     """
     results = read_method_results(Path(folder))
     drawings = list(draw_methods(results.found, results.curves))
-    paths = save_figures(drawings, results.folder / "figures")
-    page = results.folder / "report.html"
-    write_atomically(page, make_method_page(results, drawings, paths))
-    return page
+    return write_page(results.folder, drawings, lambda figures: make_method_page(results, figures))
 
 
 def read_method_results(folder: Path) -> MethodResults:
@@ -106,14 +102,14 @@ def draw_methods(
     )  # fmt: skip
 
 
-def make_method_page(results: MethodResults, drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
-    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+def make_method_page(results: MethodResults, figures: str) -> str:
+    """Return the page. figures: as HTML."""
     found, sweep = results.found, results.sweep
     sections = [
         ("verdict", "Verdict", _verdict(results)),
         *_targets(found),
         ("methods", "Methods", show_tables(rows.method_rows(found))),
-        ("figures", "Figures", show_figures(drawings, paths) if drawings else "<p>No score to draw.</p>"),
+        ("figures", "Figures", figures if results.found.ranking else "<p>No score to draw.</p>"),
         ("costs", "Costs", show_tables(rows.cost_rows(found))),
         ("rates", "Learning rates", show_tables(rows.rate_rows(found))),
         ("seeds", "Seeds", show_tables(rows.seed_rows(found))),

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from lora_jax.files import write_atomically
-from lora_jax.report.kit.drawing import Drawing, save_figures
 from lora_jax.report.kit.numbers import format_power, format_seconds
+from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
-    show_figures,
     show_tables,
     show_warnings,
 )
@@ -30,20 +28,16 @@ def write_report(results_dir: Path) -> Path:
     missing or cannot be read.
     """
     results = read_results(Path(results_dir))
-    drawings = draw_figures(results)
-    paths = save_figures(drawings, results.folder / "figures")
-    page = results.folder / "report.html"
-    write_atomically(page, make_page(results, drawings, paths))
-    return page
+    return write_page(results.folder, draw_figures(results), lambda figures: make_page(results, figures))
 
 
-def make_page(results: Results, drawings: list[Drawing], paths: list[Path]) -> str:
-    """Return the page. paths: the saved figures, a PNG and an SVG for each drawing in turn."""
+def make_page(results: Results, figures: str) -> str:
+    """Return the page. figures: as HTML."""
     fits = results.fits
     sections = [
         ("summary", "Summary", _summary(results)),
         ("exponents", "Exponents", show_tables(rows.exponent_rows(fits), rows.published_rows(fits))),
-        ("figures", "Figures", show_figures(drawings, paths)),
+        ("figures", "Figures", figures),
         ("heldout", "Held-out cell", show_tables(rows.heldout_rows(fits))),
         ("frontier", "Frontier", show_tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
         ("conventions", "Counting", show_tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),

@@ -1,9 +1,9 @@
 """A results folder read into memory, checked: sweep.json, runs.csv, runs/*.json, curves/*.csv, fits.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from lora_jax.digests import read_object
 from lora_jax.documents import from_document, reading
@@ -16,15 +16,6 @@ from lora_jax.scaling.documents import read_fits
 from lora_jax.scaling.sweep_results import SweepReport
 
 T = TypeVar("T")
-_FLOATS = {
-    "epochs", "flops", "flops_exact", "train_loss", "heldout_loss", "heldout_loss_se", "bits_per_byte",
-    "learning_rate", "base_learning_rate", "wall_seconds", "tokens_per_second",
-}  # fmt: skip
-_INTEGERS = {
-    "seed", "d_model", "n_layers", "n_params", "n_params_with_head", "n_params_total", "n_tokens",
-    "unique_tokens", "batch_size", "n_steps", "diverged_at", "trained_tokens", "lanes",
-    "halted_at",
-}  # fmt: skip
 _NEEDED = {"run_id", "status", "seed", "n_params", "n_tokens", "flops_exact", "heldout_loss"}
 
 
@@ -131,25 +122,27 @@ def _read_runs(path: Path) -> tuple[SweepRun, ...]:
         raise LoraJaxError(f"{path} has no column {absent[0]!r}: run `lora-jax fit` again.")
     if not rows:
         raise LoraJaxError(f"{path} holds no run: run the sweep first.")
-    found = [
-        {name: _typed(name, cell, path, line) for name, cell in zip(columns, row, strict=True)}
-        for line, row in enumerate(rows, start=2)
-    ]
-    return tuple(_run(row) for row in found)
+    found = [_run(dict(zip(columns, row, strict=True)), path, line) for line, row in enumerate(rows, start=2)]
+    return tuple(found)
 
 
-def _run(row: Mapping[str, Any]) -> SweepRun:
-    found: dict[str, Any] = {field.name: row.get(field.name) for field in fields(SweepRun)}
+def _run(row: Mapping[str, str], path: Path, line: int) -> SweepRun:
+    found: dict[str, Any] = {
+        name: _typed(kind, name, row.get(name, ""), path, line)
+        for name, kind in get_type_hints(SweepRun).items()
+    }
     return SweepRun(**found)
 
 
-def _typed(name: str, cell: str, path: Path, line: int) -> Any:
+def _typed(kind: Any, name: str, cell: str, path: Path, line: int) -> Any:
+    """Return a cell as the type of its field says; None for an empty one."""
     if cell == "":
         return None
+    wanted = {kind, *get_args(kind)}
     try:
-        if name in _INTEGERS:
+        if int in wanted:
             return int(float(cell))
-        if name in _FLOATS:
+        if float in wanted:
             return float(cell)
     except ValueError:
         raise LoraJaxError(

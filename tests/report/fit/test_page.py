@@ -13,7 +13,7 @@ from tests.report.sweep.test_page import close, read_html
 
 def words_of(document):
     """Return the page without its figures, which take seconds to draw."""
-    return read_html(make_fit_page(fit_from_document(document), [], []))
+    return read_html(make_fit_page(fit_from_document(document), ""))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from lora_jax.report.incontext.page import read_incontext_results, write_inconte
 from lora_jax.report.incontext.plots import cost_of, find_looks, list_panels, plot_accuracy
 from lora_jax.report.incontext.rows import backward_rows, cost_rows, draw_rows, score_rows
 from lora_jax.report.incontext.terminal import print_incontext
+from tests.comparison.tuned_fields import RUN, TUNING, score
 
 N_TEST = 80
 CI = {"value": 2.5, "ci95": [2.2, 2.9]}
@@ -60,9 +61,9 @@ def make_runs(rng: Any) -> list[dict[str, Any]]:
             "finetuning": {
                 "base": base, "label": "LoRA r 8", "seconds_per_step": 0.5, "method": {"method": "LoRA"},
                 "test_values": (rng.random(N_TEST) < chance).astype(float).tolist(),
-                "dev": {"accuracy" if base != "lm" else "loss": {"value": 0.5}},
+                "dev": {"accuracy" if base != "lm" else "loss": score(0.5)}, **TUNING,
             },
-            **FACTS,
+            **RUN, **FACTS,
         }
         for base in ("lm", "encoder") for n, chance in ((8, 0.5), (32, 0.97)) for draw in (0, 1, 2)
     ]  # fmt: skip
@@ -193,4 +194,4 @@ def test_a_comparison_of_other_records_is_told(folder: Path, page: str) -> None:
 
     results = read_incontext_results(folder)
     assert "compare them again" not in page
-    assert "compare them again" in make_incontext_page(dataclasses.replace(results, runs=()), [], [])
+    assert "compare them again" in make_incontext_page(dataclasses.replace(results, runs=()), "")

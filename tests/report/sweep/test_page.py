@@ -61,7 +61,7 @@ def read_html(text: str) -> Reader:
 
 def words_of(folder) -> Reader:
     """Return the page of a folder without its figures, which take seconds to draw."""
-    return read_html(make_page(read_results(folder), [], []))
+    return read_html(make_page(read_results(folder), ""))
 
 
 @pytest.fixture(scope="module")
