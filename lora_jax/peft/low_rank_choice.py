@@ -1,7 +1,7 @@
 """Which matrices get a low-rank update, of which rank and scale: what LoRA and its kin share."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.declare import declare
@@ -35,7 +35,7 @@ class LowRankChoice:
     with rslora (Kalajdzievski 2023, arXiv 2312.03732).
     """
 
-    AS_DATA: ClassVar = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
+    AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
 
     rank: Rank = 8
     alpha: Factor = 16.0

@@ -5,7 +5,7 @@ Axes: B batch, T position, D model, R bottleneck, Y layers.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class AdapterH:
     The paper trains the norms as well: that is `Combined(methods=(AdapterH(), NormTuning()))`.
     """
 
-    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0, "near_identity": False}
+    AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0, "near_identity": False}
 
     rank: Rank = 64  # width of the bottleneck
     activation: Activation = "gelu_exact"
@@ -67,7 +67,7 @@ class AdapterL:
     The adapter has a LayerNorm of its own in front. The model starts as the base, because W_up is zero.
     """
 
-    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
+    AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0}
 
     rank: Rank = 64  # width of the bottleneck
     activation: Activation = "relu"
@@ -89,7 +89,7 @@ class ParallelAdapter:
     The model starts as the base, because W_up is zero.
     """
 
-    AS_DATA: ClassVar = {"rank": 1, "init_scale": 1.0}
+    AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0}
 
     rank: Rank = 64  # width of the bottleneck
     where: Literal["mlp", "attention", "both"] = "mlp"

@@ -1,7 +1,7 @@
 """LoRA: y = W x + (alpha / r) B A x, with A random and B zero (Hu et al. 2021, arXiv 2106.09685)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 
@@ -23,7 +23,7 @@ class LoRA(LowRankChoice):
     rate_ratio: learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
     """
 
-    AS_DATA: ClassVar = {**LowRankChoice.AS_DATA, "init": "normal", "init_scale": 1.0}
+    AS_DATA: ClassVar[dict[str, Any]] = {**LowRankChoice.AS_DATA, "init": "normal", "init_scale": 1.0}
 
     init: Literal["normal", "uniform"] = "normal"
     init_scale: Factor = 1.0  # multiplies A's start

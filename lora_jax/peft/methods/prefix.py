@@ -1,7 +1,7 @@
 """Prefix tuning: learned keys and values in front of every layer's (Li & Liang 2021, arXiv 2101.00190)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ class Prefix:
     the start, but they draw attention, so that the model does not start as the base.
     """
 
-    AS_DATA: ClassVar = {"std": 0.02}
+    AS_DATA: ClassVar[dict[str, Any]] = {"std": 0.02}
 
     length: Length = 16
     std: Std = 0.02  # of keys and values at the start

@@ -1,7 +1,7 @@
 """Prompt tuning: learned embeddings in front of the input (Lester et al. 2021, arXiv 2104.08691)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ class Prompt:
     The first token's position is `length`. Hidden states and logits are those of the tokens alone.
     """
 
-    AS_DATA: ClassVar = {"std": None}
+    AS_DATA: ClassVar[dict[str, Any]] = {"std": None}
 
     length: Length = 16
     std: Std | None = None  # at the start; None: as the base's token embeddings have

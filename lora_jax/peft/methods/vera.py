@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ class VeRA:
     sqrt(2 / fan-in) (section 3.2), so that a checkpoint needs not hold them. Targets as of LoRA.
     """
 
-    AS_DATA: ClassVar = {"rank": 1, "projection_seed": 0, "d_start": 0.1}
+    AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "projection_seed": 0, "d_start": 0.1}
 
     rank: Rank = 256
     targets: tuple[str, ...] = ("q", "v")
