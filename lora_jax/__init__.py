@@ -1,19 +1,93 @@
-"""Scaling-law experiments in JAX: from a config file to fitted exponents with intervals and a report.
+"""lora_jax trains language models to find scaling laws, and adapts pretrained ones with LoRA and its kin.
 
-The rooms, lowest first; each imports only from those before it (docs/architecture.md has the table).
+    import lora_jax as lj
 
-    errors    LoraJaxError, the one exception that a user's mistake raises
-    config    what to run, as frozen dataclasses; run_id
-    params    Spec and Params: every weight declared once, counts and init derived from it
-    model     the transformer, a pure function of a parameter tree
-    data      text, tokens, batches
-    train     loss, optimizer, step, trunk and its branches, checkpoints
-    runs      records, the store, sweeps, plan and execution
-    scaling   tables, laws, fits with intervals; reads any CSV and needs no jax
-    report    figures and the page
-    cli       the `lora-jax` command
-
-Nothing is imported here, so that `import lora_jax` costs nothing: `from lora_jax.config import RunConfig`.
+The names below are what a notebook needs. Each is imported when it is first used, so that `import lora_jax`
+costs nothing and the laws need no JAX. docs/architecture.md shows the rooms behind them.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lora_jax.config import DataConfig as DataConfig
+    from lora_jax.config import ModelConfig as ModelConfig
+    from lora_jax.config import OptimConfig as OptimConfig
+    from lora_jax.config import RunConfig as RunConfig
+    from lora_jax.config import SourceConfig as SourceConfig
+    from lora_jax.config import TaskConfig as TaskConfig
+    from lora_jax.errors import LoraJaxError as LoraJaxError
+    from lora_jax.generate.choose import Sampling as Sampling
+    from lora_jax.huggingface.pretrained import load_pretrained as load_pretrained
+    from lora_jax.model.transformer import forward as forward
+    from lora_jax.notebook.comparing import compare as compare
+    from lora_jax.notebook.designing import design as design
+    from lora_jax.notebook.fitting import fit as fit
+    from lora_jax.notebook.models import adapt as adapt
+    from lora_jax.notebook.models import generate as generate
+    from lora_jax.notebook.models import init as init
+    from lora_jax.notebook.models import merge as merge
+    from lora_jax.params import combine as combine
+    from lora_jax.params import partition as partition
+    from lora_jax.peft.materialize import declare_lora as declare_lora
+    from lora_jax.peft.materialize import init_delta as init_delta
+    from lora_jax.peft.materialize import materialize as materialize
+    from lora_jax.peft.methods.adapters import AdapterH as AdapterH
+    from lora_jax.peft.methods.dora import DoRA as DoRA
+    from lora_jax.peft.methods.ia3 import IA3 as IA3
+    from lora_jax.peft.methods.lora import LoRA as LoRA
+    from lora_jax.peft.methods.pissa import PiSSA as PiSSA
+    from lora_jax.peft.methods.prefix import Prefix as Prefix
+    from lora_jax.peft.methods.subset import BitFit as BitFit
+    from lora_jax.peft.methods.subset import Full as Full
+    from lora_jax.peft.methods.subset import TopLayers as TopLayers
+    from lora_jax.peft.methods.vera import VeRA as VeRA
+    from lora_jax.scaling.laws import LAWS as LAWS
+    from lora_jax.scaling.tables.table import read_table as read_table
+
 __version__ = "0.1.0"
+
+_NAMES = {
+    "lora_jax.config": (
+        "DataConfig", "ModelConfig", "OptimConfig", "RunConfig", "SourceConfig", "TaskConfig",
+    ),
+    "lora_jax.errors": ("LoraJaxError",),
+    "lora_jax.generate.choose": ("Sampling",),
+    "lora_jax.huggingface.pretrained": ("load_pretrained",),
+    "lora_jax.model.transformer": ("forward",),
+    "lora_jax.notebook.comparing": ("compare",),
+    "lora_jax.notebook.designing": ("design",),
+    "lora_jax.notebook.fitting": ("fit",),
+    "lora_jax.notebook.models": ("adapt", "generate", "init", "merge"),
+    "lora_jax.params": ("combine", "partition"),
+    "lora_jax.peft.materialize": ("declare_lora", "init_delta", "materialize"),
+    "lora_jax.peft.methods.adapters": ("AdapterH",),
+    "lora_jax.peft.methods.dora": ("DoRA",),
+    "lora_jax.peft.methods.ia3": ("IA3",),
+    "lora_jax.peft.methods.lora": ("LoRA",),
+    "lora_jax.peft.methods.pissa": ("PiSSA",),
+    "lora_jax.peft.methods.prefix": ("Prefix",),
+    "lora_jax.peft.methods.subset": ("BitFit", "Full", "TopLayers"),
+    "lora_jax.peft.methods.vera": ("VeRA",),
+    "lora_jax.scaling.laws": ("LAWS",),
+    "lora_jax.scaling.tables.table": ("read_table",),
+}  # fmt: skip
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from lora_jax.extras import explain_missing
+
+        said = explain_missing(error)
+        if said is None:
+            raise
+        raise ModuleNotFoundError(f"lora_jax.{name}: {said}", name=error.name) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

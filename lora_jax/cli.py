@@ -36,6 +36,7 @@ from lora_jax.commands import (
     sizes,
 )
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.extras import explain_missing
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
 # What a person can mend about a disk: space, permission, or the path that was given.
@@ -101,6 +102,10 @@ def _explain(error: BaseException) -> int | None:
     """Print a line about a mistake and return the exit status; None for what is none, such as a bug."""
     if isinstance(error, LoraJaxError):
         print("lora-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    missing = explain_missing(error)
+    if missing is not None:
+        print("lora-jax:", missing, file=sys.stderr)
         return 2
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the flush at exit would fail once more

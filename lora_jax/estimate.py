@@ -32,6 +32,11 @@ class Estimate:
     profile95: tuple[float | None, float | None] | None = None
     fitted: "Estimate | None" = None
 
+    def __str__(self) -> str:
+        """Return the number and its interval to four digits."""
+        between = "no interval" if self.ci95 is None else f"{self.low:.4g} to {self.high:.4g}"
+        return f"{self.value:.4g} ({between})"
+
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95 % interval, nan where there is none."""

@@ -20,17 +20,14 @@ from lora_jax.ranges import QUANTITY, Range, whole
 
 if TYPE_CHECKING:
     from lora_jax.report.kit.drawing import Drawing
-    from lora_jax.scaling.intervals.uncertainty import Bootstrap
     from lora_jax.scaling.planning.design_report import DesignReport, NextRunReport
     from lora_jax.scaling.tables.run_table import RunTable
 
 PRIOR = "besiroglu"
-DRAWS = 200
 FLOPS = Range(1, 1e60)
 HOURS = Range(0, 1e9, above=True)  # 100,000 years
 NOISE = Range(1e-8, 10)  # of ln L: below it is rounding
 RUNS = whole(1, 1000)  # a lattice of 10 sizes and 8 ratios is the largest that is tried
-EXACT = 1e-8  # of ln L: residuals of this size are rounding
 
 
 def add(commands: Any) -> None:
@@ -82,7 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(
     arguments: argparse.Namespace, table: "RunTable | None", flops: float, speed: float | None
 ) -> "DesignReport | NextRunReport":
-    known = _prior(arguments) if table is None else _fitted(table, arguments)
+    from lora_jax.scaling.planning.known_law import law_of_runs, published_law
+
+    noise = arguments.noise
+    known = vars(published_law(arguments.prior, noise) if table is None else law_of_runs(table, noise))
     aim: dict[str, Any] = {"flops_per_second": speed}
     if arguments.target is not None:
         aim["target"] = parse_numbers("--target", [arguments.target], QUANTITY)
@@ -117,43 +117,6 @@ def _budget(arguments: argparse.Namespace) -> tuple[float, float | None]:
 
     speed = present_speed()
     return arguments.hours * 3600 * speed, speed
-
-
-def _prior(arguments: argparse.Namespace) -> dict[str, Any]:
-    from lora_jax.errors import nearest
-    from lora_jax.scaling.intervals.difference import PUBLISHED_FITS
-    from lora_jax.scaling.laws import find_law
-
-    if arguments.prior not in PUBLISHED_FITS:
-        raise LoraJaxError(
-            f"No published fit is called {arguments.prior!r}{nearest(arguments.prior, PUBLISHED_FITS)}:"
-            " name one of these."
-        )
-    found = PUBLISHED_FITS[arguments.prior]
-    noise = 0.01 if arguments.noise is None else arguments.noise
-    return {"law": find_law(found.law), "params": found.params, "noise_sd": noise}
-
-
-def _fitted(table: Any, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return Chinchilla's law fitted to the runs, its noise, and draws of its parameters."""
-    from lora_jax.scaling.fitting.fit import fit
-    from lora_jax.scaling.intervals.uncertainty import bootstrap
-    from lora_jax.scaling.laws import CHINCHILLA
-
-    found = fit(CHINCHILLA, table)
-    replicates: Bootstrap = bootstrap(found, DRAWS)
-    noise = found.problem.noise_sd(found.theta) if arguments.noise is None else arguments.noise
-    if noise is None:
-        raise LoraJaxError(
-            f"{table.source} has as many runs as the law has parameters, so the noise is not known: give"
-            " --noise."
-        )
-    if noise < EXACT:
-        raise LoraJaxError(
-            f"{CHINCHILLA.key} meets the runs of {table.source} to rounding, and leaves no noise to plan"
-            " for: give --noise, such as 0.01 for 1%."
-        )
-    return {"law": CHINCHILLA, "params": found.params, "noise_sd": noise, "draws": replicates.params}
 
 
 def _show(

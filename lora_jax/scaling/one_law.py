@@ -85,21 +85,24 @@ def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") 
             f"{law.key} predicts {law.response}, and laws of the loss are what is compared: leave"
             " --compare out."
         )
+    return report_of(appraise_as_asked(table, law, questions), questions, command)
+
+
+def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Appraisal:
+    """Fit `law` to the table, and return the fit with its intervals and doubts; raises as `examine` does."""
     table, rates = settle(table, law)
     if not questions.fixed:
         refuse_constant_columns(table, law)
-    own = appraise(
+    return appraise(
         fit_as_asked(table, law, questions), n_bootstrap=questions.n_bootstrap, seed=questions.seed,
         rates=rates, every_profile=questions.figures,
     )  # fmt: skip
-    if questions.given is not None:
-        return _report(table, evaluate_as_asked(table, law, questions), own, questions, command)
-    return _report(table, own.fit, own, questions, command)
 
 
-def _report(table: RunTable, found: Fit, own: Appraisal, questions: Questions, command: str) -> FitReport:
-    """Return the report of `found`: the own fit of the law, or parameters that were given."""
-    law, is_given = found.law, questions.given is not None
+def report_of(own: Appraisal, questions: Questions, command: str = "") -> FitReport:
+    """Return the report of a law's own fit, or of the parameters that were given to be judged."""
+    table, law, is_given = own.fit.problem.table, own.fit.law, questions.given is not None
+    found = evaluate_as_asked(table, law, questions) if is_given else own.fit
     replicates = replace(own.replicates, fit=found)
     predictions = [*_predictions(replicates, questions), *_crossover(replicates, questions)]
     derived = {k: replicates.interval_of(function) for k, function in law.derived.items()}

@@ -26,6 +26,11 @@ def draw_fit_figures(report: FitReport) -> list[Drawing]:
     ]  # fmt: skip
 
 
+def draw_law(report: FitReport) -> Drawing | None:
+    """Draw the law through its runs; None where the report holds no band of a law of one variable."""
+    return next(_draw_fit(report), None)
+
+
 def response_of(report: FitReport) -> str:
     """Return the label of the response, such as "loss (nats per token)"."""
     unit = report.response_unit

@@ -1,0 +1,1 @@
+"""What a notebook uses: one object an answer, which shows itself as tables and draws itself."""

@@ -1,0 +1,145 @@
+"""Models in a notebook: weights, adaptation by a method, merging, text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+
+from lora_jax.config import ModelConfig
+from lora_jax.framing import Framing, find_end_ids
+from lora_jax.generate.choose import Sampling
+from lora_jax.generate.engine import Engine
+from lora_jax.generate.generate import cut_at_stop
+from lora_jax.generate.generate import generate as complete
+from lora_jax.huggingface.pretrained import Pretrained
+from lora_jax.model.declare import declare
+from lora_jax.model.transformer import Inputs, forward
+from lora_jax.params import Params
+from lora_jax.params import init as draw
+from lora_jax.peft.merge import Merged
+from lora_jax.peft.merge import merge as merge_weights
+from lora_jax.peft.method import Adapted, Method, MethodConfig
+from lora_jax.peft.method import adapt as split
+
+
+def init(config: ModelConfig, seed: int = 0) -> Params:
+    """Draw the weights of a transformer.
+
+    Args:
+        config: The shape of the model.
+        seed: Seed of the draw. Each weight depends on the seed and on its own path.
+
+    Returns:
+        A flat dictionary from path, such as "blocks/attn/q", to array. Blocks are stacked on the first axis.
+    """
+    return draw(declare(config), seed)
+
+
+@dataclass(frozen=True)
+class AdaptedModel:
+    """A model with an adaptation method on it.
+
+    Attributes:
+        config: The shape of the base.
+        base: The weights of the base. They never change.
+        method: The method's numbers, such as LoRA(rank=8).
+        trainable: The weights that train, as they start.
+        frozen: All other weights. The two share no path; `lora_jax.combine` puts them together.
+    """
+
+    config: ModelConfig
+    base: Params
+    method: MethodConfig
+    trainable: Params
+    frozen: Params
+
+    @property
+    def built(self) -> Method:
+        """The method as pure functions: its hooks, what trains, how it merges."""
+        return self.method.build(self.config)
+
+    def forward(self, params: Params, tokens: Inputs | jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Compute the logits of the adapted model.
+
+        Args:
+            params: The combined weights, `lora_jax.combine(trainable, frozen)`.
+            tokens: Token ids (B, T).
+            key: Key of the method's dropout; None for no dropout.
+
+        Returns:
+            Next-token logits (B, T, V) in float32; of a classifier (B, C).
+        """
+        return forward(self.config, params, tokens, self.built.hooks, key)
+
+
+def adapt(base: Pretrained | tuple[ModelConfig, Params], method: MethodConfig, seed: int = 0) -> AdaptedModel:
+    """Put an adaptation method on a model.
+
+        model = lj.adapt(lj.load_pretrained("smollm2"), lj.LoRA(rank=8))
+
+    Args:
+        base: What `load_pretrained` returns, or a shape and its weights.
+        method: The method: LoRA, DoRA, Full, BitFit and so on.
+        seed: Seed of the new weights.
+
+    Raises:
+        LoraJaxError: The method does not fit the model.
+    """
+    config, params = (base.config, base.params) if isinstance(base, Pretrained) else base
+    return AdaptedModel(config, params, method, *split(params, method.build(config), seed))
+
+
+def merge(model: AdaptedModel, trainable: Params | None = None, *, force: bool = False) -> Merged:
+    """Fold trained weights into the base, so that the merged model costs what the base costs.
+
+    Args:
+        model: The adapted model.
+        trainable: Its trained weights; by default the weights it started with.
+        force: Merge also where rounding to the base's number type loses more than 5 % of the update.
+
+    Returns:
+        The merged weights (`params`), and what rounding lost.
+
+    Raises:
+        LoraJaxError: The method has no merged form, or rounding would lose too much.
+    """
+    adapted = Adapted(model.trainable if trainable is None else trainable, model.frozen)
+    return merge_weights(model.config, model.base, adapted, model.method, force=force)
+
+
+def generate(
+    base: Pretrained,
+    prompts: str | Sequence[str],
+    n_new: int = 64,
+    *,
+    model: AdaptedModel | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 (immutable)
+    stop: Sequence[str] = (),
+) -> list[str]:
+    """Continue texts.
+
+    Args:
+        base: The model and its tokenizer.
+        prompts: One text, or several, which go side by side.
+        n_new: The most new tokens of each.
+        model: The base with adapted weights; by default the base itself.
+        sampling: How tokens are chosen. By default the likeliest, else Sampling(temperature=.8, top_p=.9).
+        stop: Texts at which a continuation ends.
+
+    Returns:
+        The continuation of each prompt, without the prompt.
+
+    Raises:
+        LoraJaxError: The model is an encoder, or a prompt is empty or too long.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    tokenizer, framing = base.tokenizer, Framing(base.tokenizer)
+    if model is None:
+        engine = Engine(base.config, base.params)
+    else:
+        engine = Engine(base.config, [Adapted(model.trainable, model.frozen)], model.method)
+    found = complete(
+        engine, [framing.prompt(text).ids for text in texts], n_new, sampling=sampling,
+        end_ids=find_end_ids(tokenizer), stop=stop, decode=tokenizer.continue_text,
+    )  # fmt: skip
+    return [cut_at_stop(tokenizer.continue_text(one.tokens), stop) for one in found]
