@@ -13,9 +13,9 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.notebook.showing import show
 from lora_jax.scaling.appraisal import REPLICATES, Appraisal
 from lora_jax.scaling.estimate import Parameter, Prediction
-from lora_jax.scaling.laboratory import appraise_as_asked, report_of
 from lora_jax.scaling.laws import find_law
 from lora_jax.scaling.laws.law import Law
+from lora_jax.scaling.one_law import appraise_as_asked, report_of
 from lora_jax.scaling.prediction.forecasts import predict_budget, predict_loss
 from lora_jax.scaling.questions import Questions
 from lora_jax.scaling.results import FitReport
@@ -149,7 +149,7 @@ class FittedLaw:
 
     def _repr_html_(self) -> str:
         from lora_jax.report.fit import rows
-        from lora_jax.report.fit.words import describe
+        from lora_jax.report.fit.conclusions import describe
 
         return show(self.verdict, describe(self.report), [rows.parameter_rows(self.report)])
 
@@ -187,7 +187,7 @@ def fit(
             " loss=L."
         )
     found = find_law(law) if isinstance(law, str) else law
-    runs = make_table(GIVEN, **columns) if table is None else as_table(table)
+    runs = make_table(GIVEN, None, **columns) if table is None else as_table(table)
     asked = Questions(objective=objective, fixed=fixed or {}, n_bootstrap=n_bootstrap, seed=seed)
     return FittedLaw(asked, appraise_as_asked(runs, found, asked))
 

@@ -7,10 +7,10 @@ import jax
 
 from lora_jax.config import ModelConfig
 from lora_jax.framing import Framing, find_end_ids
-from lora_jax.generate.choose import Sampling
 from lora_jax.generate.engine import Engine
 from lora_jax.generate.generate import cut_at_stop
 from lora_jax.generate.generate import generate as complete
+from lora_jax.generate.sampling import Sampling
 from lora_jax.huggingface.pretrained import Pretrained
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import Inputs, forward
@@ -112,7 +112,7 @@ def generate(
     prompts: str | Sequence[str],
     n_new: int = 64,
     *,
-    model: AdaptedModel | None = None,
+    weights: Params | AdaptedModel | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 (immutable)
     stop: Sequence[str] = (),
 ) -> list[str]:
@@ -122,7 +122,7 @@ def generate(
         base: The model and its tokenizer.
         prompts: One text, or several, which go side by side.
         n_new: The most new tokens of each.
-        model: The base with adapted weights; by default the base itself.
+        weights: Weights in place of the base's: merged ones, or an adapted model.
         sampling: How tokens are chosen. By default the likeliest, else Sampling(temperature=.8, top_p=.9).
         stop: Texts at which a continuation ends.
 
@@ -134,10 +134,10 @@ def generate(
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     tokenizer, framing = base.tokenizer, Framing(base.tokenizer)
-    if model is None:
-        engine = Engine(base.config, base.params)
+    if isinstance(weights, AdaptedModel):
+        engine = Engine(base.config, [Adapted(weights.trainable, weights.frozen)], weights.method)
     else:
-        engine = Engine(base.config, [Adapted(model.trainable, model.frozen)], model.method)
+        engine = Engine(base.config, base.params if weights is None else weights)
     found = complete(
         engine, [framing.prompt(text).ids for text in texts], n_new, sampling=sampling,
         end_ids=find_end_ids(tokenizer), stop=stop, decode=tokenizer.continue_text,

@@ -89,7 +89,7 @@ def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") 
 
 
 def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Appraisal:
-    """Fit `law` to the table, and return the fit with its intervals and doubts; raises as `examine` does."""
+    """Fit `law` to the table, and return the fit with its intervals and doubts; raises as `fit_law` does."""
     table, rates = settle(table, law)
     if not questions.fixed:
         refuse_constant_columns(table, law)

@@ -14,12 +14,12 @@ N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1
 LOSS = (1.69 + 406.4 * N**-0.34 + 410.7 * D**-0.28) * np.exp(
     np.random.default_rng(0).normal(0, 0.003, N.size)
 )
-FEW = {"n_bootstrap": 100}
+FEW = 100  # replicates
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return lj.fit("chinchilla", n_params=N, n_tokens=D, loss=LOSS, **FEW)
+    return lj.fit("chinchilla", n_params=N, n_tokens=D, loss=LOSS, n_bootstrap=FEW)
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,17 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_arrays_and_their_file_give_the_same_fit(fitted, file: Path) -> None:
-    other = lj.fit("chinchilla", file, **FEW)
+    other = lj.fit("chinchilla", file, n_bootstrap=FEW)
     assert {k: (p.value, p.ci95) for k, p in other.params.items()} == {
         k: (p.value, p.ci95) for k, p in fitted.params.items()
     }
-    assert lj.fit("chinchilla", lj.read_table(file), **FEW).verdict == other.verdict
+    assert lj.fit("chinchilla", lj.read_table(file), n_bootstrap=FEW).verdict == other.verdict
 
 
 def test_the_command_gives_the_same_numbers(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--predict", "N=1e10,D=1e12", "--budget", "1e23"]
     assert main(["fit", str(file), "--law", "chinchilla", "--bootstrap", "100", "--json", *asked]) == 0
-    theirs, ours = json.loads(capsys.readouterr().out), lj.fit("chinchilla", file, **FEW)
+    theirs, ours = json.loads(capsys.readouterr().out), lj.fit("chinchilla", file, n_bootstrap=FEW)
     assert {k: p["value"] for k, p in theirs["params"].items()} == {
         k: p.value for k, p in ours.params.items()
     }

@@ -33,7 +33,11 @@ def test_init_draws_every_weight_once(base) -> None:
     assert not jnp.array_equal(params["embed/tokens"], other["embed/tokens"])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=() if i < 2 else pytest.mark.slow) for i, m in enumerate(METHODS)],
+    ids=[type(m).__name__ for m in METHODS],
+)
 def test_one_step_of_an_optax_loop_moves_the_trainable_weights_alone(base, method) -> None:
     model = lj.adapt(base, method)
     assert not set(model.trainable) & set(model.frozen)
@@ -61,7 +65,9 @@ def test_one_step_of_an_optax_loop_moves_the_trainable_weights_alone(base, metho
     plain = lj.forward(TINY, merged.params, TOKENS)
     np.testing.assert_allclose(model.forward(lj.combine(trainable, model.frozen), TOKENS), plain, atol=2e-5)
     untouched = lj.merge(model)
-    np.testing.assert_allclose(lj.forward(TINY, untouched.params, TOKENS), lj.forward(TINY, base[1], TOKENS), atol=2e-5)
+    np.testing.assert_allclose(
+        lj.forward(TINY, untouched.params, TOKENS), lj.forward(TINY, base[1], TOKENS), atol=2e-5
+    )
 
 
 def test_text_goes_on_from_a_prompt(tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_text_goes_on_from_a_prompt(tmp_path: Path) -> None:
     [one] = lj.generate(model, "good", n_new=4)
     assert lj.generate(model, ["good", "bad good"], n_new=4)[0] == one
     adapted = lj.adapt(model, lj.LoRA(rank=2))
-    assert lj.generate(model, "good", n_new=4, model=adapted) == [one]  # B is zero
+    assert lj.generate(model, "good", n_new=4, weights=adapted) == [one]  # B is zero
     drawn = lj.Sampling(temperature=1.0, seed=1)
     assert lj.generate(model, "good", 4, sampling=drawn) == lj.generate(model, "good", 4, sampling=drawn)
     with pytest.raises(lj.LoraJaxError, match="at least 1"):
