@@ -19,9 +19,9 @@ from benchmarks.rivals import HOW_TO_INSTALL, is_here
 from benchmarks.side import TURN_SECONDS, Side, Work, take_turns
 from lora_jax.config import ModelConfig, to_dict
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
-from lora_jax.generate.likelihood import Request, Scored, score
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
+from lora_jax.generation.likelihood import Request, Scored, score
 from lora_jax.huggingface.checkpoints.folder import load_folder
 from lora_jax.huggingface.packages import PACKAGES as MODELS
 from lora_jax.huggingface.packages import locate_model

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lora_jax.config import SourceConfig as SourceConfig
     from lora_jax.config import TaskConfig as TaskConfig
     from lora_jax.errors import LoraJaxError as LoraJaxError
-    from lora_jax.generate.sampling import Sampling as Sampling
+    from lora_jax.generation.sampling import Sampling as Sampling
     from lora_jax.huggingface.pretrained import load_pretrained as load_pretrained
     from lora_jax.model.transformer import forward as forward
     from lora_jax.notebook.comparing import compare as compare
@@ -52,7 +52,7 @@ _NAMES = {
         "DataConfig", "ModelConfig", "OptimConfig", "RunConfig", "SourceConfig", "TaskConfig",
     ),
     "lora_jax.errors": ("LoraJaxError",),
-    "lora_jax.generate.sampling": ("Sampling",),
+    "lora_jax.generation.sampling": ("Sampling",),
     "lora_jax.huggingface.pretrained": ("load_pretrained",),
     "lora_jax.model.transformer": ("forward",),
     "lora_jax.notebook.comparing": ("compare",),

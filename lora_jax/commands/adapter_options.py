@@ -11,7 +11,7 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
     from collections.abc import Sequence
 
-    from lora_jax.generate.engine import Engine
+    from lora_jax.generation.engine import Engine
     from lora_jax.huggingface.pretrained import Pretrained
     from lora_jax.huggingface.tokenizer import HFTokenizer
     from lora_jax.params import Params
@@ -61,7 +61,7 @@ def load_engine(model: str, adapters: Sequence[Path]) -> tuple[Engine, HFTokeniz
     Raises:
         LoraJaxError: what is not there, does not belong together, or predicts no words.
     """
-    from lora_jax.generate import adapters as stacked
+    from lora_jax.generation import adapters as stacked
     from lora_jax.huggingface.pretrained import load_pretrained
     from lora_jax.runs.execute import use_compilation_cache
 

@@ -17,8 +17,8 @@ from lora_jax.framing import Framing, find_end_ids
 from lora_jax.ranges import BEAM_WIDTH, COUNT, LENGTH_PENALTY, POSITIVE_SHARE, SEED, TEMPERATURE
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
-    from lora_jax.generate.engine import Engine
-    from lora_jax.generate.generate import Completion
+    from lora_jax.generation.engine import Engine
+    from lora_jax.generation.generate import Completion
     from lora_jax.huggingface.tokenizer import HFTokenizer
 
 
@@ -85,7 +85,7 @@ def _ends(tokenizer: HFTokenizer) -> tuple[int, ...]:
 
 
 def _sampling(arguments: argparse.Namespace) -> Any:
-    from lora_jax.generate.sampling import Sampling
+    from lora_jax.generation.sampling import Sampling
 
     return Sampling(
         arguments.temperature, arguments.top_k, arguments.top_p, arguments.seed, arguments.no_repeat
@@ -93,7 +93,7 @@ def _sampling(arguments: argparse.Namespace) -> Any:
 
 
 def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argparse.Namespace) -> int:
-    from lora_jax.generate.stream import stream
+    from lora_jax.generation.stream import stream
 
     n_written, is_first = 0, True
     pieces = stream(
@@ -108,7 +108,7 @@ def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argpars
 
 
 def _write_all(engine: Engine, tokenizer: HFTokenizer, rows: list[Row], arguments: argparse.Namespace) -> int:
-    from lora_jax.generate.generate import cut_at_stop
+    from lora_jax.generation.generate import cut_at_stop
 
     completions = _complete(engine, tokenizer, rows, arguments)
     texts = [cut_at_stop(tokenizer.continue_text(one.tokens), arguments.stop) for one in completions]
@@ -137,8 +137,8 @@ def _write_all(engine: Engine, tokenizer: HFTokenizer, rows: list[Row], argument
 def _complete(
     engine: Engine, tokenizer: HFTokenizer, rows: list[Row], arguments: argparse.Namespace
 ) -> list[Completion]:
-    from lora_jax.generate.beam import Beam, search
-    from lora_jax.generate.generate import generate
+    from lora_jax.generation.beam import Beam, search
+    from lora_jax.generation.generate import generate
 
     prompts, adapters = [row.tokens for row in rows], [row.adapter for row in rows]
     if arguments.beam is not None:

@@ -11,8 +11,8 @@ from lora_jax.data.tasks import Batch, Encoded, encode_prompts, make_batches
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.step import ExampleLosses, make_measure, make_measure_many
 from lora_jax.framing import distinct, find_end_ids
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.metrics import Score, Scores, accuracy, bleu, exact_match, f1, interval, ratio_interval, rouge
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.stacking import split_shared

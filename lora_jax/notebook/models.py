@@ -7,10 +7,10 @@ import jax
 
 from lora_jax.config import ModelConfig
 from lora_jax.framing import Framing, find_end_ids
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import cut_at_stop
-from lora_jax.generate.generate import generate as complete
-from lora_jax.generate.sampling import Sampling
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import cut_at_stop
+from lora_jax.generation.generate import generate as complete
+from lora_jax.generation.sampling import Sampling
 from lora_jax.huggingface.pretrained import Pretrained
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import Inputs, forward

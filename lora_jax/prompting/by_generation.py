@@ -7,9 +7,9 @@ import numpy as np
 
 from lora_jax.data.tasks import TextTokenizer
 from lora_jax.framing import find_end_ids
-from lora_jax.generate.common_prefix import count_common
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import cut_at_stop, generate
+from lora_jax.generation.common_prefix import count_common
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import cut_at_stop, generate
 from lora_jax.metrics.text import exact_match_values, rouge_values, token_f1_values
 from lora_jax.prompting.build import Prompted
 from lora_jax.prompting.prompt import Prompt

@@ -7,8 +7,8 @@ import numpy as np
 
 from lora_jax.data.tasks import Example, TextTokenizer
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.likelihood import Request, score
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.likelihood import Request, score
 from lora_jax.prompting.build import Prompted, build_prompts, encode_answers, make_encoder
 from lora_jax.prompting.normalise import CONTENT_FREE, Normalise, calibrate_scores, normalise_scores
 from lora_jax.prompting.prompt import Prompt

@@ -10,7 +10,7 @@ import numpy as np
 from lora_jax.data.order import order_key, permute
 from lora_jax.data.tasks import Example, TaskData, TextTokenizer
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.metrics import Score, accuracy, f1, interval
 from lora_jax.prompting.build import Prompted, build_prompts
 from lora_jax.prompting.by_generation import TEXT_VALUES, write_answers

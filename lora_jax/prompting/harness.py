@@ -19,11 +19,11 @@ from typing import Any
 
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.framing import Framing
-from lora_jax.generate.adapters import load_engine
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
-from lora_jax.generate.likelihood import Request, score
-from lora_jax.generate.sampling import GREEDY, Sampling
+from lora_jax.generation.adapters import load_engine
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
+from lora_jax.generation.likelihood import Request, score
+from lora_jax.generation.sampling import GREEDY, Sampling
 from lora_jax.huggingface.adapters.attaching import attach_adapter
 from lora_jax.huggingface.pretrained import Pretrained, load_pretrained
 from lora_jax.peft.checkpoint import load_adapter

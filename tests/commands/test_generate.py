@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lora_jax.framing import Framing
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.huggingface.pretrained import load_pretrained
 from lora_jax.peft.checkpoint import save_adapter
 from lora_jax.peft.method import adapt

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lora_jax.framing import Framing
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.huggingface.pretrained import load_pretrained
 from lora_jax.huggingface.tokenizer import HFTokenizer, load_tokenizer
 from tests.parity.conftest import VOCAB

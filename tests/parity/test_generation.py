@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lora_jax.cli import main
-from lora_jax.generate.beam import Beam, search
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
-from lora_jax.generate.likelihood import Request, score
-from lora_jax.generate.sampling import Sampling, block_repeats, cut
+from lora_jax.generation.beam import Beam, search
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
+from lora_jax.generation.likelihood import Request, score
+from lora_jax.generation.sampling import Sampling, block_repeats, cut
 from lora_jax.huggingface.checkpoints.folder import load_folder
 from lora_jax.huggingface.packages import find_model
 from lora_jax.huggingface.pretrained import load_pretrained

@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.data.tasks import Example, TaskData
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.huggingface.pretrained import Pretrained
 from lora_jax.model.transformer import forward
 from lora_jax.peft.method import adapt

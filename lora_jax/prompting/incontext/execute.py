@@ -12,7 +12,7 @@ from lora_jax.finetune.config import best_rate
 from lora_jax.finetune.group import TuneRun
 from lora_jax.finetune.loop import finetune_group
 from lora_jax.finetune.recording import find_facts, make_curve
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.metrics import SMALLER_IS_BETTER, choose_metric
 from lora_jax.prompting.incontext.config import InContextConfig
 from lora_jax.prompting.incontext.plan import (

@@ -9,7 +9,7 @@ import numpy as np
 from lora_jax.data.tasks import Example, TextTokenizer
 from lora_jax.finetune.config import FinetuneConfig
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.metrics import Score, Scores, accuracy, interval
 from lora_jax.peft.method import Adapted
 from lora_jax.prompting.build import build_prompts

@@ -9,7 +9,7 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import TuneConfig
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full

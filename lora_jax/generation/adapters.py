@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.model.stacks import split_blocks
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, MethodConfig, start

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lora_jax.generate.sampling import block_repeats, cut
+from lora_jax.generation.sampling import block_repeats, cut
 from lora_jax.model.cache import EMPTY
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 23)).astype(np.float32) * 3

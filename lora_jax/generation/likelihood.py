@@ -15,9 +15,9 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.common_prefix import count_common, read_common
-from lora_jax.generate.engine import Engine, Weights, compile_programs, extend_rows, read_logits
-from lora_jax.generate.shapes import (
+from lora_jax.generation.common_prefix import count_common, read_common
+from lora_jax.generation.engine import Engine, Weights, compile_programs, extend_rows, read_logits
+from lora_jax.generation.shapes import (
     CHUNK,
     bucket_length,
     bucket_rows,

@@ -11,7 +11,7 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.shapes import CHUNK
+from lora_jax.generation.shapes import CHUNK
 from lora_jax.model.cache import Cache, Unstacked, empty_cache, extend, join, start_cache, unstack
 from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass
 from lora_jax.model.transformer import read_head

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.common_prefix import count_common, read_common
-from lora_jax.generate.decode import Kind, Writing, compile_decoding
-from lora_jax.generate.engine import Engine, Weights
-from lora_jax.generate.sampling import GREEDY, Sampling, make_knobs
-from lora_jax.generate.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
+from lora_jax.generation.common_prefix import count_common, read_common
+from lora_jax.generation.decode import Kind, Writing, compile_decoding
+from lora_jax.generation.engine import Engine, Weights
+from lora_jax.generation.sampling import GREEDY, Sampling, make_knobs
+from lora_jax.generation.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 
 STRETCH = 16  # tokens written between two looks for a stop string

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import Completion, Decode, Lines, Wanted, check, cut_at_stop, write
-from lora_jax.generate.sampling import GREEDY, Sampling
-from lora_jax.generate.shapes import Tokens
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import Completion, Decode, Lines, Wanted, check, cut_at_stop, write
+from lora_jax.generation.sampling import GREEDY, Sampling
+from lora_jax.generation.shapes import Tokens
 
 STRETCH = 2  # tokens between two pieces
 UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a character

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lora_jax.generate.engine import Engine, Weights
-from lora_jax.generate.shapes import Tokens, bucket_length, pad_in_front
+from lora_jax.generation.engine import Engine, Weights
+from lora_jax.generation.shapes import Tokens, bucket_length, pad_in_front
 from lora_jax.model.cache import Cache
 
 LEAST_SHARED = 16  # tokens: a shorter beginning is not worth a call of its own

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.likelihood import Request, score
+from lora_jax.generation.likelihood import Request, score
 from lora_jax.model.transformer import forward
-from tests.generate.conftest import MODEL, draw_prompts
+from tests.generation.conftest import MODEL, draw_prompts
 
 RUN = jax.jit(forward, static_argnums=0)
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
-from lora_jax.generate.engine import Weights, compile_programs, extend_rows, read_logits
-from lora_jax.generate.sampling import Knobs, Sampling, block_repeats, draw
+from lora_jax.generation.engine import Weights, compile_programs, extend_rows, read_logits
+from lora_jax.generation.sampling import Knobs, Sampling, block_repeats, draw
 from lora_jax.model.cache import EMPTY, Cache
 from lora_jax.peft.method import MethodConfig
 

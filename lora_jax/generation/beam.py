@@ -14,10 +14,10 @@ import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.engine import Engine, Weights, compile_programs, extend_rows, read_logits
-from lora_jax.generate.generate import Completion, check_prompts
-from lora_jax.generate.sampling import block_repeats
-from lora_jax.generate.shapes import Tokens, bucket_length, bucket_slots, pad_in_front
+from lora_jax.generation.engine import Engine, Weights, compile_programs, extend_rows, read_logits
+from lora_jax.generation.generate import Completion, check_prompts
+from lora_jax.generation.sampling import block_repeats
+from lora_jax.generation.shapes import Tokens, bucket_length, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 from lora_jax.peft.method import MethodConfig
 from lora_jax.ranges import BEAM_WIDTH, LENGTH_PENALTY, Count, check_fields

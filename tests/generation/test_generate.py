@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.decode import Kind, compile_decoding
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import cut_at_stop, generate
-from lora_jax.generate.likelihood import Request, score
-from lora_jax.generate.sampling import Sampling
+from lora_jax.generation.decode import Kind, compile_decoding
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import cut_at_stop, generate
+from lora_jax.generation.likelihood import Request, score
+from lora_jax.generation.sampling import Sampling
 from lora_jax.model.transformer import forward
 from lora_jax.params import combine
 from lora_jax.peft.low_rank import SCALE
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.prefix import Prefix
 from lora_jax.peft.stacking import adapt_all
-from tests.generate.conftest import MODEL, draw_prompts
+from tests.generation.conftest import MODEL, draw_prompts
 
 RUN = jax.jit(forward, static_argnums=(0, 3))
 LENGTH = 26  # of the buffer that whole passes read: causal attention does not see what lies behind

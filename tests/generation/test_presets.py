@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from lora_jax.config import ModelConfig
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.model.declare import declare
 from lora_jax.model.presets import PRESETS, reduced
 from lora_jax.model.transformer import forward

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
-from lora_jax.generate.engine import Engine
+from lora_jax.generation.engine import Engine
 from lora_jax.model.declare import declare
 from lora_jax.params import init
 

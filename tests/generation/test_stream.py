@@ -2,10 +2,10 @@
 
 import pytest
 
-from lora_jax.generate.generate import cut_at_stop, generate
-from lora_jax.generate.sampling import Sampling
-from lora_jax.generate.stream import stream
-from tests.generate.conftest import draw_prompts
+from lora_jax.generation.generate import cut_at_stop, generate
+from lora_jax.generation.sampling import Sampling
+from lora_jax.generation.stream import stream
+from tests.generation.conftest import draw_prompts
 
 
 def decode(tokens) -> str:

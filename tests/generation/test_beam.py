@@ -9,13 +9,13 @@ import pytest
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.generate.beam import Beam, search
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.beam import Beam, search
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
 from lora_jax.params import init
-from tests.generate.conftest import draw_prompts
+from tests.generation.conftest import draw_prompts
 
 TINY = ModelConfig(d_model=8, n_layers=2, n_heads=2, vocab_size=5, context=32)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lora_jax.generate.engine import Engine
-from lora_jax.generate.generate import generate
+from lora_jax.generation.engine import Engine
+from lora_jax.generation.generate import generate
 from lora_jax.huggingface.checkpoints.folder import load_folder
 
 pytestmark = pytest.mark.committed
