@@ -51,7 +51,7 @@ class RunRecord:
     created_at: str  # UTC, ISO 8601
     # Added later; at their defaults they are not in the file.
     finetuning: dict[str, Any] | None = None  # a Finetuning as a dict; None: trained from scratch
-    lanes: int = 1  # how many runs at most were trained side by side, this one included
+    lanes: int = 1  # how many runs at most were side by side, this one included, in the process that ended it
     halted_at: int | None = None  # step
 
 

@@ -78,7 +78,7 @@ def kept(folder: Path) -> Mapping[str, bytes]:
 
 def finish(workshop: Workshop, attempt: Attempt, tally: Tally) -> None:
     """Run to the end what was interrupted, and compare with what an undisturbed run made."""
-    subject, folder = attempt.subject, attempt.folder
+    subject, folder, found = attempt.subject, attempt.folder, len(tally.findings)
     before = kept(folder)
     if not (subject.makes_once and (folder / "out").exists()):
         outcome = workshop.run(subject, folder)
@@ -91,7 +91,8 @@ def finish(workshop: Workshop, attempt: Attempt, tally: Tally) -> None:
     _compare(attempt, tally)
     look_around(workshop, attempt, tally)
     tally.add("attempts")
-    shutil.rmtree(folder)
+    if len(tally.findings) == found:  # else somebody looks at it
+        shutil.rmtree(folder)
 
 
 def _compare(attempt: Attempt, tally: Tally) -> None:

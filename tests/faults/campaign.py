@@ -35,6 +35,11 @@ def campaign(folder: Path, seed: int, minutes: float, only: Sequence[str] = ()) 
     else:
         tally.add("no disk could be mounted: full disks by a limit on the size of files alone")
     every = subjects(workshop)
+    known = [s.name for s in every] + list(attacks)
+    if unknown := set(only) - set(known):
+        raise SystemExit(
+            f"--only names {', '.join(sorted(unknown))}: give some of {', '.join(known)}, inputs."
+        )
     chosen = [s for s in every if not set(only) & {o.name for o in every} or s.name in only]
     ways = {k: v for k, v in attacks.items() if not set(only) & set(attacks) or k in only}
     needed = {s.begins_with for s in chosen}
