@@ -72,11 +72,18 @@ def count(specs: Mapping[str, Spec]) -> int:
 
 
 def partition(params: Tree, trainable: Callable[[str], bool]) -> tuple[Tree, Tree]:
-    """Split a tree by path into (trainable, frozen); differentiate and optimise the first alone.
+    """Split a tree by path into the weights that train and the others.
 
-    A tree is a flat dict, or nested mappings: flax.linen's dicts, an nnx State, whose keys along the way are
-    joined by "/" into the path. Each half is of the kind that was given, without the nodes that it has no
-    weight of.
+    Differentiate and optimise the first alone. A tree is a flat dict or nested mappings: flax.linen's dicts
+    or an nnx State. A path joins the keys along the way by "/". Each half has the kind of the given tree,
+    without nodes that it holds no weight of.
+
+    Args:
+        params: The tree.
+        trainable: Says of a path whether its weight trains.
+
+    Returns:
+        (trainable, frozen).
     """
     chosen, rest = _split(params, trainable, "")
     return _like(params, chosen), _like(params, rest)
@@ -99,10 +106,10 @@ def _split(node: Any, trainable: Callable[[str], bool], prefix: str) -> tuple[An
 
 
 def combine(first: Tree, second: Tree) -> Tree:
-    """Join two trees that share no path; the inverse of `partition` (up to order).
+    """Join two trees that share no path. This is the inverse of `partition`, up to order.
 
     Raises:
-        LoraJaxError: both hold a weight, or one holds a weight where the other holds a node.
+        LoraJaxError: Both hold the same weight, or one holds a weight where the other holds a node.
     """
     shared: list[str] = []
     joined = _join(first, second, "", shared)

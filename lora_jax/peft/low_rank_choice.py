@@ -30,9 +30,18 @@ class LowRankPlan(NamedTuple):
 class LowRankChoice:
     """Fields of a method that adds s (x A) B to chosen matrices.
 
-    targets, ranks and alphas name matrices by short name ("q", "down", "embedding", "head"), group
-    ("attention", "mlp", "all") or a glob on the path ("blocks/attn/[qv]"). s = alpha / r, or alpha / sqrt(r)
-    with rslora (Kalajdzievski 2023, arXiv 2312.03732).
+    `targets`, `ranks` and `alphas` name matrices by short name ("q", "down", "embedding", "head"), by group
+    ("attention", "mlp", "all") or by a glob on the path ("blocks/attn/[qv]").
+
+    Attributes:
+        rank: The rank r, the inner width of A and B.
+        alpha: The scale s is alpha / r, or alpha / sqrt(r) with `rslora`.
+        targets: The matrices that get an update.
+        ranks: Pairs (pattern, rank) for targets with a rank of their own.
+        alphas: Pairs (pattern, alpha) for targets with an alpha of their own.
+        rslora: Rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        dropout: Dropout on x, where it enters the update.
+        top_layers: Adapt the last so many blocks alone. None adapts every block.
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
@@ -40,11 +49,11 @@ class LowRankChoice:
     rank: Rank = 8
     alpha: Factor = 16.0
     targets: tuple[str, ...] = ("q", "v")
-    ranks: tuple[tuple[str, Rank], ...] = ()  # (pattern, rank) for targets with a rank of their own
+    ranks: tuple[tuple[str, Rank], ...] = ()
     alphas: tuple[tuple[str, Factor], ...] = ()
     rslora: bool = False
-    dropout: BelowOne = 0.0  # on x, where it enters the update
-    top_layers: Layers | None = None  # None: every block; K: the last K alone
+    dropout: BelowOne = 0.0
+    top_layers: Layers | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)

@@ -17,9 +17,12 @@ MAX_LOST = 0.05  # of the update, to rounding
 class Merged(NamedTuple):
     """A merged model and the way back.
 
-    params: every weight, at the base's paths, shapes and types; run it without hooks. originals: the base's
-    own arrays of what was changed. lost: per changed weight, ||rounded - exact|| / ||exact - base||, norms
-    over all its numbers; 0 in float32 up to float32's own rounding. total_lost: the same of all together.
+    Attributes:
+        params: Every weight, at the base's paths, shapes and types. Run it without hooks.
+        originals: The base's own arrays of the weights that changed.
+        lost: For each changed weight, ||rounded - exact|| / ||exact - base||, with norms over all its
+            numbers. In float32 it is 0 up to float32's own rounding.
+        total_lost: The same for all weights together.
     """
 
     params: Params
@@ -31,11 +34,18 @@ class Merged(NamedTuple):
 def merge(
     model: ModelConfig, base: Params, adapted: Adapted, config: MethodConfig, *, force: bool = False
 ) -> Merged:
-    """Merge in float32, then round to the base's types.
+    """Fold a method's weights into the base. It merges in float32, then rounds to the base's types.
+
+    Args:
+        model: The shape of the base.
+        base: The weights of the base.
+        adapted: The trained weights and the frozen ones.
+        config: The method that was trained.
+        force: Merge even if rounding loses more than 5 % of the update.
 
     Raises:
-        LoraJaxError: the method has no merged form; or the base is shorter than float32 and more than 5 % of
-            the update is lost to rounding, unless `force`.
+        LoraJaxError: The method has no merged form. Or the base is shorter than float32, rounding would
+            lose more than 5 % of the update, and `force` is not set.
     """
     name = type(config).__name__
     method = config.build(model)
@@ -66,7 +76,7 @@ def merge(
 
 
 def unmerge(merged: Merged) -> Params:
-    """Return the base, byte for byte."""
+    """Return the base of a merged model, byte for byte."""
     return {**merged.params, **merged.originals}
 
 

@@ -14,20 +14,32 @@ from lora_jax.scaling.tables.table import RunTable
 
 @dataclass(frozen=True)
 class Questions:
-    """How to fit, and what to ask of the answer.
+    """How to fit a law, and what to ask of the answer.
 
-    objective: None for `Law.usual_objective`. delta: of its Huber. weights: a column of standard errors
-    of the response. given: somebody's parameters, evaluated instead of fitting; halves: half a unit in the
-    last digit of each, where it was printed (`evaluate_given`). predict: values of the variables to predict
-    the response at. budgets: FLOPs to split into N* and D*. serve: (loss, inference tokens). versus:
-    published fits to test against. rival: a second table for the same law, and the values of all variables
-    but the one in which they cross. compare: other laws, out of sample.
+    Attributes:
+        objective: What the fit minimises. None takes `Law.usual_objective`.
+        delta: Width of the Huber objective. None takes the usual one.
+        fixed: Parameters that are held at a value instead of fitted.
+        bounds: Lower and upper end of parameters, in published units. An end that is None keeps our bound.
+        weights: Name of a column with standard errors of the response.
+        given: Published parameters to evaluate instead of fitting (`evaluate_given`).
+        halves: For each of `given`, half a unit in the last digit that was printed.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the bootstrap.
+        predict: Places to predict the response at, each a value for every variable.
+        budgets: Budgets in FLOPs to split into N* and D*.
+        serve: Pairs of a loss and the number of tokens to serve at that loss.
+        versus: Published fits to test against, by name or as parameters.
+        rival: A second table, to find where its law crosses this one.
+        rival_at: For `rival`, the values of all variables but the one in which they cross.
+        compare: Whether to compare with other laws out of sample.
+        figures: Whether to compute the profiles and the influence of every row, which only figures show.
     """
 
     objective: str | None = None
     delta: float | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
-    bounds: Mapping[str, Ends] = field(default_factory=dict)  # published parameters, None for our usual end
+    bounds: Mapping[str, Ends] = field(default_factory=dict)
     weights: str | None = None
     given: Mapping[str, float] | None = None
     halves: Mapping[str, float] = field(default_factory=dict)
@@ -40,7 +52,7 @@ class Questions:
     rival: RunTable | None = None
     rival_at: Mapping[str, float] = field(default_factory=dict)
     compare: bool = False
-    figures: bool = False  # also profiles and the influence of every row, which only figures show
+    figures: bool = False
 
 
 def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:

@@ -36,11 +36,17 @@ __all__ = ["N_COLUMNS", "VARIABLES", "LeftOut", "Reshaping", "RunTable", "make_t
 
 
 def make_table(source: str, run_ids: Iterable[str] | None = None, **columns: Iterable[float]) -> RunTable:
-    """Return a table of columns given directly, what is missing derived (`derive`), losses in nats per token.
+    """Make a table from columns. What is missing of N, D and C is derived (`derive`).
 
-    dataclasses.replace(table, clusters=..., loss_unit=...) says what else there is to say.
+    Losses are in nats per token. `dataclasses.replace(table, clusters=..., loss_unit=...)` sets other fields.
 
-    Raises LoraJaxError for columns of several lengths, and for N, D, C and losses that are not above 0.
+    Args:
+        source: A name for the table, which messages use.
+        run_ids: One name for each row. None numbers the rows.
+        columns: One value for each run, such as n_params, n_tokens, flops, loss.
+
+    Raises:
+        LoraJaxError: The columns differ in length, or N, D, C or a loss is not above 0.
     """
     arrays = {name: np.asarray(list(values), dtype=np.float64) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in arrays.items()}
@@ -70,24 +76,29 @@ def read_table(
     needs_loss: bool = True,
     reshaping: Reshaping = Reshaping(),  # noqa: B008 (frozen)
 ) -> RunTable:
-    """Read the runs of a results folder (its runs.csv), a CSV, TSV, JSON-lines, JSON or Parquet file, or of
-    `published:NAME` (published.py), whose mapping holds unless one is given.
+    """Read a table of runs.
 
-    mapping: names here -> names in the file, as {"n_params": "Model Size"}; every other column of numbers
-        keeps its name. The loss is `loss`, else `heldout_loss`; in bits per byte `bits_per_byte` or `loss`.
-    where: conditions that all hold for the rows that stay (where.py), on columns of the file or of the table.
-    loss_unit: nats per token unless another is said, or a column of units says another.
-    drop_worst: leave out the so many largest losses of the rows that stay.
-    cluster: the column whose equal values are one training run; None: trunk_id, run_name or run, the first
-        with several values of which one comes twice.
-    needs_loss: whether a table without a loss, such as one of optima, is refused.
-    reshaping: which rows are runs (reshaping.py), of those that `where` keeps.
+    Some rows are left out, each with a reason: those that `where` and `drop_worst` remove, runs that
+    diverged, and runs whose learning rate never came down although that of others did.
 
-    Left out, with a reason: rows that `where` and `drop_worst` remove, runs that diverged, and runs whose
-    rate never came down where others' did.
+    Args:
+        path: A results folder (its runs.csv), a CSV, TSV, JSON-lines, JSON or Parquet file, or
+            `published:NAME` (published.py).
+        mapping: Our names and those of the file, as {"n_params": "Model Size"}. Other columns of numbers keep
+            their names. None takes the mapping of a published table, else what the names say. The loss is
+            `loss`, else `heldout_loss`; in bits per byte it is `bits_per_byte` or `loss`.
+        where: Conditions that a row must meet to stay (where.py), on columns of the file or of the table.
+        drop_worst: How many of the rows with the largest losses to leave out.
+        loss_unit: Unit of the loss. None takes that of a column of units, else nats per token.
+        cluster: The column whose equal values are one training run. None takes the first of trunk_id,
+            run_name and run that has several values and repeats one.
+        keep_uncooled: Whether to keep runs whose learning rate never came down.
+        needs_loss: Whether to refuse a table without a loss, such as one of optima.
+        reshaping: How to make runs of rows (reshaping.py), after `where`.
 
-    Raises LoraJaxError for a missing file or column; cells of N, D, C, the loss or a mapped column that are
-    not numbers (above 0); several units of loss; conditions that no row meets; and a table without runs.
+    Raises:
+        LoraJaxError: The file or a column is missing; a cell of N, D, C, the loss or a mapped column is not a
+            number (above 0); the loss has several units; no row meets the conditions; or there are no runs.
     """
     unit = NATS if loss_unit is None else unit_of(loss_unit)
     named, sheet, entry = _open(path)
