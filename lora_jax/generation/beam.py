@@ -25,12 +25,16 @@ from lora_jax.ranges import BEAM_WIDTH, LENGTH_PENALTY, Count, check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """A search with `width` lines. A text's score is its log-probability / length**length_penalty.
+    """A search with several lines. A text's score is its log-probability / length**length_penalty.
 
-    length: of the new tokens, the one that ends it included. length_penalty: above 0 favours long texts,
-    below 0 short ones. no_repeat: n, no n tokens in a row occur twice, the prompt's included. A prompt's
-    search ends when `width` texts have ended and the best open line, were it to end now, is behind the worst
-    of them: the defaults of transformers (early_stopping=False).
+    A prompt's search ends when `width` texts have ended and the best open line, if it ended now, is worse
+    than the worst of them. These are the defaults of transformers (early_stopping=False).
+
+    Attributes:
+        width: How many lines.
+        length_penalty: Above 0 favours long texts, below 0 short ones. The length counts the new tokens, with
+            the one that ends the text.
+        no_repeat: If n, no n tokens in a row occur twice, those of the prompt included.
     """
 
     width: Annotated[int, BEAM_WIDTH] = 4

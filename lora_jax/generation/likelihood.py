@@ -34,14 +34,21 @@ MOST_CACHED = 16_384  # positions of the contexts of a batch
 
 
 class Request(NamedTuple):
-    """What is asked: how likely is the continuation after the context? Both are token ids, none empty."""
+    """A question: how likely is the continuation after the context? Both are token ids, and neither is
+    empty."""
 
     context: Sequence[int]
     continuation: Sequence[int]
 
 
 class Likelihood(NamedTuple):
-    """logprob: sum over the continuation's tokens, nats. is_greedy: each of them was the likeliest."""
+    """How likely a continuation is.
+
+    Attributes:
+        logprob: Sum of the log-probabilities of its tokens, in nats.
+        n_tokens: How many tokens it has.
+        is_greedy: Whether each of them was the most likely one.
+    """
 
     logprob: float
     n_tokens: int
@@ -65,12 +72,16 @@ def score(
 ) -> Scored:
     """Return the likelihood of each request's continuation.
 
-    reuse: the longest beginning that all contexts have in common is read once, and equal contexts once; else
-    every request is read whole. The numbers are the same up to rounding. adapter: the number of that which
-    reads. say: told (requests done, all).
+    Args:
+        engine: The model.
+        requests: Contexts and continuations.
+        reuse: Read the longest beginning that all contexts share once, and equal contexts once. False reads
+            every request whole. The numbers are the same up to rounding.
+        adapter: Index of the adapter that reads.
+        say: Called with (requests done, total).
 
     Raises:
-        LoraJaxError: an empty context or continuation, or together more than the model's context holds.
+        LoraJaxError: A context or continuation is empty, or the two together exceed the model's context.
     """
     check_requests(engine, requests)
     found: dict[int, Likelihood] = {}

@@ -34,14 +34,17 @@ class Pretrained:
 
 
 def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -> Pretrained:
-    """Load a model by name ("smollm2", "minilm", fetched before) or from a Hugging Face folder.
+    """Load a model by name ("smollm2" or "minilm", fetched before) or from a Hugging Face folder.
 
-    n_classes: put a classification head on it, drawn from `seed` where the folder has none of that size.
+    Args:
+        name: The name or the folder.
+        n_classes: Put a classification head of so many classes on it.
+        seed: Seed of that head, if the folder has none of that size.
 
     Raises:
-        LoraJaxError: a name that is no model and no folder, one that is not fetched, a tokenizer with more
-            tokens than the model embeds, or what `load_folder` refuses.
-        Damaged: a folder of ours, which has the digests of its files, and a file that is another.
+        LoraJaxError: The name is no model and no folder, the model is not fetched, the tokenizer has more
+            tokens than the model embeds, or `load_folder` refuses it.
+        Damaged: A file of a folder of ours differs from its digest.
     """
     folder = find_base(name)
     _refuse_damaged(name, folder)

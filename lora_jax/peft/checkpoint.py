@@ -50,14 +50,21 @@ def digest_tensors(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray
 def load_adapter(
     path: Path, base_fingerprint: str, model: ModelConfig | None = None
 ) -> tuple[MethodConfig, Params]:
-    """Return (method's configuration, trainable tree), for the base with this fingerprint.
+    """Load an adapter for the base with this fingerprint.
 
-    model: what the tensors' names and shapes are compared with, by the method; None: they are taken as read.
-    To run it: `adapt(base, config.build(model), seed)` gives the frozen part, whatever the seed.
+    To run it, `adapt(base, config.build(model), seed)` gives the frozen part, whatever the seed.
+
+    Args:
+        path: The file.
+        base_fingerprint: `fingerprint(base)`.
+        model: The shape of the base, to check the tensors' names and shapes. None takes them as read.
+
+    Returns:
+        The method's configuration and its trained weights.
 
     Raises:
-        LoraJaxError: no such file, not a whole adapter file, another base, a missing, an unexpected or a
-            misshapen tensor.
+        LoraJaxError: There is no such file, it is no whole adapter file, it belongs to another base, or a
+            tensor is missing, unexpected or misshapen.
     """
     metadata, tensors = _read(path)
     if metadata["base"] != base_fingerprint:

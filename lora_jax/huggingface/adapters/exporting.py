@@ -47,16 +47,24 @@ def export_adapter(
     base: Params | None = None,
     replaced: Collection[str] = (),
 ) -> None:
-    """Write adapter_config.json and adapter_model.safetensors, in float32, whole or not at all.
+    """Write an adapter for peft: adapter_config.json and adapter_model.safetensors, whole or not at all.
 
-    base_name: the base's folder or name, as peft will look for it. model_type: of its config.json.
-    trainable: of `adapt`, trained. base: the base's own weights, which two cases need: PiSSA leaves as a LoRA
-    of twice the rank, s (B A - B0 A0), which stands on the base and not on its remainder, and DoRA of a part
-    of a fused matrix has the base's norms for the other parts. replaced: paths of `base` whose weights the
-    base of that name does not have (`Attached.replaced`): they go with the adapter whole, as a classifier's
-    head does. q, k, v that share a matrix leave as one adapter of the sum of their ranks. peft has one
-    fan_in_fan_out for a whole adapter and warns where GPT-2's untied head, a Linear, is adapted beside its
-    Conv1Ds; it loads it all the same.
+    The tensors are float32. If q, k and v share a matrix, they leave as one adapter of the sum of their
+    ranks. peft has one fan_in_fan_out for a whole adapter. It warns if GPT-2's untied head, a Linear, is
+    adapted beside its Conv1Ds, but loads it.
+
+    Args:
+        folder: Where to write.
+        base_name: The base's folder or name, as peft will look for it.
+        model_type: That of the base's config.json.
+        model: The shape of the base.
+        method: The method.
+        trainable: The trained weights, from `adapt`.
+        base: The base's own weights. Two cases need them. PiSSA leaves as a LoRA of twice the rank, s (B A -
+            B0 A0), which stands on the base and not on its remainder. DoRA of a part of a fused matrix needs
+            the base's norms for the other parts.
+        replaced: Paths of `base` whose weights the base of that name does not have (`Attached.replaced`).
+            They go with the adapter whole, as a classifier's head does.
 
     Raises:
         LoraJaxError: peft has no form for the method, or the folder holds something else than an adapter.

@@ -38,14 +38,21 @@ def fit(
     delta: float | None = None,
     moved: Mapping[str, Ends] | None = None,
 ) -> Fit:
-    """Fit `law` to the runs of `table` in float64.
+    """Fit a law to the runs of a table, in float64.
 
-    objective: "huber" (sum of Huber_1e-3 of the log residuals, Hoffmann et al. 2203.15556), "l1" (sum of
-    their sizes; what Besiroglu et al. 2404.10102 print), "squared" (sum of their squares) or "least-squares"
-    (of the response itself). weights (n,): importance of each run, scaled to a mean of 1. fixed: published
-    parameters to leave as they are. delta: of the Huber. moved: bounds of published parameters, in place
-    of our usual ones. Raises LoraJaxError where the table lacks a variable, or has fewer runs than the law
-    has free parameters.
+    Args:
+        law: The law.
+        table: The runs.
+        objective: "huber", the sum of Huber_1e-3 of the log residuals (Hoffmann et al. 2203.15556); "l1", the
+            sum of their sizes (what Besiroglu et al. 2404.10102 print); "squared", the sum of their squares;
+            or "least-squares", that of the response itself.
+        weights: Importance of each run (n,), scaled to a mean of 1.
+        fixed: Published parameters to leave as they are.
+        delta: Width of the Huber objective.
+        moved: Bounds of published parameters, in place of our usual ones.
+
+    Raises:
+        LoraJaxError: The table lacks a variable, or has fewer runs than the law has free parameters.
     """
     problem = pose(law, table, objective, weights, fixed=fixed, delta=delta, moved=moved)
     if problem.degrees_of_freedom < 0:
@@ -91,13 +98,24 @@ def evaluate_given(
     halves: Mapping[str, float] | None = None,
     moved: Mapping[str, Ends] | None = None,
 ) -> Fit:
-    """Return somebody else's parameters as a Fit, with the certificate that says whether to believe it.
+    """Return published parameters as a Fit, with the certificate that says whether to believe them.
 
-    objective, weights, fixed, delta, moved: as in `fit`, to whose problem the parameters are an answer.
-    fixed: may also be left out of `params`. start: where their optimiser began. halves: half a unit in the
-    last digit that each was given with, by default that of its shortest decimal number. Bounds of ours that
-    they lie outside are widened, which a note of the problem's table says; those in `moved` are not. Raises
-    LoraJaxError for a parameter that is missing, and one that is fixed at another value than that to judge.
+    Args:
+        law: The law.
+        table: The runs.
+        params: The parameters. Those in `fixed` may be left out.
+        objective: As in `fit`. The parameters are an answer to this problem.
+        weights: As in `fit`.
+        fixed: As in `fit`.
+        delta: As in `fit`.
+        start: Where their optimiser began.
+        halves: Half a unit in the last digit that each was given with. By default it is that of its shortest
+            decimal number.
+        moved: As in `fit`. Our other bounds are widened if the parameters lie outside; a note of the
+            problem's table says so.
+
+    Raises:
+        LoraJaxError: A parameter is missing, or is fixed at another value than the given one.
     """
     fixed = dict(fixed or {})
     law.check_given(params)

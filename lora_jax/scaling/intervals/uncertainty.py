@@ -133,11 +133,20 @@ def bootstrap(
     noise_sd: float | None = None,
     clusters: NDArray[np.generic] | None = None,
 ) -> Bootstrap:
-    """Return `n` replicates of the fit.
+    """Refit `n` resampled tables.
 
-    kind: "parametric" or "case"; None chooses (see above). noise_sd: the sd of ln L between seeds, used where
-    the residuals leave no degree of freedom (an error without it). clusters (n,): labels of runs drawn
-    together in a case bootstrap; by default the table's, else the cells, equal in every column of the law.
+    Args:
+        fit: The fit.
+        n: How many replicates.
+        seed: Seed of the draws.
+        kind: "parametric" or "case". None chooses (see the head of this file).
+        noise_sd: Standard deviation of ln L between seeds. It is used if the residuals leave no degree of
+            freedom.
+        clusters: Labels (n,) of runs that a case bootstrap draws together. None takes the table's, else the
+            cells, which are equal in every column of the law.
+
+    Raises:
+        LoraJaxError: The residuals leave no degree of freedom and there is no `noise_sd`.
     """
     problem = fit.problem
     labels = labels_of(fit, clusters)
