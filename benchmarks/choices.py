@@ -12,7 +12,7 @@ from benchmarks.steps import Shape, lower_step, prepare_step
 from lora_jax.model import transformer
 from lora_jax.model.attention import attend
 from lora_jax.model.layers import gelu, linear
-from lora_jax.runs.floor import pass_attention, pass_weight
+from lora_jax.runs.matmuls import pass_attention, pass_weight
 from lora_jax.timing import Say, divide, interleave
 
 Action = Callable[[], object]

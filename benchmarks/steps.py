@@ -18,7 +18,7 @@ from benchmarks.rivals import HOW_TO_INSTALL, check_losses, find_compiler, is_he
 from benchmarks.side import TURN_SECONDS, Side, Work, take_turns
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import flops_per_token
-from lora_jax.runs.floor import compile_floor
+from lora_jax.runs.matmuls import compile_matmuls
 from lora_jax.timing import Say, divide
 from lora_jax.train.lanes import compile_step
 from lora_jax.train.optim import make_hyperparams
@@ -187,7 +187,7 @@ def work_on_step(settings: dict[str, Any]) -> Work:
     np.savez(folder / "weights.npz", **weights)
     np.save(folder / "windows.npy", np.asarray(draw_windows(shape)))
     step = prepare_step(shape, lower_step(shape).compile())
-    floor = compile_floor(shape.model, shape.batch, shape.seq_len)
+    floor = compile_matmuls(shape.model, shape.batch, shape.seq_len)
     losses = [float(step(1)) for _ in range(N_CHECKED)]
 
     def run_floor(times: int) -> None:

@@ -40,7 +40,7 @@ PLACES = (
     "config", "finetune.config", "prompting.incontext.config", "prompting.shots", "prompting.prompt",
     "generate.beam", "generate.sampling", "scaling.tables.counting",
 )  # fmt: skip
-INNER = {"Knobs", "Search"}  # arrays of compiled programs; beam's own Shape is one too
+INNER = {"SamplingArrays", "Search"}  # arrays of compiled programs; beam's own Shape is one too
 
 MODEL = ModelConfig(d_model=64, n_layers=2, n_heads=2, vocab_size=256, context=256)
 RUN = RunConfig(model=MODEL, n_tokens=10**9)

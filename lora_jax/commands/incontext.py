@@ -78,7 +78,7 @@ def show_plan(config, sources) -> int:
     planned = price_shots(list_shots(config), sources, set())
     planned += price_tunings(list_tunings(config, sources), sources, set())
     rows = [
-        (item.words, f"{item.n_steps:,}", f"{item.own_tokens:,}", format_duration(item.seconds))
+        (item.description, f"{item.n_steps:,}", f"{item.own_tokens:,}", format_duration(item.seconds))
         for item in planned
     ]
     print("\n".join(draw(("run", "steps", "tokens", "time"), rows, {1, 2, 3})))

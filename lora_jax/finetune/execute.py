@@ -11,10 +11,10 @@ from lora_jax.finetune.experiment import FinetuneExperiment
 from lora_jax.finetune.feed import count_steps
 from lora_jax.finetune.group import TuneRun, check_group, lane_shape
 from lora_jax.finetune.lane_count import TuneGroup, check_lanes, check_memory, settle_lane_count
-from lora_jax.finetune.loop import TuneOutcome, finetune_group
+from lora_jax.finetune.loop import FinetuneResult, finetune_group
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.finetune.recording import find_facts, keep_weights, make_curve, price, summarise
-from lora_jax.metrics import SMALLER_IS_BETTER, choose_metric
+from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.runs.lane_count import memory_limit
 from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
@@ -35,7 +35,7 @@ class PlannedTune:
     finished: bool
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return f"{self.run.label} lr {self.run.optim.learning_rate:g} seed {self.run.seed}"
 
 
@@ -117,12 +117,12 @@ class Tuner:
         progress = Progress(planned)
         with progress.showing():
             for group in groups:
-                width = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
-                for start in range(0, len(group.runs), width):
-                    part = [replace(run, say=progress.say) for run in group.runs[start : start + width]]
-                    outcomes = finetune_group(part, progress.advance, should_stop, n_rivals=group.n_rivals)
-                    for outcome in outcomes:
-                        self._keep(outcome, progress)
+                n_lanes = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
+                for start in range(0, len(group.runs), n_lanes):
+                    part = [replace(run, say=progress.say) for run in group.runs[start : start + n_lanes]]
+                    results = finetune_group(part, progress.advance, should_stop, n_rivals=group.n_rivals)
+                    for result in results:
+                        self._keep(result, progress)
 
     def plan(self, runs: list[FinetuneConfig]) -> list[PlannedTune]:
         """Price the runs by their FLOPs and this machine's speed; one that was halted is done with."""
@@ -158,12 +158,12 @@ class Tuner:
     def _checkpoints(self, run_id: str) -> Path:
         return self.store.folder / "checkpoints" / run_id
 
-    def _keep(self, outcome: TuneOutcome, progress: Progress) -> None:
+    def _keep(self, result: FinetuneResult, progress: Progress) -> None:
         """Write what a run gave, and drop its checkpoints."""
-        run_id = finetune_id(outcome.config)
-        record = make_record(self.name, run_id, outcome, find_facts(outcome, self.prepared), self._provenance)
-        curve = make_curve(outcome, record.flops_exact / max(1, record.n_tokens))
-        keep_weights(self.store.folder, run_id, outcome, self.prepared)
+        run_id = finetune_id(result.config)
+        record = make_record(self.name, run_id, result, find_facts(result, self.prepared), self._provenance)
+        curve = make_curve(result, record.flops_exact / max(1, record.n_tokens))
+        keep_weights(self.store.folder, run_id, result, self.prepared)
         self.store.write(record, curve)
         shutil.rmtree(self._checkpoints(run_id))
         self.tracker.log_run(record, curve)
@@ -175,7 +175,7 @@ def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> d
 
     A method that diverged at all of them has none.
     """
-    metric = choose_metric(prepared.task.kind)
+    metric = primary_metric(prepared.task.kind)
     records, chosen = store.finished(), {}
     for label in sweep.methods:
         scores = {}

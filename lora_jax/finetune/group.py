@@ -21,7 +21,7 @@ from lora_jax.train.lanes import Lanes
 
 @dataclass(frozen=True)
 class TuneRun:
-    """One run to train: what, on which data, and the folder of its course while it trains.
+    """One run to train: what, on which data, and the folder that it is saved in while it trains.
 
     say: told, in a line, of a checkpoint that is damaged and dropped.
     """

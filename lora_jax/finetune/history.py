@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from lora_jax.metrics import SMALLER_IS_BETTER, Scores
 from lora_jax.params import Params
-from lora_jax.train.outcome import LossHistory
+from lora_jax.train.result import LossHistory
 
 
 @dataclass

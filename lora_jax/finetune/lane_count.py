@@ -45,7 +45,7 @@ class TuneGroup:
         return float(sum(weight.nbytes for weight in self.runs[0].prepared.base.values()))
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return ", ".join(dict.fromkeys(run.config.label for run in self.runs))
 
 
@@ -64,28 +64,28 @@ def check_memory(groups: Sequence[TuneGroup], limit: float) -> None:
         needed = group.base_bytes + group.lane_bytes
         if needed > limit:
             raise LoraJaxError(
-                f"{group.words} takes at least {format_bytes(needed)}, and the memory is"
+                f"{group.description} takes at least {format_bytes(needed)}, and the memory is"
                 f" {format_bytes(limit)}: choose a smaller base or rank."
             )
 
 
-def check_lanes(groups: Sequence[TuneGroup], n_lanes: int | None, limit: float) -> None:
+def check_lanes(groups: Sequence[TuneGroup], asked: int | None, limit: float) -> None:
     """Refuse, before anything is compiled, lanes that memory does not hold, or too few for halving.
 
-    n_lanes: as asked; None: as many as a group has runs, where these are rivals.
+    asked: the lanes of --lanes; None: as many as a group has runs, where these are rivals.
     """
     for group in groups:
-        if group.n_rivals and n_lanes is not None and n_lanes < len(group.runs):
+        if group.n_rivals and asked is not None and asked < len(group.runs):
             raise LoraJaxError(
-                f"--halving compares the {len(group.runs)} rates of {group.words} side by side, and --lanes"
-                f" is {n_lanes}: make it {len(group.runs)} or auto, or leave --halving out."
+                f"--halving compares the {len(group.runs)} rates of {group.description} side by side, and"
+                f" --lanes is {asked}: make it {len(group.runs)} or auto, or leave --halving out."
             )
-        width = min(len(group.runs), n_lanes or (len(group.runs) if group.n_rivals else 1))
-        needed = group.base_bytes + width * group.lane_bytes
-        if width > 1 and needed > limit:
+        n_lanes = min(len(group.runs), asked or (len(group.runs) if group.n_rivals else 1))
+        needed = group.base_bytes + n_lanes * group.lane_bytes
+        if n_lanes > 1 and needed > limit:
             most = int((limit - group.base_bytes) // group.lane_bytes)
             raise LoraJaxError(
-                f"{width} lanes of {group.words} take at least {format_bytes(needed)}"
+                f"{n_lanes} lanes of {group.description} take at least {format_bytes(needed)}"
                 f" ({format_bytes(group.base_bytes)} of the base and {format_bytes(group.lane_bytes)} each),"
                 f" and the memory is {format_bytes(limit)}: {_remedy(group, most)}."
             )
@@ -97,38 +97,40 @@ def _remedy(group: TuneGroup, most: int) -> str:
     return f"lower --lanes to at most {most}" if most > 1 else "leave --lanes out"
 
 
-def settle_lane_count(group: TuneGroup, n_lanes: int | None, folder: Path, say: Callable[[str], None]) -> int:
+def settle_lane_count(group: TuneGroup, asked: int | None, folder: Path, say: Callable[[str], None]) -> int:
     """Return how many runs of a group stand side by side: as asked, all rivals, or what was measured to pay.
 
     A measured choice is kept in lanes.json of the results folder, for what is left of the sweep after a kill.
     """
     n_runs, limit = len(group.runs), memory_limit()
-    if n_lanes is not None or group.n_rivals:
-        width = min(n_runs, n_lanes or n_runs)
-        if width > 1:
-            _require_memory(group, width, limit)
-        return width
+    if asked is not None or group.n_rivals:
+        n_lanes = min(n_runs, asked or n_runs)
+        if n_lanes > 1:
+            _require_memory(group, n_lanes, limit)
+        return n_lanes
     if n_runs == 1:
         return 1
     shape = repr(lane_shape(group.runs[0].config))
     lanes = recall(folder, shape, n_runs)
     if lanes is not None:
         return lanes
-    choice = choose_lane_count(group, lambda width: measure(group, width, limit), limit - group.base_bytes)
-    keep(folder, shape, group.words, choice)
-    say(f"{group.words}: {choice.lanes} of {n_runs} runs side by side; {format_speeds(choice)}")
+    choice = choose_lane_count(
+        group, lambda n_lanes: measure(group, n_lanes, limit), limit - group.base_bytes
+    )
+    keep(folder, shape, group.description, choice)
+    say(f"{group.description}: {choice.lanes} of {n_runs} runs side by side; {format_speeds(choice)}")
     return choice.lanes
 
 
-def measure(group: TuneGroup, width: int, limit: float) -> Measured:
+def measure(group: TuneGroup, n_lanes: int, limit: float) -> Measured:
     """Compile the step of so many lanes and time it on the first batches of the group's runs."""
     started = time.monotonic()
-    runs = group.runs[:width]
+    runs = group.runs[:n_lanes]
     lanes, placed = start_group(runs)
     feeds = [Feed(run.config, run.prepared) for run in runs]
     memory = count_bytes(lanes, placed, feeds)
-    if width > 1 and memory > limit:
-        return Measured(width, None, memory, time.monotonic() - started)
+    if n_lanes > 1 and memory > limit:
+        return Measured(n_lanes, None, memory, time.monotonic() - started)
     n_steps = min(N_BATCHES, *(feed.n_steps for feed in feeds))
     inputs = [[feed.make(step) for feed in feeds] for step in range(n_steps)]
     n_tokens = sum(sum(feed.n_tokens[step] for step in range(n_steps)) for feed in feeds)
@@ -140,18 +142,18 @@ def measure(group: TuneGroup, width: int, limit: float) -> Measured:
 
     take()  # compiles, once for each length of batch
     seconds = float(np.median([take() for _ in range(N_TURNS)]))
-    return Measured(width, n_tokens / seconds, memory, time.monotonic() - started)
+    return Measured(n_lanes, n_tokens / seconds, memory, time.monotonic() - started)
 
 
-def _require_memory(group: TuneGroup, width: int, limit: float) -> None:
+def _require_memory(group: TuneGroup, n_lanes: int, limit: float) -> None:
     """Compile the step of so many lanes, and refuse it where XLA says that memory does not hold it."""
-    runs = group.runs[:width]
+    runs = group.runs[:n_lanes]
     lanes, placed = start_group(runs)
     needed = count_bytes(lanes, placed, [Feed(run.config, run.prepared) for run in runs])
     if needed > limit:
         raise LoraJaxError(
-            f"{width} lanes of {group.words} take {format_bytes(needed)} by XLA's count, and the memory is"
-            f" {format_bytes(limit)}: {_remedy(group, width - 1)}."
+            f"{n_lanes} lanes of {group.description} take {format_bytes(needed)} by XLA's count, and the"
+            f" memory is {format_bytes(limit)}: {_remedy(group, n_lanes - 1)}."
         )
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from lora_jax.finetune.config import FinetuneConfig
-from lora_jax.finetune.course import DevScores, Tuning, score_together
 from lora_jax.finetune.evaluate import score_completions
 from lora_jax.finetune.group import TuneRun, start_group
 from lora_jax.finetune.prepare import Prepared
+from lora_jax.finetune.trial import DevScores, FinetuneTrial, score_together
 from lora_jax.metrics import Scores
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
-from lora_jax.train.outcome import OnProgress, Outcome
+from lora_jax.train.result import OnProgress, RunResult
 from lora_jax.train.side_by_side import drive
 
 # Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
@@ -24,7 +24,7 @@ Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOutcome(Outcome):
+class FinetuneResult(RunResult):
     """What one run of fine-tuning gave; no scores where it diverged.
 
     n_lanes: runs side by side at the start. wall_seconds and step_share (of a step's seconds): its share of
@@ -52,11 +52,11 @@ def finetune(
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
     test: Tester | None = None,
-) -> TuneOutcome:
+) -> FinetuneResult:
     """Train one run and score it; go on from what an earlier call left in `folder`, to the same bits.
 
     test: another way to score the test split, whose scores have a "loss" among them.
-    Raises `Stopped`, with the course saved there, soon after should_stop() becomes true.
+    Raises `Stopped`, with the trial saved there, soon after should_stop() becomes true.
     """
     return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop, test=test)[0]
 
@@ -68,7 +68,7 @@ def finetune_group(
     *,
     n_rivals: int = 0,
     test: Tester | None = None,
-) -> list[TuneOutcome]:
+) -> list[FinetuneResult]:
     """Train runs of one base and one method's shape side by side, and score them; return them in order.
 
     They may differ in rate, decay, clipping, epochs, seed, rank, alpha, start, and in their examples. Each is
@@ -83,55 +83,55 @@ def finetune_group(
     started = time.monotonic()
     lanes, placed = start_group(runs)
     dev_scores = DevScores()
-    tunings = [Tuning(place, dev_scores, on_progress, len(runs), n_rivals) for place in placed]
+    trials = [FinetuneTrial(place, dev_scores, on_progress, len(runs), n_rivals) for place in placed]
     try:
-        drive(lanes, [tuning.course for tuning in tunings], should_stop)
+        drive(lanes, [trial.train for trial in trials], should_stop)
     finally:
-        for tuning in tunings:
-            tuning.saved.close()
+        for trial in trials:
+            trial.saved.close()
     if test is None:
-        found = [_complete(tuning, scores) for tuning, scores in zip(tunings, _test(tunings), strict=True)]
+        found = [_complete(trial, scores) for trial, scores in zip(trials, _test(trials), strict=True)]
     else:
-        found = [(_test_by(test, tuning), None) for tuning in tunings]
-    seconds, n_steps = time.monotonic() - started, sum(tuning.meter.steps for tuning in tunings)
-    shares = [tuning.meter.steps / n_steps if n_steps else 1 / len(runs) for tuning in tunings]
+        found = [(_test_by(test, trial), None) for trial in trials]
+    seconds, n_steps = time.monotonic() - started, sum(trial.timer.steps for trial in trials)
+    shares = [trial.timer.steps / n_steps if n_steps else 1 / len(runs) for trial in trials]
     return [
-        _conclude(tuning, scores, completions, share * seconds)
-        for tuning, (scores, completions), share in zip(tunings, found, shares, strict=True)
+        _conclude(trial, scores, completions, share * seconds)
+        for trial, (scores, completions), share in zip(trials, found, shares, strict=True)
     ]
 
 
-def _kept(tuning: Tuning) -> Params | None:
+def _kept(trial: FinetuneTrial) -> Params | None:
     """Return the weights to be tested, of a run that came to its end."""
-    history = tuning.history
+    history = trial.history
     return history.kept if history.diverged_at is None and history.halted_at is None else None
 
 
-def _test_by(test: Tester, tuning: Tuning) -> Scores | None:
-    kept, place = _kept(tuning), tuning.placed
+def _test_by(test: Tester, trial: FinetuneTrial) -> Scores | None:
+    kept, place = _kept(trial), trial.placed
     if kept is None:
         return None
-    return test(tuning.config, tuning.prepared, Adapted(pad(kept, place.group_shapes), place.frozen))
+    return test(trial.config, trial.prepared, Adapted(pad(kept, place.group_shapes), place.frozen))
 
 
-def _test(tunings: Sequence[Tuning]) -> list[Scores | None]:
+def _test(trials: Sequence[FinetuneTrial]) -> list[Scores | None]:
     """Score the kept weights of the runs that came to their end on the test split, together."""
     kept: dict[int, Params] = {}
-    for number, tuning in enumerate(tunings):
-        if (weights := _kept(tuning)) is not None:
+    for number, trial in enumerate(trials):
+        if (weights := _kept(trial)) is not None:
             kept[number] = weights
-    done = [tunings[number] for number in kept]
-    scores = score_together(done, list(kept.values()), [tuning.prepared.test for tuning in done])
+    done = [trials[number] for number in kept]
+    scores = score_together(done, list(kept.values()), [trial.prepared.test for trial in done])
     found = dict(zip(kept, scores, strict=True))
-    return [found.get(number) for number in range(len(tunings))]
+    return [found.get(number) for number in range(len(trials))]
 
 
-def _complete(tuning: Tuning, test: Scores | None) -> tuple[Scores | None, list[str] | None]:
+def _complete(trial: FinetuneTrial, test: Scores | None) -> tuple[Scores | None, list[str] | None]:
     """Let a language model complete test examples; return the scores, those of its completions among them."""
-    config, prepared, kept = tuning.config, tuning.prepared, tuning.history.kept
+    config, prepared, kept = trial.config, trial.prepared, trial.history.kept
     if test is None or kept is None or prepared.task.kind != "generation":
         return test, None
-    place = tuning.placed
+    place = trial.placed
     best = Adapted(pad(kept, place.group_shapes), place.frozen)
     extra, completions = score_completions(
         prepared, place.program, best, config.task.max_tokens, config.optim.n_completions
@@ -140,15 +140,15 @@ def _complete(tuning: Tuning, test: Scores | None) -> tuple[Scores | None, list[
 
 
 def _conclude(
-    tuning: Tuning, test: Scores | None, completions: list[str] | None, seconds: float
-) -> TuneOutcome:
-    history = tuning.history
-    return TuneOutcome(
-        config=tuning.config, method=tuning.placed.method, kept=history.kept,
+    trial: FinetuneTrial, test: Scores | None, completions: list[str] | None, seconds: float
+) -> FinetuneResult:
+    history = trial.history
+    return FinetuneResult(
+        config=trial.config, method=trial.placed.method, kept=history.kept,
         losses=np.asarray(history.losses, np.float32), tokens=np.asarray(history.tokens),
-        planned_steps=tuning.feed.n_steps, diverged_at=history.diverged_at,
+        planned_steps=trial.feed.n_steps, diverged_at=history.diverged_at,
         dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
-        kept_step=history.kept_step, stopped_early=tuning.stopped_early, halted_at=history.halted_at,
-        n_lanes=tuning.n_lanes, wall_seconds=seconds,
-        seconds_per_step=tuning.meter.seconds_per_step, step_share=tuning.meter.share_per_step,
+        kept_step=history.kept_step, stopped_early=trial.stopped_early, halted_at=history.halted_at,
+        n_lanes=trial.n_lanes, wall_seconds=seconds,
+        seconds_per_step=trial.timer.seconds_per_step, step_share=trial.timer.share_per_step,
     )  # fmt: skip

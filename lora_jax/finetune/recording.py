@@ -9,9 +9,9 @@ from lora_jax.config import ModelConfig
 from lora_jax.files import write_atomically
 from lora_jax.finetune.config import finetune_to_dict
 from lora_jax.finetune.feed import unit_rate
-from lora_jax.finetune.loop import TuneOutcome
+from lora_jax.finetune.loop import FinetuneResult
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.metrics import choose_metric
+from lora_jax.metrics import primary_metric
 from lora_jax.params import count
 from lora_jax.peft.checkpoint import save_adapter
 from lora_jax.peft.method import MethodConfig, task_head
@@ -23,11 +23,11 @@ from lora_jax.runs.recording import Facts, thin_curve
 from lora_jax.train.evaluate import HeldOut
 
 
-def find_facts(outcome: TuneOutcome, prepared: Prepared) -> Facts:
+def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
     """Return what only fine-tuning knows of a finished run."""
-    run, test = outcome.config, outcome.test
-    n_tokens, n_all = int(outcome.tokens.sum()), int(prepared.train.lengths_N.sum())
-    seconds = outcome.seconds_per_step
+    run, test = result.config, result.test
+    n_tokens, n_all = int(result.tokens.sum()), int(prepared.train.lengths_N.sum())
+    seconds = result.seconds_per_step
     return Facts(
         config=finetune_to_dict(run),
         data=prepared.describe(),
@@ -39,17 +39,17 @@ def find_facts(outcome: TuneOutcome, prepared: Prepared) -> Facts:
         flops_per_token=price(prepared.model, run.method, prepared.mean_length),
         heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None,
         bits_per_byte=None,
-        cooled=not outcome.stopped_early and test is not None,
+        cooled=not result.stopped_early and test is not None,
         learning_rate=run.optim.learning_rate,
-        n_steps=len(outcome.losses),
+        n_steps=len(result.losses),
         trained_tokens=n_tokens,
-        tokens_per_second=n_tokens / len(outcome.losses) / seconds if seconds else None,
-        finetuning=_describe(outcome, prepared),
+        tokens_per_second=n_tokens / len(result.losses) / seconds if seconds else None,
+        finetuning=_describe(result, prepared),
     )
 
 
-def _describe(outcome: TuneOutcome, prepared: Prepared) -> Finetuning:
-    run, method = outcome.config, outcome.method
+def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
+    run, method = result.config, result.method
     n_head = count({path: method.specs[path] for path in task_head(method.specs)})
     n_all = count({path: method.specs[path] for path in method.trainable})
     return Finetuning(
@@ -63,23 +63,23 @@ def _describe(outcome: TuneOutcome, prepared: Prepared) -> Finetuning:
         flops_share=price(prepared.model, run.method, prepared.mean_length)
         / price(prepared.model, Full(), prepared.mean_length),
         optimizer_bytes=8 * n_all,
-        metric=choose_metric(prepared.task.kind),
-        dev=outcome.dev.scores if outcome.dev else {},
-        test=outcome.test.scores if outcome.test else {},
-        test_values=outcome.test.values if outcome.test else [],
-        kept_step=outcome.kept_step,
-        stopped_early=outcome.stopped_early,
-        seconds_per_step=outcome.step_share,
+        metric=primary_metric(prepared.task.kind),
+        dev=result.dev.scores if result.dev else {},
+        test=result.test.scores if result.test else {},
+        test_values=result.test.values if result.test else [],
+        kept_step=result.kept_step,
+        stopped_early=result.stopped_early,
+        seconds_per_step=result.step_share,
     )
 
 
-def keep_weights(folder: Path, run_id: str, outcome: TuneOutcome, prepared: Prepared) -> None:
+def keep_weights(folder: Path, run_id: str, result: FinetuneResult, prepared: Prepared) -> None:
     """Save the adapter, and the completions of the test split, in a results folder."""
-    if outcome.kept is None:
+    if result.kept is None:
         return
-    save_adapter(adapter_path(folder, run_id), outcome.kept, outcome.config.method, prepared.fingerprint)
-    if outcome.completions is not None:
-        examples = zip(prepared.task.test, outcome.completions, strict=False)  # the first ones
+    save_adapter(adapter_path(folder, run_id), result.kept, result.config.method, prepared.fingerprint)
+    if result.completions is not None:
+        examples = zip(prepared.task.test, result.completions, strict=False)  # the first ones
         lines = [
             json.dumps({"prompt": e.text, "completion": text, "references": e.references})
             for e, text in examples
@@ -99,14 +99,14 @@ def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
     return training_flops_per_token(model, method.build(model), seq_len)
 
 
-def make_curve(outcome: TuneOutcome, flops_per_token: float) -> list[dict[str, float]]:
+def make_curve(result: FinetuneResult, flops_per_token: float) -> list[dict[str, float]]:
     """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
-    optim, tokens = outcome.config.optim, outcome.tokens.cumsum()
+    optim, tokens = result.config.optim, result.tokens.cumsum()
     return thin_curve(
-        outcome.losses[: outcome.diverged_at],
+        result.losses[: result.diverged_at],
         flops_per_token,
         lambda n_steps: int(tokens[n_steps - 1]),
-        lambda step: optim.learning_rate * unit_rate(optim, outcome.planned_steps, step),
+        lambda step: optim.learning_rate * unit_rate(optim, result.planned_steps, step),
     )
 
 

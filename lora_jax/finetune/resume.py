@@ -1,4 +1,4 @@
-"""A run's course on disk while it trains: a later call goes on from it to the same bits."""
+"""A trial on disk while it trains: a later call goes on from it to the same bits."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,7 +35,7 @@ class SavedTrial:
         if history.kept is not None and not self._kept(history.kept_step).exists():
             save_adapter(self._kept(history.kept_step), history.kept, self._config, "")
         facts = {name: getattr(history, name) for name in FACTS}
-        write_atomically(self._course(step), to_sealed_json(facts))
+        write_atomically(self._facts_path(step), to_sealed_json(facts))
         self._checkpoints.save(state, np.asarray(history.losses))
         self._tidy()
 
@@ -46,7 +46,7 @@ class SavedTrial:
         the best weights is not saved: it is measured again.
         """
         for step in self._checkpoints.steps():
-            path = self._course(step)
+            path = self._facts_path(step)
             try:
                 facts = self._read_facts(path)
                 if facts["kept_step"]:
@@ -64,7 +64,7 @@ class SavedTrial:
         history.kept = None
         return None
 
-    def _course(self, step: int) -> Path:
+    def _facts_path(self, step: int) -> Path:
         return self.folder / f"course-{step}.json"
 
     def _kept(self, step: int) -> Path:
@@ -82,7 +82,10 @@ class SavedTrial:
         wanted = set()
         for step in self._checkpoints.steps():
             with suppress(LoraJaxError):  # damaged since: the checkpoint is dropped when it is next opened
-                wanted |= {self._course(step), self._kept(self._read_facts(self._course(step))["kept_step"])}
+                wanted |= {
+                    self._facts_path(step),
+                    self._kept(self._read_facts(self._facts_path(step))["kept_step"]),
+                }
         for path in (*self.folder.glob("course-*.json"), *self.folder.glob("kept-*.safetensors")):
             if path not in wanted:
                 path.unlink()

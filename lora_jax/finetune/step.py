@@ -16,7 +16,7 @@ from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, Method, MethodConfig
 from lora_jax.train.lanes import stack_inputs
 from lora_jax.train.loss import cross_entropy, summed_loss, token_losses
-from lora_jax.train.optim import Optimizer, choose_optimizer
+from lora_jax.train.optim import Optimizer, make_optimizer
 from lora_jax.train.step import Step, StepInput, TrainState, init_state, make_step
 
 
@@ -86,7 +86,7 @@ def _lengthen(batch: Batch, length: int) -> Batch:
 
 def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> TrainState:
     """Return the state before the first step: moments for what trains, for nothing else."""
-    return init_state(adapted.trainable, method.specs, choose_optimizer(numbers))
+    return init_state(adapted.trainable, method.specs, make_optimizer(numbers))
 
 
 def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
@@ -96,7 +96,7 @@ def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfi
     their methods (`peft.stacking`) those that differ in rank or scale. `train.lanes` compiles it, once for
     each shape of batch.
     """
-    return _make_tune_step(model, config, choose_optimizer(numbers))
+    return _make_tune_step(model, config, make_optimizer(numbers))
 
 
 @lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.generation.engine import Weights, compile_programs, extend_rows, read_logits
-from lora_jax.generation.sampling import Knobs, Sampling, block_repeats, draw
+from lora_jax.generation.sampling import Sampling, SamplingArrays, block_repeats, draw
 from lora_jax.model.cache import EMPTY, Cache
 from lora_jax.peft.method import MethodConfig
 
@@ -46,8 +46,8 @@ class Writing(NamedTuple):
 class Decoding(NamedTuple):
     """Two functions that give a Writing, which takes the place of the one that they are given.
 
-    begin(logits_BV, writing, knobs, ends_E); go_on(weights, writing, before, n_steps, knobs, ends_E), before:
-    the cache of what all rows begin with, or None.
+    begin(logits_BV, writing, sampling, ends_E); go_on(weights, writing, before, n_steps, sampling, ends_E).
+    before: the cache of what all rows begin with, or None.
     """
 
     begin: jax.stages.Wrapped
@@ -59,14 +59,16 @@ def compile_decoding(model: ModelConfig, method: MethodConfig | None, kind: Kind
     """Return the two programs: the first token after what was read, and up to n_steps more."""
     hooks = compile_programs(model, method).hooks
 
-    def choose(logits_BV: jax.Array, writing: Writing, knobs: Knobs, ends_E: jax.Array) -> Writing:
+    def choose(
+        logits_BV: jax.Array, writing: Writing, sampling: SamplingArrays, ends_E: jax.Array
+    ) -> Writing:
         cache, history_BS, left_B, numbers_B, n_written = writing
         if kind.no_repeat is not None:
             logits_BV = block_repeats(logits_BV, history_BS, cache.n_filled, kind.no_repeat)
         if kind.greedy:
             chosen_B = logits_BV.argmax(-1).astype(jnp.int32)
         else:
-            chosen_B = draw(knobs, kind.narrow, logits_BV, numbers_B, n_written)
+            chosen_B = draw(sampling, kind.narrow, logits_BV, numbers_B, n_written)
         chosen_B = jnp.where(left_B > 0, chosen_B, EMPTY)
         history_BS = jax.lax.dynamic_update_slice(history_BS, chosen_B[:, None], (0, cache.n_filled))
         has_ended_B = (chosen_B[:, None] == ends_E).any(-1)
@@ -74,23 +76,23 @@ def compile_decoding(model: ModelConfig, method: MethodConfig | None, kind: Kind
         return Writing(cache, history_BS, left_B, numbers_B, n_written + 1)
 
     def step(
-        weights: Weights, writing: Writing, before: Cache | None, knobs: Knobs, ends_E: jax.Array
+        weights: Weights, writing: Writing, before: Cache | None, sampling: SamplingArrays, ends_E: jax.Array
     ) -> Writing:
         token_B1 = jax.lax.dynamic_slice_in_dim(writing.history_BS, writing.cache.n_filled, 1, axis=1)
         real_B1 = token_B1 != EMPTY
         tokens_B1 = jnp.where(real_B1, token_B1, 0)
         x_B1D, cache = extend_rows(model, hooks, weights, writing.cache, tokens_B1, real_B1, before)
         logits_BV = read_logits(model, hooks, weights, x_B1D)[:, 0]
-        return choose(logits_BV, writing._replace(cache=cache), knobs, ends_E)
+        return choose(logits_BV, writing._replace(cache=cache), sampling, ends_E)
 
     @partial(jax.jit, donate_argnums=1)
     def go_on(
-        weights: Weights, writing: Writing, before: Cache | None, n_steps, knobs: Knobs, ends_E
+        weights: Weights, writing: Writing, before: Cache | None, n_steps, sampling: SamplingArrays, ends_E
     ) -> Writing:
         last = writing.n_written + n_steps
         return jax.lax.while_loop(
             lambda writing: (writing.n_written < last) & (writing.left_B > 0).any(),
-            lambda writing: step(weights, writing, before, knobs, ends_E),
+            lambda writing: step(weights, writing, before, sampling, ends_E),
             writing,
         )
 

@@ -12,11 +12,11 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.generation.common_prefix import count_common, read_common
 from lora_jax.generation.decode import Kind, Writing, compile_decoding
 from lora_jax.generation.engine import Engine, Weights
-from lora_jax.generation.sampling import GREEDY, Sampling, make_knobs
+from lora_jax.generation.sampling import GREEDY, Sampling, make_sampling_arrays
 from lora_jax.generation.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 
-STRETCH = 16  # tokens written between two looks for a stop string
+STEPS_PER_YIELD = 16  # tokens written between two looks for a stop string
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -89,7 +89,9 @@ def generate(
         numbers = order[first : first + batch_size]
         chosen = None if adapters is None else [adapters[number] for number in numbers]
         lines = Lines([prompts[number][n_common:] for number in numbers], numbers, chosen, before, n_common)
-        for completions in write(engine, lines, bucket_rows(len(numbers), batch_size), wanted, STRETCH):
+        for completions in write(
+            engine, lines, bucket_rows(len(numbers), batch_size), wanted, STEPS_PER_YIELD
+        ):
             found |= dict(zip(numbers, completions, strict=True))
         say(len(found), len(prompts))
     return [found[number] for number in range(len(prompts))]
@@ -120,29 +122,29 @@ def check_prompts(engine: Engine, prompts: Sequence[Tokens]) -> None:
 
 
 def write(
-    engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, stretch: int
+    engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, n_steps: int
 ) -> Iterator[list[Completion]]:
-    """Complete one batch; yield the completions as they are after the first token and after every stretch."""
+    """Complete one batch; yield the completions after the first token and after every n_steps more."""
     weights = engine.weights_of(lines.adapters, n_rows)
-    knobs = make_knobs(wanted.sampling, engine.model.vocab_size)
+    arrays = make_sampling_arrays(wanted.sampling, engine.model.vocab_size)
     ends_E = jnp.array([*wanted.end_ids], jnp.int32)
     decoding = compile_decoding(engine.model, engine.method, Kind.of(wanted.sampling))
     logits_BV, writing, first = _begin(engine, lines, n_rows, wanted, weights)
-    writing = decoding.begin(logits_BV, writing, knobs, ends_E)
+    writing = decoding.begin(logits_BV, writing, arrays, ends_E)
     stopped: dict[int, Completion] = {}
     while True:
         rows_BN, left_B = np.asarray(writing.history_BS)[:, first:], np.array(writing.left_B)
         completions = [_cut_end(row_N, wanted.end_ids) for row_N in rows_BN[: len(lines.prompts)]]
         for row, completion in enumerate(completions):
             if row not in stopped and wanted.stop and wanted.decode is not None:
-                tokens = find_stop(completion.tokens, stretch, wanted.stop, wanted.decode)
+                tokens = find_stop(completion.tokens, n_steps, wanted.stop, wanted.decode)
                 if tokens is not None:
                     stopped[row], left_B[row] = Completion(tokens, "stop"), 0
         yield [stopped.get(row, completion) for row, completion in enumerate(completions)]
         if not left_B.any():
             return
         writing = writing._replace(left_B=jnp.asarray(left_B))
-        writing = decoding.go_on(weights, writing, lines.before, jnp.int32(stretch), knobs, ends_E)
+        writing = decoding.go_on(weights, writing, lines.before, jnp.int32(n_steps), arrays, ends_E)
 
 
 def _begin(

@@ -41,7 +41,7 @@ class Sampling(NamedTuple):
 GREEDY = Sampling()
 
 
-class Knobs(NamedTuple):
+class SamplingArrays(NamedTuple):
     """A Sampling's numbers as data, so that another temperature compiles nothing."""
 
     temperature: jax.Array
@@ -50,26 +50,26 @@ class Knobs(NamedTuple):
     seed: jax.Array
 
 
-def make_knobs(sampling: Sampling, vocab_size: int) -> Knobs:
+def make_sampling_arrays(sampling: Sampling, vocab_size: int) -> SamplingArrays:
     """Return the numbers of a Sampling, those left out at the values that change nothing."""
     top_k = vocab_size if sampling.top_k is None else min(sampling.top_k, vocab_size)
     top_p = 1.0 if sampling.top_p is None else sampling.top_p
-    return Knobs(
+    return SamplingArrays(
         jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(top_p), jnp.uint32(sampling.seed)
     )
 
 
 def draw(
-    knobs: Knobs, narrow: bool, logits_BV: jax.Array, numbers_B: jax.Array, step: jax.Array
+    sampling: SamplingArrays, narrow: bool, logits_BV: jax.Array, numbers_B: jax.Array, step: jax.Array
 ) -> jax.Array:
     """Return a token of each row, int32 (B,), drawn from softmax(logits / temperature) as it was cut.
 
     narrow: False where neither cuts anything, which spares sorting the vocabulary.
     """
-    logits_BV = logits_BV / knobs.temperature
+    logits_BV = logits_BV / sampling.temperature
     if narrow:
-        logits_BV = cut(logits_BV, knobs.top_k, knobs.top_p)
-    base = jax.random.fold_in(jax.random.key(knobs.seed), step)
+        logits_BV = cut(logits_BV, sampling.top_k, sampling.top_p)
+    base = jax.random.fold_in(jax.random.key(sampling.seed), step)
     keys_B = jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers_B)
     return jax.vmap(jax.random.categorical)(keys_B, logits_BV).astype(jnp.int32)
 

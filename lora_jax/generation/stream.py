@@ -7,7 +7,7 @@ from lora_jax.generation.generate import Completion, Decode, Lines, Wanted, chec
 from lora_jax.generation.sampling import GREEDY, Sampling
 from lora_jax.generation.shapes import Tokens
 
-STRETCH = 2  # tokens between two pieces
+STEPS_PER_YIELD = 2  # tokens between two pieces
 UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a character
 
 
@@ -31,7 +31,7 @@ def stream(
     check(engine, [prompt], wanted)
     lines = Lines([prompt], [0], [adapter])
     shown, completion = "", None
-    for (completion,) in write(engine, lines, 1, wanted, STRETCH):
+    for (completion,) in write(engine, lines, 1, wanted, STEPS_PER_YIELD):
         text = cut_at_stop(decode(completion.tokens), stop)
         sure = text[: len(text) - _count_unsure(text, stop)] if completion.finish != "stop" else text
         if sure.startswith(shown) and len(sure) > len(shown):

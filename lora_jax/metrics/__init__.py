@@ -2,7 +2,7 @@
 
 from lora_jax.metrics.classification import accuracy, f1
 from lora_jax.metrics.intervals import Score, difference, interval, ratio_interval, wilson
-from lora_jax.metrics.scores import SMALLER_IS_BETTER, Scores, choose_metric
+from lora_jax.metrics.scores import SMALLER_IS_BETTER, Scores, primary_metric
 from lora_jax.metrics.text import bleu, exact_match, rouge, token_f1
 
 __all__ = [
@@ -11,11 +11,11 @@ __all__ = [
     "Scores",
     "accuracy",
     "bleu",
-    "choose_metric",
     "difference",
     "exact_match",
     "f1",
     "interval",
+    "primary_metric",
     "ratio_interval",
     "rouge",
     "token_f1",

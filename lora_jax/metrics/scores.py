@@ -19,6 +19,6 @@ class Scores:
         return self.scores["loss"]["value"]
 
 
-def choose_metric(kind: str) -> str:
+def primary_metric(kind: str) -> str:
     """Return the score that weights are kept and rates are chosen by."""
     return "accuracy" if kind == "classification" else "loss"

@@ -47,7 +47,7 @@ class Cache(NamedTuple):
 
 
 def unstack(params: Params, n_layers: int) -> Unstacked:
-    """Return weights by block, from the first to the last, whatever segments they are in.
+    """Return weights by block, from the first to the last, whatever stacks they are in.
 
     Of the n_layers blocks those that have none of these weights are empty: `join` puts trees together.
     """

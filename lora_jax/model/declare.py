@@ -18,7 +18,7 @@ def declare(config: ModelConfig, n_top: int = 0) -> Specs:
     Matrices start at std 1/sqrt(fan-in); those that write to the residual stream are smaller by
     sqrt(2 n_layers), so that its variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
     Embeddings start at 1/sqrt(d_model), not at GPT-2's 0.02, beside which the first block's output would
-    drown the token for hundreds of steps. n_top: blocks in a segment of their own (model/stacks.py).
+    drown the token for hundreds of steps. n_top: blocks in a stack of their own (model/stacks.py).
     """
     D, V = ("d_model", config.d_model), ("vocab", config.vocab_size)
     is_head = config.tied_head and config.has_lm_head

@@ -11,7 +11,7 @@ from lora_jax.config import ModelConfig
 from lora_jax.params import Params
 
 
-class Site(NamedTuple):
+class HookPoint(NamedTuple):
     """A place in the forward pass.
 
     path: of the weight ("attn/q" inside a block, "head") or of the sublayer ("attn", "mlp") or "embed".
@@ -35,14 +35,14 @@ class Hooks(NamedTuple):
     Axes: B batch, T position, S key position, J key/value heads, K head width, D model.
     """
 
-    # (site, x, apply) -> y of a matmul; apply(x) is the matmul and its bias as they are without the hook
-    linear: Callable[[Site, jax.Array, Apply], jax.Array] | None = None
-    # (site, x, h) -> h: x what the sublayer took in, h what it gives to the residual stream
-    sublayer: Callable[[Site, jax.Array, jax.Array], jax.Array] | None = None
-    # (site, k_BTJK, v_BTJK) -> (k_BSJK, v_BSJK), with n_before keys in front, which every position sees
-    key_values: Callable[[Site, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    # (site, tokens_BT, x_BTD) -> x, with n_before embeddings in front or as long as before
-    embed: Callable[[Site, jax.Array, jax.Array], jax.Array] | None = None
+    # (point, x, apply) -> y of a matmul; apply(x) is the matmul and its bias as they are without the hook
+    linear: Callable[[HookPoint, jax.Array, Apply], jax.Array] | None = None
+    # (point, x, h) -> h: x what the sublayer took in, h what it gives to the residual stream
+    sublayer: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
+    # (point, k_BTJK, v_BTJK) -> (k_BSJK, v_BSJK), with n_before keys in front, which every position sees
+    key_values: Callable[[HookPoint, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    # (point, tokens_BT, x_BTD) -> x, with n_before embeddings in front or as long as before
+    embed: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
     n_before: int = 0  # positions that stand before the first token: it counts from n_before
 
 
@@ -76,28 +76,28 @@ def _chain_linear(first: Hooks, second: Hooks):
     one, two = first.linear, second.linear
     if one is None or two is None:
         return one or two
-    return lambda site, x, apply: two(site, x, lambda x: one(site, x, apply))
+    return lambda point, x, apply: two(point, x, lambda x: one(point, x, apply))
 
 
 def _chain_sublayer(first: Hooks, second: Hooks):
     one, two = first.sublayer, second.sublayer
     if one is None or two is None:
         return one or two
-    return lambda site, x, h: two(site, x, one(site, x, h))
+    return lambda point, x, h: two(point, x, one(point, x, h))
 
 
 def _chain_key_values(first: Hooks, second: Hooks):
     one, two = first.key_values, second.key_values
     if one is None or two is None:
         return one or two
-    return lambda site, k, v: two(site, *one(site, k, v))
+    return lambda point, k, v: two(point, *one(point, k, v))
 
 
 def _chain_embed(first: Hooks, second: Hooks):
     one, two = first.embed, second.embed
     if one is None or two is None:
         return one or two
-    return lambda site, tokens, x: two(site, tokens, one(site, tokens, x))
+    return lambda point, tokens, x: two(point, tokens, one(point, tokens, x))
 
 
 def fold_path(key: jax.Array | None, path: str) -> jax.Array | None:

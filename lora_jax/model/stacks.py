@@ -1,4 +1,4 @@
-"""Segments: the stacked blocks as one run, or as a lower and an upper run of different trainability.
+"""Stacks: the stacked blocks as one run, or as a lower and an upper run of different trainability.
 
 With the upper blocks in arrays of their own, nothing is computed backward through frozen lower blocks, and
 the optimizer holds the upper ones alone. Paths: "blocks/..." (Y - K layers) and "top_blocks/..." (K layers).
@@ -18,14 +18,14 @@ STACKS = (BLOCKS, TOP_BLOCKS)  # from the embeddings to the head
 
 def inside_block(path: str) -> str | None:
     """Return a weight's path inside its block ("attn/q"), or None for one outside the blocks."""
-    for segment in STACKS:
-        if path.startswith(segment):
-            return path.removeprefix(segment)
+    for stack in STACKS:
+        if path.startswith(stack):
+            return path.removeprefix(stack)
     return None
 
 
 def split_specs(specs: Mapping[str, Spec], n_top: int) -> Specs:
-    """Return the specs with the last n_top blocks as a segment of their own; 0 leaves them as they are."""
+    """Return the specs with the last n_top blocks as a stack of their own; 0 leaves them as they are."""
     n_layers = next(dict(spec.axes)["layers"] for path, spec in specs.items() if path.startswith(BLOCKS))
     _check(n_top, n_layers)
     if n_top == 0:
@@ -48,7 +48,7 @@ def _with_layers(spec: Spec, n_layers: int) -> Spec:
 
 
 def split_blocks(params: Params, n_top: int) -> Params:
-    """Return the tree with the last n_top blocks as a segment of their own; 0 leaves it as it is."""
+    """Return the tree with the last n_top blocks as a stack of their own; 0 leaves it as it is."""
     n_layers = next(len(weight) for path, weight in params.items() if path.startswith(BLOCKS))
     _check(n_top, n_layers)
     if n_top == 0:
@@ -66,22 +66,20 @@ def split_blocks(params: Params, n_top: int) -> Params:
 
 
 def join_blocks(params: Params) -> Params:
-    """Undo `split_blocks`: one segment. Both segments must hold the same weights.
+    """Undo `split_blocks`: one stack. Both stacks must hold the same weights.
 
     Raises:
-        LoraJaxError: a weight is in one segment only, such as an adapter of the upper blocks.
+        LoraJaxError: a weight is in one stack only, such as an adapter of the upper blocks.
     """
-    inner = {
-        segment: {p.removeprefix(segment) for p in params if p.startswith(segment)} for segment in STACKS
-    }
+    inner = {stack: {p.removeprefix(stack) for p in params if p.startswith(stack)} for stack in STACKS}
     lower, upper = inner[BLOCKS], inner[TOP_BLOCKS]
     if lower and upper and lower != upper:
         raise LoraJaxError(
-            f"{sorted(lower ^ upper)} are in one of the two segments only: merge or drop the adapter first."
+            f"{sorted(lower ^ upper)} are in one of the two stacks only: merge or drop the adapter first."
         )
     joined = {path: weight for path, weight in params.items() if inside_block(path) is None}
     for path in sorted(lower | upper):
-        parts = [params[segment + path] for segment in STACKS if segment + path in params]
+        parts = [params[stack + path] for stack in STACKS if stack + path in params]
         joined[BLOCKS + path] = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
     return joined
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
-from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass, Site, fold_path
+from lora_jax.model.hooks import NO_HOOKS, HookPoint, Hooks, Pass, fold_path
 from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
 from lora_jax.model.relative import find_key_positions, relate, score_buckets
 from lora_jax.model.stacks import STACKS, inside_block
@@ -95,8 +95,8 @@ def encode(
         layout = layout._replace(bias_BHTS=bias_BHTS)
     outside = {path: w for path, w in params.items() if inside_block(path) is None}
     n_lower = 0
-    for segment in STACKS:
-        stacked = {path.removeprefix(segment): w for path, w in params.items() if path.startswith(segment)}
+    for stack in STACKS:
+        stacked = {path.removeprefix(stack): w for path, w in params.items() if path.startswith(stack)}
         if stacked:
             x_BTD = _run_stack(this, stacked, outside, x_BTD, layout, n_lower)
             n_lower += len(stacked["attn/q"])
@@ -116,7 +116,7 @@ def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout
     tokens_BT, segments_BT, positions_BT, types_BT = inputs
     x_BTD = _hold(params["embed/tokens"], "tensor")[tokens_BT].astype(dtype)
     if hooks.embed is not None:
-        x_BTD = hooks.embed(Site("embed", params, key=fold_path(this.key, "embed")), tokens_BT, x_BTD)
+        x_BTD = hooks.embed(HookPoint("embed", params, key=fold_path(this.key, "embed")), tokens_BT, x_BTD)
     n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
     positions = jnp.arange(tokens_BT.shape[1]) if positions_BT is None else positions_BT
     positions = positions + n_before
@@ -210,7 +210,7 @@ def apply_block(
 def _sublayer(this: Pass, block: Params, path: str, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
     if this.hooks.sublayer is None:
         return h_BTD
-    return this.hooks.sublayer(Site(path, block, key=fold_path(this.key, path)), x_BTD, h_BTD)
+    return this.hooks.sublayer(HookPoint(path, block, key=fold_path(this.key, path)), x_BTD, h_BTD)
 
 
 def _attention(
@@ -224,7 +224,7 @@ def _attention(
     if config.positions == "rope":
         q_BTHK, k_BTJK = (rope(config, heads, layout.positions) for heads in (q_BTHK, k_BTJK))
     if hooks.key_values is not None:
-        k_BTJK, v_BTJK = hooks.key_values(Site("attn", block), k_BTJK, v_BTJK)
+        k_BTJK, v_BTJK = hooks.key_values(HookPoint("attn", block), k_BTJK, v_BTJK)
     if attend_to is not None:
         h_BTHK = attend_to(block, q_BTHK, k_BTJK, v_BTJK)
     else:
@@ -279,7 +279,7 @@ def _affine(this: Pass, weights: Params, path: str, x: jax.Array, n_contract: in
 
     if this.hooks.linear is None:
         return apply(x)
-    return this.hooks.linear(Site(path, weights, n_contract, fold_path(this.key, path)), x, apply)
+    return this.hooks.linear(HookPoint(path, weights, n_contract, fold_path(this.key, path)), x, apply)
 
 
 def _normalise(config: ModelConfig, params: Params, path: str, x_BTD: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.hooks import Site
+from lora_jax.model.hooks import HookPoint
 from lora_jax.model.layers import linear
 from lora_jax.params import Spec
 
@@ -65,9 +65,9 @@ def apply_low_rank(x: jax.Array, a: jax.Array, b: jax.Array, n_contract: int) ->
     return linear(linear(x, a, n_contract), b)
 
 
-def take_scale(site: Site, scales: Mapping[str, float], dtype: jnp.dtype) -> jax.Array:
+def take_scale(point: HookPoint, scales: Mapping[str, float], dtype: jnp.dtype) -> jax.Array:
     """Return s of a matrix: what the weights hold for it, or else what its configuration says."""
-    return jnp.asarray(site.weights.get(SCALE + site.path, scales[site.path]), dtype)
+    return jnp.asarray(point.weights.get(SCALE + point.path, scales[point.path]), dtype)
 
 
 def drop(x_BT: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

@@ -17,7 +17,7 @@ from lora_jax.params import Params, Spec, Specs, init, partition
 class Method(NamedTuple):
     """A method, built for one model: the weights it adds, the hooks, what trains, how it merges.
 
-    specs: every weight of the adapted model, the base's (with n_top blocks in a segment of their own) and
+    specs: every weight of the adapted model, the base's (with n_top blocks in a stack of their own) and
     those that the method adds. trainable: the paths that train. start: (base, seed) -> the base's weights,
     changed where the method moves a part of them into its own (PiSSA), and the added ones. merge: adapted
     weights -> weights of the base's paths and shapes that give the same function without hooks; None where
@@ -31,7 +31,7 @@ class Method(NamedTuple):
     hooks: Hooks = NO_HOOKS
     start: Callable[[Params, int], tuple[Params, Params]] | None = None  # None: as the specs say
     merge: Callable[[Params], Params] | None = None
-    n_top: int = 0  # blocks that are a segment of their own, for methods that leave the lower ones alone
+    n_top: int = 0  # blocks that are a stack of their own, for methods that leave the lower ones alone
     rates: Mapping[str, float] = {}
     scales: Mapping[str, float] = {}
 
@@ -70,7 +70,7 @@ def adapt(base: Params, method: Method, seed: int) -> Adapted:
 
 
 def start(base: Params, method: Method, seed: int) -> Adapted:
-    """Return (trainable, frozen) of a base whose upper blocks are a segment already, as `adapt` does."""
+    """Return (trainable, frozen) of a base whose upper blocks are a stack already, as `adapt` does."""
     if method.start is None:
         added = init({path: spec for path, spec in method.specs.items() if path not in base}, seed)
     else:

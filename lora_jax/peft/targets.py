@@ -35,14 +35,14 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def find_targets(specs: Mapping[str, Spec], patterns: Iterable[str], n_top: int = 0) -> list[str]:
-    """Return the paths of the matrices that the patterns name; of the upper segment alone where n_top > 0.
+    """Return the paths of the matrices that the patterns name; of the upper stack alone where n_top > 0.
 
     Raises:
         LoraJaxError: a pattern matches nothing, only a part of a name, or a weight that is no matrix; or it
             names a head or an embedding that are one tied matrix.
     """
-    segment = TOP_BLOCKS if n_top else BLOCKS
-    there = {p: s for p, s in specs.items() if inside_block(p) is None or p.startswith(segment)}
+    stack = TOP_BLOCKS if n_top else BLOCKS
+    there = {p: s for p, s in specs.items() if inside_block(p) is None or p.startswith(stack)}
     table = adaptable(there)
     tied = is_tied(specs)
     found: list[str] = []

@@ -13,14 +13,14 @@ from lora_jax.runs.groups import MOST_LANES, Group, check_lanes, check_memory, g
 from lora_jax.runs.lane_count import memory_limit, require_memory, settle_lane_count
 from lora_jax.runs.models import check_savable, save_model
 from lora_jax.runs.plan import PlannedRun
-from lora_jax.runs.pretrained import find_facts, make_curve, summarise
+from lora_jax.runs.pretraining import find_facts, make_curve, summarise
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import find_provenance, make_record
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
 from lora_jax.train.mesh import check_mesh
-from lora_jax.train.outcome import Pretrained
+from lora_jax.train.result import PretrainResult
 from lora_jax.train.trunk import Trunk, train_trunks
 
 
@@ -101,12 +101,12 @@ def run_sweep(
     provenance = find_provenance()
     records: list[RunRecord] = []
 
-    def keep(outcome: Pretrained) -> None:
-        dataset = datasets[outcome.run.data]
-        record = make_record(name, ids[outcome.run], outcome, find_facts(outcome, dataset), provenance)
-        curve = make_curve(outcome, record.flops_exact / record.n_tokens)
-        if keep_models and outcome.params is not None:
-            save_model(store.folder / "models" / record.run_id, outcome.run, outcome.params, dataset)
+    def keep(result: PretrainResult) -> None:
+        dataset = datasets[result.run.data]
+        record = make_record(name, ids[result.run], result, find_facts(result, dataset), provenance)
+        curve = make_curve(result, record.flops_exact / record.n_tokens)
+        if keep_models and result.params is not None:
+            save_model(store.folder / "models" / record.run_id, result.run, result.params, dataset)
         store.write(record, curve)
         tracker.log_run(record, curve)
         progress.finish_run(record.run_id, summarise(record))
@@ -126,7 +126,7 @@ def run_sweep(
             train_trunks(
                 trunks,
                 n_lanes,
-                on_outcome=keep,
+                on_result=keep,
                 on_progress=progress.advance,
                 should_stop=should_stop,
                 mesh=mesh,
@@ -183,9 +183,9 @@ def pick_lanes(
     if lanes is None and not group.rungs:
         return settle_lane_count(group, datasets, store.folder, say)
     n_trunks = len(group.trunks)
-    width = min(n_trunks, n_trunks if lanes is None else lanes)
-    if width > 1:
-        require_memory(group, width, datasets)
+    n_lanes = min(n_trunks, n_trunks if lanes is None else lanes)
+    if n_lanes > 1:
+        require_memory(group, n_lanes, datasets)
         halted = "".join(f"; at step {step} the best {n_kept} go on" for step, n_kept in group.rungs)
-        say(f"{group.words}: {width} of {n_trunks} trunks side by side{halted}")
-    return width
+        say(f"{group.description}: {n_lanes} of {n_trunks} trunks side by side{halted}")
+    return n_lanes

@@ -35,7 +35,7 @@ class Group:
         return max(item.memory_bytes for trunk in self.trunks for item in trunk)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         shape = self.shape
         return f"d{shape.model.d_model}x{shape.model.n_layers}, batch {shape.batch_size} x {shape.seq_len}"
 
@@ -91,14 +91,14 @@ def make_rungs(rivals: Group) -> tuple[RungAt, ...]:
     return tuple(RungAt(step, n_kept) for step, n_kept in kept.items())
 
 
-def check_lanes(groups: Sequence[Group], n_lanes: int, limit: float) -> None:
+def check_lanes(groups: Sequence[Group], most: int, limit: float) -> None:
     """Refuse more lanes than memory holds by prediction, before anything is compiled; limit in bytes."""
     for group in groups:
-        width = min(n_lanes, len(group.trunks))
-        needed = width * group.lane_bytes
-        if width > 1 and needed > limit:
+        n_lanes = min(most, len(group.trunks))
+        needed = n_lanes * group.lane_bytes
+        if n_lanes > 1 and needed > limit:
             raise LoraJaxError(
-                f"{width} lanes of {group.words} would take {format_bytes(needed)}, and the memory is"
+                f"{n_lanes} lanes of {group.description} would take {format_bytes(needed)}, and the memory is"
                 f" {format_bytes(limit)}: pass --lanes {max(1, int(limit // group.lane_bytes))} or lower."
             )
 
@@ -108,8 +108,8 @@ def check_memory(planned: Sequence[PlannedRun], limit: float) -> None:
     for item in planned:
         if not item.finished and item.memory_bytes > limit:
             raise LoraJaxError(
-                f"a step of {item.words} would take {format_bytes(item.memory_bytes)}, and the memory is"
-                f" {format_bytes(limit)}: lower optim.batch_size, data.seq_len or the model's size."
+                f"a step of {item.description} would take {format_bytes(item.memory_bytes)}, and the memory"
+                f" is {format_bytes(limit)}: lower optim.batch_size, data.seq_len or the model's size."
             )
 
 

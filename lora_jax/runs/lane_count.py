@@ -29,15 +29,15 @@ from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.train.side_by_side import STEPS_PER_READ
 from lora_jax.train.trunk import make_input
 
-CLEARLY = 1.1  # times the tokens per second of the best width so far: less is within a busy machine's noise
-MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more width
+CLEARLY = 1.1  # times the tokens per second of the best count so far: less is within a busy machine's noise
+MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more count
 KEPT_IN = "lanes.json"  # of a results folder
 TURN_SECONDS, N_TURNS = 0.25, 3  # a turn of steps is about as long, and the median of so many is taken
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One width: tokens per second of all lanes together, and the bytes of its step and of what it forks.
+    """One lane count: tokens per second of all together, and the bytes of its step and of what it forks.
 
     tokens_per_second: None where memory does not hold it. seconds: what measuring it took.
     """
@@ -90,11 +90,11 @@ def settle_lane_count(
         return 1
     lanes = recall(folder, shape, n_trunks)
     if lanes is not None:
-        say(f"{group.words}: {lanes} of {n_trunks} trunks side by side, as {folder / KEPT_IN} has it")
+        say(f"{group.description}: {lanes} of {n_trunks} trunks side by side, as {folder / KEPT_IN} has it")
         return lanes
     limit = memory_limit()
-    choice = choose_lane_count(group, lambda width: measure(group, width, datasets, limit), limit)
-    keep(folder, shape, group.words, choice)
+    choice = choose_lane_count(group, lambda n_lanes: measure(group, n_lanes, datasets, limit), limit)
+    keep(folder, shape, group.description, choice)
     say(format_choice(group, choice, limit))
     return choice.lanes
 
@@ -125,33 +125,33 @@ def _key(shape: object) -> str:
 
 def choose_lane_count(group: Candidates, measure: Callable[[int], Measured], limit: float) -> Choice:
     """Double the lanes as long as it pays: clearly more tokens per second, within the memory, soon enough."""
-    n_trunks, width, speed = len(group.trunks), 1, 0.0
+    n_trunks, n_lanes, speed = len(group.trunks), 1, 0.0
     measured: list[Measured] = []
     while True:
-        if width > MOST_LANES:
+        if n_lanes > MOST_LANES:
             reason = f"at most {MOST_LANES}"
-        elif width > n_trunks:
+        elif n_lanes > n_trunks:
             reason = f"{n_trunks} trunks"
-        elif measured and width * group.lane_bytes > limit:
-            reason = f"{width} would take {format_bytes(width * group.lane_bytes)}"
+        elif measured and n_lanes * group.lane_bytes > limit:
+            reason = f"{n_lanes} would take {format_bytes(n_lanes * group.lane_bytes)}"
         elif measured and measured[-1].seconds > MEASURING_SHARE * group.n_tokens / speed:
-            reason = f"too short to measure {width}"
+            reason = f"too short to measure {n_lanes}"
         else:
-            found = measure(width)
+            found = measure(n_lanes)
             measured.append(found)
             faster = found.tokens_per_second
             if faster is not None and faster >= CLEARLY * speed:
-                width, speed = 2 * width, faster
+                n_lanes, speed = 2 * n_lanes, faster
                 continue
-            reason = f"{width} do not fit" if faster is None else f"{width} are not clearly faster"
-        return Choice(max(1, width // 2), n_trunks, tuple(measured), reason)
+            reason = f"{n_lanes} do not fit" if faster is None else f"{n_lanes} are not clearly faster"
+        return Choice(max(1, n_lanes // 2), n_trunks, tuple(measured), reason)
 
 
 def format_choice(group: Group, choice: Choice, limit: float) -> str:
-    """Return one line about a group: its shape, lanes, tokens per second of each width, and memory."""
+    """Return one line about a group: its shape, lanes, tokens per second of each lane count, and memory."""
     taken = next(m.memory_bytes for m in choice.measured if m.lanes == choice.lanes)
     return (
-        f"{group.words}: {choice.lanes} of {choice.n_trunks} trunks side by side ({choice.reason});"
+        f"{group.description}: {choice.lanes} of {choice.n_trunks} trunks side by side ({choice.reason});"
         f" {format_speeds(choice)}; {format_bytes(taken)} of {format_bytes(limit)}"
     )
 
@@ -164,17 +164,17 @@ def format_speeds(choice: Choice) -> str:
     )
 
 
-def measure(group: Group, width: int, datasets: Mapping[DataConfig, Dataset], limit: float) -> Measured:
+def measure(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dataset], limit: float) -> Measured:
     """Compile the step of so many lanes and time it on the first batches of the group's trunks.
 
-    Made and read as in training, which finds the program compiled. A width of 1 is timed in any case.
+    Made and read as in training, which finds the program compiled. One lane is timed in any case.
     """
     started = time.monotonic()
-    runs = [trunk[-1].run for trunk in group.trunks[:width]]
+    runs = [trunk[-1].run for trunk in group.trunks[:n_lanes]]
     lanes = _stand_in(runs)
     memory = count_bytes(lanes, runs, datasets)
-    if width > 1 and memory > limit:
-        return Measured(width, None, memory, time.monotonic() - started)
+    if n_lanes > 1 and memory > limit:
+        return Measured(n_lanes, None, memory, time.monotonic() - started)
 
     def take(n_steps: int) -> float:
         before = time.monotonic()
@@ -187,18 +187,18 @@ def measure(group: Group, width: int, datasets: Mapping[DataConfig, Dataset], li
     take(1)
     n_steps = int(np.clip(TURN_SECONDS / take(1), 1, STEPS_PER_READ))
     seconds = float(np.median([take(n_steps) for _ in range(N_TURNS)]))
-    n_tokens = width * runs[0].tokens_per_step
-    return Measured(width, n_tokens / seconds, memory, time.monotonic() - started)
+    n_tokens = n_lanes * runs[0].tokens_per_step
+    return Measured(n_lanes, n_tokens / seconds, memory, time.monotonic() - started)
 
 
-def require_memory(group: Group, width: int, datasets: Mapping[DataConfig, Dataset]) -> None:
+def require_memory(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dataset]) -> None:
     """Compile the step of so many lanes, and refuse it where XLA says that memory does not hold it."""
-    runs = [trunk[-1].run for trunk in group.trunks[:width]]
+    runs = [trunk[-1].run for trunk in group.trunks[:n_lanes]]
     needed, limit = count_bytes(_stand_in(runs), runs, datasets), memory_limit()
     if needed > limit:
         raise LoraJaxError(
-            f"{width} lanes of {group.words} take {format_bytes(needed)} by XLA's count, and the memory is"
-            f" {format_bytes(limit)}: lower --lanes."
+            f"{n_lanes} lanes of {group.description} take {format_bytes(needed)} by XLA's count, and the"
+            f" memory is {format_bytes(limit)}: lower --lanes."
         )
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.declare import flops_per_token
-from lora_jax.runs.floor import matmul_floor
+from lora_jax.runs.matmuls import time_matmuls
 from lora_jax.runs.memory import memory_bytes
 
 
@@ -79,9 +79,9 @@ def seconds_per_step(run: RunConfig, device: Device | None) -> float:
     if not is_timed(run):
         return flops / speed_once()
     model = replace(run.model, n_layers=min(run.model.n_layers, DEEPEST))
-    floor = matmul_floor(model, run.optim.batch_size, run.data.seq_len)
+    matmuls = time_matmuls(model, run.optim.batch_size, run.data.seq_len)
     share = flops_per_token(model, run.data.seq_len) / flops_per_token(run.model, run.data.seq_len)
-    return CPU_STEP_OVER_MATMULS * floor / share
+    return CPU_STEP_OVER_MATMULS * matmuls / share
 
 
 def step_flops(run: RunConfig) -> float:
@@ -115,6 +115,6 @@ def present_speed() -> float:
     device = present_device()
     if device is not None:
         return ASSUMED_UTILISATION * device.peak_flops
-    floor = matmul_floor(TYPICAL, TYPICAL_BATCH, TYPICAL.context)
+    matmuls = time_matmuls(TYPICAL, TYPICAL_BATCH, TYPICAL.context)
     flops = flops_per_token(TYPICAL, TYPICAL.context) * TYPICAL_BATCH * TYPICAL.context
-    return flops / (CPU_STEP_OVER_MATMULS * floor)
+    return flops / (CPU_STEP_OVER_MATMULS * matmuls)

@@ -40,7 +40,7 @@ class PlannedRun:
         return self.run.n_steps
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return f"d{self.run.model.d_model}x{self.run.model.n_layers} seed {self.run.seed}"
 
 

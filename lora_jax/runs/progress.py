@@ -28,7 +28,7 @@ class Planned(Protocol):
     @property
     def n_steps(self) -> int: ...
     @property
-    def words(self) -> str: ...  # what the run is, in a word or two
+    def description(self) -> str: ...  # what the run is, in a word or two
 
 
 class Progress:
@@ -94,7 +94,7 @@ class Progress:
     def _describe(self, run: Any, steps: int, loss: float) -> list[str]:
         """Return where the run stands in words, and then in ever fewer of them."""
         item = self._items[run]
-        number, n, shape = self._number[item.run_id], len(self._items), item.words
+        number, n, shape = self._number[item.run_id], len(self._items), item.description
         if len(self._current) > 1:
             shape += f" and {len(self._current) - 1} beside it"
         step = f"step {steps}/{item.n_steps}"

@@ -13,7 +13,7 @@ from lora_jax.model.declare import count_parameters
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.train.evaluate import HeldOut
-from lora_jax.train.outcome import Outcome, final_train_loss
+from lora_jax.train.result import RunResult, final_train_loss
 
 CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
 
@@ -56,13 +56,15 @@ class Facts:
     finetuning: Finetuning | None = None
 
 
-def make_record(sweep: str, run_id: str, outcome: Outcome, facts: Facts, provenance: Provenance) -> RunRecord:
+def make_record(
+    sweep: str, run_id: str, result: RunResult, facts: Facts, provenance: Provenance
+) -> RunRecord:
     """Gather what is known about a finished run."""
     counts, heldout = count_parameters(facts.model), facts.heldout
     return RunRecord(
         run_id=run_id,
         sweep=sweep,
-        status="halted" if outcome.halted_at is not None else "done" if heldout else "diverged",
+        status="halted" if result.halted_at is not None else "done" if heldout else "diverged",
         config=facts.config,
         data=facts.data,
         seed=facts.seed,
@@ -74,15 +76,15 @@ def make_record(sweep: str, run_id: str, outcome: Outcome, facts: Facts, provena
         epochs=facts.epochs,
         flops=6.0 * counts.with_head * facts.n_tokens,
         flops_exact=float(facts.flops_per_token) * facts.n_tokens,
-        train_loss=final_train_loss(outcome.losses) if heldout else None,
+        train_loss=final_train_loss(result.losses) if heldout else None,
         heldout_loss=heldout.loss if heldout else None,
         heldout_loss_se=heldout.standard_error if heldout else None,
         bits_per_byte=facts.bits_per_byte,
         cooled=facts.cooled,
         learning_rate=facts.learning_rate,
         n_steps=facts.n_steps,
-        diverged_at=outcome.diverged_at,
-        wall_seconds=outcome.wall_seconds,
+        diverged_at=result.diverged_at,
+        wall_seconds=result.wall_seconds,
         trained_tokens=facts.trained_tokens,
         tokens_per_second=facts.tokens_per_second,
         device=provenance.device,
@@ -90,8 +92,8 @@ def make_record(sweep: str, run_id: str, outcome: Outcome, facts: Facts, provena
         git_commit=provenance.commit,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         finetuning=vars(facts.finetuning) if facts.finetuning else None,
-        lanes=outcome.n_lanes,
-        halted_at=outcome.halted_at,
+        lanes=result.n_lanes,
+        halted_at=result.halted_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a leg of training, saved with orbax: the state and every loss so far."""
+"""Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ from lora_jax.digests import find_damage, write_manifest
 from lora_jax.errors import Damaged
 from lora_jax.train.step import TrainState
 
-KEPT = 2  # checkpoints of a leg: the newest, and one to go back to where it is damaged
+KEPT = 2  # checkpoints of each: the newest, and one to go back to where it is damaged
 SAVE_SECONDS = 60.0  # between two savings of a run in progress
 SLACK_BYTES = 2**20  # a checkpoint's own description and the file system's blocks
 
@@ -28,11 +28,11 @@ def say_nothing(line: str) -> None:
 
 
 class Checkpoints:
-    """The newest checkpoints of one leg (a trunk, or a branch's cooldown) in one folder.
+    """The newest checkpoints of a trunk, or of a branch's cooldown, in one folder.
 
     orbax writes to a temporary folder and renames it, so that a kill in the middle leaves the one before.
     Each then gets the digests of its files: one that is damaged later is told (`say`) and dropped when the
-    folder is opened, and the leg goes on from the one before it, or from its start. Older versions wrote no
+    folder is opened, and training goes on from the one before it, or from its start. Older versions wrote no
     digests; what they wrote is taken as it is, as far as orbax can read it.
     """
 

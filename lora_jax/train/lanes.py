@@ -57,7 +57,7 @@ class Lanes:
         steps_per_call: so many steps are asked for at once, where so many are wanted (`train.repeat`).
         """
         self._step, self._join, self.steps_per_call = step, join, steps_per_call
-        self.width, self.is_warm = len(states), False
+        self.n_lanes, self.is_warm = len(states), False
         self._seen: set[Any] = set()
         frozen = frozen or [{}] * len(states)
         first = frozen[0]
@@ -67,23 +67,23 @@ class Lanes:
         self._state = _stack(states)
 
     def advance(self, given: Sequence[Sequence[Any]]) -> jax.Array:
-        """Take K steps in one call, given[k][lane] the inputs, of one shape; return the losses (K, width)."""
+        """Take K steps in one call, given[k][lane] the inputs, of one shape; return losses (K, n_lanes)."""
         joined = [self._join(one) for one in given]
         if len(joined) == 1:
-            return self._call(self._step, joined[0]).reshape(1, self.width)
-        axis = 0 if self.width == 1 else 1  # behind the lanes
+            return self._call(self._step, joined[0]).reshape(1, self.n_lanes)
+        axis = 0 if self.n_lanes == 1 else 1  # behind the lanes
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis), *joined)
-        return self._call(repeat_step(self._step), stacked).reshape(self.width, len(given)).T
+        return self._call(repeat_step(self._step), stacked).reshape(self.n_lanes, len(given)).T
 
     def step(self, given: Sequence[Any]) -> jax.Array:
-        """Take one step in every lane, each with its own input; return the losses (width,), unread."""
+        """Take one step in every lane, each with its own input; return the losses (n_lanes,), unread."""
         return self.advance([given])[0]
 
     def _call(self, step: Step, stacked: Any) -> jax.Array:
-        shapes = (self.width, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
+        shapes = (self.n_lanes, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
         self.is_warm = shapes in self._seen
         self._seen.add(shapes)
-        compiled = compile_step(step, self.width > 1)
+        compiled = compile_step(step, self.n_lanes > 1)
         self._state, losses = compiled(self._state, self._shared, self._own, stacked)
         return losses
 
@@ -93,7 +93,7 @@ class Lanes:
         Arguments (states and frozen weights), results and everything in between, in bytes. Compiled is what
         `step` runs, so that nothing is compiled twice.
         """
-        compiled = compile_step(self._step, self.width > 1)
+        compiled = compile_step(self._step, self.n_lanes > 1)
         found = compiled.lower(self._state, self._shared, self._own, self._join(given)).compile()
         stats = found.memory_analysis()
         if stats is None:
@@ -103,20 +103,20 @@ class Lanes:
 
     def read(self, lane: int) -> TrainState:
         """Return a copy of one lane's state, which no later step touches."""
-        return jax.tree.map(jnp.copy, self._state) if self.width == 1 else _read_lane(self._state, lane)
+        return jax.tree.map(jnp.copy, self._state) if self.n_lanes == 1 else _read_lane(self._state, lane)
 
     def write(self, lane: int, state: TrainState) -> None:
         """Put a copy of another state in a lane, such as the trunk's after one of its branches has ended."""
-        if self.width == 1:
+        if self.n_lanes == 1:
             self._state = jax.tree.map(jnp.copy, state)
         else:
             self._state = _write_lane(self._state, state, lane)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with these lanes alone, renumbered in this order: a narrower program steps them."""
-        if self.width > 1:
+        if self.n_lanes > 1:
             self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
-        self.width = len(lanes)
+        self.n_lanes = len(lanes)
 
 
 @jax.jit

@@ -21,7 +21,7 @@ from lora_jax.params import Params, Spec, init
 from lora_jax.ranges import whole
 from lora_jax.train.lanes import stack_inputs
 from lora_jax.train.loss import window_losses
-from lora_jax.train.optim import choose_optimizer
+from lora_jax.train.optim import make_optimizer
 from lora_jax.train.pretraining import init_pretraining, make_evaluate, make_pretraining_step
 from lora_jax.train.step import Step, TrainState
 
@@ -139,7 +139,7 @@ def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int
     specs = declare(model)
     shardings = weight_shardings(mesh, specs)
     trainable = {path: place(init({path: spec}, seed)[path], shardings[path]) for path, spec in specs.items()}
-    start = choose_optimizer(optim)(specs).init
+    start = make_optimizer(optim)(specs).init
     everywhere = state_shardings(mesh, specs, jax.eval_shape(start, trainable))
     opt_state = jax.jit(start, out_shardings=everywhere)(trainable)
     step = place(np.zeros((), np.int32), NamedSharding(mesh, PartitionSpec()))

@@ -62,7 +62,7 @@ class AdamW:
         return optax.GradientTransformationExtraArgs(chain(1.0, 0.0).init, update)
 
 
-def choose_optimizer(config: OptimConfig) -> AdamW:
+def make_optimizer(config: OptimConfig) -> AdamW:
     """Return the optimizer of a configuration; its rate, decay and clip are data (`make_hyperparams`)."""
     return AdamW(config.beta1, config.beta2, config.eps)
 

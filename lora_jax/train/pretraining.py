@@ -10,14 +10,14 @@ from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.train.loss import mean_loss, window_losses
-from lora_jax.train.optim import Optimizer, choose_optimizer
+from lora_jax.train.optim import Optimizer, make_optimizer
 from lora_jax.train.step import Step, TrainState, init_state, make_step
 
 
 def init_pretraining(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
     """Draw the parameters of a seed and the optimizer's empty state."""
     specs = declare(model)
-    return init_state(init(specs, seed), specs, choose_optimizer(optim))
+    return init_state(init(specs, seed), specs, make_optimizer(optim))
 
 
 def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
@@ -25,7 +25,7 @@ def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
 
     Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
     """
-    return _make_step(model, choose_optimizer(optim))
+    return _make_step(model, make_optimizer(optim))
 
 
 @lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another

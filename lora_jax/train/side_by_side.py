@@ -83,7 +83,7 @@ class _Running:
     """A trial that has not ended, and what it waits for."""
 
     lane: Lane
-    course: Trial
+    trial: Trial
     wants: StepRequest | Rung
     waiting: TrainState | None = None  # at a rung: its lane may be stepped on while the others come there
 
@@ -99,7 +99,7 @@ def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: C
         lane = Lane(lanes, number)
         _send(running, lane, start(lane), None)
     while running:
-        if 2 * len(running) <= lanes.width:
+        if 2 * len(running) <= lanes.n_lanes:
             lanes.keep([run.lane.number for run in running])
             for number, run in enumerate(running):
                 run.lane.number = number
@@ -129,11 +129,11 @@ def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], 
         if isinstance(run.wants, Rung):
             still.append(run)
             continue
-        answer = StepResult(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
-        _send(still, run.lane, run.course, answer)
+        taken = StepResult(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
+        _send(still, run.lane, run.trial, taken)
     if stopping:
         for run in still:
-            run.course.close()
+            run.trial.close()
         raise Stopped
     return still
 
@@ -142,7 +142,7 @@ def _make(lanes: Lanes, stepping: dict[int, StepRequest], i: int) -> list[Any]:
     """Return the i-th input of every lane; one that is idle is given another's."""
     given = {number: wants.make(i) for number, wants in stepping.items()}
     spare = next(iter(given.values()))
-    return [given.get(number, spare) for number in range(lanes.width)]
+    return [given.get(number, spare) for number in range(lanes.n_lanes)]
 
 
 def _halve(running: list[_Running]) -> list[_Running]:
@@ -165,14 +165,14 @@ def _halve(running: list[_Running]) -> list[_Running]:
             continue
         if run.waiting is not None:
             run.lane.write(run.waiting)
-        _send(still, run.lane, run.course, goes_on[id(run)])
+        _send(still, run.lane, run.trial, goes_on[id(run)])
     return still
 
 
-def _send(running: list[_Running], lane: Lane, course: Trial, value: Any) -> None:
+def _send(running: list[_Running], lane: Lane, trial: Trial, value: Any) -> None:
     """Resume a trial with what it waited for; add it to the running ones unless it ends."""
     try:
-        wants = course.send(value)
+        wants = trial.send(value)
     except StopIteration:
         return
-    running.append(_Running(lane, course, wants, lane.read() if isinstance(wants, Rung) else None))
+    running.append(_Running(lane, trial, wants, lane.read() if isinstance(wants, Rung) else None))

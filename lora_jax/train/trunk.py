@@ -25,8 +25,15 @@ from lora_jax.train.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
 from lora_jax.train.lanes import Lanes
 from lora_jax.train.mesh import init_on, join_on, make_step_on
 from lora_jax.train.optim import cooldown_start, make_hyperparams, peak_learning_rate, unit_rate
-from lora_jax.train.outcome import LossHistory, OnProgress, Pretrained, StepTimer, final_train_loss, judge
 from lora_jax.train.repeat import steps_per_call
+from lora_jax.train.result import (
+    LossHistory,
+    OnProgress,
+    PretrainResult,
+    StepTimer,
+    final_train_loss,
+    make_result,
+)
 from lora_jax.train.side_by_side import Lane, Rung, StepRequest, Stopped, Trial, drive
 from lora_jax.train.step import StepInput
 
@@ -74,12 +81,12 @@ def train_trunks(
     trunks: Sequence[Trunk],
     n_lanes: int,
     *,
-    on_outcome: Callable[[Pretrained], None],
+    on_result: Callable[[PretrainResult], None],
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
     mesh: Mesh | None = None,
 ) -> None:
-    """Train trunks of one shape, at most n_lanes at a time; on_outcome is told each run as it ends.
+    """Train trunks of one shape, at most n_lanes at a time; on_result is told each run as it ends.
 
     A lane that has ended its trunk takes the next; then those that are left go on in narrower programs. Each
     run's start and batches are those it would have alone, and so are its losses, within 1e-5, unless its rate
@@ -98,18 +105,18 @@ def train_trunks(
     def work(lane: Lane) -> Trial:
         try:
             while waiting:
-                course = _TrunkTrial(waiting.popleft(), lane, on_outcome, on_progress, mesh)
-                yield from course.train()
+                trial = _TrunkTrial(waiting.popleft(), lane, on_result, on_progress, mesh)
+                yield from trial.train()
         except Stopped:  # it is saved; `drive` raises Stopped when all have been told
             return
 
-    width = min(n_lanes, len(trunks))
+    n_lanes = min(n_lanes, len(trunks))
     start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
     step = make_step_on(mesh, first.model, first.optim)
-    flops = width * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
+    flops = n_lanes * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
     at_once = steps_per_call(flops) if mesh is None else 1
-    lanes = Lanes(step, [start] * width, join=join_on(mesh), steps_per_call=at_once)
-    drive(lanes, [work] * width, should_stop)
+    lanes = Lanes(step, [start] * n_lanes, join=join_on(mesh), steps_per_call=at_once)
+    drive(lanes, [work] * n_lanes, should_stop)
 
 
 def check_shapes(runs: Sequence[RunConfig]) -> None:
@@ -139,7 +146,7 @@ class _TrunkTrial:
 
     trunk: Trunk
     lane: Lane
-    on_outcome: Callable[[Pretrained], None]
+    on_result: Callable[[PretrainResult], None]
     on_progress: OnProgress
     mesh: Mesh | None
 
@@ -158,78 +165,78 @@ class _TrunkTrial:
     def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Trial:
         """Go up one trunk, and out on the branch of each run."""
         self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
-        leg = LossHistory()
-        self._resume(leg, checkpoints)
-        rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(leg.losses))
+        history = LossHistory()
+        self._resume(history, checkpoints)
+        rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(history.losses))
         for run in runs:
-            meter, start = StepTimer(), cooldown_start(run)
-            while rungs and rungs[0].step <= start and not leg.ended:
-                yield from self._contend(leg, run, rungs.popleft(), checkpoints, meter)
-            yield from self._advance(leg, run, start, checkpoints, meter)
-            if leg.ended:
-                self._finish(run, leg, meter)
+            timer, start = StepTimer(), cooldown_start(run)
+            while rungs and rungs[0].step <= start and not history.ended:
+                yield from self._contend(history, run, rungs.popleft(), checkpoints, timer)
+            yield from self._advance(history, run, start, checkpoints, timer)
+            if history.ended:
+                self._finish(run, history, timer)
             else:
-                yield from self._branch(leg, run, meter)
-        if not leg.ended:  # kept, so that a longer run can be added to the sweep later
-            checkpoints.save(self.lane.read(), np.asarray(leg.losses))
+                yield from self._branch(history, run, timer)
+        if not history.ended:  # kept, so that a longer run can be added to the sweep later
+            checkpoints.save(self.lane.read(), np.asarray(history.losses))
             checkpoints.keep_newest()
 
-    def _branch(self, leg: LossHistory, run: RunConfig, meter: StepTimer) -> Trial:
+    def _branch(self, history: LossHistory, run: RunConfig, timer: StepTimer) -> Trial:
         """Train a run's cooldown, and put the trunk's state back."""
-        forked, branch = self.lane.read(), LossHistory(list(leg.losses))
+        forked, branch = self.lane.read(), LossHistory(list(history.losses))
         folder = self.trunk.folder / f"t{run.n_tokens}"
         with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
             self._resume(branch, checkpoints)
-            yield from self._advance(branch, run, run.n_steps, checkpoints, meter)
-            self._finish(run, branch, meter)
+            yield from self._advance(branch, run, run.n_steps, checkpoints, timer)
+            self._finish(run, branch, timer)
             checkpoints.delete()
         self.lane.write(forked)
 
     def _contend(
-        self, leg: LossHistory, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, meter: StepTimer
+        self, history: LossHistory, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, timer: StepTimer
     ) -> Generator[StepRequest | Rung, Any, None]:
         """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
-        yield from self._advance(leg, run, rung.step, checkpoints, meter)
-        if leg.ended:
+        yield from self._advance(history, run, rung.step, checkpoints, timer)
+        if history.ended:
             return
-        checkpoints.save(self.lane.read(), np.asarray(leg.losses))  # for it can be stopped while it waits
+        checkpoints.save(self.lane.read(), np.asarray(history.losses))  # for it can be stopped while it waits
         asked = time.monotonic()
-        goes_on = yield Rung(final_train_loss(leg.losses), rung.step, rung.n_kept)
-        meter.others_seconds += time.monotonic() - asked
+        goes_on = yield Rung(final_train_loss(history.losses), rung.step, rung.n_kept)
+        timer.others_seconds += time.monotonic() - asked
         if not goes_on:
-            leg.halted_at = rung.step
+            history.halted_at = rung.step
 
     def _advance(
-        self, leg: LossHistory, run: RunConfig, until: int, checkpoints: Checkpoints, meter: StepTimer
+        self, history: LossHistory, run: RunConfig, until: int, checkpoints: Checkpoints, timer: StepTimer
     ) -> Trial:
-        """Train a leg by the run's schedule to step `until`, saving now and then; end where it diverges."""
+        """Train by the run's schedule to step `until`, saving now and then; end where it diverges."""
         saved = time.monotonic()
-        while len(leg.losses) < until and not leg.ended:
-            first = len(leg.losses)
-            stretch = StepRequest(until - first, partial(self._make_input, run, first))
-            answer = yield from meter.wait(stretch)
-            leg.take(answer.losses)
-            n_tokens = len(answer.losses) * run.tokens_per_step
-            self.on_progress(run, len(leg.losses), leg.losses[-1], n_tokens)
-            if leg.ended:
+        while len(history.losses) < until and not history.ended:
+            first = len(history.losses)
+            request = StepRequest(until - first, partial(self._make_input, run, first))
+            taken = yield from timer.wait(request)
+            history.take(taken.losses)
+            n_tokens = len(taken.losses) * run.tokens_per_step
+            self.on_progress(run, len(history.losses), history.losses[-1], n_tokens)
+            if history.ended:
                 return
-            if answer.stopping or time.monotonic() - saved > self.trunk.save_seconds:
-                checkpoints.save(self.lane.read(), np.asarray(leg.losses))
+            if taken.stopping or time.monotonic() - saved > self.trunk.save_seconds:
+                checkpoints.save(self.lane.read(), np.asarray(history.losses))
                 saved = time.monotonic()
-            if answer.stopping:
+            if taken.stopping:
                 raise Stopped
 
     def _make_input(self, run: RunConfig, first: int, i: int) -> StepInput:
         return make_input(run, self.trunk.dataset, first + i)
 
-    def _resume(self, leg: LossHistory, checkpoints: Checkpoints) -> None:
+    def _resume(self, history: LossHistory, checkpoints: Checkpoints) -> None:
         """Continue from the newest checkpoint, where there is one."""
         latest = checkpoints.latest_step()
-        if latest is not None and latest > len(leg.losses):
+        if latest is not None and latest > len(history.losses):
             state, losses = checkpoints.restore(self.lane.read())
             self.lane.write(state)
-            leg.losses = [float(value) for value in losses]
+            history.losses = [float(value) for value in losses]
 
-    def _finish(self, run: RunConfig, leg: LossHistory, meter: StepTimer) -> None:
-        params = None if leg.ended else self.lane.read().trainable
-        self.on_outcome(judge(run, leg, params, self.trunk.dataset, meter))
+    def _finish(self, run: RunConfig, history: LossHistory, timer: StepTimer) -> None:
+        params = None if history.ended else self.lane.read().trainable
+        self.on_result(make_result(run, history, params, self.trunk.dataset, timer))

@@ -51,8 +51,8 @@ def test_a_model_learns_to_answer(places: Path, tmp_path: Path) -> None:
         base=str(base), task=task, method=Full(), label="full",
         optim=TuneConfig(learning_rate=1e-2, batch_size=16, epochs=12, evaluations=3),
     )  # fmt: skip
-    outcome = finetune(config, prepared, tmp_path / "run", lambda *_: None, lambda: False, None)
-    assert outcome.test is not None
-    assert outcome.completions is not None
-    assert outcome.test.scores["rouge_l"]["value"] > 0.9
-    assert {"good fine", "bad"} >= set(outcome.completions)
+    result = finetune(config, prepared, tmp_path / "run", lambda *_: None, lambda: False, None)
+    assert result.test is not None
+    assert result.completions is not None
+    assert result.test.scores["rouge_l"]["value"] > 0.9
+    assert {"good fine", "bad"} >= set(result.completions)

@@ -146,14 +146,14 @@ def test_the_width_is_measured_and_kept(sweep: FinetuneSweep, classify: Prepared
     runs = (sweep.run("LoRA r 2", rate, 0) for rate in (1e-3, 1e-2))
     group = TuneGroup(tuple(TuneRun(run, classify, tmp_path / "c") for run in runs), 10**9)
     said: list[str] = []
-    width = settle_lane_count(group, None, tmp_path, said.append)
+    n_lanes = settle_lane_count(group, None, tmp_path, said.append)
     [kept] = read_object(tmp_path / "lanes.json", "mend it").values()
-    assert kept["lanes"] == width
+    assert kept["lanes"] == n_lanes
     assert [m["lanes"] for m in kept["measured"]] == [1, 2]
     slow, fast = (m["tokens_per_second"] for m in kept["measured"])
-    assert (width == 2) == (fast >= 1.1 * slow)
-    assert f"LoRA r 2: {width} of 2 runs side by side" in said[0]
-    assert settle_lane_count(group, None, tmp_path, said.append) == width
+    assert (n_lanes == 2) == (fast >= 1.1 * slow)
+    assert f"LoRA r 2: {n_lanes} of 2 runs side by side" in said[0]
+    assert settle_lane_count(group, None, tmp_path, said.append) == n_lanes
     assert len(said) == 1, "what was measured is not measured again"
     assert settle_lane_count(group, 7, tmp_path, said.append) == 2
 

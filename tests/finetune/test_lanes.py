@@ -12,7 +12,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
 from lora_jax.finetune.evaluate import evaluate_many, evaluate_split
 from lora_jax.finetune.group import TuneRun, check_group, draw_base
-from lora_jax.finetune.loop import TuneOutcome, finetune_group
+from lora_jax.finetune.loop import FinetuneResult, finetune_group
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.peft.method import Adapted, adapt
 from lora_jax.peft.methods.lora import LoRA
@@ -27,7 +27,7 @@ LORA = LoRA(rank=2)
 def train(
     configs: Sequence[FinetuneConfig], prepared: Prepared | Sequence[Prepared], folder: Path,
     stop: Callable[[], bool] = lambda: False, n_rivals: int = 0,
-) -> list[TuneOutcome]:  # fmt: skip
+) -> list[FinetuneResult]:  # fmt: skip
     of_each = [prepared] * len(configs) if isinstance(prepared, Prepared) else prepared
     runs = [
         TuneRun(config, data, folder / str(number))
@@ -40,7 +40,7 @@ def with_optim(config: FinetuneConfig, **changes) -> FinetuneConfig:
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **changes))
 
 
-def same(one: TuneOutcome, other: TuneOutcome) -> None:
+def same(one: FinetuneResult, other: FinetuneResult) -> None:
     """Equal to rounding: losses, the kept weights, scores; and the data exactly."""
     np.testing.assert_allclose(one.losses, other.losses, rtol=1e-5)
     assert one.tokens.tolist() == other.tokens.tolist()
@@ -79,8 +79,8 @@ def test_lanes_of_other_ranks_rates_seeds_and_data_are_their_solo_runs(
     ]
     data = [fewer(classify, 40), classify]
     beside = train(configs, data, tmp_path / "beside")
-    assert [len(outcome.losses) for outcome in beside] == [6, 12]
-    assert [outcome.n_lanes for outcome in beside] == [2, 2]
+    assert [len(result.losses) for result in beside] == [6, 12]
+    assert [result.n_lanes for result in beside] == [2, 2]
     for number, (config, prepared) in enumerate(zip(configs, data, strict=True)):
         [alone] = train([config], [prepared], tmp_path / f"alone-{number}")
         same(beside[number], alone)
@@ -92,13 +92,13 @@ def test_patience_and_divergence_end_one_lane(places: Path, classify: Prepared, 
     one = make_run(places, LORA, epochs=2, evaluations=6)
     changes = {"learns": {}, "idle": {"learning_rate": 1e-9, "patience": 1}, "nan": {"learning_rate": 1e30}}
     configs = [with_optim(one, **fields) for fields in changes.values()]
-    outcomes = dict(zip(changes, train(configs, classify, tmp_path), strict=True))
-    assert outcomes["nan"].diverged_at is not None
-    assert outcomes["nan"].test is None
-    assert outcomes["idle"].stopped_early
-    assert len(outcomes["idle"].losses) < 12
-    assert len(outcomes["learns"].losses) == 12
-    assert outcomes["learns"].test is not None
+    results = dict(zip(changes, train(configs, classify, tmp_path), strict=True))
+    assert results["nan"].diverged_at is not None
+    assert results["nan"].test is None
+    assert results["idle"].stopped_early
+    assert len(results["idle"].losses) < 12
+    assert len(results["learns"].losses) == 12
+    assert results["learns"].test is not None
 
 
 @pytest.mark.parametrize(
@@ -130,22 +130,22 @@ def test_halving_ends_the_worse_half_at_every_mark_but_the_last(
     one = make_run(places, LORA, epochs=2, evaluations=3)
     rates = (1e-9, 1e-2, 1e-8)
     configs = [with_optim(one, learning_rate=rate) for rate in rates]
-    outcomes = train(configs, classify, tmp_path / "halved", n_rivals=3)
-    assert outcomes[1].halted_at is None
-    assert outcomes[1].test is not None
-    assert sorted(o.halted_at for o in (outcomes[0], outcomes[2]) if o.halted_at is not None) == [4, 8]
-    for outcome in (outcomes[0], outcomes[2]):
-        assert outcome.test is None
-        assert outcome.dev is not None, "the score that it was halted at is kept"
-        assert len(outcome.losses) == outcome.halted_at
+    results = train(configs, classify, tmp_path / "halved", n_rivals=3)
+    assert results[1].halted_at is None
+    assert results[1].test is not None
+    assert sorted(o.halted_at for o in (results[0], results[2]) if o.halted_at is not None) == [4, 8]
+    for result in (results[0], results[2]):
+        assert result.test is None
+        assert result.dev is not None, "the score that it was halted at is kept"
+        assert len(result.losses) == result.halted_at
     [alone] = train([configs[1]], classify, tmp_path / "alone")
-    same(outcomes[1], alone)
+    same(results[1], alone)
     # Stopped in the middle, it comes to the same choice.
     calls = iter(range(5))
     with pytest.raises(Stopped):
         train(configs, classify, tmp_path / "stopped", lambda: next(calls, None) is None, n_rivals=3)
     again = train(configs, classify, tmp_path / "stopped", n_rivals=3)
-    assert [o.halted_at for o in again] == [o.halted_at for o in outcomes]
+    assert [o.halted_at for o in again] == [o.halted_at for o in results]
 
 
 @pytest.mark.parametrize("kind", ["classify", pytest.param("generate", marks=pytest.mark.slow)])

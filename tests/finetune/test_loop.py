@@ -44,13 +44,13 @@ def train(
 
 @pytest.mark.parametrize("method", [Full(), LORA], ids=lambda method: type(method).__name__)
 def test_a_word_that_tells_the_label_is_learned(places: Path, classify: Prepared, method) -> None:
-    outcome = train(make_run(places, method), classify)
-    assert outcome.test is not None
-    assert outcome.losses[0] == pytest.approx(np.log(2), abs=0.1)
-    assert outcome.test.scores["accuracy"]["value"] > 0.9
-    low, high = outcome.test.scores["accuracy"]["ci95"]
-    assert low < outcome.test.scores["accuracy"]["value"] <= high
-    assert len(outcome.losses) == outcome.planned_steps == 6 * 6
+    result = train(make_run(places, method), classify)
+    assert result.test is not None
+    assert result.losses[0] == pytest.approx(np.log(2), abs=0.1)
+    assert result.test.scores["accuracy"]["value"] > 0.9
+    low, high = result.test.scores["accuracy"]["ci95"]
+    assert low < result.test.scores["accuracy"]["value"] <= high
+    assert len(result.losses) == result.planned_steps == 6 * 6
 
 
 def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, classify: Prepared) -> None:
@@ -69,26 +69,26 @@ def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, clas
 
 def test_the_kept_weights_have_the_best_dev_score(places: Path, classify: Prepared) -> None:
     config = make_run(places, LORA, learning_rate=0.05, epochs=4, evaluations=8)
-    outcome = train(config, classify)
-    assert outcome.kept is not None
-    assert outcome.dev is not None
-    frozen = adapt(draw_base(classify, 0), outcome.method, 0).frozen
-    again = evaluate_split(classify, config.method, Adapted(outcome.kept, frozen), classify.dev)
-    assert again.scores == outcome.dev.scores
+    result = train(config, classify)
+    assert result.kept is not None
+    assert result.dev is not None
+    frozen = adapt(draw_base(classify, 0), result.method, 0).frozen
+    again = evaluate_split(classify, config.method, Adapted(result.kept, frozen), classify.dev)
+    assert again.scores == result.dev.scores
 
 
 def test_patience_stops_a_run_that_does_not_improve(places: Path, classify: Prepared) -> None:
     config = make_run(places, LORA, learning_rate=1e-9, epochs=4, evaluations=12, patience=2)
-    outcome = train(config, classify)
-    assert outcome.stopped_early
-    assert len(outcome.losses) < outcome.planned_steps
+    result = train(config, classify)
+    assert result.stopped_early
+    assert len(result.losses) < result.planned_steps
 
 
 def test_divergence_is_a_status_and_no_number(places: Path, classify: Prepared) -> None:
-    outcome = train(make_run(places, Full(), learning_rate=1e30, epochs=1), classify)
-    assert outcome.diverged_at is not None
-    assert outcome.test is None
-    assert outcome.dev is None
+    result = train(make_run(places, Full(), learning_rate=1e30, epochs=1), classify)
+    assert result.diverged_at is not None
+    assert result.test is None
+    assert result.dev is None
 
 
 @pytest.mark.parametrize("stops", [(1,), (7, 13), (12,)])
@@ -109,16 +109,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
 
 
 def test_a_language_model_learns_the_completion(places: Path, generate: Prepared) -> None:
-    outcome = train(make_run(places, Full(), base="decoder", epochs=12), generate)
-    assert outcome.test is not None
-    assert outcome.completions is not None
-    assert outcome.test.scores["loss"]["value"] < 0.2
-    assert {"good fine", "bad"} >= set(outcome.completions)
-    assert outcome.test.scores["rouge_l"]["value"] > 0.9
+    result = train(make_run(places, Full(), base="decoder", epochs=12), generate)
+    assert result.test is not None
+    assert result.completions is not None
+    assert result.test.scores["loss"]["value"] < 0.2
+    assert {"good fine", "bad"} >= set(result.completions)
+    assert result.test.scores["rouge_l"]["value"] > 0.9
     ends = dataclasses.replace(generate.pretrained.tokenizer, end_ids=(WORDS.index("fine"),))
     ended = dataclasses.replace(generate, pretrained=dataclasses.replace(generate.pretrained, tokenizer=ends))
-    assert outcome.kept is not None
-    adapted = Adapted(outcome.kept, {})
+    assert result.kept is not None
+    adapted = Adapted(result.kept, {})
     _, texts = score_completions(ended, Full(), adapted, 16, 40)
     assert {"good", "bad"} >= set(texts), "the model's ends stop a text, and so does the rows' own"
 
@@ -135,13 +135,13 @@ def test_another_test_sees_the_kept_weights_and_is_the_score(places: Path, gener
             {"loss": evaluate_split(prepared, run.method, adapted, prepared.test).scores["loss"]}, [1.0]
         )
 
-    outcome, plain = train(config, generate, test=test), train(config, generate)
+    result, plain = train(config, generate, test=test), train(config, generate)
     assert plain.test is not None
-    assert outcome.test == Scores({"loss": plain.test.scores["loss"]}, [1.0])
-    assert outcome.completions is None
-    assert outcome.kept is not None
+    assert result.test == Scores({"loss": plain.test.scores["loss"]}, [1.0])
+    assert result.completions is None
+    assert result.kept is not None
     assert {path: w.tobytes() for path, w in jax.device_get(seen[0].trainable).items()} == {
-        path: w.tobytes() for path, w in jax.device_get(outcome.kept).items()
+        path: w.tobytes() for path, w in jax.device_get(result.kept).items()
     }
     diverged = make_run(places, LORA, base="decoder", epochs=1, learning_rate=1e30)
     assert train(diverged, generate, test=test).test is None

@@ -1,14 +1,14 @@
-"""A course on disk that is damaged anywhere: the one before it is gone on from, or the run starts again."""
+"""A trial on disk that is damaged anywhere: the one before it is gone on from, or the run starts again."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lora_jax.finetune import course
+from lora_jax.finetune import trial
 from lora_jax.finetune.config import FinetuneConfig, TuneConfig
 from lora_jax.finetune.group import TuneRun
-from lora_jax.finetune.loop import TuneOutcome, finetune_group
+from lora_jax.finetune.loop import FinetuneResult, finetune_group
 from lora_jax.finetune.prepare import Prepared
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.train.side_by_side import Stopped
@@ -25,15 +25,15 @@ def config(places: Path) -> FinetuneConfig:
     )  # fmt: skip
 
 
-def train(run: TuneRun, stop_after: int | None = None) -> TuneOutcome:
+def train(run: TuneRun, stop_after: int | None = None) -> FinetuneResult:
     calls = iter(range(10**9))
-    (outcome,) = finetune_group(
+    (result,) = finetune_group(
         [run], lambda *_: None, lambda: stop_after is not None and next(calls) >= stop_after
     )
-    return outcome
+    return result
 
 
-def same(one: TuneOutcome, other: TuneOutcome) -> None:
+def same(one: FinetuneResult, other: FinetuneResult) -> None:
     assert one.losses.tobytes() == other.losses.tobytes()
     assert (one.kept_step, one.tokens.tolist()) == (other.kept_step, other.tokens.tolist())
     assert (one.dev, one.test) == (other.dev, other.test)
@@ -54,7 +54,7 @@ def test_whatever_file_is_damaged_the_run_ends_at_the_same_bits(
     config: FinetuneConfig, classify: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after the first score, with a checkpoint before it: 8 steps to a score, a turn in two parts."""
-    monkeypatch.setattr(course, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "SAVE_SECONDS", 0.0)
     whole = train(TuneRun(config, classify, tmp_path / "whole"))
     kept = tmp_path / "kept"
     with pytest.raises(Stopped):
@@ -96,7 +96,7 @@ def test_damaged_weights_that_were_kept_are_made_again(
 
 
 @pytest.mark.slow
-def test_a_course_of_an_older_version_is_gone_on_from(
+def test_a_trial_of_an_older_version_is_gone_on_from(
     config: FinetuneConfig, classify: Prepared, tmp_path: Path
 ) -> None:
     import json

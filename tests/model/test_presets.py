@@ -24,7 +24,7 @@ from lora_jax.model.transformer import forward, read_head
 from lora_jax.params import Params, Spec
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.subset import Full
-from lora_jax.train.optim import choose_optimizer, make_hyperparams
+from lora_jax.train.optim import make_hyperparams, make_optimizer
 from lora_jax.train.pretraining import make_pretraining_step
 from lora_jax.train.step import StepInput, TrainState, init_state
 
@@ -195,7 +195,7 @@ def test_a_step_trains_every_weight(config: ModelConfig) -> None:
 
 def start(config: ModelConfig, optim: OptimConfig) -> TrainState:
     specs = declare(config)
-    return init_state(draw(specs), specs, choose_optimizer(optim))
+    return init_state(draw(specs), specs, make_optimizer(optim))
 
 
 @pytest.mark.slow

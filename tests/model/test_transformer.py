@@ -138,7 +138,7 @@ def test_computing_again_changes_no_gradient(remat: str) -> None:
     config = dataclasses.replace(SHAPES["llama"], n_layers=3)
     params, tokens = init(declare(config), 0), draw_tokens(config)
     hooks = Hooks(
-        linear=lambda site, x, apply: apply(x) * (1 + 0.1 * site.weights["final_norm/scale"].mean())
+        linear=lambda point, x, apply: apply(x) * (1 + 0.1 * point.weights["final_norm/scale"].mean())
     )
 
     def loss(params: Params, config: ModelConfig) -> jax.Array:

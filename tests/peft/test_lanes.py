@@ -255,7 +255,7 @@ def test_other_shapes_are_refused(
 
 @pytest.mark.parametrize("law", LAWS, ids=NAMES)
 def test_what_is_data_changes_no_program(law: Law, models: dict[str, ModelConfig]) -> None:
-    """The configuration that stands for others has their trained paths, rates and segments."""
+    """The configuration that stands for others has their trained paths, rates and stacks."""
     stands, method = program(law.config), law.config.build(models["gpt2"])
     built: Any = stands.build(models["gpt2"])
     assert (built.trainable, built.rates, built.n_top) == (method.trainable, method.rates, method.n_top)

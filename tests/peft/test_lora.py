@@ -9,7 +9,7 @@ import pytest
 
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.hooks import Site
+from lora_jax.model.hooks import HookPoint
 from lora_jax.model.transformer import forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.low_rank import column_norms, drop
@@ -18,7 +18,7 @@ from lora_jax.peft.methods.dora import DoRA, dora_hooks
 from lora_jax.peft.methods.lora import LoRA, low_rank_hooks
 from lora_jax.peft.methods.pissa import PiSSA
 from lora_jax.peft.methods.vera import VeRA
-from lora_jax.train.optim import choose_optimizer, make_hyperparams
+from lora_jax.train.optim import make_hyperparams, make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_scales_and_ranks_by_pattern(models: dict[str, ModelConfig]) -> None:
 def test_the_update_is_s_b_a_x() -> None:
     draw = np.random.default_rng(0).standard_normal
     x, a, b = draw((5, 6)), draw((6, 2)), draw((2, 3, 4))
-    site = Site("attn/q", {"attn/q_lora_a": jnp.asarray(a), "attn/q_lora_b": jnp.asarray(b)})
+    point = HookPoint("attn/q", {"attn/q_lora_a": jnp.asarray(a), "attn/q_lora_b": jnp.asarray(b)})
     hook = low_rank_hooks({"attn/q": 0.7}).linear
     assert hook is not None
-    got = hook(site, jnp.asarray(x, jnp.float32), lambda x: jnp.ones((5, 3, 4)))
+    got = hook(point, jnp.asarray(x, jnp.float32), lambda x: jnp.ones((5, 3, 4)))
     np.testing.assert_allclose(got, 1 + 0.7 * np.einsum("xk,kr,rij->xij", x, a, b), rtol=1e-5, atol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_alpha_start_and_rates_trade_off(
             if path.endswith("_lora_b"):
                 trainable[path] = jnp.asarray(0.1 * q * draw(trainable[path].shape), jnp.float32)
         numbers = OptimConfig(eps=1e-30, weight_decay=0.0, clip_norm=1e9)
-        optimizer = choose_optimizer(numbers)({path: method.specs[path] for path in trainable})
+        optimizer = make_optimizer(numbers)({path: method.specs[path] for path in trainable})
         state = optimizer.init(trainable)
 
         @jax.jit
@@ -176,12 +176,12 @@ def test_dora_changes_one_product_as_its_equation_says() -> None:
         return x @ weights["attn/q"] + weights["attn/q_bias"]
 
     def loss(a: jax.Array) -> jax.Array:
-        site = Site("attn/q", {**weights, "attn/q_lora_a": a})
-        return hook(site, jnp.asarray(x, jnp.float32), apply).sum()
+        point = HookPoint("attn/q", {**weights, "attn/q_lora_a": a})
+        return hook(point, jnp.asarray(x, jnp.float32), apply).sum()
 
     whole = w + 0.7 * a @ b
     norms = np.linalg.norm(whole, axis=0)
-    got = hook(Site("attn/q", weights), jnp.asarray(x, jnp.float32), apply)
+    got = hook(HookPoint("attn/q", weights), jnp.asarray(x, jnp.float32), apply)
     np.testing.assert_allclose(got, x @ (whole * m / norms) + bias, rtol=1e-4, atol=1e-4)
     # the norm is a constant of the gradient: paper, section 4.3
     wanted = 0.7 * np.outer(x.sum(0), 1.0) * ((m / norms) @ b.T)

@@ -66,7 +66,7 @@ def test_a_prefix_is_a_gated_adapter(causal: bool) -> None:
         """Return what attention took in and gave."""
         seen = []
 
-        def watch(site, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
+        def watch(point, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
             seen.append((x_BTD, h_BTD))
             return h_BTD
 
@@ -107,7 +107,7 @@ def test_a_prefix_of_the_keys_of_real_tokens_equals_those_tokens(family: str) ->
         """Return the logits, and each layer's keys and values of the tokens in front."""
         keys, values = [], []
 
-        def watch(site, k_BTJK: jax.Array, v_BTJK: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def watch(point, k_BTJK: jax.Array, v_BTJK: jax.Array) -> tuple[jax.Array, jax.Array]:
             keys.append(k_BTJK[0, :P])
             values.append(v_BTJK[0, :P])
             return k_BTJK, v_BTJK

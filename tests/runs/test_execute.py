@@ -19,7 +19,7 @@ from lora_jax.params import init
 from lora_jax.runs.execute import check_spread, fingerprints, prepare_data, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
-from lora_jax.runs.pretrained import is_cooled, make_curve
+from lora_jax.runs.pretraining import is_cooled, make_curve
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import CURVE_POINTS
 from lora_jax.runs.store import RunStore
@@ -30,7 +30,7 @@ from lora_jax.scaling.tables.table import read_table
 from lora_jax.train.evaluate import evaluate
 from lora_jax.train.mesh import make_mesh
 from lora_jax.train.optim import peak_learning_rate
-from lora_jax.train.outcome import Pretrained
+from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Stopped
 from lora_jax.train.trunk import Trunk, train_trunks
 
@@ -109,16 +109,16 @@ def test_tokens_and_flops_are_those_of_the_run(
 def test_losses_are_those_of_training(
     finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
-    again: list[Pretrained] = []
+    again: list[PretrainResult] = []
     quiet: dict[str, Any] = {"on_progress": lambda *_: None, "should_stop": lambda: False}
-    train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_outcome=again.append, **quiet)
-    for record, outcome in zip(finished[1], again, strict=True):
-        assert outcome.heldout is not None
-        assert record.heldout_loss == outcome.heldout.loss
-        assert record.heldout_loss_se == outcome.heldout.standard_error
+    train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_result=again.append, **quiet)
+    for record, result in zip(finished[1], again, strict=True):
+        assert result.heldout is not None
+        assert record.heldout_loss == result.heldout.loss
+        assert record.heldout_loss_se == result.heldout.standard_error
         assert record.heldout_loss_se is not None
         assert 0 < record.heldout_loss_se < 1
-        last = outcome.losses[-max(1, len(outcome.losses) // 20) :]
+        last = result.losses[-max(1, len(result.losses) // 20) :]
         assert record.train_loss == pytest.approx(float(last.mean()), rel=1e-6)
         text, tokens = dataset.bytes_per_token, record.heldout_loss
         assert record.bits_per_byte == pytest.approx((tokens or 0.0) / math.log(2) / text)
@@ -149,7 +149,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
     n = 3 * CURVE_POINTS - 50
     run = overlay(base, {"n_tokens": n * base.tokens_per_step})
     losses = np.linspace(5, 3, n, dtype=np.float32)
-    curve = make_curve(Pretrained(run=run, losses=losses), flops_per_token=2.0)
+    curve = make_curve(PretrainResult(run=run, losses=losses), flops_per_token=2.0)
     assert len(curve) <= CURVE_POINTS
     steps = np.array([row["step"] for row in curve])
     assert steps[-1] == n
@@ -171,7 +171,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
 def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled
-    curve = make_curve(Pretrained(run=run, losses=np.ones(run.n_steps)), 1.0)
+    curve = make_curve(PretrainResult(run=run, losses=np.ones(run.n_steps)), 1.0)
     rate = curve[-1]["learning_rate"]
     assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 

@@ -13,7 +13,7 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.train.checkpoint import Checkpoints
-from lora_jax.train.outcome import Pretrained
+from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Stopped
 from lora_jax.train.trunk import Trunk, train_trunks
 
@@ -51,21 +51,21 @@ DAMAGES = {
 
 def train(
     runs: list[RunConfig], dataset: Dataset, folder: Path, stop_after: int | None = None
-) -> tuple[list[Pretrained], list[str]]:
+) -> tuple[list[PretrainResult], list[str]]:
     """Train one trunk, saving after every step that is read; return what ended, and what was said."""
-    calls, outcomes, said = iter(range(10**9)), [], []
+    calls, results, said = iter(range(10**9)), [], []
     train_trunks(
         [Trunk(tuple(runs), dataset, folder, say=said.append, save_seconds=0.0)],
         1,
-        on_outcome=outcomes.append,
+        on_result=results.append,
         on_progress=lambda *_: None,
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
     )  # fmt: skip
-    return outcomes, said
+    return results, said
 
 
-def same(left: list[Pretrained], right: list[Pretrained]) -> None:
-    assert [outcome.run for outcome in left] == [outcome.run for outcome in right]
+def same(left: list[PretrainResult], right: list[PretrainResult]) -> None:
+    assert [result.run for result in left] == [result.run for result in right]
     for one, other in zip(left, right, strict=True):
         np.testing.assert_array_equal(one.losses, other.losses)
         assert one.heldout == other.heldout
@@ -81,7 +81,7 @@ def runs(base: RunConfig) -> list[RunConfig]:
 @pytest.fixture(scope="module")
 def whole(
     runs: list[RunConfig], dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> list[Pretrained]:
+) -> list[PretrainResult]:
     return train(runs, dataset, tmp_path_factory.mktemp("whole"))[0]
 
 
@@ -91,7 +91,7 @@ def stop(runs: list[RunConfig], dataset: Dataset, folder: Path, after: int) -> N
 
 
 def newest(folder: Path) -> Path:
-    """Return the folder of the newest checkpoint of a leg."""
+    """Return the folder of the newest checkpoint of a trunk or branch."""
     return max((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
@@ -100,14 +100,14 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def test_one_damaged_file_is_told_and_the_one_before_is_gone_on_from(
-    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[Pretrained]
+    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[PretrainResult]
 ) -> None:
     stop(runs, dataset, tmp_path / "a", STOP)
     assert len(list((tmp_path / "a" / "trunk").glob("[0-9]*"))) == 2
     arrays = max(files_of(newest(tmp_path / "a" / "trunk")), key=lambda path: path.stat().st_size)
     flip(0.5)(arrays)
-    outcomes, said = train(runs, dataset, tmp_path / "a")
-    same(outcomes, whole)
+    results, said = train(runs, dataset, tmp_path / "a")
+    same(results, whole)
     [line] = said
     assert str(arrays) in line
     assert "the checkpoint before it" in line
@@ -115,34 +115,39 @@ def test_one_damaged_file_is_told_and_the_one_before_is_gone_on_from(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leg", ["trunk", "t2560"])
+@pytest.mark.parametrize("part", ["trunk", "t2560"])
 def test_with_no_sound_checkpoint_it_starts_again(
-    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[Pretrained], leg: str
+    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[PretrainResult], part: str
 ) -> None:
-    stop(runs, dataset, tmp_path / "a", STOP if leg == "trunk" else 18)
-    for step in (path for path in (tmp_path / "a" / leg).iterdir() if path.name.isdecimal()):
+    stop(runs, dataset, tmp_path / "a", STOP if part == "trunk" else 18)
+    for step in (path for path in (tmp_path / "a" / part).iterdir() if path.name.isdecimal()):
         flip(0.5)(files_of(step / "default" / "ocdbt.process_0")[0])
-    outcomes, said = train(runs, dataset, tmp_path / "a")
-    same(outcomes, whole)
+    results, said = train(runs, dataset, tmp_path / "a")
+    same(results, whole)
     assert "again from its start" in said[-1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leg", ["trunk", "t2560"])
+@pytest.mark.parametrize("part", ["trunk", "t2560"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_is_done_to_any_file_the_bits_are_the_same(
-    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[Pretrained], leg: str, damage: str
+    runs: list[RunConfig],
+    dataset: Dataset,
+    tmp_path: Path,
+    whole: list[PretrainResult],
+    part: str,
+    damage: str,
 ) -> None:
     """Every file of the newest checkpoint in turn; opening it is enough to see whether it is dropped."""
-    stop(runs, dataset, tmp_path / "kept", STOP if leg == "trunk" else 18)
-    names = [path.relative_to(tmp_path / "kept") for path in files_of(newest(tmp_path / "kept" / leg))]
+    stop(runs, dataset, tmp_path / "kept", STOP if part == "trunk" else 18)
+    names = [path.relative_to(tmp_path / "kept") for path in files_of(newest(tmp_path / "kept" / part))]
     dropped = 0
     for number, name in enumerate(names):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "kept", folder)
         DAMAGES[damage](folder / name)
         said: list[str] = []
-        checkpoints = Checkpoints(folder / leg, said.append)
+        checkpoints = Checkpoints(folder / part, said.append)
         checkpoints.close()
         dropped += len(said)
         if not said:
@@ -154,15 +159,15 @@ def test_whatever_is_done_to_any_file_the_bits_are_the_same(
 
 
 def test_a_checkpoint_of_an_older_version_is_gone_on_from(
-    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[Pretrained]
+    runs: list[RunConfig], dataset: Dataset, tmp_path: Path, whole: list[PretrainResult]
 ) -> None:
     stop(runs, dataset, tmp_path / "a", STOP)
     for path in (tmp_path / "a").rglob("digests.json"):
         path.unlink()
-    outcomes, said = train(runs, dataset, tmp_path / "a")
-    same(outcomes, whole)
+    results, said = train(runs, dataset, tmp_path / "a")
+    same(results, whole)
     assert said == []
-    assert sum(outcome.trained_tokens for outcome in outcomes) < sum(o.trained_tokens for o in whole)
+    assert sum(result.trained_tokens for result in results) < sum(o.trained_tokens for o in whole)
 
 
 def test_one_of_an_older_version_that_is_damaged_is_refused_in_a_sentence(

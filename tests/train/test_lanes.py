@@ -13,8 +13,8 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.runs.sweep import overlay
 from lora_jax.train.lanes import Lanes, compile_step
-from lora_jax.train.outcome import Pretrained
 from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Lane, StepRequest, Stopped, Trial, drive
 from lora_jax.train.trunk import RungAt, Trunk, make_input, train_trunks
 
@@ -24,31 +24,31 @@ SAME = 1e-5  # relative: a sum may be rounded otherwise in a program of another 
 def train(
     trunks: Iterable[list[RunConfig]], dataset: Any, folder: Path, n_lanes: int,
     stop_after: int | None = None, rungs: tuple[RungAt, ...] = (),
-    finished: dict[RunConfig, Pretrained] | None = None,
-) -> dict[RunConfig, Pretrained]:  # fmt: skip
+    finished: dict[RunConfig, PretrainResult] | None = None,
+) -> dict[RunConfig, PretrainResult]:  # fmt: skip
     """Train trunks, each in a folder of its own; stop_after counts steps. Outcomes go to `finished`."""
-    outcomes: dict[RunConfig, Pretrained] = {} if finished is None else finished
+    results: dict[RunConfig, PretrainResult] = {} if finished is None else finished
     steps = iter(range(10**9))
 
-    def keep(outcome: Pretrained) -> None:
-        assert outcome.run not in outcomes, "told twice"
-        outcomes[outcome.run] = outcome
+    def keep(result: PretrainResult) -> None:
+        assert result.run not in results, "told twice"
+        results[result.run] = result
 
     train_trunks(
         [
             Trunk(tuple(runs), dataset, folder / name_trunk(runs[0]), rungs)
             for runs in trunks
-        ], n_lanes, on_outcome=keep, on_progress=lambda *_: None,
+        ], n_lanes, on_result=keep, on_progress=lambda *_: None,
         should_stop=lambda: stop_after is not None and next(steps) >= stop_after,
     )  # fmt: skip
-    return outcomes
+    return results
 
 
 def name_trunk(run: RunConfig) -> str:
     return f"{run.seed}-{run.optim.learning_rate}-{run.optim.schedule}-{run.optim.warmup_steps}"
 
 
-def check_same(found: Pretrained, alone: Pretrained) -> None:
+def check_same(found: PretrainResult, alone: PretrainResult) -> None:
     np.testing.assert_allclose(found.losses, alone.losses, rtol=SAME)
     assert found.heldout is not None
     assert alone.heldout is not None
@@ -125,12 +125,12 @@ def test_the_batches_of_more_or_less_data_share_a_program(
 ) -> None:
     less = overlay(gentle, {"data.unique_tokens": 20 * 32})
     small = Dataset(less.data, dataset.sources, dataset.tokenizer)
-    found: list[Pretrained] = []
+    found: list[PretrainResult] = []
     train_trunks(
         [Trunk((gentle,), dataset, tmp_path / "all"), Trunk((less,), small, tmp_path / "less")], 2,
-        on_outcome=found.append, on_progress=lambda *_: None, should_stop=lambda: False,
+        on_result=found.append, on_progress=lambda *_: None, should_stop=lambda: False,
     )  # fmt: skip
-    found.sort(key=lambda outcome: outcome.run.data.unique_tokens or 0)
+    found.sort(key=lambda result: result.run.data.unique_tokens or 0)
     check_same(found[0], train([[gentle]], dataset, tmp_path, 1)[gentle])
     check_same(found[1], train([[less]], small, tmp_path / "alone", 1)[less])
 
@@ -187,7 +187,7 @@ def test_a_stopped_group_goes_on_and_loses_nothing(
 ) -> None:
     trunks = [[with_steps(gentle, n, seed=seed) for n in (20, 40 + 10 * seed)] for seed in range(4)]
     whole = train(trunks, dataset, tmp_path / "whole", 4)
-    finished: dict[RunConfig, Pretrained] = {}
+    finished: dict[RunConfig, PretrainResult] = {}
     stops = 0
     while len(finished) < len(whole):
         pending = [[run for run in runs if run not in finished] for runs in trunks]
@@ -199,10 +199,10 @@ def test_a_stopped_group_goes_on_and_loses_nothing(
         except Stopped:
             stops += 1
     assert stops > 1
-    for run, outcome in whole.items():
-        check_same(finished[run], outcome)
-    spent = sum(outcome.trained_tokens for outcome in finished.values())
-    assert spent <= sum(outcome.trained_tokens for outcome in whole.values()), "what was saved was used"
+    for run, result in whole.items():
+        check_same(finished[run], result)
+    spent = sum(result.trained_tokens for result in finished.values())
+    assert spent <= sum(result.trained_tokens for result in whole.values()), "what was saved was used"
 
 
 # ---- successive halving
@@ -228,10 +228,10 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
     assert [found[long].halted_at for _, long in rivals] == [20, 20, None, 40]
     assert [found[short].halted_at for short, _ in rivals] == [None] * 4, "they had ended before the rung"
     for _, long in rivals:
-        outcome = found[long]
-        assert (outcome.heldout is None) == (outcome.params is None) == (outcome.halted_at is not None)
-        assert outcome.diverged_at is None
-        assert len(outcome.losses) == (outcome.halted_at or 80)
+        result = found[long]
+        assert (result.heldout is None) == (result.params is None) == (result.halted_at is not None)
+        assert result.diverged_at is None
+        assert len(result.losses) == (result.halted_at or 80)
     check_same(found[rivals[2][1]], train([rivals[2]], dataset, tmp_path / "apart", 1)[rivals[2][1]])
 
 
@@ -240,7 +240,7 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
 def test_halving_comes_to_the_same_choice_after_a_stop(
     rivals: list[list[RunConfig]], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
-    finished: dict[RunConfig, Pretrained] = {}
+    finished: dict[RunConfig, PretrainResult] = {}
     with pytest.raises(Stopped):
         train(rivals, dataset, tmp_path, 4, stop_after, RUNGS, finished)
     pending = [[run for run in runs if run not in finished] for runs in rivals]
@@ -271,7 +271,7 @@ def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dat
         states = [init_pretraining(base.model, base.optim, seed) for seed in range(width)]
         lanes = Lanes(step, states, steps_per_call=at_once)
 
-        def course(lane: Lane, found: list[float]) -> Trial:
+        def trial(lane: Lane, found: list[float]) -> Trial:
             while len(found) < 11:
                 done = len(found)
                 answer = yield StepRequest(
@@ -280,7 +280,7 @@ def test_several_steps_in_a_call_are_as_many_calls(base: RunConfig, dataset: Dat
                 found += answer.losses
 
         found: list[list[float]] = [[] for _ in range(width)]
-        drive(lanes, [partial(course, found=one) for one in found], lambda: False)
+        drive(lanes, [partial(trial, found=one) for one in found], lambda: False)
         losses[at_once] = found
     np.testing.assert_allclose(losses[4], losses[1], rtol=1e-6)
     assert np.shape(losses[4]) == (width, 11)

@@ -78,10 +78,10 @@ def test_every_tokens_loss_and_its_gradient() -> None:
     agree(together(params, x_BTD), theirs[0])
 
 
-def low_rank_head(site: Any, x: jax.Array, apply: Any) -> jax.Array:
-    if site.path != "head":
+def low_rank_head(point: Any, x: jax.Array, apply: Any) -> jax.Array:
+    if point.path != "head":
         return apply(x)
-    return apply(x) + linear(linear(x, site.weights["head_a"]), site.weights["head_b"])
+    return apply(x) + linear(linear(x, point.weights["head_a"]), point.weights["head_b"])
 
 
 @pytest.mark.parametrize(("shape", "lanes"), [("tied", 3), ("untied", 1)])

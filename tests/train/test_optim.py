@@ -14,9 +14,9 @@ from lora_jax.config import OptimConfig, RunConfig
 from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
 from lora_jax.train.optim import (
-    choose_optimizer,
     cooldown_start,
     make_hyperparams,
+    make_optimizer,
     peak_learning_rate,
     unit_rate,
 )
@@ -59,7 +59,7 @@ def test_weight_decay_reaches_matrices_only() -> None:
     specs = {"w": Spec((("x", 3), ("y", 3)), ("x",)), "b": Spec((("x", 3),))}
     params = {path: jnp.ones(spec.shape) for path, spec in specs.items()}
     config = OptimConfig(weight_decay=0.5)
-    optimizer = choose_optimizer(config)(specs)
+    optimizer = make_optimizer(config)(specs)
     updates: Any
     nothing = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(
@@ -72,7 +72,7 @@ def test_weight_decay_reaches_matrices_only() -> None:
 def test_adamw_agrees_with_optax() -> None:
     specs = {"w": Spec((("x", 4), ("y", 4)), ("x",))}
     config, rate = OptimConfig(clip_norm=1e9), 0.01
-    ours = choose_optimizer(config)(specs)
+    ours = make_optimizer(config)(specs)
     theirs = optax.adamw(rate, config.beta1, config.beta2, config.eps, weight_decay=config.weight_decay)
     mine: Any
     other: Any

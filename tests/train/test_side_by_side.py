@@ -56,20 +56,20 @@ def train(n_steps: int, losses: list[float]) -> Generator[StepRequest, StepResul
 
 
 @pytest.mark.parametrize("lengths", [(25,), (25, 3), (7, 7, 40), (1, 2, 3, 4, 30)])
-def test_every_course_gets_its_own_losses_to_its_end(lengths: tuple[int, ...]) -> None:
+def test_every_trial_gets_its_own_losses_to_its_end(lengths: tuple[int, ...]) -> None:
     losses: list[list[float]] = [[] for _ in lengths]
 
     def begin(number: int) -> Callable[[Lane], Trial]:
-        def course(lane: Lane) -> Trial:
+        def trial(lane: Lane) -> Trial:
             yield from train(lengths[number], losses[number])
             assert float(lane.read().trainable["w"]) == 100 * number + lengths[number]
 
-        return course
+        return trial
 
     lanes = make_lanes(*(100.0 * number for number in range(len(lengths))))
     drive(lanes, [begin(number) for number in range(len(lengths))], lambda: False)
     assert losses == [[100.0 * k + i for i in range(n)] for k, n in enumerate(lengths)]
-    assert lanes.width == 1, "the last one ran in the plain program"
+    assert lanes.n_lanes == 1, "the last one ran in the plain program"
 
 
 def test_a_lane_can_be_put_back_and_others_do_not_feel_it() -> None:
@@ -94,12 +94,12 @@ def test_a_lane_can_be_put_back_and_others_do_not_feel_it() -> None:
 def test_all_are_told_to_stop() -> None:
     steps, told = iter(range(100)), []
 
-    def course(lane: Lane) -> Trial:
+    def trial(lane: Lane) -> Trial:
         if (yield from train(60, [])):
             told.append(float(lane.read().trainable["w"]))
 
     with pytest.raises(Stopped):
-        drive(make_lanes(0.0, 100.0), [course, course], lambda: next(steps) == 17)
+        drive(make_lanes(0.0, 100.0), [trial, trial], lambda: next(steps) == 17)
     assert told == [18.0, 118.0]
 
 
@@ -115,14 +115,14 @@ def run_rivals(
     ends: list[float] = []
 
     def begin(number: int) -> Callable[[Lane], Trial]:
-        def course(lane: Lane) -> Trial:
+        def trial(lane: Lane) -> Trial:
             yield from train(steps[number], [])
             if (yield rung(scores[number])):
                 kept.append(number)
                 yield from train(10, [])
                 ends.append(float(lane.read().trainable["w"]) - 100 * number)
 
-        return course
+        return trial
 
     lanes = make_lanes(*(100.0 * number for number in range(len(scores))))
     drive(lanes, [begin(number) for number in range(len(scores))], lambda: False)
@@ -150,7 +150,7 @@ def test_rungs_are_taken_in_their_order() -> None:
     told: list[tuple[int, int]] = []
 
     def begin(number: int, rungs: list[int]) -> Callable[[Lane], Trial]:
-        def course(lane: Lane) -> Trial:
+        def trial(lane: Lane) -> Trial:
             for step in rungs:
                 yield from train(5, [])
                 if not (yield Rung(float(number), step, 2 if step == 10 else 1)):
@@ -158,7 +158,7 @@ def test_rungs_are_taken_in_their_order() -> None:
                     return
             yield from train(3, [])
 
-        return course
+        return trial
 
     begins = [begin(0, [20]), begin(1, [10, 20]), begin(2, [10, 20]), begin(3, [10, 20])]
     drive(make_lanes(0.0, 1.0, 2.0, 3.0), begins, lambda: False)

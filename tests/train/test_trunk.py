@@ -9,24 +9,24 @@ import pytest
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
-from lora_jax.train.outcome import Pretrained
+from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Stopped
 from lora_jax.train.trunk import Trunk, train_trunks
 
 
 def train(
     runs: list[RunConfig], dataset: Dataset, folder: Path, stop_after: int | None = None
-) -> list[Pretrained]:
+) -> list[PretrainResult]:
     """Train one trunk; stop_after counts calls of should_stop, one a step."""
-    calls, outcomes = iter(range(10**9)), []
+    calls, results = iter(range(10**9)), []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder)], 1, on_outcome=outcomes.append, on_progress=lambda *_: None,
+        [Trunk(tuple(runs), dataset, folder)], 1, on_result=results.append, on_progress=lambda *_: None,
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
     )  # fmt: skip
-    return outcomes
+    return results
 
 
-def same(left: Pretrained, right: Pretrained) -> None:
+def same(left: PretrainResult, right: PretrainResult) -> None:
     np.testing.assert_array_equal(left.losses, right.losses)
     assert left.heldout == right.heldout
 
@@ -38,10 +38,10 @@ def runs(base: RunConfig) -> list[RunConfig]:
 
 def test_a_branch_equals_the_run_alone(runs: list[RunConfig], dataset: Dataset, tmp_path: Path) -> None:
     together = train(runs, dataset, tmp_path / "together")
-    assert [outcome.run for outcome in together] == runs
+    assert [result.run for result in together] == runs
     for number, run in enumerate(runs):
         same(together[number], train([run], dataset, tmp_path / str(number))[0])
-    own = sum(outcome.trained_tokens for outcome in together)
+    own = sum(result.trained_tokens for result in together)
     assert own < sum(run.n_tokens for run in runs)
     # the longest, and the cooldowns of the others
     assert own == (60 + 4 + 8) * runs[0].tokens_per_step
@@ -52,22 +52,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
     whole = train(runs, dataset, tmp_path / "whole")
-    finished: dict[RunConfig, Pretrained] = {}
+    finished: dict[RunConfig, PretrainResult] = {}
     stops = 0
     while len(finished) < len(runs):
         calls = iter(range(10**9))
         try:
             train_trunks(
                 [Trunk(tuple(run for run in runs if run not in finished), dataset, tmp_path / "parts")], 1,
-                on_outcome=lambda outcome: finished.update({outcome.run: outcome}),
+                on_result=lambda result: finished.update({result.run: result}),
                 on_progress=lambda *_: None,
                 should_stop=lambda calls=calls: next(calls) >= stop_after,
             )  # fmt: skip
         except Stopped:
             stops += 1
     assert stops > 0
-    for outcome in whole:
-        same(outcome, finished[outcome.run])
+    for result in whole:
+        same(result, finished[result.run])
 
 
 def test_a_longer_run_goes_on_and_a_shorter_one_starts_anew(
@@ -85,13 +85,13 @@ def test_divergence_is_a_status_and_ends_the_trunk(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
     hot = [dataclasses.replace(r, optim=dataclasses.replace(r.optim, learning_rate=1e30)) for r in runs]
-    outcomes = train(hot, dataset, tmp_path)
-    assert len(outcomes) == len(runs)
-    for outcome in outcomes:
-        assert outcome.heldout is None
-        assert outcome.diverged_at is not None
-        assert np.isfinite(outcome.losses[: outcome.diverged_at]).all()
-    assert outcomes[1].trained_tokens == outcomes[2].trained_tokens == 0
+    results = train(hot, dataset, tmp_path)
+    assert len(results) == len(runs)
+    for result in results:
+        assert result.heldout is None
+        assert result.diverged_at is not None
+        assert np.isfinite(result.losses[: result.diverged_at]).all()
+    assert results[1].trained_tokens == results[2].trained_tokens == 0
 
 
 def test_seeds_differ(base: RunConfig, dataset: Dataset, tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_trunks_of_different_shapes_are_refused(base: RunConfig, dataset: Datase
     trunks = [Trunk((run,), dataset, tmp_path) for run in (base, other)]
     with pytest.raises(LoraJaxError, match=r"batch_size differs \(4 and 8\)"):
         train_trunks(
-            trunks, 2, on_outcome=lambda _: None, on_progress=lambda *_: None, should_stop=lambda: False
+            trunks, 2, on_result=lambda _: None, on_progress=lambda *_: None, should_stop=lambda: False
         )
     assert not list(tmp_path.iterdir()), "it was refused before anything was done"

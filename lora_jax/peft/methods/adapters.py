@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import Hooks, Site
+from lora_jax.model.hooks import HookPoint, Hooks
 from lora_jax.model.layers import ACTIVATIONS, layernorm, linear
 from lora_jax.model.stacks import BLOCKS, TOP_BLOCKS
 from lora_jax.params import Params, Spec, Specs, init
@@ -124,10 +124,10 @@ def _build(model: ModelConfig, place: _Place, rank: int, init_scale: float, top_
     n_top = top_layers or 0
     base = declare(model, n_top)
     added: Specs = {}
-    segment, n_layers = (TOP_BLOCKS, n_top) if n_top else (BLOCKS, model.n_layers)
+    stack, n_layers = (TOP_BLOCKS, n_top) if n_top else (BLOCKS, model.n_layers)
     for sublayer in place.sublayers:
         block = _declare(model.d_model, n_layers, rank, init_scale, place.has_norm)
-        added |= {f"{segment}{sublayer}_{place.name}/{path}": spec for path, spec in block.items()}
+        added |= {f"{stack}{sublayer}_{place.name}/{path}": spec for path, spec in block.items()}
     return Method(
         specs=base | added,
         trainable=frozenset(added) | task_head(base),
@@ -150,13 +150,13 @@ def _declare(d_model: int, n_layers: int, rank: int, init_scale: float, has_norm
     return specs
 
 
-def _adapt(place: _Place) -> Callable[[Site, jax.Array, jax.Array], jax.Array]:
+def _adapt(place: _Place) -> Callable[[HookPoint, jax.Array, jax.Array], jax.Array]:
     activate = NONLINEARITIES[place.activation]
 
-    def adapt(site: Site, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
-        weights, path = site.weights, f"{site.path}_{place.name}"
+    def adapt(point: HookPoint, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
+        weights, path = point.weights, f"{point.path}_{place.name}"
         # Lower blocks have none where the upper ones alone are adapted.
-        if site.path not in place.sublayers or f"{path}/down" not in weights:
+        if point.path not in place.sublayers or f"{path}/down" not in weights:
             return h_BTD
         into_BTD = x_BTD if place.is_parallel else h_BTD
         if place.has_norm:

@@ -31,7 +31,7 @@ class Combined:
             raise LoraJaxError("Combined.methods is empty, it must hold at least one method: add one.")
         names = [type(config).__name__ for config in self.methods]
         parts = [config.build(model) for config in self.methods]
-        _check_segments(names, parts)
+        _check_stacks(names, parts)
         base = declare(model, parts[0].n_top)
         _check_paths(names, parts, frozenset(base))
         _check_embeddings(names, parts)
@@ -76,7 +76,7 @@ def _merge(parts: list[Method], params: Params) -> Params:
     return {path: params[path] for path in merged}
 
 
-def _check_segments(names: list[str], parts: list[Method]) -> None:
+def _check_stacks(names: list[str], parts: list[Method]) -> None:
     for name, part in zip(names, parts, strict=True):
         if part.n_top != parts[0].n_top:
             raise LoraJaxError(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
-from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.hooks import Apply, HookPoint, Hooks
 from lora_jax.model.layers import linear
 from lora_jax.params import Params, Spec, Specs, init
 from lora_jax.peft.low_rank import apply_low_rank, column_norms, drop, multiply, split_axes, take_scale
@@ -44,28 +44,28 @@ class DoRA(LowRankChoice):
 def dora_hooks(scales: dict[str, float], dropout: float) -> Hooks:
     """Return the hooks that apply m (W + s A B) / ||W + s A B||; scales: by the path in a block."""
 
-    def change(site: Site, y: jax.Array, update: jax.Array) -> jax.Array:
+    def change(point: HookPoint, y: jax.Array, update: jax.Array) -> jax.Array:
         """Return m (y + s update) / ||W + s A B|| plus the bias that y holds."""
-        weights, path, scale = site.weights, site.path, take_scale(site, scales, jnp.float32)
+        weights, path, scale = point.weights, point.path, take_scale(point, scales, jnp.float32)
         w, a, b = (weights[path + name] for name in ("", "_lora_a", "_lora_b"))
-        norms = jax.lax.stop_gradient(column_norms(w, a, b, scale, site.n_contract))
+        norms = jax.lax.stop_gradient(column_norms(w, a, b, scale, point.n_contract))
         gain = weights[f"{path}_dora_m"] / norms
         bias = weights.get(f"{path}_bias")
         plain = y if bias is None else y - bias.astype(y.dtype)
         # gain - 1 in float32: in bfloat16 the changes of m that training makes would be lost
         return y + (gain - 1).astype(y.dtype) * plain + (scale * gain).astype(y.dtype) * update
 
-    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
-        if site.path not in scales or f"{site.path}_dora_m" not in site.weights:
+    def adapt(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
+        if point.path not in scales or f"{point.path}_dora_m" not in point.weights:
             return apply(x)
-        a, b = site.weights[f"{site.path}_lora_a"], site.weights[f"{site.path}_lora_b"]
-        update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
-        return change(site, apply(x), update)
+        a, b = point.weights[f"{point.path}_lora_a"], point.weights[f"{point.path}_lora_b"]
+        update = apply_low_rank(drop(x, dropout, point.key), a, b, point.n_contract)
+        return change(point, apply(x), update)
 
-    def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
-        rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
-        update = linear(rows_BTR, site.weights["embed/tokens_lora_b"])
-        return change(site._replace(path="embed/tokens"), x_BTD, update)
+    def embed(point: HookPoint, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+        rows_BTR = point.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
+        update = linear(rows_BTR, point.weights["embed/tokens_lora_b"])
+        return change(point._replace(path="embed/tokens"), x_BTD, update)
 
     return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.hooks import Apply, HookPoint, Hooks
 from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.peft.method import Method, task_head
@@ -38,12 +38,12 @@ class IA3:
         )
 
 
-def _scale(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
-    if site.path in OUTPUTS:
+def _scale(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
+    if point.path in OUTPUTS:
         y_BTJK = apply(x)
-        return y_BTJK * site.weights[f"{site.path}_ia3"].astype(y_BTJK.dtype)
-    if site.path in INPUTS:
-        return apply(x * site.weights[f"{site.path}_ia3"].astype(x.dtype))
+        return y_BTJK * point.weights[f"{point.path}_ia3"].astype(y_BTJK.dtype)
+    if point.path in INPUTS:
+        return apply(x * point.weights[f"{point.path}_ia3"].astype(x.dtype))
     return apply(x)
 
 

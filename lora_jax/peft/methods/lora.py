@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import jax
 
 from lora_jax.config import ModelConfig
-from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.hooks import Apply, HookPoint, Hooks
 from lora_jax.model.layers import linear
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.peft.low_rank import apply_low_rank, drop, multiply, take_scale
@@ -47,18 +47,18 @@ class LoRA(LowRankChoice):
 def low_rank_hooks(scales: dict[str, float], dropout: float = 0.0) -> Hooks:
     """Return the hooks that add s (x A) B wherever there are factors; scales: by the path in a block."""
 
-    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
-        a = site.weights.get(f"{site.path}_lora_a")
-        if a is None or site.path not in scales:  # not there in lower blocks, or another method's
+    def adapt(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
+        a = point.weights.get(f"{point.path}_lora_a")
+        if a is None or point.path not in scales:  # not there in lower blocks, or another method's
             return apply(x)
-        b = site.weights[f"{site.path}_lora_b"]
-        update = apply_low_rank(drop(x, dropout, site.key), a, b, site.n_contract)
-        return apply(x) + take_scale(site, scales, update.dtype) * update
+        b = point.weights[f"{point.path}_lora_b"]
+        update = apply_low_rank(drop(x, dropout, point.key), a, b, point.n_contract)
+        return apply(x) + take_scale(point, scales, update.dtype) * update
 
-    def embed(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
-        rows_BTR = site.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
-        update = linear(rows_BTR, site.weights["embed/tokens_lora_b"])
-        return x_BTD + take_scale(site._replace(path="embed/tokens"), scales, update.dtype) * update
+    def embed(point: HookPoint, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+        rows_BTR = point.weights["embed/tokens_lora_a"][tokens_BT].astype(x_BTD.dtype)
+        update = linear(rows_BTR, point.weights["embed/tokens_lora_b"])
+        return x_BTD + take_scale(point._replace(path="embed/tokens"), scales, update.dtype) * update
 
     return Hooks(linear=adapt, embed=embed if "embed/tokens" in scales else None)
 

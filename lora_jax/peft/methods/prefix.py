@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import Hooks, Site
+from lora_jax.model.hooks import HookPoint, Hooks
 from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Spec, Specs
 from lora_jax.peft.method import Method, task_head
@@ -59,8 +59,8 @@ class Prefix:
         )
 
 
-def _put_in_front(site: Site, k_BTJK: jax.Array, v_BTJK: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _join(site.weights[PREFIX_K], k_BTJK), _join(site.weights[PREFIX_V], v_BTJK)
+def _put_in_front(point: HookPoint, k_BTJK: jax.Array, v_BTJK: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _join(point.weights[PREFIX_K], k_BTJK), _join(point.weights[PREFIX_V], v_BTJK)
 
 
 def _join(prefix_PJK: jax.Array, heads_BTJK: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import Hooks, Site
+from lora_jax.model.hooks import HookPoint, Hooks
 from lora_jax.params import Params, Spec, init
 from lora_jax.peft.method import Method, task_head
 from lora_jax.ranges import Length, Std, check_fields
@@ -58,8 +58,8 @@ def _start_like_tokens(axes: tuple[tuple[str, int], ...]):
     return start
 
 
-def _put_in_front(site: Site, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
-    prompt_PD = site.weights[PROMPT].astype(x_BTD.dtype)
+def _put_in_front(point: HookPoint, tokens_BT: jax.Array, x_BTD: jax.Array) -> jax.Array:
+    prompt_PD = point.weights[PROMPT].astype(x_BTD.dtype)
     prompt_BPD = jnp.broadcast_to(prompt_PD, (len(x_BTD), *prompt_PD.shape))
     return jnp.concatenate([prompt_BPD, x_BTD], axis=1)
 

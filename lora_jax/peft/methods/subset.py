@@ -27,7 +27,7 @@ class TopLayers:
 
     That is the final norm and an untied head of a language model, and the pooler of an encoder.
 
-    Nothing is computed backward below them (the lower blocks are a segment of their own).
+    Nothing is computed backward below them (the lower blocks are a stack of their own).
     """
 
     layers: Layers = 1

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
-from lora_jax.model.hooks import Apply, Hooks, Site
+from lora_jax.model.hooks import Apply, HookPoint, Hooks
 from lora_jax.model.layers import linear
 from lora_jax.model.stacks import inside_block
 from lora_jax.params import Params, Spec, Specs, init
@@ -79,15 +79,15 @@ def _declare_shared(shapes: list[tuple[int, int]], rank: int) -> Specs:
 
 
 def _hooks(targets: frozenset[str], dropout: float) -> Hooks:
-    def adapt(site: Site, x: jax.Array, apply: Apply) -> jax.Array:
-        d_R = site.weights.get(f"{site.path}_vera_d")
-        if d_R is None or site.path not in targets:
+    def adapt(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
+        d_R = point.weights.get(f"{point.path}_vera_d")
+        if d_R is None or point.path not in targets:
             return apply(x)
-        b = site.weights[f"{site.path}_vera_b"]
-        inputs, n_outputs = x.shape[x.ndim - site.n_contract :], b.size
-        a = site.weights[A][: prod(inputs)].reshape(*inputs, -1)
-        h = linear(drop(x, dropout, site.key), a, site.n_contract) * d_R.astype(x.dtype)
-        update = linear(h, site.weights[B][:, :n_outputs].reshape(-1, *b.shape))
+        b = point.weights[f"{point.path}_vera_b"]
+        inputs, n_outputs = x.shape[x.ndim - point.n_contract :], b.size
+        a = point.weights[A][: prod(inputs)].reshape(*inputs, -1)
+        h = linear(drop(x, dropout, point.key), a, point.n_contract) * d_R.astype(x.dtype)
+        update = linear(h, point.weights[B][:, :n_outputs].reshape(-1, *b.shape))
         return apply(x) + update * b.astype(x.dtype)
 
     return Hooks(linear=adapt)

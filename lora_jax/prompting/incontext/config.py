@@ -45,17 +45,17 @@ class TaskPlan:
             )
         return found
 
-    def as_classes(self) -> TaskConfig:
+    def as_classification(self) -> TaskConfig:
         """Return the task for a classification head, with the whole pool."""
         return TaskConfig(
             name=self.name, n_train=self.n_pool, n_dev=self.n_dev, n_test=self.n_test,
             max_tokens=self.max_tokens,
         )  # fmt: skip
 
-    def as_words(self) -> TaskConfig:
+    def as_generation(self) -> TaskConfig:
         """Return the task as next-word prediction by its prompt, with the whole pool."""
         prompt = self.asked
-        return replace(self.as_classes(), template=prompt.template, answers=prompt.answers)
+        return replace(self.as_classification(), template=prompt.template, answers=prompt.answers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from lora_jax.finetune.group import TuneRun
 from lora_jax.finetune.loop import finetune_group
 from lora_jax.finetune.recording import find_facts, make_curve
 from lora_jax.generation.engine import Engine
-from lora_jax.metrics import SMALLER_IS_BETTER, choose_metric
+from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.prompting.incontext.config import InContextConfig
 from lora_jax.prompting.incontext.plan import (
     Planned,
@@ -25,7 +25,7 @@ from lora_jax.prompting.incontext.plan import (
     price_tunings,
 )
 from lora_jax.prompting.incontext.records import PromptRecord, PromptStore
-from lora_jax.prompting.incontext.scoring import WordsTest, ask
+from lora_jax.prompting.incontext.scoring import LikelihoodTester, ask
 from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
@@ -109,18 +109,18 @@ class Comparison:
         )  # fmt: skip
         self.prompts.write(record)
         progress.advance(item.run, 1, found.plain.loss["value"], item.own_tokens)
-        progress.finish_run(item.run_id, _summarise_prompt(item.words, record))
+        progress.finish_run(item.run_id, _summarise_prompt(item.description, record))
 
     def _tune(self, run: TuneRunPlan, progress: Progress, should_stop: Stop) -> None:
         plan = self.config.tasks[run.label]
         prepared = narrow(self.sources.get(run.plan.base, run.label, run.plan.head), plan, run.n, run.draw)
         folder = self._checkpoints(run.run_id)
-        test = None if run.plan.head else WordsTest(plan.asked)
+        test = None if run.plan.head else LikelihoodTester(plan.asked)
         tuned = TuneRun(run.config, prepared, folder, progress.say)
-        (outcome,) = finetune_group([tuned], progress.advance, should_stop, test=test)
-        record = make_record(self.name, run.run_id, outcome, find_facts(outcome, prepared), self._provenance)
+        (result,) = finetune_group([tuned], progress.advance, should_stop, test=test)
+        record = make_record(self.name, run.run_id, result, find_facts(result, prepared), self._provenance)
         record = _complete(record, run, test)
-        self.store.write(record, make_curve(outcome, record.flops_exact / max(1, record.n_tokens)))
+        self.store.write(record, make_curve(result, record.flops_exact / max(1, record.n_tokens)))
         shutil.rmtree(folder)
         progress.finish_run(run.run_id, _summarise_tuning(run, record))
 
@@ -144,7 +144,7 @@ class Comparison:
 
 def dev_metric(head: bool) -> str:
     """Return what rates and weights are chosen by: a head's accuracy, else the loss of the answers' words."""
-    return choose_metric("classification" if head else "generation")
+    return primary_metric("classification" if head else "generation")
 
 
 def _name_programs(what: ShotRun | TuneRunPlan) -> tuple:
@@ -159,7 +159,7 @@ def _cell(run: TuneRunPlan) -> tuple:
     return run.plan.base, run.label, run.n, run.config.label, run.plan.head
 
 
-def _complete(record: RunRecord, run: TuneRunPlan, test: WordsTest | None) -> RunRecord:
+def _complete(record: RunRecord, run: TuneRunPlan, test: LikelihoodTester | None) -> RunRecord:
     """Say in the record what only this comparison knows: its score, which examples, what the test cost."""
     assert record.finetuning is not None
     said = {"label": run.label, "n": run.n, "draw": run.draw, "head": run.plan.head}

@@ -77,7 +77,7 @@ class Planned:
     own_tokens: int
     seconds: float
     finished: bool
-    words: str
+    description: str
 
 
 def list_shots(config: InContextConfig) -> Iterator[ShotRun]:
@@ -98,7 +98,7 @@ def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunP
     for plan in config.tunings:
         for label, task in config.tasks_of(plan).items():
             prepared = sources.get(plan.base, label, plan.head)
-            settings = task.as_classes() if plan.head else task.as_words()
+            settings = task.as_classification() if plan.head else task.as_generation()
             for n in plan.n_train:
                 n_rows = count_rows(prepared, n)
                 for method in plan.methods:

@@ -93,7 +93,7 @@ def _judge(scores_NC: np.ndarray, labels_N: np.ndarray, n_asked: int, n_run: int
     )
 
 
-class WordsTest:
+class LikelihoodTester:
     """Scores fine-tuned weights as prompts are scored: the labels' likelihoods, without demonstrations.
 
     A `finetune.loop.Tester`; `answered` is of the last run that was scored.

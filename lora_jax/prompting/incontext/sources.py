@@ -29,7 +29,7 @@ class Sources:
             for task in self._config.tasks_of(plan).values()
         ]
         for settings in dict.fromkeys(
-            task.as_classes() if head else task.as_words() for _, task, head in asked
+            task.as_classification() if head else task.as_generation() for _, task, head in asked
         ):
             load_task(settings)
         for base in dict.fromkeys(base for base, _, _ in asked):
@@ -40,7 +40,7 @@ class Sources:
         key = (base, label, head)
         if key not in self._known:
             plan = self._config.tasks[label]
-            task = plan.as_classes() if head else plan.as_words()
+            task = plan.as_classification() if head else plan.as_generation()
             beside = self._find_beside(base, head)
             found = prepare(base, task, self._say_once, beside)
             if beside is not None and found.model.n_classes not in (None, len(found.task.labels)):

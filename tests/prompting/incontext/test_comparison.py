@@ -18,7 +18,7 @@ from lora_jax.prompting.incontext import execute
 from lora_jax.prompting.incontext.config import InContextConfig, ShotPlan, TaskPlan, TunePlan
 from lora_jax.prompting.incontext.execute import Comparison
 from lora_jax.prompting.incontext.plan import check, list_shots, list_tunings
-from lora_jax.prompting.incontext.scoring import WordsTest, ask
+from lora_jax.prompting.incontext.scoring import LikelihoodTester, ask
 from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.prompting.shots import Shots
 from lora_jax.runs.store import RunStore
@@ -122,7 +122,7 @@ def test_scores_are_those_of_evaluate(config: InContextConfig, sources: Sources,
 def test_a_model_that_was_not_tuned_scores_as_a_prompt_without_examples(
     config: InContextConfig, sources: Sources
 ) -> None:
-    words, tester = sources.get(config.shots[0].base, "feel"), WordsTest(FEEL)
+    words, tester = sources.get(config.shots[0].base, "feel"), LikelihoodTester(FEEL)
     tunings = list(list_tunings(config, sources))
     scores = tester(tunings[0].config, words, Adapted({}, words.base))
     engine = Engine(words.model, words.base)

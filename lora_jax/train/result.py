@@ -1,4 +1,4 @@
-"""What one run comes to: its losses so far, their cost, and at its end the outcome.
+"""What one run comes to: its losses so far, their cost, and at its end the result.
 
 Pretraining and fine-tuning (`finetune/history.py`, `finetune/loop.py`) add to these what is theirs alone.
 """
@@ -22,7 +22,7 @@ OnProgress = Callable[[Any, int, float, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RunResult:
     """What one run gave, in pretraining as in fine-tuning.
 
     losses (n_steps,): in nats per token (of a classifier per example), shorter where the run diverged or was
@@ -37,7 +37,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained(Outcome):
+class PretrainResult(RunResult):
     """What one run of pretraining gave.
 
     wall_seconds: its share of the time of every step that it took, and its evaluation. tokens_per_second: its
@@ -83,18 +83,18 @@ class StepTimer:
     timed_share: float = 0.0  # its share of that, where others ran beside it
     n_lanes: int = 1
 
-    def wait(self, stretch: StepRequest) -> Generator[StepRequest, StepResult, StepResult]:
-        """Ask for a stretch, and count what it took of this run's time and of others'."""
+    def wait(self, request: StepRequest) -> Generator[StepRequest, StepResult, StepResult]:
+        """Ask for a request, and count what it took of this run's time and of others'."""
         asked = time.monotonic()
-        answer = yield stretch
-        self.others_seconds += time.monotonic() - asked - answer.elapsed / answer.n_lanes
-        self.n_lanes = max(self.n_lanes, answer.n_lanes)
-        self.steps += len(answer.losses)
-        if answer.seconds is not None:
-            self.timed_steps += len(answer.losses)
-            self.timed_seconds += answer.seconds
-            self.timed_share += answer.seconds / answer.n_lanes
-        return answer
+        taken = yield request
+        self.others_seconds += time.monotonic() - asked - taken.elapsed / taken.n_lanes
+        self.n_lanes = max(self.n_lanes, taken.n_lanes)
+        self.steps += len(taken.losses)
+        if taken.seconds is not None:
+            self.timed_steps += len(taken.losses)
+            self.timed_seconds += taken.seconds
+            self.timed_share += taken.seconds / taken.n_lanes
+        return taken
 
     @property
     def own_seconds(self) -> float:
@@ -111,30 +111,30 @@ class StepTimer:
         return self.timed_share / self.timed_steps if self.timed_steps else None
 
 
-def judge(
-    run: RunConfig, leg: LossHistory, params: Params | None, dataset: Dataset, meter: StepTimer
-) -> Pretrained:
+def make_result(
+    run: RunConfig, history: LossHistory, params: Params | None, dataset: Dataset, timer: StepTimer
+) -> PretrainResult:
     """Evaluate a run that has ended; params: its final weights, None where it came to an early end."""
-    diverged_at, heldout = leg.diverged_at, None
-    if not leg.ended and final_train_loss(leg.losses) > leg.losses[0]:
-        diverged_at = len(leg.losses)  # it ended worse than it began: no number of it means anything
+    diverged_at, heldout = history.diverged_at, None
+    if not history.ended and final_train_loss(history.losses) > history.losses[0]:
+        diverged_at = len(history.losses)  # it ended worse than it began: no number of it means anything
     elif params is not None:
         heldout = evaluate(run.model, params, dataset.heldout_WT, dataset.heldout_documents_W)
         if not np.isfinite(heldout.loss):
-            diverged_at, heldout = len(leg.losses), None
-    return Pretrained(
+            diverged_at, heldout = len(history.losses), None
+    return PretrainResult(
         run=run,
-        losses=np.asarray(leg.losses, np.float32),
+        losses=np.asarray(history.losses, np.float32),
         diverged_at=diverged_at,
         heldout=heldout,
-        trained_tokens=meter.steps * run.tokens_per_step,
-        wall_seconds=meter.own_seconds,
+        trained_tokens=timer.steps * run.tokens_per_step,
+        wall_seconds=timer.own_seconds,
         tokens_per_second=(
-            meter.timed_steps * run.tokens_per_step / meter.timed_seconds if meter.timed_steps else None
+            timer.timed_steps * run.tokens_per_step / timer.timed_seconds if timer.timed_steps else None
         ),
         params=params if heldout is not None else None,
-        n_lanes=meter.n_lanes,
-        halted_at=leg.halted_at,
+        n_lanes=timer.n_lanes,
+        halted_at=history.halted_at,
     )
 
 

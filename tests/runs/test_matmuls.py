@@ -1,4 +1,4 @@
-"""The floor multiplies what a training step multiplies: no product more, none less."""
+"""The chain of matmuls multiplies what a training step multiplies: no product more, none less."""
 
 from collections import Counter
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.model.declare import flops_per_token
-from lora_jax.runs.floor import chain_matmuls, compile_floor, list_products, make_operands, matmul_floor
+from lora_jax.runs.matmuls import chain_matmuls, compile_matmuls, list_products, make_operands, time_matmuls
 
 SMALL: dict[str, Any] = {"d_model": 16, "n_layers": 3, "n_heads": 4, "vocab_size": 50, "context": 12}
 SHAPES = {
@@ -67,7 +67,7 @@ def test_no_number_grows_or_vanishes(model: ModelConfig) -> None:
         assert np.abs(np.asarray(deep)).max() > 0.05
 
 
-def test_the_floor_is_timed() -> None:
+def test_the_matmuls_are_timed() -> None:
     model = SHAPES["gpt2"]
-    assert 0 < matmul_floor(model, BATCH, SEQ_LEN, repeats=2) < 10
-    compile_floor(model, 1, 1)()
+    assert 0 < time_matmuls(model, BATCH, SEQ_LEN, repeats=2) < 10
+    compile_matmuls(model, 1, 1)()

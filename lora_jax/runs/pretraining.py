@@ -8,15 +8,15 @@ from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts, thin_curve
 from lora_jax.train.optim import peak_learning_rate, unit_rate
-from lora_jax.train.outcome import Pretrained
+from lora_jax.train.result import PretrainResult
 
 # Share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves.
 COOLED = 0.5
 
 
-def find_facts(outcome: Pretrained, dataset: Dataset) -> Facts:
+def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
     """Return what only pretraining knows of a finished run."""
-    run, heldout = outcome.run, outcome.heldout
+    run, heldout = result.run, result.heldout
     n_tokens = run.n_steps * run.tokens_per_step
     return Facts(
         config=to_dict(run),
@@ -32,8 +32,8 @@ def find_facts(outcome: Pretrained, dataset: Dataset) -> Facts:
         cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
         learning_rate=peak_learning_rate(run),
         n_steps=run.n_steps,
-        trained_tokens=outcome.trained_tokens,
-        tokens_per_second=outcome.tokens_per_second,
+        trained_tokens=result.trained_tokens,
+        tokens_per_second=result.tokens_per_second,
     )
 
 
@@ -42,11 +42,11 @@ def is_cooled(run: RunConfig) -> bool:
     return unit_rate(run, run.n_steps - 1) <= COOLED
 
 
-def make_curve(outcome: Pretrained, flops_per_token: float) -> list[dict[str, float]]:
+def make_curve(result: PretrainResult, flops_per_token: float) -> list[dict[str, float]]:
     """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
-    run, peak = outcome.run, peak_learning_rate(outcome.run)
+    run, peak = result.run, peak_learning_rate(result.run)
     return thin_curve(
-        outcome.losses[: outcome.diverged_at],
+        result.losses[: result.diverged_at],
         flops_per_token,
         lambda n_steps: n_steps * run.tokens_per_step,
         lambda step: peak * unit_rate(run, step),

@@ -1,4 +1,4 @@
-"""The course of one run through its lane: steps, scores on the dev split, the best weights, savings."""
+"""One fine-tuning run in its lane: steps, scores on the dev split, the best weights, savings."""
 
 import time
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from lora_jax.finetune.feed import Feed
 from lora_jax.finetune.group import Placed
 from lora_jax.finetune.history import History, is_better, rung_score
 from lora_jax.finetune.resume import SavedTrial
-from lora_jax.metrics import Scores, choose_metric
+from lora_jax.metrics import Scores, primary_metric
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
 from lora_jax.train.checkpoint import SAVE_SECONDS
-from lora_jax.train.outcome import OnProgress, StepTimer
+from lora_jax.train.result import OnProgress, StepTimer
 from lora_jax.train.side_by_side import Lane, Rung, StepRequest, StepResult, Trial
 from lora_jax.train.step import TrainState
 
@@ -25,25 +25,25 @@ class DevScores:
     """Scores of the dev split; runs that come to a mark at the same step are scored in one call."""
 
     def __init__(self) -> None:
-        self._due: dict[int, tuple[Tuning, Lane, int]] = {}
+        self._due: dict[int, tuple[FinetuneTrial, Lane, int]] = {}
         self._found: dict[int, Scores] = {}
 
-    def expect(self, run: "Tuning", lane: Lane, mark: int) -> None:
+    def expect(self, run: "FinetuneTrial", lane: Lane, mark: int) -> None:
         """Take note that a run will ask for its score after `mark` steps."""
         self._due[id(run)] = (run, lane, mark)
 
-    def forget(self, run: "Tuning") -> None:
+    def forget(self, run: "FinetuneTrial") -> None:
         """A run has ended: its lane may become another's."""
         self._due.pop(id(run), None)
 
-    def score(self, run: "Tuning") -> Scores:
+    def score(self, run: "FinetuneTrial") -> Scores:
         """Return the score of a run that is at its mark."""
         if id(run) not in self._found:
             self._score_all(run)
         return self._found.pop(id(run))
 
-    def _score_all(self, first: "Tuning") -> None:
-        arrived: list[Tuning] = []
+    def _score_all(self, first: "FinetuneTrial") -> None:
+        arrived: list[FinetuneTrial] = []
         weights: list[Params] = []
         for other, lane, mark in list(self._due.values()):
             if other.prepared.dev is first.prepared.dev:
@@ -56,7 +56,7 @@ class DevScores:
         self._found |= {id(other): found for other, found in zip(arrived, scores, strict=True)}
 
 
-class Tuning:
+class FinetuneTrial:
     """One run of a group in training.
 
     n_lanes: of the group. n_rivals: runs that successive halving began with, 0 where there is none: at every
@@ -67,13 +67,13 @@ class Tuning:
         self, placed: Placed, dev_scores: DevScores, on_progress: OnProgress, n_lanes: int, n_rivals: int
     ) -> None:
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
-        self.history, self.meter, self.feed = History(), StepTimer(), Feed(self.config, self.prepared)
+        self.history, self.timer, self.feed = History(), StepTimer(), Feed(self.config, self.prepared)
         self.saved = SavedTrial(placed.run.folder, self.config.method, placed.run.say)
         self._dev_scores, self._on_progress = dev_scores, on_progress
         self.n_lanes, self._n_rivals = n_lanes, n_rivals
         turns, n_steps = self.config.optim.evaluations, self.feed.n_steps
         self.marks = sorted({round(n_steps * (turn + 1) / turns) for turn in range(turns)} - {0})
-        self._metric = choose_metric(self.prepared.task.kind)
+        self._metric = primary_metric(self.prepared.task.kind)
         self._saved_at = time.monotonic()
 
     @property
@@ -85,7 +85,7 @@ class Tuning:
     def stopped_early(self) -> bool:
         return self.out_of_patience and len(self.history.losses) < self.feed.n_steps
 
-    def course(self, lane: Lane) -> Trial:
+    def train(self, lane: Lane) -> Trial:
         """Train to the end, until it diverges, is halted, or has not improved for long.
 
         What was saved in the run's folder is gone on from. An end beside others is saved, since the
@@ -107,9 +107,9 @@ class Tuning:
             n_done = len(history.losses)
             mark = next(mark for mark in self.marks if mark > n_done)
             self._dev_scores.expect(self, lane, mark)
-            stretch = StepRequest(mark - n_done, lambda i, n_done=n_done: self.feed.make(n_done + i))
-            answer = yield from self.meter.wait(stretch)
-            goes_on = self._take(answer, lane, mark)
+            request = StepRequest(mark - n_done, lambda i, n_done=n_done: self.feed.make(n_done + i))
+            taken = yield from self.timer.wait(request)
+            goes_on = self._take(taken, lane, mark)
         self._dev_scores.forget(self)
         if self.n_lanes > 1 and history.diverged_at is None:
             self._save(lane)
@@ -119,9 +119,9 @@ class Tuning:
         passed = sum(mark <= len(self.history.losses) for mark in self.marks[:-1])
         return self._n_rivals > 1 and passed > self.history.n_rungs
 
-    def _take(self, answer: StepResult, lane: Lane, mark: int) -> bool:
+    def _take(self, taken: StepResult, lane: Lane, mark: int) -> bool:
         """Take in what a turn gave: losses, and the dev score at a mark; save; does the run go on?"""
-        history, values = self.history, answer.losses
+        history, values = self.history, taken.losses
         first = len(history.losses)
         history.take(values)
         history.tokens += [self.feed.n_tokens.pop(first + i) for i in range(len(values))]
@@ -132,9 +132,9 @@ class Tuning:
             self._keep_best(lane, mark)
             if history.diverged_at is not None:
                 return False
-        if answer.stopping or time.monotonic() - self._saved_at > SAVE_SECONDS:
+        if taken.stopping or time.monotonic() - self._saved_at > SAVE_SECONDS:
             self._save(lane)
-        return not answer.stopping
+        return not taken.stopping
 
     def _keep_best(self, lane: Lane, step: int) -> None:
         """Score the dev split and keep the weights if they are the best so far."""
@@ -163,7 +163,7 @@ class Tuning:
 
 
 def score_together(
-    runs: Sequence[Tuning], weights: Sequence[Params], splits: Sequence[Encoded]
+    runs: Sequence[FinetuneTrial], weights: Sequence[Params], splits: Sequence[Encoded]
 ) -> list[Scores]:
     """Score trainable weights of runs of one group, each on its split, those of one split together."""
     found: dict[int, Scores] = {}

@@ -1,4 +1,4 @@
-"""The floor under a training step: its matmuls alone, in one compiled program.
+"""The time of a training step's matmuls alone, in one compiled program: no step is faster.
 
 The program is a chain that comes to the shapes of every matmul of forward and backward and to nothing else.
 x goes through each weight of a block, y = x w, and back, y w^T, which has the shape of x again and is what
@@ -33,13 +33,13 @@ class Operands(NamedTuple):
 Product = tuple[tuple[int, ...], tuple[int, ...], int]  # left shape, right shape, how many a step
 
 
-def matmul_floor(model: ModelConfig, batch_size: int, seq_len: int, repeats: int = 5) -> float:
+def time_matmuls(model: ModelConfig, batch_size: int, seq_len: int, repeats: int = 5) -> float:
     """Time the matmuls of one training step alone, forward and backward, in seconds (median of repeats).
 
     Every declared matmul at its shape, three products each, and attention's six, in the model's compute
     dtype; nothing else of the step.
     """
-    run = compile_floor(model, batch_size, seq_len)
+    run = compile_matmuls(model, batch_size, seq_len)
     run()
     seconds = []
     for _ in range(repeats):
@@ -49,7 +49,7 @@ def matmul_floor(model: ModelConfig, batch_size: int, seq_len: int, repeats: int
     return float(np.median(seconds))
 
 
-def compile_floor(model: ModelConfig, batch_size: int, seq_len: int) -> Callable[[], None]:
+def compile_matmuls(model: ModelConfig, batch_size: int, seq_len: int) -> Callable[[], None]:
     """Return a function without arguments that runs a step's matmuls once and waits for them."""
     operands = make_operands(model, batch_size, seq_len)
     compiled = jax.jit(chain_matmuls, static_argnums=0).lower(model.n_layers, operands).compile()
