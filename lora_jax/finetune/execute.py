@@ -1,6 +1,5 @@
 """Run a fine-tuning sweep: each method's rates, then its best rate with every seed; a record for each run."""
 
-import shutil
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,12 @@ from lora_jax.finetune.group import TuneRun, check_group, lane_shape
 from lora_jax.finetune.lane_count import TuneGroup, check_lanes, check_memory, settle_lane_count
 from lora_jax.finetune.loop import FinetuneResult, finetune_group
 from lora_jax.finetune.prepare import Prepared
-from lora_jax.finetune.recording import find_facts, keep_weights, make_curve, price, summarise
+from lora_jax.finetune.recording import find_facts, keep_weights, price
 from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.runs.lane_count import memory_limit
 from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
-from lora_jax.runs.recording import find_provenance, make_record
+from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
 
@@ -62,10 +61,9 @@ class Tuner:
         tracker: Tracker,
         beside: SideBySide = SideBySide(),
     ) -> None:
-        self.name, self.sweep, self.prepared = experiment.name, experiment.sweep, prepared
-        self.store, self.tracker = store, tracker
+        self.sweep, self.prepared, self.store = experiment.sweep, prepared, store
         self.lanes, self.halving = beside.lanes, beside.halving
-        self._provenance = find_provenance()
+        self._recorder = Recorder(experiment.name, store, tracker)
         self._n_tokens = int(prepared.train.lengths_N.sum())
 
     def check(self) -> None:
@@ -160,14 +158,9 @@ class Tuner:
 
     def _keep(self, result: FinetuneResult, progress: Progress) -> None:
         """Write what a run gave, and drop its checkpoints."""
-        run_id = finetune_id(result.config)
-        record = make_record(self.name, run_id, result, find_facts(result, self.prepared), self._provenance)
-        curve = make_curve(result, record.flops_exact / max(1, record.n_tokens))
+        run_id, facts = finetune_id(result.config), find_facts(result, self.prepared)
         keep_weights(self.store.folder, run_id, result, self.prepared)
-        self.store.write(record, curve)
-        shutil.rmtree(self._checkpoints(run_id))
-        self.tracker.log_run(record, curve)
-        progress.finish_run(run_id, summarise(record))
+        self._recorder.write(run_id, result, facts, progress, self._checkpoints(run_id))
 
 
 def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> dict[str, float]:

@@ -1,17 +1,16 @@
 """What a run gave so far, and the best weights by the dev split."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lora_jax.metrics import SMALLER_IS_BETTER, Scores
 from lora_jax.params import Params
-from lora_jax.train.result import LossHistory
+from lora_jax.train.trial import LossHistory
 
 
 @dataclass
 class History(LossHistory):
     """One run, as far as it has come; a saved one goes on from here."""
 
-    tokens: list[int] = field(default_factory=list)  # not padding, of each step
     kept: Params | None = None  # the trainable weights of the best dev score
     kept_step: int = 0
     dev: Scores | None = None  # of the kept weights

@@ -16,8 +16,10 @@ from lora_jax.metrics import Scores
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
-from lora_jax.train.result import OnProgress, RunResult
+from lora_jax.train.evaluate import HeldOut
+from lora_jax.train.result import RunResult
 from lora_jax.train.side_by_side import drive
+from lora_jax.train.trial import OnProgress
 
 # Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
 Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
@@ -25,24 +27,19 @@ Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult(RunResult):
-    """What one run of fine-tuning gave; no scores where it diverged.
+    """What one run of fine-tuning gave; no test scores where it diverged or was halted.
 
-    n_lanes: runs side by side at the start. wall_seconds and step_share (of a step's seconds): its share of
-    what all of them took.
+    weights: what trains, at the best dev score. cost.n_lanes: runs side by side at the start.
     """
 
     config: FinetuneConfig
     method: Method
-    kept: Params | None  # the trainable weights of the best dev score
-    tokens: np.ndarray  # (n_steps,) not padding, of each step
     planned_steps: int
     dev: Scores | None
     test: Scores | None
     completions: list[str] | None  # of the first test examples, by a language model
     kept_step: int
     stopped_early: bool
-    seconds_per_step: float | None
-    step_share: float | None
 
 
 def finetune(
@@ -144,11 +141,10 @@ def _conclude(
 ) -> FinetuneResult:
     history = trial.history
     return FinetuneResult(
-        config=trial.config, method=trial.placed.method, kept=history.kept,
-        losses=np.asarray(history.losses, np.float32), tokens=np.asarray(history.tokens),
-        planned_steps=trial.feed.n_steps, diverged_at=history.diverged_at,
+        config=trial.config, method=trial.placed.method, planned_steps=trial.feed.n_steps,
+        losses=np.asarray(history.losses, np.float32), tokens=np.asarray(history.tokens, np.int64),
+        diverged_at=history.diverged_at, halted_at=history.halted_at,
+        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None, weights=history.kept,
         dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
-        kept_step=history.kept_step, stopped_early=trial.stopped_early, halted_at=history.halted_at,
-        n_lanes=trial.n_lanes, wall_seconds=seconds,
-        seconds_per_step=trial.timer.seconds_per_step, step_share=trial.timer.share_per_step,
+        kept_step=history.kept_step, stopped_early=trial.stopped_early, cost=trial.timer.cost(seconds),
     )  # fmt: skip

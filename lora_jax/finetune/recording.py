@@ -1,4 +1,4 @@
-"""What is kept of a fine-tuning run: its record, its curve, its adapter, its completions."""
+"""What only fine-tuning knows of a finished run, for its record; its adapter and its completions as files."""
 
 import json
 from collections.abc import Mapping
@@ -19,15 +19,13 @@ from lora_jax.peft.methods import method_to_dict
 from lora_jax.peft.methods.subset import Full
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.runs.record import Finetuning, RunRecord
-from lora_jax.runs.recording import Facts, thin_curve
-from lora_jax.train.evaluate import HeldOut
+from lora_jax.runs.recording import Facts
 
 
 def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
     """Return what only fine-tuning knows of a finished run."""
-    run, test = result.config, result.test
+    run = result.config
     n_tokens, n_all = int(result.tokens.sum()), int(prepared.train.lengths_N.sum())
-    seconds = result.seconds_per_step
     return Facts(
         config=finetune_to_dict(run),
         data=prepared.describe(),
@@ -37,13 +35,12 @@ def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
         unique_tokens=min(n_all, n_tokens),
         epochs=n_tokens / n_all,
         flops_per_token=price(prepared.model, run.method, prepared.mean_length),
-        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None,
         bits_per_byte=None,
-        cooled=not result.stopped_early and test is not None,
+        cooled=not result.stopped_early and result.test is not None,
         learning_rate=run.optim.learning_rate,
         n_steps=len(result.losses),
-        trained_tokens=n_tokens,
-        tokens_per_second=n_tokens / len(result.losses) / seconds if seconds else None,
+        rate_at=lambda step: run.optim.learning_rate * unit_rate(run.optim, result.planned_steps, step),
+        summarise=summarise,
         finetuning=_describe(result, prepared),
     )
 
@@ -69,15 +66,15 @@ def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
         test_values=result.test.values if result.test else [],
         kept_step=result.kept_step,
         stopped_early=result.stopped_early,
-        seconds_per_step=result.step_share,
+        seconds_per_step=result.cost.step_seconds,
     )
 
 
 def keep_weights(folder: Path, run_id: str, result: FinetuneResult, prepared: Prepared) -> None:
     """Save the adapter, and the completions of the test split, in a results folder."""
-    if result.kept is None:
+    if result.weights is None:
         return
-    save_adapter(adapter_path(folder, run_id), result.kept, result.config.method, prepared.fingerprint)
+    save_adapter(adapter_path(folder, run_id), result.weights, result.config.method, prepared.fingerprint)
     if result.completions is not None:
         examples = zip(prepared.task.test, result.completions, strict=False)  # the first ones
         lines = [
@@ -97,17 +94,6 @@ def adapter_path(folder: Path, run_id: str) -> Path:
 def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
     """Return the FLOPs of training on one token by a method."""
     return training_flops_per_token(model, method.build(model), seq_len)
-
-
-def make_curve(result: FinetuneResult, flops_per_token: float) -> list[dict[str, float]]:
-    """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
-    optim, tokens = result.config.optim, result.tokens.cumsum()
-    return thin_curve(
-        result.losses[: result.diverged_at],
-        flops_per_token,
-        lambda n_steps: int(tokens[n_steps - 1]),
-        lambda step: optim.learning_rate * unit_rate(optim, result.planned_steps, step),
-    )
 
 
 def summarise(record: RunRecord) -> str:

@@ -13,10 +13,10 @@ from lora_jax.runs.groups import MOST_LANES, Group, check_lanes, check_memory, g
 from lora_jax.runs.lane_count import memory_limit, require_memory, settle_lane_count
 from lora_jax.runs.models import check_savable, save_model
 from lora_jax.runs.plan import PlannedRun
-from lora_jax.runs.pretraining import find_facts, make_curve, summarise
+from lora_jax.runs.pretraining import find_facts
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.recording import find_provenance, make_record
+from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
 from lora_jax.train.mesh import check_mesh
@@ -98,19 +98,14 @@ def run_sweep(
             check_savable(item.run, datasets[item.run.data])
     progress = Progress(planned)
     ids = {item.run: item.run_id for item in planned}
-    provenance = find_provenance()
+    recorder = Recorder(name, store, tracker)
     records: list[RunRecord] = []
 
     def keep(result: PretrainResult) -> None:
-        dataset = datasets[result.run.data]
-        record = make_record(name, ids[result.run], result, find_facts(result, dataset), provenance)
-        curve = make_curve(result, record.flops_exact / record.n_tokens)
-        if keep_models and result.params is not None:
-            save_model(store.folder / "models" / record.run_id, result.run, result.params, dataset)
-        store.write(record, curve)
-        tracker.log_run(record, curve)
-        progress.finish_run(record.run_id, summarise(record))
-        records.append(record)
+        dataset, run_id = datasets[result.run.data], ids[result.run]
+        if keep_models and result.weights is not None:
+            save_model(store.folder / "models" / run_id, result.run, result.weights, dataset)
+        records.append(recorder.write(run_id, result, find_facts(result, dataset), progress))
 
     with progress.showing():
         for group in groups:

@@ -25,9 +25,8 @@ from lora_jax.runs.groups import MOST_LANES, Group
 from lora_jax.runs.plan_table import format_bytes
 from lora_jax.runs.store import read_json
 from lora_jax.train.lanes import Lanes
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.train.side_by_side import STEPS_PER_READ
-from lora_jax.train.trunk import make_input
 
 CLEARLY = 1.1  # times the tokens per second of the best count so far: less is within a busy machine's noise
 MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more count

@@ -1,4 +1,4 @@
-"""What is kept of a pretraining run: its record, its curve, and a line about it."""
+"""What only pretraining knows of a finished run, for its record, and a line about it."""
 
 import math
 
@@ -6,7 +6,7 @@ from lora_jax.config import RunConfig, to_dict
 from lora_jax.data import Dataset
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.recording import Facts, thin_curve
+from lora_jax.runs.recording import Facts
 from lora_jax.train.optim import peak_learning_rate, unit_rate
 from lora_jax.train.result import PretrainResult
 
@@ -16,7 +16,7 @@ COOLED = 0.5
 
 def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
     """Return what only pretraining knows of a finished run."""
-    run, heldout = result.run, result.heldout
+    run, heldout, peak = result.run, result.heldout, peak_learning_rate(result.run)
     n_tokens = run.n_steps * run.tokens_per_step
     return Facts(
         config=to_dict(run),
@@ -27,30 +27,18 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
         unique_tokens=dataset.unique_seen(n_tokens),
         epochs=dataset.epochs(n_tokens),
         flops_per_token=flops_per_token(run.model, run.data.seq_len),
-        heldout=heldout,
         bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
         cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
-        learning_rate=peak_learning_rate(run),
+        learning_rate=peak,
         n_steps=run.n_steps,
-        trained_tokens=result.trained_tokens,
-        tokens_per_second=result.tokens_per_second,
+        rate_at=lambda step: peak * unit_rate(run, step),
+        summarise=summarise,
     )
 
 
 def is_cooled(run: RunConfig) -> bool:
     """Did the learning rate come down before the end: is that of the last step at most half the peak?"""
     return unit_rate(run, run.n_steps - 1) <= COOLED
-
-
-def make_curve(result: PretrainResult, flops_per_token: float) -> list[dict[str, float]]:
-    """Return the rows of the stored curve; a diverged run's ends at its last finite loss."""
-    run, peak = result.run, peak_learning_rate(result.run)
-    return thin_curve(
-        result.losses[: result.diverged_at],
-        flops_per_token,
-        lambda n_steps: n_steps * run.tokens_per_step,
-        lambda step: peak * unit_rate(run, step),
-    )
 
 
 def summarise(record: RunRecord) -> str:

@@ -1,18 +1,20 @@
-"""How a finished run becomes a record and a curve, in pretraining as in fine-tuning."""
+"""How a finished run becomes a record and a curve and is written, in pretraining as in fine-tuning."""
 
 import math
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.declare import count_parameters
+from lora_jax.runs.progress import Progress
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 from lora_jax.runs.record import Finetuning, RunRecord
-from lora_jax.train.evaluate import HeldOut
+from lora_jax.runs.store import RunStore
+from lora_jax.runs.tracker import Tracker
 from lora_jax.train.result import RunResult, final_train_loss
 
 CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
@@ -33,9 +35,10 @@ def find_provenance() -> Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What pretraining and fine-tuning each say of a run in their own way; the fields are those of RunRecord.
+    """What pretraining and fine-tuning each say of a run in their own way; most are fields of RunRecord.
 
-    heldout: None where the run diverged or was halted. flops_per_token: of forward and backward.
+    flops_per_token: of forward and backward. rate_at: the learning rate of a step, counted from 0. summarise:
+    makes the line that is printed of the record.
     """
 
     config: dict[str, Any]
@@ -46,21 +49,56 @@ class Facts:
     unique_tokens: int
     epochs: float
     flops_per_token: float
-    heldout: HeldOut | None
     bits_per_byte: float | None
     cooled: bool
     learning_rate: float
     n_steps: int
-    trained_tokens: int
-    tokens_per_second: float | None
+    rate_at: Callable[[int], float]
+    summarise: Callable[[RunRecord], str]
     finetuning: Finetuning | None = None
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Writes the finished runs of one sweep: the one place where a result becomes a record.
+
+    tracker: None where there is none.
+    """
+
+    sweep: str
+    store: RunStore
+    tracker: Tracker | None = None
+    provenance: Provenance = field(default_factory=find_provenance)
+
+    def write(
+        self,
+        run_id: str,
+        result: RunResult,
+        facts: Facts,
+        progress: Progress,
+        checkpoints: Path | None = None,
+    ) -> RunRecord:
+        """Write a run's curve, its record and the table; tell the tracker and the bar; return the record.
+
+        Weights that are kept are to be written before, so that a record always has them. checkpoints: a
+        folder that nothing needs any more once the record is there.
+        """
+        record = make_record(self.sweep, run_id, result, facts, self.provenance)
+        curve = make_curve(result, record.flops_exact / max(1, record.n_tokens), facts.rate_at)
+        self.store.write(record, curve)
+        if checkpoints is not None:
+            shutil.rmtree(checkpoints)
+        if self.tracker is not None:
+            self.tracker.log_run(record, curve)
+        progress.finish_run(run_id, facts.summarise(record))
+        return record
 
 
 def make_record(
     sweep: str, run_id: str, result: RunResult, facts: Facts, provenance: Provenance
 ) -> RunRecord:
     """Gather what is known about a finished run."""
-    counts, heldout = count_parameters(facts.model), facts.heldout
+    counts, heldout, cost = count_parameters(facts.model), result.heldout, result.cost
     return RunRecord(
         run_id=run_id,
         sweep=sweep,
@@ -84,39 +122,34 @@ def make_record(
         learning_rate=facts.learning_rate,
         n_steps=facts.n_steps,
         diverged_at=result.diverged_at,
-        wall_seconds=result.wall_seconds,
-        trained_tokens=facts.trained_tokens,
-        tokens_per_second=facts.tokens_per_second,
+        wall_seconds=cost.wall_seconds,
+        trained_tokens=cost.trained_tokens,
+        tokens_per_second=cost.tokens_per_second,
         device=provenance.device,
         versions=provenance.versions,
         git_commit=provenance.commit,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         finetuning=vars(facts.finetuning) if facts.finetuning else None,
-        lanes=result.n_lanes,
+        lanes=cost.n_lanes,
         halted_at=result.halted_at,
     )
 
 
-def thin_curve(
-    losses: np.ndarray,
-    flops_per_token: float,
-    tokens_after: Callable[[int], int],
-    rate_at: Callable[[int], float],
+def make_curve(
+    result: RunResult, flops_per_token: float, rate_at: Callable[[int], float]
 ) -> list[dict[str, float]]:
-    """Thin a loss curve to at most CURVE_POINTS rows, each a mean over the steps since the row before.
+    """Return at most CURVE_POINTS rows of the loss, each a mean over the steps since the row before.
 
-    Args:
-        losses: of every step, all of them finite.
-        flops_per_token: of training.
-        tokens_after: the tokens seen after so many steps.
-        rate_at: the learning rate of a step, counted from 0.
+    A diverged run's ends at its last finite loss. flops_per_token: of training. rate_at: the learning rate of
+    a step, counted from 0.
     """
+    losses, tokens_seen = result.losses[: result.diverged_at], result.tokens.cumsum()
     n = len(losses)
     stride = max(1, math.ceil(n / CURVE_POINTS))
     rows = []
     for start in range(0, n, stride):
         stop = min(start + stride, n)
-        tokens = tokens_after(stop)
+        tokens = int(tokens_seen[stop - 1])
         rows.append(
             {
                 "step": stop,

@@ -22,7 +22,7 @@ from lora_jax.ranges import whole
 from lora_jax.train.lanes import stack_inputs
 from lora_jax.train.loss import window_losses
 from lora_jax.train.optim import make_optimizer
-from lora_jax.train.pretraining import init_pretraining, make_evaluate, make_pretraining_step
+from lora_jax.train.pretraining import init_pretraining, make_evaluate
 from lora_jax.train.step import Step, TrainState
 
 MESH_AXES = (*BATCH_AXES, "tensor")
@@ -146,14 +146,9 @@ def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int
     return TrainState(step=step, trainable=trainable, opt_state=opt_state)
 
 
-def make_step_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig) -> Step:
-    """Return `make_pretraining_step` for a mesh; what differs in rate, decay or seed alone has the same."""
-    step = make_pretraining_step(model, optim)
-    return step if mesh is None else _make_step_on(mesh, model, step)
-
-
 @lru_cache(maxsize=4)
-def _make_step_on(mesh: Mesh, model: ModelConfig, step: Step) -> Step:
+def spread_step(mesh: Mesh, model: ModelConfig, step: Step) -> Step:
+    """Return a step of pretraining for a mesh; equal arguments give the same one, which is compiled once."""
     return pin_step(mesh, declare(model), step)
 
 

@@ -1,4 +1,4 @@
-"""Pretraining a language model: its start, its step, and its evaluation, compiled."""
+"""Pretraining a language model: its start, what its steps take in, its step, and its evaluation, compiled."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -6,18 +6,25 @@ from typing import Any
 
 import jax
 
-from lora_jax.config import ModelConfig, OptimConfig
+from lora_jax.config import ModelConfig, OptimConfig, RunConfig
+from lora_jax.data import Dataset
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.train.loss import mean_loss, window_losses
-from lora_jax.train.optim import Optimizer, make_optimizer
-from lora_jax.train.step import Step, TrainState, init_state, make_step
+from lora_jax.train.optim import Optimizer, make_hyperparams, make_optimizer, peak_learning_rate, unit_rate
+from lora_jax.train.step import Step, StepInput, TrainState, init_state, make_step
 
 
 def init_pretraining(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
     """Draw the parameters of a seed and the optimizer's empty state."""
     specs = declare(model)
     return init_state(init(specs, seed), specs, make_optimizer(optim))
+
+
+def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
+    """Return what a run's training step (counted from 0) takes in."""
+    hyperparams = make_hyperparams(run.optim, peak_learning_rate(run) * unit_rate(run, step))
+    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), hyperparams)
 
 
 def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:

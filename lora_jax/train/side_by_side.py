@@ -170,9 +170,9 @@ def _halve(running: list[_Running]) -> list[_Running]:
 
 
 def _send(running: list[_Running], lane: Lane, trial: Trial, value: Any) -> None:
-    """Resume a trial with what it waited for; add it to the running ones unless it ends."""
+    """Resume a trial with what it waited for; add it to the running ones unless it ends or stops."""
     try:
         wants = trial.send(value)
-    except StopIteration:
+    except (StopIteration, Stopped):
         return
     running.append(_Running(lane, trial, wants, lane.read() if isinstance(wants, Rung) else None))

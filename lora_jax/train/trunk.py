@@ -5,14 +5,13 @@ shortest, so that several D cost little more than the longest (Haegele et al. 20
 is a trial of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
@@ -23,19 +22,13 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.train.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
 from lora_jax.train.lanes import Lanes
-from lora_jax.train.mesh import init_on, join_on, make_step_on
-from lora_jax.train.optim import cooldown_start, make_hyperparams, peak_learning_rate, unit_rate
+from lora_jax.train.mesh import init_on, join_on, spread_step
+from lora_jax.train.optim import cooldown_start
+from lora_jax.train.pretraining import make_input, make_pretraining_step
 from lora_jax.train.repeat import steps_per_call
-from lora_jax.train.result import (
-    LossHistory,
-    OnProgress,
-    PretrainResult,
-    StepTimer,
-    final_train_loss,
-    make_result,
-)
-from lora_jax.train.side_by_side import Lane, Rung, StepRequest, Stopped, Trial, drive
-from lora_jax.train.step import StepInput
+from lora_jax.train.result import PretrainResult, final_train_loss, make_result
+from lora_jax.train.side_by_side import Lane, Trial, drive
+from lora_jax.train.trial import LossHistory, OnProgress, StepTimer, TrainingRun
 
 
 class Shape(NamedTuple):
@@ -103,16 +96,13 @@ def train_trunks(
     waiting, first = deque(trunks), trunks[0].runs[0]
 
     def work(lane: Lane) -> Trial:
-        try:
-            while waiting:
-                trial = _TrunkTrial(waiting.popleft(), lane, on_result, on_progress, mesh)
-                yield from trial.train()
-        except Stopped:  # it is saved; `drive` raises Stopped when all have been told
-            return
+        while waiting:
+            yield from _TrunkTrial(waiting.popleft(), lane, on_result, on_progress, mesh).train()
 
     n_lanes = min(n_lanes, len(trunks))
     start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
-    step = make_step_on(mesh, first.model, first.optim)
+    step = make_pretraining_step(first.model, first.optim)
+    step = step if mesh is None else spread_step(mesh, first.model, step)
     flops = n_lanes * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
     at_once = steps_per_call(flops) if mesh is None else 1
     lanes = Lanes(step, [start] * n_lanes, join=join_on(mesh), steps_per_call=at_once)
@@ -132,12 +122,6 @@ def check_shapes(runs: Sequence[RunConfig]) -> None:
                 f" ({getattr(first, name)} and {getattr(shape, name)}), wanted runs of one shape: group them"
                 " by train.trunk.shape_of."
             )
-
-
-def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
-    """Return what a run's training step (counted from 0) takes in."""
-    hyperparams = make_hyperparams(run.optim, peak_learning_rate(run) * unit_rate(run, step))
-    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), hyperparams)
 
 
 @dataclass(frozen=True)
@@ -166,77 +150,69 @@ class _TrunkTrial:
         """Go up one trunk, and out on the branch of each run."""
         self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
         history = LossHistory()
-        self._resume(history, checkpoints)
+        self._resume(runs[0], history, checkpoints)
         rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(history.losses))
         for run in runs:
-            timer, start = StepTimer(), cooldown_start(run)
+            training, start = self._begin(run, history, StepTimer(), checkpoints), cooldown_start(run)
             while rungs and rungs[0].step <= start and not history.ended:
-                yield from self._contend(history, run, rungs.popleft(), checkpoints, timer)
-            yield from self._advance(history, run, start, checkpoints, timer)
+                yield from self._contend(training, rungs.popleft())
+            yield from training.advance(start)
             if history.ended:
-                self._finish(run, history, timer)
+                self._finish(run, training)
             else:
-                yield from self._branch(history, run, timer)
+                yield from self._branch(run, training)
         if not history.ended:  # kept, so that a longer run can be added to the sweep later
-            checkpoints.save(self.lane.read(), np.asarray(history.losses))
+            self._save(history, checkpoints)
             checkpoints.keep_newest()
 
-    def _branch(self, history: LossHistory, run: RunConfig, timer: StepTimer) -> Trial:
+    def _branch(self, run: RunConfig, trunk: TrainingRun) -> Trial:
         """Train a run's cooldown, and put the trunk's state back."""
-        forked, branch = self.lane.read(), LossHistory(list(history.losses))
+        forked = self.lane.read()
+        history = LossHistory(list(trunk.history.losses), list(trunk.history.tokens))
         folder = self.trunk.folder / f"t{run.n_tokens}"
         with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
-            self._resume(branch, checkpoints)
-            yield from self._advance(branch, run, run.n_steps, checkpoints, timer)
-            self._finish(run, branch, timer)
+            self._resume(run, history, checkpoints)
+            branch = self._begin(run, history, trunk.timer, checkpoints)
+            yield from branch.advance(run.n_steps)
+            self._finish(run, branch)
             checkpoints.delete()
         self.lane.write(forked)
 
-    def _contend(
-        self, history: LossHistory, run: RunConfig, rung: RungAt, checkpoints: Checkpoints, timer: StepTimer
-    ) -> Generator[StepRequest | Rung, Any, None]:
+    def _contend(self, training: TrainingRun, rung: RungAt) -> Trial:
         """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
-        yield from self._advance(history, run, rung.step, checkpoints, timer)
-        if history.ended:
-            return
-        checkpoints.save(self.lane.read(), np.asarray(history.losses))  # for it can be stopped while it waits
-        asked = time.monotonic()
-        goes_on = yield Rung(final_train_loss(history.losses), rung.step, rung.n_kept)
-        timer.others_seconds += time.monotonic() - asked
-        if not goes_on:
-            history.halted_at = rung.step
+        yield from training.advance(rung.step)
+        if not training.history.ended:
+            training.save()  # for it can be stopped while it waits
+            yield from training.compete(final_train_loss(training.history.losses), rung.n_kept)
 
-    def _advance(
-        self, history: LossHistory, run: RunConfig, until: int, checkpoints: Checkpoints, timer: StepTimer
-    ) -> Trial:
-        """Train by the run's schedule to step `until`, saving now and then; end where it diverges."""
-        saved = time.monotonic()
-        while len(history.losses) < until and not history.ended:
-            first = len(history.losses)
-            request = StepRequest(until - first, partial(self._make_input, run, first))
-            taken = yield from timer.wait(request)
-            history.take(taken.losses)
-            n_tokens = len(taken.losses) * run.tokens_per_step
-            self.on_progress(run, len(history.losses), history.losses[-1], n_tokens)
-            if history.ended:
-                return
-            if taken.stopping or time.monotonic() - saved > self.trunk.save_seconds:
-                checkpoints.save(self.lane.read(), np.asarray(history.losses))
-                saved = time.monotonic()
-            if taken.stopping:
-                raise Stopped
+    def _begin(
+        self, run: RunConfig, history: LossHistory, timer: StepTimer, checkpoints: Checkpoints
+    ) -> TrainingRun:
+        """Return a run as it goes on from a history, on the trunk or on its branch."""
+        return TrainingRun(
+            config=run,
+            history=history,
+            timer=timer,
+            make_input=partial(make_input, run, self.trunk.dataset),
+            count_tokens=lambda step: run.tokens_per_step,
+            on_progress=self.on_progress,
+            save=partial(self._save, history, checkpoints),
+            save_seconds=self.trunk.save_seconds,
+        )
 
-    def _make_input(self, run: RunConfig, first: int, i: int) -> StepInput:
-        return make_input(run, self.trunk.dataset, first + i)
+    def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:
+        checkpoints.save(self.lane.read(), np.asarray(history.losses))
 
-    def _resume(self, history: LossHistory, checkpoints: Checkpoints) -> None:
+    def _resume(self, run: RunConfig, history: LossHistory, checkpoints: Checkpoints) -> None:
         """Continue from the newest checkpoint, where there is one."""
         latest = checkpoints.latest_step()
         if latest is not None and latest > len(history.losses):
             state, losses = checkpoints.restore(self.lane.read())
             self.lane.write(state)
             history.losses = [float(value) for value in losses]
+            history.tokens = [run.tokens_per_step] * len(losses)
 
-    def _finish(self, run: RunConfig, history: LossHistory, timer: StepTimer) -> None:
-        params = None if history.ended else self.lane.read().trainable
-        self.on_result(make_result(run, history, params, self.trunk.dataset, timer))
+    def _finish(self, run: RunConfig, training: TrainingRun) -> None:
+        history, timer = training.history, training.timer
+        weights = None if history.ended else self.lane.read().trainable
+        self.on_result(make_result(run, history, weights, self.trunk.dataset, timer))

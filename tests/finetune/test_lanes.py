@@ -45,13 +45,13 @@ def same(one: FinetuneResult, other: FinetuneResult) -> None:
     np.testing.assert_allclose(one.losses, other.losses, rtol=1e-5)
     assert one.tokens.tolist() == other.tokens.tolist()
     assert (one.kept_step, one.stopped_early) == (other.kept_step, other.stopped_early)
-    assert one.kept is not None
-    assert other.kept is not None
+    assert one.weights is not None
+    assert other.weights is not None
     assert one.test is not None
     assert other.test is not None
-    assert {p: w.shape for p, w in one.kept.items()} == {p: w.shape for p, w in other.kept.items()}
-    for path, weight in one.kept.items():
-        np.testing.assert_allclose(weight, other.kept[path], atol=1e-4)
+    assert {p: w.shape for p, w in one.weights.items()} == {p: w.shape for p, w in other.weights.items()}
+    for path, weight in one.weights.items():
+        np.testing.assert_allclose(weight, other.weights[path], atol=1e-4)
     assert one.test.loss == pytest.approx(other.test.loss, rel=1e-4)
 
 
@@ -80,11 +80,11 @@ def test_lanes_of_other_ranks_rates_seeds_and_data_are_their_solo_runs(
     data = [fewer(classify, 40), classify]
     beside = train(configs, data, tmp_path / "beside")
     assert [len(result.losses) for result in beside] == [6, 12]
-    assert [result.n_lanes for result in beside] == [2, 2]
+    assert [result.cost.n_lanes for result in beside] == [2, 2]
     for number, (config, prepared) in enumerate(zip(configs, data, strict=True)):
         [alone] = train([config], [prepared], tmp_path / f"alone-{number}")
         same(beside[number], alone)
-        assert alone.n_lanes == 1
+        assert alone.cost.n_lanes == 1
 
 
 @pytest.mark.slow

@@ -61,8 +61,8 @@ def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, clas
     assert {p: np.asarray(w).tobytes() for p, w in classify.base.items()} == {
         p: w.tobytes() for p, w in before.items()
     }
-    assert first.kept is not None
-    assert set(first.kept) == first.method.trainable
+    assert first.weights is not None
+    assert set(first.weights) == first.method.trainable
     other = train(dataclasses.replace(config, seed=1), classify)
     assert (first.losses != other.losses).any()
 
@@ -70,10 +70,10 @@ def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, clas
 def test_the_kept_weights_have_the_best_dev_score(places: Path, classify: Prepared) -> None:
     config = make_run(places, LORA, learning_rate=0.05, epochs=4, evaluations=8)
     result = train(config, classify)
-    assert result.kept is not None
+    assert result.weights is not None
     assert result.dev is not None
     frozen = adapt(draw_base(classify, 0), result.method, 0).frozen
-    again = evaluate_split(classify, config.method, Adapted(result.kept, frozen), classify.dev)
+    again = evaluate_split(classify, config.method, Adapted(result.weights, frozen), classify.dev)
     assert again.scores == result.dev.scores
 
 
@@ -117,8 +117,8 @@ def test_a_language_model_learns_the_completion(places: Path, generate: Prepared
     assert result.test.scores["rouge_l"]["value"] > 0.9
     ends = dataclasses.replace(generate.pretrained.tokenizer, end_ids=(WORDS.index("fine"),))
     ended = dataclasses.replace(generate, pretrained=dataclasses.replace(generate.pretrained, tokenizer=ends))
-    assert result.kept is not None
-    adapted = Adapted(result.kept, {})
+    assert result.weights is not None
+    adapted = Adapted(result.weights, {})
     _, texts = score_completions(ended, Full(), adapted, 16, 40)
     assert {"good", "bad"} >= set(texts), "the model's ends stop a text, and so does the rows' own"
 
@@ -139,9 +139,9 @@ def test_another_test_sees_the_kept_weights_and_is_the_score(places: Path, gener
     assert plain.test is not None
     assert result.test == Scores({"loss": plain.test.scores["loss"]}, [1.0])
     assert result.completions is None
-    assert result.kept is not None
+    assert result.weights is not None
     assert {path: w.tobytes() for path, w in jax.device_get(seen[0].trainable).items()} == {
-        path: w.tobytes() for path, w in jax.device_get(result.kept).items()
+        path: w.tobytes() for path, w in jax.device_get(result.weights).items()
     }
     diverged = make_run(places, LORA, base="decoder", epochs=1, learning_rate=1e30)
     assert train(diverged, generate, test=test).test is None

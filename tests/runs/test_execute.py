@@ -19,9 +19,9 @@ from lora_jax.params import init
 from lora_jax.runs.execute import check_spread, fingerprints, prepare_data, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
-from lora_jax.runs.pretraining import is_cooled, make_curve
+from lora_jax.runs.pretraining import find_facts, is_cooled
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.recording import CURVE_POINTS
+from lora_jax.runs.recording import CURVE_POINTS, make_curve
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay
 from lora_jax.runs.tracker import open_tracker
@@ -32,6 +32,7 @@ from lora_jax.train.mesh import make_mesh
 from lora_jax.train.optim import peak_learning_rate
 from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Stopped
+from lora_jax.train.trial import StepTimer
 from lora_jax.train.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")  # a plan that times nothing
@@ -145,11 +146,18 @@ def test_curves_lie_beside_the_records(finished: Finished, runs: list[RunConfig]
         assert curve[-1]["learning_rate"] < record.learning_rate
 
 
-def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> None:
+def curve_of(run: RunConfig, dataset: Dataset, losses: np.ndarray) -> list[dict[str, float]]:
+    """Return the curve of a run that gave these losses, at 2 FLOPs a token."""
+    tokens = np.full(len(losses), run.tokens_per_step)
+    result = PretrainResult(run=run, losses=losses, tokens=tokens, cost=StepTimer().cost())
+    return make_curve(result, 2.0, find_facts(result, dataset).rate_at)
+
+
+def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig, dataset: Dataset) -> None:
     n = 3 * CURVE_POINTS - 50
     run = overlay(base, {"n_tokens": n * base.tokens_per_step})
     losses = np.linspace(5, 3, n, dtype=np.float32)
-    curve = make_curve(PretrainResult(run=run, losses=losses), flops_per_token=2.0)
+    curve = curve_of(run, dataset, losses)
     assert len(curve) <= CURVE_POINTS
     steps = np.array([row["step"] for row in curve])
     assert steps[-1] == n
@@ -168,10 +176,12 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig) -> Non
         ({"schedule": "cosine", "final_lr_fraction": 1.0}, False),
     ],
 )
-def test_a_run_is_cooled_where_its_rate_came_down(base: RunConfig, optim: dict, cooled: bool) -> None:
+def test_a_run_is_cooled_where_its_rate_came_down(
+    base: RunConfig, dataset: Dataset, optim: dict, cooled: bool
+) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled
-    curve = make_curve(PretrainResult(run=run, losses=np.ones(run.n_steps)), 1.0)
+    curve = curve_of(run, dataset, np.ones(run.n_steps))
     rate = curve[-1]["learning_rate"]
     assert (rate <= HOT * peak_learning_rate(run)) is cooled, "a fit of curves would say otherwise"
 

@@ -56,7 +56,7 @@ def test_own_steps_are_what_training_takes(runs: list[RunConfig], dataset: Datas
     for name, members in trunks.items():
         train_trunks(
             [Trunk(tuple(members), dataset, tmp_path / name)], 1,
-            on_result=lambda result: trained.update({result.run: result.trained_tokens}),
+            on_result=lambda result: trained.update({result.run: result.cost.trained_tokens}),
             on_progress=lambda *_: None, should_stop=lambda: False,
         )  # fmt: skip
     assert trained == {item.run: item.own_steps * item.run.tokens_per_step for item in planned}

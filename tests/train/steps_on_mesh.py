@@ -17,7 +17,7 @@ from lora_jax.model.declare import declare
 from lora_jax.train import loss
 from lora_jax.train.checkpoint import Checkpoints
 from lora_jax.train.lanes import Lanes, stack_inputs
-from lora_jax.train.mesh import init_on, is_first_process, join_on, make_mesh, make_step_on, state_shardings
+from lora_jax.train.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
 from lora_jax.train.optim import make_hyperparams
 from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.train.step import StepInput
@@ -37,7 +37,8 @@ def main(
     if mesh_text:
         loss.ROOM["cpu"] = loss.Room(1024, 1)  # of a device: 4 chunks of 4 positions on 8 devices
         mesh = make_mesh(mesh_text)
-        step, state, join = make_step_on(mesh, MODEL, OPTIM), init_on(mesh, MODEL, OPTIM, 0), join_on(mesh)
+        step = spread_step(mesh, MODEL, make_pretraining_step(MODEL, OPTIM))
+        state, join = init_on(mesh, MODEL, OPTIM, 0), join_on(mesh)
         places = state_shardings(mesh, declare(MODEL), state)
     else:
         step, join, places = make_pretraining_step(MODEL, OPTIM), stack_inputs, None

@@ -167,7 +167,7 @@ def test_a_checkpoint_of_an_older_version_is_gone_on_from(
     results, said = train(runs, dataset, tmp_path / "a")
     same(results, whole)
     assert said == []
-    assert sum(result.trained_tokens for result in results) < sum(o.trained_tokens for o in whole)
+    assert sum(result.cost.trained_tokens for result in results) < sum(o.cost.trained_tokens for o in whole)
 
 
 def test_one_of_an_older_version_that_is_damaged_is_refused_in_a_sentence(

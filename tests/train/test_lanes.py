@@ -13,10 +13,10 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.runs.sweep import overlay
 from lora_jax.train.lanes import Lanes, compile_step
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.train.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.train.result import PretrainResult
 from lora_jax.train.side_by_side import Lane, StepRequest, Stopped, Trial, drive
-from lora_jax.train.trunk import RungAt, Trunk, make_input, train_trunks
+from lora_jax.train.trunk import RungAt, Trunk, train_trunks
 
 SAME = 1e-5  # relative: a sum may be rounded otherwise in a program of another width
 
@@ -100,8 +100,8 @@ def test_each_lane_equals_its_run_alone(different: list[RunConfig], dataset: Dat
     for run in different:
         alone = train([[run]], apart, tmp_path / "apart", 1)[run]
         check_same(found[run], alone)
-        assert (found[run].n_lanes, alone.n_lanes) == (4, 1)
-        assert found[run].trained_tokens == alone.trained_tokens
+        assert (found[run].cost.n_lanes, alone.cost.n_lanes) == (4, 1)
+        assert found[run].cost.trained_tokens == alone.cost.trained_tokens
     assert beside.given == apart.given, "every lane has the batches of its run, to the bit"
     assert compile_step(step, False)._cache_size() == 1
     losses = [found[run].losses for run in different]
@@ -144,8 +144,8 @@ def test_a_lane_that_breaks_ends_alone(gentle: RunConfig, dataset: Dataset, tmp_
     for run in (hot, longer):
         assert found[run].diverged_at is not None
         assert found[run].heldout is None
-        assert found[run].params is None
-    assert found[longer].trained_tokens == 0, "its trunk had ended"
+        assert found[run].weights is None
+    assert found[longer].cost.trained_tokens == 0, "its trunk had ended"
     for run in (runs[0], *runs[2:]):
         np.testing.assert_array_equal(found[run].losses, healthy[run].losses)
         assert found[run].heldout == healthy[run].heldout
@@ -176,8 +176,8 @@ def test_a_lane_takes_the_next_trunk_and_branches_as_one_alone(
         alone = train([runs], dataset, tmp_path / "apart", 1)
         for run in runs:
             check_same(found[run], alone[run])
-            assert found[run].trained_tokens == alone[run].trained_tokens
-            assert found[run].n_lanes <= 2
+            assert found[run].cost.trained_tokens == alone[run].cost.trained_tokens
+            assert found[run].cost.n_lanes <= 2
 
 
 @pytest.mark.slow
@@ -201,8 +201,8 @@ def test_a_stopped_group_goes_on_and_loses_nothing(
     assert stops > 1
     for run, result in whole.items():
         check_same(finished[run], result)
-    spent = sum(result.trained_tokens for result in finished.values())
-    assert spent <= sum(result.trained_tokens for result in whole.values()), "what was saved was used"
+    spent = sum(result.cost.trained_tokens for result in finished.values())
+    assert spent <= sum(result.cost.trained_tokens for result in whole.values()), "what was saved was used"
 
 
 # ---- successive halving
@@ -229,7 +229,7 @@ def test_the_worse_half_is_halted_and_the_rest_is_as_it_was(
     assert [found[short].halted_at for short, _ in rivals] == [None] * 4, "they had ended before the rung"
     for _, long in rivals:
         result = found[long]
-        assert (result.heldout is None) == (result.params is None) == (result.halted_at is not None)
+        assert (result.heldout is None) == (result.weights is None) == (result.halted_at is not None)
         assert result.diverged_at is None
         assert len(result.losses) == (result.halted_at or 80)
     check_same(found[rivals[2][1]], train([rivals[2]], dataset, tmp_path / "apart", 1)[rivals[2][1]])

@@ -41,7 +41,7 @@ def test_a_branch_equals_the_run_alone(runs: list[RunConfig], dataset: Dataset, 
     assert [result.run for result in together] == runs
     for number, run in enumerate(runs):
         same(together[number], train([run], dataset, tmp_path / str(number))[0])
-    own = sum(result.trained_tokens for result in together)
+    own = sum(result.cost.trained_tokens for result in together)
     assert own < sum(run.n_tokens for run in runs)
     # the longest, and the cooldowns of the others
     assert own == (60 + 4 + 8) * runs[0].tokens_per_step
@@ -78,7 +78,7 @@ def test_a_longer_run_goes_on_and_a_shorter_one_starts_anew(
     whole = train(runs, dataset, tmp_path / "whole")
     for expected, got in zip(whole, [rest[0], middle, rest[1]], strict=True):
         same(expected, got)
-    assert rest[1].trained_tokens < runs[2].n_tokens, "the longer run took its start from the trunk"
+    assert rest[1].cost.trained_tokens < runs[2].n_tokens, "the longer run took its start from the trunk"
 
 
 def test_divergence_is_a_status_and_ends_the_trunk(
@@ -91,7 +91,7 @@ def test_divergence_is_a_status_and_ends_the_trunk(
         assert result.heldout is None
         assert result.diverged_at is not None
         assert np.isfinite(result.losses[: result.diverged_at]).all()
-    assert results[1].trained_tokens == results[2].trained_tokens == 0
+    assert results[1].cost.trained_tokens == results[2].cost.trained_tokens == 0
 
 
 def test_seeds_differ(base: RunConfig, dataset: Dataset, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Make the runs of a comparison: prompts scored, models tuned and scored the same way; a file for each."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -11,7 +11,7 @@ import jax
 from lora_jax.finetune.config import best_rate
 from lora_jax.finetune.group import TuneRun
 from lora_jax.finetune.loop import finetune_group
-from lora_jax.finetune.recording import find_facts, make_curve
+from lora_jax.finetune.recording import find_facts
 from lora_jax.generation.engine import Engine
 from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.prompting.incontext.config import InContextConfig
@@ -29,7 +29,7 @@ from lora_jax.prompting.incontext.scoring import LikelihoodTester, ask
 from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.recording import find_provenance, make_record
+from lora_jax.runs.recording import Facts, Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.train.side_by_side import Stopped
 
@@ -43,7 +43,7 @@ class Comparison:
     def __init__(self, name: str, config: InContextConfig, sources: Sources, store: RunStore) -> None:
         self.name, self.config, self.sources = name, config, sources
         self.store, self.prompts = store, PromptStore(store.folder)
-        self._provenance = find_provenance()
+        self._recorder = Recorder(name, store)
         self._engines: dict[str, Engine] = {}
 
     def run_all(self, should_stop: Stop, say: Say) -> None:
@@ -99,7 +99,7 @@ class Comparison:
             self._engine(run.base, run.label), prepared.pretrained.tokenizer, run.prompt, demonstrations,
             prepared.task.test, calibrate=True,
         )  # fmt: skip
-        device, versions, commit = self._provenance
+        device, versions, commit = self._recorder.provenance
         record = PromptRecord(
             run_id=run.run_id, sweep=self.name, config=run.to_dict(), n_shots=found.n_shots,
             n_test=len(prepared.task.test), demonstrations=[[e.text, e.label] for e in demonstrations],
@@ -118,11 +118,8 @@ class Comparison:
         test = None if run.plan.head else LikelihoodTester(plan.asked)
         tuned = TuneRun(run.config, prepared, folder, progress.say)
         (result,) = finetune_group([tuned], progress.advance, should_stop, test=test)
-        record = make_record(self.name, run.run_id, result, find_facts(result, prepared), self._provenance)
-        record = _complete(record, run, test)
-        self.store.write(record, make_curve(result, record.flops_exact / max(1, record.n_tokens)))
-        shutil.rmtree(folder)
-        progress.finish_run(run.run_id, _summarise_tuning(run, record))
+        facts = _complete(find_facts(result, prepared), run, test)
+        self._recorder.write(run.run_id, result, facts, progress, folder)
 
     def _checkpoints(self, run_id: str) -> Path:
         return self.store.folder / "checkpoints" / run_id
@@ -159,16 +156,20 @@ def _cell(run: TuneRunPlan) -> tuple:
     return run.plan.base, run.label, run.n, run.config.label, run.plan.head
 
 
-def _complete(record: RunRecord, run: TuneRunPlan, test: LikelihoodTester | None) -> RunRecord:
-    """Say in the record what only this comparison knows: its score, which examples, what the test cost."""
-    assert record.finetuning is not None
+def _complete(facts: Facts, run: TuneRunPlan, test: LikelihoodTester | None) -> Facts:
+    """Add what only this comparison knows: its score, which examples, what the test cost, its line."""
+    assert facts.finetuning is not None
     said = {"label": run.label, "n": run.n, "draw": run.draw, "head": run.plan.head}
     if test is not None and test.answered is not None:
         answered = asdict(test.answered)
         del answered["rights"]  # the record has them already
         said |= {"answered": answered}
-    data = record.data | {"in_context": said}
-    return replace(record, data=data, finetuning=record.finetuning | {"metric": "accuracy"})
+    return replace(
+        facts,
+        data=facts.data | {"in_context": said},
+        finetuning=replace(facts.finetuning, metric="accuracy"),
+        summarise=partial(_summarise_tuning, run),
+    )
 
 
 def _summarise_prompt(words: str, record: PromptRecord) -> str:
