@@ -1,7 +1,6 @@
 """Reports as JSON: fits.json, fit.json and groups.json are written and read here, and nowhere else.
 
-What is written says its format; files without one are of format 1, and are read as well. In these, `law` of a
-fit of fits.json is the law in words. It now is the key of the law, as in fit.json, and `name` has the words.
+What is written says its format; older formats are read as well, those of fits.json by `older_sweeps.py`.
 """
 
 from collections.abc import Mapping
@@ -13,12 +12,15 @@ from lora_jax.digests import read_object, to_sealed_json
 from lora_jax.documents import check_format, from_document, reading, to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import to_json, write_atomically
+from lora_jax.scaling import sweep_results
 from lora_jax.scaling.group_results import GroupResult, GroupsReport
+from lora_jax.scaling.older_sweeps import from_older, to_older
 from lora_jax.scaling.optima.approach_report import ApproachReport
 from lora_jax.scaling.results import FORMAT, FitReport
 from lora_jax.scaling.sweep_results import SweepReport
 
 BULK = ("samples", "profiles", "runs", "band")  # of a fit's document: for figures, not for reading
+NOT_OF_A_SWEEP = ("samples", "profiles")
 OF_A_GROUP = ("group", "folder", "not_fitted")  # of an entry of groups.json; the rest is the document
 NOTHING: Mapping[str, Any] = {"samples": {}, "profiles": {}, "runs": [], "band": None}
 
@@ -46,16 +48,20 @@ def fit_from_document(document: Mapping[str, Any]) -> FitReport:
 def sweep_to_document(report: SweepReport) -> dict[str, Any]:
     """Return the content of fits.json, in the format of the report."""
     document = to_document(report)
-    if report.format == 1:
-        document["fits"] = [_with_words_as_law(fit) for fit in document["fits"]]
-    return document
+    document["fits"] = [
+        {k: part for k, part in fit.items() if k not in NOT_OF_A_SWEEP} for fit in document["fits"]
+    ]
+    return document if report.format == sweep_results.FORMAT else to_older(document, report.format)
 
 
 def sweep_from_document(document: Mapping[str, Any]) -> SweepReport:
     """Return what fits.json says; raises Unreadable as `fit_from_document` does."""
-    check_format(document, FORMAT)
-    if "format" not in document and isinstance(document.get("fits"), list):
-        document = {**document, "fits": [_with_key_as_law(fit) for fit in document["fits"]]}
+    check_format(document, sweep_results.FORMAT)
+    if document.get("format", 1) < sweep_results.FORMAT:
+        document = from_older(document)
+    if isinstance(document.get("fits"), list):
+        fits = [{**NOTHING, **fit} if isinstance(fit, Mapping) else fit for fit in document["fits"]]
+        document = {**document, "fits": fits}
     return from_document(SweepReport, document)
 
 
@@ -116,13 +122,3 @@ def read_fits(path: str | Path) -> SweepReport:
 def write_fit(path: str | Path, report: FitReport) -> None:
     """Write fit.json atomically."""
     write_atomically(Path(path), to_json(fit_to_document(report)) + "\n")
-
-
-def _with_words_as_law(fit: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: fit["name"] if name == "law" else part for name, part in fit.items() if name != "name"}
-
-
-def _with_key_as_law(fit: Any) -> Any:
-    if not isinstance(fit, Mapping) or not {"key", "law"} <= set(fit):
-        return fit
-    return {**fit, "law": fit["key"], "name": fit["law"]}

@@ -4,23 +4,19 @@
 "fit.json").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import scipy
 
-from lora_jax import __version__
 from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
 from lora_jax.scaling.appraisal import Appraisal, appraise
 from lora_jax.scaling.comparing.comparison import compare
 from lora_jax.scaling.comparing.comparison_report import ComparisonReport
 from lora_jax.scaling.estimate import Prediction
+from lora_jax.scaling.fit_report import Further, report_fit
 from lora_jax.scaling.fitting.fit import Fit
-from lora_jax.scaling.fitting.influence import Influence, shifts_without
-from lora_jax.scaling.fitting.profile import Profile
-from lora_jax.scaling.given_params import given_number, given_params, lower_minimum, without_intervals
 from lora_jax.scaling.intervals.difference import difference
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
 from lora_jax.scaling.laws.law import Array, Law
@@ -40,38 +36,20 @@ from lora_jax.scaling.questions import (
     settle,
     weights_of,
 )
-from lora_jax.scaling.reporting import band_of, left_out_of
 from lora_jax.scaling.results import (
-    FORMAT,
-    Band,
     BudgetRow,
     Convention,
     Difference,
-    FitCertificate,
     FitFrontier,
     FitReport,
-    FittedRun,
-    LargestPredicted,
-    Leading,
-    Moved,
-    Objective,
-    ProfileCurve,
     PublishedValue,
-    Resampling,
-    ResidualStructure,
 )
 from lora_jax.scaling.tables.conventions import convention_tables
 from lora_jax.scaling.tables.provenance import describe_columns
-from lora_jax.scaling.tables.table import VARIABLES, RunTable
+from lora_jax.scaling.tables.table import RunTable
 
-MOST_SAMPLES = 500  # of replicates in the document, for contours
-MOST_ROWS = 500  # of a table whose rows are left out one by one
 CONVENTION_REPLICATES = 200
 BAND_POINTS = 60
-GIVEN = (
-    "The parameters were given, not fitted: they have no intervals. Those beside are of the law fitted to"
-    " these runs.",
-)
 BUDGETS = 9  # of the frontier, up to ten times the largest compute of the runs
 
 
@@ -101,47 +79,28 @@ def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Apprai
 
 def report_of(own: Appraisal, questions: Questions, command: str = "") -> FitReport:
     """Return the report of a law's own fit, or of the parameters that were given to be judged."""
-    table, law, is_given = own.fit.problem.table, own.fit.law, questions.given is not None
-    found = evaluate_as_asked(table, law, questions) if is_given else own.fit
-    replicates = replace(own.replicates, fit=found)
+    table, law = own.fit.problem.table, own.fit.law
+    given = None if questions.given is None else evaluate_as_asked(table, law, questions)
+    return report_fit(own, table, _further(own, questions, command, given), given)
+
+
+def _further(own: Appraisal, questions: Questions, command: str, given: Fit | None) -> Further:
+    """Return what was asked beside the fit, of the own fit of the law or of parameters that were given."""
+    found = own.fit if given is None else given
+    table, law, replicates = own.fit.problem.table, found.law, replace(own.replicates, fit=found)
     predictions = [*_predictions(replicates, questions), *_crossover(replicates, questions)]
     derived = {k: replicates.interval_of(function) for k, function in law.derived.items()}
-    asked = [*falling(derived), *predictions_out_of_reach(table, predictions)]
-    warnings = [*own.warnings, *asked]
-    if is_given:
-        warnings = [*found.certificate.warnings, *lower_minimum(found, own.fit), *own.doubts, *asked]
-        predictions = without_intervals(predictions)
-        fitted = {k: own.replicates.interval_of(function) for k, function in law.derived.items()}
-        derived = {k: given_number(row.value, fitted[k]) for k, row in derived.items()}
-    name, value = law.leading(found.theta)
-    goal = found.problem.goal
-    return FitReport(
-        law=law.key, name=law.name, formula=law.formula, reference=law.reference,
-        variables=tuple(law.variables), response=law.response,
-        table=table.source, n=len(table), n_clusters=replicates.n_clusters, clusters=replicates.units,
-        columns=describe_columns(table), unit_told=table.unit_told, loss_unit=table.loss_unit,
-        response_unit=table.unit_of(law.response), n_column=table.n_column, flops_column=table.flops_column,
-        notes=(*found.problem.table.notes, *own.notes, *(GIVEN if is_given else ())),
-        left_out=left_out_of(table),
-        objective=Objective(goal.name, found.objective, goal.words),
-        params=given_params(found, own) if is_given else own.params,
-        derived=derived,
-        leading=Leading(name, float(value)),
-        bootstrap=Resampling(replicates.kind, replicates.n, replicates.n_failed, replicates.reason),
-        certificate=_certificate(found, own, warnings),
-        predictions=tuple(predictions),
+    return Further(
+        predictions=predictions,
+        doubts=(*falling(derived), *predictions_out_of_reach(table, predictions)),
         differences=tuple(_difference(own.replicates, i, name) for i, name in enumerate(questions.versus, 1)),
-        runs=_runs(found, own.fit.theta, questions.figures),
-        profiles={} if is_given else {p.name: _show_profile(p) for p in own.profiles},
-        samples={} if is_given else _samples(replicates),
-        band=_band(replicates) if len(law.variables) == 1 and not is_given else None,
-        frontier=None if is_given else _frontier(replicates),
-        conventions={} if is_given else _conventions(table, law, questions),
+        band_at=_band_at(replicates) if len(law.variables) == 1 and given is None else None,
+        frontier=_frontier(replicates) if given is None else None,
+        conventions=_conventions(table, law, questions) if given is None else {},
         comparison=_comparison(table, found, questions),
         command=command,
-        versions={"lora-jax": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
-        format=FORMAT,
-    )  # fmt: skip
+        influence=questions.figures,
+    )
 
 
 def _comparison(table: RunTable, found: Fit, questions: Questions) -> ComparisonReport | None:
@@ -149,36 +108,6 @@ def _comparison(table: RunTable, found: Fit, questions: Questions) -> Comparison
         return None
     goal, weights = found.problem.goal, weights_of(table, found.law, questions)
     return compare(table, objective=goal.name, delta=goal.width, weights=weights).report()
-
-
-def _samples(replicates: Bootstrap) -> dict[str, tuple[float, ...]]:
-    return {k: tuple(v[:MOST_SAMPLES].tolist()) for k, v in replicates.params.items()}
-
-
-def _show_profile(p: Profile) -> ProfileCurve:
-    return ProfileCurve(
-        tuple(p.value.tolist()), tuple(p.objective.tolist()), p.best, p.best + p.rise, (p.low, p.high)
-    )
-
-
-def _certificate(found: Fit, own: Appraisal, warnings: Sequence[str]) -> FitCertificate:
-    c, waves, largest = found.certificate, own.structure, own.largest
-
-    def show(influence: Influence | None) -> Moved | None:
-        return None if influence is None else Moved(influence.exponent, influence.shift, influence.run_ids)
-
-    return FitCertificate(
-        converged=c.converged, grad_norm=c.grad_norm, polish_gain=c.polish_gain, n_minima=c.n_minima,
-        condition_number=c.condition_number, at_bound=c.at_bound, weakly_identified=c.weakly_identified,
-        start_equals_answer=c.start_equals_answer,
-        influence=show(c.influence), outliers=show(c.outliers),
-        structure=None if waves is None else ResidualStructure(**vars(waves)),
-        largest_runs=None if largest is None else LargestPredicted(
-            largest.share, largest.n_runs, largest.n_inside,
-            (float(largest.errors.min()), float(largest.errors.max())), largest.p_inside, largest.p_side,
-        ),
-        warnings=tuple(warnings),
-    )  # fmt: skip
 
 
 def _predictions(replicates: Bootstrap, questions: Questions) -> list[Prediction]:
@@ -207,33 +136,11 @@ def _difference(replicates: Bootstrap, number: int, published: str | Mapping[str
     )  # fmt: skip
 
 
-def _runs(found: Fit, minimum: Array, every: bool) -> tuple[FittedRun, ...]:
-    """Return every row; its influence is how far the fit's leading number, at `minimum`, moves without it."""
-    problem, table = found.problem, found.problem.table
-    measured = table[found.law.response]
-    fitted = measured * np.exp(problem.residuals(found.theta))
-    mine = found.law.variables
-    letters = [v for v in VARIABLES if v in mine or (v == "C" and table.has("C"))]
-    letters += [v for v in mine if v not in VARIABLES]
-    columns = {v: table.variable(v) for v in letters}
-    shifts: Sequence[float | None] = [None] * len(table)
-    if every and problem.degrees_of_freedom > 0 and len(table) <= MOST_ROWS:
-        shifts = shifts_without(problem, minimum, np.arange(len(table))).tolist()
-    return tuple(
-        FittedRun(
-            table.run_ids[i], {v: float(x[i]) for v, x in columns.items()}, float(measured[i]),
-            float(fitted[i]), shifts[i],
-        )
-        for i in range(len(table))
-    )  # fmt: skip
-
-
-def _band(replicates: Bootstrap) -> Band:
-    """Return the response with its 95 % interval over the one variable, to three times beyond the runs."""
+def _band_at(replicates: Bootstrap) -> Array:
+    """Return where the band is drawn over the one variable: to three times beyond the runs."""
     (variable,) = replicates.fit.law.variables
     seen = replicates.fit.problem.table.variable(variable)
-    x = np.geomspace(seen.min(), seen.max() * (3 if variable != "L" else 1), BAND_POINTS)
-    return band_of(replicates, variable, x)
+    return np.geomspace(seen.min(), seen.max() * (3 if variable != "L" else 1), BAND_POINTS)
 
 
 def _frontier(replicates: Bootstrap) -> FitFrontier | None:

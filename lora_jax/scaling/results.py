@@ -27,7 +27,7 @@ class LeftOutRun:
 
 @dataclass(frozen=True)
 class Objective:
-    """What was minimised and its value at the answer; of a sweep the name is the words."""
+    """What was minimised, in a word and in words, and its value at the answer."""
 
     name: str
     value: float
@@ -65,27 +65,6 @@ class BudgetRow:
 
 
 @dataclass(frozen=True)
-class SweepCertificate:
-    """Whether an answer is a minimum, and every doubt about it."""
-
-    converged: bool
-    grad_norm: float
-    polish_gain: float
-    condition_number: float
-    warnings: tuple[str, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict_of(self.warnings, self.converged)
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the fields, and the verdict in words, which follows from them."""
-        document = fields_to_document(self)
-        warnings = document.pop("warnings")
-        return {**document, "verdict": self.verdict.words, "warnings": warnings}
-
-
-@dataclass(frozen=True)
 class Moved:
     """How far the leading exponent moves without these runs."""
 
@@ -119,17 +98,35 @@ class LargestPredicted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitCertificate(SweepCertificate):
-    """All that the certificate found."""
+class FitCertificate:
+    """Whether an answer is a minimum, all that was found about it, and every doubt.
 
-    n_minima: int
-    at_bound: tuple[str, ...]
-    weakly_identified: tuple[str, ...]
-    start_equals_answer: bool
+    n_minima, at_bound, weakly_identified, start_equals_answer: None where an older sweep did not say.
+    """
+
+    converged: bool
+    grad_norm: float
+    polish_gain: float
+    condition_number: float
+    n_minima: int | None
+    at_bound: tuple[str, ...] | None
+    weakly_identified: tuple[str, ...] | None
+    start_equals_answer: bool | None
     influence: Moved | None
     outliers: Moved | None
     structure: ResidualStructure | None
     largest_runs: LargestPredicted | None
+    warnings: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict_of(self.warnings, self.converged)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the fields, and the verdict in words, which follows from them."""
+        document = fields_to_document(self)
+        warnings = document.pop("warnings")
+        return {**document, "verdict": self.verdict.words, "warnings": warnings}
 
 
 @dataclass(frozen=True)
@@ -220,7 +217,8 @@ class Convention:
 class FitReport:
     """One law on one table, and all that was asked of it: fit.json.
 
-    law: the law's key, such as "L(N,D)"; name: the law in words.
+    law: the law's key, such as "L(N,D)"; name: the law in words. n_clusters, clusters: what was drawn
+    together, None where an older sweep did not say.
     """
 
     law: str
@@ -231,8 +229,8 @@ class FitReport:
     response: str
     table: str
     n: int
-    n_clusters: int
-    clusters: str
+    n_clusters: int | None
+    clusters: str | None
     columns: Mapping[str, str]
     unit_told: bool
     loss_unit: str

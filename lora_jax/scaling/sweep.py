@@ -7,14 +7,13 @@ import numpy as np
 
 from lora_jax.estimate import Estimate
 from lora_jax.scaling.appraisal import REPLICATES, Appraisal, appraise, measure, residuals_of
+from lora_jax.scaling.fit_report import Further, left_out_of, report_fit
 from lora_jax.scaling.fitting.fit import fit
-from lora_jax.scaling.intervals.uncertainty import Bootstrap
 from lora_jax.scaling.laws import CHINCHILLA, power_law
-from lora_jax.scaling.laws.law import Law
+from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.prediction.frontier import efficient_runs, frontier
-from lora_jax.scaling.reporting import band_of, left_out_of
-from lora_jax.scaling.results import FORMAT, Band, Objective, Resampling, SweepCertificate
 from lora_jax.scaling.sweep_results import (
+    FORMAT,
     JOINT,
     Exponent,
     HeldoutCell,
@@ -37,6 +36,7 @@ from lora_jax.scaling.tables.cells import (
 from lora_jax.scaling.tables.provenance import convention_of, describe_columns, loss_name
 from lora_jax.scaling.tables.table import N_COLUMNS, RunTable
 
+BAND_POINTS = 60
 FEWEST_VALUES = 3  # sizes, token counts or budgets that a curve needs
 PREDICTED_WELL = 0.03
 
@@ -191,29 +191,20 @@ def _add(state: _Sweep, law: Law, runs: RunTable, points: RunTable, words: str) 
         noise=None if points is runs else state.noise, rates=edge_warnings(grids_in(state.grids, runs)),
     )  # fmt: skip
     state.fits[law.key] = said
-    replicates, certificate = said.replicates, found.certificate
-    one_variable = law.variables[0] if len(law.variables) == 1 else None
+    band_at = _band_at(state, law.variables[0]) if len(law.variables) == 1 else None
+    report = report_fit(said, runs, Further(band_at=band_at, bulk=False))
     state.entries.append(
         SweepFit(
-            key=law.key, law=law.key, name=law.name, formula=law.formula,
-            variable=",".join(law.variables), slice=words, n=len(runs), run_ids=tuple(runs.run_ids),
-            objective=Objective(found.problem.goal.words, found.objective),
-            params={name: row.plain() for name, row in said.params.items()},
-            bootstrap=Resampling(replicates.kind, replicates.n, replicates.n_failed),
-            certificate=SweepCertificate(
-                certificate.converged, certificate.grad_norm, certificate.polish_gain,
-                certificate.condition_number, said.warnings,
-            ),
+            **vars(report), key=law.key, slice=words, run_ids=tuple(runs.run_ids),
             residuals=tuple(residuals_of(found, runs).tolist()),
-            band=None if one_variable is None else _band(state, replicates, one_variable),
         )
     )  # fmt: skip
 
 
-def _band(state: _Sweep, replicates: Bootstrap, variable: str) -> Band:
-    """Return the mean loss with its 95% interval from the smallest run to the held-out cell."""
+def _band_at(state: _Sweep, variable: str) -> Array:
+    """Return where the band of a law is drawn: from the smallest run to the held-out cell."""
     seen = np.concatenate([state.runs.variable(variable), state.heldout.variable(variable)])
-    return band_of(replicates, variable, np.geomspace(seen.min(), seen.max(), 60))
+    return np.geomspace(seen.min(), seen.max(), BAND_POINTS)
 
 
 def _exponents(state: _Sweep) -> dict[str, Exponent]:

@@ -6,38 +6,27 @@ from typing import Annotated
 
 from lora_jax.documents import Key
 from lora_jax.estimate import Estimate
-from lora_jax.scaling.results import (
-    Band,
-    BudgetRow,
-    LeftOutRun,
-    Objective,
-    Resampling,
-    SweepCertificate,
-)
+from lora_jax.scaling.results import BudgetRow, FitReport, LeftOutRun
 from lora_jax.scaling.tables.cells import LearningRates, SeedNoise
 from lora_jax.scaling.verdict import Verdict, verdict_of
 
+FORMAT = 3  # of what is written; in 1 and 2 a fit says less than its report (`older_sweeps.py`)
 JOINT = "L(N,D)"  # the key of the fit that splits budgets and predicts the held-out cell
 
 
-@dataclass(frozen=True)
-class SweepFit:
-    """One law of a sweep. key: what the rest of the report calls this fit by; law, name: as in FitReport."""
+@dataclass(frozen=True, kw_only=True)
+class SweepFit(FitReport):
+    """One law of a sweep: its report, and to which runs of the sweep it was fitted.
+
+    key: what the rest of the document calls this fit by. slice: the runs in words. run_ids: those behind its
+    rows, which may be means of several; residuals: ln measured less fitted loss of each. Nothing that only
+    figures of one law show is kept.
+    """
 
     key: str
-    law: str
-    name: str
-    formula: str
-    variable: str
     slice: str
-    n: int
     run_ids: tuple[str, ...]
-    objective: Objective
-    params: Mapping[str, Estimate]
-    bootstrap: Resampling
-    certificate: SweepCertificate
     residuals: tuple[float, ...]
-    band: Band | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def _same_answers(table: RunTable, flops_column: str) -> int:
         law = KEYS[entry["key"]]
         is_mean = len(law.variables) == 1
         document = fit_law(average_seeds(rows) if is_mean else rows, law, Questions(n_bootstrap=FEW))
-        assert entry["objective"]["name"] == document["objective"]["words"], entry["key"]
+        assert entry["objective"] == document["objective"], entry["key"]
         assert entry["objective"]["value"] == document["objective"]["value"], entry["key"]
         assert entry["bootstrap"]["kind"] == document["bootstrap"]["kind"], entry["key"]
         for name, number in entry["params"].items():

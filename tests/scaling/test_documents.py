@@ -1,8 +1,10 @@
 """Reports as JSON: read, written again the same, and refused in a sentence where they are not whole."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.one_law import Questions, fit_law
 from lora_jax.scaling.results import FORMAT, FitReport
 from lora_jax.scaling.sweep import fit_sweep
+from lora_jax.scaling.sweep_results import FORMAT as OF_A_SWEEP
 from lora_jax.scaling.tables.table import RunTable
 from lora_jax.scaling.verdict import Level
 
@@ -96,6 +99,44 @@ def test_a_sweep_comes_back_as_it_was(sweep: Callable[..., RunTable], tmp_path: 
     assert read_fits(tmp_path / "fits.json") == report
     entry = load_json(tmp_path / "fits.json")["fits"][0]
     assert (entry["key"], entry["law"], entry["name"]) == ("L(N)", "L(N)", "power law")
+    assert load_json(tmp_path / "fits.json")["format"] == OF_A_SWEEP
+
+
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_sweep_of_an_older_format_says_the_same_of_what_it_says(
+    sweep: Callable[..., RunTable], format: int
+) -> None:
+    """Its numbers, words and verdicts are those of the report; written again it is what it was."""
+    report = fit_sweep(sweep(), n_bootstrap=50)
+    document = as_read(sweep_to_document(replace(report, format=format)))
+    if format == 1:
+        document.pop("format", None)
+    again = sweep_from_document(document)
+    assert as_read(sweep_to_document(again)) == document
+    for old, fit in zip(again.fits, report.fits, strict=True):
+        assert {name: number.plain() for name, number in old.params.items()} == {
+            name: number.plain() for name, number in fit.params.items()
+        }
+        assert old.certificate.verdict == fit.certificate.verdict
+        same = ("key", "law", "name", "variables", "slice", "n", "run_ids", "residuals", "band", "columns")
+        assert [getattr(old, name) for name in same] == [getattr(fit, name) for name in same]
+        assert (old.leading.name, old.objective.words) == (fit.leading.name, fit.objective.words)
+        assert old.leading.value == pytest.approx(fit.leading.value, rel=1e-12)
+
+
+def test_a_law_of_a_sweep_is_reported_as_by_itself(sweep: Callable[..., RunTable]) -> None:
+    """On the same rows `fit FOLDER` and `fit --law` give one report, but for what was asked."""
+    table = sweep()
+    found = fit_sweep(table, n_bootstrap=50)
+    largest = table.run_ids.index(found.heldout_cell.run_id)
+    rows = [i for i in range(len(table)) if i != largest]
+    alone = fit_law(table.take(rows), CHINCHILLA, Questions(n_bootstrap=50))
+    joint = found.joint
+    assert joint is not None
+    asked = ("left_out", "samples", "profiles", "frontier", "conventions", "flops_column", "columns", "runs")
+    for field in dataclasses.fields(FitReport):
+        if field.name not in asked:
+            assert getattr(joint, field.name) == getattr(alone, field.name), field.name
 
 
 def test_a_fit_that_did_not_converge_is_not_to_be_believed_in_any_document() -> None:
@@ -122,7 +163,7 @@ def test_a_fit_that_did_not_converge_is_not_to_be_believed_in_any_document() -> 
         (lambda d: d["fits"][1]["certificate"].pop("warnings"), "'fits[1].certificate' has no 'warnings'"),
         (lambda d: d.update(n_runs="many"), "'n_runs' is 'many', wanted a whole number"),
         (lambda d: d.update(fits={}), "'fits' is {}, wanted a list"),
-        (lambda d: d.update(format=FORMAT + 1), f"is of format {FORMAT + 1}"),
+        (lambda d: d.update(format=OF_A_SWEEP + 1), f"is of format {OF_A_SWEEP + 1}"),
     ],
 )
 def test_what_is_not_whole_is_said_by_the_keys_that_lead_there(

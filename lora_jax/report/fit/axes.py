@@ -41,18 +41,21 @@ def subject_of(variable: str) -> str:
     return SUBJECTS.get(variable, variable)
 
 
-def set_variable_axis(ax: "Axes", variable: str, values: Sequence[float], narrow: bool = False) -> None:
-    """Make the logarithmic x axis of a law's variable around these values."""
+def set_variable_axis(
+    ax: "Axes", variable: str, values: Sequence[float], narrow: bool = False, note: str = ""
+) -> None:
+    """Make the logarithmic x axis of a law's variable around these values. note: how it was counted."""
     low, high = min(values) / 1.4, max(values) * 1.4
+    label = f"{subject_of(variable)}, {note}" if note else subject_of(variable)
     if variable == "L":
-        set_response_axis(ax, min(values) / 1.03, max(values) * 1.03, subject_of(variable), axis="x")
+        set_response_axis(ax, min(values) / 1.03, max(values) * 1.03, label, axis="x")
     elif narrow:
         show = _power_of_ten if variable in COMPUTE else format_count
-        set_log_axis(ax, "x", low, high, subject_of(variable), show, most=5)
+        set_log_axis(ax, "x", low, high, label, show, most=5)
     elif variable in COMPUTE:
-        style.set_flops_axis(ax, low, high, subject_of(variable))
+        style.set_flops_axis(ax, low, high, label)
     else:
-        style.set_count_axis(ax, low, high, subject_of(variable))
+        style.set_count_axis(ax, low, high, label)
 
 
 def set_response_axis(ax: "Axes", low: float, high: float, label: str, axis: str = "y") -> None:
@@ -97,6 +100,16 @@ def set_log_axis(
         ticks = style.decade_ticks(low, high, (1,))
         ticks = ticks[:: math.ceil(len(ticks) / most)]
     style.set_scale(ax, axis, low, high, ticks, show, label)
+
+
+def ring_points(ax: "Axes", outliers: Sequence[tuple[float, float, str]]) -> None:
+    """Draw a ring around each outlying run (x, y, name)."""
+    if outliers:
+        ax.plot(
+            [x for x, _, _ in outliers], [y for _, y, _ in outliers], "o", markersize=10,
+            markerfacecolor="none", markeredgecolor=style.VERMILION, markeredgewidth=1.3, zorder=6,
+            label="outlying run",
+        )  # fmt: skip
 
 
 def name_points(ax: "Axes", points: Sequence[tuple[float, float, str]], most: int = 5) -> None:

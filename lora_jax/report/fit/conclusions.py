@@ -46,7 +46,7 @@ def describe(report: FitReport) -> list[str]:
     reference = report.reference
     source = f", arXiv {reference}" if reference[:4].isdigit() else f", {reference}" if reference else ""
     n, clusters, gone = report.n, report.n_clusters, Counter(_reasons(report))
-    runs = f" ({clusters} {report.clusters})" if clusters != n else ""
+    runs = f" ({clusters} {report.clusters})" if clusters not in (None, n) else ""
     left = f" Left out: {', '.join(f'{k} ({reason})' for reason, k in gone.items())}." if gone else ""
     columns = [f"{v} is {report.columns[v]}" for v in "NC" if v in report.variables]
     if report.frontier:

@@ -8,6 +8,7 @@ import numpy as np
 from lora_jax.report.fit import comparison_plots, diagnostic_plots, plots
 from lora_jax.report.fit.axes import SIX_ND
 from lora_jax.report.fit.curves import across_of, levels
+from lora_jax.report.fit.one_variable import Line, OneVariable, plot_one_variable
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.numbers import format_interval, format_percent, format_power, is_number
 from lora_jax.scaling.comparing.comparison_report import ComparisonReport
@@ -20,7 +21,7 @@ FEWEST_SAMPLES = 20  # replicates that make a cloud
 def draw_fit_figures(report: FitReport) -> list[Drawing]:
     """Draw every figure that the report can carry; what it lacks has none."""
     return [
-        *_draw_fit(report), *_draw_misses(report), *_draw_profiles(report), *_draw_contours(report),
+        *_draw_fit(report), draw_misses(report), *_draw_profiles(report), *_draw_contours(report),
         *_draw_influence(report), *_draw_frontier(report),
         *(draw_comparison(report.comparison) if report.comparison else ()),
     ]  # fmt: skip
@@ -61,8 +62,9 @@ def _draw_fit(report: FitReport) -> Iterator[Drawing]:
             return
         caption = f"{report.formula} through {len(runs)} rows, with its 95 % band.{_ringed(outliers)}"
         points = [(run.at[x], run.measured) for run in runs]
-        label = f"the law, {_leading(report)}"
-        figure = plots.plot_band(x, points, outliers, report.band, label, response_of(report))
+        label = f"the law, {leading_of(report)}"
+        lines = [Line(label, report.band)]
+        figure = plot_one_variable(OneVariable(x, response_of(report), points, lines, outliers))
         yield Drawing("fit", f"{report.law} and its runs", caption, figure)
         return
     first = variables[0]
@@ -90,7 +92,8 @@ def _frontier_band(report: FitReport) -> Band | None:
     return Band(x, loss, low, high)
 
 
-def _leading(report: FitReport) -> str:
+def leading_of(report: FitReport) -> str:
+    """Return the leading number with its interval, as "alpha = 0.35 (0.33 to 0.37)"."""
     name = report.leading.name
     number = report.leading_estimate
     if number is None:
@@ -99,7 +102,8 @@ def _leading(report: FitReport) -> str:
     return f"{name} = {value} ({interval})"
 
 
-def _draw_misses(report: FitReport) -> Iterator[Drawing]:
+def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawing:
+    """Draw what the law misses, and how far a run that it has not seen lies from its prediction."""
     runs = report.runs
     measured, fitted = [run.measured for run in runs], [run.fitted for run in runs]
     residuals = np.log(measured) - np.log(fitted)
@@ -111,15 +115,15 @@ def _draw_misses(report: FitReport) -> Iterator[Drawing]:
     shown = dict.fromkeys([*report.variables, across])
     columns = {named_by(report, v): [run.at[v] for run in runs] for v in shown}
     figure = plots.plot_misses(
-        columns, measured, fitted, {i: runs[i].run_id for i in named}, response_of(report)
+        columns, measured, fitted, {i: runs[i].run_id for i in named}, response_of(report), heldout
     )
     spread = float(np.sqrt(np.mean(residuals**2)))
     said = f"Outlying rows are red ({len(named)}), the farthest by name" if named else "No row is an outlier"
-    yield Drawing(
-        "residuals", "What the law misses",
+    return Drawing(
+        "residuals", f"What {report.law} misses",
         "Measured against fitted, on the line where they agree; then the difference against"
         f" {', '.join(columns)}. Root mean square {format_percent(spread, signed=False)}."
-        f" {said}.",
+        f" {said}." + (" The star is the run that was held out." if heldout else ""),
         figure,
     )  # fmt: skip
 

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.report.fit import rows
+from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import (
     describe,
     doubts,
     notes,
     sentence,
     title_of,
-    verdict_line,
 )
 from lora_jax.report.fit.figures import draw_fit_figures
+from lora_jax.report.fit.section import show_verdict
 from lora_jax.report.kit.numbers import format_power
 from lora_jax.report.kit.page_files import refuse_results_folder, write_page
 from lora_jax.report.kit.page_shell import (
@@ -46,7 +47,7 @@ def make_fit_page(report: FitReport, figures: str) -> str:
         ("forms", "Which form?", _comparison(report)),
         ("frontier", "Frontier", show_tables(rows.frontier_rows(report))),
         ("counting", "Counting", show_tables(rows.convention_rows(report))),
-        ("certificate", "Certificate", show_definitions(_certificate(report))),
+        ("certificate", "Certificate", show_definitions(certificate_pairs(report))),
         ("runs", "Rows", show_tables(rows.run_rows(report), rows.left_out_rows(report))),
         ("settings", "Settings and provenance", show_definitions(_settings(report))),
     ]
@@ -59,14 +60,12 @@ def make_fit_page(report: FitReport, figures: str) -> str:
 
 
 def _summary(report: FitReport) -> str:
-    kind = "good" if report.verdict.is_believed else "bad"
     words = [sentence(d.words) for d in report.differences]
     if report.comparison:
         words.append(sentence(report.comparison.words))
     words += notes(report)
     said = "".join(f"<p>{to_prose(line)}</p>\n" for line in words)
-    verdict = to_prose(sentence(verdict_line(report)))
-    return f'<p class="verdict {kind}">{verdict}</p>\n{said}{show_warnings(doubts(report))}'
+    return f"{show_verdict(report)}\n{said}{show_warnings(doubts(report))}"
 
 
 def _comparison(report: FitReport) -> str:
@@ -74,32 +73,6 @@ def _comparison(report: FitReport) -> str:
         return ""
     table = show_tables(rows.comparison_rows(report.comparison, report.law))
     return f"<p>{to_prose(sentence(report.comparison.words))}</p>\n{table}"
-
-
-def _certificate(report: FitReport) -> list[tuple[str, str]]:
-    c = report.certificate
-    pairs = [
-        ("verdict", c.verdict.words),
-        ("converged", _yes(c.converged)),
-        ("largest entry of the gradient", format_power(c.grad_norm, 2)),
-        ("objective above the minimum, as a share of it", format_power(c.polish_gain, 2)),
-        ("minima within 1 % of the best", str(c.n_minima)),
-        ("condition number", format_power(c.condition_number)),
-        ("parameters at a bound", ", ".join(c.at_bound) or "none"),
-        ("weakly identified", ", ".join(c.weakly_identified) or "none"),
-        ("the answer is where it started", _yes(c.start_equals_answer)),
-    ]
-    for moved, title in ((c.influence, "most influential row"), (c.outliers, "outlying rows")):
-        if moved is None:
-            pairs.append((title, "none"))
-            continue
-        shift = f"without, {moved.exponent} moves by {moved.shift:+.4f}"
-        pairs.append((title, f"{', '.join(moved.run_ids)}: {shift}"))
-    return pairs
-
-
-def _yes(answer: bool) -> str:
-    return "yes" if answer else "no"
 
 
 def _settings(report: FitReport) -> list[tuple[str, str]]:
@@ -113,7 +86,7 @@ def _settings(report: FitReport) -> list[tuple[str, str]]:
         ("unit of the response", report.response_unit),
         *((f"{v} is", report.columns.get(v)) for v in "NDC"),
         ("rows fitted, left out", f"{report.n}, {len(report.left_out)}"),
-        ("drawn together", f"{report.n_clusters} {report.clusters}"),
+        ("drawn together", "" if report.n_clusters is None else f"{report.n_clusters} {report.clusters}"),
         ("objective", f"{objective.name}: {objective.words} = {format_power(objective.value, 6)}"),
         ("bootstrap", f"{replicates.kind}, {replicates.n} refits, {replicates.n_failed} failed"),
         *flatten({"versions": report.versions}).items(),

@@ -13,6 +13,7 @@ from lora_jax.report.fit.axes import (
     SIX_ND,
     name_points,
     new_grid,
+    ring_points,
     set_log_axis,
     set_response_axis,
     set_variable_axis,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDEST = 1.25  # how far beyond the runs' losses a band may stretch the axis
+
+STAR = {"color": style.ORANGE, "markeredgecolor": style.INK, "zorder": 5}  # a run that was held out
 
 
 @dataclass(frozen=True)
@@ -38,38 +40,21 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """A run that the law has not seen: its variables, by their names on the axes, measured and predicted."""
+
+    at: Mapping[str, float]
+    measured: float
+    predicted: float
+
+
+@dataclass(frozen=True)
 class Costs:
     """Runs (m,): their N, D, and FLOPs counted as 6 N D."""
 
     flops: Sequence[float]
     n_params: Sequence[float]
     n_tokens: Sequence[float]
-
-
-def plot_band(
-    variable: str,
-    points: Sequence[tuple[float, float]],
-    outliers: Sequence[tuple[float, float, str]],
-    band: Band,
-    label: str,
-    response: str,
-) -> "Figure":
-    """Draw a law of one variable with its 95 % band through its runs (x, loss); outliers bear names."""
-    figure, [ax] = style.new_figure()
-    _draw_band(ax, band, label)
-    ax.plot(
-        *np.transpose(points), "o", color=style.INK, markersize=5, alpha=0.85, zorder=4,
-        label=f"runs ({len(points)})",
-    )  # fmt: skip
-    _ring(ax, outliers)
-    set_variable_axis(ax, variable, [*(x for x, _ in points), *band.x])
-    losses = [y for _, y in points]
-    low = max(min([*losses, *band.low]), min([*losses, *band.loss]) / WIDEST)
-    high = min(max([*losses, *band.high]), max([*losses, *band.loss]) * WIDEST)
-    set_response_axis(ax, low / 1.02, high * 1.02, response)
-    name_points(ax, outliers)
-    style.add_legend(figure)
-    return figure
 
 
 def plot_levels(
@@ -102,7 +87,7 @@ def plot_levels(
     )  # fmt: skip
     if frontier is not None:
         _draw_band(ax, frontier, "compute-efficient frontier", style.VERMILION, "--")
-    _ring(ax, outliers)
+    ring_points(ax, outliers)
     set_variable_axis(ax, across, x.tolist())
     drawn = [y for level in levels for y in level.loss if y < loss.max()]
     set_response_axis(ax, min([*loss, *drawn]) / 1.03, loss.max() * 1.04, response)
@@ -118,29 +103,33 @@ def plot_misses(
     fitted: Sequence[float],
     names: Mapping[int, str],
     response: str,
+    heldout: Unseen | None = None,
 ) -> "Figure":
     """Draw measured against fitted loss, and the difference in percent against each variable in `columns`.
 
     names: outlying rows by their index. Where they would flatten all others they stand at the edge, as
-    triangles with their difference beside the name.
+    triangles with their difference beside the name. heldout: a star.
     """
     figure, axes = new_grid(1 + len(columns), 2, 3.0 if len(columns) > 1 else 3.6)
     far = np.isin(np.arange(len(measured)), list(names))
     errors = 100 * (np.asarray(measured) / np.asarray(fitted) - 1)
-    low, high = min(*measured, *fitted) / 1.03, max(*measured, *fitted) * 1.03
+    every = [*measured, *fitted, *((heldout.measured, heldout.predicted) if heldout else ())]
+    low, high = min(every) / 1.03, max(every) * 1.03
     axes[0].plot([low, high], [low, high], "-", color=style.FAINT, linewidth=1, zorder=0)
     set_response_axis(axes[0], low, high, f"measured {response}")
     set_response_axis(axes[0], low, high, f"fitted {response}", axis="x")
-    span = 1.15 * max(np.abs(errors).max(), 1e-6)
+    unseen = 0.0 if heldout is None else 100 * (heldout.measured / heldout.predicted - 1)
+    span = 1.15 * max(np.abs(errors).max(), abs(unseen), 1e-6)
     bulk = 1.6 * np.abs(errors[~far]).max(initial=0)
     if far.any() and span > 2 * bulk > 0:
-        span = bulk
+        span = max(bulk, 1.15 * abs(unseen))
     shown, labels = np.clip(errors, -0.97 * span, 0.97 * span), dict(names)
     beyond = shown != errors
     labels |= {i: f"{name} ({errors[i]:+.0f} %)" for i, name in names.items() if beyond[i]}
     for ax, variable in zip(axes[1:], columns, strict=True):
         ax.axhline(0, color=style.FAINT, linewidth=1, zorder=0)
-        set_variable_axis(ax, variable, columns[variable], narrow=True)
+        values = [*columns[variable], *((heldout.at[variable],) if heldout else ())]
+        set_variable_axis(ax, variable, values, narrow=True)
         ax.set_ylim(-span, span)
         ax.set_ylabel("measured above fitted (%)")
     for i, (ax, x) in enumerate(zip(axes, (fitted, *columns.values()), strict=True)):
@@ -155,6 +144,11 @@ def plot_misses(
             ax.plot(x[rows], y[rows], mark, color=style.VERMILION, markersize=5, zorder=4)
         said = labels if i else names
         name_points(ax, [(float(x[k]), float(y[k]), name) for k, name in said.items()])
+    if heldout is not None:
+        places = [(heldout.predicted, heldout.measured), *((heldout.at[v], unseen) for v in columns)]
+        for ax, (x, y) in zip(axes, places, strict=True):
+            ax.plot([x], [y], "*", markersize=14, label="held out", **STAR)
+        axes[0].legend(loc="upper left", fontsize=8.5, frameon=False)
     return figure
 
 
@@ -199,12 +193,3 @@ def _draw_band(ax: "Axes", band: Band, label: str, colour: str = style.BLUE, das
     ax.fill_between(
         band.x, band.low, band.high, color=colour, alpha=0.16, linewidth=0, label="its 95 % interval"
     )
-
-
-def _ring(ax: "Axes", outliers: Sequence[tuple[float, float, str]]) -> None:
-    if outliers:
-        ax.plot(
-            [x for x, _, _ in outliers], [y for _, y, _ in outliers], "o", markersize=10,
-            markerfacecolor="none", markeredgecolor=style.VERMILION, markeredgewidth=1.3, zorder=6,
-            label="outlying run",
-        )  # fmt: skip

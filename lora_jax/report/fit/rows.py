@@ -31,7 +31,9 @@ def parameter_rows(report: FitReport) -> Table:
     Parameters that were given have no interval: the fit's own values stand beside, with theirs.
     """
     certificate, profiles = report.certificate, report.profiles
-    marks = {"at a bound": certificate.at_bound, "weakly identified": certificate.weakly_identified}
+    marks = {
+        "at a bound": certificate.at_bound or (), "weakly identified": certificate.weakly_identified or (),
+    }  # fmt: skip
     found, flagged, given = [], set(), report.is_given
     for name, number in report.params.items():
         said = [mark for mark, names in marks.items() if name in names]

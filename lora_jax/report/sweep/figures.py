@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lora_jax.report.fit.figures import draw_misses, named_by
+from lora_jax.report.fit.one_variable import Heldout, Line, OneVariable, Prediction, plot_one_variable
+from lora_jax.report.fit.plots import Unseen
 from lora_jax.report.kit.drawing import Drawing
-from lora_jax.report.kit.numbers import format_count, format_percent
-from lora_jax.report.sweep import curve_plots, plots
+from lora_jax.report.kit.figure_text import Maths
+from lora_jax.report.kit.numbers import format_count, format_interval
+from lora_jax.report.sweep import curve_plots, rate_plots
 from lora_jax.report.sweep.results import Results, SweepRun
 from lora_jax.report.sweep.rows import counted_by
-from lora_jax.scaling.sweep_results import JOINT
+from lora_jax.scaling.sweep_results import JOINT, SweepFit
 
 MOST_GRIDS = 6  # of learning rates, in one figure
 
@@ -30,14 +34,7 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
     if not fits:
         return None
     column = column_of(results, variable)
-    lines = [
-        plots.Line(
-            label="with floor" if fit.key.endswith("floor") else "no floor",
-            exponent=fit.params[f"alpha_{variable}"],
-            x=fit.band.x, loss=fit.band.loss, low=fit.band.low, high=fit.band.high,
-        )
-        for fit in fits if fit.band is not None
-    ]  # fmt: skip
+    lines = [Line(_label(fit, variable), fit.band) for fit in fits if fit.band is not None]
     ids = set(fits[0].run_ids)
     cell = results.fits.heldout_cell
     done = [(r.run_id, (r.number(column), y)) for r in results.runs if (y := r.heldout_loss) is not None]
@@ -52,19 +49,25 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
         + (" and with a floor E" if len(fits) > 1 else "")
         + ". Other runs are faint; the star is the held-out run, which no fit has seen."
     )
-    figure = plots.plot_power_law(variable, fitted, others, lines, held, counted)
+    figure = plot_one_variable(
+        OneVariable(variable, rate_plots.LOSS, fitted, lines, others=others, heldout=held, counted=counted)
+    )
     names = {"N": "parameters", "D": "training tokens", "C": "training compute"}
     return Drawing(f"loss_vs_{variable}", f"L({variable}): loss against {names[variable]}", caption, figure)
 
 
-def _heldout(results: Results, variable: str, ids: set[str]) -> plots.Heldout:
+def _label(fit: SweepFit, variable: str) -> str:
+    value, interval = format_interval(fit.params[f"alpha_{variable}"])
+    which = "with floor" if fit.key.endswith("floor") else "no floor"
+    return Maths(f"{which}: $\\alpha_{variable}$ = {value} ({interval})")
+
+
+def _heldout(results: Results, variable: str, ids: set[str]) -> Heldout:
     cell = results.fits.heldout_cell
     # L(N) and L(D) do not predict the cell where it is off their slice; L(N,D) always does.
     wanted = ("L(N,D)",) if variable != "C" else ("L(C)", "L(C) with floor", "L(N,D)")
     predictions = [
-        plots.Prediction(p.key, p.value, p.ci95, p.relative_error)
-        for p in cell.predictions
-        if p.key in wanted
+        Prediction(p.key, p.value, p.ci95, p.relative_error) for p in cell.predictions if p.key in wanted
     ]
     note = ""
     other, letter = {"N": ("n_tokens", "D"), "D": (column_of(results, "N"), "N")}.get(variable, ("", ""))
@@ -74,7 +77,7 @@ def _heldout(results: Results, variable: str, ids: set[str]) -> plots.Heldout:
         if abs(np.log(here / slice_value)) > 0.01:
             note = f" (at {letter} = {format_count(here)}, not {format_count(slice_value)})"
     x = {"N": cell.n_params, "D": cell.n_tokens, "C": cell.flops}[variable]
-    return plots.Heldout(x, cell.measured, predictions, note)
+    return Heldout(x, cell.measured, predictions, note)
 
 
 def _draw_curves(results: Results) -> Iterator[Drawing]:
@@ -128,22 +131,10 @@ def _draw_residuals(results: Results) -> Iterator[Drawing]:
     fit = results.fits.joint
     if fit is None:
         return
-    runs = [results.run(i) for i in fit.run_ids]
-    measured = [y for r in runs if (y := r.heldout_loss) is not None]
-    fitted = [m / float(np.exp(e)) for m, e in zip(measured, fit.residuals, strict=True)]
     cell = results.fits.heldout_cell
     said = cell.predicted_by(JOINT)
-    spread = float(np.sqrt(np.mean(np.square(fit.residuals))))
-    n_column = column_of(results, "N")
-    yield Drawing(
-        "residuals", "What L(N,D) misses",
-        f"Left: measured against fitted loss, on the line where they agree. Right: the difference by size,"
-        f" coloured by tokens; root mean square {format_percent(spread, signed=False)}.",
-        plots.plot_residuals(
-            [r.number(n_column) for r in runs], [r.n_tokens for r in runs], measured, fitted,
-            (cell.n_params, cell.measured, said.value) if said else None,
-        ),
-    )  # fmt: skip
+    at = {named_by(fit, v): x for v, x in (("N", cell.n_params), ("D", cell.n_tokens), ("C", cell.flops))}
+    yield draw_misses(fit, Unseen(at, cell.measured, said.value) if said else None)
 
 
 def _draw_rates(results: Results) -> Iterator[Drawing]:
@@ -158,5 +149,5 @@ def _draw_rates(results: Results) -> Iterator[Drawing]:
         "learning_rates", "Grids of learning rates",
         "Held-out loss against the base learning rate; the best of a grid is filled, a red square where it"
         f" lies at an edge. Rates that diverged or were halted are not drawn.{more}",
-        plots.plot_learning_rates(sorted(grids, key=lambda g: (g.n_params, g.n_tokens))),
+        rate_plots.plot_learning_rates(sorted(grids, key=lambda g: (g.n_params, g.n_tokens))),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from lora_jax.report.fit.section import show_fit
 from lora_jax.report.kit.numbers import format_power, format_seconds
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -42,7 +43,7 @@ def make_page(results: Results, figures: str) -> str:
         ("frontier", "Frontier", show_tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
         ("conventions", "Counting", show_tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),
         ("rates", "Learning rates", show_tables(rows.rate_rows(fits)) or "<p>No cell has several rates.</p>"),
-        ("fits", "Fits", show_tables(rows.parameter_rows(fits), rows.certificate_rows(fits))),
+        ("fits", "Fits", "\n".join(show_fit(fit, f"{fit.key}: {fit.slice}") for fit in fits.fits)),
         ("runs", "Runs", show_tables(rows.run_rows(results, rows.swept_settings(results)))),
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),

@@ -1,7 +1,8 @@
 """A results folder read into memory, checked: sweep.json, runs.csv, runs/*.json, curves/*.csv, fits.json."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -13,7 +14,8 @@ from lora_jax.report.kit.cells import read_cells
 from lora_jax.report.kit.curves import read_curve
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
 from lora_jax.scaling.documents import read_fits
-from lora_jax.scaling.sweep_results import SweepReport
+from lora_jax.scaling.results import FittedRun
+from lora_jax.scaling.sweep_results import SweepFit, SweepReport
 
 T = TypeVar("T")
 _NEEDED = {"run_id", "status", "seed", "n_params", "n_tokens", "flops_exact", "heldout_loss"}
@@ -80,10 +82,7 @@ class Results:
         for row in self.runs:
             if row.run_id == run_id:
                 return row
-        raise LoraJaxError(
-            f"{self.folder / 'fits.json'} names the run {run_id!r}, which runs.csv does not have:"
-            " run `lora-jax fit` again."
-        )
+        raise _stale(self.folder, run_id)
 
 
 def read_results(folder: Path) -> Results:
@@ -107,7 +106,36 @@ def read_results(folder: Path) -> Results:
     curves = {
         i: read_curve(path) for i in ids if (path := folder / "curves" / f"{i}.csv").exists()
     }  # a run that diverged in its first steps may have none
-    return Results(folder=folder, sweep=sweep, runs=runs, records=records, curves=curves, fits=fits)
+    found_fits = replace(fits, fits=tuple(_with_rows(fit, fits, runs, folder) for fit in fits.fits))
+    return Results(folder=folder, sweep=sweep, runs=runs, records=records, curves=curves, fits=found_fits)
+
+
+def _with_rows(fit: SweepFit, fits: SweepReport, runs: Sequence[SweepRun], folder: Path) -> SweepFit:
+    """Return a fit with its rows; an older file does not hold them, and runs.csv has what they were."""
+    if fit.runs:
+        return fit
+    by_id = {run.run_id: run for run in runs}
+    rows = []
+    for run_id, residual in zip(fit.run_ids, fit.residuals, strict=True):
+        run = by_id.get(run_id)
+        if run is None:
+            raise _stale(folder, run_id)
+        if run.heldout_loss is not None:
+            at = {
+                "N": run.number(fits.n_column),
+                "D": float(run.n_tokens),
+                "C": run.number(fits.flops_column),
+            }
+            fitted = run.heldout_loss / math.exp(residual)
+            rows.append(FittedRun(run_id, at, run.heldout_loss, fitted, None))
+    return replace(fit, runs=tuple(rows))
+
+
+def _stale(folder: Path, run_id: str) -> LoraJaxError:
+    return LoraJaxError(
+        f"{folder / 'fits.json'} names the run {run_id!r}, which runs.csv does not have: run `lora-jax fit`"
+        " again."
+    )
 
 
 def _read(kind: type[T], path: Path, document: Mapping[str, Any], remedy: str) -> T:

@@ -48,41 +48,6 @@ def exponent_rows(fits: SweepReport) -> Table:
     )
 
 
-def parameter_rows(fits: SweepReport) -> Table:
-    """Return every fitted parameter with its interval."""
-    rows = []
-    for fit in fits.fits:
-        for name, number in fit.params.items():
-            rows.append((fit.key, fit.formula, name, *format_interval(number), fit.slice))
-    columns = ("law", "formula", "parameter", "value", INTERVAL, "fitted to")
-    return Table("Fitted parameters", columns, tuple(rows), frozenset({3}), note=_losses_in(fits))
-
-
-def certificate_rows(fits: SweepReport) -> Table:
-    """Return why each fit may be believed, or not."""
-    rows, flagged = [], set()
-    for i, fit in enumerate(fits.fits):
-        c, b = fit.certificate, fit.bootstrap
-        if not fit.certificate.verdict.is_believed:
-            flagged.add(i)
-        rows.append((
-            fit.key, fit.objective.name, format_power(fit.objective.value),
-            "yes" if c.converged else "no",
-            *map(_digits, (c.grad_norm, c.polish_gain, c.condition_number)),
-            f"{b.kind}, {b.n}" + (f", {b.n_failed} failed" if b.n_failed else ""),
-            _own_verdict(fits, fit),
-        ))  # fmt: skip
-    columns = (
-        "law", "objective", "its value", "converged", "gradient", "polish gain", "condition", "bootstrap",
-        "verdict",
-    )  # fmt: skip
-    note = (
-        "gradient: its largest entry at the answer; polish gain: how far the objective lies above the"
-        " minimum, as a share of it."
-    )
-    return Table("Certificates", columns, tuple(rows), frozenset({2, 4, 5, 6}), frozenset(flagged), note)
-
-
 def _own_verdict(fits: SweepReport, fit: SweepFit) -> str:
     """Return the verdict of a fit; what is wrong with the whole table is only named, as it stands below."""
     verdict = fit.certificate.verdict
@@ -119,11 +84,6 @@ def unit_of(fits: SweepReport) -> str:
 
 def loss_of(fits: SweepReport) -> str:
     return fits.loss_name or "held-out loss"
-
-
-def _losses_in(fits: SweepReport) -> str:
-    unit = unit_of(fits)
-    return f"Losses in{unit}." if unit else f"Losses are taken to be in {fits.loss_unit}."
 
 
 def heldout_rows(fits: SweepReport) -> Table:

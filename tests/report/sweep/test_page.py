@@ -9,6 +9,9 @@ import pytest
 
 from lora_jax.digests import to_sealed_json
 from lora_jax.errors import LoraJaxError
+from lora_jax.report.fit.certificate import certificate_pairs
+from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
+from lora_jax.report.fit.page import make_fit_page
 from lora_jax.report.sweep.page import make_page, write_report
 from lora_jax.report.sweep.results import read_results
 
@@ -43,12 +46,16 @@ class Reader(HTMLParser):
         if self.open and self.open[-1] in ("td", "th"):
             self.tables[-1][-1][-1] += data
 
+    def tables_with(self, *columns: str) -> list[list[dict[str, str]]]:
+        """Return the rows of every table that has all these columns."""
+        found = [(head, rows) for head, *rows in self.tables if set(columns) <= set(head)]
+        return [[dict(zip(head, row, strict=True)) for row in rows] for head, rows in found]
+
     def table(self, *columns: str) -> list[dict[str, str]]:
         """Return the rows of the first table that has all these columns."""
-        for head, *rows in self.tables:
-            if set(columns) <= set(head):
-                return [dict(zip(head, row, strict=True)) for row in rows]
-        raise AssertionError(f"no table has {columns}")
+        found = self.tables_with(*columns)
+        assert found, f"no table has {columns}"
+        return found[0]
 
 
 def read_html(text: str) -> Reader:
@@ -126,7 +133,9 @@ def test_every_run_is_shown_with_what_became_of_it(synthetic, page, fits):
 
 
 def test_numbers_and_intervals_are_those_of_the_fits(page, fits):
-    shown = {(r["law"], r["parameter"]): r for r in page.table("law", "parameter", "value")}
+    tables = page.tables_with("parameter", "value", "95 % interval")
+    keys = [fit["key"] for fit in fits["fits"]]
+    shown = {(k, r["parameter"]): r for k, table in zip(keys, tables, strict=True) for r in table}
     exponents = {(r["law"], r["exponent"]): r for r in page.table("exponent", "verdict")}
     n = 0
     for fit in fits["fits"]:
@@ -151,6 +160,24 @@ def test_numbers_and_intervals_are_those_of_the_fits(page, fits):
     ):
         assert row["column"] == name
         assert close(row["alpha_N"], number["value"])
+
+
+def test_each_fit_is_told_as_on_a_page_of_its_own(synthetic, page):
+    """The sentences, the table of parameters and the certificate are those of report/fit."""
+    results = read_results(synthetic)
+    for fit in results.fits.fits:
+        alone = read_html(make_fit_page(fit, ""))
+        assert sentence(verdict_line(fit)) in page.text
+        assert all(strip(line) in strip(page.text) for line in describe(fit))
+        [table] = alone.tables_with("parameter", "value", "95 % interval")
+        assert table in page.tables_with("parameter", "value", "95 % interval")
+        for name, said in certificate_pairs(fit):
+            assert f"{name}{said}" in page.text
+
+
+def strip(text: str) -> str:
+    """Return a sentence without the signs that a page writes as raised letters."""
+    return text.replace("^", "")
 
 
 def test_the_held_out_cell_and_every_warning_are_told(page, fits):

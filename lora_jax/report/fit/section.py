@@ -1,0 +1,25 @@
+"""One fit within a page that shows several: its verdict, what was fitted, its parameters, its certificate."""
+
+from html import escape
+
+from lora_jax.report.fit.certificate import certificate_pairs
+from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
+from lora_jax.report.fit.rows import parameter_rows
+from lora_jax.report.kit.page_shell import show_definitions, show_tables
+from lora_jax.report.kit.tables import to_prose
+from lora_jax.scaling.results import FitReport
+
+
+def show_verdict(report: FitReport) -> str:
+    """Return the verdict as HTML."""
+    kind = "good" if report.verdict.is_believed else "bad"
+    return f'<p class="verdict {kind}">{to_prose(sentence(verdict_line(report)))}</p>'
+
+
+def show_fit(report: FitReport, heading: str) -> str:
+    """Return a fit as HTML, in the words and tables of its own page."""
+    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in describe(report))
+    return (
+        f"<h3>{escape(heading)}</h3>\n{show_verdict(report)}\n{words}{show_tables(parameter_rows(report))}\n"
+        f"{show_definitions(certificate_pairs(report))}"
+    )
