@@ -3,7 +3,7 @@
 What is written says its format; older formats are read as well, those of fits.json by `older_sweeps.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.files import to_json, write_atomically
 from lora_jax.scaling import sweep_results
 from lora_jax.scaling.group_results import GroupResult, GroupsReport
-from lora_jax.scaling.older_sweeps import from_older, to_older
+from lora_jax.scaling.older_sweeps import sweep_from_older, sweep_to_older
 from lora_jax.scaling.optima.approach_report import ApproachReport
 from lora_jax.scaling.results import FORMAT, FitReport
-from lora_jax.scaling.sweep_results import SweepReport
+from lora_jax.scaling.sweep_results import SweepFit, SweepReport
 
 BULK = ("samples", "profiles", "runs", "band")  # of a fit's document: for figures, not for reading
 NOT_OF_A_SWEEP = ("samples", "profiles")
@@ -32,7 +32,7 @@ def fit_to_document(report: FitReport) -> dict[str, Any]:
 
 def fit_to_short_document(report: FitReport) -> dict[str, Any]:
     """Return the content of fit.json without what is for figures alone, as `--json` prints it."""
-    return {name: part for name, part in fit_to_document(report).items() if name not in BULK}
+    return _without(fit_to_document(report), BULK)
 
 
 def fit_from_document(document: Mapping[str, Any]) -> FitReport:
@@ -47,22 +47,25 @@ def fit_from_document(document: Mapping[str, Any]) -> FitReport:
 
 def sweep_to_document(report: SweepReport) -> dict[str, Any]:
     """Return the content of fits.json, in the format of the report."""
-    document = to_document(report)
-    document["fits"] = [
-        {k: part for k, part in fit.items() if k not in NOT_OF_A_SWEEP} for fit in document["fits"]
-    ]
-    return document if report.format == sweep_results.FORMAT else to_older(document, report.format)
+    if report.format < sweep_results.FORMAT:
+        return sweep_to_older(report)
+    fits = [_without(to_document(fit), NOT_OF_A_SWEEP) for fit in report.fits]
+    return {**to_document(report), "fits": fits}
 
 
 def sweep_from_document(document: Mapping[str, Any]) -> SweepReport:
     """Return what fits.json says; raises Unreadable as `fit_from_document` does."""
     check_format(document, sweep_results.FORMAT)
     if document.get("format", 1) < sweep_results.FORMAT:
-        document = from_older(document)
-    if isinstance(document.get("fits"), list):
-        fits = [{**NOTHING, **fit} if isinstance(fit, Mapping) else fit for fit in document["fits"]]
-        document = {**document, "fits": fits}
-    return from_document(SweepReport, document)
+        return sweep_from_older(document)
+    plain = from_document(SweepReport, {**document, "fits": []})
+    entries = from_document(tuple[Mapping[str, Any], ...], document.get("fits"), "fits")
+    fits = [from_document(SweepFit, {**NOTHING, **fit}, f"fits[{i}]") for i, fit in enumerate(entries)]
+    return replace(plain, fits=tuple(fits))
+
+
+def _without(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: part for name, part in document.items() if name not in names}
 
 
 def group_to_document(found: GroupResult) -> dict[str, Any]:
