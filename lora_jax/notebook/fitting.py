@@ -15,9 +15,8 @@ from lora_jax.scaling.appraisal import REPLICATES, Appraisal
 from lora_jax.scaling.estimate import Parameter, Prediction
 from lora_jax.scaling.laws import find_law
 from lora_jax.scaling.laws.law import Law
-from lora_jax.scaling.one_law import appraise_as_asked, report_of
+from lora_jax.scaling.one_law import Questions, appraise_as_asked, report_of
 from lora_jax.scaling.prediction.forecasts import predict_budget, predict_loss
-from lora_jax.scaling.questions import Questions
 from lora_jax.scaling.results import FitReport
 from lora_jax.scaling.tables.table import RunTable, make_table, read_table
 from lora_jax.scaling.verdict import Verdict

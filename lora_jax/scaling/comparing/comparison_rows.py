@@ -9,7 +9,7 @@ from lora_jax.scaling.comparing.comparison_report import Noise, RankedLaw
 from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of
 from lora_jax.scaling.comparing.extrapolation import Extrapolation
 from lora_jax.scaling.comparing.origins import number_cells
-from lora_jax.scaling.fitting.answer import Answer
+from lora_jax.scaling.fitting.problem import Answer
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.cells import levels
 from lora_jax.scaling.tables.run_table import RunTable

@@ -7,12 +7,11 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing.origins import SAME, Split
-from lora_jax.scaling.fitting.answer import Answer
 from lora_jax.scaling.fitting.descent import Limits
+from lora_jax.scaling.fitting.fit import starting_points
 from lora_jax.scaling.fitting.newton import solve
 from lora_jax.scaling.fitting.objectives import Objective
-from lora_jax.scaling.fitting.problem import Problem, pose
-from lora_jax.scaling.fitting.starts import starting_points
+from lora_jax.scaling.fitting.problem import Answer, Problem, pose
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.tables.run_table import RunTable
 

@@ -18,8 +18,8 @@ import numpy as np
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.comparing.extrapolation import Found, descend, prediction_errors
 from lora_jax.scaling.comparing.origins import SAME, Index, Order, Split, cut, order_rows
+from lora_jax.scaling.fitting.fit import starting_points
 from lora_jax.scaling.fitting.problem import Problem
-from lora_jax.scaling.fitting.starts import starting_points
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.tables.run_table import RunTable

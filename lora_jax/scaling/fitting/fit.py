@@ -1,23 +1,26 @@
 """Fit a law to runs: many starts, Newton to a vanishing gradient, and a certificate on the answer."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.fitting.answer import Answer
 from lora_jax.scaling.fitting.bounds import Ends
 from lora_jax.scaling.fitting.certificate import Certificate, certify
 from lora_jax.scaling.fitting.digits import half_units
-from lora_jax.scaling.fitting.newton import solve
-from lora_jax.scaling.fitting.problem import pose
-from lora_jax.scaling.fitting.starts import starting_points
+from lora_jax.scaling.fitting.newton import Data, solve
+from lora_jax.scaling.fitting.problem import Answer, Problem, pose
 from lora_jax.scaling.fitting.widening import widen
 from lora_jax.scaling.laws.law import Array, Law
+from lora_jax.scaling.laws.power_sum import best_starts
 from lora_jax.scaling.progress import begin_step
 from lora_jax.scaling.tables.table import RunTable
 
+PLACES = 5  # between moved bounds
+MOST_RUNS = 5000  # on which starts are tried
+KEPT, MOST = 4, 16  # starts that are tried at every place, and those that are kept
 SAME = 1e-11  # of the objective: less apart, two minima are one to rounding
 
 
@@ -83,6 +86,46 @@ def _first_best(values: Array) -> int:
     """Return the first of the least values (S,): which of equal minima is the lowest, rounding decides."""
     least = values.min()
     return int(np.argmax(values <= least + SAME * abs(least)))
+
+
+def starting_points(problem: Problem) -> Array:
+    """Return thetas (S, P) to start from.
+
+    A law starts where published parameters lie. Where bounds are moved beyond, its best starts are tried at
+    places between them too.
+    """
+    usual = problem.usual or problem
+    held = {n: usual.bounds_of(usual.law.names.index(n))[0] for n in usual.fixed}
+    d = _thinned(usual.data)
+    starts = usual.law.starts(d.features, d.log_loss, lambda theta: d.value(theta, usual.goal), held)
+    if problem.usual is None:
+        return starts
+    moved = np.clip(usual.translate(starts, problem), *problem.bounds)
+    low, high = problem.bounds
+    tried = [moved]
+    for i in np.flatnonzero((high - low < np.inf) & problem.is_free):
+        if _is_moved(problem, usual, int(i)):
+            places = np.linspace(low[i], high[i], PLACES + 2)[1:-1]
+            for start, place in itertools.product(moved[:KEPT], places):
+                other = start.copy()
+                other[i] = place
+                tried.append(other[None])
+    thetas = np.concatenate(tried)
+    return best_starts(thetas, lambda theta: problem.data.value(theta, problem.goal), MOST)
+
+
+def _thinned(data: Data) -> Data:
+    """Return every so many runs of a large table: on them hundreds of starts are tried."""
+    step = -(-len(data.log_loss) // MOST_RUNS)
+    if step == 1:
+        return data
+    return Data(data.law, data.features[::step], data.log_loss[::step], data.weights[::step])
+
+
+def _is_moved(problem: Problem, usual: Problem, i: int) -> bool:
+    """Return whether an exponent or a plain number has bounds other than our usual ones."""
+    p = problem.law.parameters[i]
+    return p.kind in ("exponent", "number") and problem.bounds_of(i) != usual.bounds_of(i)
 
 
 def evaluate_given(

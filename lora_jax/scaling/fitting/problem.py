@@ -1,4 +1,4 @@
-"""Problem: a law, the runs it is fitted to, and the objective, in centred units."""
+"""A problem: a law, the runs it is fitted to, and the objective, in centred units; and an answer to one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,6 +89,34 @@ class Problem:
         arrays = np.broadcast_arrays(*(np.atleast_1d(values[v]) for v in self.law.variables))
         columns = {v: np.asarray(a, np.float64) for v, a in zip(self.law.variables, arrays, strict=True)}
         return self.law.features(columns, self.centre)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Internal theta (P,) and the objective there (a sum over runs)."""
+
+    problem: Problem
+    theta: Array
+    objective: float
+
+    @property
+    def law(self) -> Law:
+        return self.problem.law
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Published parameters; X_c in the unit of X, E in the unit of the response."""
+        return {k: float(v) for k, v in self.law.to_params(self.theta, self.problem.centre).items()}
+
+    @property
+    def residuals(self) -> Array:
+        """ln measured - fitted, in the order of the table (n,)."""
+        return -self.problem.residuals(self.theta)
+
+    def predict(self, **values: Array | float) -> Array:
+        """Return the response (m,) at N=, D=, C=, ... of () or (m,), in the unit of the table."""
+        with np.errstate(over="ignore"):
+            return np.exp(self.law.log_response(self.theta, self.problem.features_at(values)))
 
 
 def pose(

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.estimate import Estimate
+from lora_jax.estimate import AtBound, Estimate
 from lora_jax.ranges import REPLICATES
-from lora_jax.scaling.fitting.answer import Answer
 from lora_jax.scaling.fitting.newton import Data, solve
-from lora_jax.scaling.intervals.bounds import AT_BOUND, mark_bound
+from lora_jax.scaling.fitting.problem import Answer, Problem
 from lora_jax.scaling.intervals.noise import SHARED_LEVEL, departure, shared_error
 from lora_jax.scaling.intervals.noise import noise_sd as noise_of
 from lora_jax.scaling.laws.law import Array
@@ -33,6 +32,9 @@ MANY_RUNS = 2000  # from which a replicate starts at the objective itself
 MOST_NUMBERS = 20_000_000  # replicates x runs that are drawn at a time: 160 MB
 FAILED_GRADIENT = 1e-6  # a replicate with a larger gradient did not converge and is dropped
 SINGULAR = {"training runs": "training run", "trunks": "trunk", "rows of the file": "row of the file"}
+AT_BOUND = 1e-9  # of theta
+ENDS = (0.025, 0.975)
+VANISHING = ("irreducible", "coefficient")  # kinds whose lower bound stands for a term that is not there
 LEVELS = (0.025, 0.15865, 0.84135, 0.975)
 
 
@@ -122,6 +124,30 @@ def interval(value: float, samples: Array) -> Estimate:
     """
     low, left, right, high = np.quantile(samples, LEVELS, method="weibull")
     return Estimate(float(value), float(right / 2 - left / 2), (float(low), float(high)))
+
+
+def mark_bound(row: Estimate, problem: Problem, index: int, theta: Array, samples: Array) -> Estimate:
+    """Return the interval of a parameter, with those of value, low and high in `at_bound` that lie there.
+
+    index: of the parameter. theta (P,): the answer; samples (B, P): its replicates. An irreducible loss or a
+    coefficient at its lower bound is said to be 0, what the bound stands for; any other bound is itself, the
+    number printed. The numbers of the row stay as they are.
+    """
+    if not problem.is_free[index]:
+        return row
+    parameter = problem.law.parameters[index]
+    low, high = (float(b[index]) for b in problem.bounds)
+    ends = np.quantile(samples[:, index], ENDS, method="weibull")
+    at = {"value": float(theta[index]), "low": float(ends[0]), "high": float(ends[1])}
+    published = {"value": row.value, "low": row.low, "high": row.high}
+    marks: dict[str, float | None] = {}
+    for name, x in at.items():
+        if x <= low + AT_BOUND:
+            marks[name] = 0.0 if parameter.kind in VANISHING else published[name]
+        elif x >= high - AT_BOUND:
+            marks[name] = published[name]
+    marks = {name: x for name, x in marks.items() if x is not None}
+    return replace(row, at_bound=AtBound(**marks)) if marks else row
 
 
 def bootstrap(
