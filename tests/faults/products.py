@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-# Parts of the names of what differs each time. trained_tokens and lanes tell of the last process alone: a run that
-# was killed among others may go on by itself.
+# Parts of the names of what differs each time. trained_tokens and lanes tell of the last process alone: a run
+# that was killed among others may go on by itself.
 VARYING = ("second", "created_at", "git_commit", "source", "digest", "trained_tokens", "lanes")
 Product = dict[str, Any]  # by file: a digest, or what a document holds
 
