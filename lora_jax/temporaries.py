@@ -44,7 +44,10 @@ def sweep(folder: Path, name: str | None = None) -> list[Path]:
         found = [Path(base, one) for base, folders, files in os.walk(folder) for one in (*folders, *files)]
     else:
         found = [path for path in folder.glob(".*") if path.name.startswith(f".{name}.")]
-    return [path for path in found if _is_rubbish(path) and _remove(path)]
+    rubbish = [path for path in found if _is_rubbish(path) and not _is_held(path)]
+    # its maker may only just have been killed, or be about to take the lock
+    time.sleep(max((_youth(path) for path in rubbish), default=0.0))
+    return [path for path in rubbish if _remove(path)]
 
 
 def _is_rubbish(path: Path) -> bool:
@@ -53,11 +56,32 @@ def _is_rubbish(path: Path) -> bool:
     return match is not None and (match["kind"] == "tmp" or path.with_name(match["name"]).exists())
 
 
-def _remove(path: Path) -> bool:
-    """Remove a temporary that nobody holds; False where somebody does, or may soon."""
+def _is_held(path: Path) -> bool:
+    """Does a living process hold it?"""
     try:
-        if time.time() - path.lstat().st_mtime < YOUNG:
-            return False
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _youth(path: Path) -> float:
+    """Return the seconds until a name is not young any more; at most YOUNG, whatever the clocks say."""
+    try:
+        return min(YOUNG, max(0.0, YOUNG - (time.time() - path.lstat().st_mtime)))
+    except OSError:
+        return 0.0
+
+
+def _remove(path: Path) -> bool:
+    """Remove a temporary that nobody holds; False where somebody does."""
+    try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return False

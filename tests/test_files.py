@@ -91,12 +91,24 @@ def test_what_somebody_makes_is_not_swept(tmp_path: Path) -> None:
     names[1].mkdir()
     with held(names[0]), held(names[1]):
         assert [path for path in names if old(path) and sweep(tmp_path)] == []
-    fresh = temporary_beside(tmp_path / "file")
-    fresh.write_text("a moment old")
     others = [tmp_path / ".hidden.tmp", tmp_path / "a.tmp", tmp_path / f".x.{'g' * 32}.tmp"]
     for path in others:
         path.write_text("not ours")
         old(path)
     assert sorted(sweep(tmp_path)) == sorted(names)
-    assert sorted(tmp_path.iterdir()) == sorted([fresh, *others])
+    assert sorted(tmp_path.iterdir()) == sorted(others)
     assert sweep(tmp_path, "other") == []
+
+
+def test_what_is_a_moment_old_is_waited_for(tmp_path: Path) -> None:
+    """Its maker may be about to lock it, or was killed just now, and the same command runs again at once."""
+    dead, living = (temporary_beside(tmp_path / name) for name in ("dead", "living"))
+    for path in (dead, living):
+        path.write_text("half")
+    begun = time.monotonic()
+    with held(living):
+        assert sweep(tmp_path) == [dead]
+        assert time.monotonic() - begun >= YOUNG - 0.1
+        begun = time.monotonic()
+        assert sweep(tmp_path) == []  # nobody waits for the living
+        assert time.monotonic() - begun < YOUNG / 2

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,23 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:
     from lora_jax.runs.experiment import Experiment
     from lora_jax.runs.store import RunStore
+    from lora_jax.scaling.sweep_results import SweepReport
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep is trained: the options of `lora-jax scaling`, whose --help says what each does.
+
+    lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
+    """
+
+    tracker: str = "off"
+    lanes: int | None = 1
+    halving: bool = False
+    mesh: str | None = None
+    keep_models: bool = False
+    command: str = ""
+    overrides: tuple[str, ...] = ()
 
 
 def add(commands: Any) -> None:
@@ -79,10 +97,16 @@ def run(arguments: argparse.Namespace) -> int:
     if is_concluded(experiment, store, arguments.halving):
         print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
     else:
-        status = train(experiment, store, arguments)
+        words = [*arguments.overrides, *["--halving"] * arguments.halving]
+        command = arguments.caller.spell("scaling", find_config(arguments.config), words)
+        options = SweepOptions(
+            arguments.tracker, lanes, arguments.halving, arguments.mesh, arguments.keep_models,
+            command, tuple(arguments.overrides),
+        )  # fmt: skip
+        status = train(experiment, store, options)
         if status:
             return status
-        conclude(experiment, store, arguments)
+        conclude(experiment, store, options)
     show(store)
     return 0
 
@@ -134,17 +158,17 @@ def is_concluded(experiment: "Experiment", store: "RunStore", halving: bool) -> 
     return all(path.stat().st_mtime <= page.stat().st_mtime for path in store.folder.glob("runs/*.json"))
 
 
-def train(experiment: "Experiment", store: "RunStore", arguments: argparse.Namespace) -> int:
+def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.config import run_id
 
     run_ids = [run_id(run) for run in experiment.runs]
     store.check(experiment.name, run_ids)
-    if store.settled(arguments.halving) == set(run_ids) and (store.folder / "sweep.json").exists():
+    if store.settled(options.halving) == set(run_ids) and (store.folder / "sweep.json").exists():
         return 0
-    print(experiment.question, end="\n\n", flush=True)
+    if experiment.question:
+        print(experiment.question, end="\n\n", flush=True)
     from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
-    from lora_jax.runs.experiment import read_lanes
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
@@ -152,17 +176,17 @@ def train(experiment: "Experiment", store: "RunStore", arguments: argparse.Names
     from lora_jax.train.side_by_side import Stopped
 
     use_compilation_cache()
-    mesh = None if arguments.mesh is None else make_mesh(arguments.mesh)
+    mesh = None if options.mesh is None else make_mesh(options.mesh)
     with store.locked():
         datasets = prepare_data(experiment.runs, print)
-        store.claim(describe(experiment, arguments, fingerprints(datasets)))
-        planned = print_plan(experiment, store.settled(arguments.halving))
-        tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+        store.claim(describe(experiment, options, fingerprints(datasets)))
+        planned = print_plan(experiment, store.settled(options.halving))
+        tracker = open_tracker(options.tracker, experiment.name, store.folder)
         try:
             with stop_requests() as stop, contextlib.suppress(Stopped):
                 run_sweep(
                     experiment.name, planned, datasets, store, tracker, stop,
-                    arguments.keep_models, read_lanes(arguments.lanes), arguments.halving, mesh,
+                    options.keep_models, options.lanes, options.halving, mesh,
                 )  # fmt: skip
         finally:
             tracker.finish()
@@ -172,8 +196,8 @@ def train(experiment: "Experiment", store: "RunStore", arguments: argparse.Names
     return 0
 
 
-def conclude(experiment: "Experiment", store: "RunStore", arguments: argparse.Namespace) -> None:
-    """Fit the finished runs, draw them, and write the page."""
+def conclude(experiment: "Experiment", store: "RunStore", options: SweepOptions) -> "SweepReport":
+    """Fit the finished runs, draw them, and write the page; return the fits."""
     from lora_jax.report.sweep.page import write_report
     from lora_jax.runs.tracker import open_tracker
     from lora_jax.scaling.documents import sweep_to_document, write_fits
@@ -189,9 +213,10 @@ def conclude(experiment: "Experiment", store: "RunStore", arguments: argparse.Na
     except LoraJaxError as error:
         kept = f"Every run is trained and kept in {store.folder}; there is no report yet."
         raise LoraJaxError(f"{error} {kept}") from error
-    tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+    tracker = open_tracker(options.tracker, experiment.name, store.folder)
     tracker.log_fits(sweep_to_document(fits), sorted((store.folder / "figures").glob("*.png")))
     tracker.finish()
+    return fits
 
 
 def show(store: "RunStore") -> None:
@@ -207,18 +232,15 @@ def show(store: "RunStore") -> None:
     print(f"Report: {store.folder / 'report.html'}")
 
 
-def describe(
-    experiment: "Experiment", arguments: argparse.Namespace, data: dict[str, str]
-) -> dict[str, object]:
+def describe(experiment: "Experiment", options: SweepOptions, data: dict[str, str]) -> dict[str, object]:
     """Return what the results folder says of itself."""
     from lora_jax.config import run_id
 
-    words = [*arguments.overrides, *["--halving"] * arguments.halving]
     return {
         "name": experiment.name,
         "question": experiment.question,
-        "command": arguments.caller.spell("scaling", find_config(arguments.config), words),
-        "overrides": list(arguments.overrides),
+        "command": options.command,
+        "overrides": list(options.overrides),
         "run_ids": [run_id(run) for run in experiment.runs],
         "data": data,
     }

@@ -35,7 +35,8 @@ class RunStore:
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
         """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
 
-        make: leave the folder behind; else it is tried and nothing is left.
+        make: leave the folder behind, without what killed processes left in it; else it is tried and nothing is
+        left.
         """
         self.try_write()
         if make:
@@ -46,6 +47,8 @@ class RunStore:
                 f"{self.folder} holds {len(strangers)} finished runs of another config (such as"
                 f" {strangers[0]}), wanted only runs of {name!r}: choose another folder with --out."
             )
+        if make:
+            sweep(self.folder)
 
     def try_write(self) -> None:
         """Refuse a folder that cannot be made or written; nothing is left in it."""
@@ -68,7 +71,7 @@ class RunStore:
                     f"Another process is training into {self.folder}: wait for it, or choose another folder"
                     " with --out."
                 ) from error
-            sweep(self.folder)  # what a process that was killed in the middle of a file left
+            sweep(self.folder)
             yield
 
     def claim(self, sweep: Mapping[str, Any]) -> None:

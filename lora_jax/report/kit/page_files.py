@@ -7,6 +7,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.report.kit.drawing import Drawing, save_figures
 from lora_jax.report.kit.page_shell import show_figures
+from lora_jax.temporaries import sweep
 
 
 def write_page(folder: Path, drawings: Sequence[Drawing], make_page: Callable[[str], str]) -> Path:
@@ -14,8 +15,10 @@ def write_page(folder: Path, drawings: Sequence[Drawing], make_page: Callable[[s
 
     Each file is written atomically, the page last. make_page: called with the figures as HTML.
     """
-    figures = show_figures(drawings, save_figures(list(drawings), folder / "figures"))
     page = folder / "report.html"
+    sweep(folder, page.name)  # what a process that was killed here left
+    sweep(folder / "figures")
+    figures = show_figures(drawings, save_figures(list(drawings), folder / "figures"))
     write_atomically(page, make_page(figures))
     return page
 

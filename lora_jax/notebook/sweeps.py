@@ -1,0 +1,99 @@
+"""`lora_jax.train`: a pretraining sweep from a notebook, in a results folder as the command writes it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lora_jax.commands.scaling import SweepOptions, conclude
+from lora_jax.commands.scaling import train as train_sweep
+from lora_jax.config import RunConfig, run_id
+from lora_jax.errors import LoraJaxError
+from lora_jax.runs.experiment import Experiment
+from lora_jax.runs.record import RunRecord
+from lora_jax.runs.store import RunStore
+from lora_jax.scaling.documents import read_fits
+from lora_jax.scaling.sweep_results import SweepReport
+from lora_jax.scaling.tables.table import RunTable, read_table
+
+
+@dataclass(frozen=True)
+class TrainedSweep:
+    """A results folder of finished runs. A notebook shows its fits.
+
+    Attributes:
+        folder: The folder. `lora-jax fit` and `lora-jax report` read it too.
+        records: One record a run, in the order of the runs that were asked for.
+    """
+
+    folder: Path
+    records: tuple[RunRecord, ...]
+
+    @cached_property
+    def table(self) -> RunTable:
+        """The runs as a table, for `lora_jax.fit` and `lora_jax.compare`."""
+        return read_table(self.folder)
+
+    @cached_property
+    def fits(self) -> SweepReport:
+        """L(N), L(D), L(C) and L(N,D), as far as the runs carry them."""
+        return read_fits(self.folder / "fits.json")
+
+    @property
+    def page(self) -> Path:
+        """The report, one file to be opened in a browser."""
+        return self.folder / "report.html"
+
+    def __repr__(self) -> str:
+        return f"TrainedSweep({len(self.records)} runs in {self.folder})"
+
+    def _repr_html_(self) -> str:
+        from lora_jax.notebook.showing import show
+        from lora_jax.report.sweep.rows import exponent_rows
+
+        return show(None, [f"{len(self.records)} runs in {self.folder}"], [exponent_rows(self.fits)])
+
+
+def train(
+    runs: RunConfig | Iterable[RunConfig],
+    folder: str | Path,
+    *,
+    lanes: int | None = 1,
+    halving: bool = False,
+    tracker: str = "off",
+    keep_models: bool = False,
+) -> TrainedSweep:
+    """Train runs, fit what laws they carry, and write the report.
+
+    A run that the folder holds already is not trained again, and a call that was interrupted goes on where it
+    stopped.
+
+    Args:
+        runs: The configurations, for instance of `lora_jax.runs.sweep.expand`.
+        folder: The results folder. It is made where there is none.
+        lanes: The most runs of one shape that are trained side by side; None for as many as pay.
+        halving: End the worse half of the runs that differ in learning rate alone, at 1/4 and 1/2 of the steps.
+        tracker: "off", or "wandb".
+        keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
+
+    Returns:
+        The records, the table and the fits.
+
+    Raises:
+        LoraJaxError: A run cannot be trained as it is, or the folder holds other runs.
+        KeyboardInterrupt: It was interrupted; every finished run is kept.
+    """
+    wanted = [runs] if isinstance(runs, RunConfig) else list(runs)
+    if not wanted or any(not isinstance(run, RunConfig) for run in wanted):
+        raise LoraJaxError("lora_jax.train got no run, or something that is none: give RunConfig objects.")
+    folder, by_id = Path(folder), {run_id(run): run for run in wanted}
+    experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
+    options = SweepOptions(
+        tracker, lanes, halving, keep_models=keep_models, command=f"lora_jax.train(runs, {str(folder)!r})"
+    )
+    store = RunStore(folder)
+    if train_sweep(experiment, store, options):
+        raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
+    conclude(experiment, store, options)
+    records = store.finished()
+    return TrainedSweep(folder, tuple(records[name] for name in by_id if name in records))
