@@ -13,6 +13,7 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:
     from lora_jax.runs.experiment import Experiment
     from lora_jax.runs.store import RunStore
+    from lora_jax.runs.tracker import Mode
     from lora_jax.scaling.sweep_results import SweepReport
 
 
@@ -23,7 +24,7 @@ class SweepOptions:
     lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
     """
 
-    tracker: str = "off"
+    tracker: "Mode" = "off"
     lanes: int | None = 1
     halving: bool = False
     mesh: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from lora_jax.commands.scaling import SweepOptions, conclude
 from lora_jax.commands.scaling import train as train_sweep
@@ -60,7 +61,7 @@ def train(
     *,
     lanes: int | None = 1,
     halving: bool = False,
-    tracker: str = "off",
+    tracker: Literal["off", "wandb"] = "off",
     keep_models: bool = False,
 ) -> TrainedSweep:
     """Train runs, fit what laws they carry, and write the report.
@@ -72,7 +73,7 @@ def train(
         runs: The configurations, for instance of `lora_jax.runs.sweep.expand`.
         folder: The results folder. It is made where there is none.
         lanes: The most runs of one shape that are trained side by side; None for as many as pay.
-        halving: End the worse half of the runs that differ in learning rate alone, at 1/4 and 1/2 of the steps.
+        halving: Of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps.
         tracker: "off", or "wandb".
         keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
 

@@ -35,8 +35,8 @@ class RunStore:
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
         """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
 
-        make: leave the folder behind, without what killed processes left in it; else it is tried and nothing is
-        left.
+        make: leave the folder behind, and in it nothing that killed processes left; else it is tried and
+        nothing is left.
         """
         self.try_write()
         if make:
