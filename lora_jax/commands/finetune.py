@@ -3,14 +3,31 @@
 import argparse
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lora_jax.commands.caller import INSTALLED, Caller
 
 if TYPE_CHECKING:
     from lora_jax.comparison.results import MethodComparison
+    from lora_jax.finetune.experiment import FinetuneExperiment
+    from lora_jax.finetune.prepare import Prepared
     from lora_jax.runs.store import RunStore
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How a fine-tuning sweep is trained: options of `lora-jax finetune`, whose --help says what each does.
+
+    lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
+    """
+
+    tracker: Literal["wandb", "off"] = "off"
+    lanes: int | None = 1
+    halving: bool = False
+    command: str = ""
+    overrides: tuple[str, ...] = ()
 
 
 def add(commands: Any) -> None:
@@ -70,34 +87,58 @@ def run(arguments: argparse.Namespace) -> int:
     print(experiment.question, end="\n\n", flush=True)
     prepared = prepare(experiment.sweep.base, experiment.sweep.task, print)
     print_methods(experiment.sweep, prepared)
+    options = TuneOptions(
+        arguments.tracker, lanes, arguments.halving, _spell(arguments), tuple(arguments.overrides)
+    )
     if arguments.dry_run:
-        check(experiment, prepared, store, arguments, lanes)
+        check(experiment, prepared, store, options)
         return 0
-    status = train(experiment, prepared, store, arguments, lanes)
+    status = train(experiment, prepared, store, options)
     if status:
         return status
-    return conclude(experiment, prepared, store, arguments)
+    comparison = conclude(experiment.name, store, options)
+    from lora_jax.report.methods.terminal import print_comparison
+
+    print_comparison(comparison)
+    from lora_jax.finetune.export import export_chosen
+
+    for line in export_chosen(experiment.sweep, prepared, store):
+        print(line)
+    print(f"Report: {store.folder / 'report.html'}")
+    return 0
 
 
-def check(experiment, prepared, store: "RunStore", arguments: argparse.Namespace, lanes: int | None) -> None:
+def _spell(arguments: argparse.Namespace) -> str:
+    """Return the command that is kept with the results."""
+    words = [word for label in arguments.only for word in ("--only", f'"{label}"')]
+    words += ["--lanes", arguments.lanes] if arguments.lanes != "auto" else []
+    words += ["--halving"] if arguments.halving else []
+    return arguments.caller.spell("finetune", arguments.config, [*arguments.overrides, *words])
+
+
+def check(
+    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
+) -> None:
     """Refuse what training would refuse before its first step."""
     from lora_jax.finetune.execute import SideBySide, Tuner
     from lora_jax.runs.tracker import open_tracker, read_mode
 
-    read_mode(arguments.tracker)
+    read_mode(options.tracker)
     store.check_text(fingerprints(experiment, prepared))
     tracker = open_tracker("off", experiment.name, store.folder)
-    Tuner(experiment, prepared, store, tracker, SideBySide(lanes, arguments.halving)).check()
+    Tuner(experiment, prepared, store, tracker, SideBySide(options.lanes, options.halving)).check()
 
 
-def fingerprints(experiment, prepared) -> dict[str, str]:
+def fingerprints(experiment: "FinetuneExperiment", prepared: "Prepared") -> dict[str, str]:
     """Return what the task and the base held, for the run store to compare with later."""
     from lora_jax.config import digest, to_dict
 
     return {digest(to_dict(experiment.sweep.task)): digest([prepared.task.fingerprint, prepared.fingerprint])}
 
 
-def train(experiment, prepared, store: "RunStore", arguments: argparse.Namespace, lanes: int | None) -> int:
+def train(
+    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
+) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.finetune.config import finetune_id
     from lora_jax.finetune.execute import SideBySide, Tuner
@@ -109,12 +150,12 @@ def train(experiment, prepared, store: "RunStore", arguments: argparse.Namespace
     run_ids = [finetune_id(run) for run in sweep.runs()]
     store.check(experiment.name, run_ids)
     with store.locked():
-        store.claim(describe(experiment, arguments, run_ids, fingerprints(experiment, prepared)))
-        tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+        store.claim(describe(experiment, options, run_ids, fingerprints(experiment, prepared)))
+        tracker = open_tracker(options.tracker, experiment.name, store.folder)
         try:
             with stop_requests() as stop, contextlib.suppress(Stopped):
-                tuner = Tuner(experiment, prepared, store, tracker, SideBySide(lanes, arguments.halving))
-                tuner.run_all(stop, print)
+                beside = SideBySide(options.lanes, options.halving)
+                Tuner(experiment, prepared, store, tracker, beside).run_all(stop, print)
         finally:
             tracker.finish()
     if stop():
@@ -123,27 +164,21 @@ def train(experiment, prepared, store: "RunStore", arguments: argparse.Namespace
     return 0
 
 
-def conclude(experiment, prepared, store: "RunStore", arguments: argparse.Namespace) -> int:
-    """Compare the methods, draw them, write the page, and export the adapters that peft can load."""
+def conclude(name: str, store: "RunStore", options: TuneOptions) -> "MethodComparison":
+    """Compare the methods, draw them, and write the page; return the comparison."""
     from lora_jax.comparison.folder import write_comparison
-    from lora_jax.finetune.export import export_chosen
     from lora_jax.report.methods.page import write_method_report
-    from lora_jax.report.methods.terminal import print_comparison
     from lora_jax.runs.tracker import open_tracker
 
     store.write_table()
     comparison = write_comparison(store.folder)
-    page = write_method_report(store.folder)
-    tracker = open_tracker(arguments.tracker, experiment.name, store.folder)
+    write_method_report(store.folder)
+    tracker = open_tracker(options.tracker, name, store.folder)
     facts = {"metric": comparison.metric, "reference": comparison.reference}
     columns, rows = tracked_methods(comparison)
     tracker.log_comparison(facts, columns, rows, sorted((store.folder / "figures").glob("*.png")))
     tracker.finish()
-    print_comparison(comparison)
-    for line in export_chosen(experiment.sweep, prepared, store):
-        print(line)
-    print(f"Report: {page}")
-    return 0
+    return comparison
 
 
 def tracked_methods(found: "MethodComparison") -> tuple[list[str | int], list[list[Any]]]:
@@ -159,17 +194,14 @@ def tracked_methods(found: "MethodComparison") -> tuple[list[str | int], list[li
 
 
 def describe(
-    experiment, arguments: argparse.Namespace, run_ids: list[str], data: dict[str, str]
+    experiment: "FinetuneExperiment", options: TuneOptions, run_ids: list[str], data: dict[str, str]
 ) -> dict[str, object]:
     """Return what the results folder says of itself."""
-    options = [word for label in arguments.only for word in ("--only", f'"{label}"')]
-    options += ["--lanes", arguments.lanes] if arguments.lanes != "auto" else []
-    options += ["--halving"] if arguments.halving else []
     return {
         "name": experiment.name,
         "question": experiment.question,
-        "command": arguments.caller.spell("finetune", arguments.config, [*arguments.overrides, *options]),
-        "overrides": list(arguments.overrides),
+        "command": options.command,
+        "overrides": list(options.overrides),
         "run_ids": run_ids,
         "data": data,
     }

@@ -5,7 +5,7 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
 from lora_jax.errors import LoraJaxError
@@ -13,7 +13,6 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:
     from lora_jax.runs.experiment import Experiment
     from lora_jax.runs.store import RunStore
-    from lora_jax.runs.tracker import Mode
     from lora_jax.scaling.sweep_results import SweepReport
 
 
@@ -24,7 +23,7 @@ class SweepOptions:
     lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
     """
 
-    tracker: "Mode" = "off"
+    tracker: Literal["wandb", "off"] = "off"
     lanes: int | None = 1
     halving: bool = False
     mesh: str | None = None

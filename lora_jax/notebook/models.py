@@ -134,12 +134,15 @@ def generate(
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     tokenizer, framing = base.tokenizer, Framing(base.tokenizer)
-    if isinstance(weights, AdaptedModel):
-        engine = Engine(base.config, [Adapted(weights.trainable, weights.frozen)], weights.method)
-    else:
-        engine = Engine(base.config, base.params if weights is None else weights)
     found = complete(
-        engine, [framing.prompt(text).ids for text in texts], n_new, sampling=sampling,
+        make_engine(base, weights), [framing.prompt(text).ids for text in texts], n_new, sampling=sampling,
         end_ids=find_end_ids(tokenizer), stop=stop, decode=tokenizer.continue_text,
     )  # fmt: skip
     return [cut_at_stop(tokenizer.continue_text(one.tokens), stop) for one in found]
+
+
+def make_engine(base: Pretrained, weights: Params | AdaptedModel | None) -> Engine:
+    """Return a decoder of the base, of other weights of its shape, or of an adapted model."""
+    if isinstance(weights, AdaptedModel):
+        return Engine(base.config, [Adapted(weights.trainable, weights.frozen)], weights.method)
+    return Engine(base.config, base.params if weights is None else weights)

@@ -1,0 +1,117 @@
+"""`lora_jax.finetune` and `lora_jax.evaluate`: a task, by adapted weights or by prompts, from a notebook."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lora_jax.commands.finetune import TuneOptions, conclude
+from lora_jax.commands.finetune import train as train_sweep
+from lora_jax.comparison.results import MethodComparison
+from lora_jax.config import TaskConfig
+from lora_jax.finetune.config import FinetuneSweep
+from lora_jax.finetune.experiment import FinetuneExperiment
+from lora_jax.finetune.prepare import prepare
+from lora_jax.huggingface.pretrained import Pretrained
+from lora_jax.notebook.models import AdaptedModel, make_engine
+from lora_jax.params import Params
+from lora_jax.prompting.evaluate import Evaluation
+from lora_jax.prompting.evaluate import evaluate as ask
+from lora_jax.prompting.load import load_prompted
+from lora_jax.prompting.prompt import Prompt, find_prompt
+from lora_jax.prompting.shots import Shots
+from lora_jax.runs.store import RunStore
+
+
+@dataclass(frozen=True)
+class ComparedMethods:
+    """A results folder of finished fine-tuning runs. A notebook shows the methods side by side.
+
+    Attributes:
+        folder: The folder. `lora-jax fit` and `lora-jax report` read it too.
+        comparison: The methods with their scores, intervals and paired differences.
+    """
+
+    folder: Path
+    comparison: MethodComparison
+
+    @property
+    def page(self) -> Path:
+        """The report, one file to be opened in a browser."""
+        return self.folder / "report.html"
+
+    def __repr__(self) -> str:
+        labels = ", ".join(method.label for method in self.comparison.methods)
+        return f"ComparedMethods({labels} in {self.folder})"
+
+    def _repr_html_(self) -> str:
+        from lora_jax.notebook.showing import show
+        from lora_jax.report.methods.rows import method_rows
+
+        return show(None, [], [method_rows(self.comparison)])
+
+
+def finetune(
+    sweep: FinetuneSweep,
+    folder: str | Path,
+    *,
+    lanes: int | None = 1,
+    halving: bool = False,
+    tracker: Literal["off", "wandb"] = "off",
+) -> ComparedMethods:
+    """Adapt a pretrained model to a task by several methods, compare them, and write the report.
+
+    Each method tries its own learning rates with the first seed. The best rate on the dev split then gets all
+    seeds. A run that the folder holds already is not trained again.
+
+    Args:
+        sweep: The base, the task, the methods, the rates and the seeds.
+        folder: The results folder. It is made where there is none.
+        lanes: The most runs of one shape that are trained side by side; None for as many as pay.
+        halving: Of a method's learning rates, end the worse half at each dev score but the last.
+        tracker: "off", or "wandb".
+
+    Returns:
+        The methods with their scores and intervals.
+
+    Raises:
+        LoraJaxError: The base or the task is not there, or the folder holds other runs.
+        KeyboardInterrupt: It was interrupted; every finished run is kept.
+    """
+    folder = Path(folder)
+    experiment = FinetuneExperiment(folder.resolve().name, "", sweep)
+    options = TuneOptions(tracker, lanes, halving, f"lora_jax.finetune(sweep, {str(folder)!r})")
+    store = RunStore(folder)
+    if train_sweep(experiment, prepare(sweep.base, sweep.task, print), store, options):
+        raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
+    return ComparedMethods(folder, conclude(experiment.name, store, options))
+
+
+def evaluate(
+    base: Pretrained,
+    task: str | TaskConfig,
+    *,
+    shots: Shots = Shots(0),  # noqa: B008 (frozen)
+    prompt: Prompt | None = None,
+    weights: Params | AdaptedModel | None = None,
+    n_examples: int | None = None,
+) -> Evaluation:
+    """Score a task as next-word prediction, with or without examples in the prompt.
+
+    Args:
+        base: The model and its tokenizer.
+        task: A task such as "sentiment-sample", "sst2" or "files:FOLDER".
+        shots: The examples in the prompt, such as Shots(8, seed=1). The default is none.
+        prompt: The template and the answers. The default is that of the task.
+        weights: Weights in place of the base's: merged ones, or an adapted model.
+        n_examples: The number of questions of the test split. The default is all.
+
+    Returns:
+        The scores with their intervals, the predictions, and what they cost in tokens and seconds.
+
+    Raises:
+        LoraJaxError: The task is not there, or has no prompt of its own and none was given.
+    """
+    config = TaskConfig(name=task) if isinstance(task, str) else task
+    prompt = prompt or find_prompt(config.name, None, None, None)
+    data = load_prompted(config, prompt)
+    return ask(make_engine(base, weights), base.tokenizer, data, prompt, shots, n_examples=n_examples)
