@@ -7,13 +7,13 @@ import numpy as np
 
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
-from lora_jax.finetune.step import dropout_key, init_tuning, join_inputs, make_tune_step
+from lora_jax.finetuning.step import dropout_key, init_tuning, join_inputs, make_tune_step
 from lora_jax.params import Params
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.stacking import adapt_all
-from lora_jax.train.lanes import Lanes
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.step import StepInput
 
 METHOD = LoRA(rank=8, alpha=16.0, targets=("q", "v"))
 OPTIM = OptimConfig(weight_decay=0.01, beta2=0.999)

@@ -15,10 +15,10 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.machine import Device, present_device
 from lora_jax.timing import Say
-from lora_jax.train.lanes import Lanes
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.step import StepInput
 
 UTILISATION_AT_LEAST = 0.5  # of models from LARGE parameters on
 LARGE = 3e8

@@ -15,10 +15,10 @@ from lora_jax.config import ModelConfig
 from lora_jax.model.declare import declare
 from lora_jax.params import init
 from lora_jax.timing import Say
-from lora_jax.train.lanes import Lanes
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.step import StepInput
 
 WIDTHS = (1, 4, 16)
 N_STEPS = 200  # of a run, where compilation is counted

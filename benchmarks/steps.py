@@ -20,10 +20,10 @@ from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import compile_matmuls
 from lora_jax.timing import Say, divide
-from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
-from lora_jax.train.step import StepInput, TrainState
+from lora_jax.training.lanes import compile_step
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.step import StepInput, TrainState
 
 HEAD_WIDTH = 32
 VOCABULARY = 256

@@ -18,7 +18,7 @@ expected answer: on SST-2 fine-tuning passes every prompt at some tens to a hund
 
 from typing import Any
 
-from lora_jax.finetune.config import TuneConfig
+from lora_jax.finetuning.config import TuneConfig
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods.adapters import AdapterH
 from lora_jax.peft.methods.lora import LoRA

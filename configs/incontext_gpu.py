@@ -9,7 +9,7 @@ expected time:   some hours on one GPU; not yet measured
 expected answer: that of configs/incontext.py, with intervals a third as wide
 """
 
-from lora_jax.finetune.config import TuneConfig
+from lora_jax.finetuning.config import TuneConfig
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods.adapters import AdapterH
 from lora_jax.peft.methods.lora import LoRA

@@ -11,7 +11,7 @@ expected answer: SmolLM2 well above chance (.5) with four examples in its prompt
                  to 64 sentences are too few.
 """
 
-from lora_jax.finetune.config import TuneConfig
+from lora_jax.finetuning.config import TuneConfig
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full
 from lora_jax.prompting.incontext.config import InContextConfig, ShotPlan, TaskPlan, TunePlan

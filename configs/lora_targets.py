@@ -17,7 +17,7 @@ expected answer: as in the tables: at an equal budget q or k alone is the worst 
 """
 
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.finetuning.config import FinetuneSweep, TuneConfig
 from lora_jax.peft.methods.lora import LoRA
 
 # A rank of q, k, v or o costs 2 x 384 numbers in each of 6 layers; of up or down 384 + 1536.

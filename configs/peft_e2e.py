@@ -11,7 +11,7 @@ expected answer: full fine-tuning first, then LoRA and adapters by their paramet
 """
 
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.finetuning.config import FinetuneSweep, TuneConfig
 from lora_jax.peft.methods.adapters import AdapterH
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.prefix import Prefix

@@ -12,7 +12,7 @@ expected answer: full fine-tuning, adapters and LoRA well above chance (.5) on w
 """
 
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.finetuning.config import FinetuneSweep, TuneConfig
 from lora_jax.peft.methods.adapters import AdapterH
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import BitFit, Full

@@ -13,7 +13,7 @@ expected answer: adapters and LoRA within their intervals of full fine-tuning at
 """
 
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.finetuning.config import FinetuneSweep, TuneConfig
 from lora_jax.peft.methods.adapters import AdapterH, AdapterL, ParallelAdapter
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.prefix import Prefix

@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from lora_jax.config import SourceConfig as SourceConfig
     from lora_jax.config import TaskConfig as TaskConfig
     from lora_jax.errors import LoraJaxError as LoraJaxError
+    from lora_jax.finetuning.config import FinetuneSweep as FinetuneSweep
+    from lora_jax.finetuning.config import TuneConfig as TuneConfig
     from lora_jax.generation.sampling import Sampling as Sampling
     from lora_jax.huggingface.pretrained import load_pretrained as load_pretrained
     from lora_jax.model.transformer import forward as forward
     from lora_jax.notebook.comparing import compare as compare
     from lora_jax.notebook.designing import design as design
+    from lora_jax.notebook.finetuning import evaluate as evaluate
+    from lora_jax.notebook.finetuning import finetune as finetune
     from lora_jax.notebook.fitting import fit as fit
     from lora_jax.notebook.models import adapt as adapt
     from lora_jax.notebook.models import generate as generate
     from lora_jax.notebook.models import init as init
     from lora_jax.notebook.models import merge as merge
+    from lora_jax.notebook.sweeps import train as train
     from lora_jax.params import combine as combine
     from lora_jax.params import partition as partition
     from lora_jax.peft.materialize import declare_lora as declare_lora
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from lora_jax.peft.methods.subset import Full as Full
     from lora_jax.peft.methods.subset import TopLayers as TopLayers
     from lora_jax.peft.methods.vera import VeRA as VeRA
+    from lora_jax.prompting.shots import Shots as Shots
     from lora_jax.scaling.laws import LAWS as LAWS
     from lora_jax.scaling.tables.table import read_table as read_table
 
@@ -52,13 +58,16 @@ _NAMES = {
         "DataConfig", "ModelConfig", "OptimConfig", "RunConfig", "SourceConfig", "TaskConfig",
     ),
     "lora_jax.errors": ("LoraJaxError",),
+    "lora_jax.finetuning.config": ("FinetuneSweep", "TuneConfig"),
     "lora_jax.generation.sampling": ("Sampling",),
     "lora_jax.huggingface.pretrained": ("load_pretrained",),
     "lora_jax.model.transformer": ("forward",),
     "lora_jax.notebook.comparing": ("compare",),
     "lora_jax.notebook.designing": ("design",),
+    "lora_jax.notebook.finetuning": ("evaluate", "finetune"),
     "lora_jax.notebook.fitting": ("fit",),
     "lora_jax.notebook.models": ("adapt", "generate", "init", "merge"),
+    "lora_jax.notebook.sweeps": ("train",),
     "lora_jax.params": ("combine", "partition"),
     "lora_jax.peft.materialize": ("declare_lora", "init_delta", "materialize"),
     "lora_jax.peft.methods.adapters": ("AdapterH",),
@@ -69,6 +78,7 @@ _NAMES = {
     "lora_jax.peft.methods.prefix": ("Prefix",),
     "lora_jax.peft.methods.subset": ("BitFit", "Full", "TopLayers"),
     "lora_jax.peft.methods.vera": ("VeRA",),
+    "lora_jax.prompting.shots": ("Shots",),
     "lora_jax.scaling.laws": ("LAWS",),
     "lora_jax.scaling.tables.table": ("read_table",),
 }  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lora_jax"
 MOST_PARAMETERS = 6  # self among them
-ROOMS = ("model", "train", "finetune")
+ROOMS = ("model", "training", "finetuning")
 
 
 def count_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:

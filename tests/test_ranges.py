@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lora_jax.config import ModelConfig, RopeScaling, RunConfig, TaskConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.config import FinetuneConfig, FinetuneSweep
+from lora_jax.finetuning.config import FinetuneConfig, FinetuneSweep
 from lora_jax.generation.sampling import Sampling
 from lora_jax.peft import methods
 from lora_jax.peft.methods.combined import Combined

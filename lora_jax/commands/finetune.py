@@ -11,8 +11,8 @@ from lora_jax.commands.caller import INSTALLED, Caller
 
 if TYPE_CHECKING:
     from lora_jax.comparison.results import MethodComparison
-    from lora_jax.finetune.experiment import FinetuneExperiment
-    from lora_jax.finetune.prepare import Prepared
+    from lora_jax.finetuning.experiment import FinetuneExperiment
+    from lora_jax.finetuning.prepare import Prepared
     from lora_jax.runs.store import RunStore
 
 
@@ -70,10 +70,10 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lora_jax.finetune.config import finetune_id
-    from lora_jax.finetune.experiment import load_finetuning
-    from lora_jax.finetune.prepare import prepare
-    from lora_jax.finetune.table import print_methods
+    from lora_jax.finetuning.config import finetune_id
+    from lora_jax.finetuning.experiment import load_finetuning
+    from lora_jax.finetuning.prepare import prepare
+    from lora_jax.finetuning.table import print_methods
     from lora_jax.runs.execute import use_compilation_cache
     from lora_jax.runs.experiment import read_lanes
     from lora_jax.runs.store import RunStore
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.report.methods.terminal import print_comparison
 
     print_comparison(comparison)
-    from lora_jax.finetune.export import export_chosen
+    from lora_jax.finetuning.export import export_chosen
 
     for line in export_chosen(experiment.sweep, prepared, store):
         print(line)
@@ -120,7 +120,7 @@ def check(
     experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
 ) -> None:
     """Refuse what training would refuse before its first step."""
-    from lora_jax.finetune.execute import SideBySide, Tuner
+    from lora_jax.finetuning.execute import SideBySide, Tuner
     from lora_jax.runs.tracker import open_tracker, read_mode
 
     read_mode(options.tracker)
@@ -140,11 +140,11 @@ def train(
     experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
 ) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
-    from lora_jax.finetune.config import finetune_id
-    from lora_jax.finetune.execute import SideBySide, Tuner
+    from lora_jax.finetuning.config import finetune_id
+    from lora_jax.finetuning.execute import SideBySide, Tuner
     from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.train.side_by_side import Stopped
+    from lora_jax.training.side_by_side import Stopped
 
     sweep = experiment.sweep
     run_ids = [finetune_id(run) for run in sweep.runs()]

@@ -92,7 +92,7 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
     from lora_jax.prompting.incontext.execute import Comparison
     from lora_jax.prompting.incontext.plan import list_tunings
     from lora_jax.runs.signals import stop_requests
-    from lora_jax.train.side_by_side import Stopped
+    from lora_jax.training.side_by_side import Stopped
 
     run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
     store.check(experiment.name, run_ids)

@@ -124,7 +124,7 @@ def price(
     from lora_jax.runs.models import check_savable
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.tracker import read_mode
-    from lora_jax.train.mesh import make_mesh, parse_mesh
+    from lora_jax.training.mesh import make_mesh, parse_mesh
 
     read_mode(arguments.tracker)
     store.check(experiment.name, [run_id(run) for run in experiment.runs], make=False)
@@ -172,8 +172,8 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.train.mesh import make_mesh
-    from lora_jax.train.side_by_side import Stopped
+    from lora_jax.training.mesh import make_mesh
+    from lora_jax.training.side_by_side import Stopped
 
     use_compilation_cache()
     mesh = None if options.mesh is None else make_mesh(options.mesh)

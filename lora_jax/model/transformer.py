@@ -25,7 +25,7 @@ REMAT = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-BATCH_AXES = ("data", "fsdp")  # of a mesh of devices (train/mesh.py): they split the batch
+BATCH_AXES = ("data", "fsdp")  # of a mesh of devices (training/mesh.py): they split the batch
 SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompts
 
 

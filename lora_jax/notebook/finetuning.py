@@ -8,9 +8,9 @@ from lora_jax.commands.finetune import TuneOptions, conclude
 from lora_jax.commands.finetune import train as train_sweep
 from lora_jax.comparison.results import MethodComparison
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep
-from lora_jax.finetune.experiment import FinetuneExperiment
-from lora_jax.finetune.prepare import prepare
+from lora_jax.finetuning.config import FinetuneSweep
+from lora_jax.finetuning.experiment import FinetuneExperiment
+from lora_jax.finetuning.prepare import prepare
 from lora_jax.huggingface.pretrained import Pretrained
 from lora_jax.notebook.models import AdaptedModel, make_engine
 from lora_jax.params import Params

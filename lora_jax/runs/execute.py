@@ -19,9 +19,9 @@ from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.train.mesh import check_mesh
-from lora_jax.train.result import PretrainResult
-from lora_jax.train.trunk import Trunk, train_trunks
+from lora_jax.training.mesh import check_mesh
+from lora_jax.training.result import PretrainResult
+from lora_jax.training.trunk import Trunk, train_trunks
 
 
 def use_compilation_cache() -> None:

@@ -18,6 +18,7 @@ from lora_jax.runs.sweep import overlay, parse_overrides
 LANES = whole(1, 65_536)
 MOST_RUNS = 100_000  # that a config may return
 MOST_WORDS = 400  # characters of what a config file raises
+MOVED = {"lora_jax.train": "lora_jax.training", "lora_jax.finetune": "lora_jax.finetuning"}  # in 0.2
 
 
 @dataclass(frozen=True)
@@ -126,4 +127,6 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         words = " ".join(str(error).split())[:MOST_WORDS]
         what = type(error).__name__ + (f": {words}" if words else "")
+        if isinstance(error, ModuleNotFoundError) and error.name in MOVED:
+            what += f", which is {MOVED[error.name]} since version 0.2"
         raise LoraJaxError(f"{where}: {what}: mend the config file.") from error

@@ -7,8 +7,8 @@ from typing import Any
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.plan_table import format_bytes
-from lora_jax.train.optim import cooldown_start
-from lora_jax.train.trunk import RungAt, Shape, shape_of
+from lora_jax.training.optim import cooldown_start
+from lora_jax.training.trunk import RungAt, Shape, shape_of
 
 MOST_LANES = 16
 RUNGS = (1 / 4, 1 / 2)  # of the longest run's steps, where the worse half of its rivals is halted

@@ -24,9 +24,9 @@ from lora_jax.files import write_atomically
 from lora_jax.runs.groups import MOST_LANES, Group
 from lora_jax.runs.plan_table import format_bytes
 from lora_jax.runs.store import read_json
-from lora_jax.train.lanes import Lanes
-from lora_jax.train.pretraining import init_pretraining, make_input, make_pretraining_step
-from lora_jax.train.side_by_side import STEPS_PER_READ
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
+from lora_jax.training.side_by_side import STEPS_PER_READ
 
 CLEARLY = 1.1  # times the tokens per second of the best count so far: less is within a busy machine's noise
 MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more count

@@ -11,7 +11,7 @@ from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.model.attention import LEAST_ROWS, N_BLOCKS
 from lora_jax.model.declare import count_parameters
 from lora_jax.model.transformer import UNROLL
-from lora_jax.train.loss import tokens_at_once
+from lora_jax.training.loss import tokens_at_once
 
 # Of attention with a bias (model/relative.py), whose gradient is JAX's own: so many arrays of scores in place
 # of one; measured 2.8 to 3.0 and 4.1 to 4.2 in plain code, less in a loop.

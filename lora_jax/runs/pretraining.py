@@ -7,8 +7,8 @@ from lora_jax.data import Dataset
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts
-from lora_jax.train.optim import peak_learning_rate, unit_rate
-from lora_jax.train.result import PretrainResult
+from lora_jax.training.optim import peak_learning_rate, unit_rate
+from lora_jax.training.result import PretrainResult
 
 # Share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves.
 COOLED = 0.5

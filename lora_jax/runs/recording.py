@@ -15,7 +15,7 @@ from lora_jax.runs.provenance import describe_commit, describe_device, describe_
 from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.train.result import RunResult, final_train_loss
+from lora_jax.training.result import RunResult, final_train_loss
 
 CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
 

@@ -9,7 +9,7 @@ from benchmarks.adapters import make_batch, open_adapters
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.model.declare import declare
 from lora_jax.params import init
-from lora_jax.train.loss import window_losses
+from lora_jax.training.loss import window_losses
 
 LLAMA_TINY = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=32, context=16, **LLAMA)
 

@@ -15,7 +15,7 @@ from tests.faults.workshop import Workshop, subjects
 
 PRELOADED = (
     "matplotlib.pyplot", "optax", "orbax.checkpoint", "scipy.optimize", "experiments.finetune",
-    "experiments.incontext", "experiments.scaling", "lora_jax.finetune.execute",
+    "experiments.incontext", "experiments.scaling", "lora_jax.finetuning.execute",
     "lora_jax.prompting.incontext.experiment", "lora_jax.runs.execute", "lora_jax.scaling",
 )  # fmt: skip
 

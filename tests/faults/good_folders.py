@@ -10,7 +10,7 @@ from lora_jax.huggingface.adapters.exporting import export_adapter
 from lora_jax.huggingface.pretrained import load_pretrained
 from lora_jax.params import init
 from lora_jax.peft.methods.lora import LoRA
-from tests.finetune.conftest import WORDS, make_sentences, write_model, write_split
+from tests.finetuning.conftest import WORDS, make_sentences, write_model, write_split
 from tests.report.conftest import write_folder as write_results
 from tests.report.method_folder import make_records, write_folder
 

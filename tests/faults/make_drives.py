@@ -12,7 +12,7 @@ from tests.faults.spoil import NASTY_TEXTS, hurt_bytes
 
 FINETUNE = '''"""What?"""
 from lora_jax.config import TaskConfig
-from lora_jax.finetune.config import FinetuneSweep, TuneConfig
+from lora_jax.finetuning.config import FinetuneSweep, TuneConfig
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import NormTuning
 def sweep():

@@ -72,7 +72,7 @@ class Workshop:
             raise RuntimeError(f"the inputs could not be made: {made.err}")
 
     def _fill(self, _: Sequence[str]) -> int:
-        from tests.finetune import conftest as finetune
+        from tests.finetuning import conftest as finetune
         from tests.prompting import places as prompting
 
         corpus = self.inputs / "corpus"
@@ -84,7 +84,7 @@ class Workshop:
             (self.inputs / name).write_text(text.replace("CORPUS", str(corpus)))
         finetune.fill_places(self.inputs / "tuned")
         self._write_config(
-            "tuned.py", "tests/finetune/test_driver.py", "tuned/", base="encoder", task="words"
+            "tuned.py", "tests/finetuning/test_driver.py", "tuned/", base="encoder", task="words"
         )
         prompting.make_places(self.inputs / "prompted")
         self._write_config("prompted.py", "tests/prompting/incontext/test_driver.py", "prompted/")

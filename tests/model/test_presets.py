@@ -14,7 +14,7 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.step import dropout_key, init_tuning, make_tune_step
+from lora_jax.finetuning.step import dropout_key, init_tuning, make_tune_step
 from lora_jax.model.cache import extend, start_cache, unstack
 from lora_jax.model.declare import count_parameters, declare, flops_per_token
 from lora_jax.model.hooks import Pass
@@ -24,9 +24,9 @@ from lora_jax.model.transformer import forward, read_head
 from lora_jax.params import Params, Spec
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.subset import Full
-from lora_jax.train.optim import make_hyperparams, make_optimizer
-from lora_jax.train.pretraining import make_pretraining_step
-from lora_jax.train.step import StepInput, TrainState, init_state
+from lora_jax.training.optim import make_hyperparams, make_optimizer
+from lora_jax.training.pretraining import make_pretraining_step
+from lora_jax.training.step import StepInput, TrainState, init_state
 
 SHAPES = {key: preset.config for key, preset in PRESETS.items() if preset.config is not None}
 # Presets that differ in size alone are one structure; those of no other test run in the default suite.

@@ -11,8 +11,8 @@ from benchmarks import lora
 from benchmarks.side import Side
 from benchmarks.steps import LEARNING_RATE, N_CHECKED, OPTIM, Shape, draw_windows, measure_steps
 from lora_jax.config import LLAMA, ModelConfig
-from lora_jax.train.loss import window_losses
-from lora_jax.train.pretraining import init_pretraining
+from lora_jax.training.loss import window_losses
+from lora_jax.training.pretraining import init_pretraining
 
 pytestmark = pytest.mark.parity
 SHAPE = Shape(64, 3, 16, 4)  # two heads

@@ -10,7 +10,7 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
 from lora_jax.data.tasks.batching import Batch
-from lora_jax.finetune.step import dropout_key, init_tuning, make_tune_step
+from lora_jax.finetuning.step import dropout_key, init_tuning, make_tune_step
 from lora_jax.model.convention import counting
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import forward
@@ -19,9 +19,9 @@ from lora_jax.peft.method import MethodConfig, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.peft.summary import training_flops_per_token
-from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import compile_step
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.step import StepInput
 
 OPTIM = OptimConfig(weight_decay=0.1, clip_norm=0.5)
 

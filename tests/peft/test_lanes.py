@@ -12,7 +12,7 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig
 from lora_jax.data.tasks import Batch
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.step import dropout_key, init_tuning, join_inputs, make_tune_step
+from lora_jax.finetuning.step import dropout_key, init_tuning, join_inputs, make_tune_step
 from lora_jax.model.stacks import split_blocks
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, MethodConfig, adapt
@@ -26,9 +26,9 @@ from lora_jax.peft.methods.prefix import Prefix
 from lora_jax.peft.methods.subset import TopLayers
 from lora_jax.peft.methods.vera import VeRA
 from lora_jax.peft.stacking import SCALE, adapt_all, common_shapes, cut, own_shapes, program
-from lora_jax.train.lanes import Lanes, compile_step
-from lora_jax.train.optim import Hyperparams
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import Lanes, compile_step
+from lora_jax.training.optim import Hyperparams
+from lora_jax.training.step import StepInput
 
 from .test_laws import LAWS, NAMES, Law
 

@@ -18,7 +18,7 @@ from lora_jax.peft.methods.dora import DoRA, dora_hooks
 from lora_jax.peft.methods.lora import LoRA, low_rank_hooks
 from lora_jax.peft.methods.pissa import PiSSA
 from lora_jax.peft.methods.vera import VeRA
-from lora_jax.train.optim import make_hyperparams, make_optimizer
+from lora_jax.training.optim import make_hyperparams, make_optimizer
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,16 @@ from scipy.optimize import nnls
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig
 from lora_jax.data.tasks import Batch
-from lora_jax.finetune.step import init_tuning, make_tune_step
+from lora_jax.finetuning.step import init_tuning, make_tune_step
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.peft.method import Adapted, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.runs.memory import Held, count_kinds, step_bytes, which_held
-from lora_jax.train.lanes import compile_step
-from lora_jax.train.optim import make_hyperparams
-from lora_jax.train.pretraining import init_pretraining, make_pretraining_step
-from lora_jax.train.step import StepInput
+from lora_jax.training.lanes import compile_step
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.step import StepInput
 
 KINDS: dict[str, dict[str, Any]] = {"gpt2": {}, "llama": {**LLAMA, "tied_head": False}}
 RELATIVE: dict[str, dict[str, Any]] = {  # LaMDA's and Chinchilla's kind

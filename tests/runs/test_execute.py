@@ -27,13 +27,13 @@ from lora_jax.runs.sweep import expand, over, overlay
 from lora_jax.runs.tracker import open_tracker
 from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
-from lora_jax.train.evaluate import evaluate
-from lora_jax.train.mesh import make_mesh
-from lora_jax.train.optim import peak_learning_rate
-from lora_jax.train.result import PretrainResult
-from lora_jax.train.side_by_side import Stopped
-from lora_jax.train.trial import StepTimer
-from lora_jax.train.trunk import Trunk, train_trunks
+from lora_jax.training.evaluate import evaluate
+from lora_jax.training.mesh import make_mesh
+from lora_jax.training.optim import peak_learning_rate
+from lora_jax.training.result import PretrainResult
+from lora_jax.training.side_by_side import Stopped
+from lora_jax.training.trial import StepTimer
+from lora_jax.training.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")  # a plan that times nothing
 

@@ -6,8 +6,8 @@ import pytest
 
 from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.config import finetune_id
-from lora_jax.finetune.experiment import load_finetuning
+from lora_jax.finetuning.config import finetune_id
+from lora_jax.finetuning.experiment import load_finetuning
 from lora_jax.prompting.incontext.experiment import load_incontext
 from lora_jax.prompting.incontext.plan import list_shots
 from lora_jax.runs.experiment import load_experiment
@@ -125,6 +125,13 @@ def test_a_mistake_in_a_module_of_the_config_is_told_with_the_configs_line(
     path = write(tmp_path, HEAD + "import broken_part\n\ndef runs():\n    return broken_part.f()\n")
     with pytest.raises(LoraJaxError, match=r"mine\.py, line 7: KeyError: 'x'"):
         load_experiment(path)
+
+
+def test_a_config_that_imports_an_older_name_is_told_the_new_one(tmp_path: Path) -> None:
+    config = tmp_path / "older.py"
+    config.write_text("from lora_jax.finetune.config import FinetuneSweep\n")
+    with pytest.raises(LoraJaxError, match=r"lora_jax\.finetuning since version 0\.2"):
+        load_experiment(config)
 
 
 def test_a_device_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lora_jax.runs.groups import Group, check_lanes, group_by_shape, group_rival
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.sweep import chain, expand, over, overlay, product
-from lora_jax.train.trunk import RungAt, check_shapes
+from lora_jax.training.trunk import RungAt, check_shapes
 
 DEVICE = find_device("h200")
 

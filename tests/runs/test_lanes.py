@@ -20,7 +20,7 @@ from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay, product
 from lora_jax.runs.tracker import open_tracker
 from lora_jax.scaling.tables.table import read_table
-from lora_jax.train.side_by_side import Stopped
+from lora_jax.training.side_by_side import Stopped
 
 
 def sweep(

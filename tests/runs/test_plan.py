@@ -16,7 +16,7 @@ from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.plan_table import format_bytes, format_plan, format_seconds, print_plan
 from lora_jax.runs.sweep import chain, expand, over, overlay, product
-from lora_jax.train.trunk import Trunk, train_trunks
+from lora_jax.training.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")
 

@@ -11,7 +11,7 @@ from lora_jax.comparison.gradient_results import GradientCost, ProgramMemory, Ra
 from lora_jax.comparison.uncertainty import crossed_mean
 from lora_jax.config import ModelConfig
 from lora_jax.data.tasks import Batch
-from lora_jax.finetune.step import mean_loss
+from lora_jax.finetuning.step import mean_loss
 from lora_jax.model.hooks import NO_HOOKS
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, MethodConfig, adapt

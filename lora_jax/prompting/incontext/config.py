@@ -9,7 +9,7 @@ from typing import Annotated
 
 from lora_jax.config import TaskConfig
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.finetune.config import FinetuneConfig, TuneConfig, default_rates
+from lora_jax.finetuning.config import FinetuneConfig, TuneConfig, default_rates
 from lora_jax.peft.method import MethodConfig
 from lora_jax.prompting.prompt import Prompt, find_prompt
 from lora_jax.ranges import Batch, Count, Length, Rate, Seed, check_fields, whole

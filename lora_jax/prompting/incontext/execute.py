@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jax
 
-from lora_jax.finetune.config import best_rate
-from lora_jax.finetune.group import TuneRun
-from lora_jax.finetune.loop import finetune_group
-from lora_jax.finetune.recording import find_facts
+from lora_jax.finetuning.config import best_rate
+from lora_jax.finetuning.group import TuneRun
+from lora_jax.finetuning.loop import finetune_group
+from lora_jax.finetuning.recording import find_facts
 from lora_jax.generation.engine import Engine
 from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.prompting.incontext.config import InContextConfig
@@ -31,7 +31,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts, Recorder
 from lora_jax.runs.store import RunStore
-from lora_jax.train.side_by_side import Stopped
+from lora_jax.training.side_by_side import Stopped
 
 Say = Callable[[str], None]
 Stop = Callable[[], bool]

@@ -7,8 +7,8 @@ from typing import Any
 
 from lora_jax.config import ModelConfig, digest, to_dict
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.config import FinetuneConfig, finetune_id
-from lora_jax.finetune.recording import price
+from lora_jax.finetuning.config import FinetuneConfig, finetune_id
+from lora_jax.finetuning.recording import price
 from lora_jax.names import shorten_id
 from lora_jax.peft.methods.subset import Full
 from lora_jax.prompting.incontext.config import InContextConfig, TaskPlan, TunePlan

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lora_jax.data.tasks import Example, TextTokenizer
-from lora_jax.finetune.config import FinetuneConfig
-from lora_jax.finetune.prepare import Prepared
+from lora_jax.finetuning.config import FinetuneConfig
+from lora_jax.finetuning.prepare import Prepared
 from lora_jax.generation.engine import Engine
 from lora_jax.metrics import Score, Scores, accuracy, interval
 from lora_jax.peft.method import Adapted

@@ -6,7 +6,7 @@ from dataclasses import replace
 from lora_jax.config import digest, to_dict
 from lora_jax.data.tasks import Example, encode_classification, encode_generation, load_task
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.prepare import Prepared, prepare, require_base
+from lora_jax.finetuning.prepare import Prepared, prepare, require_base
 from lora_jax.prompting.incontext.config import InContextConfig, TaskPlan
 from lora_jax.prompting.shots import Shots, draw_shots
 

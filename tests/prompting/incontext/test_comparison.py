@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetune.config import TuneConfig
+from lora_jax.finetuning.config import TuneConfig
 from lora_jax.generation.engine import Engine
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.methods.lora import LoRA
@@ -22,7 +22,7 @@ from lora_jax.prompting.incontext.scoring import LikelihoodTester, ask
 from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.prompting.shots import Shots
 from lora_jax.runs.store import RunStore
-from lora_jax.train.side_by_side import Stopped
+from lora_jax.training.side_by_side import Stopped
 from tests.prompting.places import FEEL
 
 OPTIM = TuneConfig(batch_size=4, epochs=1, evaluations=1)

@@ -14,7 +14,7 @@ from lora_jax.prompting.incontext.experiment import keep, load_incontext
 ROOT = Path(__file__).parents[3]
 CONFIG = '''"""Does a word tell the label?"""
 
-from lora_jax.finetune.config import TuneConfig
+from lora_jax.finetuning.config import TuneConfig
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.prompting.incontext.config import BackwardPlan, InContextConfig, ShotPlan, TaskPlan, TunePlan
 from lora_jax.prompting.prompt import Prompt

@@ -1,0 +1,52 @@
+"""What each step of a run takes in: its batch by the run's seed, its hyperparams, its dropout's key."""
+
+from lora_jax.data.tasks import Batches, make_batches
+from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
+from lora_jax.finetuning.prepare import Prepared
+from lora_jax.finetuning.step import dropout_key
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.step import StepInput
+
+
+def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
+    """Return a step's learning rate as a share of the peak: linear warmup, then linear to zero."""
+    warmup = round(optim.warmup_fraction * n_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    return (n_steps - step) / max(1, n_steps - warmup)
+
+
+def count_steps(config: FinetuneConfig, prepared: Prepared) -> int:
+    """Return the steps of all epochs; every epoch has as many."""
+    return config.optim.epochs * len(_epoch(config, prepared, 0))
+
+
+def _epoch(config: FinetuneConfig, prepared: Prepared, epoch: int) -> Batches:
+    packed = config.task.batching == "packed"
+    return make_batches(prepared.train, config.optim.batch_size, seed=config.seed, epoch=epoch, packed=packed)
+
+
+class Feed:
+    """The inputs of a run by their step; n_tokens: of the steps that were asked for, without padding."""
+
+    def __init__(self, config: FinetuneConfig, prepared: Prepared) -> None:
+        self._config, self._prepared = config, prepared
+        self._epoch, self._batches = 0, _epoch(config, prepared, 0)
+        self._key = dropout_key(config.seed)
+        self.n_steps = config.optim.epochs * len(self._batches)
+        self.n_tokens: dict[int, int] = {}
+
+    def longest(self) -> StepInput:
+        """Return the input of the longest batch of the first epoch, which takes the most memory."""
+        lengths = _epoch(self._config, self._prepared, 0).lengths
+        return self.make(lengths.index(max(lengths)))
+
+    def make(self, step: int) -> StepInput:
+        """Return the input of a step, counted from 0."""
+        epoch, index = divmod(step, len(self._batches))
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, _epoch(self._config, self._prepared, epoch)
+        batch, optim = self._batches[index], self._config.optim
+        self.n_tokens[step] = int((batch.segments_BT != 0).sum())
+        rate = optim.learning_rate * unit_rate(optim, self.n_steps, step)
+        return StepInput(batch, make_hyperparams(optim.numbers, rate), self._key)

@@ -1,0 +1,120 @@
+"""Runs of one base and one method's shape as lanes: which may stand together, and how they start."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from lora_jax.config import OptimConfig
+from lora_jax.errors import LoraJaxError
+from lora_jax.finetuning.config import FinetuneConfig, finetune_id
+from lora_jax.finetuning.prepare import Prepared
+from lora_jax.finetuning.step import init_tuning, join_inputs, make_tune_step
+from lora_jax.model.declare import declare
+from lora_jax.params import Params, init
+from lora_jax.peft.method import HEAD, Adapted, Method, MethodConfig
+from lora_jax.peft.stacking import Shapes, adapt_all, common_shapes, own_shapes, program
+from lora_jax.training.checkpoint import say_nothing
+from lora_jax.training.lanes import Lanes
+
+
+@dataclass(frozen=True)
+class TuneRun:
+    """One run to train: what, on which data, and the folder that it is saved in while it trains.
+
+    say: told, in a line, of a checkpoint that is damaged and dropped.
+    """
+
+    config: FinetuneConfig
+    prepared: Prepared
+    folder: Path
+    say: Callable[[str], None] = say_nothing
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A run's place in its group. frozen: its own and the shared weights, padded to the group's shapes."""
+
+    run: TuneRun
+    method: Method
+    frozen: Params
+    shapes: Shapes  # by itself
+    group_shapes: Shapes
+    program: MethodConfig  # stands for the methods of the whole group
+
+
+def lane_shape(config: FinetuneConfig) -> Hashable:
+    """Return what runs have in common that may stand side by side: all but numbers that are data."""
+    optim = config.optim
+    return program(config.method), optim.batch_size, optim.beta1, optim.beta2, optim.eps
+
+
+def check_group(runs: Sequence[TuneRun]) -> None:
+    """Refuse runs that are not of one shape, before anything is drawn or compiled."""
+    first = runs[0]
+    for other in runs:
+        one, two = first.config, other.config
+        names = f"{finetune_id(one)} and {finetune_id(two)} side by side"
+        if other.prepared.pretrained is not first.prepared.pretrained:
+            raise LoraJaxError(
+                f"{names} have the bases {one.base} and {two.base}, loaded apart, they must share one:"
+                " prepare it once for both."
+            )
+        if one.optim.batch_size != two.optim.batch_size:
+            raise LoraJaxError(
+                f"{names} have batches of {one.optim.batch_size} and {two.optim.batch_size} examples, they"
+                " must be of one size: put them in groups of their own."
+            )
+        if lane_shape(one) != lane_shape(two):
+            raise LoraJaxError(
+                f"{names} are of different shapes, {program(one.method)} and {program(two.method)} with betas"
+                f" {one.optim.beta1}, {one.optim.beta2} and {two.optim.beta1}, {two.optim.beta2}: put them in"
+                " groups of their own."
+            )
+    common_shapes([run.config.method.build(run.prepared.model) for run in runs])
+
+
+def start_group(runs: Sequence[TuneRun]) -> tuple[Lanes, list[Placed]]:
+    """Draw every run's weights, padded to the largest rank, and put them in lanes beside each other.
+
+    Raises:
+        LoraJaxError: the runs are not of one shape.
+    """
+    check_group(runs)
+    model, base = runs[0].prepared.model, runs[0].prepared.base
+    methods = [run.config.method.build(model) for run in runs]
+    heads = [draw_head(run.prepared, run.config.seed) for run in runs]
+    adapted = adapt_all(base, heads, methods, [run.config.seed for run in runs])
+    shapes, shared_program = common_shapes(methods), program(runs[0].config.method)
+    placed = [
+        Placed(run, method, weights.frozen, own_shapes(method), shapes, shared_program)
+        for run, method, weights in zip(runs, methods, adapted, strict=True)
+    ]
+    numbers: OptimConfig = runs[0].config.optim.numbers
+    states = [
+        init_tuning(Adapted(_copy(weights.trainable), weights.frozen), method, numbers)
+        for weights, method in zip(adapted, methods, strict=True)
+    ]
+    step = make_tune_step(model, shared_program, numbers)
+    return Lanes(step, states, [one.frozen for one in placed], join_inputs), placed
+
+
+def _copy(trainable: Params) -> Params:
+    """Return arrays that a step may donate; they may be the base's own."""
+    return {path: jnp.array(weight, copy=True) for path, weight in trainable.items()}
+
+
+def draw_head(prepared: Prepared, seed: int) -> Params:
+    """Return a classifier's new head, drawn from the run's seed; nothing where the base has all weights.
+
+    A pooler that the base lacks is not drawn again: few methods train it, so that an adapter's file does not
+    hold it, and it is the same in every run.
+    """
+    specs = declare(prepared.model)
+    return init({path: specs[path] for path in prepared.pretrained.new if path.startswith(HEAD)}, seed)
+
+
+def draw_base(prepared: Prepared, seed: int) -> Params:
+    """Return the base's weights, a classifier's new head drawn from the run's seed."""
+    return {**prepared.base, **draw_head(prepared, seed)}

@@ -1,0 +1,150 @@
+"""Fine-tuning runs, one or several side by side: trained to their ends, then scored on the test split."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lora_jax.finetuning.config import FinetuneConfig
+from lora_jax.finetuning.evaluate import score_completions
+from lora_jax.finetuning.group import TuneRun, start_group
+from lora_jax.finetuning.prepare import Prepared
+from lora_jax.finetuning.trial import DevScores, FinetuneTrial, score_together
+from lora_jax.metrics import Scores
+from lora_jax.params import Params
+from lora_jax.peft.method import Adapted, Method
+from lora_jax.peft.stacking import pad
+from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.result import RunResult
+from lora_jax.training.side_by_side import drive
+from lora_jax.training.trial import OnProgress
+
+# Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
+Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult(RunResult):
+    """What one run of fine-tuning gave; no test scores where it diverged or was halted.
+
+    weights: what trains, at the best dev score. cost.n_lanes: runs side by side at the start.
+    """
+
+    config: FinetuneConfig
+    method: Method
+    planned_steps: int
+    dev: Scores | None
+    test: Scores | None
+    completions: list[str] | None  # of the first test examples, by a language model
+    kept_step: int
+    stopped_early: bool
+
+
+def finetune(
+    config: FinetuneConfig,
+    prepared: Prepared,
+    folder: Path,
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+    test: Tester | None = None,
+) -> FinetuneResult:
+    """Train one run and score it; go on from what an earlier call left in `folder`, to the same bits.
+
+    test: another way to score the test split, whose scores have a "loss" among them.
+    Raises `Stopped`, with the trial saved there, soon after should_stop() becomes true.
+    """
+    return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop, test=test)[0]
+
+
+def finetune_group(
+    runs: Sequence[TuneRun],
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+    *,
+    n_rivals: int = 0,
+    test: Tester | None = None,
+) -> list[FinetuneResult]:
+    """Train runs of one base and one method's shape side by side, and score them; return them in order.
+
+    They may differ in rate, decay, clipping, epochs, seed, rank, alpha, start, and in their examples. Each is
+    what it would be alone, to rounding, and alone to the same bits as ever. n_rivals: runs, of which
+    these are left, that successive halving began with: at every mark but the last the better half goes on
+    (Jamieson & Talwalkar 2016, arXiv 1502.07943); 0 for none.
+
+    Raises:
+        LoraJaxError: the runs are not of one shape.
+        Stopped: should_stop() became true; what the runs came to is saved in their folders.
+    """
+    started = time.monotonic()
+    lanes, placed = start_group(runs)
+    dev_scores = DevScores()
+    trials = [FinetuneTrial(place, dev_scores, on_progress, len(runs), n_rivals) for place in placed]
+    try:
+        drive(lanes, [trial.train for trial in trials], should_stop)
+    finally:
+        for trial in trials:
+            trial.saved.close()
+    if test is None:
+        found = [_complete(trial, scores) for trial, scores in zip(trials, _test(trials), strict=True)]
+    else:
+        found = [(_test_by(test, trial), None) for trial in trials]
+    seconds, n_steps = time.monotonic() - started, sum(trial.timer.steps for trial in trials)
+    shares = [trial.timer.steps / n_steps if n_steps else 1 / len(runs) for trial in trials]
+    return [
+        _conclude(trial, scores, completions, share * seconds)
+        for trial, (scores, completions), share in zip(trials, found, shares, strict=True)
+    ]
+
+
+def _kept(trial: FinetuneTrial) -> Params | None:
+    """Return the weights to be tested, of a run that came to its end."""
+    history = trial.history
+    return history.kept if history.diverged_at is None and history.halted_at is None else None
+
+
+def _test_by(test: Tester, trial: FinetuneTrial) -> Scores | None:
+    kept, place = _kept(trial), trial.placed
+    if kept is None:
+        return None
+    return test(trial.config, trial.prepared, Adapted(pad(kept, place.group_shapes), place.frozen))
+
+
+def _test(trials: Sequence[FinetuneTrial]) -> list[Scores | None]:
+    """Score the kept weights of the runs that came to their end on the test split, together."""
+    kept: dict[int, Params] = {}
+    for number, trial in enumerate(trials):
+        if (weights := _kept(trial)) is not None:
+            kept[number] = weights
+    done = [trials[number] for number in kept]
+    scores = score_together(done, list(kept.values()), [trial.prepared.test for trial in done])
+    found = dict(zip(kept, scores, strict=True))
+    return [found.get(number) for number in range(len(trials))]
+
+
+def _complete(trial: FinetuneTrial, test: Scores | None) -> tuple[Scores | None, list[str] | None]:
+    """Let a language model complete test examples; return the scores, those of its completions among them."""
+    config, prepared, kept = trial.config, trial.prepared, trial.history.kept
+    if test is None or kept is None or prepared.task.kind != "generation":
+        return test, None
+    place = trial.placed
+    best = Adapted(pad(kept, place.group_shapes), place.frozen)
+    extra, completions = score_completions(
+        prepared, place.program, best, config.task.max_tokens, config.optim.n_completions
+    )
+    return Scores({**test.scores, **extra}, test.values), completions
+
+
+def _conclude(
+    trial: FinetuneTrial, test: Scores | None, completions: list[str] | None, seconds: float
+) -> FinetuneResult:
+    history = trial.history
+    return FinetuneResult(
+        config=trial.config, method=trial.placed.method, planned_steps=trial.feed.n_steps,
+        losses=np.asarray(history.losses, np.float32), tokens=np.asarray(history.tokens, np.int64),
+        diverged_at=history.diverged_at, halted_at=history.halted_at,
+        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None, weights=history.kept,
+        dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
+        kept_step=history.kept_step, stopped_early=trial.stopped_early, cost=trial.timer.cost(seconds),
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""What only fine-tuning knows of a finished run, for its record; its adapter and its completions as files."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from lora_jax.config import ModelConfig
+from lora_jax.files import write_atomically
+from lora_jax.finetuning.config import finetune_to_dict
+from lora_jax.finetuning.feed import unit_rate
+from lora_jax.finetuning.loop import FinetuneResult
+from lora_jax.finetuning.prepare import Prepared
+from lora_jax.metrics import primary_metric
+from lora_jax.params import count
+from lora_jax.peft.checkpoint import save_adapter
+from lora_jax.peft.method import MethodConfig, task_head
+from lora_jax.peft.methods import method_to_dict
+from lora_jax.peft.methods.subset import Full
+from lora_jax.peft.summary import training_flops_per_token
+from lora_jax.runs.record import Finetuning, RunRecord
+from lora_jax.runs.recording import Facts
+
+
+def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
+    """Return what only fine-tuning knows of a finished run."""
+    run = result.config
+    n_tokens, n_all = int(result.tokens.sum()), int(prepared.train.lengths_N.sum())
+    return Facts(
+        config=finetune_to_dict(run),
+        data=prepared.describe(),
+        model=prepared.model,
+        seed=run.seed,
+        n_tokens=n_tokens,
+        unique_tokens=min(n_all, n_tokens),
+        epochs=n_tokens / n_all,
+        flops_per_token=price(prepared.model, run.method, prepared.mean_length),
+        bits_per_byte=None,
+        cooled=not result.stopped_early and result.test is not None,
+        learning_rate=run.optim.learning_rate,
+        n_steps=len(result.losses),
+        rate_at=lambda step: run.optim.learning_rate * unit_rate(run.optim, result.planned_steps, step),
+        summarise=summarise,
+        finetuning=_describe(result, prepared),
+    )
+
+
+def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
+    run, method = result.config, result.method
+    n_head = count({path: method.specs[path] for path in task_head(method.specs)})
+    n_all = count({path: method.specs[path] for path in method.trainable})
+    return Finetuning(
+        base=run.base,
+        base_fingerprint=prepared.fingerprint,
+        task=run.task.name,
+        label=run.label,
+        method=method_to_dict(run.method),
+        n_trainable=n_all - n_head,
+        n_head=n_head,
+        flops_share=price(prepared.model, run.method, prepared.mean_length)
+        / price(prepared.model, Full(), prepared.mean_length),
+        optimizer_bytes=8 * n_all,
+        metric=primary_metric(prepared.task.kind),
+        dev=result.dev.scores if result.dev else {},
+        test=result.test.scores if result.test else {},
+        test_values=result.test.values if result.test else [],
+        kept_step=result.kept_step,
+        stopped_early=result.stopped_early,
+        seconds_per_step=result.cost.step_seconds,
+    )
+
+
+def keep_weights(folder: Path, run_id: str, result: FinetuneResult, prepared: Prepared) -> None:
+    """Save the adapter, and the completions of the test split, in a results folder."""
+    if result.weights is None:
+        return
+    save_adapter(adapter_path(folder, run_id), result.weights, result.config.method, prepared.fingerprint)
+    if result.completions is not None:
+        examples = zip(prepared.task.test, result.completions, strict=False)  # the first ones
+        lines = [
+            json.dumps({"prompt": e.text, "completion": text, "references": e.references})
+            for e, text in examples
+        ]
+        path = folder / "completions" / f"{run_id}.jsonl"
+        write_atomically(path, "".join(line + "\n" for line in lines))
+
+
+def adapter_path(folder: Path, run_id: str) -> Path:
+    """Return where a run's adapter lies in a results folder."""
+    return folder / "adapters" / f"{run_id}.safetensors"
+
+
+@lru_cache
+def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
+    """Return the FLOPs of training on one token by a method."""
+    return training_flops_per_token(model, method.build(model), seq_len)
+
+
+def summarise(record: RunRecord) -> str:
+    """One line about a finished run."""
+    found: Mapping[str, object] = record.finetuning or {}
+    what = f"{found['label']}  lr {record.learning_rate:g}  seed {record.seed}"
+    if record.status == "halted":
+        return f"{what}  halted at step {record.halted_at}: other rates were better on the dev split"
+    if record.heldout_loss is None:
+        return f"{what}  DIVERGED at step {record.diverged_at}: recorded, and left out of the comparison"
+    scores = {name: number["value"] for name, number in (record.finetuning or {})["test"].items()}
+    words = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    beside = f", one of {record.lanes} lanes" if record.lanes > 1 else ""
+    return f"{what}  test {words}  {record.wall_seconds:.0f} s{beside}"

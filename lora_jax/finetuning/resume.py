@@ -1,0 +1,95 @@
+"""A trial on disk while it trains: a later call goes on from it to the same bits."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lora_jax.digests import read_object, to_sealed_json
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+from lora_jax.finetuning.history import History
+from lora_jax.peft.checkpoint import load_adapter, save_adapter
+from lora_jax.peft.method import MethodConfig
+from lora_jax.training.checkpoint import Checkpoints, say_nothing
+from lora_jax.training.step import TrainState
+
+FACTS = ("tokens", "kept_step", "worse", "n_rungs", "halted_at")  # of a History, besides losses and weights
+
+
+class SavedTrial:
+    """The folder of one run: the state by orbax; losses, best weights and their step beside it, by step.
+
+    It holds the run as it is by itself, of its own rank, so that another call may group runs differently.
+    """
+
+    def __init__(self, folder: Path, config: MethodConfig, say: Callable[[str], None] = say_nothing) -> None:
+        self.folder, self._config = folder, config
+        self._checkpoints = Checkpoints(folder / "state", say)
+
+    def save(self, history: History, state: TrainState) -> None:
+        """Save after the steps that `history` has; the state last, so that what belongs to it is there."""
+        step = len(history.losses)
+        if history.kept is not None and not self._kept(history.kept_step).exists():
+            save_adapter(self._kept(history.kept_step), history.kept, self._config, "")
+        facts = {name: getattr(history, name) for name in FACTS}
+        write_atomically(self._facts_path(step), to_sealed_json(facts))
+        self._checkpoints.save(state, np.asarray(history.losses))
+        self._tidy()
+
+    def restore(self, history: History, like: TrainState) -> TrainState | None:
+        """Bring a fresh history to where the folder's is; return the state there, None where there is none.
+
+        A checkpoint of which a part is damaged is dropped, and the one before it is taken. The dev score of
+        the best weights is not saved: it is measured again.
+        """
+        for step in self._checkpoints.steps():
+            path = self._facts_path(step)
+            try:
+                facts = self._read_facts(path)
+                if facts["kept_step"]:
+                    path = self._kept(facts["kept_step"])
+                    history.kept = load_adapter(path, "")[1]
+            except LoraJaxError:
+                path.unlink(missing_ok=True)  # it is written anew when training comes there
+                self._checkpoints.drop(step, path)
+                continue
+            state, losses = self._checkpoints.restore(like)
+            history.losses = [float(loss) for loss in losses]
+            for name, value in facts.items():
+                setattr(history, name, value)
+            return state
+        history.kept = None
+        return None
+
+    def _facts_path(self, step: int) -> Path:
+        return self.folder / f"course-{step}.json"
+
+    def _kept(self, step: int) -> Path:
+        return self.folder / f"kept-{step}.safetensors"
+
+    def _read_facts(self, path: Path) -> dict[str, Any]:
+        """Read what the history was besides its losses; LoraJaxError where it is damaged or missing."""
+        facts = read_object(path, "delete it")
+        if facts.keys() != set(FACTS):
+            raise LoraJaxError(f"{path} holds {sorted(facts)}, wanted {sorted(FACTS)}: delete it.")
+        return facts
+
+    def _tidy(self) -> None:
+        """Take away what belongs to no checkpoint that is still there."""
+        wanted = set()
+        for step in self._checkpoints.steps():
+            with suppress(LoraJaxError):  # damaged since: the checkpoint is dropped when it is next opened
+                wanted |= {
+                    self._facts_path(step),
+                    self._kept(self._read_facts(self._facts_path(step))["kept_step"]),
+                }
+        for path in (*self.folder.glob("course-*.json"), *self.folder.glob("kept-*.safetensors")):
+            if path not in wanted:
+                path.unlink()
+
+    def close(self) -> None:
+        """Let go of the folder, which may then be removed."""
+        self._checkpoints.close()

@@ -1,0 +1,141 @@
+"""The functions of fine-tuning: a method's loss, start and step, and the losses of an evaluation batch."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.config import ModelConfig, OptimConfig
+from lora_jax.data.tasks import Batch
+from lora_jax.model.hooks import Hooks, Pass
+from lora_jax.model.transformer import Inputs, encode, forward
+from lora_jax.params import Params, combine
+from lora_jax.peft.method import Adapted, Method, MethodConfig
+from lora_jax.training.lanes import stack_inputs
+from lora_jax.training.loss import cross_entropy, summed_loss, token_losses
+from lora_jax.training.optim import Optimizer, make_optimizer
+from lora_jax.training.step import Step, StepInput, TrainState, init_state, make_step
+
+
+class ExampleLosses(NamedTuple):
+    """Of each row of a batch (B,): summed loss in nats, the weight that it is a sum over, and the best label.
+
+    A classifier's row has weight 1; a language model's as many as it has completion tokens, and no label.
+    """
+
+    loss_B: jax.Array
+    weight_B: jax.Array
+    predicted_B: jax.Array | None
+
+
+def measure_losses(
+    model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None = None
+) -> ExampleLosses:
+    """Return each row's cross-entropy: of its label, or of the tokens of its completion."""
+    inputs, (targets_BT, weights_BT, labels_B, example_weights_B) = _read_batch(model, batch)
+    if model.n_classes is None:
+        x_BTD = encode(model, params, inputs, hooks, key)
+        losses_BT = weights_BT * token_losses(Pass(model, hooks, key), params, x_BTD, targets_BT)
+        return ExampleLosses(losses_BT.sum(-1), weights_BT.sum(-1), None)
+    logits_BC = forward(model, params, inputs, hooks, key)
+    losses_B = example_weights_B * cross_entropy(logits_BC, labels_B)
+    return ExampleLosses(losses_B, example_weights_B, logits_BC.argmax(-1))
+
+
+def mean_loss(
+    model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None
+) -> jax.Array:
+    """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated."""
+    if model.n_classes is not None:
+        found = measure_losses(model, params, batch, hooks, key)
+        return found.loss_B.sum() / found.weight_B.sum()
+    inputs, (targets_BT, weights_BT, *_) = _read_batch(model, batch)
+    x_BTD = encode(model, params, inputs, hooks, key)
+    return summed_loss(Pass(model, hooks, key), params, x_BTD, targets_BT, weights_BT) / weights_BT.sum()
+
+
+def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Array]]:
+    """Return what the model reads, and targets, their weights, labels, the examples' weights."""
+    tokens_BT, segments_BT, positions_BT, types_BT, *answers = (jnp.asarray(array) for array in batch)
+    return Inputs(tokens_BT, segments_BT, positions_BT, types_BT if model.n_token_types else None), answers
+
+
+def dropout_key(seed: int) -> np.ndarray:
+    """Return the data of the key that a run's dropout comes from."""
+    return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1)))
+
+
+def join_inputs(given: Sequence[StepInput]) -> Any:
+    """Return the inputs of all lanes as one, their batches padded to the longest, which adds no loss.
+
+    What is added is of segment 0: nobody sees it, and it has no target.
+    """
+    longest = max(one.batch.tokens_BT.shape[1] for one in given)
+    return stack_inputs([one._replace(batch=_lengthen(one.batch, longest)) for one in given])
+
+
+def _lengthen(batch: Batch, length: int) -> Batch:
+    missing = length - batch.tokens_BT.shape[1]
+    if missing == 0:
+        return batch
+    return Batch(*(np.pad(a, ((0, 0), (0, missing))) if a.ndim == 2 else a for a in batch))
+
+
+def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> TrainState:
+    """Return the state before the first step: moments for what trains, for nothing else."""
+    return init_state(adapted.trainable, method.specs, make_optimizer(numbers))
+
+
+def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
+    """Return a method's step, whose batch is a `Batch` and whose input has a key.
+
+    Runs that differ in rate, decay, clipping or seed have one and the same step, and with the program of
+    their methods (`peft.stacking`) those that differ in rank or scale. `train.lanes` compiles it, once for
+    each shape of batch.
+    """
+    return _make_tune_step(model, config, make_optimizer(numbers))
+
+
+@lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
+def _make_tune_step(model: ModelConfig, config: MethodConfig, optimizer: Optimizer) -> Step:
+    method = config.build(model)
+
+    def loss_of_batch(params: Params, batch: Batch, key: jax.Array | None) -> jax.Array:
+        return mean_loss(model, params, batch, method.hooks, key)
+
+    return make_step(loss_of_batch, method.specs, optimizer, method.rates)
+
+
+Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen, batch)
+
+
+@lru_cache(maxsize=2)
+def make_measure(model: ModelConfig, config: MethodConfig) -> Measure:
+    """Return the compiled `measure(trainable, frozen, batch)`."""
+    hooks = config.build(model).hooks
+
+    @jax.jit
+    def measure(trainable: Params, frozen: Params, batch: Batch) -> ExampleLosses:
+        return measure_losses(model, combine(trainable, frozen), batch, hooks)
+
+    return measure
+
+
+@lru_cache(maxsize=2)
+def make_measure_many(
+    model: ModelConfig, config: MethodConfig
+) -> Callable[[Params, Params, Params, Batch], ExampleLosses]:
+    """Return the compiled `measure(trainable, shared, own, batch)` of several adapters on one batch.
+
+    trainable and own, frozen weights of each, have a lane axis in front, and so has all that is returned;
+    shared, the frozen weights of all, has none.
+    """
+    hooks = config.build(model).hooks
+
+    def measure(trainable: Params, shared: Params, own: Params, batch: Batch) -> ExampleLosses:
+        return measure_losses(model, combine(trainable, combine(shared, own)), batch, hooks)
+
+    return jax.jit(jax.vmap(measure, in_axes=(0, None, 0, None)))

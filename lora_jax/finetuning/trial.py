@@ -1,0 +1,177 @@
+"""One fine-tuning run in its lane: steps, scores on the dev split, the best weights, savings."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from lora_jax.data.tasks import Encoded
+from lora_jax.finetuning.evaluate import evaluate_many
+from lora_jax.finetuning.feed import Feed
+from lora_jax.finetuning.group import Placed
+from lora_jax.finetuning.history import History, is_better, rung_score
+from lora_jax.finetuning.resume import SavedTrial
+from lora_jax.metrics import Scores, primary_metric
+from lora_jax.params import Params
+from lora_jax.peft.method import Adapted
+from lora_jax.peft.stacking import cut, pad
+from lora_jax.training.checkpoint import SAVE_SECONDS
+from lora_jax.training.side_by_side import Lane, Trial
+from lora_jax.training.step import TrainState
+from lora_jax.training.trial import OnProgress, StepTimer, TrainingRun
+
+
+class DevScores:
+    """Scores of the dev split; runs that come to one at the same step are scored in one call."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, tuple[FinetuneTrial, Lane, int]] = {}
+        self._found: dict[int, Scores] = {}
+
+    def expect(self, run: "FinetuneTrial", lane: Lane, step: int) -> None:
+        """Take note that a run will ask for its score after `step` steps."""
+        self._due[id(run)] = (run, lane, step)
+
+    def forget(self, run: "FinetuneTrial") -> None:
+        """A run has ended: its lane may become another's."""
+        self._due.pop(id(run), None)
+
+    def score(self, run: "FinetuneTrial") -> Scores:
+        """Return the score of a run that has come to its step."""
+        if id(run) not in self._found:
+            self._score_all(run)
+        return self._found.pop(id(run))
+
+    def _score_all(self, first: "FinetuneTrial") -> None:
+        arrived: list[FinetuneTrial] = []
+        weights: list[Params] = []
+        for other, lane, step in list(self._due.values()):
+            if other.prepared.dev is first.prepared.dev:
+                state = lane.read()
+                if int(state.step) == step:
+                    arrived.append(other)
+                    weights.append(state.trainable)
+                    del self._due[id(other)]
+        scores = score_together(arrived, weights, [other.prepared.dev for other in arrived])
+        self._found |= {id(other): found for other, found in zip(arrived, scores, strict=True)}
+
+
+class FinetuneTrial:
+    """One run of a group in training.
+
+    n_lanes: of the group. n_rivals: runs that successive halving began with, 0 where there is none: at every
+    score of the dev split but the last the better half of them goes on.
+    """
+
+    def __init__(
+        self, placed: Placed, dev_scores: DevScores, on_progress: OnProgress, n_lanes: int, n_rivals: int
+    ) -> None:
+        self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
+        self.history, self.timer = History(), StepTimer(n_lanes)
+        self.feed = Feed(self.config, self.prepared)
+        self.saved = SavedTrial(placed.run.folder, self.config.method, placed.run.say)
+        self._dev_scores, self._on_progress = dev_scores, on_progress
+        self._n_lanes, self._n_rivals = n_lanes, n_rivals
+        times, n_steps = self.config.optim.evaluations, self.feed.n_steps
+        self._scored_at = sorted({round(n_steps * (k + 1) / times) for k in range(times)} - {0})
+        self._metric = primary_metric(self.prepared.task.kind)
+
+    @property
+    def out_of_patience(self) -> bool:
+        patience = self.config.optim.patience
+        return patience is not None and self.history.worse >= patience
+
+    @property
+    def stopped_early(self) -> bool:
+        return self.out_of_patience and len(self.history.losses) < self.feed.n_steps
+
+    @property
+    def _goes_on(self) -> bool:
+        left = len(self.history.losses) < self.feed.n_steps
+        return left and not self.history.ended and not self.out_of_patience
+
+    def train(self, lane: Lane) -> Trial:
+        """Train to the end, until it diverges, is halted, or has not improved for long.
+
+        What was saved in the run's folder is gone on from. An end beside others is saved, since the
+        others may take long until the group is recorded. Raises `Stopped`, the run saved, when told to stop.
+        """
+        self._restore(lane)
+        training = self._begin(lane)
+        try:
+            while self._goes_on:
+                if self._is_at_rung():
+                    yield from self._contend(training)
+                else:
+                    scored_at = next(step for step in self._scored_at if step > len(self.history.losses))
+                    self._dev_scores.expect(self, lane, scored_at)
+                    yield from training.advance(scored_at, arrive=partial(self._score, lane))
+        finally:
+            self._dev_scores.forget(self)
+        if self._n_lanes > 1 and not self.history.ended:
+            training.save()
+
+    def _begin(self, lane: Lane) -> TrainingRun:
+        return TrainingRun(
+            config=self.config,
+            history=self.history,
+            timer=self.timer,
+            make_input=self.feed.make,
+            count_tokens=self.feed.n_tokens.pop,
+            on_progress=self._on_progress,
+            save=lambda: self.saved.save(self.history, self._own_state(lane)),
+            save_seconds=SAVE_SECONDS,
+        )
+
+    def _is_at_rung(self) -> bool:
+        """Has it been scored before the last time, and not been compared yet?"""
+        passed = sum(step <= len(self.history.losses) for step in self._scored_at[:-1])
+        return self._n_rivals > 1 and passed > self.history.n_rungs
+
+    def _contend(self, training: TrainingRun) -> Trial:
+        """Wait at a rung for the rivals, and save whether it goes on."""
+        history = self.history
+        assert history.dev is not None  # a rung comes after a score
+        history.n_rungs += 1
+        n_kept = -(-self._n_rivals // 2**history.n_rungs)
+        yield from training.compete(rung_score(history.dev, self._metric), n_kept)
+        training.save()
+
+    def _score(self, lane: Lane) -> None:
+        """Score the dev split and keep the weights if they are the best so far."""
+        history, scores = self.history, self._dev_scores.score(self)
+        step = len(history.losses)
+        if not np.isfinite(scores.loss):
+            history.diverged_at = step
+        elif history.dev is None or is_better(scores, history.dev, self._metric):
+            history.dev, history.kept_step, history.worse = scores, step, 0
+            history.kept = cut(lane.read().trainable, self.placed.shapes)
+        else:
+            history.worse += 1
+
+    def _own_state(self, lane: Lane) -> TrainState:
+        return cut(lane.read(), self.placed.shapes)
+
+    def _restore(self, lane: Lane) -> None:
+        state = self.saved.restore(self.history, self._own_state(lane))
+        if state is not None:
+            lane.write(pad(state, self.placed.group_shapes))
+        if self.history.kept is not None:
+            self.history.dev = score_together([self], [self.history.kept], [self.prepared.dev])[0]
+
+
+def score_together(
+    runs: Sequence[FinetuneTrial], weights: Sequence[Params], splits: Sequence[Encoded]
+) -> list[Scores]:
+    """Score trainable weights of runs of one group, each on its split, those of one split together."""
+    found: dict[int, Scores] = {}
+    for split in {id(split): split for split in splits}.values():
+        numbers = [i for i, its_own in enumerate(splits) if its_own is split]
+        placed = [runs[i].placed for i in numbers]
+        adapted = [
+            Adapted(pad(weights[i], place.group_shapes), place.frozen)
+            for i, place in zip(numbers, placed, strict=True)
+        ]
+        scores = evaluate_many(runs[numbers[0]].prepared, placed[0].program, adapted, split)
+        found |= dict(zip(numbers, scores, strict=True))
+    return [found[i] for i in range(len(runs))]

@@ -1,0 +1,181 @@
+"""Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far."""
+
+import errno
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lora_jax.digests import find_damage, write_manifest
+from lora_jax.errors import Damaged
+from lora_jax.training.step import TrainState
+
+KEPT = 2  # checkpoints of each: the newest, and one to go back to where it is damaged
+SAVE_SECONDS = 60.0  # between two savings of a run in progress
+SLACK_BYTES = 2**20  # a checkpoint's own description and the file system's blocks
+
+
+def say_nothing(line: str) -> None:
+    """Take a line and tell it nobody."""
+
+
+class Checkpoints:
+    """The newest checkpoints of a trunk, or of a branch's cooldown, in one folder.
+
+    orbax writes to a temporary folder and renames it, so that a kill in the middle leaves the one before.
+    Each then gets the digests of its files: one that is damaged later is told (`say`) and dropped when the
+    folder is opened, and training goes on from the one before it, or from its start. Older versions wrote no
+    digests; what they wrote is taken as it is, as far as orbax can read it.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = say_nothing) -> None:
+        import orbax.checkpoint as ocp
+
+        self.folder, self._say = folder.resolve(), say
+        self._args = ocp.args
+        for step in _list_steps(self.folder):
+            damaged = find_damage(self.folder / str(step))
+            if damaged is not None:
+                shutil.rmtree(self.folder / str(step))
+                self._tell(damaged)
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def _tell(self, damaged: Path) -> None:
+        left = _list_steps(self.folder)
+        then = f"from step {max(left)}, the checkpoint before it" if left else "again from its start"
+        self._say(f"{damaged} is damaged: that checkpoint is dropped, and its run is trained {then}")
+
+    def drop(self, step: int, damaged: Path) -> None:
+        """Take a checkpoint away because of a damaged file, and tell so."""
+        self._manager.delete(step)
+        self._tell(damaged)
+
+    def save(self, state: TrainState, losses: np.ndarray) -> None:
+        """Save after state.step steps; losses (state.step,) are those of all steps from the first.
+
+        Raises OSError where the folder cannot be written, such as on a full disk.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
+        self._require_space(sum(array.nbytes for array in jax.tree.leaves(tree)))
+        try:
+            with _quiet_threads(stay_quiet=True):
+                self._manager.save(step, args=self._args.StandardSave(tree))
+        except ValueError as error:
+            # tensorstore, which writes for orbax, tells a full disk in words alone.
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(self.folder)) from error
+        write_manifest(self.folder / str(step))
+
+    def keep_newest(self) -> None:
+        """Take all but the newest checkpoint away."""
+        for step in self.steps()[1:]:
+            self._manager.delete(step)
+
+    def _require_space(self, n_bytes: int) -> None:
+        """Raise OSError before orbax begins what cannot end: its threads leave stack traces when full."""
+        if shutil.disk_usage(self.folder).free < n_bytes + SLACK_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Return the steps that there are checkpoints of, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray]:
+        """Return the newest (state, losses); `like` gives the structure.
+
+        Raises:
+            Damaged: orbax cannot read it; one with digests was found whole before, so it is an older
+            version's.
+        """
+        step = self._manager.latest_step()
+        target = {
+            "state": _abstract(like),
+            "losses": jax.ShapeDtypeStruct((step,), np.float32),
+        }
+        try:
+            with _quiet_threads():
+                tree = self._manager.restore(step, args=self._args.StandardRestore(target))
+        # orbax, and tensorstore under it, raise what comes: no JSON, no such key or file, another shape or
+        # type
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            what = (" ".join(str(error).split()) or type(error).__name__)[:200]
+            raise Damaged(
+                f"The checkpoint {self.folder / str(step)} cannot be read ({what}): delete that folder,"
+                " and its run is trained again from its start."
+            ) from error
+        return _unflatten(like, tree["state"]), np.asarray(tree["losses"])
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def delete(self) -> None:
+        self.close()
+        shutil.rmtree(self.folder)
+
+
+def _list_steps(folder: Path) -> list[int]:
+    """Return the steps of a folder's checkpoints; what orbax had not finished has other names."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+@contextmanager
+def _quiet_threads(stay_quiet: bool = False) -> Iterator[None]:
+    """Keep orbax's threads from printing the stack traces of failures that it raises as well.
+
+    stay_quiet: after a failure too, for writes that are under way answer later, to a loop that is closed.
+    """
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    before, report = [logger.level for logger in loggers], sys.unraisablehook
+
+    def hear(lost: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(lost.exc_value, RuntimeError) and "loop is closed" in str(lost.exc_value)):
+            report(lost)
+
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = hear
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if not (failed and stay_quiet):
+            sys.unraisablehook = report
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+
+
+def _flatten(state: TrainState) -> dict[str, Any]:
+    leaves, _ = jax.tree.flatten_with_path(state)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _abstract(state: TrainState) -> dict[str, Any]:
+    return {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        for path, leaf in _flatten(state).items()
+    }
+
+
+def _unflatten(like: TrainState, tree: dict[str, Any]) -> TrainState:
+    leaves, structure = jax.tree.flatten_with_path(like)
+    return jax.tree.unflatten(structure, [tree[jax.tree_util.keystr(path)] for path, _ in leaves])

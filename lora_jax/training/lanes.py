@@ -1,0 +1,139 @@
+"""Lanes: the states of several runs of one shape, stepped side by side by one compiled program.
+
+The step is vmapped over the runs. What differs between them (weights, moments, batches, rates, keys) has a
+leading lane axis; frozen weights that all of them hold are shared and have none, so that a frozen base stays
+one array and its matmuls one large matmul. A single lane is not stacked: it is the plain step.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.params import Params, combine
+from lora_jax.training.repeat import repeat_step
+from lora_jax.training.step import Step, TrainState
+
+
+@lru_cache(maxsize=8)
+def compile_step(step: Step, side_by_side: bool) -> Any:
+    """Return the jitted `step(state, shared, own, given) -> (state, loss)`, the state donated.
+
+    shared, own: the frozen weights, which share no path. side_by_side: all but `shared` have a lane axis.
+    """
+
+    def whole(state: TrainState, shared: Params, own: Params, given: Any) -> tuple[TrainState, jax.Array]:
+        return step(state, combine(shared, own), given)
+
+    return jax.jit(jax.vmap(whole, in_axes=(0, None, 0, 0)) if side_by_side else whole, donate_argnums=0)
+
+
+def stack_inputs(given: Sequence[Any]) -> Any:
+    """Return the inputs of all lanes as one, with a lane axis in front; that of a single lane as it is."""
+    return given[0] if len(given) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *given)
+
+
+class Lanes:
+    """Runs side by side. A lane keeps its number until `keep` chooses which of them go on.
+
+    is_warm: did the last step run a program that had run before, so that nothing was compiled in it?
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        states: Sequence[TrainState],
+        frozen: Sequence[Params] = (),
+        join: Callable[[Sequence[Any]], Any] = stack_inputs,
+        steps_per_call: int = 1,
+    ) -> None:
+        """Take the states, one a lane, and the frozen weights of each; the states are donated.
+
+        A frozen weight that is one and the same array in every lane is shared, any other is stacked.
+        join: makes one input of those of all lanes, which may have to be padded to one shape first.
+        steps_per_call: so many steps are asked for at once, where so many are wanted (`train.repeat`).
+        """
+        self._step, self._join, self.steps_per_call = step, join, steps_per_call
+        self.n_lanes, self.is_warm = len(states), False
+        self._seen: set[Any] = set()
+        frozen = frozen or [{}] * len(states)
+        first = frozen[0]
+        same = {path for path in first if all(lane[path] is first[path] for lane in frozen)}
+        self._shared = {path: weight for path, weight in first.items() if path in same}
+        self._own = _stack([{p: w for p, w in lane.items() if p not in same} for lane in frozen])
+        self._state = _stack(states)
+
+    def advance(self, given: Sequence[Sequence[Any]]) -> jax.Array:
+        """Take K steps in one call, given[k][lane] the inputs, of one shape; return losses (K, n_lanes)."""
+        joined = [self._join(one) for one in given]
+        if len(joined) == 1:
+            return self._call(self._step, joined[0]).reshape(1, self.n_lanes)
+        axis = 0 if self.n_lanes == 1 else 1  # behind the lanes
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis), *joined)
+        return self._call(repeat_step(self._step), stacked).reshape(self.n_lanes, len(given)).T
+
+    def step(self, given: Sequence[Any]) -> jax.Array:
+        """Take one step in every lane, each with its own input; return the losses (n_lanes,), unread."""
+        return self.advance([given])[0]
+
+    def _call(self, step: Step, stacked: Any) -> jax.Array:
+        shapes = (self.n_lanes, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
+        self.is_warm = shapes in self._seen
+        self._seen.add(shapes)
+        compiled = compile_step(step, self.n_lanes > 1)
+        self._state, losses = compiled(self._state, self._shared, self._own, stacked)
+        return losses
+
+    def memory_bytes(self, given: Sequence[Any]) -> int | None:
+        """Compile the step for inputs like these; return its peak memory, None where XLA does not tell it.
+
+        Arguments (states and frozen weights), results and everything in between, in bytes. Compiled is what
+        `step` runs, so that nothing is compiled twice.
+        """
+        compiled = compile_step(self._step, self.n_lanes > 1)
+        found = compiled.lower(self._state, self._shared, self._own, self._join(given)).compile()
+        stats = found.memory_analysis()
+        if stats is None:
+            return None
+        results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+        return stats.argument_size_in_bytes + stats.temp_size_in_bytes + results
+
+    def read(self, lane: int) -> TrainState:
+        """Return a copy of one lane's state, which no later step touches."""
+        return jax.tree.map(jnp.copy, self._state) if self.n_lanes == 1 else _read_lane(self._state, lane)
+
+    def write(self, lane: int, state: TrainState) -> None:
+        """Put a copy of another state in a lane, such as the trunk's after one of its branches has ended."""
+        if self.n_lanes == 1:
+            self._state = jax.tree.map(jnp.copy, state)
+        else:
+            self._state = _write_lane(self._state, state, lane)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with these lanes alone, renumbered in this order: a narrower program steps them."""
+        if self.n_lanes > 1:
+            self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
+        self.n_lanes = len(lanes)
+
+
+@jax.jit
+def _read_lane(stacked: TrainState, lane: int) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[lane], stacked)
+
+
+@partial(jax.jit, donate_argnums=0)  # in place: a second copy of all lanes might not fit
+def _write_lane(stacked: TrainState, state: TrainState, lane: int) -> TrainState:
+    return jax.tree.map(lambda leaf, one: leaf.at[lane].set(one), stacked, state)
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _take(tree: Any, lanes: Sequence[int]) -> Any:
+    if len(lanes) == 1:
+        return jax.tree.map(lambda leaf: leaf[lanes[0]], tree)
+    return jax.tree.map(lambda leaf: leaf[np.array(lanes)], tree)

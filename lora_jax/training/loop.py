@@ -1,0 +1,26 @@
+"""The plain loop of one run, from top to bottom: batch -> step -> losses -> evaluation -> result.
+
+This is what training is. `training/trunk.py` does the same for several runs side by side, which share the
+steps that they have in common and can be stopped. `tests/training/test_loop.py` holds it to the bits of this
+loop.
+"""
+
+from lora_jax.config import RunConfig
+from lora_jax.data import Dataset
+from lora_jax.training.lanes import compile_step
+from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
+from lora_jax.training.result import PretrainResult, make_result
+from lora_jax.training.trial import LossHistory, StepTimer
+
+
+def pretrain(run: RunConfig, dataset: Dataset) -> PretrainResult:
+    """Train one run from its start to its end and evaluate it; nothing is saved, nothing runs beside it."""
+    history, timer = LossHistory(), StepTimer()
+    state = init_pretraining(run.model, run.optim, run.seed)
+    step = compile_step(make_pretraining_step(run.model, run.optim), side_by_side=False)
+    while len(history.losses) < run.n_steps and not history.ended:
+        state, loss = step(state, {}, {}, make_input(run, dataset, len(history.losses)))
+        history.take([float(loss)], [run.tokens_per_step])
+        timer.tokens += run.tokens_per_step
+    weights = None if history.ended else state.trainable
+    return make_result(run, history, weights, dataset, timer)

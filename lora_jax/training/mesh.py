@@ -1,0 +1,194 @@
+"""Training on a mesh of devices: where each array lies follows from the axis names of its Spec.
+
+Fully sharded data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054) splits weights and moments along
+d_model; tensor parallelism (Shoeybi et al. 2019, arXiv 1909.08053) splits heads, feed-forward and vocabulary.
+The step is the same pure function on every mesh: XLA puts in the communication.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from lora_jax.config import ModelConfig, OptimConfig, RunConfig
+from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.model.declare import declare
+from lora_jax.model.transformer import BATCH_AXES
+from lora_jax.params import Params, Spec, init
+from lora_jax.ranges import whole
+from lora_jax.training.lanes import stack_inputs
+from lora_jax.training.loss import window_losses
+from lora_jax.training.optim import make_optimizer
+from lora_jax.training.pretraining import init_pretraining, make_evaluate
+from lora_jax.training.step import Step, TrainState
+
+MESH_AXES = (*BATCH_AXES, "tensor")
+DEVICES = whole(1, 2**20)
+SPLIT_BY = {"d_model": "fsdp", "d_ff": "tensor", "heads": "tensor", "kv_heads": "tensor", "vocab": "tensor"}
+
+
+def parse_mesh(text: str) -> dict[str, int]:
+    """Return the sizes that "data=2,fsdp=2,tensor=2" names; an axis that is not named has size 1."""
+    sizes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, size = part.partition("=")
+        if name in sizes:
+            raise LoraJaxError(f"the mesh {text} names its axis {name!r} twice: name it once.")
+        if name not in MESH_AXES:
+            known = nearest(name, MESH_AXES)
+            raise LoraJaxError(f"a mesh has no axis {name!r}{known}: write such as data=2,fsdp=4.")
+        sizes[name] = DEVICES.read(f"--mesh, the axis {name!r},", size)
+    return {name: sizes.get(name, 1) for name in MESH_AXES}
+
+
+def make_mesh(text: str | None = None) -> Mesh:
+    """Return the mesh that `text` names, over every device of every process; None: all of them on fsdp."""
+    n_devices = len(jax.devices())
+    sizes = parse_mesh(f"fsdp={n_devices}" if text is None else text)
+    wanted = int(np.prod(list(sizes.values())))
+    if wanted != n_devices:
+        raise LoraJaxError(
+            f"the mesh {text} is of {wanted} devices and JAX sees {n_devices}: choose sizes whose product is"
+            f" {n_devices}, or show JAX as many devices."
+        )
+    return jax.make_mesh(tuple(sizes.values()), MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
+
+
+def check_mesh(mesh: Mesh, run: RunConfig) -> None:
+    """Refuse a run whose weights or batch the mesh does not divide, before anything is compiled."""
+    weight_shardings(mesh, declare(run.model))
+    parts, rows = batch_parts(mesh), run.optim.batch_size
+    if rows % parts:
+        raise LoraJaxError(
+            f"optim.batch_size is {rows} and the mesh splits it in {parts} (data x fsdp): choose a multiple"
+            f" of {parts}, or another mesh."
+        )
+
+
+def batch_parts(mesh: Mesh) -> int:
+    """Return in how many parts the mesh splits a batch."""
+    return int(np.prod([mesh.shape[axis] for axis in BATCH_AXES]))
+
+
+def weight_shardings(mesh: Mesh, specs: Mapping[str, Spec]) -> dict[str, NamedSharding]:
+    """Return where each weight lies; refuses a mesh that does not divide an axis."""
+    return {path: _weight_sharding(mesh, path, spec) for path, spec in specs.items()}
+
+
+def _weight_sharding(mesh: Mesh, path: str, spec: Spec) -> NamedSharding:
+    axes: list[str | None] = []
+    for name, size in spec.axes:
+        axis = SPLIT_BY.get(name)
+        parts = 1 if axis is None else mesh.shape[axis]
+        axes.append(axis if parts > 1 else None)
+        if size % parts:
+            raise LoraJaxError(
+                f"{path} has {size} {name} and the mesh splits them in {parts} ({axis}={parts}):"
+                f" choose a mesh whose {axis} divides {size}, or another number of {name}."
+            )
+    while axes and axes[-1] is None:  # as XLA writes it, so that a new weight's place equals the old one's
+        axes.pop()
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def state_shardings(mesh: Mesh, specs: Mapping[str, Spec], state: Any) -> Any:
+    """Return where each array of a TrainState lies: moments with their weights, the rest on every device."""
+    weights, everywhere = weight_shardings(mesh, specs), NamedSharding(mesh, PartitionSpec())
+
+    def find(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        name = getattr(path[-1], "key", None)
+        return weights[name] if name in weights and leaf.shape == specs[name].shape else everywhere
+
+    return jax.tree_util.tree_map_with_path(find, state)
+
+
+def place(array: Any, sharding: NamedSharding) -> jax.Array:
+    """Put an array that every process holds whole onto its devices: each takes the parts that it needs."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    host = np.asarray(array)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def place_state(mesh: Mesh, specs: Mapping[str, Spec], state: TrainState) -> TrainState:
+    """Put a state that every process holds whole onto the mesh."""
+    return jax.tree.map(place, state, state_shardings(mesh, specs, state))
+
+
+def place_input(mesh: Mesh, given: Any) -> Any:
+    """Put what a step takes in onto the mesh: arrays split along their first axis, the batch; numbers whole.
+
+    Every process makes the same host arrays, as they follow from the seed and the step alone.
+    """
+    split, everywhere = NamedSharding(mesh, PartitionSpec(BATCH_AXES)), NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: place(leaf, split if np.ndim(leaf) else everywhere), given)
+
+
+def join_on(mesh: Mesh | None) -> Callable[[Sequence[Any]], Any]:
+    """Return the `join` of `Lanes` for a single lane on a mesh; None: on no mesh."""
+    return stack_inputs if mesh is None else lambda given: place_input(mesh, stack_inputs(given))
+
+
+def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
+    """Draw a seed's state onto the mesh, to the bits of `init_pretraining`; one weight at a time is whole."""
+    if mesh is None:
+        return init_pretraining(model, optim, seed)
+    specs = declare(model)
+    shardings = weight_shardings(mesh, specs)
+    trainable = {path: place(init({path: spec}, seed)[path], shardings[path]) for path, spec in specs.items()}
+    start = make_optimizer(optim)(specs).init
+    everywhere = state_shardings(mesh, specs, jax.eval_shape(start, trainable))
+    opt_state = jax.jit(start, out_shardings=everywhere)(trainable)
+    step = place(np.zeros((), np.int32), NamedSharding(mesh, PartitionSpec()))
+    return TrainState(step=step, trainable=trainable, opt_state=opt_state)
+
+
+@lru_cache(maxsize=4)
+def spread_step(mesh: Mesh, model: ModelConfig, step: Step) -> Step:
+    """Return a step of pretraining for a mesh; equal arguments give the same one, which is compiled once."""
+    return pin_step(mesh, declare(model), step)
+
+
+def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
+    """Return the same pure step, traced on the mesh and with its results held to their places.
+
+    Without, XLA chooses where each new weight lies, which may differ from where it lay, and the second step
+    would be another program.
+    """
+
+    def pinned(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, jax.Array]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            after, loss = step(state, frozen, given)
+        places = state_shardings(mesh, specs, after)
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint((after, loss), (places, everywhere))
+
+    return pinned
+
+
+def mesh_of(params: Params) -> Mesh | None:
+    """Return the mesh that the weights lie on, None where they lie on a single device without one."""
+    sharding = next(iter(params.values())).sharding
+    return sharding.mesh if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh) else None
+
+
+@lru_cache(maxsize=4)
+def make_evaluate_on(mesh: Mesh | None, model: ModelConfig) -> Callable[[Params, Any], jax.Array]:
+    """Return the compiled `evaluate(params, windows_BU) -> (B,)` for a mesh, its answer on every device."""
+    if mesh is None:
+        return make_evaluate(model)
+
+    def measure(params: Params, windows_BU: jax.Array) -> jax.Array:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return window_losses(model, params, windows_BU)
+
+    compiled = jax.jit(measure, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    return lambda params, windows_BU: compiled(params, place_input(mesh, np.asarray(windows_BU)))
+
+
+def is_first_process() -> bool:
+    """Is this the process that writes records, tables and the tracker's files? One of several does."""
+    return jax.process_index() == 0

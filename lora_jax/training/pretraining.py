@@ -1,0 +1,49 @@
+"""Pretraining a language model: its start, what its steps take in, its step, and its evaluation, compiled."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+
+from lora_jax.config import ModelConfig, OptimConfig, RunConfig
+from lora_jax.data import Dataset
+from lora_jax.model.declare import declare
+from lora_jax.params import Params, init
+from lora_jax.training.loss import mean_loss, window_losses
+from lora_jax.training.optim import Optimizer, make_hyperparams, make_optimizer, peak_learning_rate, unit_rate
+from lora_jax.training.step import Step, StepInput, TrainState, init_state, make_step
+
+
+def init_pretraining(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
+    """Draw the parameters of a seed and the optimizer's empty state."""
+    specs = declare(model)
+    return init_state(init(specs, seed), specs, make_optimizer(optim))
+
+
+def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
+    """Return what a run's training step (counted from 0) takes in."""
+    hyperparams = make_hyperparams(run.optim, peak_learning_rate(run) * unit_rate(run, step))
+    return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), hyperparams)
+
+
+def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
+    """Return the step whose batch is windows of tokens (B, U), int32: U - 1 predictions each.
+
+    Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
+    """
+    return _make_step(model, make_optimizer(optim))
+
+
+@lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
+def _make_step(model: ModelConfig, optimizer: Optimizer) -> Step:
+    def loss_of_batch(params: Params, windows_BU: Any, key: jax.Array | None) -> jax.Array:
+        return mean_loss(model, params, windows_BU)
+
+    return make_step(loss_of_batch, declare(model), optimizer)
+
+
+@lru_cache(maxsize=4)
+def make_evaluate(model: ModelConfig) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return the compiled `evaluate(params, windows_BU) -> mean loss of each window (B,)`."""
+    return jax.jit(partial(window_losses, model))

@@ -1,0 +1,66 @@
+"""What one run came to, in pretraining as in fine-tuning."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lora_jax.config import RunConfig
+from lora_jax.data import Dataset
+from lora_jax.params import Params
+from lora_jax.training.evaluate import HeldOut, evaluate
+from lora_jax.training.trial import Cost, LossHistory, StepTimer
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What one run gave and cost.
+
+    losses (n_steps,): in nats per token (of a classifier per example), shorter where the run diverged or was
+    halted. tokens (n_steps,): that each step trained on, without padding. heldout: of the weights; None where
+    the run diverged or was halted. weights: the final ones, of fine-tuning those with the best dev score.
+    """
+
+    losses: np.ndarray
+    tokens: np.ndarray
+    cost: Cost
+    diverged_at: int | None = None
+    halted_at: int | None = None  # step of the rung at which others were better
+    heldout: HeldOut | None = None
+    weights: Params | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainResult(RunResult):
+    """What one run of pretraining gave. weights: None where it diverged or was halted."""
+
+    run: RunConfig
+
+
+def make_result(
+    run: RunConfig, history: LossHistory, params: Params | None, dataset: Dataset, timer: StepTimer
+) -> PretrainResult:
+    """Evaluate a run that has ended; params: its final weights, None where it came to an early end."""
+    diverged_at, heldout = history.diverged_at, None
+    if not history.ended and final_train_loss(history.losses) > history.losses[0]:
+        diverged_at = len(history.losses)  # it ended worse than it began: no number of it means anything
+    elif params is not None:
+        heldout = evaluate(run.model, params, dataset.heldout_WT, dataset.heldout_documents_W)
+        if not np.isfinite(heldout.loss):
+            diverged_at, heldout = len(history.losses), None
+    return PretrainResult(
+        run=run,
+        losses=np.asarray(history.losses, np.float32),
+        tokens=np.asarray(history.tokens, np.int64),
+        diverged_at=diverged_at,
+        halted_at=history.halted_at,
+        heldout=heldout,
+        weights=params if heldout is not None else None,
+        cost=timer.cost(),
+    )
+
+
+def final_train_loss(losses: Sequence[float] | np.ndarray) -> float:
+    """Return the mean loss over the last twentieth of the steps."""
+    last = np.asarray(losses[-max(1, len(losses) // 20) :], np.float64)
+    return float(last.mean())

@@ -1,0 +1,178 @@
+"""Drive several runs through their lanes: each asks for its next steps and is told their losses.
+
+A run is a generator, its trial: it yields a `StepRequest`, the steps until it next has something to do
+(a branch, a score, its end), and is sent a `StepResult` after each turn of steps. So a run does not know what
+runs beside it, and a single run is driven by the same code.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.step import TrainState
+
+STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
+
+
+class Stopped(Exception):
+    """Training was asked to stop; what it came to is saved and a later call goes on from there."""
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """Steps that a run wants: at most n_steps of them, the i-th with the input make(i), of host arrays."""
+
+    n_steps: int
+    make: Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a turn gave one run: the losses of the steps that it took, from the first that it asked for.
+
+    stopping: save what there is and return. seconds: of the turn, None where something was compiled in it;
+    n_lanes runs share it. elapsed: its seconds in either case.
+    """
+
+    losses: list[float]
+    stopping: bool
+    seconds: float | None
+    n_lanes: int
+    elapsed: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A score to be compared, less is better: successive halving (Jamieson & Talwalkar 2016, 1502.07943).
+
+    A run that yields it waits for the others, and is sent whether it goes on: among those at the rung of the
+    same step the best n_kept do, or the better half where that is None. A number that does not depend on who
+    is still there makes a sweep that was killed at a rung come to the same choice.
+    """
+
+    score: float
+    step: int = 0
+    n_kept: int | None = None
+
+
+Trial = Generator[StepRequest | Rung, Any, None]  # is sent a StepResult for a StepRequest, a bool for a Rung
+
+
+class Lane:
+    """A run's hold on its own state; its number changes when the others are put together anew."""
+
+    def __init__(self, lanes: Lanes, number: int) -> None:
+        self._lanes, self.number = lanes, number
+
+    def read(self) -> TrainState:
+        """Return a copy of the state, which no later step touches."""
+        return self._lanes.read(self.number)
+
+    def write(self, state: TrainState) -> None:
+        """Go on from another state, of which a copy is taken."""
+        self._lanes.write(self.number, state)
+
+
+@dataclass
+class _Running:
+    """A trial that has not ended, and what it waits for."""
+
+    lane: Lane
+    trial: Trial
+    wants: StepRequest | Rung
+    waiting: TrainState | None = None  # at a rung: its lane may be stepped on while the others come there
+
+
+def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: Callable[[], bool]) -> None:
+    """Run one trial in each lane to its end.
+
+    A lane whose trial has ended is idle; when half of them are, the others go on in a narrower program.
+    Raises `Stopped` soon after should_stop() becomes true, every trial having been told.
+    """
+    running: list[_Running] = []
+    for number, start in enumerate(begin):
+        lane = Lane(lanes, number)
+        _send(running, lane, start(lane), None)
+    while running:
+        if 2 * len(running) <= lanes.n_lanes:
+            lanes.keep([run.lane.number for run in running])
+            for number, run in enumerate(running):
+                run.lane.number = number
+        if all(isinstance(run.wants, Rung) for run in running):
+            running = _halve(running)
+            continue
+        running = _take_turn(lanes, running, should_stop)
+
+
+def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], bool]) -> list[_Running]:
+    """Step until some trial has what it wants; lanes that are idle or wait at a rung compute for nothing."""
+    stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, StepRequest)}
+    n_steps = min(STEPS_PER_READ, *(wants.n_steps for wants in stepping.values()))
+    started, warm, stopping, unread = time.monotonic(), True, False, []
+    while (done := sum(map(len, unread))) < n_steps:
+        size = lanes.steps_per_call if n_steps - done >= lanes.steps_per_call else 1
+        unread.append(lanes.advance([_make(lanes, stepping, done + i) for i in range(size)]))
+        warm &= lanes.is_warm
+        stopping = should_stop()
+        if stopping or not warm:  # what compiles is a turn of its own, which is not timed
+            break
+    losses = np.concatenate(jax.device_get(unread)).astype(float)
+    elapsed = time.monotonic() - started
+    seconds = elapsed if warm else None
+    still: list[_Running] = []
+    for run in running:
+        if isinstance(run.wants, Rung):
+            still.append(run)
+            continue
+        taken = StepResult(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
+        _send(still, run.lane, run.trial, taken)
+    if stopping:
+        for run in still:
+            run.trial.close()
+        raise Stopped
+    return still
+
+
+def _make(lanes: Lanes, stepping: dict[int, StepRequest], i: int) -> list[Any]:
+    """Return the i-th input of every lane; one that is idle is given another's."""
+    given = {number: wants.make(i) for number, wants in stepping.items()}
+    spare = next(iter(given.values()))
+    return [given.get(number, spare) for number in range(lanes.n_lanes)]
+
+
+def _halve(running: list[_Running]) -> list[_Running]:
+    """Tell the best of the trials at the earliest rung to go on, and the others there to end.
+
+    Trials that a later rung has already, as after a kill whose checkpoints were not of one step, wait on.
+    """
+    asked = [(run, run.wants) for run in running if isinstance(run.wants, Rung)]
+    earliest = min(rung.step for _, rung in asked)
+    there = sorted(
+        ((run, rung) for run, rung in asked if rung.step == earliest), key=lambda pair: pair[1].score
+    )
+    n_kept = there[0][1].n_kept
+    n_kept = -(-len(there) // 2) if n_kept is None else n_kept
+    goes_on = {id(run): place < n_kept for place, (run, _) in enumerate(there)}
+    still: list[_Running] = []
+    for run in running:
+        if id(run) not in goes_on:
+            still.append(run)
+            continue
+        if run.waiting is not None:
+            run.lane.write(run.waiting)
+        _send(still, run.lane, run.trial, goes_on[id(run)])
+    return still
+
+
+def _send(running: list[_Running], lane: Lane, trial: Trial, value: Any) -> None:
+    """Resume a trial with what it waited for; add it to the running ones unless it ends or stops."""
+    try:
+        wants = trial.send(value)
+    except (StopIteration, Stopped):
+        return
+    running.append(_Running(lane, trial, wants, lane.read() if isinstance(wants, Rung) else None))

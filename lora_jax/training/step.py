@@ -1,0 +1,89 @@
+"""The training step, one for pretraining and fine-tuning, as a pure function."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from lora_jax.params import Params, Spec, combine
+from lora_jax.training.optim import Hyperparams, Optimizer
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What a step changes. Frozen weights are not: they are never differentiated, donated or returned."""
+
+    step: jax.Array  # int32, steps taken
+    trainable: Params
+    opt_state: optax.OptState
+
+
+class StepInput(NamedTuple):
+    """What a training step takes in besides its state and the frozen weights."""
+
+    batch: Any  # what the loss reads: arrays
+    hyperparams: Hyperparams
+    # The data of the run's dropout key, uint32 (2,), the same at every step; None: nothing is dropped.
+    key: Any = None
+
+
+# (state, frozen, StepInput) -> (state, mean loss); pure, compiled by `train.lanes`
+Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, jax.Array]]
+# (all weights, batch, key of dropout or None) -> the mean loss, which a step differentiates
+LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
+
+
+def init_state(trainable: Params, specs: Mapping[str, Spec], optimizer: Optimizer) -> TrainState:
+    """Return the state before the first step: moments for what trains, for nothing else."""
+    opt_state = optimizer(_of(trainable, specs)).init(trainable)
+    return TrainState(step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=opt_state)
+
+
+def make_step(
+    loss_of_batch: LossOfBatch,
+    specs: Mapping[str, Spec],
+    optimizer: Optimizer,
+    rates: Mapping[str, float] | None = None,
+) -> Step:
+    """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
+
+    The gradient is taken of the state's trainable weights alone. The frozen ones are an argument, which lanes
+    that share them hand over without a lane axis. Each function returned is another program to `train.lanes`,
+    so the caller keeps it for the runs that it serves.
+
+    Args:
+        loss_of_batch: the mean loss of a batch. Its key is the run's, folded with the number of the step.
+        specs: of every trainable weight at least.
+        optimizer: what turns gradients into updates at unit rate (`train.optim`).
+        rates: the learning rate of a path as a multiple of the step's; 1 where absent.
+    """
+    rates = rates or {}
+
+    def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
+        key = None
+        if given.key is not None:
+            key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
+
+        def loss_of(trainable: Params) -> jax.Array:
+            return loss_of_batch(combine(trainable, frozen), given.batch, key)
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.trainable)
+        transformation = optimizer(_of(state.trainable, specs))
+        found, opt_state = transformation.update(
+            gradient, state.opt_state, state.trainable, hyperparams=given.hyperparams
+        )
+        updates = cast(Params, found)
+        trainable = {
+            path: weight - given.hyperparams.learning_rate * rates.get(path, 1.0) * updates[path]
+            for path, weight in state.trainable.items()
+        }
+        return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
+
+    return step
+
+
+def _of(trainable: Params, specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    return {path: specs[path] for path in trainable}

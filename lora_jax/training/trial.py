@@ -1,0 +1,153 @@
+"""One run in its lane: what it gave so far, what it cost, and the inner loop that takes its steps.
+
+Pretraining (`training/trunk.py`) and fine-tuning (`finetuning/trial.py`) are made of these. What differs is
+when they stop to branch or to be scored.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lora_jax.training.checkpoint import SAVE_SECONDS
+from lora_jax.training.side_by_side import Rung, StepRequest, StepResult, Stopped, Trial
+from lora_jax.training.step import StepInput
+
+# Called with the run's configuration, its steps so far, the latest loss, and the tokens trained since the
+# call before.
+OnProgress = Callable[[Any, int, float, int], None]
+
+
+@dataclass
+class LossHistory:
+    """What a run gave so far: the loss and the tokens of every step, and whether it came to an early end."""
+
+    losses: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)  # trained on by each step, without padding
+    diverged_at: int | None = None  # the first loss that was not finite
+    halted_at: int | None = None  # step of the rung at which others were better
+
+    @property
+    def ended(self) -> bool:
+        return self.diverged_at is not None or self.halted_at is not None
+
+    def take(self, losses: Sequence[float], tokens: Sequence[int]) -> None:
+        """Take in the losses and the tokens of a turn of steps."""
+        first, finite = len(self.losses), np.isfinite(losses)
+        self.losses += losses
+        self.tokens += tokens
+        if not finite.all():
+            self.diverged_at = first + int(np.argmin(finite))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run cost this process; what an earlier one had spent on it is not counted.
+
+    wall_seconds: its share of the time that the runs beside it took together. trained_tokens: of the steps
+    that it took itself. tokens_per_second: its own, of the at most n_lanes runs that shared the machine.
+    step_seconds: its share of the time of a step. Both are None where no step was timed.
+    """
+
+    wall_seconds: float
+    n_lanes: int
+    trained_tokens: int
+    tokens_per_second: float | None
+    step_seconds: float | None
+
+
+@dataclass
+class StepTimer:
+    """Adds up what this process spends on one run; a turn in which something was compiled is not timed."""
+
+    n_lanes: int = 1
+    started: float = field(default_factory=time.monotonic)
+    others_seconds: float = 0.0  # since then, on the runs beside it
+    steps: int = 0
+    tokens: int = 0
+    timed_steps: int = 0
+    timed_tokens: int = 0
+    timed_seconds: float = 0.0  # that these took
+    timed_share: float = 0.0  # its share of that, where others ran beside it
+
+    def wait(self, request: StepRequest) -> Generator[StepRequest, StepResult, StepResult]:
+        """Ask for steps, and note what they took of this run's time and of others'."""
+        asked = time.monotonic()
+        taken = yield request
+        self.others_seconds += time.monotonic() - asked - taken.elapsed / taken.n_lanes
+        self.n_lanes = max(self.n_lanes, taken.n_lanes)
+        return taken
+
+    def count(self, taken: StepResult, n_tokens: int) -> None:
+        """Add the steps and the tokens of a turn."""
+        self.steps += len(taken.losses)
+        self.tokens += n_tokens
+        if taken.seconds is not None:
+            self.timed_steps += len(taken.losses)
+            self.timed_tokens += n_tokens
+            self.timed_seconds += taken.seconds
+            self.timed_share += taken.seconds / taken.n_lanes
+
+    def cost(self, wall_seconds: float | None = None) -> Cost:
+        """Return the sum. wall_seconds: where known from elsewhere; else from the start to now."""
+        own = time.monotonic() - self.started - self.others_seconds
+        return Cost(
+            wall_seconds=own if wall_seconds is None else wall_seconds,
+            n_lanes=self.n_lanes,
+            trained_tokens=self.tokens,
+            tokens_per_second=self.timed_tokens / self.timed_seconds if self.timed_steps else None,
+            step_seconds=self.timed_share / self.timed_steps if self.timed_steps else None,
+        )
+
+
+@dataclass
+class TrainingRun:
+    """A run in training: what its steps take in, what it came to, and where both are reported and saved.
+
+    make_input and count_tokens are of a step, counted from 0; count_tokens is called after the step.
+    """
+
+    config: Any  # by which progress knows the run
+    history: LossHistory
+    timer: StepTimer
+    make_input: Callable[[int], StepInput]
+    count_tokens: Callable[[int], int]
+    on_progress: OnProgress
+    save: Callable[[], None]
+    save_seconds: float = SAVE_SECONDS
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def advance(self, until: int, arrive: Callable[[], None] | None = None) -> Trial:
+        """Train to step `until`, and save now and then; end where the run diverges.
+
+        arrive: called at step `until`, before anything is saved there; it may end the run.
+        Raises `Stopped`, the run saved, where it is told to stop.
+        """
+        history = self.history
+        while len(history.losses) < until and not history.ended:
+            first = len(history.losses)
+            request = StepRequest(until - first, lambda i, first=first: self.make_input(first + i))
+            taken = yield from self.timer.wait(request)
+            tokens = [self.count_tokens(first + i) for i in range(len(taken.losses))]
+            history.take(taken.losses, tokens)
+            self.timer.count(taken, sum(tokens))
+            self.on_progress(self.config, len(history.losses), history.losses[-1], sum(tokens))
+            if arrive is not None and len(history.losses) == until and not history.ended:
+                arrive()
+            if history.ended:
+                return
+            if taken.stopping or time.monotonic() - self.saved_at > self.save_seconds:
+                self.save()
+                self.saved_at = time.monotonic()
+            if taken.stopping:
+                raise Stopped
+
+    def compete(self, score: float, n_kept: int | None) -> Trial:
+        """Wait at a rung for the rivals; end there where n_kept of them have a lower score."""
+        step, asked = len(self.history.losses), time.monotonic()
+        goes_on = yield Rung(score, step, n_kept)
+        self.timer.others_seconds += time.monotonic() - asked
+        if not goes_on:
+            self.history.halted_at = step

@@ -1,0 +1,218 @@
+"""Trunks with a cooldown branch for each D, several trunks of one shape side by side.
+
+Under warmup-stable-decay, runs that differ in n_tokens alone share every step up to the cooldown of the
+shortest, so that several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392). A trunk
+is a trial of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+
+from lora_jax.config import ModelConfig, RunConfig
+from lora_jax.data import Dataset
+from lora_jax.errors import LoraJaxError
+from lora_jax.model.declare import flops_per_token
+from lora_jax.training.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
+from lora_jax.training.lanes import Lanes
+from lora_jax.training.mesh import init_on, join_on, spread_step
+from lora_jax.training.optim import cooldown_start
+from lora_jax.training.pretraining import make_input, make_pretraining_step
+from lora_jax.training.repeat import steps_per_call
+from lora_jax.training.result import PretrainResult, final_train_loss, make_result
+from lora_jax.training.side_by_side import Lane, Trial, drive
+from lora_jax.training.trial import LossHistory, OnProgress, StepTimer, TrainingRun
+
+
+class Shape(NamedTuple):
+    """What the compiled step depends on: runs that agree in it can be trained side by side."""
+
+    model: ModelConfig
+    batch_size: int
+    seq_len: int
+    beta1: float
+    beta2: float
+    eps: float
+
+
+def shape_of(run: RunConfig) -> Shape:
+    """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
+    optim = run.optim
+    return Shape(run.model, optim.batch_size, run.data.seq_len, optim.beta1, optim.beta2, optim.eps)
+
+
+class RungAt(NamedTuple):
+    """A rung of successive halving: after `step` steps of the trunk the n_kept best of its rivals go on."""
+
+    step: int
+    n_kept: int
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Runs that differ in n_tokens alone, what they read, and the folder of their state.
+
+    say: told, in a line, of a checkpoint that is damaged and dropped. save_seconds: between two savings.
+    """
+
+    runs: tuple[RunConfig, ...]
+    dataset: Dataset
+    folder: Path
+    rungs: tuple[RungAt, ...] = ()
+    say: Callable[[str], None] = say_nothing
+    save_seconds: float = SAVE_SECONDS
+
+
+def train_trunks(
+    trunks: Sequence[Trunk],
+    n_lanes: int,
+    *,
+    on_result: Callable[[PretrainResult], None],
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+    mesh: Mesh | None = None,
+) -> None:
+    """Train trunks of one shape, at most n_lanes at a time; on_result is told each run as it ends.
+
+    A lane that has ended its trunk takes the next; then those that are left go on in narrower programs. Each
+    run's start and batches are those it would have alone, and so are its losses, within 1e-5, unless its rate
+    is so high that training magnifies a rounding, as it then does from one machine to another. What was
+    stopped or killed goes on from the trunks' folders: a single lane to the same bits as if it never had
+    been, several within 1e-5, for a sum may be rounded otherwise where fewer of them are left.
+    mesh: of devices, over which one lane's state and batches are spread.
+    Raises LoraJaxError where the shapes differ, and `Stopped`, the state saved, soon after should_stop()
+    becomes true.
+    """
+    if not trunks:
+        return
+    check_shapes([trunk.runs[0] for trunk in trunks])
+    waiting, first = deque(trunks), trunks[0].runs[0]
+
+    def work(lane: Lane) -> Trial:
+        while waiting:
+            yield from _TrunkTrial(waiting.popleft(), lane, on_result, on_progress, mesh).train()
+
+    n_lanes = min(n_lanes, len(trunks))
+    start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
+    step = make_pretraining_step(first.model, first.optim)
+    step = step if mesh is None else spread_step(mesh, first.model, step)
+    flops = n_lanes * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
+    at_once = steps_per_call(flops) if mesh is None else 1
+    lanes = Lanes(step, [start] * n_lanes, join=join_on(mesh), steps_per_call=at_once)
+    drive(lanes, [work] * n_lanes, should_stop)
+
+
+def check_shapes(runs: Sequence[RunConfig]) -> None:
+    """Raise LoraJaxError unless one compiled step serves all runs."""
+    first = shape_of(runs[0])
+    for run in runs[1:]:
+        shape = shape_of(run)
+        differing = [name for name in Shape._fields if getattr(shape, name) != getattr(first, name)]
+        if differing:
+            name = differing[0]
+            raise LoraJaxError(
+                f"{len(runs)} runs were to be trained side by side whose {name} differs"
+                f" ({getattr(first, name)} and {getattr(shape, name)}), wanted runs of one shape: group them"
+                " by train.trunk.shape_of."
+            )
+
+
+@dataclass(frozen=True)
+class _TrunkTrial:
+    """One trunk in one lane."""
+
+    trunk: Trunk
+    lane: Lane
+    on_result: Callable[[PretrainResult], None]
+    on_progress: OnProgress
+    mesh: Mesh | None
+
+    def train(self) -> Trial:
+        """Train the runs, shortest first; raises `Stopped` when told to stop, the state saved."""
+        folder, runs = self.trunk.folder, sorted(self.trunk.runs, key=lambda run: run.n_tokens)
+        with closing(Checkpoints(folder / "trunk", self.trunk.say)) as checkpoints:
+            reached = checkpoints.latest_step() or 0
+            early = [run for run in runs if cooldown_start(run) < reached]
+            if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
+                with closing(Checkpoints(folder / "early", self.trunk.say)) as others:
+                    yield from self._climb(early, others)
+            if len(early) < len(runs):
+                yield from self._climb(runs[len(early) :], checkpoints)
+
+    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Trial:
+        """Go up one trunk, and out on the branch of each run."""
+        self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
+        history = LossHistory()
+        self._resume(runs[0], history, checkpoints)
+        rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(history.losses))
+        for run in runs:
+            training, start = self._begin(run, history, StepTimer(), checkpoints), cooldown_start(run)
+            while rungs and rungs[0].step <= start and not history.ended:
+                yield from self._contend(training, rungs.popleft())
+            yield from training.advance(start)
+            if history.ended:
+                self._finish(run, training)
+            else:
+                yield from self._branch(run, training)
+        if not history.ended:  # kept, so that a longer run can be added to the sweep later
+            self._save(history, checkpoints)
+            checkpoints.keep_newest()
+
+    def _branch(self, run: RunConfig, trunk: TrainingRun) -> Trial:
+        """Train a run's cooldown, and put the trunk's state back."""
+        forked = self.lane.read()
+        history = LossHistory(list(trunk.history.losses), list(trunk.history.tokens))
+        folder = self.trunk.folder / f"t{run.n_tokens}"
+        with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
+            self._resume(run, history, checkpoints)
+            branch = self._begin(run, history, trunk.timer, checkpoints)
+            yield from branch.advance(run.n_steps)
+            self._finish(run, branch)
+            checkpoints.delete()
+        self.lane.write(forked)
+
+    def _contend(self, training: TrainingRun, rung: RungAt) -> Trial:
+        """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
+        yield from training.advance(rung.step)
+        if not training.history.ended:
+            training.save()  # for it can be stopped while it waits
+            yield from training.compete(final_train_loss(training.history.losses), rung.n_kept)
+
+    def _begin(
+        self, run: RunConfig, history: LossHistory, timer: StepTimer, checkpoints: Checkpoints
+    ) -> TrainingRun:
+        """Return a run as it goes on from a history, on the trunk or on its branch."""
+        return TrainingRun(
+            config=run,
+            history=history,
+            timer=timer,
+            make_input=partial(make_input, run, self.trunk.dataset),
+            count_tokens=lambda step: run.tokens_per_step,
+            on_progress=self.on_progress,
+            save=partial(self._save, history, checkpoints),
+            save_seconds=self.trunk.save_seconds,
+        )
+
+    def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:
+        checkpoints.save(self.lane.read(), np.asarray(history.losses))
+
+    def _resume(self, run: RunConfig, history: LossHistory, checkpoints: Checkpoints) -> None:
+        """Continue from the newest checkpoint, where there is one."""
+        latest = checkpoints.latest_step()
+        if latest is not None and latest > len(history.losses):
+            state, losses = checkpoints.restore(self.lane.read())
+            self.lane.write(state)
+            history.losses = [float(value) for value in losses]
+            history.tokens = [run.tokens_per_step] * len(losses)
+
+    def _finish(self, run: RunConfig, training: TrainingRun) -> None:
+        history, timer = training.history, training.timer
+        weights = None if history.ended else self.lane.read().trainable
+        self.on_result(make_result(run, history, weights, self.trunk.dataset, timer))

@@ -1,0 +1,66 @@
+"""A program of the tests: train a few steps on a mesh of virtual CPU devices, and print the losses as JSON.
+
+Arguments: a mesh ("" for a single device without one), the first step and the last, a folder to restore from
+and one to save to ("" for none), and, of several processes, the coordinator's port, how many and which.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lora_jax.config import LLAMA, ModelConfig, OptimConfig
+from lora_jax.model.declare import declare
+from lora_jax.training import loss
+from lora_jax.training.checkpoint import Checkpoints
+from lora_jax.training.lanes import Lanes, stack_inputs
+from lora_jax.training.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
+from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.step import StepInput
+
+MODEL = ModelConfig(
+    d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=64, context=16, tied_head=False, **LLAMA
+)
+OPTIM = OptimConfig(batch_size=8)
+
+
+def main(
+    mesh_text: str, first: str, last: str, source: str, target: str,
+    port: str = "", n: str = "1", number: str = "0",
+) -> None:  # fmt: skip
+    if port:  # gloo, the collectives of CPUs, says something of its connections in between
+        jax.distributed.initialize(f"localhost:{port}", int(n), int(number))
+    if mesh_text:
+        loss.ROOM["cpu"] = loss.Room(1024, 1)  # of a device: 4 chunks of 4 positions on 8 devices
+        mesh = make_mesh(mesh_text)
+        step = spread_step(mesh, MODEL, make_pretraining_step(MODEL, OPTIM))
+        state, join = init_on(mesh, MODEL, OPTIM, 0), join_on(mesh)
+        places = state_shardings(mesh, declare(MODEL), state)
+    else:
+        step, join, places = make_pretraining_step(MODEL, OPTIM), stack_inputs, None
+        state = init_pretraining(MODEL, OPTIM, 0)
+    if source:
+        state, _ = Checkpoints(Path(source)).restore(state)
+    lanes = Lanes(step, [state], join=join)
+    losses: list[Any] = []
+    for i in range(int(first), int(last)):
+        windows_BU = np.random.default_rng(i).integers(0, 64, (8, 17)).astype(np.int32)
+        losses.append(lanes.step([StepInput(windows_BU, make_hyperparams(OPTIM, 1e-2))]))
+    after = lanes.read(0)
+    if places is not None:
+        for array, place in zip(jax.tree.leaves(after), jax.tree.leaves(places), strict=True):
+            assert array.sharding == place, "an array has moved"
+    if target:
+        checkpoints = Checkpoints(Path(target))
+        checkpoints.save(after, np.zeros(int(last), np.float32))
+        checkpoints.close()
+    if is_first_process():
+        print("losses", json.dumps([float(one[0]) for one in jax.device_get(losses)]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
