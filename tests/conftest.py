@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+# Most of a test's time is compilation, and many tests compile the same small programs. What one process has compiled
+# the others read, and so does the next run of the suite. The key of a program holds the flags of the compiler.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # The tests compare with float32 on a CPU; a GPU's tensor cores round differently.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
