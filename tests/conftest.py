@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Most of a test's time is compilation, and many tests compile the same small programs. What one process has compiled
-# the others read, and so does the next run of the suite. The key of a program holds the flags of the compiler.
+# Most of a test's time is compilation, and many tests compile the same small programs. What one process has
+# compiled the others read, and so does the next run of the suite. A program's key holds the compiler's flags.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax")
 )
