@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from lora_jax.scaling.laws import LAWS as LAWS
     from lora_jax.scaling.tables.table import read_table as read_table
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "lora_jax.config": (
