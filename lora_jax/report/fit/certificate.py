@@ -7,10 +7,12 @@ from lora_jax.scaling.results import FitReport
 
 
 def certificate_pairs(report: FitReport) -> list[tuple[str, str]]:
-    """Return what was checked and what came out, each in words, less what an older sweep did not say."""
+    """Return what was checked and what came out, each in words, less what an older sweep did not say.
+
+    The verdict stands above it on every page.
+    """
     c = report.certificate
     pairs: list[tuple[str, str | None]] = [
-        ("verdict", c.verdict.words),
         ("converged", _yes(c.converged)),
         ("largest entry of the gradient", format_power(c.grad_norm, 2)),
         ("objective above the minimum, as a share of it", format_power(c.polish_gain, 2)),

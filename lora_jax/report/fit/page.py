@@ -13,7 +13,7 @@ from lora_jax.report.fit.conclusions import (
     title_of,
 )
 from lora_jax.report.fit.figures import draw_fit_figures
-from lora_jax.report.fit.section import show_verdict
+from lora_jax.report.fit.section import show_count, show_verdict
 from lora_jax.report.kit.numbers import format_power
 from lora_jax.report.kit.page_files import refuse_results_folder, write_page
 from lora_jax.report.kit.page_shell import (
@@ -55,7 +55,7 @@ def make_fit_page(report: FitReport, figures: str) -> str:
         f"{report.law} fitted to {title_of(report)}",
         "a scaling law",
         "\n".join(describe(report)),
-        [section for section in sections if section[2]],
+        sections,
     )
 
 
@@ -65,7 +65,11 @@ def _summary(report: FitReport) -> str:
         words.append(sentence(report.comparison.words))
     words += notes(report)
     said = "".join(f"<p>{to_prose(line)}</p>\n" for line in words)
-    return f"{show_verdict(report)}\n{said}{show_warnings(doubts(report))}"
+    told = doubts(report)
+    if report.verdict.is_believed:
+        return f"{show_verdict(report)}\n{said}{show_warnings(told)}"
+    counted = show_count(report.verdict, len(told))
+    return f"{counted}\n{show_warnings(told)}\n{said}"
 
 
 def _comparison(report: FitReport) -> str:

@@ -42,7 +42,10 @@ def parameter_rows(report: FitReport) -> Table:
         said += ["fixed"] if number.fixed else []
         said += [_stuck(number)] if _stuck(number) else []
         profile = _profile(profiles.get(name)) or _by_profile(number)
-        found.append((name, *_cells(number, given), profile, number.unit, ", ".join(said)))
+        cells = _cells(number, given)
+        if name in marks["at a bound"] and number.at_bound is None and not given:
+            cells = ("at its bound", *cells[1:])  # of an older file, which does not say which bound
+        found.append((name, *cells, profile, number.unit, ", ".join(said)))
     for name, number in report.derived.items():
         found.append((name, *_cells(number, given), "", "", "follows from the others"))
     columns = ("parameter", "value", "\u00b1 se", INTERVAL, "by profile", "unit", "remark")

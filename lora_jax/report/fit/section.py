@@ -8,12 +8,26 @@ from lora_jax.report.fit.rows import parameter_rows
 from lora_jax.report.kit.page_shell import show_definitions, show_tables
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.scaling.results import FitReport
+from lora_jax.scaling.verdict import Verdict
 
 
 def show_verdict(report: FitReport) -> str:
     """Return the verdict as HTML."""
     kind = "good" if report.verdict.is_believed else "bad"
     return f'<p class="verdict {kind}">{to_prose(sentence(verdict_line(report)))}</p>'
+
+
+def show_count(verdict: Verdict, n_doubts: int, why: str = "") -> str:
+    """Return a verdict that is none of belief as HTML, with the number of doubts that follow it.
+
+    why: the reason, where one stands above all doubts.
+    """
+    level = verdict.level[0].upper() + verdict.level[1:]
+    head = f"{level}: {why}" if why else level
+    told = {0: "", 1: " There is one doubt:", 2: " There are two doubts:", 3: " There are three doubts:"}.get(
+        n_doubts, f" There are {n_doubts} doubts. The three that matter most:"
+    )
+    return f'<p class="verdict bad">{to_prose(head)}.{told}</p>'
 
 
 def show_fit(report: FitReport, heading: str) -> str:

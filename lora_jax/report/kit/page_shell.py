@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_style import CSS
-from lora_jax.report.kit.tables import Table, to_html
+from lora_jax.report.kit.tables import Table, to_html, to_prose
 
+MOST_DOUBTS = 3  # that a summary shows; the others are folded
 LARGEST_SVG = 250_000  # bytes; a denser drawing is shown as its PNG
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -19,8 +20,10 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def make_document(heading: str, subject: str, intro: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """Return a page. heading and intro: text, escaped here; the browser's title is "heading: subject".
 
-    sections: (id, title, content as HTML) in order, each with a link at the top.
+    sections: (id, title, content as HTML) in order, each with a link at the top; one without content is left
+    out.
     """
+    sections = [section for section in sections if section[2].strip()]
     links = " ".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
     body = "\n".join(
         f'<section id="{key}"><h2>{escape(title)}</h2>\n{content}</section>'
@@ -43,9 +46,12 @@ def show_tables(*tables: Table | None) -> str:
 
 
 def show_figures(drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
-    """Return the figures as HTML. paths: the saved files, a PNG and an SVG for each drawing in turn."""
+    """Return the figures as HTML, nothing where there are none.
+
+    paths: the saved files, a PNG and an SVG for each drawing in turn.
+    """
     figures = [_figure(d, png, svg) for d, png, svg in zip(drawings, paths[::2], paths[1::2], strict=True)]
-    return f'<div class="figures">{"".join(figures)}</div>'
+    return f'<div class="figures">{"".join(figures)}</div>' if figures else ""
 
 
 def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
@@ -60,14 +66,20 @@ def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
 
 
 def show_warnings(lines: Sequence[str]) -> str:
-    """Return the warnings as a marked list, or a sentence that there are none."""
-    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return (
-        f'<h3>Warnings</h3><ul class="warnings">{listed}</ul>' if lines else "<p>There are no warnings.</p>"
-    )
+    """Return the first three warnings as a marked list and the others folded, or that there are none."""
+    if not lines:
+        return "<p>There are no warnings.</p>"
+    first, rest = _list_warnings(lines[:MOST_DOUBTS]), lines[MOST_DOUBTS:]
+    if not rest:
+        return first
+    return f"{first}\n<details><summary>Show {len(rest)} more</summary>{_list_warnings(rest)}</details>"
+
+
+def _list_warnings(lines: Sequence[str]) -> str:
+    return f'<ul class="warnings">{"".join(f"<li>{to_prose(line)}</li>" for line in lines)}</ul>'
 
 
 def show_definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return names with their values as a list in two columns."""
+    """Return names with their values as a list in two columns, nothing where there are none."""
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
-    return f"<dl>{items}</dl>"
+    return f"<dl>{items}</dl>" if items else ""

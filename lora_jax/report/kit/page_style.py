@@ -19,6 +19,7 @@ code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: an
 .note { color: var(--soft); font-size: .88rem; } .verdict { font-weight: 600; }
 .verdict.bad { color: var(--bad); } .verdict.good { color: var(--good); }
 .warnings { background: var(--mark); padding: .6rem 1rem .6rem 2.2rem; border-radius: 4px; }
+summary { cursor: pointer; color: var(--link); } details { margin: .5rem 0; }
 .figures { display: grid; gap: 2rem; } sup { line-height: 0; }
 figure { margin: 0; max-width: 52rem; }
 figure img { width: 100%; height: auto; background: #fff; border-radius: 4px; }

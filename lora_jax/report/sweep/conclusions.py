@@ -44,15 +44,19 @@ def headline(fits: SweepReport) -> str:
 
 
 def _exponents(fits: SweepReport) -> str:
-    parts, absent = [], []
+    parts, absent, stuck = [], [], []
     for name, (subject, letter) in _SUBJECTS.items():
         number = fits.exponents.get(name)
         if number is None:
             absent.append(f"L({letter})")
             continue
         value, interval = format_interval(number)
+        if number.at_bound is not None and number.at_bound.value is not None:
+            stuck.append(f" {name} is at its bound ({value.partition(',')[0]}), which is no measurement.")
+            continue
         parts.append(f"with {subject} as {letter}^\u2212{value} (95 % interval {interval})")
-    text = f"{loss_of(fits).capitalize()} falls {_join(parts)}." if parts else "No exponent was found."
+    text = f"{loss_of(fits).capitalize()} falls {_join(parts)}." if parts else "No exponent was measured."
+    text += "".join(stuck)
     without = [n for n in fits.exponents.values() if n.ci95 is not None and n.ci95[0] <= 0 <= n.ci95[1]]
     if without:
         text += f" Of these, {len(without)} cannot be told from zero."
@@ -98,7 +102,7 @@ def _heldout(fits: SweepReport) -> str:
     )
     if cell.within_3_percent:
         return f"{text} The held-out cell is predicted within 3 %."
-    return f"{text} The held-out cell is NOT predicted within 3 %: do not extrapolate from these fits."
+    return f"{text} That is more than 3 %: do not extrapolate from these fits."
 
 
 def _noise(fits: SweepReport) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from lora_jax.report.fit.section import show_fit
+from lora_jax.report.fit.section import show_count, show_fit
 from lora_jax.report.kit.numbers import format_power, format_seconds
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -18,8 +18,10 @@ from lora_jax.report.kit.settings import flatten, list_provenance, split_setting
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep import rows
 from lora_jax.report.sweep.conclusions import headline, summarise
+from lora_jax.report.sweep.doubts import doubts_of
 from lora_jax.report.sweep.figures import draw_figures
 from lora_jax.report.sweep.results import Results, read_results
+from lora_jax.scaling.sweep_results import SweepReport
 
 
 def write_report(results_dir: Path) -> Path:
@@ -37,12 +39,12 @@ def make_page(results: Results, figures: str) -> str:
     fits = results.fits
     sections = [
         ("summary", "Summary", _summary(results)),
-        ("exponents", "Exponents", show_tables(rows.exponent_rows(fits), rows.published_rows(fits))),
+        ("exponents", "Exponents", _exponents(fits)),
         ("figures", "Figures", figures),
         ("heldout", "Held-out cell", show_tables(rows.heldout_rows(fits))),
-        ("frontier", "Frontier", show_tables(rows.frontier_rows(fits)) or "<p>L(N,D) was not fitted.</p>"),
-        ("conventions", "Counting", show_tables(rows.convention_rows(fits)) or "<p>L(N) was not fitted.</p>"),
-        ("rates", "Learning rates", show_tables(rows.rate_rows(fits)) or "<p>No cell has several rates.</p>"),
+        ("frontier", "Frontier", show_tables(rows.frontier_rows(fits))),
+        ("conventions", "Counting", show_tables(rows.convention_rows(fits))),
+        ("rates", "Learning rates", show_tables(rows.rate_rows(fits))),
         ("fits", "Fits", "\n".join(show_fit(fit, f"{fit.key}: {fit.slice}") for fit in fits.fits)),
         ("runs", "Runs", show_tables(rows.run_rows(results, rows.swept_settings(results)))),
         ("settings", "Settings", _settings(results)),
@@ -54,24 +56,29 @@ def make_page(results: Results, figures: str) -> str:
 
 def _summary(results: Results) -> str:
     fits = results.fits
-    within = fits.heldout_cell.within_3_percent
     words = "".join(f"<p>{to_prose(paragraph)}</p>\n" for paragraph in summarise(fits))
-    verdict = {
-        True: '<p class="verdict good">The held-out cell was predicted within 3 %.</p>',
-        False: '<p class="verdict bad">The held-out cell was not predicted within 3 %.</p>',
-        None: '<p class="verdict bad">No fit predicts the held-out cell.</p>',
-    }[within]
-    lines = rows.warnings_of(fits)
+    lines = doubts_of(fits)
     if len(results.runs) != fits.n_runs:
-        lines.append(
+        lines.insert(
+            0,
             f"fits.json was made from {fits.n_runs} runs and runs.csv has {len(results.runs)}:"
-            " run `lora-jax fit` again."
+            " run `lora-jax fit` again.",
         )
-    first = headline(fits)
-    all_told = fits.verdict
-    kind = "good" if all_told is not None and all_told.is_believed else "bad"
-    first = f'<p class="verdict {kind}">{to_prose(first[0].upper() + first[1:])}.</p>'
-    return f"{first}\n{verdict}\n{words}{show_warnings(lines)}"
+    return f"{_verdict(fits, len(lines))}\n{show_warnings(lines)}\n{words}"
+
+
+def _verdict(fits: SweepReport, n_doubts: int) -> str:
+    """Return the verdict on all fits; the doubts behind it follow on the page, and are only counted."""
+    verdict, first = fits.verdict, headline(fits)
+    if verdict is None:
+        return '<p class="verdict bad">No law can be fitted to so few runs.</p>'
+    if verdict.is_believed:
+        return f'<p class="verdict good">{to_prose(first[0].upper() + first[1:])}.</p>'
+    return show_count(verdict, n_doubts, first.partition(": ")[2] if fits.unconverged else "")
+
+
+def _exponents(fits: SweepReport) -> str:
+    return show_tables(rows.exponent_rows(fits), rows.published_rows(fits)) if fits.fits else ""
 
 
 def _settings(results: Results) -> str:

@@ -29,7 +29,10 @@ SHOWN = frozenset({"n_tokens", "seed"})
 
 
 def exponent_rows(fits: SweepReport) -> Table:
-    """Return the exponents alpha_N, alpha_D, alpha_C with and without floor, then those of L(N,D)."""
+    """Return the exponents alpha_N, alpha_D, alpha_C with and without floor, then those of L(N,D).
+
+    Of each verdict only how many doubts it has: their words are under the law itself, and in the summary.
+    """
     rows, flagged = [], set()
     for fit in fits.fits:
         for name, number in fit.params.items():
@@ -37,7 +40,7 @@ def exponent_rows(fits: SweepReport) -> Table:
                 value, interval = format_interval(number)
                 if not fit.certificate.verdict.is_believed:
                     flagged.add(len(rows))
-                rows.append((name, value, interval, fit.key, str(fit.n), _own_verdict(fits, fit)))
+                rows.append((name, value, interval, fit.key, str(fit.n), _short_verdict(fit)))
     columns = ("exponent", "value", INTERVAL, "law", "runs", "verdict")
     return Table(
         "Exponents of loss, with intervals and verdicts",
@@ -48,13 +51,10 @@ def exponent_rows(fits: SweepReport) -> Table:
     )
 
 
-def _own_verdict(fits: SweepReport, fit: SweepFit) -> str:
-    """Return the verdict of a fit; what is wrong with the whole table is only named, as it stands below."""
+def _short_verdict(fit: SweepFit) -> str:
     verdict = fit.certificate.verdict
-    own = [line for line in verdict.doubts if line not in fits.warnings]
-    if len(own) == len(verdict.doubts):
-        return verdict.words
-    return f"{verdict.level}: {'; '.join(['the table itself (warnings)', *own])}"
+    n = len(verdict.doubts)
+    return f"{verdict.level} ({n} {'doubt' if n == 1 else 'doubts'})" if n else str(verdict.level)
 
 
 def _digits(x: float | None) -> str:
@@ -86,9 +86,11 @@ def loss_of(fits: SweepReport) -> str:
     return fits.loss_name or "held-out loss"
 
 
-def heldout_rows(fits: SweepReport) -> Table:
-    """Return what each law said about the held-out cell."""
+def heldout_rows(fits: SweepReport) -> Table | None:
+    """Return what each law said about the held-out cell, or None where no law says anything."""
     cell = fits.heldout_cell
+    if not cell.predictions:
+        return None
     rows = [
         (p.key, format_loss(p.value), _loss_interval(p.ci95), format_percent(p.relative_error))
         for p in cell.predictions
@@ -162,12 +164,15 @@ _PUBLISHED = (
 )
 
 
-def published_rows(fits: SweepReport) -> Table:
-    """Return the published exponents beside those found here."""
+def published_rows(fits: SweepReport) -> Table | None:
+    """Return the published exponents beside those found here; None where nothing was fitted."""
     params = {fit.key: fit.params for fit in fits.fits}
+    if not params:
+        return None
     rows = tuple(
         (name, law, *format_interval(params.get(law, {}).get(name)), value, source)
         for name, law, value, source in _PUBLISHED
+        if law in params
     )
     note = (
         "Small models on a small vocabulary and little text are not expected to match these: the published"

@@ -77,16 +77,38 @@ def test_verdict_doubts_settings_and_provenance_are_told():
     document["left_out"] = [{"run_id": "run-9", "reason": "diverged"}]
     page = words_of(document)
     for part in (
-        "Be careful: weakly identified: B.", "Weakly identified: B.", document["command"], "Huber(1e-3)",
+        "Be careful. There is one doubt:", "Weakly identified: B.", document["command"], "Huber(1e-3)",
         "200 refits", "n_params", "versions.numpy", document["notes"][0], document["differences"][0]["words"],
         "2203.15556", document["formula"],
     ):  # fmt: skip
         assert part in page.text, part
+    assert page.text.lower().count("weakly identified: b") == 1
     assert page.table("run", "reason") == [{"run": "run-9", "reason": "diverged"}]
     verdicts = [a["class"] for t, a in page.tags if "verdict" in a.get("class", "")]
     assert verdicts == ["verdict bad"]
     believed = words_of(some_document())
     assert [a["class"] for _, a in believed.tags if "verdict" in a.get("class", "")] == ["verdict good"]
+
+
+def test_three_doubts_are_shown_and_the_rest_is_folded():
+    document = some_document()
+    document["certificate"]["warnings"] = [f"doubt number {i}" for i in range(5)]
+    page = make_fit_page(fit_from_document(document), "")
+    before, _, folded = page.partition("<details>")
+    assert "There are 5 doubts. The three that matter most:" in before
+    assert before.index("verdict bad") < before.index("oubt number 0")
+    assert [page.count(f"oubt number {i}") for i in range(5)] == [1] * 5
+    assert [f"oubt number {i}" in before for i in range(5)] == [True] * 3 + [False] * 2
+    assert "Show 2 more" in folded
+
+
+def test_a_parameter_at_a_bound_is_said_to_be_there_without_digits():
+    document = some_document()
+    document["certificate"]["at_bound"] = ["B"]
+    document["params"]["B"]["at_bound"] = None
+    [row] = [r for r in words_of(document).table("parameter", "value") if r["parameter"] == "B"]
+    assert row["value"] == "at its bound"
+    assert "at a bound" in row["remark"]
 
 
 def test_nothing_that_the_document_says_runs():

@@ -12,6 +12,8 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
 from lora_jax.report.fit.page import make_fit_page
+from lora_jax.report.kit.tables import to_prose
+from lora_jax.report.sweep.doubts import doubts_of
 from lora_jax.report.sweep.page import make_page, write_report
 from lora_jax.report.sweep.results import read_results
 
@@ -143,7 +145,10 @@ def test_numbers_and_intervals_are_those_of_the_fits(page, fits):
             places = [shown[fit["key"], name]]
             if (fit["key"], name) in exponents:
                 places.append(exponents[fit["key"], name])
-                assert places[-1]["verdict"] == fit["certificate"]["verdict"]
+                level, _, doubts = fit["certificate"]["verdict"].partition(": ")
+                n_doubts = len(fit["certificate"]["warnings"])
+                word = "doubt" if n_doubts == 1 else "doubts"
+                assert places[-1]["verdict"] == (f"{level} ({n_doubts} {word})" if doubts else level)
             for row in places:
                 assert close(row["value"], number["value"]), (row, number)
                 if number["ci95"] is None:  # open on a side
@@ -192,6 +197,41 @@ def test_the_held_out_cell_and_every_warning_are_told(page, fits):
     assert len(warnings) >= 3
     for line in warnings:
         assert line in page.text
+
+
+def test_the_summary_opens_with_the_verdict_and_three_doubts_each_told_once(fresh):
+    """Laws that share a doubt share its line, and the first three are of different kinds."""
+    fits = json.loads((fresh / "fits.json").read_text())
+    for i, fit in enumerate(fits["fits"]):
+        fit["certificate"]["warnings"] = [f"lack of fit: the runs lie {i}.5% off the law", "at a bound: E"]
+    fits["fits"][1]["certificate"]["warnings"].insert(0, "weakly identified: B")
+    fits["fits"][2]["certificate"]["warnings"].insert(0, "without run a alpha = 0.3 moves by 0.1")
+    change_fits(fresh, fits=fits["fits"])
+    results = read_results(fresh)
+    summary = make_page(results, "").partition("<section id=")[2].partition("</section>")[0]
+    parts = summary.index('class="verdict bad"'), summary.index("<ul"), summary.index("<details>")
+    assert parts == tuple(sorted(parts))
+    lines = re.findall(r"<li>(.*?)</li>", summary)
+    shown = re.findall(r"<li>(.*?)</li>", summary.partition("<details>")[0])
+    assert [" ".join(line.partition(": ")[2].split()[:2]) for line in shown] == [
+        "lack of", "weakly identified:", "without run",
+    ]  # fmt: skip
+    said = f"There are {len(lines)} doubts. The three that matter most:"
+    assert said in summary
+    keys = ", ".join(fit["key"] for fit in fits["fits"])
+    assert lines.count(f"{keys}: at a bound: E") == 1
+    for line in doubts_of(results.fits):
+        assert summary.count(to_prose(line)) == 1
+
+
+def test_an_exponent_at_its_bound_is_no_result(fresh):
+    fits = json.loads((fresh / "fits.json").read_text())
+    stuck = {"value": 1.23e-9, "ci95": [1.23e-9, 0.41], "at_bound": {"value": 0.0, "low": 0.0}}
+    fits["exponents"]["alpha_N"] |= stuck
+    change_fits(fresh, exponents=fits["exponents"])
+    text = words_of(fresh).text
+    assert "alpha_N is at its bound (0), which is no measurement." in text
+    assert "1.23e-9" not in text
 
 
 def test_settings_and_provenance(synthetic, page):
@@ -243,9 +283,11 @@ def test_a_failed_prediction_is_said_plainly(fresh):
     cell["predictions"][0] |= {"value": 2.5, "relative_error": 0.35, "ci95": [2.4, 2.6]}
     change_fits(fresh, heldout_cell=cell | {"within_3_percent": False})
     text = words_of(fresh).text
-    assert "was not predicted within 3 %" in text
+    assert "Be careful." in text
+    assert text.count("the held-out cell is not predicted within 3 %") == 1
+    assert "more than 3 %: do not extrapolate" in text
     assert "outside the interval" in text
-    assert "cell was predicted within 3 %" not in text
+    assert "cell is predicted within 3 %" not in text
 
 
 def test_laws_that_were_not_fitted_leave_a_page(fresh):
@@ -265,6 +307,8 @@ def test_laws_that_were_not_fitted_leave_a_page(fresh):
     assert "L(N) is not fitted" in page.text
     assert "nothing predicts it" in page.text
     assert "No cell is known to have several seeds" in page.text
+    shown = {a["id"] for t, a in page.tags if t == "section"}
+    assert shown == {"summary", "exponents", "figures", "fits", "runs", "settings", "provenance"}
     assert not (fresh / "figures" / "loss_vs_N.png").exists()
     assert (fresh / "figures" / "loss_vs_D.png").exists()
 
