@@ -24,6 +24,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.tables import to_prose
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def make_incontext_page(results: InContextResults, figures: str) -> str:
 
 def _verdict(results: InContextResults) -> str:
     first, *others = results.found.verdict
-    words = "".join(f"<p>{escape(line)}</p>\n" for line in others)
+    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in others)
     lines = list(results.found.warnings)
     counted = results.found.n_prompts, results.found.n_runs
     if counted != (len(results.prompts), len(results.runs)):
@@ -136,7 +137,7 @@ def _verdict(results: InContextResults) -> str:
             f"Unfinished, or several rates were planned: {missing} of {len(planned)}"
             " fine-tuning runs that the config may come to are not here.",
         )
-    return f'<p class="verdict">{escape(first)}</p>\n{words}{show_warnings(lines)}'
+    return f'<p class="verdict">{to_prose(first)}</p>\n{words}{show_warnings(lines)}'
 
 
 def _settings(results: InContextResults) -> str:

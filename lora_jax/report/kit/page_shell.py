@@ -1,6 +1,7 @@
 """What every page of a report is built of: the document with its style sheet, sections, figures, lists.
 
-A page is one file that opens offline: nothing may be fetched and no script may run, whatever the records say.
+A page is one file that opens offline: nothing may be fetched and no script but its own may run, whatever the
+records say.
 """
 
 import base64
@@ -9,12 +10,13 @@ from html import escape
 from pathlib import Path
 
 from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
 
 MOST_DOUBTS = 3  # that a summary shows; the others are folded
 LARGEST_SVG = 250_000  # bytes; a denser drawing is shown as its PNG
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {policy_of(SCRIPT)}"
 
 
 def make_document(heading: str, subject: str, intro: str, sections: Sequence[tuple[str, str, str]]) -> str:
@@ -36,7 +38,7 @@ def make_document(heading: str, subject: str, intro: str, sections: Sequence[tup
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}: {escape(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
         f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav></header>\n"
-        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<main>\n{body}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 
@@ -61,7 +63,7 @@ def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
     title, caption = escape(drawing.title), escape(drawing.caption)
     return (
         f'<figure><img src="data:image/{kind};base64,{data}" alt="{title}. {caption}">'
-        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+        f"<figcaption><b>{title}.</b> {to_prose(drawing.caption)}</figcaption></figure>"
     )
 
 

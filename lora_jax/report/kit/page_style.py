@@ -31,15 +31,25 @@ th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px so
   vertical-align: top; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
+.scripted th { cursor: pointer; } .scripted th:hover { color: var(--link); }
+th[aria-sort="ascending"]::after { content: " \\25b2"; font-size: .7em; }
+th[aria-sort="descending"]::after { content: " \\25bc"; font-size: .7em; }
+button { font: .8rem system-ui, sans-serif; color: var(--link); background: none; cursor: pointer;
+  border: 1px solid var(--line); border-radius: 4px; padding: .15rem .6rem; margin: .4rem 0; }
 td:last-child:not(.number) { min-width: 12rem; }
 td:nth-child(-n+4) { white-space: nowrap; } #runs table { font-size: .82rem; }
 #runs th { white-space: normal; vertical-align: bottom; } #runs :is(th, td) { padding-right: .6rem; }
 tr.flagged td { background: var(--mark); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 40rem) { body { padding: .8rem; } h1 { font-size: 1.4rem; } pre { font-size: .75rem; }
+  .scroll { border: 1px solid var(--line); border-radius: 4px; padding: 0 .5rem; }
+  caption { position: sticky; left: 0; white-space: normal; max-width: calc(100vw - 3rem); }
+  table, #runs table { font-size: .8rem; } dl { grid-template-columns: 1fr; gap: 0; } dd {
+  margin: 0 0 .4rem; } p, li { overflow-wrap: anywhere; } .warnings { padding-left: 1.4rem; } }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --stripe: #fff; --mark: #eee; }
-  nav { display: none; } body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
-  table, #runs table { font-size: 7pt; }
+  nav, button { display: none; } body { max-width: none; padding: 0; font-size: 10pt; }
+  .scroll { overflow: visible; } table, #runs table { font-size: 7pt; }
   :is(td, th), #runs :is(td, th) { white-space: normal !important; padding-right: .35rem; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .figures { grid-template-columns: 1fr 1fr; gap: 1rem; } }

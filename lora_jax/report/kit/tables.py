@@ -85,8 +85,13 @@ def to_html(table: Table) -> str:
 
 
 def to_prose(text: str) -> str:
-    """Return a sentence as HTML: escaped, with powers such as C^0.5 raised."""
-    return re.sub(r"\^([\u2212-]?[0-9.]*[0-9]|[\u2212-]?[a-zA-Z_]+)", r"<sup>\1</sup>", escape(text))
+    """Return a sentence as HTML: escaped, powers such as C^0.5 raised, what is in backticks as code."""
+    pieces = re.split(r"`([^`]+)`", text)  # words and code in turn
+    return "".join(f"<code>{escape(p)}</code>" if i % 2 else _raise(p) for i, p in enumerate(pieces))
+
+
+def _raise(words: str) -> str:
+    return re.sub(r"\^([\u2212-]?[0-9.]*[0-9]|[\u2212-]?[a-zA-Z_]+)", r"<sup>\1</sup>", escape(words))
 
 
 def _align(table: Table, column: int) -> str:

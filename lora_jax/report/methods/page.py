@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from lora_jax.comparison.documents import read_comparison
@@ -23,6 +22,7 @@ from lora_jax.report.kit.page_shell import (
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
+from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.methods import plots, rows
 from lora_jax.report.methods.target_plots import draw_target_sets
 from lora_jax.report.methods.target_rows import target_rows
@@ -123,7 +123,7 @@ def make_method_page(results: MethodResults, figures: str) -> str:
 def _verdict(results: MethodResults) -> str:
     first, *others = results.found.verdict
     kind = "good" if results.found.ranking else "bad"
-    words = "".join(f"<p>{escape(line)}</p>\n" for line in others)
+    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in others)
     lines = list(results.found.warnings)
     if len(results.runs) != results.found.n_runs:
         lines.insert(
@@ -131,14 +131,14 @@ def _verdict(results: MethodResults) -> str:
             f"comparison.json was made from {results.found.n_runs} runs and runs/ has"
             f" {len(results.runs)}: run `lora-jax fit` again.",
         )
-    return f'<p class="verdict {kind}">{escape(first)}</p>\n{words}{show_warnings(lines)}'
+    return f'<p class="verdict {kind}">{to_prose(first)}</p>\n{words}{show_warnings(lines)}'
 
 
 def _targets(found: MethodComparison) -> list[tuple[str, str, str]]:
     """Return the section on which matrices are adapted, where the sweep asks for it."""
     if (targets := found.target_sets) is None:
         return []
-    words = "".join(f"<p>{escape(line)}</p>\n" for line in targets.sentences)
+    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in targets.sentences)
     return [("targets", "Which matrices", words + show_tables(target_rows(found)))]
 
 

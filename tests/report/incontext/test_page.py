@@ -20,6 +20,7 @@ from lora_jax.report.incontext.plots import cost_of, find_looks, list_panels, pl
 from lora_jax.report.incontext.rows import backward_rows, cost_rows, draw_rows, score_rows
 from lora_jax.report.incontext.terminal import print_incontext
 from tests.comparison.tuned_fields import RUN, TUNING, score
+from tests.report.sweep.test_page import assert_only_our_script
 
 N_TEST = 80
 CI = {"value": 2.5, "ci95": [2.2, 2.9]}
@@ -117,7 +118,7 @@ def test_the_page_says_the_verdict_and_opens_offline(page: str, found: InContext
     assert found.verdict[0].replace("<", "&lt;").replace(">", "&gt;") in page
     assert page.count("<figure>") == 4
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
-    assert "<script" not in page
+    assert_only_our_script(page)
     assert "MNLI-m 40.6 against 89.5; RTE 69.0 against 85.4" in page
     assert "./launch.sh incontext c.py" in page
 

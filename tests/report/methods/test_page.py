@@ -17,7 +17,7 @@ from lora_jax.report.methods.page import write_method_report
 from lora_jax.report.methods.plots import find_looks, plot_trade_off
 from lora_jax.report.methods.terminal import print_comparison
 from tests.report.method_folder import METHODS, compare, make_record, make_records, write_folder
-from tests.report.sweep.test_page import read_html
+from tests.report.sweep.test_page import assert_only_our_script, read_html
 
 FIGURES = ("score_vs_trainable", "score_vs_rate", "learning_curves", "cost")
 
@@ -65,7 +65,8 @@ def test_the_page_is_one_file_and_its_figures_are_saved(page, folder):
     images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
     assert len(images) == len(FIGURES)
     assert all(source.startswith("data:image/") for source in images)
-    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe")]
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe")]
+    assert_only_our_script((folder / "report.html").read_text())
     saved = {path.name for path in (folder / "figures").iterdir()}
     assert saved == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
 

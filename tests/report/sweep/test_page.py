@@ -1,5 +1,7 @@
 """The page shows all there is, nothing else, and needs nothing from outside."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -12,6 +14,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
 from lora_jax.report.fit.page import make_fit_page
+from lora_jax.report.kit.page_script import SCRIPT
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep.doubts import doubts_of
 from lora_jax.report.sweep.page import make_page, write_report
@@ -43,7 +46,7 @@ class Reader(HTMLParser):
         assert last == tag, f"</{tag}> closes {last}"
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
         if self.open and self.open[-1] in ("td", "th"):
             self.tables[-1][-1][-1] += data
@@ -71,6 +74,17 @@ def read_html(text: str) -> Reader:
 def words_of(folder) -> Reader:
     """Return the page of a folder without its figures, which take seconds to draw."""
     return read_html(make_page(read_results(folder), ""))
+
+
+def assert_only_our_script(text: str) -> None:
+    """The page holds one script, ours, and its policy lets no other run."""
+    assert re.findall(r"<script[^>]*>", text) == ["<script>"]
+    assert f"<script>{SCRIPT}</script>" in text
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.count("script-src") == 1
+    assert "default-src 'none'" in policy
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +116,9 @@ def test_it_needs_nothing_from_outside(written, page):
         for name in ("src", "href", "srcset", "data", "action"):
             value = attributes.get(name) or ""
             assert value == "" or value.startswith(("data:image/", "#")), (tag, name, value[:60])
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
     text = written.read_text()
+    assert_only_our_script(text)
     assert "@import" not in text
     assert not re.search(r"url\(", text)
     assert len(text) < 5_000_000
@@ -271,8 +286,9 @@ def test_nothing_that_records_say_runs(fresh):
     for path in (fresh / "runs").glob("*.json"):
         record = json.loads(path.read_text())
         path.write_text(to_sealed_json(record | {"device": attack, "versions": {attack: attack}}))
-    page = words_of(fresh)
-    assert not [t for t, _ in page.tags if t == "script"]
+    text = make_page(read_results(fresh), "")
+    assert_only_our_script(text)
+    page = read_html(text)
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
     assert not [t for t, _ in page.tags if t == "img"]  # this page was made without figures
     assert page.text.count(attack) >= 8
@@ -315,7 +331,7 @@ def test_laws_that_were_not_fitted_leave_a_page(fresh):
 
 def test_runs_newer_than_the_fits_are_a_warning(fresh):
     change_fits(fresh, n_runs=30)
-    assert "run `lora-jax fit` again" in words_of(fresh).text
+    assert "run lora-jax fit again" in words_of(fresh).text
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "runs.csv", "fits.json", "runs/*.json", "curves/*.csv"])

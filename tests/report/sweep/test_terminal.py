@@ -68,6 +68,7 @@ def test_markup_in_the_records_is_printed_as_it_is(results):
 
 def test_both_renderings_show_the_same_cells(results):
     table = rows.heldout_rows(results.fits)
+    assert table is not None
     html, text = to_html(table), printed(print_fits, results.fits, width=150)
     for row in table.rows:
         for cell in row:
