@@ -117,9 +117,10 @@ show_help() {
     cat <<'TEXT'
 usage: ./launch.sh COMMAND [ARGUMENT ...]
 
-The first call sets the machine up: .venv with the pinned packages. COMMAND --help says more.
+The first call makes a virtual environment in .venv with pinned packages.
+./launch.sh COMMAND --help lists the options of a command.
 
-experiments (run from this checkout):
+experiments (results go to results/ in this checkout):
 TEXT
     local file
     for file in "$root"/experiments/*.py; do
@@ -129,11 +130,11 @@ TEXT
     cat <<'TEXT'
 
 this checkout:
-  test         Run the tests; arguments go to pytest (-m slow for the slow ones)
-  parity       Compare with transformers and peft live (installs torch, 1 GB more)
+  test         Run the tests; arguments go to pytest (-m slow runs the slow ones)
+  parity       Compare our numbers with transformers and peft (installs torch, 1 GB more)
   check        Run ruff and pyright
-  docs         Build the documentation into site/ (open site/index.html); installs mkdocs
-  faults       Kill, damage and crowd the programs for --minutes, and see that nothing breaks
+  docs         Build the documentation as site/index.html (installs mkdocs)
+  faults       Kill, damage and crowd the programs for --minutes, and check that nothing breaks
 
 TEXT
     local any="${LORA_JAX_PYTHON:-$venv/bin/python}"
@@ -142,9 +143,9 @@ TEXT
     cat <<'TEXT'
 
 environment:
-  LORA_JAX_PYTHON   the python of an environment to use instead of .venv; nothing is installed
-  GLIBC_TUNABLES    how glibc holds memory; set to "" to leave it as it is elsewhere
-  LORA_JAX_EXTRAS   extras to install, comma-separated; "gpu" by default where nvidia-smi is, else ""
+  LORA_JAX_PYTHON   Python of an environment to use instead of .venv; nothing is installed
+  GLIBC_TUNABLES    memory settings of glibc; we set huge pages, "" keeps the defaults of glibc
+  LORA_JAX_EXTRAS   extras to install, comma-separated (default: gpu if nvidia-smi is found)
 TEXT
 }
 

@@ -1,4 +1,4 @@
-"""Time the step, LoRA, lanes, compilation, the start, the fits and the quickstart on this machine."""
+"""Time training steps, LoRA, lanes, compilation, start-up, generation and fits on this machine."""
 
 import argparse
 import json
@@ -37,32 +37,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Every figure is the median of repetitions taken in turns, with its quartiles. A goal that is"
-        " not kept is marked in the table and changes no exit status; with --against it is 1 where a ratio is"
-        " worse than it was. Let nothing else run beside it. docs/performance.md has results.",
+        epilog="Every figure is a median with its quartiles. The things that are compared take turns. Let"
+        " nothing else run on the machine. The table marks a goal that is missed; the exit status stays 0."
+        " With --against the exit status is 1 if a ratio is worse than before. docs/performance.md has our"
+        " results.",
     )
     parser.add_argument(
         "--only", nargs="+", choices=tuple(SECTIONS), metavar="SECTION",
-        help=f"these sections alone, of {', '.join(SECTIONS)}",
+        help=f"measure only these sections, of {', '.join(SECTIONS)}",
     )  # fmt: skip
     parser.add_argument(
         "--torch", action="store_true",
-        help="beside PyTorch and peft, which launch.sh then installs; where they are, this is the default",
+        help="compare with PyTorch and peft; launch.sh installs them (default: on if they are installed)",
     )  # fmt: skip
     parser.add_argument(
         "--quickstart",
         action="store_true",
-        help="the whole quickstart, too: some minutes, from an empty cache",
+        help="also time the whole quickstart from an empty cache; this takes minutes",
     )
     add_number(
         parser, "--repeats", REPEATS, metavar="N",
-        help=f"repetitions (default: {', '.join(f'{n} of {name}' for name, (n, _) in SECTIONS.items())})",
+        help="number of repetitions (default:"
+        f" {', '.join(f'{n} for {name}' for name, (n, _) in SECTIONS.items())})",
     )  # fmt: skip
     parser.add_argument(
-        "--json", metavar="PATH", help="write every repetition to this file; - prints it, and no tables"
+        "--json",
+        metavar="PATH",
+        help="write every repetition to this file; - prints the JSON instead of the tables",
     )
     parser.add_argument(
-        "--against", metavar="PATH", help="compare the ratios with those of a file that --json wrote"
+        "--against", metavar="PATH", help="compare the ratios with those in this file, which --json wrote"
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""Adapt a pretrained model to a task by the methods of a config file, and compare them."""
+"""Adapt a pretrained model with each method of a config file and compare them."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once

@@ -1,4 +1,4 @@
-"""Compare in-context learning with fine-tuning: the same model and examples, from prompts and by gradient."""
+"""Compare in-context learning with fine-tuning, on the same model and the same examples."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once

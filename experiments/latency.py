@@ -1,4 +1,4 @@
-"""Time one forward pass of a base, merged LoRA, adapters and LoRA beside its base, and write the report."""
+"""Time a forward pass of the base, merged LoRA, unmerged LoRA and adapters, and write the report."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once
@@ -35,27 +35,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Time, print the table, write the folder; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="The form of Table 1 of the LoRA paper (arXiv 2106.09685). Let nothing else run beside it."
-        " docs/latency.md says how to read it.",
+        epilog="This repeats Table 1 of the LoRA paper (arXiv 2106.09685). Let nothing else run on the"
+        " machine. docs/latency.md explains the report.",
     )
     add_number(
         parser, "--trials", TRIALS, default=N_TRIALS, metavar="N",
-        help=f"each runs every variant once (default: {N_TRIALS}, at least {FEWEST})",
+        help=f"number of trials; each runs every variant once (default: {N_TRIALS}; at least {FEWEST})",
     )  # fmt: skip
     add_number(
         parser, "--divide", whole(1, 8), metavar="N",
-        help="divide GPT-2 medium's width, depth and heads and the paper's sequences by N: 1, 2, 4 or 8"
-        " (default: 8 on a CPU, else 1)",
+        help="divide the width, depth and heads of GPT-2 medium and the paper's sequence lengths by N:"
+        " 1, 2, 4 or 8 (default: 8 on a CPU, otherwise 1)",
     )  # fmt: skip
-    add_number(parser, "--seed", SEED, default=0, help="of weights, tokens and the order of a trial")
+    add_number(
+        parser,
+        "--seed",
+        SEED,
+        default=0,
+        help="random seed of the weights, the tokens and the order within a trial (default: 0)",
+    )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "results" / "latency",
-        help="the results folder (default: results/latency of this checkout)",
+        help="results folder (default: results/latency in this checkout)",
     )  # fmt: skip
     parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be timed, check all, time nothing"
+        "--dry-run", action="store_true", help="check everything and print what would be timed; time nothing"
     )
-    parser.add_argument("--json", action="store_true", help="print latency.json in place of the table")
+    parser.add_argument("--json", action="store_true", help="print latency.json instead of the table")
     return guard(lambda: run(parser.parse_args(argv)))
 
 

@@ -1,4 +1,4 @@
-"""The main job in minutes: train configs/quickstart.py, fit its scaling laws, write the report."""
+"""Train small models on real text, fit scaling laws and write the report; this takes minutes."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once

@@ -1,4 +1,4 @@
-"""Train the sweep of a config file, fit its scaling laws, and write the report."""
+"""Train the sweep of a config file, fit its scaling laws and write the report."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once

@@ -163,7 +163,8 @@ def _dispatch(argv: list[str]) -> int:
 def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     parser = argparse.ArgumentParser(
         prog="lora-jax",
-        description="Scaling laws from tables of runs, and adapters: with intervals and reasons to believe.",
+        description="Fit scaling laws, train sweeps, and fine-tune language models with LoRA and related"
+        " methods.",
     )
     parser.add_argument("--version", action="version", version=f"lora-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -32,9 +32,13 @@ class OnBase(NamedTuple):
 
 
 def add_adapter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("adapter", type=Path, help="an adapter .safetensors of a run, or a folder of peft")
-    parser.add_argument("--base", required=True, help="minilm, smollm2, or a Hugging Face folder")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument(
+        "adapter", type=Path, help="adapter file (.safetensors) of a run, or a folder written by peft"
+    )
+    parser.add_argument(
+        "--base", required=True, help="the base model: minilm, smollm2, or a Hugging Face folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
 def load_on_base(adapter: Path, base: str) -> OnBase:

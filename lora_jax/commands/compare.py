@@ -13,13 +13,35 @@ from lora_jax.ranges import HUBER
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("compare", help="rank laws by the larger runs that they predict")
+    parser = commands.add_parser(
+        "compare",
+        help="rank scaling laws by how well they predict held-out larger runs",
+        description="Fit each law to the smaller runs of a table and predict the larger ones. The law with"
+        " the smallest error comes first.",
+    )
     add_table_options(parser)
-    parser.add_argument("--laws", nargs="+", metavar="NAME", help="these only (default: all that fit)")
-    parser.add_argument("--objective", default="huber", help="huber (default), l1, squared, least-squares")
-    add_number(parser, "--delta", HUBER, help="width of the Huber (default: 1e-3)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="comparison.json, figures/ and report.html go there"
+        "--laws",
+        nargs="+",
+        metavar="NAME",
+        help="compare only these laws (default: every law that the table can fit)",
+    )
+    parser.add_argument(
+        "--objective",
+        default="huber",
+        help="what the fit minimises: huber, l1, squared or least-squares (default: huber)",
+    )
+    add_number(
+        parser,
+        "--delta",
+        HUBER,
+        help="where the Huber loss turns from squared to linear, in ln loss (default: 1e-3)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write comparison.json, figures/ and report.html to this folder",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)

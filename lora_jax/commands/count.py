@@ -14,15 +14,20 @@ YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("count", help="count N and C of a model's shape by every convention")
+    parser = commands.add_parser(
+        "count",
+        help="count the parameters and FLOPs of a model by every convention",
+        description="Count the parameters N and the training FLOPs C of a model from its shape. Conventions"
+        " differ, so this shows each of them.",
+    )
     parser.add_argument(
         "shape",
         nargs="+",
         metavar="FIELD=VALUE",
-        help="d_model=768 n_layers=12 n_heads=12 vocab_size=50257 ...",
+        help="fields of the model, such as d_model=768 n_layers=12 n_heads=12 vocab_size=50257",
     )
     add_number(
-        parser, "--seq-len", LENGTH, default=2048, metavar="T", help="tokens a sequence (default: 2048)"
+        parser, "--seq-len", LENGTH, default=2048, metavar="T", help="tokens in a sequence (default: 2048)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)

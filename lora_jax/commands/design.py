@@ -33,31 +33,60 @@ RUNS = whole(1, 1000)  # a lattice of 10 sizes and 8 ratios is the largest that 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "design",
-        help="turn a budget into runs (N, D), or name the next run worth buying",
-        description="Without a table the law is a published one; with one, the law fitted to it, whose runs"
-        " count as trained already.",
+        help="plan the runs (N, D) for a budget, or pick the next run",
+        description="Plan the training runs that tell you most about the loss at a target. Without a table"
+        " the plan starts from a published law. With a table it starts from the law fitted to it, and its"
+        " runs count as already trained.",
     )
     add_table_options(parser, optional=True)
     budget = parser.add_argument_group("the budget")
     add_number(
         budget, "--flops", FLOPS, is_quantity=True, metavar="C", help="training FLOPs for all runs together"
     )
-    add_number(budget, "--hours", HOURS, metavar="H", help="hours on this machine, as measured")
-    budget.add_argument("--next", action="store_true", help="one more run within the budget, not a design")
+    add_number(budget, "--hours", HOURS, metavar="H", help="hours on this machine, at its estimated speed")
+    budget.add_argument(
+        "--next",
+        action="store_true",
+        help="choose a single next run within the budget instead of a whole design",
+    )
     aim = parser.add_argument_group("the aim")
-    aim.add_argument("--target", metavar="N=7e8,D=1.4e10", help="where the loss is to be known")
+    aim.add_argument(
+        "--target", metavar="N=7e8,D=1.4e10", help="size and tokens at which you want to know the loss"
+    )
     add_number(
         aim, "--target-flops", FLOPS, is_quantity=True, metavar="C",
-        help="or: at the best N and D for this compute",
+        help="instead of --target: the best N and D for this compute (default: 10 times the budget)",
     )  # fmt: skip
-    aim.add_argument("--prior", default=PRIOR, metavar="FIT", help=f"published law (default: {PRIOR})")
-    add_number(aim, "--noise", NOISE, metavar="SD", help="of ln L between seeds (.01, or the fit's)")
+    aim.add_argument(
+        "--prior",
+        default=PRIOR,
+        metavar="FIT",
+        help=f"published law that the plan starts from, without a table (default: {PRIOR})",
+    )
+    add_number(
+        aim,
+        "--noise",
+        NOISE,
+        metavar="SD",
+        help="standard deviation of ln L between seeds (default: the fit's, or 0.01 without a table)",
+    )
     limits = parser.add_argument_group("limits")
-    add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="default: 20")
-    add_number(limits, "--max-tokens", QUANTITY, is_quantity=True, metavar="D", help="tokens there are")
-    limits.add_argument("--share-trunks", action="store_true", help="runs of one size share a trunk (wsd)")
+    add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="plan at most K runs (default: 20)")
+    add_number(
+        limits,
+        "--max-tokens",
+        QUANTITY,
+        is_quantity=True,
+        metavar="D",
+        help="tokens you have; no run trains on more (default: no limit)",
+    )
+    limits.add_argument(
+        "--share-trunks",
+        action="store_true",
+        help="let runs of one size branch off one long run (wsd schedule)",
+    )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="design.json, figures/ and report.html go there"
+        "--out", type=Path, metavar="DIR", help="write design.json, figures/ and report.html to this folder"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)

@@ -26,35 +26,89 @@ NORMALISE = ("length", "sum", "bytes", "unconditional")
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
-        "evaluate", help="score a task by prompts, zero-shot or with examples in them"
+        "evaluate",
+        help="score a model on a task by prompting, with or without examples",
+        description="Score a model on a task by prompting it, without examples (zero-shot) or with some in"
+        " the prompt (few-shot). Each score comes with an interval.",
     )
-    parser.add_argument("model", help="smollm2, or a Hugging Face folder; the base where there is an adapter")
+    parser.add_argument("model", help="smollm2, or a Hugging Face folder; with --adapter, the base model")
     parser.add_argument(
         "task",
-        help="sentiment-sample (ships), sst2, rte, qa, xsum, e2e (of $LORA_JAX_TASKS), tfds:NAME (glue/mnli,"
-        " squad, ...), files:FOLDER",
+        help="sentiment-sample (included); sst2, rte, qa, xsum or e2e (in $LORA_JAX_TASKS); tfds:NAME,"
+        " such as tfds:glue/mnli; or files:FOLDER",
     )
-    add_number(parser, "--shots", SHOTS, default=0, metavar="K", help="examples in the prompt (default: 0)")
-    parser.add_argument("--balanced", action="store_true", help="as many examples of each label")
-    add_number(parser, "--seeds", DRAWS, default=1, metavar="N", help="draws of examples (default: 1)")
-    add_number(parser, "--orders", DRAWS, default=1, metavar="N", help="orders of each draw (default: 1)")
-    add_number(parser, "--examples", COUNT, metavar="N", help="questions to ask (default: all)")
-    parser.add_argument("--split", choices=("test", "dev"), default="test", help="of the questions")
-    parser.add_argument("--template", help="the question, columns in braces: '{sentence} It is'")
+    add_number(parser, "--examples", COUNT, metavar="N", help="number of questions to ask (default: all)")
     parser.add_argument(
-        "--answers", help="words of each label, in its order, with commas between: 'bad,good'"
+        "--split",
+        choices=("test", "dev"),
+        default="test",
+        help="split that the questions come from (default: test)",
     )
-    parser.add_argument("--generate", action="store_true", help="generate the answer, do not compare labels")
     parser.add_argument(
-        "--normalise", choices=NORMALISE, default="length", help="likelihoods of labels (default: length)"
+        "--adapter", type=Path, help="adapter file (.safetensors) of a run, or a folder written by peft"
     )
-    parser.add_argument("--calibrate", action="store_true", help="by prompts without content")
-    parser.add_argument("--adapter", type=Path, help="an adapter .safetensors of a run, or a folder of peft")
     add_number(
-        parser, "--show", COUNT_FROM_0, default=0, metavar="N", help="print the first N prompts, answered"
+        parser,
+        "--show",
+        COUNT_FROM_0,
+        default=0,
+        metavar="N",
+        help="print the first N prompts with their answers (default: 0)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_demonstrations(parser.add_argument_group("examples in the prompt"))
+    _add_scoring(parser.add_argument_group("the question and its answer"))
     parser.set_defaults(run=run)
+
+
+def _add_demonstrations(group: Any) -> None:
+    add_number(group, "--shots", SHOTS, default=0, metavar="K", help="examples in each prompt (default: 0)")
+    group.add_argument("--balanced", action="store_true", help="draw equally many examples of each label")
+    add_number(
+        group,
+        "--seeds",
+        DRAWS,
+        default=1,
+        metavar="N",
+        help="number of random draws of the examples (default: 1)",
+    )
+    add_number(
+        group,
+        "--orders",
+        DRAWS,
+        default=1,
+        metavar="N",
+        help="number of random orders for each draw (default: 1)",
+    )
+
+
+def _add_scoring(group: Any) -> None:
+    group.add_argument(
+        "--template",
+        help="text of a question, with columns in braces, such as '{sentence} It is' (default: the"
+        " task's own)",
+    )
+    group.add_argument(
+        "--answers",
+        help="word for each label, in the order of the labels, separated by commas, such as 'bad,good'"
+        " (default: the task's own)",
+    )
+    group.add_argument(
+        "--generate",
+        action="store_true",
+        help="let the model write its answer, instead of comparing the likelihoods of the labels",
+    )
+    group.add_argument(
+        "--normalise",
+        choices=NORMALISE,
+        default="length",
+        help="how to normalise the likelihood of a label (default: length)",
+    )
+    group.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="correct the label probabilities with prompts that have no content (contextual calibration)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

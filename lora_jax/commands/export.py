@@ -7,7 +7,11 @@ from lora_jax.commands.adapter_options import add_adapter, load_on_base
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("export", help="write an adapter as a folder that peft loads")
+    parser = commands.add_parser(
+        "export",
+        help="write an adapter as a folder that peft can load",
+        description="Write an adapter of a run as a folder that peft can load.",
+    )
     add_adapter(parser)
     parser.set_defaults(run=run)
 

@@ -5,7 +5,12 @@ from typing import Any
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("fetch", help="fetch a pretrained model (smollm2, minilm) into the cache")
+    parser = commands.add_parser(
+        "fetch",
+        help="download a pretrained model into the cache",
+        description="Download a pretrained model into the cache and check it. If it is already there, nothing"
+        " is downloaded.",
+    )
     parser.add_argument("name", metavar="MODEL", help="smollm2 (a decoder) or minilm (an encoder)")
     parser.set_defaults(run=run)
 

@@ -33,7 +33,10 @@ class TuneOptions:
 def add(commands: Any) -> None:
     add_options(
         commands.add_parser(
-            "finetune", help="adapt a pretrained model by the methods of a config, and compare them"
+            "finetune",
+            help="adapt a pretrained model with several methods and compare them",
+            description="Adapt a pretrained model with each method of a config and compare them at tuned"
+            " learning rates. If you stop it, run it again: it skips finished runs and resumes the others.",
         ),
         INSTALLED,
     )
@@ -41,30 +44,45 @@ def add(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
-    parser.add_argument("config", type=Path, help="a config file, such as configs/peft_sst2.py")
-    parser.add_argument("overrides", nargs="*", metavar="field=value", help="laid over the sweep")
+    parser.add_argument("config", type=Path, help="config file, such as configs/peft_sst2.py")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="LABEL", help="this method alone (again: more)"
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help="set this field of the sweep, such as task.name=files:FOLDER",
     )
     parser.add_argument(
-        "--out", type=Path, help=f"the results folder (default: results/CONFIG of {caller.place})"
+        "--only",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="train only the method with this label; repeat the option for more (default: all methods)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"
     )
     parser.add_argument(
         "--lanes",
         default="auto",
         metavar="N",
-        help="train at most N runs of one method side by side; 1: one by one (default: auto, measured)",
+        help="train at most N runs of one method together in one program; 1 trains one after another"
+        " (default: auto, which measures what is fastest)",
     )
     parser.add_argument(
         "--halving",
         action="store_true",
-        help="of a method's learning rates, end the worse half at each dev score but the last",
+        help="stop the worse half of a method's learning rates at each dev score except the last",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print what each method trains, check all, train nothing"
+        "--dry-run",
+        action="store_true",
+        help="check everything and print what each method trains; train nothing",
     )
     parser.add_argument(
-        "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
+        "--tracker",
+        choices=("wandb", "off"),
+        default="wandb",
+        help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
     )
     parser.set_defaults(run=run, caller=caller)
 

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "fit",
-        help="fit scaling laws to a results folder or anybody's table of runs",
-        description="Without --law: L(N), L(D), L(C) and L(N,D) of a sweep, its largest cell held out. With"
-        " --law: one law, its certificate, intervals and predictions. `lora-jax laws` lists the laws. Of a"
-        " folder of fine-tuning runs, without --law: its methods compared, into comparison.json.",
+        help="fit scaling laws to a results folder or to any table of runs",
+        description="Without --law: fit L(N), L(D), L(C) and L(N,D) and hold out the largest cell of the"
+        " sweep. With --law: fit one law, judge the fit and answer your questions, with intervals. `lora-jax"
+        " laws` lists the laws. If the folder holds fine-tuning runs, compare their methods instead and"
+        " write comparison.json.",
     )
     add_table_options(parser)
     add_fit_options(parser)
@@ -41,7 +42,7 @@ def add(commands: Any) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="fit.json, figures/ and report.html go there; with --by a folder a group",
+        help="write fit.json, figures/ and report.html to this folder; with --by, one folder for each group",
     )
     output.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)

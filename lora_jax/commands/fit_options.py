@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.number_options import add_number
 from lora_jax.commands.table_options import (
@@ -38,62 +38,130 @@ WITHIN = Range(1, 1e12, above=True)  # times the size of the best run, or a part
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add the law, how it is fitted, and the questions."""
-    parser.add_argument("--law", metavar="NAME", help="one law; also approach-1 and approach-2")
-    fitting = parser.add_argument_group("fitting (with --law)")
-    fitting.add_argument(
-        "--by", nargs="+", default=[], metavar="COLUMN", help="one fit for each value of these, in one call"
+    parser.add_argument(
+        "--law", metavar="NAME", help="fit this law; approach-1 and approach-2 are Chinchilla's"
     )
-    fitting.add_argument("--response", metavar="COLUMN", help="of --law power: the column to be predicted")
+    _add_fitting(parser.add_argument_group("fitting (with --law)"))
+    _add_questions(parser.add_argument_group("questions (with --law)"))
+    _add_approach_2(parser.add_argument_group("approach 2"))
+
+
+def _add_fitting(fitting: Any) -> None:
     fitting.add_argument(
-        "--of", nargs="+", default=[], metavar="COLUMN", help="of --law power: the columns x in k x^a"
+        "--by",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="fit each group of rows with the same values in these columns",
+    )
+    fitting.add_argument("--response", metavar="COLUMN", help="with --law power: column to predict")
+    fitting.add_argument(
+        "--of", nargs="+", default=[], metavar="COLUMN", help="with --law power: columns x in k x^a"
     )
     fitting.add_argument(
         "--objective", metavar="NAME",
-        help="huber (default), l1, squared (default of power laws), least-squares, quantile",
+        help="what the fit minimises: huber, l1, squared, least-squares or quantile (default: squared"
+        " for power laws, otherwise huber)",
     )  # fmt: skip
     add_number(
         fitting, "--quantile", PROPER_SHARE, metavar="SHARE",
-        help="of --objective quantile: the share of runs below the curve, such as .1 for the best",
+        help="with --objective quantile: share of the runs that lie below the curve; 0.1 fits the best"
+        " runs",
     )  # fmt: skip
-    add_number(fitting, "--delta", HUBER, help="width of the Huber (default: 1e-3)")
-    fitting.add_argument("--fix", nargs="+", default=[], metavar="NAME=VALUE", help="parameters not to fit")
+    add_number(
+        fitting,
+        "--delta",
+        HUBER,
+        help="where the Huber loss turns from squared to linear, in ln loss (default: 1e-3)",
+    )
+    fitting.add_argument(
+        "--fix",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold these parameters at a value instead of fitting them",
+    )
     fitting.add_argument(
         "--bound", nargs="+", default=[], metavar="NAME=LOW:HIGH",
-        help="bounds of parameters as published, such as c1=0:10, E=.5: or alpha=:2",
+        help="bounds of parameters, in published units, such as c1=0:10, E=.5: or alpha=:2",
     )  # fmt: skip
     fitting.add_argument(
-        "--judge", nargs="+", default=[], metavar="NAME=VALUE", help="judge these parameters, fit nothing"
+        "--judge",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="judge these parameters instead of fitting; type every digit that was printed",
     )
-    fitting.add_argument("--weights", metavar="COLUMN", help="standard errors of the runs, e.g. loss_se")
-    add_number(fitting, "--bootstrap", REPLICATES, metavar="N", help="resamples (default: 2000)")
-    add_number(fitting, "--seed", SEED, default=0, help="of the bootstrap")
-    asking = parser.add_argument_group("questions (with --law)")
-    asking.add_argument("--predict", nargs="+", default=[], metavar="N=7e10,D=1.4e12", help="the loss there")
+    fitting.add_argument(
+        "--weights", metavar="COLUMN", help="column with the standard error of each run, such as loss_se"
+    )
+    add_number(
+        fitting,
+        "--bootstrap",
+        REPLICATES,
+        metavar="N",
+        help="number of bootstrap resamples (default: 2000; 400 for approach 1, 1000 for approach 2)",
+    )
+    add_number(fitting, "--seed", SEED, default=0, help="random seed of the bootstrap (default: 0)")
+
+
+def _add_questions(asking: Any) -> None:
+    asking.add_argument(
+        "--predict",
+        nargs="+",
+        default=[],
+        metavar="N=7e10,D=1.4e12",
+        help="predict the loss at this size and number of tokens",
+    )
     add_number(
         asking, "--budget", QUANTITY, is_quantity=True, nargs="+", default=[], metavar="FLOPS",
-        help="N*, D*, D/N at C = 6ND",
+        help="find the best N and D for this compute (C = 6ND)",
     )  # fmt: skip
     asking.add_argument(
-        "--serve", nargs="+", default=[], metavar="LOSS,TOKENS", help="cheapest to train and to serve"
+        "--serve",
+        nargs="+",
+        default=[],
+        metavar="LOSS,TOKENS",
+        help="find the model that reaches LOSS with the least compute for training and for serving"
+        " TOKENS tokens",
     )
     asking.add_argument(
         "--versus",
         nargs="+",
         default=[],
         metavar="FIT",
-        help="does it differ from hoffmann, besiroglu, ..., or from constants of your own: E=1.7,A=400,...?",
+        help="test whether the fit differs from a published one (hoffmann, besiroglu, ...) or from your"
+        " own constants, such as E=1.7,A=400,...",
     )
-    asking.add_argument("--compare", action="store_true", help="other laws too, out of sample")
     asking.add_argument(
-        "--crossover", nargs="+", default=[], metavar="TABLE", help="a second table, and NAME=VALUE to hold"
+        "--compare",
+        action="store_true",
+        help="also fit other laws and compare how well they predict larger runs",
     )
-    isoflop = parser.add_argument_group("approach 2")
-    isoflop.add_argument("--method", metavar="NAME", help="parabola (default) or akima")
+    asking.add_argument(
+        "--crossover",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="second table, then the variables to hold, such as D=1e9; finds where the two laws cross",
+    )
+
+
+def _add_approach_2(isoflop: Any) -> None:
+    isoflop.add_argument(
+        "--method", metavar="NAME", help="how to find each minimum: parabola or akima (default: parabola)"
+    )
     add_number(
         isoflop, "--budgets", QUANTITY, is_quantity=True, nargs="+", metavar="FLOPS",
-        help="group the runs around these",
+        help="group the runs around these budgets",
     )  # fmt: skip
-    add_number(isoflop, "--within", WITHIN, metavar="FACTOR", help="use sizes this near the best run's")
+    add_number(
+        isoflop,
+        "--within",
+        WITHIN,
+        metavar="FACTOR",
+        help="use only sizes within this factor of the best run's (default: all)",
+    )
 
 
 def given_of(arguments: argparse.Namespace, options: Sequence[str]) -> str | None:

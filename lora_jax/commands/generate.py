@@ -23,25 +23,79 @@ if TYPE_CHECKING:  # `lora-jax --help` needs no package
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("generate", help="write text after a prompt, as a stream")
-    parser.add_argument("model", help="smollm2, or a Hugging Face folder; the base where there is an adapter")
-    parser.add_argument(
-        "--prompt", action="append", required=True, metavar="TEXT", help="several go side by side"
+    parser = commands.add_parser(
+        "generate",
+        help="complete prompts, and print the text as it is written",
+        description="Complete one or several prompts with a language model and, if you like, its adapters."
+        " The text is printed as it is written.",
     )
-    add_number(parser, "--new", COUNT, default=64, metavar="N", help="tokens at most (default: 64)")
+    parser.add_argument("model", help="smollm2, or a Hugging Face folder; with --adapter, the base model")
     parser.add_argument(
-        "--adapter", type=Path, action="append", default=[], help="several: every prompt by each of them"
+        "--prompt",
+        action="append",
+        required=True,
+        metavar="TEXT",
+        help="text to complete; repeat the option to complete several at once",
     )
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a string to stop at")
-    add_number(parser, "--temperature", TEMPERATURE, default=0.0, help="0 (default): the likeliest token")
-    add_number(parser, "--top-k", COUNT, metavar="K", help="draw from the K likeliest tokens")
-    add_number(parser, "--top-p", POSITIVE_SHARE, metavar="P", help="draw from the likeliest that sum to P")
-    add_number(parser, "--seed", SEED, default=0, help="of the draws")
-    add_number(parser, "--no-repeat", COUNT, metavar="N", help="no N tokens in a row twice")
-    add_number(parser, "--beam", BEAM_WIDTH, metavar="W", help="search with W lines in place of drawing")
-    add_number(parser, "--length-penalty", LENGTH_PENALTY, default=1.0, help="of a search (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON when all is written")
+    add_number(parser, "--new", COUNT, default=64, metavar="N", help="write at most N tokens (default: 64)")
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        action="append",
+        default=[],
+        help="adapter file of a run, or a folder written by peft; repeat the option to complete every"
+        " prompt with each adapter",
+    )
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="stop at this string; repeat the option for more",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON once everything is written")
+    _add_choice(parser.add_argument_group("how a token is chosen"))
     parser.set_defaults(run=run)
+
+
+def _add_choice(group: Any) -> None:
+    add_number(
+        group,
+        "--temperature",
+        TEMPERATURE,
+        default=0.0,
+        help="sampling temperature; 0 always takes the likeliest token (default: 0)",
+    )
+    add_number(group, "--top-k", COUNT, metavar="K", help="sample from the K likeliest tokens (default: all)")
+    add_number(
+        group,
+        "--top-p",
+        POSITIVE_SHARE,
+        metavar="P",
+        help="sample from the likeliest tokens whose probabilities sum to P (default: all)",
+    )
+    add_number(group, "--seed", SEED, default=0, help="random seed of the sampling (default: 0)")
+    add_number(
+        group,
+        "--no-repeat",
+        COUNT,
+        metavar="N",
+        help="never write the same N tokens in a row twice (default: off)",
+    )
+    add_number(
+        group,
+        "--beam",
+        BEAM_WIDTH,
+        metavar="W",
+        help="use beam search with W beams instead of sampling (default: off)",
+    )
+    add_number(
+        group,
+        "--length-penalty",
+        LENGTH_PENALTY,
+        default=1.0,
+        help="length penalty of the beam search; above 0 favours long texts (default: 1)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,30 +15,39 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     add_options(
-        commands.add_parser("incontext", help="compare in-context learning with fine-tuning by a config"),
+        commands.add_parser(
+            "incontext",
+            help="compare in-context learning with fine-tuning",
+            description="Compare in-context learning with fine-tuning on the same model and the same"
+            " examples. If you stop it, run it again: it skips finished runs.",
+        ),
         INSTALLED,
     )
 
 
 def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
-    parser.add_argument("config", type=Path, help="a config file, such as configs/incontext.py")
+    parser.add_argument("config", type=Path, help="config file, such as configs/incontext.py")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="TASK", help="this task alone (again: more)"
+        "--only",
+        action="append",
+        default=[],
+        metavar="TASK",
+        help="run only this task; repeat the option for more (default: all tasks)",
     )
     parser.add_argument(
         "--stage",
         action="append",
         default=[],
         metavar="STAGE",
-        help="prompts, tuning or backward alone (again: more)",
+        help="run only this stage: prompts, tuning or backward; repeat the option for more (default: all)",
     )
     parser.add_argument(
-        "--out", type=Path, help=f"the results folder (default: results/CONFIG of {caller.place})"
+        "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print every run and its price, make none")
+    parser.add_argument("--dry-run", action="store_true", help="print every run and its cost; run nothing")
     parser.add_argument(
-        "--report", action="store_true", help="compare and draw what is finished, make no run"
+        "--report", action="store_true", help="compare and draw the finished runs; run nothing"
     )
     parser.set_defaults(run=run, caller=caller)
 

@@ -10,7 +10,12 @@ HOW = (
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("laws", help="list the laws, their formulas and sources")
+    parser = commands.add_parser(
+        "laws",
+        help="list the scaling laws with their formulas and sources",
+        description="List the scaling laws that `fit --law` knows, with their formulas, the columns they need"
+        " and their sources.",
+    )
     parser.set_defaults(run=run)
 
 

@@ -22,16 +22,21 @@ TOKENIZER = "tokenizer_config.json"
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("merge", help="fold an adapter into its base and write the whole model")
+    parser = commands.add_parser(
+        "merge",
+        help="fold an adapter into its base and write a plain model",
+        description="Fold an adapter into its base model and write a Hugging Face folder. The result is a"
+        " plain model of the same size as the base.",
+    )
     add_adapter(parser)
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="of the weights (default: the base's, or float32 where rounding would lose over 5 %% of the"
-        " update)",
+        help="dtype of the merged weights (default: the base's; float32 if rounding to it would lose"
+        " over 5 %% of the update)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="keep the dtype even where rounding loses over 5 %% of it"
+        "--force", action="store_true", help="keep the dtype even if rounding loses over 5 %% of the update"
     )
     parser.set_defaults(run=run)
 

@@ -7,11 +7,16 @@ from typing import Any
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
-        "plan", help="print what every run of a config costs, before anything trains"
+        "plan",
+        help="print what every run of a config will cost; train nothing",
+        description="Print the size, the tokens, the FLOPs and the time of every run in a config. Nothing is"
+        " trained.",
     )
-    parser.add_argument("config", type=Path, help="a config file")
-    parser.add_argument("overrides", nargs="*", metavar="field=value", help="laid over every run")
-    parser.add_argument("--device", help="price for this accelerator instead of the present machine")
+    parser.add_argument("config", type=Path, help="config file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="field=value", help="set this field in every run, such as d_model=64"
+    )
+    parser.add_argument("--device", help="estimate the cost on this accelerator (default: this machine)")
     parser.set_defaults(run=run)
 
 

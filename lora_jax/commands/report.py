@@ -6,11 +6,15 @@ from typing import Any
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("report", help="write figures/ and report.html of a results folder")
+    parser = commands.add_parser(
+        "report",
+        help="draw the figures of a results folder and write its report.html",
+        description="Draw the figures of a results folder and write report.html, which opens offline.",
+    )
     parser.add_argument(
         "folder",
         type=Path,
-        help="a results folder: with fits.json or comparison.json, as `lora-jax fit` writes them, or with"
+        help="results folder; it holds fits.json or comparison.json (`lora-jax fit` writes them) or"
         " incontext.json",
     )
     parser.set_defaults(run=run)

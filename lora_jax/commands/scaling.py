@@ -35,7 +35,10 @@ class SweepOptions:
 def add(commands: Any) -> None:
     add_options(
         commands.add_parser(
-            "scaling", help="train the sweep of a config, fit its scaling laws, write the report"
+            "scaling",
+            help="train a sweep, fit its scaling laws and write the report",
+            description="Train the sweep of a config, fit its scaling laws and write the report. If you stop"
+            " it, run it again: it skips finished runs and resumes the others.",
         ),
         INSTALLED,
     )
@@ -46,39 +49,54 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     parser.add_argument(
         "config",
         type=Path,
-        help=f"a config file, or {SHIPPED}, the one that is shipped",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="field=value", help="laid over every run")
-    parser.add_argument(
-        "--out", type=Path, help=f"the results folder (default: results/CONFIG of {caller.place})"
+        help=f"config file, or the word {SHIPPED} for the config that comes with lora_jax",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print every run and its cost, check all, train nothing"
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help="set this field in every run, such as n_tokens=32768",
     )
-    parser.add_argument("--device", help="price the runs for this accelerator (with --dry-run)")
+    parser.add_argument(
+        "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything and print every run and its cost; train nothing",
+    )
+    parser.add_argument(
+        "--device", help="with --dry-run: estimate the cost on this accelerator (default: this machine)"
+    )
     parser.add_argument(
         "--keep-models",
         action="store_true",
-        help="write the trained models as Hugging Face folders, OUT/models/",
+        help="write the trained models as Hugging Face folders to OUT/models/",
     )
     parser.add_argument(
         "--lanes",
         default="auto",
         metavar="N",
-        help="train at most N runs of one shape side by side; 1: one by one (default: auto, measured)",
+        help="train at most N runs of one shape together in one program; 1 trains one after another"
+        " (default: auto, which measures what is fastest)",
     )
     parser.add_argument(
         "--halving",
         action="store_true",
-        help="of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps",
+        help="of runs that differ only in learning rate, stop the worse half at 1/4 and again at 1/2 of"
+        " the steps",
     )
     parser.add_argument(
         "--mesh",
         metavar="data=N,fsdp=N,tensor=N",
-        help="spread every run over all devices: its batch, and its weights by d_model and by heads",
+        help="split every run over all devices: the batch over data, the weights over fsdp (d_model) and"
+        " tensor (heads)",
     )
     parser.add_argument(
-        "--tracker", choices=("wandb", "off"), default="wandb", help="default: wandb, offline"
+        "--tracker",
+        choices=("wandb", "off"),
+        default="wandb",
+        help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
     )
     parser.set_defaults(run=run, caller=caller)
 

@@ -37,13 +37,19 @@ CONVENTIONS = Conventions(
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "sizes",
-        help="the sizes of published language models: parameters, tokens, FLOPs, memory, loss",
-        description="Each model is counted from its shape, nothing is allocated. The loss is that of"
-        " Chinchilla's law, fitted to Chinchilla's runs when the command runs.",
+        help="list published language models: parameters, tokens, FLOPs, memory, loss",
+        description="Compute the size of each model from its shape; no weights are allocated. The loss is"
+        " predicted by Chinchilla's law, which the command first fits to Chinchilla's runs.",
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as gpt2-xl llama2 (default: all)")
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="models to list, such as gpt2-xl llama2 (default: all)"
+    )
     add_number(
-        parser, "--seq-len", LENGTH, metavar="T", help="tokens a sequence (default: each model's own context)"
+        parser,
+        "--seq-len",
+        LENGTH,
+        metavar="T",
+        help="tokens in a sequence (default: each model's own context)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)

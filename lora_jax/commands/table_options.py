@@ -17,40 +17,59 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
     """Add the table and the options that choose and name its columns and rows."""
     parser.add_argument(
         "table", type=Path, nargs="?" if optional else None,
-        help="a results folder, a CSV, JSON-lines or Parquet file, or published:NAME",
+        help="results folder, a CSV, JSON-lines or Parquet file, or published:NAME",
     )  # fmt: skip
     options = parser.add_argument_group("the table")
     options.add_argument(
         "--map", nargs="+", default=[], metavar="OURS=THEIRS",
-        help="columns by name, or in our units: n_params='size (M)*1e6' flops='10**log10_flops'",
+        help="name a column, or convert it to our units: n_params='size (M)*1e6' flops='10**log10_flops'",
     )  # fmt: skip
     options.add_argument(
         "--where", nargs="+", default=[], metavar="CONDITION",
-        help="keep rows for which all hold: split=train 'D>=1e9' 'name~^rpj' 'size in 1,2'",
+        help="keep only the rows that meet every condition: split=train 'D>=1e9' 'name~^rpj' 'size in"
+        " 1,2'",
     )  # fmt: skip
     add_number(
-        options, "--drop-worst", COUNT_FROM_0, default=0, metavar="K", help="leave out the K largest losses"
+        options,
+        "--drop-worst",
+        COUNT_FROM_0,
+        default=0,
+        metavar="K",
+        help="leave out the K rows with the largest losses (default: 0)",
     )
-    options.add_argument("--loss-unit", metavar="UNIT", help="nats (default) or bpb, bits per byte")
-    options.add_argument("--cluster", metavar="COLUMN", help="rows of one training run, for the bootstrap")
     options.add_argument(
-        "--keep-uncooled", action="store_true", help="keep runs whose rate never came down beside others"
+        "--loss-unit",
+        metavar="UNIT",
+        help="unit of the loss: nats per token, or bpb for bits per byte (default: nats)",
+    )
+    options.add_argument(
+        "--cluster",
+        metavar="COLUMN",
+        help="column that names the training run; the bootstrap draws the rows of one run together",
+    )
+    options.add_argument(
+        "--keep-uncooled",
+        action="store_true",
+        help="keep runs whose learning rate was never decayed (default: leave them out if other runs"
+        " were decayed)",
     )
     options.add_argument(
         "--last-step-per-run", action="store_true",
-        help="of the rows of one run (--cluster, else run_id, Name, ...) keep the last step",
+        help="keep only the last step of each training run; --cluster names the run, otherwise run_id,"
+        " Name, ... do",
     )  # fmt: skip
     options.add_argument(
         "--best-per-cell", action="store_true",
-        help="of the rows of equal N and D (and U) keep the least loss, as of several learning rates",
+        help="where several rows have the same N and D (and U), keep the one with the least loss, as in"
+        " a sweep of learning rates",
     )  # fmt: skip
     options.add_argument(
         "--wide", nargs="+", metavar=("VARIABLE=LOSS", "COLUMNS"),
-        help="columns named by numbers, or as 'loss@*', hold the loss at several values of a variable:"
-        " --wide finetune_tokens=loss, --wide n_tokens=loss 'loss@*'",
+        help="read a table with one loss column for each value of a variable: --wide"
+        " finetune_tokens=loss, or --wide n_tokens=loss 'loss@*'",
     )  # fmt: skip
-    options.add_argument("--n-column", metavar="COLUMN", help="which column is N (default: n_params)")
-    options.add_argument("--flops-column", metavar="COLUMN", help="which column is C (default: flops)")
+    options.add_argument("--n-column", metavar="COLUMN", help="column to use as N (default: n_params)")
+    options.add_argument("--flops-column", metavar="COLUMN", help="column to use as C (default: flops)")
 
 
 def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTable":

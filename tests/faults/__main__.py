@@ -21,13 +21,22 @@ INPUTS_A_MINUTE = 40  # an hour asks 2,400
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./launch.sh faults", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
     parser.add_argument(
-        "--only", nargs="*", default=[], metavar="NAME", help="subjects, attacks, or inputs (default: all)"
+        "--minutes", type=float, default=5.0, help="how long to attack, in minutes (default: 5)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the attacks (default: 0)")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="subjects, attacks or inputs to use (default: all)",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: a core each)"
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="number of processes (default: one for each core)",
     )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
