@@ -102,11 +102,11 @@ def set_log_axis(
     style.set_scale(ax, axis, low, high, ticks, show, label)
 
 
-def ring_points(ax: "Axes", outliers: Sequence[tuple[float, float, str]]) -> None:
-    """Draw a ring around each outlying run (x, y, name)."""
+def ring_points(ax: "Axes", outliers: Sequence[tuple[float, float]]) -> None:
+    """Draw a ring around each outlying run (x, y)."""
     if outliers:
         ax.plot(
-            [x for x, _, _ in outliers], [y for _, y, _ in outliers], "o", markersize=10,
+            [x for x, _ in outliers], [y for _, y in outliers], "o", markersize=10,
             markerfacecolor="none", markeredgecolor=style.VERMILION, markeredgewidth=1.3, zorder=6,
             label="outlying run",
         )  # fmt: skip

@@ -10,11 +10,12 @@ from lora_jax.report.fit.axes import SIX_ND
 from lora_jax.report.fit.curves import across_of, levels
 from lora_jax.report.fit.one_variable import Line, OneVariable, plot_one_variable
 from lora_jax.report.kit.drawing import Drawing
-from lora_jax.report.kit.numbers import format_interval, format_percent, format_power, is_number
+from lora_jax.report.kit.numbers import format_count, format_interval, format_percent, format_power, is_number
 from lora_jax.scaling.comparing.comparison_report import ComparisonReport
-from lora_jax.scaling.results import Band, FitReport
+from lora_jax.scaling.results import Band, FitReport, FittedRun
 
 MOST_PAIRS = 4  # of parameters, in the contours
+MOST_NAMED = 5  # outlying rows that a caption names
 FEWEST_SAMPLES = 20  # replicates that make a cloud
 
 
@@ -43,32 +44,55 @@ def named_by(report: FitReport, variable: str) -> str:
     return SIX_ND if variable == "C" and report.columns.get("C") == SIX_ND else variable
 
 
-def _outliers(report: FitReport, x: str) -> list[tuple[float, float, str]]:
+def _outliers(report: FitReport) -> list[FittedRun]:
+    """Return the outlying rows, the farthest from the law first."""
     found = report.certificate.outliers
     ids = set(found.run_ids) if found else set()
-    return [(run.at[x], run.measured, run.run_id) for run in report.runs if run.run_id in ids]
+    return sorted((run for run in report.runs if run.run_id in ids), key=lambda run: -abs(_miss(run)))
 
 
-def _ringed(outliers: Sequence[object]) -> str:
-    return " Outlying runs are ringed." if outliers else ""
+def _miss(run: FittedRun) -> float:
+    """Return ln measured less fitted."""
+    return float(np.log(run.measured) - np.log(run.fitted))
+
+
+def _ringed(outliers: Sequence[FittedRun]) -> str:
+    return f" Outlying runs are ringed: {_listed(outliers)}." if outliers else ""
+
+
+def _listed(outliers: Sequence[FittedRun]) -> str:
+    more = len(outliers) - MOST_NAMED
+    names = ", ".join(run.run_id for run in outliers[:MOST_NAMED])
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def words_of(run: FittedRun) -> str:
+    """Return what a fitted row's point says: its name, its variables, measured and fitted."""
+    at = ", ".join(
+        f"{name} = {format_power(x) if name == 'C' else format_count(x)}" for name, x in run.at.items()
+    )
+    return (
+        f"{run.run_id}: {at}, measured {format_power(run.measured, 4)}, fitted {format_power(run.fitted, 4)}"
+    )
 
 
 def _draw_fit(report: FitReport) -> Iterator[Drawing]:
     variables, runs = report.variables, report.runs
     x = across_of(report)
-    outliers = _outliers(report, x)
+    outliers = _outliers(report)
+    ringed = [(run.at[x], run.measured) for run in outliers]
     if len(variables) == 1:
         if report.band is None:
             return
         caption = f"{report.formula} through {len(runs)} rows, with its 95 % band.{_ringed(outliers)}"
-        points = [(run.at[x], run.measured) for run in runs]
+        points = [(run.at[x], run.measured, words_of(run)) for run in runs]
         label = f"the law, {leading_of(report)}"
         lines = [Line(label, report.band)]
-        figure = plot_one_variable(OneVariable(x, response_of(report), points, lines, outliers))
+        figure = plot_one_variable(OneVariable(x, response_of(report), points, lines, ringed))
         yield Drawing("fit", f"{report.law} and its runs", caption, figure)
         return
     first = variables[0]
-    points = [(run.at[x], run.measured, run.at[first]) for run in runs]
+    points = [(run.at[x], run.measured, run.at[first], words_of(run)) for run in runs]
     found = levels(report) if len(variables) == 2 else []
     curves = [plots.Level(size, across.tolist(), y.tolist()) for size, across, y in found]
     band = _frontier_band(report) if x == "C" else None
@@ -79,7 +103,7 @@ def _draw_fit(report: FitReport) -> Iterator[Drawing]:
         + f".{_ringed(outliers)}"
     )
     across = named_by(report, x)
-    figure = plots.plot_levels((first, across), points, outliers, curves, band, response_of(report))
+    figure = plots.plot_levels((first, across), points, ringed, curves, band, response_of(report))
     yield Drawing("fit", f"{report.law} and its runs", caption, figure)
 
 
@@ -106,19 +130,16 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
     """Draw what the law misses, and how far a run that it has not seen lies from its prediction."""
     runs = report.runs
     measured, fitted = [run.measured for run in runs], [run.fitted for run in runs]
-    residuals = np.log(measured) - np.log(fitted)
-    outliers = report.certificate.outliers
-    ids = outliers.run_ids if outliers else ()
-    named = [i for i, run in enumerate(runs) if run.run_id in ids]
-    named.sort(key=lambda i: -abs(residuals[i]))
+    outliers = _outliers(report)
+    order = {id(run): i for i, run in enumerate(runs)}
+    named = [order[id(run)] for run in outliers]
     across = across_of(report)
     shown = dict.fromkeys([*report.variables, across])
     columns = {named_by(report, v): [run.at[v] for run in runs] for v in shown}
-    figure = plots.plot_misses(
-        columns, measured, fitted, {i: runs[i].run_id for i in named}, response_of(report), heldout
-    )
-    spread = float(np.sqrt(np.mean(residuals**2)))
-    said = f"Outlying rows are red ({len(named)}), the farthest by name" if named else "No row is an outlier"
+    rows = plots.Rows(measured, fitted, [words_of(run) for run in runs])
+    figure = plots.plot_misses(rows, columns, named, response_of(report), heldout)
+    spread = float(np.sqrt(np.mean([_miss(run) ** 2 for run in runs])))
+    said = f"Outlying rows are red: {_listed(outliers)}" if named else "No row is an outlier"
     return Drawing(
         "residuals", f"What {report.law} misses",
         "Measured against fitted, on the line where they agree; then the difference against"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lora_jax.report.fit.axes import name_points, ring_points, set_response_axis, set_variable_axis
+from lora_jax.report.fit.axes import ring_points, set_response_axis, set_variable_axis
 from lora_jax.report.kit import style
+from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_percent
 from lora_jax.scaling.results import Band
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDEST = 1.25  # how far beyond the runs' losses a band may stretch the axis
 LOOKS = (("-", style.BLUE), ("--", style.VERMILION))  # of the laws
-Points = Sequence[tuple[float, float]]  # (x, response)
+Points = Sequence[tuple[float, float, str]]  # (x, response, the words of the run)
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class OneVariable:
     response: str
     points: Points
     lines: Sequence[Line]
-    outliers: Sequence[tuple[float, float, str]] = ()
+    outliers: Sequence[tuple[float, float]] = ()
     others: Points = ()
     heldout: Heldout | None = None
     counted: str = ""
 
 
 def plot_one_variable(shown: OneVariable) -> "Figure":
-    """Draw the runs, the laws through them with their bands, and the held-out run; outliers bear names."""
+    """Draw the runs, the laws through them with their bands, and the held-out run; outliers are ringed."""
     figure, [ax] = style.new_figure()
     _draw_runs(ax, shown)
     for line, (dash, colour) in zip(shown.lines, LOOKS, strict=False):
@@ -75,26 +76,27 @@ def plot_one_variable(shown: OneVariable) -> "Figure":
     if shown.heldout is not None:
         _mark_heldout(ax, shown.heldout)
     _set_axes(ax, shown)
-    name_points(ax, shown.outliers)
     style.add_legend(figure)
     return figure
 
 
 def _draw_runs(ax: "Axes", shown: OneVariable) -> None:
-    ax.plot(
-        [x for x, _ in shown.points], [y for _, y in shown.points], "o", color=style.INK, markersize=5,
+    [runs] = ax.plot(
+        [x for x, *_ in shown.points], [y for _, y, _ in shown.points], "o", color=style.INK, markersize=5,
         alpha=0.85, zorder=4, label=f"runs in the fit ({len(shown.points)})",
     )  # fmt: skip
+    name_marks(runs, [words for *_, words in shown.points])
     if shown.others:
-        ax.plot(
-            [x for x, _ in shown.others], [y for _, y in shown.others], "o", color=style.FAINT,
+        [others] = ax.plot(
+            [x for x, *_ in shown.others], [y for _, y, _ in shown.others], "o", color=style.FAINT,
             markersize=3.5, alpha=0.7, markeredgewidth=0, zorder=1, label="other runs",
         )  # fmt: skip
+        name_marks(others, [words for *_, words in shown.others])
 
 
 def _set_axes(ax: "Axes", shown: OneVariable) -> None:
     """Set axes around all runs; a band that is very wide beyond them is shown whole within reason."""
-    seen = [*shown.points, *shown.others]
+    seen = [(x, y) for x, y, _ in (*shown.points, *shown.others)]
     drawn = [y for line in shown.lines for y in (*line.band.low, *line.band.high)]
     curves = [y for line in shown.lines for y in line.band.loss]
     across = [*(x for x, _ in seen), *(x for line in shown.lines for x in line.band.x)]

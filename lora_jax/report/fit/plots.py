@@ -5,7 +5,7 @@ Each function takes plain numbers and returns a matplotlib Figure. `response` is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from lora_jax.report.fit.axes import (
     subject_of,
 )
 from lora_jax.report.kit import style
+from lora_jax.report.kit.marks import name_marks
 from lora_jax.scaling.results import Band, BudgetRow
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The fitted rows (m,): what each measured, what the law says of it, and its words."""
+
+    measured: Sequence[float]
+    fitted: Sequence[float]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Costs:
     """Runs (m,): their N, D, and FLOPs counted as 6 N D."""
 
@@ -59,60 +69,61 @@ class Costs:
 
 def plot_levels(
     variables: tuple[str, str],
-    points: Sequence[tuple[float, float, float]],
-    outliers: Sequence[tuple[float, float, str]],
+    points: Sequence[tuple[float, float, float, str]],
+    outliers: Sequence[tuple[float, float]],
     levels: Sequence[Level],
     frontier: Band | None,
     response: str,
 ) -> "Figure":
     """Draw a law of two variables: loss against the second, or compute, coloured by the first.
 
-    variables: the first variable of the law, and that of the x axis. points: runs (x, loss, size).
+    variables: the first variable of the law, and that of the x axis. points: runs
+    (x, loss, size, words).
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
     first, across = variables
     figure, [ax] = style.new_figure()
-    x, loss, size = np.transpose(points)
+    x, loss, size = np.transpose([point[:3] for point in points])
     paint = ScalarMappable(LogNorm(size.min(), size.max() * 1.001), style.size_colours())
     for i, level in enumerate(levels):
         ax.plot(
             level.x, level.loss, "-", color=paint.to_rgba(np.asarray(level.size)), linewidth=1.1, zorder=2,
             label=f"the law at constant {first}" if i == 0 else None,
         )  # fmt: skip
-    ax.scatter(
+    runs = ax.scatter(
         x, loss, c=paint.to_rgba(size), s=22, edgecolors="white", linewidths=0.4, zorder=3,
         label=f"runs ({len(points)})",
     )  # fmt: skip
+    name_marks(runs, [words for *_, words in points])
     if frontier is not None:
         _draw_band(ax, frontier, "compute-efficient frontier", style.VERMILION, "--")
     ring_points(ax, outliers)
     set_variable_axis(ax, across, x.tolist())
     drawn = [y for level in levels for y in level.loss if y < loss.max()]
     set_response_axis(ax, min([*loss, *drawn]) / 1.03, loss.max() * 1.04, response)
-    name_points(ax, outliers)
     style.add_legend(figure)
     style.add_count_bar(figure, paint, ax, subject_of(first), size.min(), size.max())
     return figure
 
 
 def plot_misses(
+    rows: Rows,
     columns: Mapping[str, Sequence[float]],
-    measured: Sequence[float],
-    fitted: Sequence[float],
-    names: Mapping[int, str],
+    outliers: Sequence[int],
     response: str,
     heldout: Unseen | None = None,
 ) -> "Figure":
     """Draw measured against fitted loss, and the difference in percent against each variable in `columns`.
 
-    names: outlying rows by their index. Where they would flatten all others they stand at the edge, as
-    triangles with their difference beside the name. heldout: a star.
+    outliers: indices of rows, the farthest first. Where they would flatten all others they stand at the edge,
+    as triangles with their difference beside them. heldout: a star.
     """
     figure, axes = new_grid(1 + len(columns), 2, 3.0 if len(columns) > 1 else 3.6)
-    far = np.isin(np.arange(len(measured)), list(names))
-    errors = 100 * (np.asarray(measured) / np.asarray(fitted) - 1)
+    measured, fitted = np.asarray(rows.measured), np.asarray(rows.fitted)
+    far = np.isin(np.arange(len(measured)), outliers)
+    errors = 100 * (measured / fitted - 1)
     every = [*measured, *fitted, *((heldout.measured, heldout.predicted) if heldout else ())]
     low, high = min(every) / 1.03, max(every) * 1.03
     axes[0].plot([low, high], [low, high], "-", color=style.FAINT, linewidth=1, zorder=0)
@@ -123,9 +134,8 @@ def plot_misses(
     bulk = 1.6 * np.abs(errors[~far]).max(initial=0)
     if far.any() and span > 2 * bulk > 0:
         span = max(bulk, 1.15 * abs(unseen))
-    shown, labels = np.clip(errors, -0.97 * span, 0.97 * span), dict(names)
+    shown = np.clip(errors, -0.97 * span, 0.97 * span)
     beyond = shown != errors
-    labels |= {i: f"{name} ({errors[i]:+.0f} %)" for i, name in names.items() if beyond[i]}
     for ax, variable in zip(axes[1:], columns, strict=True):
         ax.axhline(0, color=style.FAINT, linewidth=1, zorder=0)
         values = [*columns[variable], *((heldout.at[variable],) if heldout else ())]
@@ -133,23 +143,37 @@ def plot_misses(
         ax.set_ylim(-span, span)
         ax.set_ylabel("measured above fitted (%)")
     for i, (ax, x) in enumerate(zip(axes, (fitted, *columns.values()), strict=True)):
-        x, y = np.asarray(x), shown if i else np.asarray(measured)
-        ax.plot(x[~far], y[~far], "o", color=style.BLUE, markersize=3.5, alpha=0.65, markeredgewidth=0)
-        for mark, rows in (
-            ("o", far & ~beyond),
-            ("^", far & (errors > shown)),
-            ("v", far & (errors < shown)),
-        ):
-            rows = far & (mark == "o") if i == 0 else rows
-            ax.plot(x[rows], y[rows], mark, color=style.VERMILION, markersize=5, zorder=4)
-        said = labels if i else names
-        name_points(ax, [(float(x[k]), float(y[k]), name) for k, name in said.items()])
+        x, y = np.asarray(x), shown if i else measured
+        groups = [("o", far & ~beyond), ("^", far & (errors > shown)), ("v", far & (errors < shown))]
+        near = {"color": style.BLUE, "markersize": 3.5, "alpha": 0.65, "markeredgewidth": 0}
+        _draw_rows(ax, x, y, ("o", ~far, near), rows.words)
+        for mark, which in groups if i else [("o", far)]:
+            _draw_rows(
+                ax, x, y, (mark, which, {"color": style.VERMILION, "markersize": 5, "zorder": 4}), rows.words
+            )
+        if i:
+            name_points(
+                ax, [(float(x[k]), float(y[k]), f"{errors[k]:+.0f} %") for k in outliers if beyond[k]]
+            )
     if heldout is not None:
         places = [(heldout.predicted, heldout.measured), *((heldout.at[v], unseen) for v in columns)]
         for ax, (x, y) in zip(axes, places, strict=True):
             ax.plot([x], [y], "*", markersize=14, label="held out", **STAR)
         axes[0].legend(loc="upper left", fontsize=8.5, frameon=False)
     return figure
+
+
+def _draw_rows(
+    ax: "Axes",
+    x: np.ndarray,
+    y: np.ndarray,
+    look: tuple[str, np.ndarray, dict[str, Any]],
+    words: Sequence[str],
+) -> None:
+    """Draw some of the rows. look: the mark, which rows they are, and how they look."""
+    mark, which, how = look
+    [drawn] = ax.plot(x[which], y[which], mark, **how)
+    name_marks(drawn, [words[k] for k, is_drawn in enumerate(which) if is_drawn])
 
 
 def plot_frontier(rows: Sequence[BudgetRow], runs: Costs | None, largest: float | None) -> "Figure":

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.marks import to_inline
 from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
@@ -57,14 +58,16 @@ def show_figures(drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
 
 
 def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
+    """Return a figure: its SVG within the page where points bear words, else as an image."""
+    title = escape(drawing.title)
     path, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
-    # As an image, not inline: the ids inside one SVG cannot meet those of another.
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    title, caption = escape(drawing.title), escape(drawing.caption)
-    return (
-        f'<figure><img src="data:image/{kind};base64,{data}" alt="{title}. {caption}">'
-        f"<figcaption><b>{title}.</b> {to_prose(drawing.caption)}</figcaption></figure>"
-    )
+    if kind == "svg+xml" and getattr(drawing.figure, "words", None):
+        said = f"{drawing.title}. {drawing.caption}"
+        image = to_inline(path.read_text(encoding="utf-8"), drawing.name, said)
+    else:
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        image = f'<img src="data:image/{kind};base64,{data}" alt="{title}. {escape(drawing.caption)}">'
+    return f"<figure>{image}<figcaption><b>{title}.</b> {to_prose(drawing.caption)}</figcaption></figure>"
 
 
 def show_warnings(lines: Sequence[str]) -> str:

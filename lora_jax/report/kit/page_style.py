@@ -22,7 +22,8 @@ code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: an
 summary { cursor: pointer; color: var(--link); } details { margin: .5rem 0; }
 .figures { display: grid; gap: 2rem; } sup { line-height: 0; }
 figure { margin: 0; max-width: 52rem; }
-figure img { width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figure :is(img, svg) { width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figure svg { stroke-linejoin: round; stroke-linecap: butt; } figure use:hover { stroke: #D55E00; }
 figcaption { font-size: .88rem; color: var(--soft); } figcaption b { color: var(--ink); }
 .scroll { overflow-x: auto; margin-top: .8rem; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }

@@ -49,7 +49,14 @@ def _shorten(ax: "Axes", width: float, height: float) -> None:
 
 
 class PlainFigure(Figure):
-    """A figure that settles its text whenever it is drawn."""
+    """A figure that settles its text whenever it is drawn.
+
+    words: of points, by the name of their group in the SVG (`marks.name_marks`).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.words: dict[str, tuple[str, ...]] = {}
 
     def draw(self, renderer: "RendererBase") -> None:
         settle(self)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lora_jax.files import write_atomically
 from lora_jax.report.kit.figure_text import Maths
+from lora_jax.report.kit.marks import add_titles
 from lora_jax.report.kit.numbers import format_count
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    from lora_jax.report.kit.plain_figure import PlainFigure
+
     folder.mkdir(parents=True, exist_ok=True)
     png, svg = io.BytesIO(), io.BytesIO()
     dpi, layout = figure.get_dpi(), figure.get_layout_engine()
@@ -164,9 +167,12 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
         FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     figure.set_dpi(dpi)
     figure.set_layout_engine(layout)
+    drawn = svg.getvalue().decode("utf-8")
+    if isinstance(figure, PlainFigure):
+        drawn = add_titles(drawn, figure.words)
     saved = []
-    for kind, content in (("png", png), ("svg", svg)):
+    for kind, content in (("png", png.getvalue()), ("svg", drawn.encode("utf-8"))):
         path = folder / f"{name}.{kind}"
-        write_atomically(path, content.getvalue())
+        write_atomically(path, content)
         saved.append(path)
     return saved

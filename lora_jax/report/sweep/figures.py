@@ -9,7 +9,7 @@ from lora_jax.report.fit.one_variable import Heldout, Line, OneVariable, Predict
 from lora_jax.report.fit.plots import Unseen
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.figure_text import Maths
-from lora_jax.report.kit.numbers import format_count, format_interval
+from lora_jax.report.kit.numbers import format_count, format_interval, format_loss
 from lora_jax.report.sweep import curve_plots, rate_plots
 from lora_jax.report.sweep.results import Results, SweepRun
 from lora_jax.report.sweep.rows import counted_by
@@ -37,7 +37,11 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
     lines = [Line(_label(fit, variable), fit.band) for fit in fits if fit.band is not None]
     ids = set(fits[0].run_ids)
     cell = results.fits.heldout_cell
-    done = [(r.run_id, (r.number(column), y)) for r in results.runs if (y := r.heldout_loss) is not None]
+    done = [
+        (r.run_id, (r.number(column), y, _words_of(results, r)))
+        for r in results.runs
+        if (y := r.heldout_loss) is not None
+    ]
     fitted = [point for i, point in done if i in ids and i != cell.run_id]
     others = [point for i, point in done if i not in ids and i != cell.run_id]
     counted = ""
@@ -54,6 +58,13 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
     )
     names = {"N": "parameters", "D": "training tokens", "C": "training compute"}
     return Drawing(f"loss_vs_{variable}", f"L({variable}): loss against {names[variable]}", caption, figure)
+
+
+def _words_of(results: Results, run: SweepRun) -> str:
+    """Return what a run's point says: its name, its size, its tokens and its loss."""
+    size = format_count(run.number(column_of(results, "N")))
+    tokens, loss = format_count(run.n_tokens), format_loss(run.heldout_loss)
+    return f"{run.run_id}: N = {size}, D = {tokens}, held-out loss {loss}"
 
 
 def _label(fit: SweepFit, variable: str) -> str:

@@ -94,6 +94,22 @@ def points_of(ax) -> list[np.ndarray]:
     return [np.asarray(line.get_xydata()) for line in ax.lines]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_points_say_their_runs_and_none_is_printed_over_them(kind):
+    document = some_document("one variable" if kind == "one variable" else "two variables")
+    n = len(document["runs"])
+    for name, times in (("fit", 1), ("residuals", len(drawn(kind)["residuals"].figure.axes))):
+        figure = drawn(kind)[name].figure
+        words = [line for lines in figure.words.values() for line in lines]
+        assert len(words) == times * n
+        assert all("measured" in line and "fitted" in line for line in words)
+        assert not [t for ax in figure.axes for t in ax.texts if not t.get_text().endswith("%")]
+    outliers = document["certificate"]["outliers"]
+    for run_id in outliers["run_ids"] if outliers and kind == "two variables" else ():
+        assert run_id in drawn(kind)["fit"].caption
+        assert run_id in drawn(kind)["residuals"].caption
+
+
 def test_the_levels_are_the_law_evaluated_independently():
     document = some_document()
     p = {name: number["value"] for name, number in document["params"].items()}
@@ -138,13 +154,14 @@ def test_misses_keep_the_bulk_readable_and_tell_how_far_the_rest_lies():
     fitted = 2 + n**-0.1
     measured = fitted * np.exp(0.01 * rng.standard_normal(30))
     measured[4] *= 1.5
-    figure = fit_plots.plot_misses({"N": n.tolist()}, measured.tolist(), fitted.tolist(), {4: "odd"}, "loss")
+    rows = fit_plots.Rows(measured.tolist(), fitted.tolist(), [f"run {i}" for i in range(30)])
+    figure = fit_plots.plot_misses(rows, {"N": n.tolist()}, [4], "loss")
     left, right = figure.axes
     errors = 100 * (measured / fitted - 1)
     bulk = points_of(right)[1]
     np.testing.assert_allclose(bulk[:, 1], np.delete(errors, 4))
     assert right.get_ylim()[1] < 2 * np.abs(np.delete(errors, 4)).max()
-    assert [t.get_text() for t in right.texts] == [f"odd ({errors[4]:+.0f} %)"]
+    assert [t.get_text() for t in right.texts] == [f"{errors[4]:+.0f} %"]
     assert any(np.allclose(p, [[fitted[4], measured[4]]]) for p in points_of(left))
     assert left.get_ylim()[1] > measured[4]
 

@@ -37,12 +37,14 @@ def test_it_needs_nothing_from_outside(written, page):
         assert tag not in ("link", "iframe", "object")
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("#", "data:"))
+        assert attributes.get("xlink:href", "#").startswith("#")
     text = written.read_text()
     assert_only_our_script(text)
     assert len(text) < 5_000_000
-    images = [a for t, a in page.tags if t == "img"]
-    assert len(images) == 8
-    assert all(len(a["alt"]) > 30 for a in images)
+    images = [a["alt"] for t, a in page.tags if t == "img"]
+    drawn = [a["aria-label"] for t, a in page.tags if t == "svg"]
+    assert (len(images), len(drawn)) == (6, 2)
+    assert all(len(words) > 30 for words in (*images, *drawn))
     anchors = {a["href"][1:] for t, a in page.tags if t == "a"}
     assert anchors == {a.get("id") for t, a in page.tags if t == "section"}
 

@@ -116,22 +116,36 @@ def test_it_needs_nothing_from_outside(written, page):
         for name in ("src", "href", "srcset", "data", "action"):
             value = attributes.get(name) or ""
             assert value == "" or value.startswith(("data:image/", "#")), (tag, name, value[:60])
+        assert (attributes.get("xlink:href") or "#").startswith("#"), tag
         assert tag not in ("link", "iframe", "object")
     text = written.read_text()
     assert_only_our_script(text)
     assert "@import" not in text
-    assert not re.search(r"url\(", text)
+    assert not re.search(r"url\((?!#)", text)
     assert len(text) < 5_000_000
     assert str(written.parent.parent) not in text  # where it was made is nobody's business
 
 
 def test_it_is_one_document_with_words_for_its_pictures(page):
-    assert [t for t, _ in page.tags if t in ("h1", "main", "title")] == ["title", "h1", "main"]
-    images = [a for t, a in page.tags if t == "img"]
-    assert len(images) == 7
-    assert all(len(a["alt"]) > 30 for a in images)
+    outside = [t for t, a in page.tags if t in ("h1", "main")]
+    assert outside == ["h1", "main"]
+    images = [a["alt"] for t, a in page.tags if t == "img"]
+    drawn = [a["aria-label"] for t, a in page.tags if t == "svg"]
+    assert (len(images), len(drawn)) == (3, 4)
+    assert all(len(words) > 30 for words in (*images, *drawn))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(set(ids)) == len(ids)
     anchors = {a["href"][1:] for t, a in page.tags if t == "a"}
     assert anchors <= {a.get("id") for _, a in page.tags}
+
+
+def test_each_runs_point_says_its_name_and_its_values(written, fits):
+    text = written.read_text()
+    joint = next(fit for fit in fits["fits"] if fit["key"] == "L(N,D)")
+    titles = re.findall(r"<title>([^<]*)</title></use>", text)
+    for run_id in joint["run_ids"]:
+        assert any(title.startswith(f"{run_id}: N = ") and "measured" in title for title in titles)
+        assert any(title.startswith(f"{run_id}: N = ") and "held-out loss" in title for title in titles)
 
 
 def test_every_run_is_shown_with_what_became_of_it(synthetic, page, fits):
