@@ -16,7 +16,7 @@ from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
 
 MOST_DOUBTS = 3  # that a summary shows; the others are folded
-LARGEST_SVG = 250_000  # bytes; a denser drawing is shown as its PNG
+LARGEST_SVG = 400_000  # bytes; a denser drawing is shown as its PNG
 _POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {policy_of(SCRIPT)}"
 
 
