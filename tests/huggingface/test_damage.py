@@ -125,7 +125,7 @@ def test_a_fetched_model_that_is_damaged_is_told_to_be_fetched_again(
     load_pretrained("tiny")
     spoil(model / "model.safetensors")
     assert find_damaged("tiny") == model / "model.safetensors"
-    with pytest.raises(Damaged, match=r"model\.safetensors is damaged.*`./launch\.sh fetch tiny`, which re"):
+    with pytest.raises(Damaged, match=r"model\.safetensors is damaged.*`lora-jax fetch tiny`, which re"):
         load_pretrained("tiny")
     (model / MANIFEST).unlink()  # an older version's: of a converted model nothing is known
     assert find_damaged("tiny") is None
