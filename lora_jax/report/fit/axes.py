@@ -1,4 +1,4 @@
-"""Axes of the figures of one fit: grids of panels, axes of any quantity, and points that bear names."""
+"""Axes of the figures of one fit: of any quantity, and points that bear names."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,6 @@ from lora_jax.report.kit.numbers import format_count, format_power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SIX_ND = "6 N D"  # columns.C of a document whose C was made of its N and D
 SUBJECTS = {
@@ -23,17 +22,6 @@ LOG_FROM = 5.0  # ratio of largest to smallest from which an axis is logarithmic
 GAP = 0.07  # between names, in heights of a panel
 CLOSE = 0.35  # points that share a column of names, in widths of a panel
 LONGEST_NAME = 20  # letters of a run's name in a figure
-
-
-def new_grid(n: int, columns: int, height: float) -> "tuple[Figure, list[Axes]]":
-    """Return a figure of n panels in rows of `columns`, each `height` inches high, in reading order."""
-    figure, axes = style.new_figure(columns=n)
-    n_rows = math.ceil(n / columns)
-    figure.set_size_inches(style.SIZE[0], height * n_rows)
-    grid = figure.add_gridspec(n_rows, columns)
-    for i, ax in enumerate(axes):
-        ax.set_subplotspec(grid[i // columns, i % columns])
-    return figure, axes
 
 
 def subject_of(variable: str) -> str:

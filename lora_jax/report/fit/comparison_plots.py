@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lora_jax.report.fit.axes import new_grid, set_log_axis
+from lora_jax.report.fit.axes import set_log_axis
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.panels import new_grid
 from lora_jax.scaling.comparing.comparison_report import ComparisonReport, Noise, RankedLaw
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lora_jax.report.fit.axes import LOG_FROM, new_grid, set_number_axis, set_variable_axis, short
+from lora_jax.report.fit.axes import LOG_FROM, set_number_axis, set_variable_axis, short
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.numbers import format_power
+from lora_jax.report.kit.panels import new_grid
 from lora_jax.scaling.results import ProfileCurve
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import numpy as np
 from lora_jax.report.fit.axes import (
     SIX_ND,
     name_points,
-    new_grid,
     ring_points,
     set_log_axis,
     set_response_axis,
@@ -21,6 +20,7 @@ from lora_jax.report.fit.axes import (
 )
 from lora_jax.report.kit import style
 from lora_jax.report.kit.marks import name_marks
+from lora_jax.report.kit.panels import new_grid
 from lora_jax.scaling.results import Band, BudgetRow
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from lora_jax.report.kit.page_shell import (
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
 from lora_jax.report.kit.tables import to_prose
-from lora_jax.report.methods import plots, rows
+from lora_jax.report.methods import method_panels, plots, rows
 from lora_jax.report.methods.target_plots import draw_target_sets
 from lora_jax.report.methods.target_rows import target_rows
 
@@ -82,22 +82,23 @@ def draw_methods(
         plots.plot_trade_off(found),
     )  # fmt: skip
     yield Drawing(
-        "score_vs_rate", f"Dev {metric} against the learning rate",
-        f"Each method at every rate, with seed {found.first_seed}; the best is filled, a square with a red"
-        " border where it lies at an end of the grid. A cross: diverged.",
-        plots.plot_rates(found),
+        "score_vs_rate", f"Dev {metric} of each method at every learning rate",
+        f"A panel for each method, with seed {found.first_seed}; the others are grey. The best rate is"
+        " filled, a square with a red border where it lies at an end of the grid. A cross: diverged.",
+        method_panels.plot_rates(found),
     )  # fmt: skip
     if any(len(curve["step"]) > 1 for curve in curves.values()):
         yield Drawing(
-            "learning_curves", "Learning curves",
-            "Training loss of each method at its best rate, of the first of its seeds, averaged over"
-            " windows.",
-            plots.plot_learning_curves(found, curves),
+            "learning_curves", "Training loss of each method at its best learning rate",
+            "A panel for each method, with the first of its seeds, averaged over windows; the others are"
+            " grey.",
+            method_panels.plot_learning_curves(found, curves),
         )  # fmt: skip
     yield Drawing(
-        "cost", "What a step costs",
-        f"Methods from the best test {metric} down: the score with its interval, and what a step of training"
-        " costs.",
+        "cost", f"Test {metric}, and what a step of each method costs",
+        f"Methods from the best test {metric} down: the score with its interval, the FLOPs of a step of"
+        " training as a share of full fine-tuning, and the optimizer's memory. Seconds are in the table: they"
+        " depend on how busy the machine was.",
         plots.plot_cost(found),
     )  # fmt: skip
 

@@ -2,13 +2,13 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from lora_jax.comparison.results import MethodComparison, MethodResult
 from lora_jax.report.kit import style
-from lora_jax.report.kit.curves import smooth
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.panels import set_title
 from lora_jax.report.methods.label_places import place_labels
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE,
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 FULL = "#707070"
-EDGE: dict[str, Any] = {"markersize": 8, "markeredgecolor": "#CC0000", "markeredgewidth": 2}
-MOST_TICKS = 10  # of the rates that were tried
 Look = tuple[str, str, str]  # colour, marker, dash
 
 
@@ -70,101 +68,19 @@ def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
     )  # fmt: skip
 
 
-def plot_rates(found: MethodComparison) -> "Figure":
-    """Draw each method's dev score (first seed) against the learning rate; the best is filled, a square
-    with a red border where it lies at an edge.
-
-    A rate that diverged is a cross on the lower border (the upper one, where a smaller score is better).
-    """
-    figure, [ax] = style.new_figure()
-    figure.set_size_inches(style.SIZE[0], style.SIZE[1] + 0.4)
-    looks = find_looks(found.methods)
-    rates = [r.learning_rate for m in found.methods for r in m.rates]
-    values = [r.dev.value for m in found.methods for r in m.rates if r.dev]
-    pad = 0.08 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
-    border = min(values) - pad if found.larger_is_better else max(values) + pad
-    for method in found.methods:
-        _draw_grid(ax, method, looks[method.label], border)
-    if any(r.diverged for m in found.methods for r in m.rates):
-        ax.plot([], [], "x", color="#CC0000", markersize=6, linestyle="none", label="diverged")
-    if any(m.at_edge for m in found.methods):
-        ax.plot([], [], "s", color="white", **EDGE, linestyle="none", label="best, at an edge")
-    tried, low, high = sorted(set(rates)), min(rates) / 1.4, max(rates) * 1.4
-    ticks = tried if len(tried) <= MOST_TICKS else style.decade_ticks(low, high)
-    style.set_scale(ax, "x", low, high, ticks, lambda x: f"{x:g}", "learning rate (the peak)")
-    ax.set_ylim(min(values) - 1.6 * pad, max(values) + 1.6 * pad)
-    first = f"dev split, seed {found.first_seed}"
-    ax.set_ylabel(f"{found.metric} ({first})")
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
-    return figure
-
-
-def _draw_grid(ax: "Axes", method: MethodResult, look: Look, border: float) -> None:
-    colour, marker, dash = look
-    pairs = [(r.learning_rate, r.dev.value) for r in method.rates if r.dev]
-    ax.plot(
-        [x for x, _ in pairs], [y for _, y in pairs], marker=marker, linestyle=dash, color=colour,
-        markerfacecolor="white", markersize=4.5, linewidth=1.3, label=name_of(method.label),
-    )  # fmt: skip
-    crosses = [r.learning_rate for r in method.rates if r.diverged]
-    ax.plot(crosses, [border] * len(crosses), "x", color=colour, markersize=7, markeredgewidth=1.8, zorder=5)
-    for x, y in pairs:
-        if x == method.best_rate:
-            frame: dict[str, Any] = EDGE if method.at_edge is not None else {"markersize": 7.5}
-            ax.plot([x], [y], "s" if method.at_edge else marker, color=colour, zorder=4, **frame)
-
-
-def plot_learning_curves(
-    found: MethodComparison, curves: Mapping[str, Mapping[str, Sequence[float]]]
-) -> "Figure":
-    """Draw the training loss of each method at its best rate (first of its seeds), late steps averaged.
-
-    curves: columns of curves/RUN_ID.csv by run_id; a method without one is left out.
-    """
-    figure, [ax] = style.new_figure()
-    looks = find_looks(found.methods)
-    drawn: list[tuple[list[float], list[float]]] = []
-    for method in found.methods:
-        rows = curves.get(method.run_ids[0]) if method.run_ids else None
-        if rows is None or len(rows["step"]) < 2:
-            continue
-        x, y = _smooth_evenly(rows["step"], rows["loss"])
-        colour, _, dash = looks[method.label]
-        ax.plot(x, y, dash, color=colour, linewidth=1.5, label=name_of(method.label))
-        drawn.append((x, y))
-    # The first steps are far above the rest, on which the eye should be.
-    low = min(min(y) for _, y in drawn)
-    high = max(max(y[len(y) // 20 :]) for _, y in drawn)
-    style.set_loss_axis(ax, low / 1.05, high * 1.05, "training loss (nats)")
-    ax.set_xlim(0, max(x[-1] for x, _ in drawn) * 1.02)
-    ax.set_xlabel("step")
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
-    return figure
-
-
-def _smooth_evenly(x: Sequence[float], y: Sequence[float], most: int = 40) -> tuple[list[float], list[float]]:
-    """Return means over at most `most` windows of equal width: the axis is linear, and batches are noisy."""
-    width = -(-len(x) // most)
-    if width <= 1:
-        return smooth(x, y)
-    starts = range(0, len(x), width)
-    ends = [min(i + width, len(x)) for i in starts]
-    means = [sum(y[i:j]) / (j - i) for i, j in zip(starts, ends, strict=True)]
-    return [(x[i] + x[j - 1]) / 2 for i, j in zip(starts, ends, strict=True)], means
-
-
 def plot_cost(found: MethodComparison) -> "Figure":
-    """Draw the methods as rows, the best on top: score with interval, FLOPs of a step, seconds of a step."""
+    """Draw the methods as rows, the best on top: score with interval, FLOPs of a step, optimizer's memory.
+
+    Seconds are left to the table: they show how busy the machine was as much as the method.
+    """
     ranked = found.ranked
     looks = find_looks(found.methods)
-    panels: list[tuple[str, list[float | None]]] = [
-        ("FLOPs of a step (%)\nof full fine-tuning", [100 * m.flops_share for m in ranked])
+    panels: list[tuple[str, list[float]]] = [
+        ("FLOPs of a step (%)\nof full fine-tuning", [100 * m.flops_share for m in ranked]),
+        ("optimizer (MB)", [m.optimizer_bytes / 1e6 for m in ranked]),
     ]
-    if any(m.seconds_per_step for m in ranked):
-        panels.append(("seconds a step", [m.seconds_per_step for m in ranked]))
-    panels.append(("optimizer (MB)", [m.optimizer_bytes / 1e6 for m in ranked]))
     figure, axes = style.new_figure(columns=1 + len(panels))
-    figure.set_size_inches(style.SIZE[0] * 1.15, 1.3 + 0.3 * max(len(ranked), 4))
+    figure.set_size_inches(style.SIZE[0], 1.3 + 0.3 * max(len(ranked), 4))
     for y, method in enumerate(ranked):
         value, (low, high) = method.finished_score.value, method.finished_score.interval
         colour, marker, _ = looks[method.label]
@@ -176,17 +92,16 @@ def plot_cost(found: MethodComparison) -> "Figure":
     axes[0].set_yticks(range(len(ranked)), [name_of(m.label) for m in ranked])
     for ax, (name, values) in zip(axes[1:], panels, strict=True):
         for y, value in enumerate(values):
-            ax.barh([y], [value or 0.0], height=0.62, color=looks[ranked[y].label][0], alpha=0.8)
-            ax.text(
-                value or 0.0, y, "not timed" if value is None else f" {value:.3g}", fontsize=8, va="center"
-            )  # fmt: skip
+            ax.barh([y], [value], height=0.62, color=looks[ranked[y].label][0], alpha=0.8)
+            ax.text(value, y, f" {value:.3g}", fontsize=8, va="center")
         ax.set_xlabel(name)
-        ax.set_xlim(0, 1.32 * max(value or 0.0 for value in values))
+        ax.set_xlim(0, 1.32 * max(values) or 1.0)
         ax.set_yticks(range(len(ranked)), [""] * len(ranked))
     for ax in axes:
         ax.set_ylim(len(ranked) - 0.5, -0.5)
         ax.grid(False, axis="y")
         ax.locator_params(axis="x", nbins=4)
+    set_title(figure, f"Test {found.metric}, and what a step of each method costs")
     return figure
 
 
