@@ -14,6 +14,7 @@ from lora_jax.digests import read_object
 from lora_jax.documents import from_document, reading
 from lora_jax.errors import LoraJaxError
 from lora_jax.report.incontext import plots, rows
+from lora_jax.report.incontext.cost_plots import plot_cost
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.numbers import format_seconds
 from lora_jax.report.kit.page_files import write_page
@@ -87,11 +88,12 @@ def draw_incontext(found: InContextComparison, backward: GradientCosts | None) -
     )  # fmt: skip
     for unit in ("seconds", "tokens"):
         yield Drawing(
-            f"accuracy_vs_{unit}", f"Accuracy against {unit}",
-            f"The same points against the {unit} that learning and answering the whole test set take:"
+            f"accuracy_vs_{unit}", f"Accuracy against the {unit} that it takes",
+            f"The same points against the {unit} that learning and answering the whole test set take, each"
+            " with the number of its examples, a panel for each way to learn with the others in grey:"
             " a prompt learns for nothing and is read again with the questions, a tuned model reads the"
             " questions alone. A head's answers are not timed by themselves.",
-            plots.plot_cost(found, unit),
+            plot_cost(found, unit),
         )  # fmt: skip
     if backward is not None:
         yield Drawing(

@@ -8,6 +8,7 @@ from lora_jax.comparison.incontext_results import InContextComparison, Line, Poi
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.numbers import format_count
+from lora_jax.report.kit.panels import set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def plot_accuracy(found: InContextComparison) -> "Figure":
     panels, looks = list_panels(found), find_looks(found)
     figure, axes = _grid(panels, len(found.tasks), 3.6)
     ns = [point.n for _, _, lines in panels for line in lines for point in line.points]
-    low, high = _score_limits([line for _, _, lines in panels for line in lines], found)
+    low, high = score_limits([line for _, _, lines in panels for line in lines], found)
     for ax, (task, base, lines) in zip(axes, panels, strict=True):
         for i, line in enumerate(lines):
             _draw_line(ax, line, looks[line.label], DODGE ** (i - (len(lines) - 1) / 2))
@@ -69,41 +70,8 @@ def plot_accuracy(found: InContextComparison) -> "Figure":
         head = " with a head" if any(line.head for line in lines) else ""
         ax.set_title(f"{name_of(task.task)}, {name_of(base)}{head}", fontsize=10, loc="left")
     _share_legend(figure, axes)
+    set_title(figure, "Accuracy against the number of examples, by task and model")
     return figure
-
-
-def plot_cost(found: InContextComparison, unit: str) -> "Figure":
-    """Draw accuracy against what learning and answering the test set take, in "tokens" or "seconds"."""
-    panels, looks = list_panels(found), find_looks(found)
-    figure, axes = _grid(panels, len(found.tasks), 3.4)
-    low, high = _score_limits([line for _, _, lines in panels for line in lines], found)
-    for ax, (task, base, lines) in zip(axes, panels, strict=True):
-        xs_all: list[float] = []
-        for line in lines:
-            points = [(cost_of(p, unit), p) for p in line.points]
-            drawn = [(x, p) for x, p in points if x is not None]
-            xs = [x for x, _ in drawn]
-            _draw_points(ax, xs, [p for _, p in drawn], line, looks[line.label], (1.1, 0.8, 0.5))
-            xs_all += xs
-        if xs_all:
-            left, right = min(xs_all) / 1.3, max(xs_all) * 1.3
-            ticks = style.decade_ticks(left, right, (1, 3) if right / left > 12 else (1, 2, 5))
-            style.set_scale(ax, "x", left, right, ticks, format_count, f"{unit} to learn and to answer")
-        ax.axhline(task.chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
-        ax.set_ylim(low, high)
-        ax.set_ylabel("accuracy (test)")
-        ax.set_title(f"{name_of(task.task)}, {name_of(base)}", fontsize=10, loc="left")
-    _share_legend(figure, axes)
-    return figure
-
-
-def cost_of(point: Point, unit: str) -> float | None:
-    """Return what a point takes to learn and to answer; None where a part was not timed."""
-    if unit == "tokens":
-        return point.learn.tokens + point.answer.tokens
-    if point.learn.seconds is None:
-        return None
-    return point.learn.seconds + (point.answer.seconds or 0.0)
 
 
 def plot_backward(costs: GradientCosts) -> "Figure":
@@ -190,7 +158,7 @@ def _set_examples(ax: "Axes", ns: Sequence[int]) -> None:
     )
 
 
-def _score_limits(lines: Sequence[Line], found: InContextComparison) -> tuple[float, float]:
+def score_limits(lines: Sequence[Line], found: InContextComparison) -> tuple[float, float]:
     """Return the ends of the accuracy axis: every value inside, intervals whole within reason."""
     points = [p.score for line in lines for p in line.points]
     values = [p.value for p in points] + [task.chance for task in found.tasks]

@@ -51,9 +51,9 @@ def draw_latency(table: LatencyTable) -> list[Drawing]:
             plot_overhead(table),
         ),
         Drawing(
-            "trials", "Every trial",
-            "Each timed pass over the median of the base's. The axes leave out the 1 % of passes furthest off"
-            " on either side; no number leaves any out.",
+            "trials", "Time of every trial over the base's median",
+            "A row for each batch x sequence, a panel for each variant, with the median of its trials."
+            " The axes leave out the 1 % of passes furthest off on either side; no number leaves any out.",
             plot_trials(table),
         ),
     ]  # fmt: skip

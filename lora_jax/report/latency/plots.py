@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, set_title, share_labels
 from lora_jax.report.latency.results import LatencyTable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Of each variant but the base: colour and marker
@@ -63,27 +66,43 @@ def plot_overhead(table: LatencyTable) -> "Figure":
 
 
 def plot_trials(table: LatencyTable) -> "Figure":
-    """Draw every trial's time over the base's median, a panel for each size: how noisy the machine was."""
+    """Draw every trial's time over the base's median: a row for each size, a panel for each variant.
+
+    Each panel bears the median of its trials, as a line and in digits.
+    """
     import numpy as np
 
-    sizes = table.sizes
-    figure, axes = style.new_figure(len(sizes))
-    for ax, size in zip(axes, sizes, strict=True):
-        base = size.base.time.value
-        everything = []
-        for variant in size.variants:
-            colour, marker = LOOKS.get(variant.name, (BASE, "x"))
-            ratios = np.asarray(variant.seconds) / base
-            everything.append(ratios)
-            ax.plot(
-                np.arange(1, 1 + len(ratios)), ratios, marker, color=colour, markersize=2.6, linestyle="none",
-                label=name_of(variant.name) if ax is axes[0] else None, alpha=0.75,
-            )  # fmt: skip
-        low, high = np.quantile(everything, [LEAST_QUANTILE, 1 - LEAST_QUANTILE])
+    sizes, names = table.sizes, list(dict.fromkeys(v.name for size in table.sizes for v in size.variants))
+    columns = len(names)
+    figure, axes = new_grid(len(sizes) * columns, columns, 1.7)
+    for row, size in enumerate(sizes):
+        ratios = {v.name: np.asarray(v.seconds) / size.base.time.value for v in size.variants}
+        low, high = np.quantile(np.concatenate(list(ratios.values())), [LEAST_QUANTILE, 1 - LEAST_QUANTILE])
         pad = 0.15 * (high - low) or 0.01
-        ax.set_ylim(low - pad, high + pad)
-        ax.set_title(name_of(size.label), fontsize=10)
-        ax.set_xlabel("trial")
-    axes[0].set_ylabel("time over the base's median")
-    figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, frameon=False, markerscale=2)
+        panels = axes[row * columns : (row + 1) * columns]
+        for ax, name in zip(panels, names, strict=True):
+            ax.set_ylim(low - pad, high + pad)
+            ax.axhline(1, color=BASE, linewidth=0.8, linestyle="--", zorder=1)
+            if name in ratios:
+                _draw_trials(ax, ratios[name], LOOKS.get(name, (BASE, "o"))[0])
+            if row == 0:
+                ax.set_title(name_of(name, 16), fontsize=PANEL_TITLE, loc="left")
+        panels[0].set_ylabel(name_of(size.label), fontsize=9)
+    share_labels(figure, axes, columns, "trial", "time over the base's median, by batch x sequence")
+    set_title(figure, "Time of every trial over the base's median, and its median for each variant")
     return figure
+
+
+def _draw_trials(ax: "Axes", ratios: "np.ndarray", colour: str) -> None:
+    import numpy as np
+
+    median = float(np.median(ratios))
+    ax.plot(
+        np.arange(1, 1 + len(ratios)), ratios, "o", color=colour, markersize=1.8, markeredgewidth=0, alpha=0.5
+    )
+    ax.axhline(median, color=colour, linewidth=1.6, zorder=3)
+    ax.text(
+        0.97, 0.95, f"median {median:.3f}", transform=ax.transAxes, ha="right", va="top", fontsize=8,
+        color=style.INK, bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+    )  # fmt: skip
+    ax.locator_params(axis="both", nbins=4)

@@ -15,10 +15,12 @@ from lora_jax.comparison.incontext_documents import load_backward, load_incontex
 from lora_jax.comparison.incontext_folder import write_incontext
 from lora_jax.comparison.incontext_results import Cost, InContextComparison
 from lora_jax.errors import LoraJaxError
+from lora_jax.report.incontext.cost_plots import cost_of, plot_cost
 from lora_jax.report.incontext.page import read_incontext_results, write_incontext_report
-from lora_jax.report.incontext.plots import cost_of, find_looks, list_panels, plot_accuracy
+from lora_jax.report.incontext.plots import find_looks, list_panels, plot_accuracy
 from lora_jax.report.incontext.rows import backward_rows, cost_rows, draw_rows, score_rows
 from lora_jax.report.incontext.terminal import print_incontext
+from lora_jax.report.kit.numbers import format_count
 from tests.comparison.tuned_fields import RUN, TUNING, score
 from tests.report.sweep.test_page import assert_only_our_script
 
@@ -136,6 +138,25 @@ def test_a_panel_a_task_and_base_with_a_line_a_way(found: InContextComparison) -
     drawn = {line.get_label() for line in by_title["T<1>, lm"].get_lines()}
     assert {"k-shot", "k-shot, calibrated", "LoRA r 8"} <= drawn
     assert "best prompt" in {line.get_label() for line in by_title["T<1>, encoder with a head"].get_lines()}
+
+
+def test_each_way_has_a_panel_and_each_point_its_number_of_examples(found: InContextComparison) -> None:
+    order = list(find_looks(found))
+    rows = [lines for _, _, lines in list_panels(found)]
+    lines = [line for row in rows for line in sorted(row, key=lambda line: order.index(line.label))]
+    for unit in ("tokens", "seconds"):
+        figure = plot_cost(found, unit)
+        assert [ax.get_title(loc="left") for ax in figure.axes] == [line.label for line in lines]
+        for ax, line in zip(figure.axes, lines, strict=True):
+            costed = [(cost_of(point, unit), point) for point in line.points]
+            expected = sorted((x, point.score.value) for x, point in costed if x is not None)
+            [own] = [drawn for drawn in ax.get_lines() if drawn.get_linewidth() == 1.4] or [None]
+            shown = [] if own is None else sorted(map(tuple, np.asarray(own.get_xydata()).tolist()))
+            assert shown == expected
+            numbers = sorted(text.get_text() for text in ax.texts)
+            wanted = sorted(format_count(point.n) for x, point in costed if x is not None)
+            assert numbers == (wanted or ["not timed"])
+        assert figure.get_suptitle().startswith(f"Accuracy against {unit}")
 
 
 def test_what_is_told_apart_is_marked(found: InContextComparison) -> None:
