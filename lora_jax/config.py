@@ -42,16 +42,24 @@ def added_later(default: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
-    """Llama 3.1's stretched rotary positions (arXiv 2407.21783; `rope_type: llama3` of Hugging Face).
+    """The stretched rotary positions of Llama 3.1 (`rope_type: llama3` of Hugging Face).
 
-    Wavelengths above original_context / low_freq_factor are multiplied by `factor`, those below
-    original_context / high_freq_factor are kept, and between them it is interpolated.
+    Wavelengths above original_context / low_freq_factor are multiplied by `factor`. Those below
+    original_context / high_freq_factor stay as they are. Between the two we interpolate.
+
+    Attributes:
+        factor: How much long wavelengths are stretched.
+        low_freq_factor: Where full stretching begins.
+        high_freq_factor: Where stretching ends.
+        original_context: The context before stretching, in tokens.
+
+    Reference: Grattafiori et al. 2024 (arXiv 2407.21783).
     """
 
     factor: Factor
     low_freq_factor: Factor
     high_freq_factor: Factor
-    original_context: Length  # tokens
+    original_context: Length
 
     def __post_init__(self) -> None:
         check_fields(self, "model.rope_scaling")
@@ -64,37 +72,73 @@ class RopeScaling:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Shape of a transformer; the defaults are GPT-2's choices, `LLAMA` has Llama's, `BERT` an encoder's."""
+    """The shape of a transformer. The defaults are those of GPT-2.
+
+    `LLAMA` and `BERT` hold the choices of Llama and BERT, as keyword arguments.
+
+    Attributes:
+        d_model: Width of the residual stream.
+        n_layers: Number of blocks.
+        n_heads: Number of query heads.
+        vocab_size: Number of token ids.
+        context: Longest sequence, in tokens.
+        n_kv_heads: Number of key and value heads. None takes `n_heads`.
+        d_ff: Width inside the MLP. None takes 4 d_model, or with a gate 8/3 d_model rounded up to a multiple
+            of 8.
+        norm: Kind of normalisation.
+        norm_eps: Added inside the norm, against division by zero.
+        positions: How a token knows its position. "t5" and "transformer_xl" are relative (model/relative.py).
+        rope_theta: Base of the rotary wavelengths.
+        mlp: Activation. "gelu" and "geglu" use the tanh approximation. "swiglu" and "geglu" have a gate.
+        bias: Whether matrices have a bias.
+        tied_head: Whether the output head is the embedding.
+        compute_dtype: Number type of the forward pass. "auto" is float32 on a CPU and bfloat16 elsewhere.
+        head_width: Width of a head. None takes d_model / n_heads.
+        qkv_bias: Whether q, k and v have a bias. None takes `bias`. In Qwen2 only these three have one.
+        qk_norm: Whether q and k are normalised over the head width, before positions (Qwen3).
+        rope_fraction: Share of the head width that is rotated (0.25 in GPT-NeoX).
+        rope_scaling: Stretched rotary positions, or None.
+        parallel_residual: Whether a block computes x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX).
+        shared_norm: Whether those two norms are the same (PaLM).
+        causal: Whether a position sees only earlier ones. False makes an encoder.
+        norm_placement: "pre" normalises before each sublayer. "post" normalises after each residual sum, and
+            after the embeddings instead of at the end (BERT).
+        n_token_types: Number of learned segment types (BERT).
+        n_classes: Number of classes of a classification head, which replaces the language model's. None has
+            no such head.
+        remat: What the backward pass computes again to save memory: nothing, all except products with
+            weights, or whole blocks.
+
+    Raises:
+        LoraJaxError: A value is out of its range, or two of them do not fit together.
+    """
 
     d_model: Width
     n_layers: Layers
     n_heads: Width
     vocab_size: Width
-    context: Length  # longest sequence, in tokens
-    n_kv_heads: Width | None = None  # None: as many as n_heads
-    d_ff: Width | None = None  # None: 4 d_model, or 8/3 d_model rounded up to a multiple of 8 with a gate
+    context: Length
+    n_kv_heads: Width | None = None
+    d_ff: Width | None = None
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_eps: Small = 1e-5
-    positions: Literal["learned", "rope", "t5", "transformer_xl"] = "learned"  # two of model/relative.py
+    positions: Literal["learned", "rope", "t5", "transformer_xl"] = "learned"
     rope_theta: Annotated[float, Range(1e-3, 1e15)] = 10_000.0
-    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu"] = "gelu"  # gelu, geglu: the tanh approximation
+    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu"] = "gelu"
     bias: bool = True
     tied_head: bool = True
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: float32 on CPU, else bfloat16
-    head_width: Width | None = added_later(None)  # None: d_model / n_heads
-    qkv_bias: bool | None = added_later(None)  # None: as `bias`; Qwen2 has it on q, k and v alone
-    qk_norm: bool = added_later(False)  # norm q and k over the head width, before positions (Qwen3)
-    rope_fraction: Share = added_later(1.0)  # share of the head width that is rotated (GPT-NeoX: 0.25)
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    head_width: Width | None = added_later(None)
+    qkv_bias: bool | None = added_later(None)
+    qk_norm: bool = added_later(False)
+    rope_fraction: Share = added_later(1.0)
     rope_scaling: RopeScaling | None = added_later(None)
-    parallel_residual: bool = added_later(False)  # x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX)
-    shared_norm: bool = added_later(False)  # those two norms are one and the same (PaLM)
-    causal: bool = added_later(True)  # False: an encoder, every position sees all
-    # post: norm after each residual sum, and after the embeddings in place of the final norm (BERT)
+    parallel_residual: bool = added_later(False)
+    shared_norm: bool = added_later(False)
+    causal: bool = added_later(True)
     norm_placement: Literal["pre", "post"] = added_later("pre")
-    n_token_types: Annotated[int, whole(0, 2**20)] = added_later(0)  # of segments, learned (BERT)
-    # A classification head in place of the language model's.
+    n_token_types: Annotated[int, whole(0, 2**20)] = added_later(0)
     n_classes: Annotated[int, whole(2, 2**20)] | None = added_later(None)
-    # What the backward pass computes again, to save memory: nothing, all but weights' products, whole blocks.
     remat: Literal["none", "dots", "full"] = added_later("none")
 
     def __post_init__(self) -> None:
@@ -127,28 +171,32 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of a head."""
         return self.d_model // self.n_heads if self.head_width is None else self.head_width
 
     @property
     def is_gated(self) -> bool:
-        """Has the MLP a gate, a third matrix beside up and down?"""
+        """Whether the MLP has a gate, a third matrix besides up and down."""
         return self.mlp in ("swiglu", "geglu")
 
     @property
     def rotary_dim(self) -> int:
+        """How much of the head width is rotated."""
         return int(self.head_dim * self.rope_fraction)
 
     @property
     def has_lm_head(self) -> bool:
-        """Does it predict words? A classifier does not, nor an encoder, whose output is its hidden states."""
+        """Whether the model predicts words. A classifier does not, and neither does an encoder."""
         return self.causal and self.n_classes is None
 
     @property
     def kv_heads(self) -> int:
+        """Number of key and value heads."""
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
     @property
     def ff_width(self) -> int:
+        """Width inside the MLP."""
         if self.d_ff is not None:
             return self.d_ff
         return -(-8 * self.d_model // 3 // 8) * 8 if self.is_gated else 4 * self.d_model
@@ -166,14 +214,18 @@ BERT: dict[str, Any] = dict(
 class SourceConfig:
     """One source of documents.
 
-    name: "sotu" (the embedded default), "tfds:NAME" or "tfds:NAME/CONFIG" (any tensorflow-datasets text set),
-    or "files:GLOB" (local text files, one document each).
+    Attributes:
+        name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
+            tensorflow-datasets), or "files:GLOB" (local text files, one document each).
+        weight: Share of the training sequences, relative to the other sources.
+        split: Split of tensorflow-datasets. A part such as "train[:1%]" works too.
+        text_field: The feature of tensorflow-datasets that holds the text.
     """
 
     name: str = "sotu"
-    weight: Weight = 1.0  # share of the training sequences, relative to the other sources
-    split: str = "train"  # tensorflow-datasets split, sub-splits such as "train[:1%]" included
-    text_field: str = "text"  # the feature that holds the text, for tensorflow-datasets
+    weight: Weight = 1.0
+    split: str = "train"
+    text_field: str = "text"
 
     def __post_init__(self) -> None:
         check_fields(self, "data.sources")
@@ -181,15 +233,29 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which text, how it becomes tokens, and how much of it may be seen."""
+    """Which text a model is trained on, how it becomes tokens, and how much of it is used.
+
+    Attributes:
+        sources: Where the documents come from.
+        tokenizer: "bytes", "bpe:512" (byte-level BPE, trained on the sources), or the path of a
+            tokenizer.json.
+        seq_len: Tokens that are predicted in a sequence.
+        heldout_fraction: Share of the documents' bytes that is never trained on.
+        heldout_tokens: Largest number of held-out tokens to evaluate.
+        unique_tokens: Number of different tokens to train on. None takes all.
+        max_epochs: A run that would see its data more often than this is refused.
+
+    Raises:
+        LoraJaxError: A value is out of its range, or there is no source.
+    """
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
-    tokenizer: str = "bytes"  # "bytes", "bpe:512" (trained on the sources), or a path to a tokenizer.json
-    seq_len: Length = 128  # tokens predicted per sequence
-    heldout_fraction: ProperShare = 0.05  # share of the documents' bytes that is never trained on
-    heldout_tokens: Annotated[int, TOKENS] = 131_072  # at most this many held-out tokens are evaluated
-    unique_tokens: Annotated[int, TOKENS] | None = None  # different tokens to train on; None: all there are
-    max_epochs: Weight = 4.0  # refuse a run that would see its data more often than this
+    tokenizer: str = "bytes"
+    seq_len: Length = 128
+    heldout_fraction: ProperShare = 0.05
+    heldout_tokens: Annotated[int, TOKENS] = 131_072
+    unique_tokens: Annotated[int, TOKENS] | None = None
+    max_epochs: Weight = 4.0
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
@@ -200,7 +266,11 @@ class DataConfig:
 
 
 def bpe_size(tokenizer: str) -> int:
-    """Return the vocabulary that "bpe:SIZE" asks for."""
+    """Return the size of the vocabulary in "bpe:SIZE".
+
+    Raises:
+        LoraJaxError: The size is no number in the range.
+    """
     try:
         return BPE.read("SIZE", tokenizer.partition(":")[2])
     except LoraJaxError:
@@ -212,25 +282,38 @@ def bpe_size(tokenizer: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """A labelled task to tune a model on: which, how much of it, and how it becomes tokens.
+    """A labelled task to fine-tune on: which one, how much of it, and how it becomes tokens.
 
-    name: "sentiment-sample" (ships with lora_jax); "sst2", "rte", "e2e" and, for prompts alone, "qa" and
-    "xsum" (read from the folder $LORA_JAX_TASKS; without it sst2 and rte come from tensorflow-datasets);
-    "tfds:glue/sst2" and the other sets of GLUE, "tfds:e2e_cleaned", "tfds:squad", "tfds:xsum", or
-    "files:FOLDER", which holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv with
-    columns (text, label), (text, pair, label) or (prompt, completion).
-    A dev or test split that the source does not have is cut from train, no input being in two splits.
+    If the source has no dev or test split, one is cut from train. No input is in two splits.
+
+    Attributes:
+        name: "sentiment-sample" comes with lora_jax. "sst2", "rte" and "e2e", and for prompts only "qa" and
+            "xsum", are read from the folder $LORA_JAX_TASKS; without it sst2 and rte come from
+            tensorflow-datasets. "tfds:glue/sst2" and the other sets of GLUE, "tfds:e2e_cleaned", "tfds:squad"
+            and "tfds:xsum" are read from tensorflow-datasets. "files:FOLDER" is a folder of your own. It
+            holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with columns (text,
+            label), (text, pair, label) or (prompt, completion).
+        n_train: Number of training examples, drawn with `data_seed`. A smaller number is a subset of a larger
+            one. None takes all.
+        n_dev: Number of dev examples. None takes all, or a tenth of the training inputs if dev is cut from
+            train.
+        n_test: Number of test examples. None as for `n_dev`.
+        data_seed: Seed of the draws.
+        template: A prompt with columns in braces, such as "{sentence} The sentiment is".
+        answers: The word for each label, in the order of the labels, where a template asks for it. None takes
+            the labels' names.
+        max_tokens: Largest number of tokens in an example, with its special tokens.
+        batching: "buckets" groups examples of similar length. "packed" puts several examples in one row.
     """
 
     name: str = "sst2"
-    n_train: Count | None = None  # rows, drawn with data_seed: fewer are a subset of more; None: all
-    n_dev: Count | None = None  # examples; None: all, or a tenth of train's inputs where it is cut from train
-    n_test: Count | None = None  # examples, as n_dev
+    n_train: Count | None = None
+    n_dev: Count | None = None
+    n_test: Count | None = None
     data_seed: Seed = 0
-    template: str | None = None  # a prompt with columns in braces: "{sentence} The sentiment is"
-    # The words of each label where a template asks for them, in the order of the labels; None: their names.
+    template: str | None = None
     answers: tuple[str, ...] | None = added_later(None)
-    max_tokens: Annotated[int, whole(2, 2**20)] = 128  # of one example, its special tokens among them
+    max_tokens: Annotated[int, whole(2, 2**20)] = 128
     batching: Literal["buckets", "packed"] = "buckets"
 
     def __post_init__(self) -> None:
@@ -239,20 +322,34 @@ class TaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW and its schedule.
+    """AdamW and its learning-rate schedule.
 
-    The peak rate of a run is learning_rate * (100,000 / N) ** lr_size_exponent, N without embeddings: the
-    stated rule by which the rate falls with size (docs/learning-rate.md has the measurement behind it).
+    The peak learning rate of a run is learning_rate * (100,000 / N) ** lr_size_exponent, where N leaves out
+    embeddings. docs/learning-rate.md has the measurement behind this rule.
+
+    Attributes:
+        learning_rate: Peak learning rate of a model with N = 100,000.
+        lr_size_exponent: How fast the peak falls with model size.
+        batch_size: Sequences in a step.
+        schedule: "wsd" warms up, stays constant and cools down. "cosine" decays along a cosine.
+        warmup_steps: Steps over which the learning rate rises to its peak.
+        cooldown_fraction: For wsd, the last share of the steps, in which the rate falls as 1 - sqrt.
+        final_lr_fraction: For cosine, the rate at the end relative to the peak.
+        weight_decay: Weight decay. It acts on matrices only.
+        clip_norm: Gradients are clipped to this norm.
+        beta1: Decay of the mean of the gradients.
+        beta2: Decay of the mean of their squares.
+        eps: Added to the denominator of the update.
     """
 
-    learning_rate: Rate = 4e-3  # peak, at N = 100,000
+    learning_rate: Rate = 4e-3
     lr_size_exponent: Annotated[float, Range(-2, 2)] = 0.5
-    batch_size: Batch = 16  # sequences a step
+    batch_size: Batch = 16
     schedule: Literal["wsd", "cosine"] = "wsd"
     warmup_steps: Annotated[int, STEPS] = 20
-    cooldown_fraction: ProperShare = 0.2  # wsd: last share of the steps, rate falling as 1 - sqrt
-    final_lr_fraction: Share = 0.1  # cosine: where it ends, relative to the peak
-    weight_decay: Annotated[float, Range(0, 1e3)] = 0.1  # on matrices only
+    cooldown_fraction: ProperShare = 0.2
+    final_lr_fraction: Share = 0.1
+    weight_decay: Annotated[float, Range(0, 1e3)] = 0.1
     clip_norm: Weight = 1.0
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.95
@@ -264,12 +361,23 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One training run: a model, its data, its optimizer, D, and a seed."""
+    """One training run.
+
+    Attributes:
+        model: The shape of the model.
+        data: The text.
+        optim: The optimizer.
+        n_tokens: D, the tokens seen in training.
+        seed: Seed of the initial weights and of the order of the data.
+
+    Raises:
+        LoraJaxError: A sequence is longer than the model's context, or the run is shorter than its warmup.
+    """
 
     model: ModelConfig
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
-    n_tokens: Annotated[int, TOKENS]  # D: tokens seen in training
+    n_tokens: Annotated[int, TOKENS]
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -287,17 +395,19 @@ class RunConfig:
 
     @property
     def tokens_per_step(self) -> int:
+        """Tokens in a batch."""
         return self.optim.batch_size * self.data.seq_len
 
     @property
     def n_steps(self) -> int:
+        """Number of training steps."""
         return self.n_tokens // self.tokens_per_step
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain nested dicts and lists, ready for JSON.
+    """Convert a configuration to nested dicts and lists, ready for JSON.
 
-    Fields that were added later are left out at their defaults (`added_later`).
+    Fields that were added later are left out if they have their default value (`added_later`).
     """
     return json.loads(json.dumps(_plain(config)))
 
@@ -316,22 +426,22 @@ def _plain(value: Any) -> Any:
 
 
 def digest(value: Any, length: int = 10) -> str:
-    """Return a short hash of any JSON-able value; equal values have equal hashes on every machine."""
+    """Return a short hash of any JSON-able value. Equal values have equal hashes on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def run_id(config: RunConfig) -> str:
-    """Return the run's name: readable size, tokens and seed, then a hash of every field."""
+    """Return the run's name: its size, tokens and seed in readable form, then a hash of every field."""
     m = config.model
     return f"d{m.d_model}x{m.n_layers}-t{config.n_tokens}-s{config.seed}-{digest(to_dict(config))}"
 
 
 def trunk_id(config: RunConfig) -> str:
-    """Return the name shared by all runs that differ in n_tokens alone.
+    """Return the name that runs share if they differ only in `n_tokens`.
 
-    Under warmup-stable-decay such runs are branches of one trunk; a cosine run depends on its length and
-    is a trunk of its own.
+    With the wsd schedule such runs are branches of one trunk. A cosine run depends on its length, so it is a
+    trunk of its own.
     """
     fields = to_dict(config)
     if config.optim.schedule == "wsd":

@@ -15,12 +15,18 @@ class AtBound:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its standard error and the ends of its 95 % interval; se and ci95 are None without one.
+    """A number with its standard error and its 95 % interval.
 
-    value: nan where it is undefined. at_bound: `mark_bound`. by: what made the interval: "bootstrap",
-    "cluster bootstrap", "profile", or "fixed", "judged". share_at_bound: of the replicates, where some end at
-    a bound. profile95: of an interval that is open on a side, which is None there (and ci95 too). fitted: of
-    a number that was given, what the fit itself finds.
+    Attributes:
+        value: The number; nan if it is undefined.
+        se: Its standard error, or None.
+        ci95: Both ends of its 95 % interval, or None.
+        at_bound: Which bound the number lies at, if any (`mark_bound`).
+        by: Where the interval comes from: "bootstrap", "cluster bootstrap" or "profile". "fixed" and "judged"
+            mark a number that was given.
+        share_at_bound: Share of the replicates that end at a bound, if any do.
+        profile95: A profile's interval that is open on one side. The open end is None, and so is `ci95`.
+        fitted: For a number that was given, what the fit itself finds.
     """
 
     value: float
@@ -54,4 +60,5 @@ class Estimate:
 
     @property
     def is_fixed(self) -> bool:
+        """Whether the number was held at a value instead of fitted."""
         return self.by == "fixed"

@@ -90,9 +90,19 @@ class Questions:
 
 
 def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") -> FitReport:
-    """Fit `law` to the table and return the report.
+    """Fit a law to a table, judge the fit and answer questions about it.
 
-    Raises LoraJaxError for a column that the law needs and the table lacks, too few rows, unknown names.
+    Args:
+        table: The runs.
+        law: The law, for example of `find_law`.
+        questions: How to fit, and what to ask.
+        command: The command that asked, to be kept in the report.
+
+    Returns:
+        The report: a verdict, the parameters with intervals, the certificate and the answers.
+
+    Raises:
+        LoraJaxError: The table lacks a column that the law needs or has too few rows, or a name is unknown.
     """
     if questions.compare and law.response != "loss":
         raise LoraJaxError(

@@ -99,9 +99,10 @@ class LargestPredicted:
 
 @dataclass(frozen=True, kw_only=True)
 class FitCertificate:
-    """Whether an answer is a minimum, all that was found about it, and every doubt.
+    """The checks of a fit: whether it is a minimum, what was found about it, and every doubt.
 
-    n_minima, at_bound, weakly_identified, start_equals_answer: None where an older sweep did not say.
+    `n_minima`, `at_bound`, `weakly_identified` and `start_equals_answer` are None in a report of an older
+    sweep, which did not record them.
     """
 
     converged: bool
@@ -120,6 +121,7 @@ class FitCertificate:
 
     @property
     def verdict(self) -> Verdict:
+        """Whether to believe the fit: the doubts, and the level that follows from them."""
         return verdict_of(self.warnings, self.converged)
 
     def to_document(self) -> dict[str, Any]:
@@ -215,10 +217,19 @@ class Convention:
 
 @dataclass(frozen=True)
 class FitReport:
-    """One law on one table, and all that was asked of it: fit.json.
+    """One law on one table, with every answer. This is fit.json.
 
-    law: the law's key, such as "L(N,D)"; name: the law in words. n_clusters, clusters: what was drawn
-    together, None where an older sweep did not say.
+    docs/architecture.md lists the fields.
+
+    Attributes:
+        law: The law's key, such as "L(N,D)".
+        name: The law in words.
+        n_clusters: How many groups of runs the bootstrap drew from. None in a report of an older sweep.
+        clusters: What the groups are. None in a report of an older sweep.
+        params: The parameters by name, with intervals.
+        derived: Numbers that follow from the parameters, with intervals.
+        certificate: The checks of the fit and of the runs.
+        predictions: The answers to the questions.
     """
 
     law: str
@@ -260,6 +271,7 @@ class FitReport:
 
     @property
     def verdict(self) -> Verdict:
+        """Whether to believe the fit."""
         return self.certificate.verdict
 
     @property
@@ -273,5 +285,5 @@ class FitReport:
         return self.derived.get(self.leading.name) or self.params.get(self.leading.name)
 
     def without_bulk(self) -> "FitReport":
-        """Return the report without what only figures read."""
+        """Return the report without the long lists that only figures need."""
         return replace(self, runs=(), profiles={}, samples={}, band=None)

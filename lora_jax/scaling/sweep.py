@@ -64,11 +64,23 @@ def fit_sweep(
     n_bootstrap: int = REPLICATES,
     seed: int = 0,
 ) -> SweepReport:
-    """Fit L(N), L(D), L(C) and L(N,D) and return what docs/architecture.md calls fits.json.
+    """Fit L(N), L(D), L(C) and L(N,D) to a sweep, and predict its largest cell.
 
-    n_column: which convention of N; None for the table's. The cell with the most FLOPs is left out of every
-    fit and predicted. Raises LoraJaxError where a column is missing; a law that lacks runs is absent and a
-    warning says why, all of them where the sweep is too small.
+    The cell with the most FLOPs is held out of every fit. If a law has too few runs, it is left out and a
+    warning says why. A sweep that is too small may have no law at all.
+
+    Args:
+        table: The runs of the sweep.
+        n_column: Column to use as N. None takes the table's.
+        flops_column: Column to use as C.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        What docs/architecture.md calls fits.json.
+
+    Raises:
+        LoraJaxError: A column is missing.
     """
     n_runs = len(table) + len(table.left_out)
     warnings = [*table.notes, *table.doubts]

@@ -17,13 +17,19 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A level, and every doubt that led to it, the gravest first; none where it is to be believed."""
+    """How far to trust an answer.
+
+    Attributes:
+        level: Believe it, be careful, or do not believe it.
+        doubts: The reasons, the gravest first. Empty if the answer is to be believed.
+    """
 
     level: Level
     doubts: tuple[str, ...]
 
     @property
     def is_believed(self) -> bool:
+        """Whether the level is "believe it"."""
         return self.level is Level.BELIEVE
 
     @property

@@ -97,12 +97,24 @@ def compare(
     n_bootstrap: int = 4000,
     seed: int = 0,
 ) -> Comparison:
-    """Fit laws to the smaller runs of a table, predict the larger ones, and rank the laws by their errors.
+    """Fit laws to the smaller runs of a table, predict the larger runs, and rank the laws by their errors.
 
-    laws: names or keys; None for all. Those that the table cannot be asked about join `excluded`. shares: of
-    the cells (or training runs) that are fitted at the origins. weights (n,): importance of each row in the
-    fits. delta: width of the Huber. Raises LoraJaxError where no law qualifies or can be fitted, and where
-    all rows cost the same.
+    Args:
+        table: The runs.
+        laws: Names or keys of laws. None takes all. Laws that do not suit the table are listed in `excluded`.
+        objective: What the fits minimise: "huber", "l1", "squared" or "least-squares".
+        response: Column to predict.
+        shares: For each split, the share of the cells (or training runs) that is fitted.
+        weights: Importance of each row in the fits (n,).
+        delta: Width of the Huber objective. None takes the usual one.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The laws with their errors, the best first, and the laws that were excluded.
+
+    Raises:
+        LoraJaxError: No law suits the table or can be fitted, or all rows cost the same.
     """
     table[response]
     goal = find_objective(objective, delta)

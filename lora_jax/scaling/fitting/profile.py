@@ -103,13 +103,28 @@ def weakly_identified(problem: Problem, theta: Array, best: float) -> tuple[str,
 
 
 def profile(problem: Problem, theta: Array, best: float, name: str) -> Profile:
-    """Return the profile of one free published parameter, to a little beyond its interval."""
+    """Compute the profile of one parameter: how well the law fits with that parameter held at each value.
+
+    Args:
+        problem: The law and the table.
+        theta: The fitted parameters, as the fit holds them (P,).
+        best: The objective at `theta`.
+        name: A parameter by its published name. It must be free.
+
+    Returns:
+        The values, their objectives, and the interval. The values reach a little beyond the interval.
+
+    Raises:
+        LoraJaxError: The parameter is unknown or fixed, or the law has as many parameters as runs.
+    """
     return profiles(problem, theta, best, [name])[0]
 
 
 def profiles(problem: Problem, theta: Array, best: float, names: Sequence[str]) -> list[Profile]:
-    """Return the profiles of free published parameters: all their refits are two batches, one to see how far
-    each reaches, and one for its points.
+    """Compute the profiles of several parameters at once. The arguments are as for `profile`.
+
+    All refits run in two batches. The first sees how far each profile reaches, the second computes its
+    points.
     """
     law = problem.law
     rise = allowed_rise(problem, theta)

@@ -97,12 +97,21 @@ class Differs:
 
 
 def difference(replicates: Bootstrap, published: str | Mapping[str, float]) -> Differs:
-    """Return whether the fit differs from constants: the name of one of PUBLISHED_FITS, or all parameters.
+    """Test whether a fit differs from published constants.
 
-    p is never below 1 / (n + 1): n replicates can say no more. The published constants count as known
-    exactly; rounded ones are tested as they were printed. Raises LoraJaxError for an unknown name, another
-    law's constants, a missing parameter, one that the fit held fixed at another value, and replicates too few
-    or too alike for a covariance.
+    The published constants count as known exactly. Rounded ones are tested as they were printed.
+
+    Args:
+        replicates: The fit and its bootstrap replicates.
+        published: The name of one of `PUBLISHED_FITS`, or a value for every parameter.
+
+    Returns:
+        The p-value, the ratio of the objectives, and each parameter beside its published value. With n
+        replicates p is never below 1 / (n + 1).
+
+    Raises:
+        LoraJaxError: The name is unknown, the constants are of another law or lack a parameter, the fit held
+            a parameter fixed at another value, or the replicates are too few or too alike for a covariance.
     """
     fit = replicates.fit
     problem, law = fit.problem, fit.law

@@ -159,17 +159,21 @@ def bootstrap(
     noise_sd: float | None = None,
     clusters: NDArray[np.generic] | None = None,
 ) -> Bootstrap:
-    """Refit `n` resampled tables.
+    """Estimate the uncertainty of a fit by refitting resampled tables.
 
     Args:
         fit: The fit.
-        n: How many replicates.
+        n: Number of replicates.
         seed: Seed of the draws.
-        kind: "parametric" or "case". None chooses (see the head of this file).
-        noise_sd: Standard deviation of ln L between seeds. It is used if the residuals leave no degree of
-            freedom.
-        clusters: Labels (n,) of runs that a case bootstrap draws together. None takes the table's, else the
-            cells, which are equal in every column of the law.
+        kind: "case" draws runs with replacement. "parametric" adds noise to the fitted losses. None chooses
+            between them (see the head of this file).
+        noise_sd: Standard deviation of ln L between seeds. It is used only if the residuals leave no degree
+            of freedom.
+        clusters: Labels (n,) of runs that a case bootstrap draws together. None takes the table's labels, or
+            else groups runs that are equal in every column of the law.
+
+    Returns:
+        The replicates, from which intervals of any function of the parameters follow.
 
     Raises:
         LoraJaxError: The residuals leave no degree of freedom and there is no `noise_sd`.

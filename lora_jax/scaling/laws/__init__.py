@@ -22,7 +22,11 @@ LAWS: dict[str, Law] = _load()  # name on the command line -> law
 
 
 def find_law(name: str) -> Law:
-    """Return the law of a short name ("chinchilla") or a key ("L(N,D)"); raises LoraJaxError for another."""
+    """Find a law by its short name ("chinchilla") or its key ("L(N,D)").
+
+    Raises:
+        LoraJaxError: No law has that name.
+    """
     by_key = {law.key: law for law in reversed(LAWS.values())}
     law = LAWS.get(name) or by_key.get(name)
     if name == any_power.NAME:

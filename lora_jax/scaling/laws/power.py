@@ -7,10 +7,16 @@ from lora_jax.scaling.laws.power_sum import PowerSum, Term, power_sum
 
 
 def power_law(variable: str, irreducible: bool = False) -> PowerSum:
-    """Return L = (X_c / X)^alpha_X, or E + (X_c / X)^alpha_X (2010.14701), for X = N, D or C.
+    """Make the power law L = (X_c / X)^alpha_X, with or without a floor E.
 
-    Fitted by least squares unless asked otherwise: a sweep's power laws go through few points, the means of
-    cells, and a Huber of 1e-3 would pass exactly through as many of them as the law has parameters.
+    It is fitted by least squares by default. A sweep has few points here, because each is the mean of a cell.
+    A Huber objective of width 1e-3 would pass exactly through as many points as the law has parameters.
+
+    Args:
+        variable: X: "N", "D" or "C".
+        irreducible: Whether to add the floor E.
+
+    Reference: Henighan et al. 2020 (arXiv 2010.14701), for the law with a floor.
     """
     x = variable
     term = Term(law.scale(f"{x}_c", x, f"alpha_{x}"), ((x, f"alpha_{x}"),))

@@ -64,12 +64,19 @@ class BudgetRuns:
 def group_by_budget(
     table: RunTable, budgets: Sequence[float] | None = None, tolerance: float = 0.05
 ) -> tuple[list[BudgetRuns], int]:
-    """Return the budgets by rising C, and how many runs belong to none of those given.
+    """Group the runs of a table by compute budget.
 
-    budgets: FLOPs; a run belongs to the nearest one if its C is within the relative tolerance. Without them,
-    runs whose C follow each other within the tolerance are one budget, their geometric mean.
-    Raises LoraJaxError for a missing column, and where runs follow each other so closely that they form no
-    budgets.
+    Args:
+        table: The runs.
+        budgets: Budgets in FLOPs. A run joins the nearest one if its C is within the tolerance. None makes
+            one budget of runs whose C follow each other within the tolerance, at their geometric mean.
+        tolerance: Relative distance in C.
+
+    Returns:
+        The budgets by rising C, and how many runs belong to none of the given ones.
+
+    Raises:
+        LoraJaxError: A column is missing, or the runs follow each other so closely that they form no budgets.
     """
     if not 0 < tolerance < 1:
         raise LoraJaxError(f"The tolerance of a budget is {tolerance:g}: give a share between 0 and 1.")

@@ -34,11 +34,21 @@ FAILED = 0.1  # share of resamples without an exponent from which the interval i
 
 @dataclass(frozen=True)
 class Envelope:
-    """N*(C) = G_N C^a and D*(C) = G_D C^b of the runs that win the bins (m,) of compute.
+    """The result of approach 1: N*(C) = G_N C^a and D*(C) = G_D C^b, over m bins of compute.
 
-    flops, n_params, n_tokens, loss (m,): of the winner, run_ids[winner]. fitted (m,): bins whose winner lies
-    between a smaller and a larger size that got so far. n_sizes: different sizes on the envelope. n_failed:
-    resamples of the runs that gave no exponent.
+    Attributes:
+        run_ids: The names of the runs.
+        flops: C of each bin (m,).
+        n_params: N of each bin's winner (m,).
+        n_tokens: D of each bin's winner (m,).
+        loss: Loss of each bin's winner (m,), in nats per token.
+        winner: Index in `run_ids` of each bin's winner (m,).
+        fitted: Whether a bin is fitted (m,): a smaller and a larger size also reached its compute.
+        exponents: a, b, G_N and G_D with their intervals.
+        n_sizes: How many different sizes are on the envelope.
+        n_failed: How many resamples gave no exponent.
+        warnings: Every doubt, in words.
+        laws: The two power laws, for predictions.
     """
 
     run_ids: tuple[str, ...]
@@ -59,7 +69,7 @@ class Envelope:
         return verdict_of(self.warnings)
 
     def at(self, flops: float) -> Optimum:
-        """Return N*, D* and D/N of the power laws at a budget, within the runs or beyond."""
+        """Return N*, D* and D/N of the power laws at a budget. The budget may lie beyond the runs."""
         return self.laws.at(flops)
 
     def result(self) -> EnvelopeResult:
@@ -88,12 +98,28 @@ def envelope(
     n_bootstrap: int = 400,
     seed: int = 0,
 ) -> Envelope:
-    """Find N*(C) and D*(C) from the lower envelope of the curves.
+    """Find N*(C) and D*(C) from the lower envelope of training curves.
 
-    n_bins: of compute, even in ln C; None takes 1500, or as many as there are points if these are fewer.
-    smoothing: width in ln D of the running mean of ln L, 0 for none; towards an end of a curve it narrows, so
-    that it stays centred. Between points ln L and ln D are linear in ln C. Intervals: clusters of curves are
-    drawn with replacement. Raises LoraJaxError where fewer than two sizes win between others.
+    This is Chinchilla's approach 1. At each compute the run with the lowest loss wins. A power law through
+    the winners gives N*(C) and D*(C). Between the points of a curve, ln L and ln D are linear in ln C.
+
+    Args:
+        curves: Loss against tokens of each run.
+        n_bins: Number of compute values, evenly spaced in ln C. None takes 1500, or the number of points if
+            that is smaller.
+        smoothing: Width in ln D of the running mean of ln L; 0 does not smooth. Towards the end of a curve
+            the window narrows, so that it stays centred.
+        n_bootstrap: Bootstrap replicates behind the intervals. Each draws clusters of curves with
+            replacement.
+        seed: Seed of the draws.
+
+    Returns:
+        The winner of each bin, the exponents with intervals, and a verdict.
+
+    Raises:
+        LoraJaxError: Fewer than two sizes win between a smaller and a larger one.
+
+    Reference: Hoffmann et al. 2022 (arXiv 2203.15556), section 3.1.
     """
     n_bins = min(MOST_BINS, sum(len(curve.loss) for curve in curves)) if n_bins is None else n_bins
     _check(curves, n_bins, smoothing, n_bootstrap)

@@ -44,11 +44,20 @@ BAND_POINTS = 25
 
 @dataclass(frozen=True)
 class IsoFlop:
-    """N*(C) = G_N C^a and D*(C) = G_D C^b over the budgets that have a minimum.
+    """The result of approach 2: N*(C) = G_N C^a and D*(C) = G_D C^b, through the minima of the budgets.
 
-    exponents: a, b, G_N, G_D. noise_sd: sd of one run's ln L, None where the runs do not tell. scatter_sd: of
-    ln N* between budgets, beyond what that noise explains. sensitivity: the other method's `a` on the budgets
-    that both accept, and in words what the two differ by. draws: replicates (R, 4) of ln G_N, a, ln G_D, b.
+    Attributes:
+        source: The table.
+        method: How each minimum was found, "parabola" or "akima".
+        scale: What the parabola was fitted to, "log" or "linear".
+        budgets: The budgets with a minimum.
+        refused: The budgets without one, each with a reason.
+        exponents: a, b, G_N and G_D with their intervals.
+        noise_sd: Standard deviation of ln L of one run. None if the runs do not tell.
+        scatter_sd: Standard deviation of ln N* between budgets, beyond what that noise explains.
+        sensitivity: `a` by the other method, on the budgets that both accept, and in words how the two
+            differ.
+        draws: Bootstrap replicates (R, 4) of ln G_N, a, ln G_D and b.
     """
 
     source: str
@@ -91,19 +100,39 @@ def isoflop(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> IsoFlop:
-    """Find N*(C) and D*(C) by the minimum of the loss over ln N at each budget.
+    """Find N*(C) and D*(C) from the minimum of the loss over ln N at each compute budget.
 
-    method: "parabola" (least squares over ln N) or "akima" (interpolation of ln L on a 25-fold grid, argmin).
-    scale: what the parabola fits, "log" for ln L or "linear" for L. budgets, tolerance: as `group_by_budget`.
-    within: use only runs whose N is within this factor of the best run's; None uses all. noise_sd: of ln L
-    between seeds; None takes the residuals of the parabola (of all runs used for "parabola", so that its
-    misfit widens the intervals; of the nearest 5 for "akima").
+    This is Chinchilla's approach 2. A power law through the minima gives N*(C) and D*(C).
 
-    Intervals: each replicate adds such noise to the curve (its own sd drawn, s sqrt(nu / chi2_nu)) and finds
-    the minima again; one at the edge of the runs counts as that edge. `a` also takes the scatter of the
-    budgets about the power law beyond that noise. Refused by name, with a reason: a budget of fewer than 3
-    sizes, one whose minimum is at the edge of the runs or outside, a parabola that opens downward, and one
-    whose minimum half of the noise draws put there. Raises LoraJaxError where fewer than 3 budgets are left.
+    Each bootstrap replicate adds noise to the losses and finds the minima again. The sd of a replicate's
+    noise is itself drawn, as s sqrt(nu / chi2_nu). A minimum at the edge of the runs counts as that edge. The
+    interval of `a` also includes the scatter of the budgets about the power law beyond that noise.
+
+    A budget is refused, with a reason, in four cases: it has fewer than 3 sizes; its minimum lies at the edge
+    of the runs or outside; its parabola opens downward; or half of the noise draws put its minimum at the
+    edge or outside.
+
+    Args:
+        table: The runs, with N, C and a loss.
+        method: "parabola" fits a parabola over ln N by least squares. "akima" interpolates ln L on a 25 times
+            finer grid and takes the lowest point.
+        scale: What the parabola fits: "log" for ln L, "linear" for L.
+        budgets: Budgets in FLOPs to group the runs around. None finds them from the runs (`group_by_budget`).
+        tolerance: Relative distance in C within which a run belongs to a budget.
+        within: Use only runs whose N is within this factor of the best run's N. None uses all runs.
+        noise_sd: Standard deviation of ln L between seeds. None estimates it from residuals: for "parabola"
+            those of all runs used, so that a poor fit widens the intervals, for "akima" those of a parabola
+            through the nearest 5 runs.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the noise.
+
+    Returns:
+        The exponents with intervals, the minimum of each budget, the refused budgets, and a verdict.
+
+    Raises:
+        LoraJaxError: Fewer than 3 budgets are left, or a column is missing.
+
+    Reference: Hoffmann et al. 2022 (arXiv 2203.15556), section 3.2; Porian et al. 2024 (arXiv 2406.19146).
     """
     for what, name, known in (("method", method, METHODS), ("scale", scale, SCALES)):
         if name not in known:

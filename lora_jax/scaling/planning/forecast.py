@@ -120,12 +120,20 @@ def make_forecast(
     flops_per_token: FlopsPerToken = six_n,
     draws: Mapping[str, Array] | None = None,
 ) -> Forecast:
-    """Return the forecast for a law of N and D at published parameters `params`.
+    """Make a forecast of the loss at a target, from a law and its parameters.
 
-    noise_sd: of one run's ln L. target: {"N": parameters, "D": tokens}; or target_flops, for the run of the
-    lowest loss at that cost. flops_per_token: (n,) parameters -> (n,) training FLOPs of a token. draws:
-    parameters of bootstrap replicates, each (B,) (`Bootstrap.params`), of which at most 32 are used. Raises
-    LoraJaxError for a law of other variables, a noise or a target that is not above 0, or both or no target.
+    Args:
+        law: A law of N and D.
+        params: Its published parameters.
+        noise_sd: Standard deviation of ln L of one run.
+        target: {"N": parameters, "D": tokens}. Give this or `target_flops`.
+        target_flops: Take the run of least loss at this compute as the target.
+        flops_per_token: Maps parameters (n,) to training FLOPs per token (n,).
+        draws: Bootstrap replicates of the parameters, each (B,) (`Bootstrap.params`). At most 32 are used.
+
+    Raises:
+        LoraJaxError: The law has other variables; the noise or the target is not above 0; or `target` and
+            `target_flops` are both given, or neither is.
     """
     if set(law.variables) != {"N", "D"}:
         raise LoraJaxError(

@@ -26,10 +26,18 @@ SHARES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a budget, the most that one run m
 class Limits:
     """What a design must keep to.
 
-    n_range, ratio_range: lowest and highest N and D/N. max_share: of the budget, for one run. max_tokens: for
-    one run, as where a corpus may be read once. share_trunks: runs of one size branch off one
-    warmup-stable-decay run and pay for their own cooldown, the last `cooldown_fraction` of their tokens
-    (Haegele et al. 2405.18392).
+    Attributes:
+        budget_flops: Training FLOPs for all runs together.
+        n_range: Smallest and largest N.
+        ratio_range: Smallest and largest D/N.
+        min_runs: Smallest number of runs.
+        max_runs: Largest number of runs.
+        max_share: Largest share of the budget for one run.
+        max_tokens: Largest number of tokens of one run, for example of a corpus that is read once.
+        share_trunks: Whether runs of one size branch off one warmup-stable-decay run and pay only for their
+            own cooldown (Haegele et al. 2024, arXiv 2405.18392).
+        cooldown_fraction: Share of a run's tokens that its cooldown takes.
+        flops_per_token: Maps parameters (n,) to training FLOPs per token (n,).
     """
 
     budget_flops: float

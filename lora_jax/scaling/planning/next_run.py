@@ -28,7 +28,14 @@ LONGER = 2.0  # sizes on offer reach this far beyond those of the runs there are
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run on offer, and the interval of ln L at the target with it. narrower: share it takes off."""
+    """A run on offer, and what it would do to the interval of ln L at the target.
+
+    Attributes:
+        cell: The run's N, D and cost.
+        sd: Standard deviation of ln L at the target with this run.
+        half_width: Half the interval of ln L at the target with this run.
+        narrower: Share of the interval that this run takes off.
+    """
 
     cell: Cell
     sd: float
@@ -42,10 +49,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class NextRun:
-    """What one more run would do.
+    """The next run, and all that were on offer.
 
-    sd, half_width: of ln L at the target with the runs there are. choice: the run worth buying, None where
-    nothing on offer narrows the interval by more than `worth`. candidates: all, the largest gain first.
+    Attributes:
+        forecast: The law, the target and the noise.
+        sd: Standard deviation of ln L at the target with the runs there are.
+        half_width: Half the interval of ln L at the target with the runs there are.
+        worth: Share of the interval that a run must take off.
+        choice: The run worth buying. None if no run narrows the interval by more than `worth`.
+        candidates: All runs on offer, the largest gain first.
+        warnings: Every doubt, in words.
     """
 
     forecast: Forecast
@@ -119,13 +132,36 @@ def next_run(
     draws: Mapping[str, Array] | None = None,
     worth: float = WORTH,
 ) -> NextRun:
-    """Return the run of at most `max_flops` worth adding to the runs of `table`.
+    """Choose the one run that is most worth adding to a table.
 
-    Named is the cheapest candidate with nine tenths of the best one's gain and an interval at most a tenth
-    wider, as long as the best narrows the interval by more than `worth`. params, draws, noise_sd and the
-    target: as in `make_forecast`, usually a fit's own. n_range: sizes on offer, by default from the smallest
-    run's to twice the largest's. Raises LoraJaxError where the runs leave the law undetermined or without a
-    degree of freedom, or nothing is on offer.
+    It is the cheapest candidate that gives at least nine tenths of the best gain and an interval at most a
+    tenth wider than the best. If even the best candidate narrows the interval by no more than `worth`, no run
+    is chosen.
+
+    Args:
+        table: The runs that are already trained.
+        params: Published parameters of the law, usually those of a fit.
+        max_flops: Largest cost of the run, in training FLOPs.
+        law: A law of N and D.
+        noise_sd: Standard deviation of ln L between seeds.
+        target: Where to know the loss: {"N": parameters, "D": tokens}. Give this or `target_flops`.
+        target_flops: Where to know the loss: the run of least loss at this compute.
+        n_range: Smallest and largest N on offer. None takes the smallest run's N to twice the largest run's.
+        ratio_range: Smallest and largest D/N on offer.
+        max_tokens: Largest number of tokens.
+        flops_per_token: Maps parameters (n,) to training FLOPs per token (n,). The default is 6 N.
+        flops_per_second: Measured speed, to show how long each run takes.
+        draws: Bootstrap replicates of the parameters, each (B,). At most 32 are used, and the interval is the
+            median over them.
+        worth: Share of the interval that the best candidate must take off.
+
+    Returns:
+        The chosen run, the interval with and without it, and all candidates.
+
+    Raises:
+        LoraJaxError: The runs do not determine the law or leave no degree of freedom, or nothing is on offer.
+
+    Reference: Sherman and Morrison 1950, for the variance after one more run.
     """
     forecast = make_forecast(
         law, params, noise_sd=noise_sd, target=target, target_flops=target_flops,

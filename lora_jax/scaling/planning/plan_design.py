@@ -52,12 +52,40 @@ def plan_design(
     n_simulated: int = 200,
     seed: int = 0,
 ) -> Design:
-    """Return the runs, of `budget_flops` together, that promise the narrowest interval at the target.
+    """Plan training runs that promise the narrowest interval of the loss at the target.
 
-    params, draws, noise_sd, target, target_flops, flops_per_token: as in `make_forecast`. existing: runs that
-    are there, which cost nothing. The other limits: as in `Limits`. flops_per_second: as measured, for the
-    cells' seconds. n_simulated: tables by which the plan is compared with the 20-tokens-per-parameter ladder;
-    0 for no comparison. Raises LoraJaxError where nothing of at least 4 sizes, 3 ratios and P + 5 runs fits.
+    The plan is a grid of sizes and of ratios D/N. All its runs together cost at most `budget_flops`.
+
+    Args:
+        params: Published parameters of the law, usually those of a fit.
+        budget_flops: Training FLOPs for all runs together.
+        law: A law of N and D.
+        noise_sd: Standard deviation of ln L between seeds.
+        target: Where to know the loss: {"N": parameters, "D": tokens}. Give this or `target_flops`.
+        target_flops: Where to know the loss: the run of least loss at this compute.
+        existing: Runs that are already trained. They cost nothing.
+        n_range: Smallest and largest N.
+        ratio_range: Smallest and largest D/N.
+        max_runs: Largest number of runs.
+        max_share: Largest share of the budget for one run.
+        max_tokens: Largest number of tokens of one run, for example the size of your corpus.
+        share_trunks: Whether runs of one size branch off one warmup-stable-decay run. Each then pays only for
+            its own cooldown (Haegele et al. 2024, arXiv 2405.18392).
+        cooldown_fraction: Share of a run's tokens that its cooldown takes.
+        flops_per_token: Maps parameters (n,) to training FLOPs per token (n,). The default is 6 N.
+        flops_per_second: Measured speed, to show how long each run takes.
+        draws: Bootstrap replicates of the parameters, each (B,). At most 32 are used, and the promised
+            interval is the median over them.
+        n_simulated: Number of simulated tables for the comparison with a ladder of runs at 20 tokens per
+            parameter; 0 skips it.
+        seed: Seed of the simulation.
+
+    Returns:
+        The runs, the interval they promise, and the comparison with the ladder.
+
+    Raises:
+        LoraJaxError: No grid of at least 4 sizes, 3 ratios and P + 5 runs fits the limits, where P is the
+            number of parameters of the law.
     """
     forecast = make_forecast(
         law, params, noise_sd=noise_sd, target=target, target_flops=target_flops,

@@ -36,17 +36,21 @@ __all__ = ["N_COLUMNS", "VARIABLES", "LeftOut", "Reshaping", "RunTable", "make_t
 
 
 def make_table(source: str, run_ids: Iterable[str] | None = None, **columns: Iterable[float]) -> RunTable:
-    """Make a table from columns. What is missing of N, D and C is derived (`derive`).
+    """Make a table of training runs from columns.
 
-    Losses are in nats per token. `dataclasses.replace(table, clusters=..., loss_unit=...)` sets other fields.
+    If one of N, D and C is missing, it is derived from the other two (`derive`). Losses are in nats per
+    token. To set other fields, use `dataclasses.replace(table, clusters=..., loss_unit=...)`.
 
     Args:
-        source: A name for the table, which messages use.
-        run_ids: One name for each row. None numbers the rows.
+        source: A name for the table, for messages.
+        run_ids: A name for each row. None numbers the rows.
         columns: One value for each run, such as n_params, n_tokens, flops, loss.
 
+    Returns:
+        The table.
+
     Raises:
-        LoraJaxError: The columns differ in length, or N, D, C or a loss is not above 0.
+        LoraJaxError: The columns differ in length, or a value of N, D, C or the loss is not above 0.
     """
     arrays = {name: np.asarray(list(values), dtype=np.float64) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in arrays.items()}
@@ -76,29 +80,32 @@ def read_table(
     needs_loss: bool = True,
     reshaping: Reshaping = Reshaping(),  # noqa: B008 (frozen)
 ) -> RunTable:
-    """Read a table of runs.
+    """Read a table of training runs.
 
-    Some rows are left out, each with a reason: those that `where` and `drop_worst` remove, runs that
-    diverged, and runs whose learning rate never came down although that of others did.
+    Some rows are left out, and the table says why. These are the rows that `where` and `drop_worst` remove,
+    runs that diverged, and runs whose learning rate was never decayed in a table where others were.
 
     Args:
         path: A results folder (its runs.csv), a CSV, TSV, JSON-lines, JSON or Parquet file, or
-            `published:NAME` (published.py).
-        mapping: Our names and those of the file, as {"n_params": "Model Size"}. Other columns of numbers keep
-            their names. None takes the mapping of a published table, else what the names say. The loss is
-            `loss`, else `heldout_loss`; in bits per byte it is `bits_per_byte` or `loss`.
-        where: Conditions that a row must meet to stay (where.py), on columns of the file or of the table.
+            `published:NAME`.
+        mapping: Our column names and the file's, such as {"n_params": "Model Size"}. Other columns of numbers
+            keep their names. None uses the mapping of a published table, or else goes by the names. The loss
+            is `loss`, otherwise `heldout_loss`. A loss in bits per byte is `bits_per_byte` or `loss`.
+        where: Conditions that a row must meet, on columns of the file or of the table (where.py).
         drop_worst: How many of the rows with the largest losses to leave out.
-        loss_unit: Unit of the loss. None takes that of a column of units, else nats per token.
-        cluster: The column whose equal values are one training run. None takes the first of trunk_id,
-            run_name and run that has several values and repeats one.
-        keep_uncooled: Whether to keep runs whose learning rate never came down.
-        needs_loss: Whether to refuse a table without a loss, such as one of optima.
-        reshaping: How to make runs of rows (reshaping.py), after `where`.
+        loss_unit: Unit of the loss. None takes it from a column of units, otherwise nats per token.
+        cluster: Column that names the training run. None takes the first of trunk_id, run_name and run that
+            has several values and repeats one.
+        keep_uncooled: Whether to keep runs whose learning rate was never decayed.
+        needs_loss: Whether to refuse a table without a loss. A table of optima has none.
+        reshaping: How to turn rows into runs, after `where` (reshaping.py).
+
+    Returns:
+        The runs, in the program's own column names and units.
 
     Raises:
         LoraJaxError: The file or a column is missing; a cell of N, D, C, the loss or a mapped column is not a
-            number (above 0); the loss has several units; no row meets the conditions; or there are no runs.
+            number above 0; the loss has several units; no row meets the conditions; or there are no runs.
     """
     unit = NATS if loss_unit is None else unit_of(loss_unit)
     named, sheet, entry = _open(path)
