@@ -42,18 +42,11 @@ def added_later(default: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
-    """The stretched rotary positions of Llama 3.1 (`rope_type: llama3` of Hugging Face).
+    """The stretched rotary positions of Llama 3.1 (arXiv 2407.21783; `rope_type: llama3` of Hugging Face).
 
     Wavelengths above original_context / low_freq_factor are multiplied by `factor`. Those below
-    original_context / high_freq_factor stay as they are. Between the two we interpolate.
-
-    Attributes:
-        factor: How much long wavelengths are stretched.
-        low_freq_factor: Where full stretching begins.
-        high_freq_factor: Where stretching ends.
-        original_context: The context before stretching, in tokens.
-
-    Reference: Grattafiori et al. 2024 (arXiv 2407.21783).
+    original_context / high_freq_factor stay as they are. Between the two we interpolate. `original_context`
+    is in tokens.
     """
 
     factor: Factor
@@ -72,21 +65,14 @@ class RopeScaling:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a transformer. The defaults are those of GPT-2.
-
-    `LLAMA` and `BERT` hold the choices of Llama and BERT, as keyword arguments.
+    """The shape of a transformer. The defaults are GPT-2's. `LLAMA` and `BERT` hold the choices of others.
 
     Attributes:
         d_model: Width of the residual stream.
-        n_layers: Number of blocks.
         n_heads: Number of query heads.
-        vocab_size: Number of token ids.
         context: Longest sequence, in tokens.
         n_kv_heads: Number of key and value heads. None takes `n_heads`.
-        d_ff: Width inside the MLP. None takes 4 d_model, or with a gate 8/3 d_model rounded up to a multiple
-            of 8.
-        norm: Kind of normalisation.
-        norm_eps: Added inside the norm, against division by zero.
+        d_ff: Width inside the MLP. None: 4 d_model; with a gate 8/3 d_model, rounded up to a multiple of 8.
         positions: How a token knows its position. "t5" and "transformer_xl" are relative (model/relative.py).
         rope_theta: Base of the rotary wavelengths.
         mlp: Activation. "gelu" and "geglu" use the tanh approximation. "swiglu" and "geglu" have a gate.
@@ -101,16 +87,12 @@ class ModelConfig:
         parallel_residual: Whether a block computes x + attention(norm(x)) + mlp(norm(x)) (GPT-NeoX).
         shared_norm: Whether those two norms are the same (PaLM).
         causal: Whether a position sees only earlier ones. False makes an encoder.
-        norm_placement: "pre" normalises before each sublayer. "post" normalises after each residual sum, and
-            after the embeddings instead of at the end (BERT).
+        norm_placement: "pre" is before each sublayer. "post" is after each residual sum and the embeddings
+            (BERT).
         n_token_types: Number of learned segment types (BERT).
-        n_classes: Number of classes of a classification head, which replaces the language model's. None has
-            no such head.
-        remat: What the backward pass computes again to save memory: nothing, all except products with
-            weights, or whole blocks.
-
-    Raises:
-        LoraJaxError: A value is out of its range, or two of them do not fit together.
+        n_classes: Classes of a head that replaces the language model's. None has no such head.
+        remat: What the backward pass recomputes to save memory: nothing, all but weight products, or whole
+            blocks.
     """
 
     d_model: Width
@@ -171,7 +153,6 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
-        """Width of a head."""
         return self.d_model // self.n_heads if self.head_width is None else self.head_width
 
     @property
@@ -181,7 +162,6 @@ class ModelConfig:
 
     @property
     def rotary_dim(self) -> int:
-        """How much of the head width is rotated."""
         return int(self.head_dim * self.rope_fraction)
 
     @property
@@ -191,12 +171,10 @@ class ModelConfig:
 
     @property
     def kv_heads(self) -> int:
-        """Number of key and value heads."""
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
     @property
     def ff_width(self) -> int:
-        """Width inside the MLP."""
         if self.d_ff is not None:
             return self.d_ff
         return -(-8 * self.d_model // 3 // 8) * 8 if self.is_gated else 4 * self.d_model
@@ -237,16 +215,12 @@ class DataConfig:
 
     Attributes:
         sources: Where the documents come from.
-        tokenizer: "bytes", "bpe:512" (byte-level BPE, trained on the sources), or the path of a
-            tokenizer.json.
+        tokenizer: "bytes", "bpe:512" (trained on the sources), or the path of a tokenizer.json.
         seq_len: Tokens that are predicted in a sequence.
         heldout_fraction: Share of the documents' bytes that is never trained on.
         heldout_tokens: Largest number of held-out tokens to evaluate.
         unique_tokens: Number of different tokens to train on. None takes all.
         max_epochs: A run that would see its data more often than this is refused.
-
-    Raises:
-        LoraJaxError: A value is out of its range, or there is no source.
     """
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
@@ -266,11 +240,7 @@ class DataConfig:
 
 
 def bpe_size(tokenizer: str) -> int:
-    """Return the size of the vocabulary in "bpe:SIZE".
-
-    Raises:
-        LoraJaxError: The size is no number in the range.
-    """
+    """Return the size of the vocabulary in "bpe:SIZE"."""
     try:
         return BPE.read("SIZE", tokenizer.partition(":")[2])
     except LoraJaxError:
@@ -284,24 +254,19 @@ def bpe_size(tokenizer: str) -> int:
 class TaskConfig:
     """A labelled task to fine-tune on: which one, how much of it, and how it becomes tokens.
 
-    If the source has no dev or test split, one is cut from train. No input is in two splits.
+    A dev or test split that the source lacks is cut from train. No input is in two splits.
 
     Attributes:
         name: "sentiment-sample" comes with lora_jax. "sst2", "rte" and "e2e", and for prompts only "qa" and
-            "xsum", are read from the folder $LORA_JAX_TASKS; without it sst2 and rte come from
-            tensorflow-datasets. "tfds:glue/sst2" and the other sets of GLUE, "tfds:e2e_cleaned", "tfds:squad"
-            and "tfds:xsum" are read from tensorflow-datasets. "files:FOLDER" is a folder of your own. It
-            holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with columns (text,
-            label), (text, pair, label) or (prompt, completion).
-        n_train: Number of training examples, drawn with `data_seed`. A smaller number is a subset of a larger
-            one. None takes all.
-        n_dev: Number of dev examples. None takes all, or a tenth of the training inputs if dev is cut from
-            train.
-        n_test: Number of test examples. None as for `n_dev`.
-        data_seed: Seed of the draws.
+            "xsum", are in the folder $LORA_JAX_TASKS; without it sst2 and rte come from tensorflow-datasets,
+            as do "tfds:glue/sst2" and the rest of GLUE, "tfds:e2e_cleaned", "tfds:squad" and "tfds:xsum".
+            "files:FOLDER" holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with
+            columns (text, label), (text, pair, label) or (prompt, completion).
+        n_train: Training examples, drawn with `data_seed`. Fewer are a subset of more. None takes all.
+        n_dev: Dev examples. None takes all, or a tenth of train's inputs if dev is cut from train.
+        n_test: Test examples. None as for `n_dev`.
         template: A prompt with columns in braces, such as "{sentence} The sentiment is".
-        answers: The word for each label, in the order of the labels, where a template asks for it. None takes
-            the labels' names.
+        answers: The word for each label, in their order, if a template asks. None takes the labels' names.
         max_tokens: Largest number of tokens in an example, with its special tokens.
         batching: "buckets" groups examples of similar length. "packed" puts several examples in one row.
     """
@@ -331,15 +296,11 @@ class OptimConfig:
         learning_rate: Peak learning rate of a model with N = 100,000.
         lr_size_exponent: How fast the peak falls with model size.
         batch_size: Sequences in a step.
-        schedule: "wsd" warms up, stays constant and cools down. "cosine" decays along a cosine.
-        warmup_steps: Steps over which the learning rate rises to its peak.
+        schedule: "wsd" warms up, stays constant and cools down. "cosine" warms up and decays.
         cooldown_fraction: For wsd, the last share of the steps, in which the rate falls as 1 - sqrt.
         final_lr_fraction: For cosine, the rate at the end relative to the peak.
         weight_decay: Weight decay. It acts on matrices only.
         clip_norm: Gradients are clipped to this norm.
-        beta1: Decay of the mean of the gradients.
-        beta2: Decay of the mean of their squares.
-        eps: Added to the denominator of the update.
     """
 
     learning_rate: Rate = 4e-3
@@ -361,17 +322,9 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One training run.
+    """One training run: a model, its data, its optimizer, D (`n_tokens`, the tokens it reads) and a seed.
 
-    Attributes:
-        model: The shape of the model.
-        data: The text.
-        optim: The optimizer.
-        n_tokens: D, the tokens seen in training.
-        seed: Seed of the initial weights and of the order of the data.
-
-    Raises:
-        LoraJaxError: A sequence is longer than the model's context, or the run is shorter than its warmup.
+    The seed sets the initial weights and the order of the data.
     """
 
     model: ModelConfig
@@ -395,12 +348,10 @@ class RunConfig:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens in a batch."""
         return self.optim.batch_size * self.data.seq_len
 
     @property
     def n_steps(self) -> int:
-        """Number of training steps."""
         return self.n_tokens // self.tokens_per_step
 
 

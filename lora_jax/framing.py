@@ -44,7 +44,11 @@ class OpenPrompt(NamedTuple):
 
 
 class Framing:
-    """The rule for one tokenizer."""
+    """Which special tokens a tokenizer puts around prompts, continuations and training texts.
+
+    Args:
+        tokenizer: The tokenizer.
+    """
 
     def __init__(self, tokenizer: Frames) -> None:
         self._tokenizer = tokenizer
@@ -52,7 +56,11 @@ class Framing:
 
     @property
     def eos(self) -> int:
-        """The token behind a completion that has no end of its own; LoraJaxError where there is none."""
+        """The token after a completion that has no end of its own.
+
+        Raises:
+            LoraJaxError: The tokenizer has no such token.
+        """
         if self._tokenizer.eos_id is None:
             raise LoraJaxError(
                 "The tokenizer has no end token, which a completion ends with: name its eos token."
@@ -60,11 +68,16 @@ class Framing:
         return self._tokenizer.eos_id
 
     def plain(self, text: str) -> list[int]:
-        """Return the tokens of a text with nothing around it."""
+        """Return the tokens of a text, with nothing around it."""
         return self._tokenizer.encode(text, special=False)[0]
 
     def prompt(self, text: str, *, rendered: bool = False) -> OpenPrompt:
-        """Return a prompt's tokens. rendered: by a chat template, which writes all of its special tokens."""
+        """Return the tokens of a prompt.
+
+        Args:
+            text: The text.
+            rendered: Whether a chat template wrote the text. It then holds all of its special tokens already.
+        """
         ids, types = self._tokenizer.encode(text, special=False)
         n = len(self.front)
         if ids[:n] == self.front:
@@ -74,10 +87,10 @@ class Framing:
         return OpenPrompt([*self.front, *ids], [*[0] * n, *types], n)
 
     def continuation(self, text: str, more: str) -> list[int]:
-        """Return the tokens that `more` adds to those of `text`.
+        """Return the tokens that `more` adds to the tokens of `text`.
 
-        Where a token would reach over the border, generation could not say it: `more` is then encoded by
-        itself, as a text that goes on, without the space that SentencePiece writes at a text's start.
+        If a token would reach across the border, generation could not produce it. `more` is then encoded by
+        itself, as a text that goes on, without the space that SentencePiece writes at the start of a text.
         """
         before, whole = self.plain(text), self.plain(text + more)
         if whole[: len(before)] == before and len(whole) > len(before):
@@ -95,12 +108,13 @@ class Framing:
                 yield whole[len(before) :]
 
     def end(self, continuation: Sequence[int]) -> list[int]:
-        """Return a continuation with one end token behind it: its own, where it has one, else the eos.
+        """End a continuation with one end token: its own if it has one, otherwise the eos token.
 
-        White space and further special tokens behind its own are left out: nothing is read after an end.
+        White space and special tokens after its own end token are left out, because nothing is read after an
+        end.
 
         Raises:
-            LoraJaxError: a tokenizer without an eos token.
+            LoraJaxError: The tokenizer has no eos token.
         """
         eos = self.eos
         ends = {*find_end_ids(self._tokenizer), eos}

@@ -17,35 +17,44 @@ Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of
 
 @dataclass(frozen=True)
 class Spec:
-    """One weight: its named axes, the axes that its matmul sums over, and how it starts.
+    """One weight: its named axes, the axes that its matrix product sums over, and how it starts.
 
-    Shape, fan-in, parameter count, FLOPs, and whether weight decay reaches it are derived from this.
-    A weight that multiplies nothing (a norm, a bias, an embedding that is only looked up) has no contracted
-    axis. A tied embedding contracts its model axis, because the output head multiplies by it.
+    Shape, fan-in, parameter count, FLOPs and weight decay follow from it. A weight that multiplies nothing
+    has no contracted axis: a norm, a bias, or an embedding that is only looked up. A tied embedding contracts
+    its model axis, because the output head multiplies by it.
+
+    Attributes:
+        axes: Pairs (name, size), in the order of the shape.
+        contract: Names of the axes that the matrix product sums over.
+        std: Standard deviation of the initial values. 0 starts every number at `mean`.
+        mean: Mean of the initial values.
+        noise: Distribution of the initial values.
     """
 
     axes: tuple[tuple[str, int], ...]
     contract: tuple[str, ...] = ()
-    std: float = 0.0  # starts as mean + std * noise
+    std: float = 0.0
     mean: float = 0.0
-    noise: Literal["normal", "uniform"] = "normal"  # both of standard deviation 1
+    noise: Literal["normal", "uniform"] = "normal"
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         return tuple(size for _, size in self.axes)
 
     @property
     def size(self) -> int:
+        """The number of numbers."""
         return math.prod(self.shape)
 
     @property
     def flops_per_token(self) -> int:
-        """Multiply-adds of the forward matmul, counted as two FLOPs each."""
+        """FLOPs of the forward product for one token. A multiply-add counts as two."""
         return 2 * self.size if self.contract else 0
 
     @property
     def decays(self) -> bool:
-        """Weight decay reaches matrices only."""
+        """Whether weight decay acts on it. It acts on matrices only."""
         return bool(self.contract)
 
 
@@ -53,7 +62,15 @@ Specs = dict[str, Spec]
 
 
 def init(specs: Mapping[str, Spec], seed: int) -> Params:
-    """Draw every weight in float32; a weight's values depend on the seed and its path, on nothing else."""
+    """Draw every weight, in float32.
+
+    Args:
+        specs: The weights, by path.
+        seed: Seed of the draw. The values of a weight depend only on the seed and its path.
+
+    Returns:
+        The weights, by path.
+    """
     return {path: _draw(spec, path, seed) for path, spec in specs.items()}
 
 
@@ -67,20 +84,20 @@ def _draw(spec: Spec, path: str, seed: int) -> jax.Array:
 
 
 def count(specs: Mapping[str, Spec]) -> int:
-    """Return the number of parameters, without allocating any."""
+    """Count the parameters. Nothing is allocated."""
     return sum(spec.size for spec in specs.values())
 
 
 def partition(params: Tree, trainable: Callable[[str], bool]) -> tuple[Tree, Tree]:
-    """Split a tree by path into the weights that train and the others.
+    """Split a tree of weights into those that train and those that do not.
 
-    Differentiate and optimise the first alone. A tree is a flat dict or nested mappings: flax.linen's dicts
-    or an nnx State. A path joins the keys along the way by "/". Each half has the kind of the given tree,
-    without nodes that it holds no weight of.
+    Differentiate and optimise only the first half. Each half is a tree of the same kind as the given one,
+    without the nodes that would be empty.
 
     Args:
-        params: The tree.
-        trainable: Says of a path whether its weight trains.
+        params: A flat dictionary or nested mappings, such as flax.linen's dictionaries or an nnx State.
+        trainable: Takes a path and says whether its weight trains. A path joins the keys along the way by
+            "/".
 
     Returns:
         (trainable, frozen).
@@ -106,10 +123,17 @@ def _split(node: Any, trainable: Callable[[str], bool], prefix: str) -> tuple[An
 
 
 def combine(first: Tree, second: Tree) -> Tree:
-    """Join two trees that share no path. This is the inverse of `partition`, up to order.
+    """Join two trees that share no path. It undoes `partition`, up to order.
+
+    Args:
+        first: A tree, such as the weights that train.
+        second: Another tree, such as the frozen weights.
+
+    Returns:
+        A tree of the kind of `first`, with the weights of both.
 
     Raises:
-        LoraJaxError: Both hold the same weight, or one holds a weight where the other holds a node.
+        LoraJaxError: Both trees hold the same weight, or one holds a weight where the other holds a node.
     """
     shared: list[str] = []
     joined = _join(first, second, "", shared)

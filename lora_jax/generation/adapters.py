@@ -14,13 +14,18 @@ from lora_jax.peft.stacking import align, program
 def load_engine(
     model: ModelConfig, base: Params, adapters: Sequence[tuple[MethodConfig, Params]] = ()
 ) -> Engine:
-    """Return an engine of a base and its adapters, each a method's configuration and its trained weights.
+    """Make an engine of a base and any number of adapters.
 
-    Several must be of one method on the same targets; ranks and scales may differ, the smaller ranks are
-    padded with zeros.
+    Several adapters must use one method on the same targets. Their ranks and scales may differ; smaller ranks
+    are padded with zeros.
+
+    Args:
+        model: The shape of the base.
+        base: The weights of the base.
+        adapters: For each adapter, its method and its trained weights.
 
     Raises:
-        LoraJaxError: adapters that compute different programs, or what `Engine` refuses.
+        LoraJaxError: The adapters compute different programs, or `Engine` refuses the model.
     """
     if not adapters:
         return Engine(model, base)

@@ -25,16 +25,17 @@ from lora_jax.ranges import BEAM_WIDTH, LENGTH_PENALTY, Count, check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """A search with several lines. A text's score is its log-probability / length**length_penalty.
+    """A search that follows several beams.
 
-    A prompt's search ends when `width` texts have ended and the best open line, if it ended now, is worse
-    than the worst of them. These are the defaults of transformers (early_stopping=False).
+    The score of a text is its log-probability / length**length_penalty. The search for a prompt ends when
+    `width` texts have ended and the best open beam, if it ended now, would score lower than the worst of
+    them. These are the defaults of transformers (early_stopping=False).
 
     Attributes:
-        width: How many lines.
+        width: Number of beams.
         length_penalty: Above 0 favours long texts, below 0 short ones. The length counts the new tokens, with
             the one that ends the text.
-        no_repeat: If n, no n tokens in a row occur twice, those of the prompt included.
+        no_repeat: If n, no n tokens in a row occur twice. This includes the prompt. None blocks nothing.
     """
 
     width: Annotated[int, BEAM_WIDTH] = 4
@@ -67,10 +68,22 @@ def search(
     adapters: Sequence[int] | None = None,
     batch_size: int = 8,
 ) -> list[Completion]:
-    """Return the best text of each prompt, at most n_new tokens long, without the token that ends it.
+    """Complete prompts by beam search.
+
+    Args:
+        engine: The model.
+        prompts: Token ids of each prompt.
+        n_new: Largest number of new tokens.
+        beam: The width of the search and how texts are scored.
+        end_ids: Tokens that end a text.
+        adapters: Index of each prompt's adapter.
+        batch_size: Prompts in a batch.
+
+    Returns:
+        The best text of each prompt, without the token that ends it.
 
     Raises:
-        LoraJaxError: an empty prompt, or one that leaves no room for n_new tokens in the model's context.
+        LoraJaxError: A prompt is empty, or leaves no room for `n_new` tokens in the model's context.
     """
     check_prompts(engine, prompts)
     for number, prompt in enumerate(prompts):

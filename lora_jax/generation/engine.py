@@ -113,14 +113,16 @@ def compile_programs(model: ModelConfig, method: MethodConfig | None) -> Program
 
 
 class Engine:
-    """A decoder ready to read and write, by itself or with one or several adapters of a method.
+    """A language model that is ready to read and write, alone or with adapters of one method.
 
-    model: its configuration. weights: a tree of Params; or, with `method`, adapted weights, one or several of
-    one base, whose ranks are equal or padded (`peft.stacking.adapt_all`): a row of a batch is then read with
-    the adapter of its number.
+    Args:
+        model: The shape of the model.
+        weights: A tree of weights. With `method`, one or several adapted models of one base instead, with
+            equal or padded ranks (`peft.stacking.adapt_all`). Each row of a batch then names its adapter.
+        method: The method of the adapters.
 
     Raises:
-        LoraJaxError: an encoder or a classifier, which predicts no words.
+        LoraJaxError: The model is an encoder or a classifier, which does not predict words.
     """
 
     def __init__(
@@ -151,19 +153,23 @@ class Engine:
 
     @property
     def n_before(self) -> int:
-        """Positions that the method puts before the first token."""
+        """Number of positions that the method puts in front of the first token."""
         return self.programs.hooks.n_before
 
     @property
     def room(self) -> int:
-        """Tokens that fit the model's context."""
+        """Number of tokens that fit in the model's context."""
         return self.model.context - self.n_before
 
     def weights_of(self, adapters: Sequence[int] | None, n_rows: int) -> Weights:
-        """Return the weights for a batch; adapters: the number of each row's, the rest of the rows have 0.
+        """Return the weights for a batch.
+
+        Args:
+            adapters: Index of each row's adapter. Rows beyond the list, and all rows for None, use adapter 0.
+            n_rows: Rows of the batch.
 
         Raises:
-            LoraJaxError: a number that there is no adapter for.
+            LoraJaxError: There is no adapter with that index.
         """
         for number in adapters or ():
             self._check_number(number)
@@ -175,7 +181,11 @@ class Engine:
         return Weights(self._shared, {path: w[index_B] for path, w in self._own_G.items()})
 
     def weights_with(self, adapter: int) -> Weights:
-        """Return the weights for rows that all have one adapter; LoraJaxError for a number that has none."""
+        """Return the weights for rows that all use one adapter.
+
+        Raises:
+            LoraJaxError: There is no adapter with that index.
+        """
         self._check_number(adapter)
         if not self._own_G:
             return Weights(self._shared, {})
@@ -190,9 +200,13 @@ class Engine:
             )
 
     def start(self, weights: Weights, n_rows: int, n_slots: int, before: Cache | None = None) -> Cache:
-        """Return a cache with n_slots slots for tokens, and in front what the method puts before a text.
+        """Make a cache for a batch, with what the method puts in front of a text.
 
-        before: what all rows begin with, which has that already.
+        Args:
+            weights: The weights of the rows.
+            n_rows: Rows of the batch.
+            n_slots: Number of tokens that the cache can hold.
+            before: The cache of a beginning that all rows share. It holds the method's part already.
         """
         if before is not None:
             return empty_cache(self.model, self.model.n_layers, n_rows, n_slots)
@@ -206,9 +220,12 @@ class Engine:
         real_BT: np.ndarray,
         before: Cache | None = None,
     ) -> tuple[jax.Array, Cache]:
-        """Read padded rows (shapes.pad_in_front), in chunks; return the logits (B, V) of the last position.
+        """Read padded rows (shapes.pad_in_front) in chunks.
 
-        The cache is used up: what is returned takes its place.
+        The cache you pass in is no longer valid afterwards. Use the one that is returned.
+
+        Returns:
+            The logits of the last position (B, V), and the new cache.
         """
         length = tokens_BT.shape[1]
         cuts = [0, *range(length % CHUNK or min(length, CHUNK), length + 1, CHUNK)]

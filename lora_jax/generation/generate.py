@@ -22,9 +22,12 @@ Decode = Callable[[Sequence[int]], str]
 
 @dataclass(frozen=True)
 class Completion:
-    """What was written after a prompt, without the token that ends a text.
+    """What was written after a prompt.
 
-    finish: "end" by such a token, "stop" by a stop string (its tokens are kept), "length" else.
+    Attributes:
+        tokens: The new tokens, without the token that ends a text.
+        finish: Why it ended: "end" by such a token, "stop" by a stop string (its tokens are kept), otherwise
+            "length".
     """
 
     tokens: list[int]
@@ -68,15 +71,30 @@ def generate(
     reuse: bool = True,
     say: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> list[Completion]:
-    """Return a completion of each prompt (token ids), of at most n_new tokens and what the context holds.
+    """Complete prompts of token ids.
 
-    stop: strings at which a row ends, looked for in the text that `decode` makes of its new tokens.
-    adapters: the number of each prompt's adapter. Prompts of like length are read together. reuse: what all
-    prompts begin with is read once, if one adapter reads them all and no repeats are blocked; the tokens are
-    the same up to ties within rounding. say: told (prompts done, all) after each batch.
+    Prompts of similar length are read together.
+
+    Args:
+        engine: The model.
+        prompts: Token ids of each prompt.
+        n_new: Largest number of new tokens. A completion also ends where the context is full.
+        sampling: How tokens are drawn. The default always takes the likeliest.
+        end_ids: Tokens that end a text.
+        stop: Strings that end a text. They are looked for in the text of the new tokens, so they need
+            `decode`.
+        decode: Maps new tokens to text.
+        adapters: Index of each prompt's adapter.
+        batch_size: Prompts in a batch.
+        reuse: Read the beginning that all prompts share only once. This needs one adapter for all prompts and
+            no `no_repeat`. The tokens are the same, up to ties within rounding.
+        say: Called with (prompts done, total) after each batch.
+
+    Returns:
+        A completion for each prompt.
 
     Raises:
-        LoraJaxError: an empty prompt, one that fills the context, numbers that mean nothing.
+        LoraJaxError: A prompt is empty or fills the context, or a number is out of its range.
     """
     wanted = Wanted(n_new, sampling, end_ids, stop, decode)
     check(engine, prompts, wanted)

@@ -16,20 +16,30 @@ COLDEST = 1e-4  # above 0: logits of hundreds are divided by it
 
 
 class Sampling(NamedTuple):
-    """How tokens are drawn. Applied in this order, as transformers does: temperature, top_k, top_p.
+    """How tokens are drawn.
 
-    top_p: the smallest set of likeliest tokens whose probabilities sum to at least this (Holtzman et al.
-    2020, arXiv 1904.09751). Draws depend on seed, prompt number and step alone, not on what is beside a row.
+    Temperature, `top_k` and `top_p` apply in this order, as in transformers. A draw depends only on the seed,
+    the number of the prompt and the step, and not on the other rows of the batch.
+
+    Attributes:
+        temperature: Divides the logits. 0 always takes the likeliest token.
+        top_k: Draw from this many of the likeliest tokens. None takes all.
+        top_p: Draw from the smallest set of likeliest tokens whose probabilities sum to at least this. None
+            takes all.
+        seed: Seed of the draws.
+        no_repeat: If n, no n tokens in a row occur twice. None blocks nothing.
+
+    Reference: Holtzman et al. 2020 (arXiv 1904.09751), for `top_p`.
     """
 
-    temperature: Annotated[float, TEMPERATURE] = 0.0  # 0: greedy, the likeliest token
+    temperature: Annotated[float, TEMPERATURE] = 0.0
     top_k: Count | None = None
     top_p: Annotated[float, POSITIVE_SHARE] | None = None
     seed: Seed = 0
-    no_repeat: Count | None = None  # n: no n tokens in a row occur twice, the prompt's included
+    no_repeat: Count | None = None
 
     def check(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Raise LoraJaxError if a number is out of its range."""
         check_fields(self)
         if 0 < self.temperature < COLDEST:
             raise LoraJaxError(

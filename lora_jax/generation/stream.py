@@ -22,10 +22,26 @@ def stream(
     stop: Sequence[str] = (),
     adapter: int = 0,
 ) -> Iterator[tuple[str, Completion]]:
-    """Yield (piece of text, what is written so far); the pieces join to the text before a stop string.
+    """Complete one prompt, and yield its text as it is written.
 
-    A piece is held back while it may be part of a character or of a stop string. The tokens are those of
-    `generate`. Raises what `generate` raises.
+    A piece is held back as long as it may be part of a character or of a stop string. The tokens are those of
+    `generate`, which explains the arguments.
+
+    Args:
+        engine: The model.
+        prompt: Token ids of the prompt.
+        n_new: Largest number of new tokens.
+        decode: Maps new tokens to text.
+        sampling: How tokens are drawn.
+        end_ids: Tokens that end a text.
+        stop: Strings that end a text.
+        adapter: Index of the adapter.
+
+    Yields:
+        Pairs (piece of text, completion so far). The pieces join to the text before a stop string.
+
+    Raises:
+        LoraJaxError: As for `generate`.
     """
     wanted = Wanted(n_new, sampling, end_ids, stop, decode)
     check(engine, [prompt], wanted)

@@ -29,22 +29,28 @@ class Pretrained:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the base's weights, a head that was drawn anew left out: what an adapter belongs to."""
+        """A hash of the base's weights, which says which base an adapter belongs to.
+
+        A newly drawn head is left out.
+        """
         return fingerprint({path: weight for path, weight in self.params.items() if path not in self.new})
 
 
 def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -> Pretrained:
-    """Load a model by name ("smollm2" or "minilm", fetched before) or from a Hugging Face folder.
+    """Load a pretrained model with its tokenizer.
 
     Args:
-        name: The name or the folder.
-        n_classes: Put a classification head of so many classes on it.
+        name: "smollm2" or "minilm" (`lora-jax fetch` downloads them), or a Hugging Face folder.
+        n_classes: Put a classification head with this many classes on the model.
         seed: Seed of that head, if the folder has none of that size.
 
+    Returns:
+        The model, its weights and its tokenizer.
+
     Raises:
-        LoraJaxError: The name is no model and no folder, the model is not fetched, the tokenizer has more
-            tokens than the model embeds, or `load_folder` refuses it.
-        Damaged: A file of a folder of ours differs from its digest.
+        LoraJaxError: The name is neither a model nor a folder, the model is not downloaded, the tokenizer has
+            more tokens than the model embeds, or `load_folder` refuses the folder.
+        Damaged: A file in a folder that we wrote does not match its digest.
     """
     folder = find_base(name)
     _refuse_damaged(name, folder)

@@ -13,12 +13,18 @@ RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Tran
 
 
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
-    """Declare every weight of the model: path -> Spec. Blocks are stacked along a leading layer axis.
+    """Declare every weight of a model, as a dictionary from path to `Spec`.
 
-    Matrices start at std 1/sqrt(fan-in); those that write to the residual stream are smaller by
-    sqrt(2 n_layers), so that its variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
-    Embeddings start at 1/sqrt(d_model), not at GPT-2's 0.02, beside which the first block's output would
-    drown the token for hundreds of steps. n_top: blocks in a stack of their own (model/stacks.py).
+    The blocks are stacked along a leading layer axis. Matrices start at std 1/sqrt(fan-in). Those that write
+    to the residual stream are smaller by sqrt(2 n_layers), so that its variance does not grow with depth.
+    Embeddings start at 1/sqrt(d_model). With GPT-2's 0.02 the first block's output would drown the token for
+    hundreds of steps.
+
+    Args:
+        config: The shape of the model.
+        n_top: Number of blocks, from the top, that get a stack of their own (model/stacks.py).
+
+    Reference: Radford et al. 2019 (GPT-2), section 2.3.
     """
     D, V = ("d_model", config.d_model), ("vocab", config.vocab_size)
     is_head = config.tied_head and config.has_lm_head

@@ -30,16 +30,20 @@ SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompt
 
 
 class Inputs(NamedTuple):
-    """What the model reads; all but the tokens may be left out.
+    """What the model reads. Everything but the tokens may be left out.
 
-    segments_BT: a position sees its own segment only: several examples packed in a row have ids 1, 2, ...,
-    and padding has 0. positions_BT: counted from 0 in each segment. types_BT: BERT's token types.
+    Attributes:
+        tokens_BT: Token ids.
+        segments_BT: A position sees only its own segment. Examples that are packed in a row have ids 1, 2,
+            ..., and padding has 0. None is one segment without padding.
+        positions_BT: Positions, counted from 0 in each segment. None is 0, 1, 2, ...
+        types_BT: Token types of BERT. None is all 0.
     """
 
     tokens_BT: jax.Array
-    segments_BT: jax.Array | None = None  # None: one segment, no padding
-    positions_BT: jax.Array | None = None  # None: 0, 1, 2, ...
-    types_BT: jax.Array | None = None  # None: all 0
+    segments_BT: jax.Array | None = None
+    positions_BT: jax.Array | None = None
+    types_BT: jax.Array | None = None
 
 
 class Layout(NamedTuple):
@@ -61,12 +65,19 @@ def forward(
     hooks: Hooks = NO_HOOKS,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Return the model's output in float32 for token ids (B, T), bare or as Inputs.
+    """Compute the output of a model, in float32.
 
-    A language model: next-token logits (B, T, V). A classifier (n_classes): logits (B, C), read at the first
-    token by an encoder and at the last one that is not padding by a decoder. An encoder without a head: its
-    hidden states (B, T, D). hooks: what an adaptation method does to the pass; key: of its dropout, None for
-    none.
+    Args:
+        config: The shape of the model.
+        params: Its weights, by path.
+        inputs: Token ids (B, T), or `Inputs` with segments, positions and token types.
+        hooks: What an adaptation method changes in the pass.
+        key: Key of the method's dropout. None drops nothing.
+
+    Returns:
+        For a language model, next-token logits (B, T, V). For a classifier, logits (B, C), read at the first
+        token by an encoder and at the last token that is not padding by a decoder. For an encoder without a
+        head, hidden states (B, T, D).
     """
     inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
     x_BTD = encode(config, params, inputs, hooks, key)

@@ -34,7 +34,14 @@ def fingerprint(params: Mapping[str, jax.Array] | Mapping[str, np.ndarray]) -> s
 
 
 def save_adapter(path: Path, trainable: Params, config: MethodConfig, base_fingerprint: str) -> None:
-    """Write one safetensors file, whole or not at all; `fingerprint(base)` says which base it belongs to."""
+    """Write an adapter as one safetensors file. It is written whole or not at all.
+
+    Args:
+        path: The file.
+        trainable: The trained weights.
+        config: The method that was trained.
+        base_fingerprint: `fingerprint(base)`, which says which base the adapter belongs to.
+    """
     from safetensors.numpy import save
 
     metadata = {"method": json.dumps(method_to_dict(config)), "base": base_fingerprint}

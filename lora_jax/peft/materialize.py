@@ -73,19 +73,33 @@ def declare_lora(
     init: Literal["normal", "uniform"] = "normal",
     init_scale: float = 1.0,
 ) -> dict[str, Declared]:
-    """Declare LoRA on the matrices whose paths match a pattern; from shapes alone, jax.eval_shape's included.
+    """Declare LoRA on the matrices of any model, chosen by patterns on their paths.
 
-    base: flax.linen's params, an nnx State, pure dict or module, or any other tree; keys are joined by "/".
-    targets: globs on whole paths, "*/kernel" or "encoder/*/Dense_?/kernel". ranks, alphas, axes: (pattern,
-    value), the last that matches holds. axes: one letter for each axis of a weight that is not 2-D, s for a
-    stack of layers, i for what its matmul sums over, o for what it gives: "iiio" for a convolution, "ioo" and
-    "iio" for attention heads, "sio" for scanned layers. A starts at init_scale / sqrt(numbers taken in), B at
-    zero, s = alpha / rank or alpha / sqrt(rank), as in LoRA (peft/methods/lora.py). Whether an embedding is
-    also a head cannot be seen here: adapting it changes both.
+    It uses shapes only, so the output of jax.eval_shape works too. A starts at init_scale / sqrt(inputs) and
+    B at zero. The scale is s = alpha / rank, or alpha / sqrt(rank) with `rslora`. If an embedding is also the
+    head, adapting it changes both; this function cannot see that.
+
+    Args:
+        base: The params of flax.linen, an nnx State, pure dictionary or module, or any other tree. Keys are
+            joined by "/".
+        targets: Globs on whole paths, such as "*/kernel" or "encoder/*/Dense_?/kernel".
+        rank: The rank.
+        alpha: Sets the scale s.
+        ranks: Pairs (pattern, rank) for matrices with another rank. The last match counts.
+        alphas: Pairs (pattern, alpha) for matrices with another alpha. The last match counts.
+        axes: Pairs (pattern, letters) for weights that are not 2-D, one letter for each axis: s for a stack
+            of layers, i for an input, o for an output. Use "iiio" for a convolution, "ioo" and "iio" for
+            attention heads, "sio" for scanned layers.
+        rslora: Rank-stabilised scaling.
+        init: Distribution of A.
+        init_scale: Factor on the initial A.
+
+    Returns:
+        The declared updates, by path.
 
     Raises:
-        LoraJaxError: a pattern matches nothing, a part of a name only, or what is no matrix; a rank that the
-            matrix cannot have; letters that do not fit its axes.
+        LoraJaxError: A pattern matches nothing, only a part of a name, or something that is no matrix; a
+            matrix cannot have that rank; or the letters do not fit the axes.
     """
     shapes = {path: leaf.shape for path, leaf in _flatten(base)}
     paths = _find(shapes, targets)
@@ -107,7 +121,12 @@ def declare_lora(
 
 
 def init_delta(declared: Mapping[str, Declared], seed: int) -> Delta:
-    """Draw A and set B to zero; a matrix's draw depends on the seed and its path, on nothing else."""
+    """Draw the initial LoRA weights: A at random, B at zero.
+
+    Args:
+        declared: What `declare_lora` returned.
+        seed: Seed of the draw. The values of a matrix depend only on the seed and its path.
+    """
     return {
         path: LowRank(
             draw({f"{path}_lora_a": one.a}, seed)[f"{path}_lora_a"],
@@ -120,14 +139,21 @@ def init_delta(declared: Mapping[str, Declared], seed: int) -> Delta:
 
 
 def materialize(base: Tree, delta: Mapping[str, LowRank]) -> Tree:
-    """Return a tree like the base, W + s A B in place of the matrices that delta names, the rest as it is.
+    """Add LoRA updates to a tree of weights: W + s A B for every matrix in `delta`.
 
-    The sum is taken in float32 and rounded to the matrix's own dtype. Call it inside the function that is
-    differentiated, with respect to delta: a copy of the adapted matrices and full fine-tuning's FLOPs, as the
-    head of this file says. Called once on a trained delta, it gives the merged model.
+    Call it inside the function that you differentiate with respect to `delta`. It then makes a copy of the
+    adapted matrices and costs the FLOPs of full fine-tuning (see the head of this file). Call it once on a
+    trained `delta` to get the merged model.
+
+    Args:
+        base: The weights of the base.
+        delta: The LoRA weights, by path.
+
+    Returns:
+        A tree like the base. The sum is taken in float32 and rounded to the dtype of the matrix.
 
     Raises:
-        LoraJaxError: the base has no such matrix, or one of another shape.
+        LoraJaxError: The base has no such matrix, or one of another shape.
     """
     shapes = {path: leaf.shape for path, leaf in _flatten(base)}
     for path, update in delta.items():

@@ -76,7 +76,11 @@ def merge(
 
 
 def unmerge(merged: Merged) -> Params:
-    """Return the base of a merged model, byte for byte."""
+    """Undo a merge.
+
+    Returns:
+        The weights of the base, byte for byte.
+    """
     return {**merged.params, **merged.originals}
 
 

@@ -15,23 +15,30 @@ from lora_jax.params import Params, Spec, Specs, init, partition
 
 
 class Method(NamedTuple):
-    """A method, built for one model: the weights it adds, the hooks, what trains, how it merges.
+    """A method that was built for one model: the weights it adds, its hooks, what trains, how it merges.
 
-    specs: every weight of the adapted model, the base's (with n_top blocks in a stack of their own) and
-    those that the method adds. trainable: the paths that train. start: (base, seed) -> the base's weights,
-    changed where the method moves a part of them into its own (PiSSA), and the added ones. merge: adapted
-    weights -> weights of the base's paths and shapes that give the same function without hooks; None where
-    there are none. rates: the learning rate of a path relative to the run's, 1 where absent (LoRA+). scales:
-    of low-rank updates, s by target: the hooks take it from the weights where these hold it
-    (`low_rank.SCALE`).
+    Attributes:
+        specs: Every weight of the adapted model: those of the base and those that the method adds. The top
+            `n_top` blocks of the base are a stack of their own.
+        trainable: Paths of the weights that train.
+        hooks: What the method changes in the forward pass.
+        start: Maps (base, seed) to the weights of the base and the added weights. It is needed where the
+            method moves part of the base into its own weights (PiSSA). None draws the added weights from
+            their specs.
+        merge: Maps adapted weights to plain ones, with the paths and shapes of the base, that compute the
+            same function without hooks. None if there are none.
+        n_top: Number of blocks in the stack of their own.
+        rates: Learning rate of a path relative to the run's, 1 if absent (LoRA+).
+        scales: Scale s of the low-rank update of each target. If the weights hold the scale
+            (`low_rank.SCALE`), the hooks take it from there.
     """
 
     specs: Specs
     trainable: frozenset[str]
     hooks: Hooks = NO_HOOKS
-    start: Callable[[Params, int], tuple[Params, Params]] | None = None  # None: as the specs say
+    start: Callable[[Params, int], tuple[Params, Params]] | None = None
     merge: Callable[[Params], Params] | None = None
-    n_top: int = 0  # blocks that are a stack of their own, for methods that leave the lower ones alone
+    n_top: int = 0
     rates: Mapping[str, float] = {}
     scales: Mapping[str, float] = {}
 
@@ -50,7 +57,12 @@ class MethodConfig(Protocol):
 
 
 class Adapted(NamedTuple):
-    """An adapted model's weights: two trees that share no path."""
+    """The weights of an adapted model, as two trees that share no path.
+
+    Attributes:
+        trainable: The weights that train.
+        frozen: All other weights.
+    """
 
     trainable: Params
     frozen: Params
@@ -65,7 +77,16 @@ def task_head(specs: Mapping[str, Spec]) -> frozenset[str]:
 
 
 def adapt(base: Params, method: Method, seed: int) -> Adapted:
-    """Return (trainable, frozen) of a base model, new weights drawn from the seed by their paths."""
+    """Put a method on a base model.
+
+    Args:
+        base: The weights of the base.
+        method: The method, built for this model.
+        seed: Seed of the new weights. Each depends only on the seed and its path.
+
+    Returns:
+        The weights that train and the frozen ones.
+    """
     return start(split_blocks(base, method.n_top), method, seed)
 
 

@@ -46,7 +46,15 @@ class Summary(NamedTuple):
 
 
 def summarise(model: ModelConfig, method: Method, seq_len: int) -> Summary:
-    """Return what trains, from shapes alone: nothing is allocated, of a model of any size."""
+    """Summarise what a method trains and what it costs.
+
+    It uses shapes only and allocates nothing, so it works for a model of any size.
+
+    Args:
+        model: The shape of the base.
+        method: The method, built for it.
+        seq_len: Tokens in a sequence, for the cost of attention.
+    """
     n_base = count(declare(model))
     rows = [
         TrainedWeight(path, spec.shape, dict(spec.axes).get("rank"), spec.size, spec.size / n_base)
@@ -65,7 +73,7 @@ def summarise(model: ModelConfig, method: Method, seq_len: int) -> Summary:
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the table, and two lines of totals."""
+    """Print the summary as a table with two lines of totals."""
     columns = ("trains", "shape", "rank", "parameters", "% of base", "optimizer MB")
     rows = [
         (

@@ -24,23 +24,42 @@ Split = Literal["dev", "test"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of one set of demonstrations. The first score leads; lists are in the order of the questions."""
+    """The result for one set of examples. Lists are in the order of the questions.
+
+    Attributes:
+        scores: The scores with intervals. The first one leads.
+        values: For each score, its value for each question; `scores` are their means. F1 has none.
+        predictions: Labels, or generated texts.
+        label_scores: Scores (questions, labels). The label with the largest was chosen. None for generated
+            text.
+        baselines: For a task with labels, the accuracy of chance and of always answering the most common
+            label.
+        n_examples: Number of questions.
+        n_shots: Examples in a prompt, on average.
+        n_tokens_asked: Tokens of all prompts and answers, each counted as if it ran alone. This is what a
+            service would bill.
+        n_tokens_run: Tokens that went through the model.
+        seconds: Time for the model's answers, with compilation.
+        prompted: The prompts.
+        notes: What was cut or left out, in words.
+    """
 
     scores: dict[str, Score]
-    values: dict[str, list[float]]  # by score, of each question: what `scores` are means of; F1 has none
-    predictions: list[int] | list[str]  # labels, or generated text
-    label_scores: np.ndarray | None  # (questions, labels), of which the largest was chosen
-    baselines: dict[str, float]  # of a task with labels: chance, and always the commonest label
+    values: dict[str, list[float]]
+    predictions: list[int] | list[str]
+    label_scores: np.ndarray | None
+    baselines: dict[str, float]
     n_examples: int
-    n_shots: float  # demonstrations in a prompt, on average
-    n_tokens_asked: int  # of all prompts and answers, each as if it were run by itself: what is billed
-    n_tokens_run: int  # that went through the model
-    seconds: float  # of the model's answers, compilation included
+    n_shots: float
+    n_tokens_asked: int
+    n_tokens_run: int
+    seconds: float
     prompted: Prompted
     notes: tuple[str, ...]
 
     @property
     def leading(self) -> str:
+        """Name of the score that leads."""
         return next(iter(self.scores))
 
     def describe(self) -> dict[str, Any]:
@@ -66,14 +85,28 @@ def evaluate(
     split: Split = "test",
     tell: Tell = lambda done, n: None,
 ) -> Evaluation:
-    """Ask a task's questions behind one set of demonstrations, which are drawn from its train split.
+    """Score a model on a task by asking its questions with one set of examples in the prompt.
 
-    task: of `load_prompted` with this prompt. normalise, calibrate: see prompting/normalise.py; of labels
-    that are compared alone. n_examples: a draw of the split's, fewer being a subset of more; None: all.
+    Args:
+        engine: The model.
+        tokenizer: Its tokenizer.
+        task: The task, from `load_prompted` with this prompt.
+        prompt: The template, the answers and the scorer.
+        shots: The examples in the prompt. They are drawn from the task's train split.
+        normalise: How label likelihoods are normalised (prompting/normalise.py). Only for labels that are
+            compared.
+        calibrate: Whether to correct the labels' probabilities by prompts without content. Only for labels
+            that are compared.
+        n_examples: Number of questions. A smaller number is a subset of a larger one. None asks all.
+        split: The split of the questions.
+        tell: Called with (questions done, total).
+
+    Returns:
+        The scores with intervals, the predictions, and the cost in tokens and seconds.
 
     Raises:
-        LoraJaxError: more examples or shots than there are, calibration
-            of generated text, or what `build_prompts` refuses.
+        LoraJaxError: There are fewer examples or shots than asked for, generated text should be calibrated,
+            or `build_prompts` refuses the prompt.
     """
     if calibrate and prompt.scorer == "generate":
         raise LoraJaxError(

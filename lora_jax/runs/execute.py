@@ -80,15 +80,31 @@ def run_sweep(
     halving: bool = False,
     mesh: Mesh | None = None,
 ) -> list[RunRecord]:
-    """Train every planned run that is not finished, and record each as it ends; return the new records.
+    """Train every planned run that is not finished, and record each as it ends.
 
-    keep_models: write each run's final weights to models/RUN_ID of the store's folder (`runs.models`).
-    lanes: at most so many trunks of one shape are trained side by side; None: as many as pay (`lane_count`).
-    A sweep that was killed goes on to the same bits in groups of one lane, and within 1e-5 in wider ones.
-    halving: of trunks that differ in the optimizer's numbers alone the worse half is ended, twice (`groups`).
-    mesh: of devices, over which each run is spread; then one trunk is trained at a time.
-    Raises LoraJaxError, before anything is compiled, where memory does not hold the lanes, and `Stopped` soon
-    after should_stop() becomes true, with the state saved.
+    If a sweep was killed, it resumes from its checkpoints. Runs that train alone resume to the same bits.
+    Runs that train together agree within 1e-5.
+
+    Args:
+        name: Name of the sweep.
+        planned: The runs, with their cost.
+        datasets: The prepared text of each data configuration.
+        store: The results folder.
+        tracker: Where progress is logged.
+        should_stop: Training stops soon after this returns True.
+        keep_models: Whether to write each run's final weights to models/RUN_ID in the results folder.
+        lanes: Largest number of trunks of one shape that train together. None measures how many pay
+            (`lane_count`).
+        halving: Whether to stop the worse half of the trunks that differ only in the optimizer's numbers,
+            twice (`groups`).
+        mesh: Devices to spread each run over. Trunks then train one after another.
+
+    Returns:
+        The new records.
+
+    Raises:
+        LoraJaxError: Memory does not hold the lanes. This is found before anything is compiled.
+        Stopped: `should_stop` returned True. The state is saved.
     """
     if mesh is not None:
         lanes = check_spread(planned, mesh, lanes, halving)

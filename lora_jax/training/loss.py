@@ -36,7 +36,16 @@ def window_losses(config: ModelConfig, params: Params, windows_BU: jax.Array) ->
 
 
 def mean_loss(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax.Array:
-    """Return the mean loss of all windows: what training differentiates."""
+    """Compute the mean loss of all windows. This is what training differentiates.
+
+    Args:
+        config: The shape of the model.
+        params: Its weights.
+        windows_BU: Token ids. Each window holds one token more than the model reads.
+
+    Returns:
+        The loss in nats per token.
+    """
     targets_BT = windows_BU[:, 1:]
     if count_chunks(config, *targets_BT.shape) == 1:
         return window_losses(config, params, windows_BU).mean()
@@ -152,7 +161,15 @@ def _read_by(function: Any, weights: Params, *others: Any) -> Params:
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return -ln p(target) of logits (..., V) in nats, (...)."""
+    """Compute the loss of each target, -ln p(target).
+
+    Args:
+        logits: Logits (..., V).
+        targets: Token ids (...).
+
+    Returns:
+        Losses (...), in nats.
+    """
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return jax.nn.logsumexp(logits, axis=-1) - picked
 

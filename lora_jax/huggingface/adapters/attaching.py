@@ -33,8 +33,12 @@ class Attached(NamedTuple):
 def attach_adapter(folder: Path | str, base: Pretrained) -> Attached:
     """Load an adapter of peft onto its base, so that both compute what peft computes.
 
+    Args:
+        folder: The adapter's folder.
+        base: The base model.
+
     Raises:
-        LoraJaxError: as `import_adapter`, or neither the adapter nor the base has a classifier's weight.
+        LoraJaxError: As for `import_adapter`, or neither the adapter nor the base has a classifier's weight.
     """
     source = read_source(folder, base.model_type, base.config)
     if separates_head(source):

@@ -48,15 +48,23 @@ class Imported(NamedTuple):
 
 
 def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> Imported:
-    """Return the method and the weights of an adapter that `save_pretrained` of peft, or we, wrote.
+    """Read an adapter that peft's `save_pretrained` or this program wrote.
 
-    LoRA (also DoRA), IA3, prompt and prefix tuning. Adapters of a fused q, k, v matrix become one for each,
-    with A in each of them. model_type: of the base's config.json.
+    It reads LoRA (and DoRA), IA3, prompt tuning and prefix tuning. An adapter of a fused q, k, v matrix
+    becomes three adapters with the same A.
+
+    Args:
+        folder: The adapter's folder.
+        model_type: The model_type of the base's config.json.
+        model: The shape of the base.
+
+    Returns:
+        The method and its trained weights.
 
     Raises:
-        LoraJaxError: a kind, a field or a set of layers that has no form here, a tensor missing, unexpected
-            or of another shape, it is named; or an adapter that separates a head from the embedding it is
-            tied to, for which the base itself must be untied (`attach_adapter`).
+        LoraJaxError: The adapter has a kind, a field or a set of layers that we do not support; a tensor is
+            missing, unexpected or of another shape; or the adapter separates a head from the embedding it is
+            tied to, for which the base must be untied first (`attach_adapter`).
     """
     source = read_source(folder, model_type, model)
     if separates_head(source):

@@ -28,20 +28,29 @@ NORM_EPS = 1e-5  # of the adapter's own LayerNorm, which is not one of the model
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterH:
-    """h + W_up f(W_down h), after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
+    """A bottleneck after attention and after the MLP: h + W_up f(W_down h).
 
-    h is what the sublayer gives, before the residual sum; both maps have biases. The model starts as the
-    base, because W_up is zero; near_identity draws W_down and W_up as the paper does, and starts beside it.
-    The paper trains the norms as well: that is `Combined(methods=(AdapterH(), NormTuning()))`.
+    h is the output of the sublayer, before the residual sum. Both maps have biases. W_up starts at zero, so
+    the model starts as the base. The paper also trains the norms: `Combined(methods=(AdapterH(),
+    NormTuning()))`.
+
+    Attributes:
+        rank: Width of the bottleneck.
+        activation: The function f.
+        init_scale: Factor on the initial std of W_down, 1/sqrt(d_model).
+        near_identity: Whether to draw W_down and W_up as the paper does. The model then starts near the base.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+
+    Reference: Houlsby et al. 2019 (arXiv 1902.00751).
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0, "near_identity": False}
 
-    rank: Rank = 64  # width of the bottleneck
+    rank: Rank = 64
     activation: Activation = "gelu_exact"
-    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
+    init_scale: Factor = 1.0
     near_identity: bool = False
-    top_layers: Layers | None = None  # None: every block; K: the last K alone
+    top_layers: Layers | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)
@@ -62,17 +71,25 @@ class AdapterH:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterL:
-    """h + W_up f(W_down LN(h)), one per block, after the MLP (Lin et al. 2020, arXiv 2004.03829).
+    """A bottleneck after the MLP of each block: h + W_up f(W_down LN(h)).
 
-    The adapter has a LayerNorm of its own in front. The model starts as the base, because W_up is zero.
+    The adapter has its own LayerNorm. W_up starts at zero, so the model starts as the base.
+
+    Attributes:
+        rank: Width of the bottleneck.
+        activation: The function f.
+        init_scale: Factor on the initial std of W_down, 1/sqrt(d_model).
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+
+    Reference: Lin et al. 2020 (arXiv 2004.03829).
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0}
 
-    rank: Rank = 64  # width of the bottleneck
+    rank: Rank = 64
     activation: Activation = "relu"
-    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
-    top_layers: Layers | None = None  # None: every block; K: the last K alone
+    init_scale: Factor = 1.0
+    top_layers: Layers | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)
@@ -84,19 +101,29 @@ class AdapterL:
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelAdapter:
-    """h + s W_up f(W_down x), x what the sublayer takes in (He et al. 2022, arXiv 2110.04366).
+    """A bottleneck beside a sublayer: h + s W_up f(W_down x), where x is the input of the sublayer.
 
-    The model starts as the base, because W_up is zero.
+    W_up starts at zero, so the model starts as the base.
+
+    Attributes:
+        rank: Width of the bottleneck.
+        where: The sublayers that get one.
+        scale: The scale s.
+        activation: The function f.
+        init_scale: Factor on the initial std of W_down, 1/sqrt(d_model).
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+
+    Reference: He et al. 2022 (arXiv 2110.04366).
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "init_scale": 1.0}
 
-    rank: Rank = 64  # width of the bottleneck
+    rank: Rank = 64
     where: Literal["mlp", "attention", "both"] = "mlp"
-    scale: Finite = 4.0  # s
+    scale: Finite = 4.0
     activation: Activation = "relu"
-    init_scale: Factor = 1.0  # multiplies W_down's starting std, 1/sqrt(d_model)
-    top_layers: Layers | None = None  # None: every block; K: the last K alone
+    init_scale: Factor = 1.0
+    top_layers: Layers | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)

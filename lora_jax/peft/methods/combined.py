@@ -16,9 +16,12 @@ from lora_jax.ranges import check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
-    """All of `methods` at once: each sees what those before it made of the base.
+    """Several methods at once. Each acts on what those before it made of the base.
 
-    What any of them trains is trained; it merges where all of them do.
+    A weight trains if any of the methods trains it. The combination merges if all of the methods do.
+
+    Attributes:
+        methods: The methods, in order.
     """
 
     methods: tuple[MethodConfig, ...]
@@ -49,9 +52,13 @@ class Combined:
 
 
 def mam(*, length: int = 30, rank: int = 512) -> Combined:
-    """Return the mix-and-match adapter: prefixes on attention, a wider parallel adapter on the MLP.
+    """Make the mix-and-match adapter: a prefix on attention and a wider parallel adapter on the MLP.
 
-    He et al. 2022, arXiv 2110.04366, section 4.6, whose sizes are the defaults, for models of d_model 1024.
+    Args:
+        length: Length of the prefix. The default is the paper's, for models of d_model 1024.
+        rank: Width of the parallel adapter. The default is the paper's.
+
+    Reference: He et al. 2022 (arXiv 2110.04366), section 4.6.
     """
     return Combined(methods=(Prefix(length=length), ParallelAdapter(rank=rank)))
 

@@ -16,11 +16,16 @@ from lora_jax.peft.method import Method, task_head
 
 @dataclass(frozen=True, kw_only=True)
 class DoRA(LowRankChoice):
-    """LoRA with a trained magnitude of every output; the model starts as the base up to rounding.
+    """LoRA with a trained magnitude m for every output of a matrix.
 
-    The norm runs over what the matrix takes in, m starts as ||W||, and the norm counts as a constant in the
-    gradient (section 4.3), as in peft. Beside LoRA it costs, a step and matrix, 2 k d r FLOPs (what r tokens
-    cost in the matrix itself) and one reading of W. Dropout is on x in the update alone.
+    The norm runs over the inputs of the matrix, and m starts as ||W||. So the model starts as the base, up to
+    rounding. As in peft, the gradient treats the norm as a constant (section 4.3). Dropout acts on x in the
+    update only.
+
+    For each step and matrix it costs 2 k d r FLOPs more than LoRA (as much as r tokens cost in the matrix
+    itself), and one reading of W.
+
+    Reference: Liu et al. 2024 (arXiv 2402.09353).
     """
 
     def build(self, model: ModelConfig) -> Method:

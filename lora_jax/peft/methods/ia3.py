@@ -18,10 +18,12 @@ INPUTS = ("mlp/down",)  # scaled where they enter it
 
 @dataclass(frozen=True, kw_only=True)
 class IA3:
-    """k -> l_k k, v -> l_v v, and W_down(h) -> W_down(l_ff h), entry by entry; 2 J K + F numbers a layer.
+    """Trained scales on keys, values and the inside of the MLP: l_k k, l_v v and W_down(l_ff h).
 
-    The model starts as the base, because every scale is one. Keys and values are scaled after their bias and
-    before norms and rotation, as peft does it.
+    They act entry by entry and are 2 J K + F numbers for each layer. All scales start at one, so the model
+    starts as the base. As in peft, keys and values are scaled after their bias and before norms and rotation.
+
+    Reference: Liu et al. 2022 (arXiv 2205.05638).
     """
 
     def build(self, model: ModelConfig) -> Method:

@@ -17,16 +17,24 @@ from lora_jax.ranges import Factor
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA(LowRankChoice):
-    """Low-rank updates of chosen matrices; the model starts as the base, because B is zero.
+    """Low-rank updates W + s A B of chosen matrices.
 
-    A starts normal of std 1/sqrt(k), k the numbers it takes in, or uniform between -1/sqrt(k) and 1/sqrt(k).
-    rate_ratio: learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
+    B starts at zero, so the model starts as the base. A starts with std 1/sqrt(k), where k is the number of
+    inputs of the matrix ("normal"), or uniform between -1/sqrt(k) and 1/sqrt(k). Ranks, scales and targets
+    are as in `LowRankChoice`.
+
+    Attributes:
+        init: Distribution of A.
+        init_scale: Factor on the initial A.
+        rate_ratio: Learning rate of B over that of A (LoRA+).
+
+    Reference: Hu et al. 2021 (arXiv 2106.09685); Hayou et al. 2024 (arXiv 2402.12354) for LoRA+.
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {**LowRankChoice.AS_DATA, "init": "normal", "init_scale": 1.0}
 
     init: Literal["normal", "uniform"] = "normal"
-    init_scale: Factor = 1.0  # multiplies A's start
+    init_scale: Factor = 1.0
     rate_ratio: Factor = 1.0
 
     def build(self, model: ModelConfig) -> Method:

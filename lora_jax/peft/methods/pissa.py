@@ -14,11 +14,16 @@ from lora_jax.peft.methods.lora import low_rank_hooks, merge_low_rank
 
 @dataclass(frozen=True, kw_only=True)
 class PiSSA(LowRankChoice):
-    """A = U_r sqrt(S_r / s), B = sqrt(S_r / s) V_r', and W becomes W - s A B (section 3).
+    """LoRA that starts from the largest singular values of a matrix.
 
-    The model starts as the base up to rounding: of float32, or of the base's own type where that is shorter,
-    since the rest is kept in it. The frozen weights are therefore not the base's, whose bytes `unmerge` takes
-    from the base.
+    It starts with A = U_r sqrt(S_r / s) and B = sqrt(S_r / s) V_r', and W becomes W - s A B (section 3). So
+    the model starts as the base, up to the rounding of float32, or of the base's type if that is shorter,
+    because the remainder is stored in it.
+
+    The frozen weights are therefore not those of the base. `unmerge` takes the bytes of the base from the
+    base itself.
+
+    Reference: Meng et al. 2024 (arXiv 2404.02948).
     """
 
     def build(self, model: ModelConfig) -> Method:

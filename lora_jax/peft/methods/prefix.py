@@ -20,18 +20,27 @@ PREFIX_K, PREFIX_V = "attn/prefix_k", "attn/prefix_v"
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """`length` keys and values of each layer that every position sees; 2 length J K numbers a layer.
+    """Trained keys and values in front of every layer's own, which every position sees.
 
-    The keys stand as they are, after norms and rotation. With P_k and P_v, attention becomes (1 - lambda) h +
-    lambda softmax(q P_k^T / sqrt K) P_v, lambda the attention that goes to the prefix (He et al. 2022, arXiv
-    2110.04366, section 3.1). The first token's position is `length`. At a small std the values add nothing at
-    the start, but they draw attention, so that the model does not start as the base.
+    They are 2 length J K numbers for each layer (J key and value heads of width K). The keys are used as they
+    are, without norm or rotation. With prefix keys P_k and values P_v, attention becomes (1 - lambda) h +
+    lambda softmax(q P_k^T / sqrt K) P_v, where lambda is the share of attention that goes to the prefix. The
+    first token has position `length`.
+
+    The model does not start as the base. At a small std the values add nothing at the start, but they draw
+    attention.
+
+    Attributes:
+        length: Number of keys and values in each layer.
+        std: Standard deviation of their initial values.
+
+    Reference: He et al. 2022 (arXiv 2110.04366), section 3.1.
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"std": 0.02}
 
     length: Length = 16
-    std: Std = 0.02  # of keys and values at the start
+    std: Std = 0.02
 
     def __post_init__(self) -> None:
         check_fields(self, "Prefix")

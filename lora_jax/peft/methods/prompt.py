@@ -19,15 +19,22 @@ PROMPT = "embed/prompt"
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """`length` embeddings that every position sees, length d_model numbers; they have positions 0, 1, 2, ...
+    """Trained embeddings in front of the text, which every position sees.
 
-    The first token's position is `length`. Hidden states and logits are those of the tokens alone.
+    They are length d_model numbers, at positions 0, 1, 2, ... The first token has position `length`. The
+    model returns hidden states and logits for the tokens only.
+
+    Attributes:
+        length: Number of embeddings.
+        std: Standard deviation of their initial values. None takes that of the base's token embeddings.
+
+    Reference: Lester et al. 2021 (arXiv 2104.08691).
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"std": None}
 
     length: Length = 16
-    std: Std | None = None  # at the start; None: as the base's token embeddings have
+    std: Std | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "Prompt")

@@ -14,7 +14,7 @@ from lora_jax.ranges import Layers, check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Full:
-    """Full fine-tuning: everything trains."""
+    """Full fine-tuning: every weight trains."""
 
     def build(self, model: ModelConfig) -> Method:
         base = declare(model)
@@ -23,11 +23,14 @@ class Full:
 
 @dataclass(frozen=True, kw_only=True)
 class TopLayers:
-    """The last `layers` blocks, and a classifier's head; with `after`, what lies between or follows them too.
+    """Train the last blocks and, in a classifier, the head.
 
-    That is the final norm and an untied head of a language model, and the pooler of an encoder.
+    Nothing is computed backward below these blocks, because the lower blocks are a stack of their own.
 
-    Nothing is computed backward below them (the lower blocks are a stack of their own).
+    Attributes:
+        layers: Number of blocks, from the top.
+        after: Whether to train what follows the blocks too: the final norm and an untied head of a language
+            model, and the pooler of an encoder.
     """
 
     layers: Layers = 1
@@ -44,7 +47,10 @@ class TopLayers:
 
 @dataclass(frozen=True, kw_only=True)
 class BitFit:
-    """Biases alone (Ben Zaken et al. 2021, arXiv 2106.10199)."""
+    """Train only the biases.
+
+    Reference: Ben Zaken et al. 2021 (arXiv 2106.10199).
+    """
 
     def build(self, model: ModelConfig) -> Method:
         base = declare(model)
@@ -56,7 +62,10 @@ class BitFit:
 
 @dataclass(frozen=True, kw_only=True)
 class NormTuning:
-    """Scales and biases of every norm (Houlsby et al. 2019, arXiv 1902.00751, section 3.4)."""
+    """Train only the scales and biases of the norms.
+
+    Reference: Houlsby et al. 2019 (arXiv 1902.00751), section 3.4.
+    """
 
     def build(self, model: ModelConfig) -> Method:
         base = declare(model)

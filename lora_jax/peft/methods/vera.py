@@ -24,11 +24,22 @@ A, B = "vera/a", "vera/b"
 
 @dataclass(frozen=True, kw_only=True)
 class VeRA:
-    """Trained vectors b, at 0, and d, at 0.1, of every target; the model starts as the base, because b is 0.
+    """Trained vectors b and d for every target, between random matrices that all targets share.
 
-    One A (inputs, rank) and one B (rank, outputs), as large as the largest target, serve all: a smaller
-    matrix takes their first rows and columns. They are drawn from projection_seed alone, uniform of std
-    sqrt(2 / fan-in) (section 3.2), so that a checkpoint needs not hold them. Targets as of LoRA.
+    b starts at 0, so the model starts as the base. One A (inputs, rank) and one B (rank, outputs) serve all
+    targets. They are as large as the largest target; a smaller one takes their first rows and columns. They
+    are drawn from `projection_seed` alone, uniform with std sqrt(2 / fan-in) (section 3.2), so a checkpoint
+    need not hold them.
+
+    Attributes:
+        rank: The inner width of A and B.
+        targets: The matrices that get an update, named as for LoRA.
+        projection_seed: Seed of A and B.
+        d_start: Initial value of d.
+        dropout: Dropout on x, where it enters the update.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+
+    Reference: Kopiczko et al. 2023 (arXiv 2310.11454).
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "projection_seed": 0, "d_start": 0.1}
@@ -37,8 +48,8 @@ class VeRA:
     targets: tuple[str, ...] = ("q", "v")
     projection_seed: Seed = 0
     d_start: Finite = 0.1
-    dropout: BelowOne = 0.0  # on x, where it enters the update
-    top_layers: Layers | None = None  # None: every block; K: the last K alone
+    dropout: BelowOne = 0.0
+    top_layers: Layers | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "VeRA")
