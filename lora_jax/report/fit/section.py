@@ -30,10 +30,11 @@ def show_count(verdict: Verdict, n_doubts: int, why: str = "") -> str:
     return f'<p class="verdict bad">{to_prose(head)}.{told}</p>'
 
 
-def show_fit(report: FitReport, heading: str) -> str:
-    """Return a fit as HTML, in the words and tables of its own page."""
+def show_fit(report: FitReport, heading: str, anchor: str) -> str:
+    """Return a fit as HTML, in the words and tables of its own page. anchor: what a link to it names."""
     words = "".join(f"<p>{to_prose(line)}</p>\n" for line in describe(report))
     return (
-        f"<h3>{escape(heading)}</h3>\n{show_verdict(report)}\n{words}{show_tables(parameter_rows(report))}\n"
+        f'<h3 id="{anchor}">{escape(heading)}</h3>\n'
+        f"{show_verdict(report)}\n{words}{show_tables(parameter_rows(report))}\n"
         f"{show_definitions(certificate_pairs(report))}"
     )

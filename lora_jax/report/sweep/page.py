@@ -45,7 +45,7 @@ def make_page(results: Results, figures: str) -> str:
         ("frontier", "Frontier", show_tables(rows.frontier_rows(fits))),
         ("conventions", "Counting", show_tables(rows.convention_rows(fits))),
         ("rates", "Learning rates", show_tables(rows.rate_rows(fits))),
-        ("fits", "Fits", "\n".join(show_fit(fit, f"{fit.key}: {fit.slice}") for fit in fits.fits)),
+        ("fits", "Fits", _fits(fits)),
         ("runs", "Runs", show_tables(rows.run_rows(results, rows.swept_settings(results)))),
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),
@@ -78,7 +78,17 @@ def _verdict(fits: SweepReport, n_doubts: int) -> str:
 
 
 def _exponents(fits: SweepReport) -> str:
-    return show_tables(rows.exponent_rows(fits), rows.published_rows(fits)) if fits.fits else ""
+    """Return the exponents, and links to what is said of each law below."""
+    if not fits.fits:
+        return ""
+    links = ", ".join(f'<a href="#fit-{i}">{escape(fit.key)}</a>' for i, fit in enumerate(fits.fits))
+    below = f'<p class="note">The doubts about each law are below: {links}.</p>'
+    return f"{show_tables(rows.exponent_rows(fits))}\n{below}\n{show_tables(rows.published_rows(fits))}"
+
+
+def _fits(fits: SweepReport) -> str:
+    shown = (show_fit(fit, f"{fit.key}: {fit.slice}", f"fit-{i}") for i, fit in enumerate(fits.fits))
+    return "\n".join(shown)
 
 
 def _settings(results: Results) -> str:

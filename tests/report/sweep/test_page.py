@@ -209,6 +209,13 @@ def test_each_fit_is_told_as_on_a_page_of_its_own(synthetic, page):
             assert f"{name}{said}" in page.text
 
 
+def test_each_law_is_linked_from_the_exponents(page, fits):
+    ids = [a["id"] for t, a in page.tags if t == "h3" and "id" in a]
+    linked = [a["href"][1:] for t, a in page.tags if t == "a" and a["href"].startswith("#fit-")]
+    assert linked == ids
+    assert len(ids) == len(fits["fits"])
+
+
 def strip(text: str) -> str:
     """Return a sentence without the signs that a page writes as raised letters."""
     return text.replace("^", "")
