@@ -49,11 +49,15 @@ class TuneConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """One run: a pretrained base, a task, a method, its optimization, and a seed.
+    """One fine-tuning run.
 
-    base: "minilm" or "smollm2" (`./launch.sh fetch NAME`), or a folder in Hugging Face's layout. label: what
-    the method is called in tables and figures. The seed draws new weights, dropout, and the order of the
-    data; which examples there are is the task's data_seed.
+    Attributes:
+        base: "minilm" or "smollm2" (`./launch.sh fetch NAME`), or a Hugging Face folder.
+        task: The task. Its data_seed chooses the examples.
+        method: The adaptation method.
+        label: Name of the method in tables and figures.
+        optim: The optimizer.
+        seed: Seed of new weights, dropout and the order of the data.
     """
 
     base: str
@@ -87,10 +91,19 @@ def default_rates(method: MethodConfig) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSweep:
-    """Methods compared on one task: each at its own rates with the first seed, the best then with all seeds.
+    """Methods to compare on one task.
 
-    The best rate is that of the best dev score (the lower rate where two are equal); the test split decides
-    nothing. Of two runs of a sweep with the same configuration one is trained.
+    Each method tries its own learning rates with the first seed. The rate with the best dev score then gets
+    all seeds; of two equal ones the lower rate wins. The test split decides nothing. If two runs of a sweep
+    have the same configuration, it is trained once.
+
+    Attributes:
+        base: "minilm" or "smollm2", or a Hugging Face folder.
+        task: The task.
+        methods: The methods, by label.
+        optim: The optimizer.
+        seeds: The seeds.
+        rates: Learning rates to try, by label. A method without any takes `default_rates`.
     """
 
     base: str

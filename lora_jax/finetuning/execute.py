@@ -40,10 +40,12 @@ class PlannedTune:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """What is trained side by side.
+    """What trains together in one program.
 
-    lanes: at most so many runs of one shape; None: as many as were measured to pay. halving: of the runs that
-    choose a method's rate the worse half ends at every mark but the last.
+    Attributes:
+        lanes: Largest number of runs of one shape. None measures how many pay.
+        halving: Whether to stop the worse half of the runs that choose a method's rate, at every mark but the
+            last.
     """
 
     lanes: int | None = 1

@@ -58,17 +58,21 @@ Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # texts, context,
 
 @register_model("lora_jax")
 class LoraJaxLM(TemplateLM):
-    """A model of the harness.
+    """A model for lm-eval's harness.
 
-    pretrained: "smollm2" or a folder in Hugging Face's layout. adapter: an adapter's .safetensors or a folder
-    of peft. max_length: tokens that are read at a time, at most the model's context. prefix_token_id: what an
-    empty context is replaced by, else the tokenizer's bos, else its eos. add_bos_token: whether the tokenizer
-    puts its special tokens in front of a text; None: as its own file says. dtype: that is computed in,
-    "auto", "float32" or "bfloat16". device: not read, since the harness names cuda:0 unasked: it is JAX's.
+    Args:
+        pretrained: "smollm2", or a Hugging Face folder.
+        adapter: An adapter's .safetensors, or a folder of peft.
+        max_length: Tokens that are read at a time, at most the model's context.
+        prefix_token_id: What replaces an empty context. By default the tokenizer's bos, otherwise its eos.
+        add_bos_token: Whether the tokenizer puts its special tokens in front of a text. None follows the
+            tokenizer's own file.
+        dtype: Number type of the computation: "auto", "float32" or "bfloat16".
+        device: Ignored, because the harness names cuda:0 unasked. JAX chooses the device.
 
     Raises:
-        LoraJaxError: what is not there or does not belong together, an encoder, an argument that means
-            nothing.
+        LoraJaxError: Something is missing or does not belong together, the model is an encoder, or an
+            argument has no meaning.
     """
 
     def __init__(

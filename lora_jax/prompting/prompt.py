@@ -14,14 +14,24 @@ TEXT_SCORES = ("exact_match", "token_f1", "rouge_1", "rouge_2", "rouge_l")
 
 @dataclass(frozen=True)
 class Prompt:
-    """How a row is asked and its answer found.
+    """How a question is asked and how its answer is found.
 
-    The answer follows the template after a space, unless the template ends with white space. "likelihood":
-    the label whose words are likeliest. "generate": greedy words up to a stop, scored against the answer.
+    The answer follows the template after a space, unless the template ends with white space.
+
+    Attributes:
+        template: The question, with columns of the task in braces.
+        answers: The words of each label, in the order of the task's labels. Empty for free text.
+        scorer: "likelihood" chooses the label whose words are likeliest. "generate" lets the model write up
+            to a stop and compares the text with the answer.
+        separator: Text between the examples, and before the question.
+        neutral: A prompt that asks nothing, for normalise="unconditional".
+        scores: How generated text is scored. The first score leads.
+        n_new: Largest number of generated tokens.
+        stop: Generated text ends before the first of these.
 
     Raises:
-        LoraJaxError: a template without columns, an unknown scorer or score, an answer without words, labels
-            to be compared of which there are less than two.
+        LoraJaxError: The template has no columns, the scorer or a score is unknown, an answer has no words,
+            or there are fewer than two labels to compare.
     """
 
     template: str  # columns of the task in braces
@@ -99,12 +109,19 @@ def find_prompt(
     answers: tuple[str, ...] | None = None,
     scorer: Scorer | None = None,
 ) -> Prompt:
-    """Return the prompt of a task's name ("tfds:glue/sst2" has that of "sst2"), with what is given changed.
+    """Find the built-in prompt of a task, and change what is given.
 
-    A task without a built-in prompt needs a template; without answers it then generates free text.
+    "tfds:glue/sst2" has the prompt of "sst2". A task without a built-in prompt needs a template. Without
+    answers it then generates free text.
+
+    Args:
+        task: Name of the task.
+        template: The template, instead of the built-in one.
+        answers: The words of each label, instead of the built-in ones.
+        scorer: The scorer, instead of the built-in one.
 
     Raises:
-        LoraJaxError: no built-in prompt and no template, or what `Prompt` refuses.
+        LoraJaxError: There is no built-in prompt and no template, or `Prompt` refuses the values.
     """
     found = PROMPTS.get(short_name(task))
     if found is None:

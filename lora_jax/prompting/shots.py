@@ -16,9 +16,14 @@ WHICH, FIRST, ORDER = 0, 1, 2  # names of the shuffles
 
 @dataclass(frozen=True)
 class Shots:
-    """k demonstrations: `seed` says which, `order` in which order they stand.
+    """The examples in a prompt.
 
-    balanced: as many of each label, one more of some where k is no multiple of their number.
+    Attributes:
+        k: How many there are.
+        balanced: Whether to draw equally many of each label. If k is no multiple of the number of labels,
+            some labels get one more.
+        seed: Which examples are drawn.
+        order: In which order they stand.
     """
 
     k: Annotated[int, whole(0, 10**6)]

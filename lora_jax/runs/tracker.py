@@ -29,11 +29,17 @@ _PICTURES = {".png", ".jpg", ".jpeg"}
 def open_tracker(
     mode: Literal["wandb", "off"], sweep: str, folder: Path, say: Callable[[str], None] | None = None
 ) -> "Tracker":
-    """Return a tracker for one sweep, whose files go to folder/wandb.
+    """Open a tracker for one sweep. Its files go to folder/wandb.
 
-    mode: "off" writes nothing; "wandb" follows the environment variable WANDB_MODE (unset: offline).
-    say: receives each note, one line (default: standard error).
-    Raises LoraJaxError on a WANDB_MODE that does not exist; everything else that fails is a note.
+    Args:
+        mode: "off" writes nothing. "wandb" follows the environment variable WANDB_MODE, and stays offline if
+            it is unset.
+        sweep: Name of the sweep.
+        folder: The results folder.
+        say: Called with each note, one line. None prints to standard error.
+
+    Raises:
+        LoraJaxError: WANDB_MODE has an unknown value. Any other failure is only a note.
     """
     if mode == "off":
         return Tracker("off", sweep, folder, say)

@@ -76,11 +76,16 @@ def appraise(
     rates: Sequence[str] = (),
     every_profile: bool = False,
 ) -> Appraisal:
-    """Return what is to be said of a fit.
+    """Judge a fit: compute its intervals, run its checks and collect every doubt.
 
-    runs: the runs behind its rows, where these are means of cells. noise: `seed_noise` of more runs than
-    these, where seeds of other cells are known. rates: warnings of `settle_learning_rates`. every_profile:
-    of all free parameters, for figures.
+    Args:
+        found: The fit.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the bootstrap.
+        runs: The runs behind the rows, if the rows are means of cells.
+        noise: The noise between seeds, from `seed_noise`, if it is known from more runs than these.
+        rates: Warnings of `settle_learning_rates`.
+        every_profile: Whether to compute the profile of every free parameter, for figures.
     """
     runs = found.problem.table if runs is None else runs
     if noise is None:

@@ -20,9 +20,15 @@ from lora_jax.training.step import Step, TrainState
 
 @lru_cache(maxsize=8)
 def compile_step(step: Step, side_by_side: bool) -> Any:
-    """Return the jitted `step(state, shared, own, given) -> (state, loss)`, the state donated.
+    """Compile a training step.
 
-    shared, own: the frozen weights, which share no path. side_by_side: all but `shared` have a lane axis.
+    Args:
+        step: The step.
+        side_by_side: Whether everything except `shared` has a lane axis.
+
+    Returns:
+        The jitted `step(state, shared, own, given) -> (state, loss)`. The state you pass in is no longer
+        valid afterwards. `shared` and `own` are the frozen weights and share no path.
     """
 
     def whole(state: TrainState, shared: Params, own: Params, given: Any) -> tuple[TrainState, jax.Array]:

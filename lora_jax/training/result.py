@@ -14,11 +14,17 @@ from lora_jax.training.trial import Cost, LossHistory, StepTimer
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What one run gave and cost.
+    """What a training run produced and cost.
 
-    losses (n_steps,): in nats per token (of a classifier per example), shorter where the run diverged or was
-    halted. tokens (n_steps,): that each step trained on, without padding. heldout: of the weights; None where
-    the run diverged or was halted. weights: the final ones, of fine-tuning those with the best dev score.
+    Attributes:
+        losses: Training loss of each step (n_steps,), in nats per token, or per example for a classifier. It
+            is shorter if the run diverged or was halted.
+        tokens: Tokens that each step trained on (n_steps,), without padding.
+        cost: Its time and tokens.
+        diverged_at: The step at which it diverged.
+        halted_at: The step of the rung at which other runs were better.
+        heldout: Held-out loss of the weights. None if the run diverged or was halted.
+        weights: The final weights. In fine-tuning, those with the best dev score.
     """
 
     losses: np.ndarray

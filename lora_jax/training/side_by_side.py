@@ -33,10 +33,14 @@ class StepRequest:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a turn gave one run: the losses of the steps that it took, from the first that it asked for.
+    """What one turn gave a run.
 
-    stopping: save what there is and return. seconds: of the turn, None where something was compiled in it;
-    n_lanes runs share it. elapsed: its seconds in either case.
+    Attributes:
+        losses: Losses of the steps that it took, in order.
+        stopping: Whether the run must save its state and return.
+        seconds: Time of the turn, which `n_lanes` runs share. None if something was compiled in it.
+        n_lanes: Number of runs in the turn.
+        elapsed: Time of the turn, with compilation.
     """
 
     losses: list[float]

@@ -44,11 +44,14 @@ class LossHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run cost this process; what an earlier one had spent on it is not counted.
+    """What a run cost in this process. What an earlier process spent on it is not counted.
 
-    wall_seconds: its share of the time that the runs beside it took together. trained_tokens: of the steps
-    that it took itself. tokens_per_second: its own, of the at most n_lanes runs that shared the machine.
-    step_seconds: its share of the time of a step. Both are None where no step was timed.
+    Attributes:
+        wall_seconds: Its share of the time that the runs beside it took together.
+        n_lanes: The largest number of runs that shared the machine.
+        trained_tokens: Tokens of the steps that it took in this process.
+        tokens_per_second: Its own speed. None if no step was timed.
+        step_seconds: Its share of the time of a step. None if no step was timed.
     """
 
     wall_seconds: float

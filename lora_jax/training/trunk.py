@@ -57,9 +57,15 @@ class RungAt(NamedTuple):
 
 @dataclass(frozen=True)
 class Trunk:
-    """Runs that differ in n_tokens alone, what they read, and the folder of their state.
+    """Runs that differ only in `n_tokens`.
 
-    say: told, in a line, of a checkpoint that is damaged and dropped. save_seconds: between two savings.
+    Attributes:
+        runs: The runs.
+        dataset: The text they read.
+        folder: Where their state is saved.
+        rungs: Where successive halving may end them.
+        say: Called with a line if a damaged checkpoint is dropped.
+        save_seconds: Time between two checkpoints.
     """
 
     runs: tuple[RunConfig, ...]
@@ -79,16 +85,27 @@ def train_trunks(
     should_stop: Callable[[], bool],
     mesh: Mesh | None = None,
 ) -> None:
-    """Train trunks of one shape, at most n_lanes at a time; on_result is told each run as it ends.
+    """Train trunks of one shape, at most `n_lanes` at a time.
 
-    A lane that has ended its trunk takes the next; then those that are left go on in narrower programs. Each
-    run's start and batches are those it would have alone, and so are its losses, within 1e-5, unless its rate
-    is so high that training magnifies a rounding, as it then does from one machine to another. What was
-    stopped or killed goes on from the trunks' folders: a single lane to the same bits as if it never had
-    been, several within 1e-5, for a sum may be rounded otherwise where fewer of them are left.
-    mesh: of devices, over which one lane's state and batches are spread.
-    Raises LoraJaxError where the shapes differ, and `Stopped`, the state saved, soon after should_stop()
-    becomes true.
+    A lane that has finished its trunk takes the next one. When none are left, the others go on in narrower
+    programs. Each run starts from the same weights and reads the same batches as it would alone. Its losses
+    also agree with those, within 1e-5, unless the learning rate is so high that training magnifies a rounding
+    error.
+
+    If training was stopped or killed, it resumes from the trunks' folders. A single lane resumes to the same
+    bits. Several lanes resume within 1e-5, because a sum may be rounded differently in a narrower program.
+
+    Args:
+        trunks: The trunks.
+        n_lanes: Largest number of lanes.
+        on_result: Called with each run's result as it ends.
+        on_progress: Called with the progress.
+        should_stop: Training stops soon after this returns True.
+        mesh: Devices to spread the state and the batches of one lane over.
+
+    Raises:
+        LoraJaxError: The shapes differ.
+        Stopped: `should_stop` returned True. The state is saved.
     """
     if not trunks:
         return

@@ -28,9 +28,21 @@ MOVED = 0.10  # share of the leading exponent by which one run may move it
 
 @dataclass(frozen=True)
 class Certificate:
-    """grad_norm: largest entry of the projected gradient. polish_gain: how far the objective lies above the
-    minimum that a Newton polish reaches, as a share of that. condition_number: of the Jacobian with columns
-    of unit length. warnings: what else a reader must know.
+    """What was checked of a fit.
+
+    Attributes:
+        converged: Whether the fit is a minimum.
+        grad_norm: Largest entry of the projected gradient.
+        polish_gain: How far the objective lies above the minimum that a Newton polish reaches, as a share of
+            that minimum.
+        n_minima: Number of different minima that were found.
+        condition_number: Condition number of the Jacobian with columns of unit length.
+        at_bound: Parameters at a bound.
+        weakly_identified: Parameters that the runs hardly determine.
+        start_equals_answer: Whether the optimiser did not move from its start.
+        influence: The run that moves the leading number most. None if no run matters.
+        outliers: What leaving out all outlying runs does. None if there are none.
+        warnings: What else a reader must know.
     """
 
     converged: bool
@@ -58,10 +70,14 @@ def certify(
     minima: tuple[Array, Array] | None = None,
     halves: Mapping[str, float] | None = None,
 ) -> Certificate:
-    """Judge theta (P,), wherever it came from.
+    """Judge parameters, wherever they come from.
 
-    start: where the optimisation began. minima: thetas (S, P) and objectives (S,) that other starts reached.
-    halves: of parameters that were printed, half a unit in the last digit; None where theta is exact.
+    Args:
+        problem: The law and the table.
+        theta: The parameters (P,).
+        start: Where the optimisation began.
+        minima: Thetas (S, P) and objectives (S,) that other starts reached.
+        halves: For printed parameters, half a unit in the last digit. None if theta is exact.
     """
     low, high = problem.bounds
     grad_norm = float(projected_gradient(problem.data, problem.goal, theta[None], problem.bounds)[0])

@@ -18,13 +18,26 @@ L1_GRADIENT_TOLERANCE = 1e-7  # residuals known to 1e-16, over the smoothing wid
 
 @dataclass(frozen=True)
 class Objective:
-    """A sum over runs of w rho(r), r = fitted - measured, of the ln of the response or of itself.
+    """What a fit minimises: the sum over runs of w rho(r), with residuals r = fitted - measured.
 
-    huber: r^2/2 up to |r| = delta, then delta (|r| - delta/2). l1: |r|, smoothed within `delta` as Huber over
-    delta. quantile: the pinball loss |r|/2 + (1/2 - tau) r, smoothed as l1, least where a share tau of the
-    runs lies below (Koenker and Bassett 1978, Econometrica 46, 33). squared: r^2. is_linear: r is of the
-    response, counted in `unit`, and not of its ln. largest: the largest |ln response|, 1 at least, to whose
-    rounding the gradient of what has a corner is known.
+    The shapes rho are:
+
+    - huber: r^2/2 up to |r| = delta, then delta (|r| - delta/2).
+    - l1: |r|, smoothed within `delta` as Huber over delta.
+    - quantile: the pinball loss |r|/2 + (1/2 - tau) r, smoothed as l1. It is least where a share tau of
+      the runs lies below (Koenker and Bassett 1978, Econometrica 46, 33).
+    - squared: r^2.
+
+    Attributes:
+        name: The name.
+        shape: The shape rho.
+        delta: Width of the Huber, in units of r.
+        is_linear: Whether r is a difference of the response itself, counted in `unit`. Otherwise it is a
+            difference of its ln.
+        unit: The unit of the response.
+        largest: The largest |ln response|, at least 1. Where rho has a corner, the gradient is known only up
+            to the rounding of this number.
+        tau: For quantile, the share of the runs below the curve.
     """
 
     name: str

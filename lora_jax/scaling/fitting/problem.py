@@ -19,10 +19,17 @@ SHOWN = 5  # rows that a sentence names
 class Problem:
     """What `fit` minimises.
 
-    centre: the geometric mean of each variable, the unit in which the coefficients of theta are counted, so
-    that neither the answer nor its conditioning depends on whether N is in parameters or in billions.
-    fixed: published parameters that stay as given; their bounds are equal. usual: the same problem within our
-    usual bounds, where some were moved, and another unit may have had to be taken for them.
+    Attributes:
+        law: The law.
+        table: The runs.
+        goal: The objective.
+        data: The runs, as the solver reads them.
+        centre: The geometric mean of each variable. The coefficients in theta are counted in it, so the
+            answer and its conditioning do not depend on whether N is in parameters or in billions.
+        bounds: Lower and upper bounds of theta.
+        fixed: Published parameters that are held at a value. Their bounds are equal.
+        usual: The same problem within our usual bounds, if some were moved. Another unit may have been needed
+            for the moved ones.
     """
 
     law: Law
@@ -129,11 +136,17 @@ def pose(
     delta: float | None = None,
     moved: Mapping[str, Ends] | None = None,
 ) -> Problem:
-    """Return the problem of fitting `law` to the table.
+    """State the problem of fitting a law to a table.
 
-    goal: the objective, or its name; delta: the width of a named Huber. weights (n,): scaled to a mean of 1.
-    fixed: published parameters that are not fitted; a coefficient needs its exponents fixed too. moved:
-    bounds of published parameters, of which None is the usual end.
+    Args:
+        law: The law.
+        table: The runs.
+        goal: The objective, or its name.
+        weights: Importance of each run (n,), scaled to a mean of 1.
+        fixed: Published parameters that are held at a value. A coefficient can be fixed only with its
+            exponents.
+        delta: Width of the Huber, if `goal` is a name.
+        moved: Bounds of published parameters. An end that is None keeps our usual one.
     """
     if not len(table):
         raise LoraJaxError(f"{table.source} has no runs to fit {law.key} to: give some.")

@@ -32,10 +32,16 @@ EXACT = 1e-8  # residuals of this size are rounding
 
 @dataclass(frozen=True)
 class Profile:
-    """Values of one published parameter (m,), rising, and the least objective (m,) at each.
+    """The profile of one parameter: the least objective with it held at each of m values.
 
-    low, high: ends of the 95 % interval; None where it is open. rise: of the objective over its minimum
-    `best`, at these ends.
+    Attributes:
+        name: The parameter.
+        value: The values (m,), rising.
+        objective: The least objective at each value (m,).
+        best: The objective at its minimum.
+        rise: How far the objective is above `best` at the ends of the interval.
+        low: Lower end of the 95 % interval. None if it is open.
+        high: Upper end of the 95 % interval. None if it is open.
     """
 
     name: str

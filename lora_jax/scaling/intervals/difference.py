@@ -78,10 +78,19 @@ class Compared:
 
 @dataclass(frozen=True)
 class Differs:
-    """Whether a fit differs from constants: p < .05.
+    """Whether a fit differs from published constants.
 
-    n: replicates. distance: Mahalanobis, in sds of the replicates. objective_ratio: the objective there over
-    the fit's, None where the fit is exact.
+    Attributes:
+        source: Where the constants come from.
+        p: The p-value.
+        differs: Whether p is below .05.
+        n: Number of replicates.
+        distance: Mahalanobis distance, in standard deviations of the replicates.
+        objective: The objective at the fit.
+        objective_there: The objective at the constants.
+        objective_ratio: `objective_there` over `objective`. None if the fit is exact.
+        params: Each parameter beside its published value.
+        words: The result in a sentence.
     """
 
     source: str

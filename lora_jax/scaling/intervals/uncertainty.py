@@ -40,11 +40,19 @@ LEVELS = (0.025, 0.15865, 0.84135, 0.975)
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Replicates theta (B, P) of a fit, and the sd (B,) of a single run's ln L in each.
+    """A fit and its bootstrap replicates.
 
-    kind: "parametric" or "case"; reason: why that kind, in words. n_clusters: training runs or cells among
-    the runs, which a case bootstrap draws. shares_error: whether it drew rows together that share an error:
-    those of one training run, or of one cell where an F test says so.
+    Attributes:
+        fit: The fit.
+        kind: "parametric" or "case".
+        theta: The replicates (B, P).
+        noise_sd: Standard deviation of a single run's ln L in each replicate (B,).
+        n_failed: Replicates that did not converge and were dropped.
+        seed: Seed of the draws.
+        n_clusters: Number of training runs or cells, which a case bootstrap draws.
+        reason: Why this kind was chosen, in words.
+        shares_error: Whether rows that share an error were drawn together. These are rows of one training
+            run, or of one cell if an F test says so.
     """
 
     fit: Answer

@@ -35,15 +35,25 @@ LARGEST_LN = 690.0  # X_c = X_0 exp(c / alpha) can leave the range of a float; i
 
 @dataclass(frozen=True)
 class Parameter:
-    """One published parameter p and its internal theta.
+    """One published parameter p and how it follows from the internal parameter theta.
 
-    irreducible, number: p = exp(theta). exponent: p = theta. location: p = x0 exp(theta), a value of the
-    variable.
-    coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0; of a
-    `rising` term p x^alpha: ln p = theta less that sum.
-    scale of a term (p / x)^alpha: ln p = ln x0 + theta / alpha.
-    signed, of either sign, of a term p x^alpha: p = theta / x0^alpha, theta itself where it is over nothing.
-    bounds: of theta; None for those of the kind.
+    The kinds are:
+
+    - irreducible, number: p = exp(theta).
+    - exponent: p = theta.
+    - location, a value of the variable: p = x0 exp(theta).
+    - coefficient of a term p x^-alpha: ln p = theta + sum over (variable, exponent) of alpha ln x0. For a
+      `rising` term p x^alpha the sum is subtracted.
+    - scale of a term (p / x)^alpha: ln p = ln x0 + theta / alpha.
+    - signed, of a term p x^alpha: p = theta / x0^alpha, of either sign. Without a variable p = theta.
+
+    Attributes:
+        name: The published name.
+        kind: One of the kinds above.
+        over: Pairs (variable, name of the exponent). A location has (variable, "").
+        unit: Unit of p.
+        bounds: Bounds of theta. None takes those of the kind.
+        rising: Whether the term rises with the variable.
     """
 
     name: str
@@ -104,13 +114,27 @@ class Slopes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Law(ABC):
-    """A law by name. theta (..., P) is in the order of `parameters`; features (n, V) are centred logarithms.
+    """A law, with its formula, its parameters and the columns it reads.
 
-    variables: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "U" unique tokens, "F" fine-tuning
-    tokens, "P" trainable parameters, "L" loss, or a column by its name. response: the column that the law
-    predicts. same_unit:
-    variables that must be counted in the unit of another, as {"U": "D"}; "1" leaves them in their own.
-    derived: further published numbers, each a function of the parameters.
+    In the methods theta (..., P) is in the order of `parameters`, and features (n, V) are centred logarithms.
+
+    Attributes:
+        key: A short formula, such as "L(N,D)".
+        name: The law in words.
+        formula: The formula.
+        reference: The source.
+        parameters: The published parameters.
+        variables: What the law depends on: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "U"
+            unique tokens, "F" fine-tuning tokens, "P" trainable parameters, "L" loss, or a column by its
+            name.
+        response: The column that the law predicts.
+        same_unit: Variables that must be counted in the unit of another, such as {"U": "D"}. "1" leaves them
+            in their own.
+        derived: More published numbers, each a function of the parameters.
+        summary: The number that people quote of the law: its name, and a function of theta by name.
+        usual_objective: What a fit minimises by default.
+        compared: Whether a comparison of all laws includes it.
+        splits_budgets: Whether it has a best N and D for a budget C = 6ND.
     """
 
     key: str

@@ -138,9 +138,16 @@ def power_sum(
     exponents: Sequence[Parameter] = (),
     **more: Any,
 ) -> PowerSum:
-    """Return the law of these terms; its parameters are their coefficients and exponents in order.
+    """Make a law that is a sum of power terms.
 
-    exponents: those whose bounds are not the usual ones. more: further fields of `Law`.
+    Args:
+        key: A short formula, such as "L(N,D)".
+        name: The law in words.
+        formula: The formula.
+        reference: The source.
+        terms: The terms. Their coefficients and exponents, in order, are the parameters.
+        exponents: Exponents whose bounds differ from the usual ones.
+        more: Other fields of `Law`.
     """
     own = {e.name: e for e in exponents}
     parameters: dict[str, Parameter] = {}

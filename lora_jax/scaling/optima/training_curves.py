@@ -19,10 +19,17 @@ HOT = 0.5  # share of its peak rate above which a point has not been cooled
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """Loss (k,) of one run after n_tokens (k,) and flops (k,), rising.
+    """The loss of one run at k points of its training.
 
-    cluster: runs that share training, as branches of one trunk, share it; they are no separate evidence.
-    hot (k,): whether the point was measured before the rate came down; None where nobody knows.
+    Attributes:
+        run_id: The run.
+        n_params: N.
+        n_tokens: Tokens so far (k,), rising.
+        flops: FLOPs so far (k,), rising.
+        loss: Loss (k,), in nats per token.
+        cluster: A label that runs share if they share training, such as branches of one trunk. They are not
+            independent evidence.
+        hot: Whether a point was measured before the learning rate came down (k,). None if nobody knows.
     """
 
     run_id: str

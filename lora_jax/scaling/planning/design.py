@@ -22,7 +22,15 @@ LADDER_RATIO = 20.0  # tokens a parameter (Hoffmann et al. 2203.15556)
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: parameters, tokens, FLOPs, and the FLOPs it adds to the bill (fewer on a shared trunk)."""
+    """One run of a plan.
+
+    Attributes:
+        n_params: N.
+        n_tokens: D.
+        flops: Training FLOPs.
+        paid_flops: FLOPs that it adds to the bill. On a shared trunk they are fewer.
+        seconds: Time it takes, if the speed is known.
+    """
 
     n_params: float
     n_tokens: float

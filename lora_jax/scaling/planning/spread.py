@@ -23,10 +23,15 @@ FINISHED_GRADIENT = 1e-6  # as in the bootstrap: with a larger one the fit was s
 
 @dataclass(frozen=True)
 class Spread:
-    """sd, half_width of the 95% interval, and bias (median of the fits less the truth) of ln L at the target.
+    """How far fits to simulated tables scatter at the target, in ln L.
 
-    n: simulated tables. n_unfinished: those whose fit was stopped on its way. They count where they were,
-    which flatters the design, as every fit starts at the truth.
+    Attributes:
+        sd: Standard deviation.
+        half_width: Half the 95 % interval.
+        bias: Median of the fits minus the truth.
+        n: Number of simulated tables.
+        n_unfinished: Tables whose fit was stopped before it converged. They count as they were. This flatters
+            the design, because every fit starts at the truth.
     """
 
     sd: float

@@ -68,12 +68,14 @@ class Shape:
 
 
 def count_parameters(shape: Shape) -> dict[str, int]:
-    """Return N by the three conventions, under the names that a run table has for them.
+    """Count the parameters of a model by three conventions.
 
-    n_params: blocks and final norm, without embeddings (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
-    n_params_with_head: and d_model x vocab_size of the head, tied or not: every weight that multiplies.
-    n_params_total: every array once, position embeddings included (Hoffmann et al. 2022, arXiv 2203.15556).
-    The last two are absent where the shape has no vocab_size.
+    Returns:
+        N under the names of a run table's columns. `n_params` counts blocks and the final norm, without
+        embeddings (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). `n_params_with_head` adds d_model x
+        vocab_size for the head, tied or not; it counts every weight that multiplies. `n_params_total` counts
+        every array once, with position embeddings (Hoffmann et al. 2022, arXiv 2203.15556). Without a
+        vocab_size in the shape the last two are absent.
     """
     body = shape.n_layers * (_block_matrices(shape) + _block_vectors(shape)) + _norm(shape)
     counts = {"n_params": body}

@@ -10,11 +10,13 @@ from lora_jax.scaling.tables.wide import Wide
 
 @dataclass(frozen=True)
 class Reshaping:
-    """How rows of a file become rows of a table.
+    """How the rows of a file become the rows of a table.
 
-    wide: columns that hold one response at several values of a variable (wide.py). last_step_per_run: of the
-    rows of one run the last alone (last_steps.py). best_per_cell: of the rows of equal N and D the one of
-    least loss alone (best_rows.py).
+    Attributes:
+        wide: Columns that hold one response at several values of a variable (wide.py).
+        last_step_per_run: Whether to keep only the last row of each run (last_steps.py).
+        best_per_cell: Whether to keep only the row with the least loss where N and D are equal
+            (best_rows.py).
     """
 
     wide: Wide | None = None

@@ -31,18 +31,26 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class RunTable:
-    """Runs as columns.
+    """Training runs as columns, one row for each of n runs.
 
-    columns: name -> (n,) float64: N in parameters, D in tokens, C in FLOPs, `loss` in loss_unit.
-    n_column and flops_column say which convention the laws' N and C read.
-    clusters: per row, a label that the rows of one training run share (a bootstrap draws them together), or
-    None where every row is a run of its own.
-    cluster_column: the column that they are the values of, where there is one.
-    unit_told: whether the file or its reader said what the losses are in, and nobody took it for granted.
-    labels: name -> (n,) text, the file's columns that are no numbers.
-    sources: column -> the file's own name of it; formulas: column -> what it was derived by, as "6 n_params
-    n_tokens". A column given directly is in neither.
-    doubts: what is wrong with the table itself, whatever is fitted to it; every verdict begins with them.
+    Attributes:
+        source: Where the runs come from, for messages.
+        run_ids: The name of each row.
+        columns: Columns of numbers by name, (n,) in float64. N is in parameters, D in tokens, C in FLOPs, and
+            `loss` in `loss_unit`.
+        left_out: Rows that were left out, each with a reason.
+        notes: What was done to the table, in words.
+        n_column: The column that laws read as N.
+        flops_column: The column that laws read as C.
+        loss_unit: Unit of the loss.
+        clusters: A label for each row. Rows of one training run share it, and a bootstrap draws them
+            together. None if every row is a run of its own.
+        cluster_column: The column that the labels come from, if there is one.
+        unit_told: Whether the file or its reader gave the unit of the loss. False if it was assumed.
+        labels: Columns of text by name, (n,).
+        sources: For a column, its name in the file.
+        formulas: For a derived column, its formula, such as "6 n_params n_tokens".
+        doubts: What is wrong with the table, whatever law is fitted. Every verdict begins with it.
     """
 
     source: str
