@@ -29,10 +29,10 @@ def evaluate_split(prepared: Prepared, config: MethodConfig, adapted: Adapted, s
 def evaluate_many(
     prepared: Prepared, config: MethodConfig, adapted: Sequence[Adapted], split: Encoded
 ) -> list[Scores]:
-    """Score a split by several adapters of one method and shape, which go through it side by side.
+    """Score a split with several adapters of one method and shape, which read it side by side.
 
-    A frozen weight that is one and the same array in all of them is read once, any other is stacked. As many
-    go side by side as have EVALUATION_BYTES of activations, and all have the scores of one at a time.
+    A frozen weight that is the same array in all of them is read once. The others are stacked. As many
+    adapters go side by side as have EVALUATION_BYTES of activations. The scores are those of one at a time.
     """
     width = max(1, EVALUATION_BYTES // _activation_bytes(prepared.model, split))
     found: list[Scores] = []
@@ -104,7 +104,11 @@ def _activation_bytes(model: ModelConfig, split: Encoded) -> int:
 def score_completions(
     prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int, n_examples: int
 ) -> tuple[dict[str, Score], list[str]]:
-    """Return BLEU, ROUGE-L and exact match of greedy completions, and these, of the first test examples."""
+    """Complete the first test examples greedily and score the completions.
+
+    Returns:
+        BLEU, ROUGE-L and exact match, and the completions.
+    """
     tokenizer, test = prepared.pretrained.tokenizer, prepared.test
     assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
     end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))  # training rows end with the last

@@ -50,10 +50,20 @@ def finetune(
     should_stop: Callable[[], bool],
     test: Tester | None = None,
 ) -> FinetuneResult:
-    """Train one run and score it; go on from what an earlier call left in `folder`, to the same bits.
+    """Train one run and score it.
 
-    test: another way to score the test split, whose scores have a "loss" among them.
-    Raises `Stopped`, with the trial saved there, soon after should_stop() becomes true.
+    If an earlier call left a state in `folder`, training resumes from it, to the same bits.
+
+    Args:
+        config: The run.
+        prepared: The base and the task, prepared for it.
+        folder: Where the state is saved.
+        on_progress: Called with the progress.
+        should_stop: Training stops soon after this returns True.
+        test: Another way to score the test split. Its scores include a "loss".
+
+    Raises:
+        Stopped: `should_stop` returned True. The state is saved.
     """
     return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop, test=test)[0]
 
@@ -66,16 +76,26 @@ def finetune_group(
     n_rivals: int = 0,
     test: Tester | None = None,
 ) -> list[FinetuneResult]:
-    """Train runs of one base and one method's shape side by side, and score them; return them in order.
+    """Train runs of one base and one method's shape together, and score them.
 
-    They may differ in rate, decay, clipping, epochs, seed, rank, alpha, start, and in their examples. Each is
-    what it would be alone, to rounding, and alone to the same bits as ever. n_rivals: runs, of which
-    these are left, that successive halving began with: at every mark but the last the better half goes on
-    (Jamieson & Talwalkar 2016, arXiv 1502.07943); 0 for none.
+    The runs may differ in learning rate, decay, clipping, epochs, seed, rank, alpha, start and examples. Each
+    gives what it would give alone, up to rounding. A run that trains alone gives the same bits every time.
+
+    Args:
+        runs: The runs.
+        on_progress: Called with the progress.
+        should_stop: Training stops soon after this returns True.
+        n_rivals: Number of runs that successive halving began with; `runs` are those that are left. The
+            better half goes on at every mark but the last (Jamieson & Talwalkar 2016, arXiv 1502.07943). 0
+            does not halve.
+        test: Another way to score the test split.
+
+    Returns:
+        The results, in the order of the runs.
 
     Raises:
-        LoraJaxError: the runs are not of one shape.
-        Stopped: should_stop() became true; what the runs came to is saved in their folders.
+        LoraJaxError: The runs are not of one shape.
+        Stopped: `should_stop` returned True. The states are saved in the runs' folders.
     """
     started = time.monotonic()
     lanes, placed = start_group(runs)

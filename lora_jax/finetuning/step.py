@@ -21,9 +21,13 @@ from lora_jax.training.step import Step, StepInput, TrainState, init_state, make
 
 
 class ExampleLosses(NamedTuple):
-    """Of each row of a batch (B,): summed loss in nats, the weight that it is a sum over, and the best label.
+    """The loss of each row of a batch.
 
-    A classifier's row has weight 1; a language model's as many as it has completion tokens, and no label.
+    Attributes:
+        loss_B: Summed loss (B,), in nats.
+        weight_B: How many losses the sum has (B,): 1 for a classifier, the number of completion tokens for a
+            language model.
+        predicted_B: The best label of a classifier (B,). A language model has none.
     """
 
     loss_B: jax.Array
@@ -90,10 +94,10 @@ def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> Train
 
 
 def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
-    """Return a method's step, whose batch is a `Batch` and whose input has a key.
+    """Make a method's training step. Its batch is a `Batch` and its input has a key.
 
-    Runs that differ in rate, decay, clipping or seed have one and the same step, and with the program of
-    their methods (`peft.stacking`) those that differ in rank or scale. `train.lanes` compiles it, once for
+    Runs that differ in learning rate, decay, clipping or seed share one step. With the program of their
+    methods (`peft.stacking`), so do runs that differ in rank or scale. `training.lanes` compiles it once for
     each shape of batch.
     """
     return _make_tune_step(model, config, make_optimizer(numbers))
@@ -128,10 +132,10 @@ def make_measure(model: ModelConfig, config: MethodConfig) -> Measure:
 def make_measure_many(
     model: ModelConfig, config: MethodConfig
 ) -> Callable[[Params, Params, Params, Batch], ExampleLosses]:
-    """Return the compiled `measure(trainable, shared, own, batch)` of several adapters on one batch.
+    """Compile `measure(trainable, shared, own, batch)`, which scores several adapters on one batch.
 
-    trainable and own, frozen weights of each, have a lane axis in front, and so has all that is returned;
-    shared, the frozen weights of all, has none.
+    `trainable` and `own` are each adapter's weights and have a lane axis in front, and so has the result.
+    `shared` are the frozen weights of all adapters, without that axis.
     """
     hooks = config.build(model).hooks
 

@@ -57,10 +57,10 @@ class DevScores:
 
 
 class FinetuneTrial:
-    """One run of a group in training.
+    """One run of a group, in training.
 
-    n_lanes: of the group. n_rivals: runs that successive halving began with, 0 where there is none: at every
-    score of the dev split but the last the better half of them goes on.
+    `n_lanes` is the number of lanes of the group. `n_rivals` is the number of runs that successive halving
+    began with, or 0 without halving. At every dev score but the last the better half of them goes on.
     """
 
     def __init__(

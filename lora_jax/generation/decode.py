@@ -30,10 +30,15 @@ class Kind(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """Rows that are being written.
+    """Rows of text that are being written.
 
-    history_BS: the token in each slot, one slot ahead of the cache: the last one written is not read yet.
-    left_B: tokens that a row may still write; 0 for one that has ended. numbers_B: what a row's draws are of.
+    Attributes:
+        cache: The key/value cache.
+        history_BS: The token in each slot. It is one slot ahead of the cache, because the last token is not
+            read yet.
+        left_B: How many tokens a row may still write. 0 for a row that has ended.
+        numbers_B: The number of each row's prompt, which its draws depend on.
+        n_written: How many tokens are written.
     """
 
     cache: Cache
@@ -44,10 +49,11 @@ class Writing(NamedTuple):
 
 
 class Decoding(NamedTuple):
-    """Two functions that give a Writing, which takes the place of the one that they are given.
+    """The two compiled functions that write tokens.
 
-    begin(logits_BV, writing, sampling, ends_E); go_on(weights, writing, before, n_steps, sampling, ends_E).
-    before: the cache of what all rows begin with, or None.
+    They are begin(logits_BV, writing, sampling, ends_E) and go_on(weights, writing, before, n_steps,
+    sampling, ends_E). Both return a new `Writing`; the one you pass in is no longer valid. `before` is the
+    cache of the beginning that all rows share, or None.
     """
 
     begin: jax.stages.Wrapped
@@ -56,7 +62,10 @@ class Decoding(NamedTuple):
 
 @lru_cache(maxsize=32)
 def compile_decoding(model: ModelConfig, method: MethodConfig | None, kind: Kind) -> Decoding:
-    """Return the two programs: the first token after what was read, and up to n_steps more."""
+    """Compile the two programs of a model and method.
+
+    One writes the first token after what was read. The other writes up to n_steps more.
+    """
     hooks = compile_programs(model, method).hooks
 
     def choose(

@@ -14,7 +14,7 @@ Ids = tuple[int, ...]
 
 
 class Prompted(NamedTuple):
-    """Questions as a model reads them, and what may follow each."""
+    """Questions as a model reads them, and the answers that may follow each."""
 
     contexts: tuple[Ids, ...]  # of each question: its demonstrations and itself
     texts: tuple[str, ...]  # the same as text
@@ -46,16 +46,23 @@ def build_prompts(
     tokenizer: TextTokenizer,
     room: int,
 ) -> Prompted:
-    """Return the tokens of every question behind its demonstrations; with its answer it fits in `room`.
+    """Encode every question after its examples, so that it fits in the context together with its answer.
 
-    Examples are those of a task that was loaded with the prompt's template: their text is the question. A
-    prompt is encoded as one text and an answer as its continuation, by `lora_jax.framing`. Where not all
-    demonstrations fit, the last ones are left out, so that all prompts begin with the same tokens. A question
-    that does not fit by itself loses the end of its column, if it has only one.
+    A prompt is encoded as one text and an answer as its continuation, by `lora_jax.framing`. If not all
+    examples fit, the last ones are left out, so that all prompts begin with the same tokens. A question that
+    does not fit by itself loses the end of its column, if it has only one column.
+
+    Args:
+        prompt: The prompt.
+        demonstrations: The examples in the prompt. They and the questions come from a task that was loaded
+            with the prompt's template.
+        questions: The questions.
+        tokenizer: The tokenizer.
+        room: Number of tokens that fit in the context.
 
     Raises:
-        LoraJaxError: an empty prompt, one that is longer than the context, an answer without tokens, a
-            demonstration without an answer.
+        LoraJaxError: A prompt is empty or longer than the context, an answer has no tokens, or an example has
+            no answer.
     """
     encode = make_encoder(tokenizer)
     shown = [_show(prompt, example) + prompt.separator for example in demonstrations]
@@ -91,7 +98,7 @@ def build_prompts(
 
 
 def make_encoder(tokenizer: TextTokenizer) -> Callable[[str], list[int]]:
-    """Return text -> ids of a prompt that begins with this text; none for a text without tokens."""
+    """Return a function from a text to the ids of a prompt that begins with it."""
     framing = Framing(tokenizer)
 
     def encode(text: str) -> list[int]:

@@ -26,7 +26,7 @@ BATCH = 8  # prompts side by side, and a report of progress after as many
 
 
 class Written(NamedTuple):
-    """The text that follows each question, and what it took."""
+    """The text after each question, and the tokens it took."""
 
     texts: tuple[str, ...]
     n_tokens_asked: int  # of all prompts and completions
@@ -40,7 +40,10 @@ def write_answers(
     prompted: Prompted,
     tell: Callable[[int, int], None] = lambda done, n: None,
 ) -> Written:
-    """Generate what follows each question, greedily, up to a stop, the end token or prompt.n_new tokens."""
+    """Let the model answer each question greedily.
+
+    An answer ends at a stop string, at the end token, or after prompt.n_new tokens.
+    """
     contexts = prompted.contexts
     completions = generate(
         engine, contexts, prompt.n_new, end_ids=find_end_ids(tokenizer), stop=prompt.stop,

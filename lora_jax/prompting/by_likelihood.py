@@ -17,7 +17,7 @@ Tell = Callable[[int, int], None]  # (questions done, questions)
 
 
 class Likelihoods(NamedTuple):
-    """Of each question and label; and what it took."""
+    """The log-likelihood of each of C labels for each of N questions, and the tokens it took."""
 
     logprobs_NC: np.ndarray  # nats, summed over the answer's tokens
     n_tokens_NC: np.ndarray  # of the answers
@@ -45,7 +45,11 @@ def choose_labels(
     calibrate: bool = False,
     tell: Tell = lambda done, n: None,
 ) -> Chosen:
-    """Choose the label of each question: the likeliest answer, normalised, and calibrated where wanted."""
+    """Choose the label of each question: the one with the likeliest answer.
+
+    Likelihoods are normalised as `normalise` says, and with `calibrate` they are corrected by prompts without
+    content.
+    """
     found = [measure_likelihoods(engine, prompted, tell)]
     neutral_C, n_bytes_C = None, np.array([len(prompt.follow(text).encode()) for text in prompt.answers])
     if normalise == "unconditional":

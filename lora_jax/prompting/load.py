@@ -15,14 +15,20 @@ def load_prompted(
     cache_dir: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> TaskData:
-    """Return the task with the prompt's template filled in: an example's text is the question.
+    """Load a task with the prompt's template filled in. The text of an example is then the question.
 
-    Rows are drawn as for fine-tuning with the same `config`. A benchmark that nothing may be trained on gives
-    what it holds aside as its train split: what demonstrations are drawn from.
+    Rows are drawn as for fine-tuning with the same `config`. If nothing may be trained on a benchmark, its
+    train split is what it sets aside for demonstrations.
+
+    Args:
+        config: The task.
+        prompt: The prompt.
+        cache_dir: Where downloads are kept. None takes the usual cache.
+        say: Called with a line about what is done.
 
     Raises:
-        LoraJaxError: a column that the task does not have, more or fewer labels than the prompt has answers,
-            no split to be evaluated on, or what else `load_task` refuses.
+        LoraJaxError: The task lacks a column, has not as many labels as the prompt has answers, has no split
+            to evaluate on, or `load_task` refuses it.
     """
     config = replace(config, template=prompt.template, answers=prompt.answers or None)
     return load_task(config, cache_dir, say, for_prompts=True)

@@ -58,7 +58,7 @@ class Choice:
 
 
 class Candidates(Protocol):
-    """What may be trained side by side: a group of trunks, or of fine-tuning runs (`finetune.lane_count`)."""
+    """What may train side by side: a group of trunks or of fine-tuning runs (`finetuning.lane_count`)."""
 
     @property
     def trunks(self) -> Sequence[Any]: ...

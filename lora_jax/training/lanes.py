@@ -60,7 +60,7 @@ class Lanes:
 
         A frozen weight that is one and the same array in every lane is shared, any other is stacked.
         join: makes one input of those of all lanes, which may have to be padded to one shape first.
-        steps_per_call: so many steps are asked for at once, where so many are wanted (`train.repeat`).
+        steps_per_call: so many steps are asked for at once, where so many are wanted (`training.repeat`).
         """
         self._step, self._join, self.steps_per_call = step, join, steps_per_call
         self.n_lanes, self.is_warm = len(states), False

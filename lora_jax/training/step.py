@@ -30,7 +30,7 @@ class StepInput(NamedTuple):
     key: Any = None
 
 
-# (state, frozen, StepInput) -> (state, mean loss); pure, compiled by `train.lanes`
+# (state, frozen, StepInput) -> (state, mean loss); pure, compiled by `training.lanes`
 Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, jax.Array]]
 # (all weights, batch, key of dropout or None) -> the mean loss, which a step differentiates
 LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
@@ -51,13 +51,13 @@ def make_step(
     """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
 
     The gradient is taken of the state's trainable weights alone. The frozen ones are an argument, which lanes
-    that share them hand over without a lane axis. Each function returned is another program to `train.lanes`,
-    so the caller keeps it for the runs that it serves.
+    that share them hand over without a lane axis. `training.lanes` takes each function returned for another
+    program, so the caller keeps it for the runs that it serves.
 
     Args:
         loss_of_batch: the mean loss of a batch. Its key is the run's, folded with the number of the step.
         specs: of every trainable weight at least.
-        optimizer: what turns gradients into updates at unit rate (`train.optim`).
+        optimizer: what turns gradients into updates at unit rate (`training.optim`).
         rates: the learning rate of a path as a multiple of the step's; 1 where absent.
     """
     rates = rates or {}

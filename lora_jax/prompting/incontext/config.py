@@ -19,10 +19,15 @@ OPTIM = TuneConfig(batch_size=8, epochs=2, evaluations=1)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPlan:
-    """A task of classification by labels. name: as `TaskConfig.name`.
+    """A task with labels.
 
-    n_pool: rows of train that examples are drawn from, None: all. n_test: test examples, the same for
-    everything that is compared; the dev split chooses learning rates and weights, and nothing of the prompts.
+    Attributes:
+        name: As `TaskConfig.name`.
+        prompt: The prompt. None takes the built-in one.
+        n_pool: Training rows that examples are drawn from. None takes all.
+        n_dev: Dev examples. They choose learning rates and weights, but nothing about the prompts.
+        n_test: Test examples, the same for everything that is compared.
+        max_tokens: Largest number of tokens of an example in fine-tuning.
     """
 
     name: str
@@ -76,11 +81,23 @@ class ShotPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TunePlan:
-    """Fine-tuning of a base by several methods, each at several numbers of examples.
+    """Fine-tuning of a base by several methods, each with several numbers of examples.
 
-    head: a new classification head on top, in place of the answers' words behind the prompt. The steps do not
-    shrink with n: `optim.epochs` epochs, or as many more as n_steps take. `rates`: by label, more than
-    one: the dev split chooses with the first draw, at each n.
+    The number of steps does not shrink with the number of examples. It is `optim.epochs` epochs, or more
+    until there are `n_steps`.
+
+    Attributes:
+        base: The base.
+        head: Whether to put a new classification head on top. Otherwise the model predicts the answers' words
+            after the prompt.
+        methods: The methods, by label.
+        n_train: Numbers of training examples. None takes the whole pool.
+        draws: Seeds of the examples.
+        tasks: Labels of the tasks. None takes all.
+        optim: The optimizer.
+        n_steps: Smallest number of steps.
+        rates: Learning rates by label. If a method has several, the dev split chooses among them with the
+            first draw, for each number of examples. A method without any takes `default_rates`.
     """
 
     base: str

@@ -96,7 +96,7 @@ def _judge(scores_NC: np.ndarray, labels_N: np.ndarray, n_asked: int, n_run: int
 class LikelihoodTester:
     """Scores fine-tuned weights as prompts are scored: the labels' likelihoods, without demonstrations.
 
-    A `finetune.loop.Tester`; `answered` is of the last run that was scored.
+    A `finetuning.loop.Tester`; `answered` is of the last run that was scored.
     """
 
     def __init__(self, prompt: Prompt) -> None:
