@@ -98,7 +98,10 @@ def build_prompts(
 
 
 def make_encoder(tokenizer: TextTokenizer) -> Callable[[str], list[int]]:
-    """Return a function from a text to the ids of a prompt that begins with it."""
+    """Return a function from a text to the ids of a prompt that begins with it.
+
+    A text without tokens has no ids.
+    """
     framing = Framing(tokenizer)
 
     def encode(text: str) -> list[int]:
