@@ -110,7 +110,7 @@ class Side:
         )
 
 
-def take_turns(turns: Mapping[str, Turn], repeats: int, turn_seconds: float = TURN_SECONDS) -> dict:
+def take_turns(turns: Mapping[str, Turn], repeats: int, turn_seconds: float = TURN_SECONDS) -> dict[Any, Any]:
     """Let the sides take turns, A B A B ..., and return {name: seconds of one action in each round}.
 
     Before the first round each acts twice: once to compile, once to tell how many actions fill a turn. Before

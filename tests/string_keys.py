@@ -58,6 +58,8 @@ def _keyed(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr, str]]:
                 func=ast.Attribute(value=base, attr="get"), args=[ast.Constant(value=str(key)), *_]
             ):
                 yield node, base, key
+            case _:
+                pass
 
 
 def _tables(tree: ast.AST) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Identity of runs, and the shapes that a configuration refuses."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_runs_of_one_trunk_differ_in_tokens_alone() -> None:
         ({"n_layers": 0}, r"model.n_layers is 0, .* from 1 to 10,000"),
     ],
 )
-def test_impossible_shapes_are_refused(fields: dict, words: str) -> None:
+def test_impossible_shapes_are_refused(fields: dict[Any, Any], words: str) -> None:
     with pytest.raises(LoraJaxError, match=words):
         dataclasses.replace(MODEL, **fields)
 

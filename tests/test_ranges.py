@@ -160,7 +160,7 @@ def hold(owner: Any, name: str, value: Any) -> None:
         words = str(error)
         assert "\n" not in words
         assert len(words) < 300
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        is_number = not isinstance(value, bool) and isinstance(value, Real)
         if not is_number or not any(within.holds(value) for within in ranges):  # pyright: ignore[reportArgumentType]
             assert name in words, words
             assert any(within.words in words for within in ranges), words

@@ -5,6 +5,7 @@ Reads plain records (`incontext_records.py`) and never imports jax.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def _compare_task(label: str, runs: Sequence[Attempt]) -> TaskComparison:
             f"the runs of {label} were tested on {' and '.join(map(str, sorted(sizes)))} examples, wanted the"
             " same ones for all, and two at least: run them again into a folder of their own."
         )
-    by_line: dict[tuple, list[Attempt]] = {}
+    by_line: dict[tuple[Any, ...], list[Attempt]] = {}
     for run in runs:
         by_line.setdefault((run.way, run.base, run.label, run.head), []).append(run)
     lines = tuple(line for members in by_line.values() if (line := _make_line(members)).points)

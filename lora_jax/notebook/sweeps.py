@@ -85,8 +85,10 @@ def train(
         KeyboardInterrupt: It was interrupted; every finished run is kept.
     """
     wanted = [runs] if isinstance(runs, RunConfig) else list(runs)
-    if not wanted or any(not isinstance(run, RunConfig) for run in wanted):
-        raise LoraJaxError("lora_jax.train got no run, or something that is none: give RunConfig objects.")
+    wrong = [run for run in wanted if not isinstance(run, RunConfig)]  # pyright: ignore[reportUnnecessaryIsInstance]
+    if wrong or not wanted:
+        got = f"{type(wrong[0]).__name__} as a run" if wrong else "no runs"
+        raise LoraJaxError(f"lora_jax.train got {got}: give it at least one RunConfig.")
     folder, by_id = Path(folder), {run_id(run): run for run in wanted}
     experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
     options = SweepOptions(

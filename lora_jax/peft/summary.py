@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,5 +141,5 @@ def count_dot_flops(jaxpr: Any) -> int:
             for inner in value if isinstance(value, list | tuple) else [value]:
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    total += turns * count_dot_flops(cast(Any, inner))
+                    total += turns * count_dot_flops(inner)
     return total

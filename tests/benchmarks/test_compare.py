@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def write(path: Path, measured: list[Section], device: str = DEVICE, **changes: 
     ],
 )
 def test_worse_is_both_beyond_the_tolerance_and_beyond_the_noise(
-    tmp_path: Path, name: str, before: tuple, now: tuple, verdict: str, factor: float
+    tmp_path: Path, name: str, before: tuple[Any, ...], now: tuple[Any, ...], verdict: str, factor: float
 ) -> None:
     old = read_baseline(write(tmp_path / "old.json", sections(**{name: before})), DEVICE)
     (change,) = compare(old, sections(**{name: now}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,6 +213,8 @@ def test_a_vocabulary_that_the_data_exceeds_is_refused(tmp_path: Path, write_doc
         ({"heldout_tokens": 15}, "heldout_tokens is 15"),
     ],
 )
-def test_a_corpus_shorter_than_a_sequence_is_refused(make_dataset: Make, fields: dict, message: str) -> None:
+def test_a_corpus_shorter_than_a_sequence_is_refused(
+    make_dataset: Make, fields: dict[Any, Any], message: str
+) -> None:
     with pytest.raises(LoraJaxError, match=message):
         _ = make_dataset(**fields).heldout_WT

@@ -73,5 +73,5 @@ def test_a_sweep_runs_from_a_notebook(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.records == sweep.records
     with pytest.raises(lj.LoraJaxError, match="choose another folder"):
         lj.train(runs[:2], tmp_path / "my-sweep")
-    with pytest.raises(lj.LoraJaxError, match="no run"):
+    with pytest.raises(lj.LoraJaxError, match="no runs"):
         lj.train([], tmp_path / "other")

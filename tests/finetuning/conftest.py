@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,5 +86,5 @@ def generate(places: Path) -> Prepared:
 
 
 def task_of(places: Path, name: str, **changes: object) -> TaskConfig:
-    fields: dict = {"name": f"files:{places / 'tasks' / name}", "max_tokens": 16, **changes}
+    fields: dict[Any, Any] = {"name": f"files:{places / 'tasks' / name}", "max_tokens": 16, **changes}
     return TaskConfig(**fields)

@@ -1,6 +1,7 @@
 """What a sweep runs: rates of each method, identities, and which rate is best."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_overrides_reach_the_sweep() -> None:
         ({"rates": {"ful": (1e-3,)}}, "nearest: 'full'"),
     ],
 )
-def test_a_sweep_that_makes_no_sense_is_refused(changes: dict, words: str) -> None:
+def test_a_sweep_that_makes_no_sense_is_refused(changes: dict[Any, Any], words: str) -> None:
     with pytest.raises(LoraJaxError, match=words):
         dataclasses.replace(SWEEP, **changes)
 

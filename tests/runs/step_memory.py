@@ -61,7 +61,7 @@ CASES = [
 
 
 def make_run(d: int, layers: int, seq_len: int, batch: int, vocab: int, **shape: object) -> RunConfig:
-    settings: dict = dict(n_heads=max(1, d // 32)) | shape
+    settings: dict[Any, Any] = dict(n_heads=max(1, d // 32)) | shape
     return RunConfig(
         model=ModelConfig(d_model=d, n_layers=layers, vocab_size=vocab, context=seq_len, **settings),
         data=DataConfig(seq_len=seq_len),

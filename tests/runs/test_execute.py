@@ -177,7 +177,7 @@ def test_a_long_curve_is_thinned_without_losing_its_mean(base: RunConfig, datase
     ],
 )
 def test_a_run_is_cooled_where_its_rate_came_down(
-    base: RunConfig, dataset: Dataset, optim: dict, cooled: bool
+    base: RunConfig, dataset: Dataset, optim: dict[Any, Any], cooled: bool
 ) -> None:
     run = overlay(base, {f"optim.{name}": value for name, value in optim.items()})
     assert is_cooled(run) is cooled

@@ -57,7 +57,7 @@ def stored_runs(folder: Path) -> list[Path]:
     return sorted((folder / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def read_store(path: Path) -> dict[str, list]:
+def read_store(path: Path) -> dict[str, list[Any]]:
     """Return the records of a .wandb file by kind.
 
     A LevelDB log after 7 bytes of header: blocks of 32 KiB, chunks of crc (4), length (2), kind (1) and data;
@@ -68,7 +68,7 @@ def read_store(path: Path) -> dict[str, list]:
     messages: Any = wandb_internal_pb2  # its classes are made when it is imported
 
     data, at, pending = path.read_bytes(), 7, b""
-    found: dict[str, list] = {}
+    found: dict[str, list[Any]] = {}
     while at < len(data):
         if 32_768 - at % 32_768 < 7:
             at += 32_768 - at % 32_768
@@ -88,7 +88,7 @@ def read_store(path: Path) -> dict[str, list]:
     return found
 
 
-def wait_for_store(path: Path) -> dict[str, list]:
+def wait_for_store(path: Path) -> dict[str, list[Any]]:
     """Return the records of a .wandb file once its last one is there.
 
     A run's finish() comes back when wandb's own process has taken its records in; that process writes the

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -124,10 +125,10 @@ class Comparison:
     def _checkpoints(self, run_id: str) -> Path:
         return self.store.folder / "checkpoints" / run_id
 
-    def _choose_rates(self, firsts: list[TuneRunPlan]) -> dict[tuple, float]:
+    def _choose_rates(self, firsts: list[TuneRunPlan]) -> dict[tuple[Any, ...], float]:
         """Return the rate of the best dev score of every cell; one that diverged at all rates has none."""
         records = self.store.finished()
-        scores: dict[tuple, dict[float, float]] = {}
+        scores: dict[tuple[Any, ...], dict[float, float]] = {}
         for run in firsts:
             record, metric = records.get(run.run_id), dev_metric(run.plan.head)
             if run.has_rivals and record is not None and record.status == "done" and record.finetuning:
@@ -144,14 +145,14 @@ def dev_metric(head: bool) -> str:
     return primary_metric("classification" if head else "generation")
 
 
-def _name_programs(what: ShotRun | TuneRunPlan) -> tuple:
+def _name_programs(what: ShotRun | TuneRunPlan) -> tuple[Any, ...]:
     """Return what runs that share their compiled programs have in common."""
     if isinstance(what, ShotRun):
         return what.base, what.label, what.k
     return what.plan.base, what.label, what.plan.head, what.config.label
 
 
-def _cell(run: TuneRunPlan) -> tuple:
+def _cell(run: TuneRunPlan) -> tuple[Any, ...]:
     """Return what runs of other rates and draws have in common."""
     return run.plan.base, run.label, run.n, run.config.label, run.plan.head
 

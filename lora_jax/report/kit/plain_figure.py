@@ -33,7 +33,7 @@ def settle(figure: Figure) -> None:
                 of_matplotlib |= {id(label) for label in labels}
         _shorten(ax, *figure.get_size_inches())
     for text in figure.findobj(Text):
-        if isinstance(text, Text) and id(text) not in of_matplotlib:
+        if id(text) not in of_matplotlib and isinstance(text, Text):  # pyright: ignore[reportUnnecessaryIsInstance]
             _settle_text(text)
 
 

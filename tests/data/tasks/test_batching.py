@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_buckets_and_packing_waste_little() -> None:
     assert packed.padding_fraction < 0.05
 
 
-def causal_losses(batch: tuple, b: int) -> np.ndarray:
+def causal_losses(batch: tuple[Any, ...], b: int) -> np.ndarray:
     """A stand-in for a model: a number from all that a position may see, and from its target."""
     tokens, segments, positions, types, targets, weights = (a[b] for a in batch[:6])
     losses = np.zeros(len(tokens))

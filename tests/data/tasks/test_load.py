@@ -16,7 +16,9 @@ REVIEWS = [(f'"{i}" is {word}', label) for i in range(30) for word, label in (("
 COMPLETIONS = [(f"say {i // 3}", f" number {i}") for i in range(60)]  # three references a prompt
 
 
-def write(folder: Path, split: str, columns: tuple[str, ...], rows: list[tuple], suffix: str) -> None:
+def write(
+    folder: Path, split: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]], suffix: str
+) -> None:
     folder.mkdir(exist_ok=True)
     with (folder / f"{split}.{suffix}").open("w", newline="") as file:
         if suffix == "jsonl":
@@ -41,7 +43,7 @@ def prompts(tmp_path: Path) -> str:
     return f"files:{tmp_path / 'prompts'}"
 
 
-def inputs(task: TaskData) -> list[set]:
+def inputs(task: TaskData) -> list[set[Any]]:
     return [{e.input for e in split} for split in (task.train, task.dev, task.test)]
 
 

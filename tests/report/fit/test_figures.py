@@ -4,6 +4,7 @@ import functools
 import io
 import itertools
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ KINDS = ("two variables", "one variable", "long names")
 
 
 @functools.cache
-def drawn(kind: str) -> dict:
+def drawn(kind: str) -> dict[Any, Any]:
     document = some_document("one variable" if kind == "one variable" else "two variables")
     if kind == "long names":
         for i, run in enumerate(document["runs"]):
@@ -231,7 +232,7 @@ def test_published_constants_are_crosses_and_ringed_beyond_the_panel():
         samples, [("alpha", "beta")], {"alpha": 0.3, "beta": 0.4}, published
     )
     [ax] = figure.axes
-    single: dict = {line.get_marker(): [] for line in ax.lines}
+    single: dict[Any, Any] = {line.get_marker(): [] for line in ax.lines}
     for line, points in zip(ax.lines, points_of(ax), strict=True):
         if len(points) == 1:
             single[line.get_marker()].append(tuple(points[0]))

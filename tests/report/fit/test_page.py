@@ -86,7 +86,7 @@ def test_verdict_doubts_settings_and_provenance_are_told():
         assert part in page.text, part
     assert page.text.lower().count("weakly identified: b") == 1
     assert page.table("run", "reason") == [{"run": "run-9", "reason": "diverged"}]
-    verdicts = [a["class"] for t, a in page.tags if "verdict" in a.get("class", "")]
+    verdicts = [a["class"] for _, a in page.tags if "verdict" in a.get("class", "")]
     assert verdicts == ["verdict bad"]
     believed = words_of(some_document())
     assert [a["class"] for _, a in believed.tags if "verdict" in a.get("class", "")] == ["verdict good"]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -26,7 +27,7 @@ def printed(document, **options) -> str:
     return out.getvalue()
 
 
-def doubtful(*warnings: str, **certificate) -> dict:
+def doubtful(*warnings: str, **certificate) -> dict[Any, Any]:
     document = some_document()
     document["certificate"] |= {"warnings": list(warnings), **certificate}
     document["certificate"]["verdict"] = f"be careful: {'; '.join(warnings)}" if warnings else "believe it"

@@ -127,7 +127,7 @@ def test_it_needs_nothing_from_outside(written, page):
 
 
 def test_it_is_one_document_with_words_for_its_pictures(page):
-    outside = [t for t, a in page.tags if t in ("h1", "main")]
+    outside = [t for t, _ in page.tags if t in ("h1", "main")]
     assert outside == ["h1", "main"]
     images = [a["alt"] for t, a in page.tags if t == "img"]
     drawn = [a["aria-label"] for t, a in page.tags if t == "svg"]

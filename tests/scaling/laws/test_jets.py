@@ -1,6 +1,7 @@
 """Jets: derivatives exact to rounding, whatever the formula."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from lora_jax.scaling.laws.jets import Jet, exp, larger, log, log_add, smaller, softplus, variables
 
 X = np.linspace(-2, 3, 6)
-FORMULAS: dict[str, Callable] = {
+FORMULAS: dict[str, Callable[..., Any]] = {
     "product and quotient": lambda a, b: (a * X + 2.0) * b / (exp(a) + X**2),
     "difference, number first": lambda a, b: 1.0 - a * b - X,
     "number over jet": lambda a, b: X / (2.0 + exp(b)) + 3.0 / (a + 5.0),

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lora_jax.scaling.verdict import Level
 CONFIGURATION = ("dataset", "hparams", "warmup", "decay", "param_count", "val")
 
 
-def read_configurations(folder: Path) -> list[tuple[dict, RunTable]]:
+def read_configurations(folder: Path) -> list[tuple[dict[Any, Any], RunTable]]:
     with (folder / "porian_isoflop.csv").open() as file:
         rows = list(csv.DictReader(file))
     names = {"n_params": "n", "n_tokens": "t", "flops": "flops", "loss": "loss"}
