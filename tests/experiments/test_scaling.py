@@ -91,8 +91,10 @@ def test_a_lost_report_is_made_again_without_training(place: Place, whole: Path,
     assert err.splitlines() == ["Fitting, and drawing the report."]
     assert (folder / "runs.csv").read_text() == (whole / "runs.csv").read_text()
     before, after = (json.loads((f / "fits.json").read_text()) for f in (whole, folder))
-    varying = {"source": "", "digest": ""}  # of the content, which names the folder
-    assert before | varying == after | varying
+    for document in (before, after):  # what names the folder
+        document |= {"source": "", "digest": ""}
+        document["fits"] = [fit | {"table": ""} for fit in document["fits"]]
+    assert before == after
 
 
 def test_a_dry_run_prints_every_run_and_trains_nothing(place: Place, tmp_path: Path) -> None:
