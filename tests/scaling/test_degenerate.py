@@ -57,7 +57,7 @@ def _try(name: str, kind: str) -> None:
         document = fit_law(
             table,
             law,
-            Questions(n_bootstrap=40, predict=[at], budgets=budgets, serve=serve, figures=kind == "rising"),
+            Questions(n_bootstrap=20, predict=[at], budgets=budgets, serve=serve, figures=kind == "rising"),
         )
     except LoraJaxError as mistake:
         mistakes = str(mistake)
