@@ -56,7 +56,6 @@ SAMPLED = ("temperature", "top_k", "top_p", "do_sample")
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # texts, context, continuation
 
 
-@register_model("lora_jax")
 class LoraJaxLM(TemplateLM):
     """A model for lm-eval's harness.
 
@@ -206,6 +205,10 @@ class LoraJaxLM(TemplateLM):
         )  # fmt: skip
         texts = [self._tokenizer.decode(completion.tokens) for completion in completions]
         return [postprocess_generated_text(text, stop, think_end_token=None) for text in texts]
+
+
+# A call, not a decorator: where lm-eval is not installed, a type checker would take the class for anything.
+register_model("lora_jax")(LoraJaxLM)
 
 
 def load_model(pretrained: str, adapter: str | None, dtype: Any = "auto") -> tuple[Pretrained, Engine]:
