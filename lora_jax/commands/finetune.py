@@ -1,33 +1,17 @@
 """lora-jax finetune: adapt a pretrained model to a task by the methods of a config file, and compare them."""
 
 import argparse
-import contextlib
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, Caller
+from lora_jax.commands.training import Origin, TrainingOptions, describe_sweep, tell_status, until_stopped
 
 if TYPE_CHECKING:
     from lora_jax.comparison.results import MethodComparison
     from lora_jax.finetuning.experiment import FinetuneExperiment
     from lora_jax.finetuning.prepare import Prepared
     from lora_jax.runs.store import RunStore
-
-
-@dataclass(frozen=True)
-class TuneOptions:
-    """How a fine-tuning sweep is trained: options of `lora-jax finetune`, whose --help says what each does.
-
-    lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
-    """
-
-    tracker: Literal["wandb", "off"] = "off"
-    lanes: int | None = 1
-    halving: bool = False
-    command: str = ""
-    overrides: tuple[str, ...] = ()
 
 
 def add(commands: Any) -> None:
@@ -105,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(experiment.question, end="\n\n", flush=True)
     prepared = prepare(experiment.sweep.base, experiment.sweep.task, print)
     print_methods(experiment.sweep, prepared)
-    options = TuneOptions(
-        arguments.tracker, lanes, arguments.halving, _spell(arguments), tuple(arguments.overrides)
-    )
+    options = TrainingOptions(
+        tracker=arguments.tracker, lanes=lanes, halving=arguments.halving,
+        origin=Origin(_spell(arguments), arguments.overrides),
+    )  # fmt: skip
     if arguments.dry_run:
         check(experiment, prepared, store, options)
         return 0
@@ -135,7 +120,7 @@ def _spell(arguments: argparse.Namespace) -> str:
 
 
 def check(
-    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
+    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TrainingOptions
 ) -> None:
     """Refuse what training would refuse before its first step."""
     from lora_jax.finetuning.execute import SideBySide, Tuner
@@ -155,34 +140,30 @@ def fingerprints(experiment: "FinetuneExperiment", prepared: "Prepared") -> dict
 
 
 def train(
-    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TuneOptions
+    experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TrainingOptions
 ) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.finetuning.config import finetune_id
     from lora_jax.finetuning.execute import SideBySide, Tuner
-    from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
-    from lora_jax.training.side_by_side import Stopped
 
     sweep = experiment.sweep
     run_ids = [finetune_id(run) for run in sweep.runs()]
     store.check(experiment.name, run_ids)
     with store.locked():
-        store.claim(describe(experiment, options, run_ids, fingerprints(experiment, prepared)))
+        data = fingerprints(experiment, prepared)
+        store.claim(describe_sweep(experiment, run_ids, data, options.origin))
         tracker = open_tracker(options.tracker, experiment.name, store.folder)
+        beside = SideBySide(options.lanes, options.halving)
         try:
-            with stop_requests() as stop, contextlib.suppress(Stopped):
-                beside = SideBySide(options.lanes, options.halving)
+            with until_stopped() as stop:
                 Tuner(experiment, prepared, store, tracker, beside).run_all(stop, print)
         finally:
             tracker.finish()
-    if stop():
-        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
-        return stop.exit_status
-    return 0
+    return tell_status(stop)
 
 
-def conclude(name: str, store: "RunStore", options: TuneOptions) -> "MethodComparison":
+def conclude(name: str, store: "RunStore", options: TrainingOptions) -> "MethodComparison":
     """Compare the methods, draw them, and write the page; return the comparison."""
     from lora_jax.comparison.folder import write_comparison
     from lora_jax.report.methods.page import write_method_report
@@ -209,17 +190,3 @@ def tracked_methods(found: "MethodComparison") -> tuple[list[str | int], list[li
         for m in found.methods if m.score is not None
     ]  # fmt: skip
     return columns, rows
-
-
-def describe(
-    experiment: "FinetuneExperiment", options: TuneOptions, run_ids: list[str], data: dict[str, str]
-) -> dict[str, object]:
-    """Return what the results folder says of itself."""
-    return {
-        "name": experiment.name,
-        "question": experiment.question,
-        "command": options.command,
-        "overrides": list(options.overrides),
-        "run_ids": run_ids,
-        "data": data,
-    }

@@ -1,13 +1,12 @@
 """lora-jax incontext: in-context learning beside fine-tuning, with the same model and examples."""
 
 import argparse
-import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, Caller
+from lora_jax.commands.training import Origin, describe_sweep, tell_status, until_stopped
 
 if TYPE_CHECKING:
     from lora_jax.runs.store import RunStore
@@ -100,23 +99,19 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
     """Make what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.prompting.incontext.execute import Comparison
     from lora_jax.prompting.incontext.plan import list_tunings
-    from lora_jax.runs.signals import stop_requests
-    from lora_jax.training.side_by_side import Stopped
 
     run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
     store.check(experiment.name, run_ids)
     with store.locked():
-        store.claim(describe(experiment, arguments, run_ids, sources.fingerprints()))
-        with stop_requests() as stop, contextlib.suppress(Stopped):
+        origin = Origin(_spell(arguments))
+        store.claim(describe_sweep(experiment, run_ids, sources.fingerprints(), origin))
+        with until_stopped() as stop:
             comparison = Comparison(experiment.name, wanted, sources, store)
             comparison.prompts.check(experiment.config)
             if wanted.backward is not None:
                 measure(wanted.backward, sources, store.folder)
             comparison.run_all(stop, print)
-    if stop():
-        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
-        return stop.exit_status
-    return 0
+    return tell_status(stop)
 
 
 def measure(plan, sources, folder: Path) -> None:
@@ -160,17 +155,8 @@ def conclude(folder: Path) -> int:
     return 0
 
 
-def describe(
-    experiment, arguments: argparse.Namespace, run_ids: list[str], data: dict[str, str]
-) -> dict[str, object]:
-    """Return what the results folder says of itself."""
-    options = [word for task in arguments.only for word in ("--only", f'"{task}"')]
-    options += [word for stage in arguments.stage for word in ("--stage", stage)]
-    return {
-        "name": experiment.name,
-        "question": experiment.question,
-        "command": arguments.caller.spell("incontext", arguments.config, options),
-        "overrides": [],
-        "run_ids": run_ids,
-        "data": data,
-    }
+def _spell(arguments: argparse.Namespace) -> str:
+    """Return the command that is kept with the results."""
+    words = [word for task in arguments.only for word in ("--only", f'"{task}"')]
+    words += [word for stage in arguments.stage for word in ("--stage", stage)]
+    return arguments.caller.spell("incontext", arguments.config, words)

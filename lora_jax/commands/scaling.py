@@ -1,13 +1,13 @@
 """lora-jax scaling: train the sweep of a config file, fit its scaling laws, and write the report."""
 
 import argparse
-import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.commands.training import Origin, TrainingOptions, describe_sweep, tell_status, until_stopped
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:
@@ -16,20 +16,12 @@ if TYPE_CHECKING:
     from lora_jax.scaling.sweep_results import SweepReport
 
 
-@dataclass(frozen=True)
-class SweepOptions:
-    """How a sweep is trained: the options of `lora-jax scaling`, whose --help says what each does.
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(TrainingOptions):
+    """How a pretraining sweep is trained. mesh, keep_models: as the command's --help says."""
 
-    lanes: None for as many as pay. command, overrides: what is kept with the results of how they were made.
-    """
-
-    tracker: Literal["wandb", "off"] = "off"
-    lanes: int | None = 1
-    halving: bool = False
     mesh: str | None = None
     keep_models: bool = False
-    command: str = ""
-    overrides: tuple[str, ...] = ()
 
 
 def add(commands: Any) -> None:
@@ -118,8 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
         words = [*arguments.overrides, *["--halving"] * arguments.halving]
         command = arguments.caller.spell("scaling", find_config(arguments.config), words)
         options = SweepOptions(
-            arguments.tracker, lanes, arguments.halving, arguments.mesh, arguments.keep_models,
-            command, tuple(arguments.overrides),
+            tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
+            keep_models=arguments.keep_models, origin=Origin(command, arguments.overrides),
         )  # fmt: skip
         status = train(experiment, store, options)
         if status:
@@ -183,35 +175,31 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
     run_ids = [run_id(run) for run in experiment.runs]
     store.check(experiment.name, run_ids)
     if store.settled(options.halving) == set(run_ids) and (store.folder / "sweep.json").exists():
+        store.tidy()  # as `locked` does where something is trained
         return 0
     if experiment.question:
         print(experiment.question, end="\n\n", flush=True)
     from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
     from lora_jax.runs.plan_table import print_plan
-    from lora_jax.runs.signals import stop_requests
     from lora_jax.runs.tracker import open_tracker
     from lora_jax.training.mesh import make_mesh
-    from lora_jax.training.side_by_side import Stopped
 
     use_compilation_cache()
     mesh = None if options.mesh is None else make_mesh(options.mesh)
     with store.locked():
         datasets = prepare_data(experiment.runs, print)
-        store.claim(describe(experiment, options, fingerprints(datasets)))
+        store.claim(describe_sweep(experiment, run_ids, fingerprints(datasets), options.origin))
         planned = print_plan(experiment, store.settled(options.halving))
         tracker = open_tracker(options.tracker, experiment.name, store.folder)
         try:
-            with stop_requests() as stop, contextlib.suppress(Stopped):
+            with until_stopped() as stop:
                 run_sweep(
                     experiment.name, planned, datasets, store, tracker, stop,
                     options.keep_models, options.lanes, options.halving, mesh,
                 )  # fmt: skip
         finally:
             tracker.finish()
-    if stop():
-        print("Stopped. Every finished run is kept; the same command goes on from here.", file=sys.stderr)
-        return stop.exit_status
-    return 0
+    return tell_status(stop)
 
 
 def conclude(experiment: "Experiment", store: "RunStore", options: SweepOptions) -> "SweepReport":
@@ -248,17 +236,3 @@ def show(store: "RunStore") -> None:
     if not fits.fits:
         print_runs(read_results(store.folder))
     print(f"Report: {store.folder / 'report.html'}")
-
-
-def describe(experiment: "Experiment", options: SweepOptions, data: dict[str, str]) -> dict[str, object]:
-    """Return what the results folder says of itself."""
-    from lora_jax.config import run_id
-
-    return {
-        "name": experiment.name,
-        "question": experiment.question,
-        "command": options.command,
-        "overrides": list(options.overrides),
-        "run_ids": [run_id(run) for run in experiment.runs],
-        "data": data,
-    }

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lora_jax.commands.finetune import TuneOptions, conclude
+from lora_jax.commands.finetune import conclude
 from lora_jax.commands.finetune import train as train_sweep
+from lora_jax.commands.training import Origin, TrainingOptions
 from lora_jax.comparison.results import MethodComparison
 from lora_jax.config import TaskConfig
 from lora_jax.finetuning.config import FinetuneSweep
@@ -79,7 +80,10 @@ def finetune(
     """
     folder = Path(folder)
     experiment = FinetuneExperiment(folder.resolve().name, "", sweep)
-    options = TuneOptions(tracker, lanes, halving, f"lora_jax.finetune(sweep, {str(folder)!r})")
+    options = TrainingOptions(
+        tracker=tracker, lanes=lanes, halving=halving,
+        origin=Origin(f"lora_jax.finetune(sweep, {str(folder)!r})"),
+    )  # fmt: skip
     store = RunStore(folder)
     if train_sweep(experiment, prepare(sweep.base, sweep.task, print), store, options):
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")

@@ -94,14 +94,18 @@ class FittedLaw:
         Raises:
             LoraJaxError: A variable is missing, unknown, or not above 0.
         """
+        self._refuse_missing(at)
+        return predict_loss(self.appraisal.replicates, at)[0]
+
+    def _refuse_missing(self, at: Iterable[str]) -> None:
         missing = [v for v in self.law.variables if not {v, self.table.column_of(v)} & set(at)]
         if missing:
             names = ", ".join(f"{v} ({self.table.column_of(v)})" for v in missing)
             raise LoraJaxError(f"The prediction says nothing of {names}: give a value for each.")
-        return predict_loss(self.appraisal.replicates, at)[0]
 
     def curve(self, **at: ArrayLike) -> Curve:
         """Predict the response at many places; the arguments are as of `predict`, arrays that broadcast."""
+        self._refuse_missing(at)
         values, names = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at.values())), list(at)
         rows = [
             self.predict(**dict(zip(names, map(float, place), strict=True)))

@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lora_jax.commands.scaling import SweepOptions, conclude
+from lora_jax.commands.scaling import SweepOptions, conclude, is_concluded
 from lora_jax.commands.scaling import train as train_sweep
+from lora_jax.commands.training import Origin
 from lora_jax.config import RunConfig, run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.experiment import Experiment
@@ -92,11 +93,13 @@ def train(
     folder, by_id = Path(folder), {run_id(run): run for run in wanted}
     experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
     options = SweepOptions(
-        tracker, lanes, halving, keep_models=keep_models, command=f"lora_jax.train(runs, {str(folder)!r})"
-    )
+        tracker=tracker, lanes=lanes, halving=halving, keep_models=keep_models,
+        origin=Origin(f"lora_jax.train(runs, {str(folder)!r})"),
+    )  # fmt: skip
     store = RunStore(folder)
     if train_sweep(experiment, store, options):
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
-    conclude(experiment, store, options)
+    if not is_concluded(experiment, store, halving):
+        conclude(experiment, store, options)
     records = store.finished()
     return TrainedSweep(folder, tuple(records[name] for name in by_id if name in records))

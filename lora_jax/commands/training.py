@@ -1,0 +1,75 @@
+"""What the commands share that train into a results folder: how, what the folder says of it, and the stop."""
+
+import contextlib
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from lora_jax.runs.signals import StopRequest
+
+STOPPED = "Stopped. Every finished run is kept; the same command goes on from here."
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How results were made, as the folder keeps it: the command, and the overrides in it."""
+
+    command: str = ""
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a sweep is trained: options of `lora-jax scaling` and `finetune`, whose --help says what each does.
+
+    lanes: None for as many as pay.
+    """
+
+    tracker: Literal["wandb", "off"] = "off"
+    lanes: int | None = 1
+    halving: bool = False
+    origin: Origin = Origin()
+
+
+class Asked(Protocol):
+    """An experiment, whatever it trains."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def question(self) -> str: ...
+
+
+def describe_sweep(
+    experiment: Asked, run_ids: Collection[str], data: Mapping[str, str], origin: Origin
+) -> dict[str, Any]:
+    """Return what a results folder says of itself: sweep.json. data: as `RunStore.claim` wants it."""
+    return {
+        "name": experiment.name,
+        "question": experiment.question,
+        "command": origin.command,
+        "overrides": list(origin.overrides),
+        "run_ids": list(run_ids),
+        "data": dict(data),
+    }
+
+
+@contextlib.contextmanager
+def until_stopped() -> "Iterator[StopRequest]":
+    """Train in the block; where a signal asks for it, training ends there with its state saved."""
+    from lora_jax.runs.signals import stop_requests
+    from lora_jax.training.side_by_side import Stopped
+
+    with stop_requests() as stop, contextlib.suppress(Stopped):
+        yield stop
+
+
+def tell_status(stop: "StopRequest") -> int:
+    """Return the exit status: 0, or that of the signal that stopped the training, which is then told."""
+    if not stop():
+        return 0
+    print(STOPPED, file=sys.stderr)
+    return stop.exit_status
