@@ -44,7 +44,7 @@ def sweep(folder: Path, name: str | None = None) -> list[Path]:
         found = [Path(base, one) for base, folders, files in os.walk(folder) for one in (*folders, *files)]
     else:
         found = [path for path in folder.glob(".*") if path.name.startswith(f".{name}.")]
-    rubbish = [path for path in found if _is_rubbish(path) and not _is_held(path)]
+    rubbish = [path for path in found if _is_rubbish(path) and _is_abandoned(path)]
     # its maker may only just have been killed, or be about to take the lock
     time.sleep(max((_youth(path) for path in rubbish), default=0.0))
     return [path for path in rubbish if _remove(path)]
@@ -56,19 +56,30 @@ def _is_rubbish(path: Path) -> bool:
     return match is not None and (match["kind"] == "tmp" or path.with_name(match["name"]).exists())
 
 
-def _is_held(path: Path) -> bool:
-    """Does a living process hold it?"""
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Say whether the lock of a temporary was free; it is held during the block where it was.
+
+    What is gone, or may not be opened, is nobody's to remove: its lock is not free.
+    """
+    handle = None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return True
+        is_free = False
+    else:
+        is_free = True
+    try:
+        yield is_free
     finally:
-        os.close(handle)
-    return False
+        if handle is not None:
+            os.close(handle)
+
+
+def _is_abandoned(path: Path) -> bool:
+    with _locked(path) as is_free:
+        return is_free
 
 
 def _youth(path: Path) -> float:
@@ -80,19 +91,15 @@ def _youth(path: Path) -> float:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a temporary that nobody holds; False where somebody does."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:  # held, or not ours to remove
-        return False
-    finally:
-        os.close(handle)
+    """Remove a temporary that nobody holds; False where somebody does, or where it may not be removed."""
+    with _locked(path) as is_free:
+        if not is_free:
+            return False
+        try:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError:
+            return False
     return True

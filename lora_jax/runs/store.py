@@ -35,8 +35,7 @@ class RunStore:
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
         """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
 
-        make: leave the folder behind, and in it nothing that killed processes left; else it is tried and
-        nothing is left.
+        make: leave the folder behind; else it is tried and nothing is left.
         """
         self.try_write()
         if make:
@@ -47,8 +46,6 @@ class RunStore:
                 f"{self.folder} holds {len(strangers)} finished runs of another config (such as"
                 f" {strangers[0]}), wanted only runs of {name!r}: choose another folder with --out."
             )
-        if make:
-            sweep(self.folder)
 
     def try_write(self) -> None:
         """Refuse a folder that cannot be made or written; nothing is left in it."""
@@ -59,6 +56,10 @@ class RunStore:
                 f"{self.folder} cannot be written ({error.strerror}), wanted a results folder:"
                 " choose another one with --out."
             ) from error
+
+    def tidy(self) -> None:
+        """Remove what killed processes left; what a living one makes is not touched."""
+        sweep(self.folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -71,7 +72,7 @@ class RunStore:
                     f"Another process is training into {self.folder}: wait for it, or choose another folder"
                     " with --out."
                 ) from error
-            sweep(self.folder)
+            self.tidy()
             yield
 
     def claim(self, sweep: Mapping[str, Any]) -> None:
