@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lora_jax.runs.store import RunStore
+from tests.licence import write_licence
 
 ROOT = Path(__file__).parents[2]
 N_RUNS = 12
@@ -48,11 +49,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.corpus = folder / "corpus"
-        self.corpus.mkdir(parents=True)
-        lines = (ROOT / "LICENSE").read_text().splitlines()
-        for number in range(10):
-            (self.corpus / f"{number}.txt").write_text("\n".join(lines[20 * number : 20 * number + 20]))
+        self.corpus = write_licence(folder / "corpus", 10, 20)
         self.config = folder / "tiny.py"
         self.config.write_text(CONFIG.replace("CORPUS", str(self.corpus)))
         self.env = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | {

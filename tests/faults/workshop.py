@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.faults.products import Product, pages, prompted, records, tuned, whole_folder
 from tests.faults.spawn import Child, Outcome, start
+from tests.licence import write_licence
 
 ROOT = Path(__file__).parents[2]
 SWEEP = '''"""Do tiny models scale?"""
@@ -76,11 +77,7 @@ class Workshop:
         from tests.finetuning import conftest as finetune
         from tests.prompting import places as prompting
 
-        corpus = self.inputs / "corpus"
-        corpus.mkdir(parents=True)
-        lines = (ROOT / "LICENSE").read_text().splitlines()
-        for number in range(10):
-            (corpus / f"{number}.txt").write_text("\n".join(lines[20 * number : 20 * number + 20]))
+        corpus = write_licence(self.inputs / "corpus", 10, 20)
         for name, text in (("sweep.py", SWEEP), ("lanes.py", LANES)):
             (self.inputs / name).write_text(text.replace("CORPUS", str(corpus)))
         finetune.fill_places(self.inputs / "tuned")

@@ -10,18 +10,12 @@ from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConf
 from lora_jax.config import run_id as name_run
 from lora_jax.data import Dataset, prepare
 from lora_jax.runs.record import RunRecord
-
-ROOT = Path(__file__).parents[2]
+from tests.licence import write_licence
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    lines = (ROOT / "LICENSE").read_text().splitlines()
-    size = len(lines) // 8
-    for number in range(8):
-        (folder / f"{number}.txt").write_text("\n".join(lines[number * size : (number + 1) * size]))
-    return folder
+    return write_licence(tmp_path_factory.mktemp("corpus"), 8)
 
 
 @pytest.fixture(scope="session")
