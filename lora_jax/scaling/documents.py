@@ -15,7 +15,6 @@ from lora_jax.files import to_json, write_atomically
 from lora_jax.scaling import sweep_results
 from lora_jax.scaling.group_results import GroupResult, GroupsReport
 from lora_jax.scaling.older_sweeps import sweep_from_older, sweep_to_older
-from lora_jax.scaling.optima.approach_report import ApproachReport
 from lora_jax.scaling.results import FORMAT, FitReport
 from lora_jax.scaling.sweep_results import SweepFit, SweepReport
 
@@ -84,23 +83,6 @@ def groups_to_document(report: GroupsReport) -> dict[str, Any]:
     """Return the content of groups.json."""
     groups = [group_to_document(found) for found in report.groups]
     return {"by": list(report.by), "law": report.law, "table": report.table, "groups": groups}
-
-
-def groups_from_document(document: Mapping[str, Any]) -> GroupsReport:
-    """Return what groups.json says; raises Unreadable as `fit_from_document` does."""
-    plain = from_document(GroupsReport, {**document, "groups": []})
-    groups = from_document(tuple[Mapping[str, Any], ...], document.get("groups", ()), "groups")
-    return replace(plain, groups=tuple(_group_from_document(entry) for entry in groups))
-
-
-def _group_from_document(entry: Mapping[str, Any]) -> GroupResult:
-    plain = from_document(GroupResult, {name: entry[name] for name in OF_A_GROUP if name in entry}, "groups")
-    rest = {name: part for name, part in entry.items() if name not in OF_A_GROUP}
-    if plain.not_fitted is not None:
-        return plain
-    if "approach" in rest:
-        return replace(plain, approach=ApproachReport.from_document(rest))
-    return replace(plain, fit=fit_from_document(rest))
 
 
 def write_fits(path: str | Path, report: SweepReport) -> None:

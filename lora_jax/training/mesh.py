@@ -113,11 +113,6 @@ def place(array: Any, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def place_state(mesh: Mesh, specs: Mapping[str, Spec], state: TrainState) -> TrainState:
-    """Put a state that every process holds whole onto the mesh."""
-    return jax.tree.map(place, state, state_shardings(mesh, specs, state))
-
-
 def place_input(mesh: Mesh, given: Any) -> Any:
     """Put what a step takes in onto the mesh: arrays split along their first axis, the batch; numbers whole.
 

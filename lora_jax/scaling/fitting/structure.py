@@ -36,7 +36,6 @@ FARTHEST = 3.0  # robust standard deviations, to which a residual counts
 OWN = 0.05  # length of a wave that is left once the law's slopes are taken out, below which nothing of it is
 SAME = 1e-9
 EXACT = 1e-8  # residuals of this size are rounding
-THIRDS = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,6 @@ def has_own_compute(table: RunTable) -> bool:
     return table.has("C") and table.column_of("C") not in table.formulas
 
 
-def unit_words(table: RunTable) -> str:
-    """Return the unit of the losses, and whether it is known or taken for granted."""
-    return table.loss_unit if table.unit_told else f"{table.loss_unit} (taken to be)"
-
-
 def loss_name(table: RunTable) -> str:
     """Return what the loss is: "held-out loss" of our own runs, else no more than "loss"."""
     return "held-out loss" if table.sources.get("loss") == "heldout_loss" else "loss"
