@@ -23,6 +23,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.scaling.results import FitReport
 
@@ -33,11 +34,13 @@ def write_fit_report(report: FitReport, folder: str | Path) -> Path:
     Raises LoraJaxError for a results folder, whose report.html is that of its sweep.
     """
     refuse_results_folder(Path(folder))
-    return write_page(Path(folder), draw_fit_figures(report), lambda figures: make_fit_page(report, figures))
+    sources = show_sources(Path(folder), report.command or "", "docs/fit-laboratory.md")
+    drawings = draw_fit_figures(report)
+    return write_page(Path(folder), drawings, lambda figures: make_fit_page(report, figures, sources))
 
 
-def make_fit_page(report: FitReport, figures: str) -> str:
-    """Return the page. figures: as HTML."""
+def make_fit_page(report: FitReport, figures: str, sources: str) -> str:
+    """Make the page of a fit; `figures` and `sources` are HTML."""
     sections = [
         ("summary", "Summary", _summary(report)),
         ("parameters", "Parameters", show_tables(rows.parameter_rows(report))),
@@ -56,6 +59,7 @@ def make_fit_page(report: FitReport, figures: str) -> str:
         "a scaling law",
         "\n".join(describe(report)),
         sections,
+        sources,
     )
 
 

@@ -25,6 +25,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 
 
@@ -121,7 +122,8 @@ def make_incontext_page(results: InContextResults, figures: str) -> str:
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),
     ]
-    return make_document(sweep.name, "in-context learning", sweep.question.strip(), sections)
+    sources = show_sources(results.folder, sweep.command, "docs/incontext.md")
+    return make_document(sweep.name, "in-context learning", sweep.question.strip(), sections, sources)
 
 
 def _verdict(results: InContextResults) -> str:

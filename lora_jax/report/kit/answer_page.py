@@ -9,6 +9,7 @@ from lora_jax.files import to_json, write_atomically
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import refuse_results_folder, write_page
 from lora_jax.report.kit.page_shell import make_document, show_tables, show_warnings
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import Table, to_prose
 
 
@@ -34,14 +35,15 @@ def write_answer(answer: Answer, folder: Path) -> Path:
     refuse_results_folder(folder)
     text = to_json(answer.document) + "\n"
     write_atomically(folder / f"{answer.name}.json", text)
-    return write_page(folder, answer.drawings, lambda figures: _make_page(answer, figures))
+    sources = show_sources(folder, answer.command, "docs/fit-laboratory.md")
+    return write_page(folder, answer.drawings, lambda figures: _make_page(answer, figures, sources))
 
 
-def _make_page(answer: Answer, figures: str) -> str:
+def _make_page(answer: Answer, figures: str, sources: str) -> str:
     said = f"<p>{to_prose(answer.words)}</p>\n{show_warnings(answer.warnings)}"
     sections = [
         ("summary", "Summary", said),
         ("figures", "Figures", figures),
         ("tables", "Tables", show_tables(*answer.tables)),
     ]
-    return make_document(answer.heading, "scaling laws", answer.command, sections)
+    return make_document(answer.heading, "scaling laws", answer.command, sections, sources)

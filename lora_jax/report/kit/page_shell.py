@@ -20,11 +20,21 @@ LARGEST_SVG = 400_000  # bytes; a denser drawing is shown as its PNG
 _POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {policy_of(SCRIPT)}"
 
 
-def make_document(heading: str, subject: str, intro: str, sections: Sequence[tuple[str, str, str]]) -> str:
-    """Return a page. heading and intro: text, escaped here; the browser's title is "heading: subject".
+def make_document(
+    heading: str, subject: str, intro: str, sections: Sequence[tuple[str, str, str]], sources: str
+) -> str:
+    """Make a page.
 
-    sections: (id, title, content as HTML) in order, each with a link at the top; one without content is left
-    out.
+    Args:
+        heading: The page's title, as text.
+        subject: What kind of page it is. The browser's title is "heading: subject".
+        intro: What stands below the heading, as text.
+        sections: (id, title, content as HTML) in order. Each has a link at the top. One without content is
+            left out.
+        sources: Where the page comes from, as HTML (`show_sources`).
+
+    Returns:
+        The page as HTML. Everything that is given as text is escaped.
     """
     sections = [section for section in sections if section[2].strip()]
     links = " ".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
@@ -38,7 +48,7 @@ def make_document(heading: str, subject: str, intro: str, sections: Sequence[tup
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}: {escape(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav></header>\n"
+        f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav>\n{sources}</header>\n"
         f"<main>\n{body}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 

@@ -12,6 +12,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.latency.documents import save_latency
 from lora_jax.report.latency.plots import plot_overhead, plot_trials
@@ -24,13 +25,14 @@ QUESTION = "What does an adaptation method cost in one forward pass, and does me
 def write_latency(table: LatencyTable, warnings: list[str], folder: Path) -> Path:
     """Write latency.json, figures/ and report.html into the folder; return the page's path."""
     save_latency(folder, table)
+    sources = show_sources(folder, table.command, "docs/latency.md")
     return write_page(
-        folder, draw_latency(table), lambda figures: make_latency_page(table, warnings, figures)
+        folder, draw_latency(table), lambda figures: make_latency_page(table, warnings, figures, sources)
     )
 
 
-def make_latency_page(table: LatencyTable, warnings: list[str], figures: str) -> str:
-    """Return the page. figures: as HTML."""
+def make_latency_page(table: LatencyTable, warnings: list[str], figures: str, sources: str) -> str:
+    """Make the page of a latency table; `figures` and `sources` are HTML."""
     sections = [
         ("summary", "Summary", _summary(table, warnings)),
         ("table", "Table", show_tables(latency_rows(table))),
@@ -38,7 +40,7 @@ def make_latency_page(table: LatencyTable, warnings: list[str], figures: str) ->
         ("settings", "Settings", _settings(table)),
         ("provenance", "Provenance", _provenance(table)),
     ]
-    return make_document("latency", "inference latency", QUESTION, sections)
+    return make_document("latency", "inference latency", QUESTION, sections, sources)
 
 
 def draw_latency(table: LatencyTable) -> list[Drawing]:

@@ -21,6 +21,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.methods import method_panels, plots, rows
@@ -118,7 +119,9 @@ def make_method_page(results: MethodResults, figures: str) -> str:
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),
     ]  # fmt: skip
-    return make_document(sweep.name, "fine-tuning methods", sweep.question.strip(), sections)
+    guide = "docs/fine-tuning.md" if found.target_sets is None else "docs/lora-targets.md"
+    sources = show_sources(results.folder, sweep.command, guide)
+    return make_document(sweep.name, "fine-tuning methods", sweep.question.strip(), sections, sources)
 
 
 def _verdict(results: MethodResults) -> str:

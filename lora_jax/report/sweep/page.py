@@ -15,6 +15,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep import rows
 from lora_jax.report.sweep.conclusions import headline, summarise
@@ -51,7 +52,8 @@ def make_page(results: Results, figures: str) -> str:
         ("provenance", "Provenance", _provenance(results)),
     ]
     sweep = results.sweep
-    return make_document(sweep.name, "scaling laws", sweep.question.strip(), sections)
+    sources = show_sources(results.folder, sweep.command, "docs/scaling-results.md")
+    return make_document(sweep.name, "scaling laws", sweep.question.strip(), sections, sources)
 
 
 def _summary(results: Results) -> str:

@@ -13,7 +13,7 @@ from tests.report.sweep.test_page import assert_only_our_script, close, read_htm
 
 def words_of(document):
     """Return the page without its figures, which take seconds to draw."""
-    return read_html(make_fit_page(fit_from_document(document), ""))
+    return read_html(make_fit_page(fit_from_document(document), "", ""))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_verdict_doubts_settings_and_provenance_are_told():
 def test_three_doubts_are_shown_and_the_rest_is_folded():
     document = some_document()
     document["certificate"]["warnings"] = [f"doubt number {i}" for i in range(5)]
-    page = make_fit_page(fit_from_document(document), "")
+    page = make_fit_page(fit_from_document(document), "", "")
     before, _, folded = page.partition("<details>")
     assert "There are 5 doubts. The three that matter most:" in before
     assert before.index("verdict bad") < before.index("oubt number 0")
@@ -124,7 +124,7 @@ def test_nothing_that_the_document_says_runs():
     document["comparison"]["words"] = attack
     for run in document["runs"]:
         run["run_id"] = attack
-    text = make_fit_page(fit_from_document(document), "")
+    text = make_fit_page(fit_from_document(document), "", "")
     assert_only_our_script(text)
     page = read_html(text)
     assert not [t for t, _ in page.tags if t == "img"]

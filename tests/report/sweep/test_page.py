@@ -200,7 +200,7 @@ def test_each_fit_is_told_as_on_a_page_of_its_own(synthetic, page):
     """The sentences, the table of parameters and the certificate are those of report/fit."""
     results = read_results(synthetic)
     for fit in results.fits.fits:
-        alone = read_html(make_fit_page(fit, ""))
+        alone = read_html(make_fit_page(fit, "", ""))
         assert sentence(verdict_line(fit)) in page.text
         assert all(strip(line) in strip(page.text) for line in describe(fit))
         [table] = alone.tables_with("parameter", "value", "95 % interval")
