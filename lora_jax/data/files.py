@@ -1,0 +1,87 @@
+"""Local files of documents: which ones a source names, and what they hold, as one hash."""
+
+import glob
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lora_jax.config import SourceConfig, digest
+from lora_jax.data.cache import write_text
+from lora_jax.data.readers.kinds import check_kinds, holds_rows
+from lora_jax.data.readers.saved_dataset import is_saved_dataset, list_arrow_files
+from lora_jax.digests import hash_file, read_sealed, to_sealed_json
+from lora_jax.errors import LoraJaxError
+
+# A file changed twice within the clock's tick keeps its size and time: fresher files are read again.
+SETTLED_SECONDS = 2.0
+THREADS = 4  # hashing gives the interpreter free
+
+
+def find_files(source: SourceConfig, kind: str) -> list[Path]:
+    """Return the files that "KIND:PATTERN" names, sorted: a glob's matches, or all files below a folder.
+
+    Folders among a glob's matches and hidden files are passed over.
+    """
+    pattern = source.name.removeprefix(f"{kind}:")
+    start = os.path.expanduser(pattern)
+    if os.path.isdir(start):
+        if is_saved_dataset(Path(start)):
+            return list_arrow_files(Path(start), source.split)
+        start = os.path.join(glob.escape(start), "**", "*")
+    paths = sorted(Path(m) for m in glob.glob(start, recursive=True) if not os.path.isdir(m))
+    if not paths:
+        raise LoraJaxError(
+            f"data.sources names '{kind}:{pattern}', which matches no file from {Path.cwd()}:"
+            " correct the pattern or write an absolute one."
+        )
+    return paths
+
+
+def find_documents(source: SourceConfig) -> list[Path]:
+    """Return the files of a source "files:PATTERN"; LoraJaxError where one is of a kind that is not read."""
+    paths = find_files(source, "files")
+    check_kinds(paths)
+    return paths
+
+
+def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
+    """Return the hash of the files' contents, whatever their names.
+
+    Reading gigabytes at every start would be slow, so the hash is remembered beside the files' sizes and
+    times, the way git remembers its own.
+    """
+    try:
+        stats = [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
+    except OSError as error:
+        raise _unreadable(error) from error
+    about = [str(Path.cwd()), source.name, source.text_field, source.split]
+    index = cache / "files" / f"{digest(about, length=32)}.json"
+    known = read_sealed(index)  # unknown, damaged, or of an older version: the files are read again
+    if known is not None and known["files"] == stats:
+        return known["identity"]
+    identity = digest(sorted(_hash_contents(paths, source.text_field)), length=32)
+    newest = max(mtime for _, _, mtime in stats) / 1e9
+    if time.time() - newest > SETTLED_SECONDS:
+        write_text(index, to_sealed_json({"files": stats, "identity": identity}))
+    return identity
+
+
+def _hash_contents(paths: list[Path], text_field: str) -> list[str]:
+    """Return what each file holds: a hash, and of a file of rows the field that is read besides."""
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            hashes = list(pool.map(hash_file, paths))
+    except OSError as error:
+        raise _unreadable(error) from error
+    return [
+        f"{found} {text_field}" if holds_rows(path) else found
+        for path, found in zip(paths, hashes, strict=True)
+    ]
+
+
+def _unreadable(error: OSError) -> LoraJaxError:
+    return LoraJaxError(
+        f"The text file {error.filename} cannot be read ({error.strerror}): mend it or leave it out of"
+        " data.sources."
+    )

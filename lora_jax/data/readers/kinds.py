@@ -1,0 +1,63 @@
+"""Which reader reads a file: by its suffix, at this one place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lora_jax.data.documents import Documents
+from lora_jax.data.readers.json_lines import JsonLines
+from lora_jax.data.readers.packed import PACKINGS, kind_of
+from lora_jax.data.readers.tables import ArrowTable, ParquetTable
+from lora_jax.data.readers.text import TextFile
+from lora_jax.errors import LoraJaxError
+
+ROWS = {  # a row a document
+    ".jsonl": JsonLines, ".ndjson": JsonLines,
+    ".parquet": ParquetTable, ".pq": ParquetTable,
+    ".arrow": ArrowTable, ".feather": ArrowTable,
+}  # fmt: skip
+OTHERS = {  # what holds texts, and is none
+    **dict.fromkeys((".json", ".ipynb"), "JSON"),
+    **dict.fromkeys((".csv", ".tsv", ".xlsx"), "a table"),
+    **dict.fromkeys((".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z"), "a packed file"),
+    **dict.fromkeys((".bin", ".idx", ".npy", ".npz", ".pt", ".pkl", ".h5"), "a file of numbers"),
+    **dict.fromkeys((".safetensors", ".tfrecord", ".array_record"), "a file of records"),
+    **dict.fromkeys((".pdf", ".docx", ".doc", ".odt", ".epub"), "a document of a word processor"),
+}
+
+
+def open_file(path: Path, text_field: str) -> Documents:
+    """Return the documents of a file that `check_kinds` has passed."""
+    reader = ROWS.get(kind_of(path))
+    return TextFile(path) if reader is None else reader(path, text_field)
+
+
+def holds_rows(path: Path) -> bool:
+    """Whether a file holds a document in each row, of which a field is the text."""
+    return kind_of(path) in ROWS
+
+
+def check_kinds(paths: Sequence[Path]) -> None:
+    """Refuse files that no reader reads, and plain texts beside files of rows, which tell about them mostly.
+
+    A model would learn the braces of JSON.
+    """
+    for path in paths:
+        kind = OTHERS.get(kind_of(path))
+        if (
+            kind is None
+            and path.suffix.lower() in PACKINGS
+            and ROWS.get(kind_of(path), JsonLines) != JsonLines
+        ):
+            kind = "a packed table, which packs its columns itself"
+        if kind is not None:
+            raise LoraJaxError(
+                f"data.sources matches {path}, which is {kind}, not a text: write its texts to .jsonl or"
+                " .parquet, a row each, or to files of plain text, or narrow the pattern."
+            )
+    rows = [path for path in paths if holds_rows(path)]
+    texts = [path for path in paths if not holds_rows(path)]
+    if rows and texts:
+        raise LoraJaxError(
+            f"data.sources matches {len(rows)} files of rows, such as {rows[0]}, and {len(texts)} of plain"
+            f" text, such as {texts[0]}: narrow the pattern to those of one kind."
+        )

@@ -1,0 +1,55 @@
+"""A file of plain text, which is one document."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lora_jax.data.readers.packed import open_bytes
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import parse_json
+
+JSON_HEAD, SNIFFED = 100_000, 20  # characters and lines that show whether a text is JSON lines
+
+
+class TextFile:
+    """The one document of a text file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, rows: Sequence[int]) -> Iterator[str]:
+        for _ in rows:
+            yield read_text(self._path)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, "" where it is blank; LoraJaxError when it is not UTF-8, or JSON lines."""
+    with open_bytes(path) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise LoraJaxError(
+            f"The text file {path} is not UTF-8 ({error.reason} at byte {error.start}): convert it or leave"
+            " it out of data.sources."
+        ) from error
+    if _is_json_lines(text):
+        raise LoraJaxError(
+            f"The text file {path} holds JSON lines with a text in each, and a model would learn their"
+            " braces: name it .jsonl, so that each line is a document."
+        )
+    return text if text.strip() else ""
+
+
+def _is_json_lines(text: str) -> bool:
+    """Return whether the first lines are JSON objects that have a text."""
+    lines = [line for line in text[:JSON_HEAD].split("\n") if line.strip()]
+    if len(text) > JSON_HEAD:
+        lines = lines[:-1]  # it may be cut
+    try:
+        rows = [parse_json(line) for line in lines[:SNIFFED]]
+    except ValueError:
+        return False
+    return bool(rows) and all(isinstance(row, dict) and isinstance(row.get("text"), str) for row in rows)
