@@ -148,6 +148,8 @@ class OptimConfig:
         final_lr_fraction: For cosine, the rate at the end relative to the peak.
         weight_decay: Weight decay. It acts on matrices only.
         clip_norm: Gradients are clipped to this norm.
+        accumulate: The batch is read in so many parts, one after another. The gradient is that of the whole
+            batch, and the memory that of a part.
     """
 
     learning_rate: Rate = 4e-3
@@ -162,9 +164,20 @@ class OptimConfig:
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.95
     eps: Small = 1e-8
+    accumulate: Batch = added_later(1)
 
     def __post_init__(self) -> None:
         check_fields(self, "optim")
+        check_parts(self.batch_size, self.accumulate)
+
+
+def check_parts(batch_size: int, accumulate: int) -> None:
+    """Refuse a batch that cannot be cut into equal parts."""
+    if batch_size % accumulate:
+        raise LoraJaxError(
+            f"optim.batch_size is {batch_size} and optim.accumulate is {accumulate}: batch_size must be a"
+            " multiple of accumulate, change one of them."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

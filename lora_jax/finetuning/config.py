@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from lora_jax.config import OptimConfig, TaskConfig, added_later, digest, to_dict
+from lora_jax.config import OptimConfig, TaskConfig, added_later, check_parts, digest, to_dict
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.names import shorten_id
 from lora_jax.peft.method import MethodConfig
@@ -34,16 +34,18 @@ class TuneConfig:
     patience: Count | None = None
     # Examples of the test split that a language model completes, for BLEU and ROUGE.
     n_completions: Count = added_later(64)
+    accumulate: Batch = added_later(1)  # parts that a batch is read in, as in OptimConfig
 
     def __post_init__(self) -> None:
         check_fields(self, "optim")
+        check_parts(self.batch_size, self.accumulate)
 
     @property
     def numbers(self) -> OptimConfig:
         """What the compiled step depends on: runs that differ in the rest share one program."""
         return OptimConfig(
             weight_decay=self.weight_decay, clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2,
-            eps=self.eps,
+            eps=self.eps, batch_size=self.batch_size, accumulate=self.accumulate,
         )  # fmt: skip
 
 

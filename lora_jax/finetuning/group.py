@@ -47,7 +47,8 @@ class Placed:
 def lane_shape(config: FinetuneConfig) -> Hashable:
     """Return what runs have in common that may stand side by side: all but numbers that are data."""
     optim = config.optim
-    return program(config.method), optim.batch_size, optim.beta1, optim.beta2, optim.eps
+    betas = optim.beta1, optim.beta2
+    return program(config.method), optim.batch_size, *betas, optim.eps, optim.accumulate
 
 
 def check_group(runs: Sequence[TuneRun]) -> None:
@@ -69,8 +70,8 @@ def check_group(runs: Sequence[TuneRun]) -> None:
         if lane_shape(one) != lane_shape(two):
             raise LoraJaxError(
                 f"{names} are of different shapes, {program(one.method)} and {program(two.method)} with betas"
-                f" {one.optim.beta1}, {one.optim.beta2} and {two.optim.beta1}, {two.optim.beta2}: put them in"
-                " groups of their own."
+                f" {one.optim.beta1}, {one.optim.beta2} and {two.optim.beta1}, {two.optim.beta2}, read in"
+                f" {one.optim.accumulate} and {two.optim.accumulate} parts: put them in groups of their own."
             )
     common_shapes([run.config.method.build(run.prepared.model) for run in runs])
 

@@ -1,7 +1,7 @@
 """The functions of fine-tuning: a method's loss, start and step, and the losses of an evaluation batch."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from lora_jax.model.hooks import Hooks, Pass
 from lora_jax.model.transformer import Inputs, encode, forward
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, Method, MethodConfig
+from lora_jax.training.accumulate import Accumulation
 from lora_jax.training.lanes import stack_inputs
 from lora_jax.training.loss import cross_entropy, summed_loss, token_losses
 from lora_jax.training.optim import Optimizer, make_optimizer
@@ -52,13 +53,21 @@ def measure_losses(
 def mean_loss(
     model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None
 ) -> jax.Array:
-    """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated."""
+    """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated.
+
+    A part of a batch may have nothing to predict, where rows only fill it: its loss is 0.
+    """
+    n_losses = jnp.maximum(count_losses(model, batch), 1)
     if model.n_classes is not None:
-        found = measure_losses(model, params, batch, hooks, key)
-        return found.loss_B.sum() / found.weight_B.sum()
+        return measure_losses(model, params, batch, hooks, key).loss_B.sum() / n_losses
     inputs, (targets_BT, weights_BT, *_) = _read_batch(model, batch)
     x_BTD = encode(model, params, inputs, hooks, key)
-    return summed_loss(Pass(model, hooks, key), params, x_BTD, targets_BT, weights_BT) / weights_BT.sum()
+    return summed_loss(Pass(model, hooks, key), params, x_BTD, targets_BT, weights_BT) / n_losses
+
+
+def count_losses(model: ModelConfig, batch: Batch) -> jax.Array:
+    """Return how many labels, or tokens of completions, a batch predicts."""
+    return jnp.sum(batch.weights_BT if model.n_classes is None else batch.example_weights_B)
 
 
 def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Array]]:
@@ -100,17 +109,18 @@ def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfi
     methods (`peft.stacking`), so do runs that differ in rank or scale. `training.lanes` compiles it once for
     each shape of batch.
     """
-    return _make_tune_step(model, config, make_optimizer(numbers))
+    return _make_tune_step(model, config, make_optimizer(numbers), numbers.accumulate)
 
 
 @lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
-def _make_tune_step(model: ModelConfig, config: MethodConfig, optimizer: Optimizer) -> Step:
+def _make_tune_step(model: ModelConfig, config: MethodConfig, optimizer: Optimizer, n_parts: int) -> Step:
     method = config.build(model)
 
     def loss_of_batch(params: Params, batch: Batch, key: jax.Array | None) -> jax.Array:
         return mean_loss(model, params, batch, method.hooks, key)
 
-    return make_step(loss_of_batch, method.specs, optimizer, method.rates)
+    accumulation = Accumulation(n_parts, partial(count_losses, model)) if n_parts > 1 else None
+    return make_step(loss_of_batch, method.specs, optimizer, method.rates, accumulation)
 
 
 Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen, batch)

@@ -79,7 +79,8 @@ def seconds_per_step(run: RunConfig, device: Device | None) -> float:
     if not is_timed(run):
         return flops / speed_once()
     model = replace(run.model, n_layers=min(run.model.n_layers, DEEPEST))
-    matmuls = time_matmuls(model, run.optim.batch_size, run.data.seq_len)
+    n_parts = run.optim.accumulate
+    matmuls = n_parts * time_matmuls(model, run.optim.batch_size // n_parts, run.data.seq_len)
     share = flops_per_token(model, run.data.seq_len) / flops_per_token(run.model, run.data.seq_len)
     return CPU_STEP_OVER_MATMULS * matmuls / share
 

@@ -17,6 +17,7 @@ from lora_jax.training.loss import tokens_at_once
 # of one; measured 2.8 to 3.0 and 4.1 to 4.2 in plain code, less in a loop.
 SCORES_OF_BIAS = {"t5": 2.9, "transformer_xl": 4.1}
 BYTES_TRAINED = 16  # of a float32 weight: itself, two moments, its gradient
+BYTES_SUMMED = 4  # besides, where a batch is read in parts: the sum of their gradients
 FUSED_WIDTH = 128  # the widest head of the fused attention kernel, whatever the GPU
 
 
@@ -51,8 +52,12 @@ def memory_bytes(run: RunConfig, bytes_per_activation: int = 4, lanes: int = 1) 
 
     bytes_per_activation: 4, or 2 where the step computes in 16 bits, which it does on accelerators alone.
     """
-    rows, seq_len = run.optim.batch_size, run.data.seq_len
-    return step_bytes(run.model, rows, seq_len, bytes_per_activation, lanes)
+    optim = run.optim
+    rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
+    of_part = step_bytes(run.model, rows, seq_len, bytes_per_activation, lanes)
+    if optim.accumulate == 1:
+        return of_part
+    return of_part + BYTES_SUMMED * count_parameters(run.model).total * lanes
 
 
 def step_bytes(

@@ -59,7 +59,7 @@ def plan_runs(
     for name, members in trunks.items():
         shared = 0  # steps of the trunk that an earlier member has paid for
         for run in members:
-            shape = (run.model, run.optim.batch_size, run.data.seq_len)
+            shape = (run.model, run.optim.batch_size, run.optim.accumulate, run.data.seq_len)
             if shape not in step_seconds:
                 step_seconds[shape] = seconds_per_step(run, device)
             done = run_id(run) in finished

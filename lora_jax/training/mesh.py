@@ -60,11 +60,13 @@ def make_mesh(text: str | None = None) -> Mesh:
 def check_mesh(mesh: Mesh, run: RunConfig) -> None:
     """Refuse a run whose weights or batch the mesh does not divide, before anything is compiled."""
     weight_shardings(mesh, declare(run.model))
-    parts, rows = batch_parts(mesh), run.optim.batch_size
+    parts, rows, name = batch_parts(mesh), run.optim.batch_size, "optim.batch_size"
+    if run.optim.accumulate > 1:
+        rows, name = rows // run.optim.accumulate, f"{name} / optim.accumulate"
     if rows % parts:
         raise LoraJaxError(
-            f"optim.batch_size is {rows} and the mesh splits it in {parts} (data x fsdp): choose a multiple"
-            f" of {parts}, or another mesh."
+            f"{name} is {rows} and the mesh splits it in {parts} (data x fsdp): choose a multiple of {parts},"
+            " or another mesh."
         )
 
 

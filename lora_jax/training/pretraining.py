@@ -5,11 +5,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig, OptimConfig, RunConfig
 from lora_jax.data import Dataset
 from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
+from lora_jax.training.accumulate import Accumulation
 from lora_jax.training.loss import mean_loss, window_losses
 from lora_jax.training.optim import Optimizer, make_hyperparams, make_optimizer, peak_learning_rate, unit_rate
 from lora_jax.training.step import Step, StepInput, TrainState, init_state, make_step
@@ -32,15 +34,19 @@ def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
 
     Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
     """
-    return _make_step(model, make_optimizer(optim))
+    return _make_step(model, make_optimizer(optim), optim.accumulate)
 
 
 @lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
-def _make_step(model: ModelConfig, optimizer: Optimizer) -> Step:
+def _make_step(model: ModelConfig, optimizer: Optimizer, n_parts: int) -> Step:
     def loss_of_batch(params: Params, windows_BU: Any, key: jax.Array | None) -> jax.Array:
         return mean_loss(model, params, windows_BU)
 
-    return make_step(loss_of_batch, declare(model), optimizer)
+    def count_losses(windows_BU: Any) -> jax.Array:
+        return jnp.float32(windows_BU[:, 1:].size)
+
+    accumulation = Accumulation(n_parts, count_losses) if n_parts > 1 else None
+    return make_step(loss_of_batch, declare(model), optimizer, accumulation=accumulation)
 
 
 @lru_cache(maxsize=4)

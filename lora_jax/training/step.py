@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from lora_jax.params import Params, Spec, combine
+from lora_jax.training.accumulate import Accumulation, GradientOf, accumulate
 from lora_jax.training.optim import Hyperparams, Optimizer
 
 
@@ -47,6 +48,7 @@ def make_step(
     specs: Mapping[str, Spec],
     optimizer: Optimizer,
     rates: Mapping[str, float] | None = None,
+    accumulation: Accumulation | None = None,
 ) -> Step:
     """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
 
@@ -59,18 +61,23 @@ def make_step(
         specs: of every trainable weight at least.
         optimizer: what turns gradients into updates at unit rate (`training.optim`).
         rates: the learning rate of a path as a multiple of the step's; 1 where absent.
+        accumulation: reads the batch in parts; None: at once.
     """
     rates = rates or {}
+
+    def of_whole(trainable: Params, frozen: Params, batch: Any, key: Any) -> tuple[jax.Array, Params]:
+        def loss_of(trainable: Params) -> jax.Array:
+            return loss_of_batch(combine(trainable, frozen), batch, key)
+
+        return jax.value_and_grad(loss_of)(trainable)
+
+    gradient_of: GradientOf = of_whole if accumulation is None else accumulate(of_whole, accumulation)
 
     def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
         key = None
         if given.key is not None:
             key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
-
-        def loss_of(trainable: Params) -> jax.Array:
-            return loss_of_batch(combine(trainable, frozen), given.batch, key)
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.trainable)
+        loss, gradient = gradient_of(state.trainable, frozen, given.batch, key)
         transformation = optimizer(_of(state.trainable, specs))
         found, opt_state = transformation.update(
             gradient, state.opt_state, state.trainable, hyperparams=given.hyperparams

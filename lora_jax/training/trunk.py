@@ -40,12 +40,14 @@ class Shape(NamedTuple):
     beta1: float
     beta2: float
     eps: float
+    accumulate: int
 
 
 def shape_of(run: RunConfig) -> Shape:
     """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
     optim = run.optim
-    return Shape(run.model, optim.batch_size, run.data.seq_len, optim.beta1, optim.beta2, optim.eps)
+    betas = optim.beta1, optim.beta2
+    return Shape(run.model, optim.batch_size, run.data.seq_len, *betas, optim.eps, optim.accumulate)
 
 
 class RungAt(NamedTuple):
