@@ -68,6 +68,7 @@ class DataConfig:
         heldout_tokens: Largest number of held-out tokens to evaluate.
         unique_tokens: Number of different tokens to train on. None takes all.
         max_epochs: A run that would see its data more often than this is refused.
+        heldout_sources: Sources of held-out text, in place of a part that is cut from `sources`.
     """
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
@@ -77,11 +78,17 @@ class DataConfig:
     heldout_tokens: Annotated[int, TOKENS] = 131_072
     unique_tokens: Annotated[int, TOKENS] | None = None
     max_epochs: Weight = 4.0
+    heldout_sources: tuple[SourceConfig, ...] = added_later(())
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
         if not self.sources:
             raise LoraJaxError("data.sources is empty, it must name at least one source: add one.")
+        if self.heldout_sources and self.heldout_fraction != DataConfig.heldout_fraction:
+            raise LoraJaxError(
+                f"data.heldout_fraction is {self.heldout_fraction:g} and data.heldout_sources is given, from"
+                " which all held-out text comes: leave one of them out."
+            )
         if self.tokenizer.partition(":")[0] == "bpe":
             bpe_size(self.tokenizer)
 

@@ -40,7 +40,8 @@ def prepare(
     with explain_disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     corpora = [open_corpus(source, cache, say) for source in config.sources]
-    split = SplitCorpora(corpora, config.heldout_fraction, say)
+    heldout_corpora = [open_corpus(source, cache, say) for source in config.heldout_sources]
+    split = SplitCorpora(corpora, config.heldout_fraction, say, heldout_corpora)
     tokenizer = load_tokenizer(config.tokenizer, split, cache, say)
     if tokenizer.vocab_size > vocab_size:
         raise LoraJaxError(
@@ -61,10 +62,14 @@ class Dataset:
     """
 
     def __init__(self, config: DataConfig, sources: tuple[SourceTokens, ...], tokenizer: Tokenizer) -> None:
-        """Take prepared sources; LoraJaxError when one is shorter than a sequence or than it should be."""
+        """Take prepared sources; LoraJaxError when one is shorter than a sequence or than it should be.
+
+        sources: Those of `config.sources`, then those of `config.heldout_sources`.
+        """
         self.config = config
         self.tokenizer = tokenizer
-        self.sources = sources
+        self.sources = sources[: len(config.sources)]
+        self._heldout_sources = sources[len(config.sources) :]
         self._units = share_units([s.weight for s in config.sources])
         self._n_windows = self._count_windows()
 
@@ -146,7 +151,11 @@ class Dataset:
 
     @cached_property
     def _heldout(self) -> HeldOut:
-        return choose_windows(self.sources, self.shares, self.config.seq_len, self.config.heldout_tokens)
+        sources, shares = self.sources, self.shares
+        if self._heldout_sources:
+            weights = [s.weight for s in self.config.heldout_sources]
+            sources, shares = self._heldout_sources, [w / sum(weights) for w in weights]
+        return choose_windows(sources, shares, self.config.seq_len, self.config.heldout_tokens)
 
     @property
     def heldout_WT(self) -> np.ndarray:
@@ -179,16 +188,24 @@ class Dataset:
                     "identity": source.identity,
                     "share": share,
                     "unique_tokens": n * self.config.seq_len,
-                    **{
-                        f"{side}_{what}": value
-                        for side, stream in (("train", source.train), ("heldout", source.heldout))
-                        for what, value in (
-                            ("documents", stream.n_documents),
-                            ("tokens", stream.n_tokens),
-                            ("bytes", stream.n_bytes),
-                        )
-                    },
+                    **_describe_side(source, "train"),
+                    **_describe_side(source, "heldout"),
                 }
                 for source, share, n in zip(self.sources, self.shares, self._n_windows, strict=True)
             ],
-        }
+        } | (
+            {
+                "heldout_sources": [
+                    {"name": source.name, "identity": source.identity, **_describe_side(source, "heldout")}
+                    for source in self._heldout_sources
+                ]
+            }
+            if self._heldout_sources
+            else {}
+        )
+
+
+def _describe_side(source: SourceTokens, side: str) -> dict[str, Any]:
+    stream = source.train if side == "train" else source.heldout
+    about = {"documents": stream.n_documents, "tokens": stream.n_tokens, "bytes": stream.n_bytes}
+    return {f"{side}_{what}": value for what, value in about.items()}

@@ -61,7 +61,10 @@ class CheckedArray:
 
     def _map(self) -> None:
         # A plain array: indexing the memmap class itself costs three times as much.
-        self._array = np.asarray(np.memmap(self._path, self._dtype, mode="r"))
+        # An empty file, a side without documents, cannot be mapped.
+        is_empty = not self._path.stat().st_size
+        mapped = np.empty(0, self._dtype) if is_empty else np.memmap(self._path, self._dtype, mode="r")
+        self._array = np.asarray(mapped)
         self._bytes = self._array.view(np.uint8).data
 
     def _check(self, blocks: np.ndarray) -> None:

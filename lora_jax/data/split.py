@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -29,50 +30,102 @@ class SplitCorpora:
     """Several sources, split together: a text that is held out of one is held out of all.
 
     Nothing is read before `sources` is asked for. A reading holds 24 bytes a document in memory.
+
+    Attributes:
+        corpora: Those to train on, then those that are held out whole, if there are any.
     """
 
     def __init__(
-        self, corpora: Sequence[Corpus], heldout_fraction: float, say: Callable[[str], None]
+        self,
+        corpora: Sequence[Corpus],
+        heldout_fraction: float,
+        say: Callable[[str], None],
+        heldout_corpora: Sequence[Corpus] = (),
     ) -> None:
-        self.corpora = tuple(corpora)
-        self.heldout_fraction = heldout_fraction
+        """Take the corpora to train on, and what is held out: a fraction of each, or corpora of their own."""
+        self.corpora = (*corpora, *heldout_corpora)
+        self._n_training = len(corpora)
+        self._fraction = heldout_fraction
         self._say = say
 
     @property
     def identity(self) -> list[object]:
         """What the split derives from, for the keys of caches."""
-        return ["split-1", [c.identity for c in self.corpora], self.heldout_fraction]
+        identities = [c.identity for c in self.corpora]
+        if len(identities) > self._n_training:
+            return ["split-1", identities[: self._n_training], identities[self._n_training :]]
+        return ["split-1", identities, self._fraction]
 
     @cached_property
     def sources(self) -> tuple[SourceSplit, ...]:
-        """The split, read once; LoraJaxError when a source has no document left for one of the sides."""
-        texts, documents, heldout_hashes = [], [], []
-        for corpus in self.corpora:
-            self._say(f"reading {corpus.name}")
-            texts.append(corpus.open())
-            documents.append(survey(texts[-1]))
-            n_empty = len(texts[-1]) - len(documents[-1])
-            if n_empty == len(texts[-1]):
-                raise LoraJaxError(
-                    f"All {n_empty} documents of the source {corpus.name!r} are empty: add text, or set its"
-                    " text_field to the field that holds the text."
-                )
-            if n_empty:
-                self._say(
-                    f"{corpus.name}: {n_empty:,} of {len(texts[-1]):,} documents are empty and passed over"
-                )
-            heldout_hashes.append(choose_heldout(documents[-1], self.heldout_fraction, corpus.name))
-        everywhere = np.concatenate(heldout_hashes)
-        splits = []
-        for corpus, text, rows in zip(self.corpora, texts, documents, strict=True):
-            is_heldout = np.isin(rows["hash"], everywhere)
-            if is_heldout.all():
+        """The split of `corpora`, read once.
+
+        Raises:
+            LoraJaxError: a source has no document left for one of the sides, or one is on both sides.
+        """
+        texts = [corpus.open() for corpus in self.corpora]
+        documents = [self._survey(corpus, text) for corpus, text in zip(self.corpora, texts, strict=True)]
+        self._say_shared(documents[: self._n_training])
+        if len(self.corpora) == self._n_training:
+            is_heldout = self._cut(documents)
+        else:
+            self._refuse_trained(documents)
+            is_heldout = [
+                np.full(len(rows), number >= self._n_training) for number, rows in enumerate(documents)
+            ]
+        return tuple(
+            SourceSplit(corpus.name, text, rows[~held], rows[held])
+            for corpus, text, rows, held in zip(self.corpora, texts, documents, is_heldout, strict=True)
+        )
+
+    def _survey(self, corpus: Corpus, texts: Documents) -> np.ndarray:
+        self._say(f"reading {corpus.name}")
+        documents = survey(texts)
+        n_empty = len(texts) - len(documents)
+        if not len(documents):
+            raise LoraJaxError(
+                f"All {n_empty} documents of the source {corpus.name!r} are empty: add text, or set its"
+                " text_field to the field that holds the text."
+            )
+        if n_empty:
+            self._say(f"{corpus.name}: {n_empty:,} of {len(texts):,} documents are empty and passed over")
+        return documents
+
+    def _cut(self, documents: list[np.ndarray]) -> list[np.ndarray]:
+        """Return for each source which of its documents are held out of it or of another one."""
+        cut = [
+            choose_heldout(rows, self._fraction, corpus.name)
+            for corpus, rows in zip(self.corpora, documents, strict=True)
+        ]
+        is_heldout = [np.isin(rows["hash"], np.concatenate(cut)) for rows in documents]
+        for corpus, held in zip(self.corpora, is_heldout, strict=True):
+            if held.all():
                 raise LoraJaxError(
                     f"All documents of the source {corpus.name!r} are held out of the other sources and none"
                     " is left for training: drop the source or lower data.heldout_fraction."
                 )
-            splits.append(SourceSplit(corpus.name, text, rows[~is_heldout], rows[is_heldout]))
-        return tuple(splits)
+        return is_heldout
+
+    def _say_shared(self, documents: list[np.ndarray]) -> None:
+        for one, other in combinations(range(len(documents)), 2):
+            n_shared = len(np.intersect1d(documents[one]["hash"], documents[other]["hash"]))
+            if n_shared:
+                self._say(
+                    f"{self.corpora[one].name} and {self.corpora[other].name} share {n_shared:,} documents of"
+                    " equal text, which are drawn from both"
+                )
+
+    def _refuse_trained(self, documents: list[np.ndarray]) -> None:
+        """Refuse held-out documents that are trained on: their loss would be too low in silence."""
+        trained = np.concatenate([rows["hash"] for rows in documents[: self._n_training]])
+        for corpus, rows in list(zip(self.corpora, documents, strict=True))[self._n_training :]:
+            n_trained = int(np.isin(rows["hash"], trained).sum())
+            if n_trained:
+                raise LoraJaxError(
+                    f"{n_trained:,} of {len(rows):,} documents of {corpus.name!r} in data.heldout_sources are"
+                    " in data.sources too, with equal text, and a loss on them would be too low: take them"
+                    " out of one."
+                )
 
     def iterate_training_text(self, max_bytes: int) -> Iterator[str]:
         """Yield training documents of every source in turn, from each at most about `max_bytes`."""

@@ -53,7 +53,8 @@ def try_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[Data
     absent: dict[DataConfig, list[str]] = {}
     for run in runs:
         if run.data not in absent:
-            absent[run.data] = [s.name for s in run.data.sources if needs_download(s, find_cache())]
+            sources = (*run.data.sources, *run.data.heldout_sources)
+            absent[run.data] = [s.name for s in sources if needs_download(s, find_cache())]
         if not absent[run.data]:
             here.append(run)
     for name in dict.fromkeys(name for names in absent.values() for name in names):
