@@ -1,12 +1,14 @@
 """The figures of accuracy against what it takes, in tokens or seconds: a panel for each way to learn."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lora_jax.comparison.incontext_results import InContextComparison, Line, Point
 from lora_jax.report.incontext.plots import find_looks, list_panels, score_limits
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.label_places import place_labels
 from lora_jax.report.kit.numbers import format_count
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, set_title
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 20  # letters above a panel
 WIDER = 1.3  # than a figure of one panel
-SIDES = ((4, 3), (-4, -3), (-4, 3), (4, -3))  # of a point, in points, for the number beside it
+NUMBER_SIZE = 7.5  # points, of the numbers beside the points
 Costed = list[tuple[float, Point]]  # what a point takes, and the point
 
 
@@ -32,6 +34,7 @@ def plot_cost(found: InContextComparison, unit: str) -> "Figure":
     figure.set_size_inches(style.SIZE[0] * WIDER, figure.get_size_inches()[1])
     order = {label: i for i, label in enumerate(looks)}  # the same in every row
     limits = score_limits([line for _, _, lines in rows for line in lines], found)
+    drawn: list[tuple[Axes, Costed]] = []
     for row, (task, base, lines) in enumerate(rows):
         panels = axes[row * columns : (row + 1) * columns]
         lines = sorted(lines, key=lambda line: order[line.label])
@@ -42,12 +45,16 @@ def plot_cost(found: InContextComparison, unit: str) -> "Figure":
             ax.set_title(name_of(line.label, LONGEST_NAME), fontsize=PANEL_TITLE, loc="left")
             ax.axhline(task.chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
             _draw_panel(ax, costed, i, looks[line.label][0])
+            drawn.append((ax, costed[i]))
             ax.set_ylim(*limits)
             ax.tick_params(labelsize=8, labelleft=i == 0)
         panels[0].set_ylabel(f"{name_of(task.task)}, {name_of(base)}", fontsize=9)
     figure.supxlabel(f"{unit} to learn and to answer", fontsize=9.5)
     figure.supylabel("accuracy (test)", fontsize=9.5)
     set_title(figure, f"Accuracy against {unit}; the numbers count the examples that were learned from")
+    figure.draw_without_rendering()  # the numbers are placed in pixels
+    for ax, points in drawn:
+        _number(ax, points)
     return figure
 
 
@@ -66,7 +73,7 @@ def _cost_points(line: Line, unit: str) -> Costed:
 
 
 def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, colour: str) -> None:
-    """Draw the points of one way in colour, with their numbers of examples, before those of all ways."""
+    """Draw the points of one way in colour, before those of all ways."""
     every = [x for points in costed for x, _ in points]
     if not every:
         ax.text(0.5, 0.5, "not timed", transform=ax.transAxes, fontsize=8, ha="center")
@@ -80,13 +87,15 @@ def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, colour: str) -> 
     xs, scores = [x for x, _ in costed[own]], [p.score for _, p in costed[own]]
     ax.vlines(xs, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=0.8, alpha=0.5)
     ax.plot(xs, [s.value for s in scores], "o-", color=colour, linewidth=1.4, markersize=4, zorder=3)
-    for i, (x, point) in enumerate(sorted(costed[own], key=lambda one: (one[0], one[1].n))):
-        across, up = SIDES[i % len(SIDES)]
-        ax.annotate(
-            format_count(point.n), (x, point.score.value), (across, up), textcoords="offset points",
-            fontsize=7.5, color=style.INK, ha="left" if across > 0 else "right",
-            va="bottom" if up > 0 else "top", zorder=4,
-        )  # fmt: skip
     low, high = min(every) / 1.4, max(every) * 1.4
     ticks = style.decade_ticks(low, high, (1, 3) if high / low > 12 else (1, 2, 5))
     style.set_scale(ax, "x", low, high, ticks[:: max(1, -(-len(ticks) // 4))], format_count, "")
+
+
+def _number(ax: "Axes", costed: Costed) -> None:
+    """Write beside each point how many examples it learned from."""
+    places = [(x, point.score.value) for x, point in costed]
+    bars = [((x, point.score.low), (x, point.score.high)) for x, point in costed]
+    names = [format_count(point.n) for _, point in costed]
+    joined = list(pairwise(places))
+    place_labels(ax, places, names, [style.INK] * len(names), [*bars, *joined], NUMBER_SIZE)

@@ -93,7 +93,8 @@ def draw_incontext(found: InContextComparison, backward: GradientCosts | None) -
             f"The same points against the {unit} that learning and answering the whole test set take, each"
             " with the number of its examples, a panel for each way to learn with the others in grey:"
             " a prompt learns for nothing and is read again with the questions, a tuned model reads the"
-            " questions alone. A head's answers are not timed by themselves.",
+            " questions alone. A head's answers are not timed by themselves. A number that finds no free"
+            " place is left out.",
             plot_cost(found, unit),
         )  # fmt: skip
     if backward is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lora_jax.comparison.results import MethodComparison, MethodResult
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.label_places import place_labels
 from lora_jax.report.kit.panels import set_title
-from lora_jax.report.methods.label_places import place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +55,7 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
     points = [(m.n_trainable, m.finished_score.value) for m in scored]
     bars = [(m.n_trainable, _clipped(m.finished_score.interval, low, high)) for m in scored]
     lines += [((x, bottom), (x, top)) for x, (bottom, top) in bars]
+    figure.draw_without_rendering()  # names are placed in pixels
     place_labels(ax, points, [name_of(m.label) for m in scored], [looks[m.label][0] for m in scored], lines)
     return figure
 
