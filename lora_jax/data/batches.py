@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from lora_jax.config import DataConfig
+from lora_jax.data.bpe import load_bpe
 from lora_jax.data.cache import explain_disk_errors
 from lora_jax.data.corpora import open_corpus
 from lora_jax.data.heldout import HeldOut, choose_windows, cut_windows
 from lora_jax.data.order import count_draws, order_key, permute, share_units
 from lora_jax.data.split import SplitCorpora
-from lora_jax.data.tokenizers import Tokenizer, load_tokenizer
+from lora_jax.data.tokenizers import Tokenizer, read_tokenizer
 from lora_jax.data.tokens import SourceTokens, load_tokens
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import find_cache
@@ -39,10 +40,11 @@ def prepare(
     cache = find_cache(cache_dir)
     with explain_disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    corpora = [open_corpus(source, cache, say) for source in config.sources]
-    heldout_corpora = [open_corpus(source, cache, say) for source in config.heldout_sources]
+    given = read_tokenizer(config.tokenizer)
+    corpora = [open_corpus(source, cache, say, given) for source in config.sources]
+    heldout_corpora = [open_corpus(source, cache, say, given) for source in config.heldout_sources]
     split = SplitCorpora(corpora, config.heldout_fraction, say, heldout_corpora)
-    tokenizer = load_tokenizer(config.tokenizer, split, cache, say)
+    tokenizer = given or load_bpe(config.tokenizer, split, cache, say)
     if tokenizer.vocab_size > vocab_size:
         raise LoraJaxError(
             f"The tokenizer {tokenizer.name!r} has {tokenizer.vocab_size} tokens and model.vocab_size is"
@@ -168,8 +170,11 @@ class Dataset:
         return self._heldout.documents_W
 
     @property
-    def bytes_per_token(self) -> float:
-        """Bytes of held-out text for each of its tokens, separators being tokens that hold no bytes."""
+    def bytes_per_token(self) -> float | None:
+        """Bytes of held-out text for each of its tokens, separators being tokens that hold no bytes.
+
+        None where tokens were given and what made them is not known.
+        """
         return self._heldout.bytes_per_token
 
     def describe(self) -> dict[str, Any]:

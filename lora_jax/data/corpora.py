@@ -8,11 +8,13 @@ from pathlib import Path
 from lora_jax.config import SourceConfig
 from lora_jax.data import tfds
 from lora_jax.data.documents import Chained, Documents
-from lora_jax.data.files import find_documents, identify_files
+from lora_jax.data.files import find_documents, find_files, identify_files
 from lora_jax.data.readers.kinds import open_file
+from lora_jax.data.readers.token_documents import TokenDocuments
+from lora_jax.data.tokenizers import Tokenizer
 from lora_jax.errors import LoraJaxError, nearest
 
-KINDS = ("sotu", "tfds:NAME", "files:GLOB")
+KINDS = ("sotu", "tfds:NAME", "files:GLOB", "tokens:GLOB")
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,15 @@ class Corpus:
 
     name: str
     identity: str
-    open: Callable[[], Documents]  # reads nothing before it is called
+    open: Callable[[], Documents | TokenDocuments]  # reads nothing before it is called
 
 
-def open_corpus(source: SourceConfig, cache: Path, say: Callable[[str], None]) -> Corpus:
+def open_corpus(
+    source: SourceConfig, cache: Path, say: Callable[[str], None], tokenizer: Tokenizer | None
+) -> Corpus:
     """Return the corpus of a source, prepared and identified but not read when it is known already.
+
+    tokenizer: What encodes text, or has made tokens. None: it will be trained on the corpora.
 
     Raises:
         LoraJaxError: an unknown source, a missing package, no network, no matching file, an unreadable one.
@@ -42,10 +48,32 @@ def open_corpus(source: SourceConfig, cache: Path, say: Callable[[str], None]) -
         paths = find_documents(source)
         identity = identify_files(paths, source, cache)
         return Corpus(source.name, identity, partial(_open_files, paths, source.text_field))
+    if kind == "tokens" and rest:
+        return _open_tokens(source, cache, tokenizer)
     raise LoraJaxError(
         f"data.sources names {source.name!r}{nearest(source.name, KINDS)}: wanted is 'sotu', 'tfds:NAME' for"
-        " a set of tensorflow-datasets, or 'files:GLOB' for local files."
+        " a set of tensorflow-datasets, 'files:GLOB' for local files, or 'tokens:GLOB' for files of tokens."
     )
+
+
+def _open_tokens(source: SourceConfig, cache: Path, tokenizer: Tokenizer | None) -> Corpus:
+    if tokenizer is None or tokenizer.name == "bytes":
+        raise LoraJaxError(
+            f"data.sources names {source.name!r}, which is tokens already, and data.tokenizer is not what"
+            " made them: name its tokenizer.json, or 'unknown:SIZE' with the number of ids."
+        )
+    paths = find_files(source, "tokens")
+    shards = [path for path in paths if path.suffix.lower() == ".bin"]
+    indices = [path.with_suffix(".idx") for path in shards if path.with_suffix(".idx").is_file()]
+    others = sorted({*paths} - {*shards} - {*indices})
+    if others:
+        raise LoraJaxError(
+            f"data.sources matches {others[0]}, which is no .bin of tokens, nor the .idx beside one: narrow"
+            " the pattern."
+        )
+    identity = identify_files([*shards, *indices], source, cache)
+    documents = partial(TokenDocuments, shards, tokenizer.vocab_size, tokenizer.separator)
+    return Corpus(source.name, identity, documents)
 
 
 def _open_files(paths: list[Path], text_field: str) -> Documents:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+
+Rows: TypeAlias = Sequence[int] | np.ndarray
 
 
 class Documents(Protocol):
@@ -12,7 +14,7 @@ class Documents(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         """Yield the texts of `rows`, which must ascend, in one pass. A text without content is ""."""
         ...
 
@@ -30,11 +32,10 @@ class Chained:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         bounds = np.searchsorted(np.asarray(rows), self._ends).tolist()
         first, start = 0, 0
         for part, last, end in zip(self._parts, bounds, self._ends.tolist(), strict=True):
             if last > first:
-                chosen = rows[first:last]
-                yield from part.read(chosen if start == 0 else np.asarray(chosen) - start)  # pyright: ignore[reportArgumentType]
+                yield from part.read(np.asarray(rows[first:last]) - start)
             first, start = last, end

@@ -4,11 +4,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from lora_jax.data.split import SourceSplit, batch_documents, hash_content
+from lora_jax.data.readers.token_documents import TokenDocuments
+from lora_jax.data.split import SourceSplit, batch_documents, content_of, hash_content
 from lora_jax.data.spool import Spool
 from lora_jax.data.tokenizers import Tokenizer
 from lora_jax.errors import LoraJaxError
@@ -20,6 +23,8 @@ THREADS = 2  # one turns ids into arrays while the library, on all cores, encode
 SAY_SECONDS = 5.0
 
 Say = Callable[[str], None]
+Batch: TypeAlias = list[str | np.ndarray]
+Encoded: TypeAlias = tuple[list[np.ndarray], Any]  # ids, and bytes of text of each document, None if unknown
 
 
 def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: Say) -> np.ndarray:
@@ -31,15 +36,16 @@ def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: 
     documents = np.concatenate([source.train, source.heldout])
     documents = documents[np.argsort(documents["row"], kind="stable")]
     left = documents[spool.n_documents :]
-    texts = source.texts.read(left["row"].tolist())
-    progress = Progress(int(documents["n_bytes"].sum()), int(left["n_bytes"].sum()), source.name, say)
+    texts = iter(source.texts.read(left["row"]))
+    progress = Progress(int(documents["n_bytes"].sum()), int(left["n_bytes"].sum()), source, say)
+    encode = partial(_encode, tokenizer, source.name)
     with ThreadPoolExecutor(THREADS) as pool:
         for part in batch_documents(left, PART_BYTES):
             batches = (
                 (batch, list(islice(texts, len(batch)))) for batch in batch_documents(part, BATCH_BYTES)
             )
-            for batch, ids in _run_ahead(pool, batches, tokenizer, source.name):
-                spool.write(ids, batch["n_bytes"])
+            for batch, (ids, n_bytes) in _run_ahead(pool, encode, batches):
+                spool.write(ids, n_bytes)
                 progress.add(int(batch["n_bytes"].sum()))
             spool.end_part()
     return documents
@@ -47,14 +53,13 @@ def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: 
 
 def _run_ahead(
     pool: ThreadPoolExecutor,
-    batches: Iterator[tuple[np.ndarray, list[str]]],
-    tokenizer: Tokenizer,
-    name: str,
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yield each batch with its ids, in order, while a few others are encoded."""
-    ahead: deque[tuple[np.ndarray, Future[list[np.ndarray]]]] = deque()
+    encode: Callable[[np.ndarray, Batch], Encoded],
+    batches: Iterator[tuple[np.ndarray, Batch]],
+) -> Iterator[tuple[np.ndarray, Encoded]]:
+    """Yield each batch with its tokens, in order, while a few others are encoded."""
+    ahead: deque[tuple[np.ndarray, Future[Encoded]]] = deque()
     for batch, texts in batches:
-        ahead.append((batch, pool.submit(_encode, tokenizer, batch, texts, name)))
+        ahead.append((batch, pool.submit(encode, batch, texts)))
         if len(ahead) == BATCHES_AHEAD:
             first, future = ahead.popleft()
             yield first, future.result()
@@ -62,22 +67,26 @@ def _run_ahead(
         yield first, future.result()
 
 
-def _encode(tokenizer: Tokenizer, batch: np.ndarray, texts: list[str], name: str) -> list[np.ndarray]:
-    if [hash_content(text.encode()) for text in texts] != batch["hash"].tolist():
+def _encode(tokenizer: Tokenizer, name: str, batch: np.ndarray, texts: Batch) -> Encoded:
+    if [hash_content(content_of(text)) for text in texts] != batch["hash"].tolist():
         raise LoraJaxError(
             f"The source {name!r} holds another text than when it was split: run the same command again."
         )
-    return tokenizer.encode_batch(texts)
+    tokens = [text for text in texts if not isinstance(text, str)]
+    if tokens:
+        return tokens, tokenizer.count_bytes(tokens)
+    return tokenizer.encode_batch([text for text in texts if isinstance(text, str)]), batch["n_bytes"]
 
 
 class Progress:
     """Lines about how far the tokenising is and how long it will take."""
 
-    def __init__(self, total: int, left: int, name: str, say: Say) -> None:
+    def __init__(self, total: int, left: int, source: SourceSplit, say: Say) -> None:
         self._total, self._done, self._gone_on_at = total, total - left, total - left
-        self._name, self._say = name, say
+        is_tokens, self._say = isinstance(source.texts, TokenDocuments), say
+        self._doing = f"{'copying' if is_tokens else 'tokenising'} {source.name}"
         self._began = self._said = time.monotonic()
-        say(f"tokenising {name}" + (f", from {self._done / 1e6:.0f} MB on" if self._done else ""))
+        say(self._doing + (f", from {self._done / 1e6:.0f} MB on" if self._done else ""))
 
     def add(self, n_bytes: int) -> None:
         self._done += n_bytes
@@ -87,7 +96,7 @@ class Progress:
         self._said = now
         speed = (self._done - self._gone_on_at) / (now - self._began)
         self._say(
-            f"tokenising {self._name}: {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB,"
+            f"{self._doing}: {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB,"
             f" {speed / 1e6:.1f} MB/s, {_words((self._total - self._done) / speed)} left"
         )
 

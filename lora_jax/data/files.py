@@ -68,16 +68,18 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
 
 
 def _hash_contents(paths: list[Path], text_field: str) -> list[str]:
-    """Return what each file holds: a hash, and of a file of rows the field that is read besides."""
+    """Return what each file holds: a hash, and what is read of it besides."""
     try:
         with ThreadPoolExecutor(THREADS) as pool:
             hashes = list(pool.map(hash_file, paths))
     except OSError as error:
         raise _unreadable(error) from error
-    return [
-        f"{found} {text_field}" if holds_rows(path) else found
-        for path, found in zip(paths, hashes, strict=True)
-    ]
+    marks = [text_field if holds_rows(path) else "tokens" if _holds_tokens(path) else "" for path in paths]
+    return [f"{found} {mark}".strip() for found, mark in zip(hashes, marks, strict=True)]
+
+
+def _holds_tokens(path: Path) -> bool:
+    return path.suffix.lower() in (".bin", ".idx")
 
 
 def _unreadable(error: OSError) -> LoraJaxError:

@@ -16,7 +16,7 @@ class HeldOut:
 
     windows_WT: np.ndarray  # int32 (W, seq_len + 1)
     documents_W: np.ndarray  # int64: the document in which each window starts, counted over all sources
-    bytes_per_token: float
+    bytes_per_token: float | None  # None where the text of the tokens is not known
 
 
 def cut_windows(tokens: CheckedArray, window: np.ndarray, seq_len: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def choose_windows(
             )
         available.append((n_tokens - 1) // seq_len)
     counts = share_out(max_tokens // seq_len, shares, available)
-    windows, documents, n_bytes, n_documents = [], [], 0.0, 0
+    windows, documents, n_bytes, n_documents = [], [], list[float](), 0
     for source, count, there in zip(sources, counts, available, strict=True):
         stream = source.heldout
         chosen = np.arange(count) * there // count
@@ -67,5 +67,7 @@ def choose_windows(
         starts = stream.documents["start"]
         documents.append(n_documents + np.searchsorted(starts, chosen * seq_len, side="right") - 1)
         n_documents += len(starts)
-        n_bytes += count * stream.n_bytes / stream.n_tokens
-    return HeldOut(np.concatenate(windows), np.concatenate(documents), n_bytes / sum(counts))
+        if stream.n_bytes is not None:
+            n_bytes.append(count * stream.n_bytes / stream.n_tokens)
+    bytes_per_token = sum(n_bytes) / sum(counts) if len(n_bytes) == len(counts) else None
+    return HeldOut(np.concatenate(windows), np.concatenate(documents), bytes_per_token)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lora_jax.data.corpora import Corpus
 from lora_jax.data.documents import Documents
+from lora_jax.data.readers.token_documents import TokenDocuments
 from lora_jax.errors import LoraJaxError
 
 DOCUMENT = np.dtype([("row", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
@@ -18,10 +19,10 @@ DOCUMENT = np.dtype([("row", np.int64), ("n_bytes", np.int64), ("hash", np.uint6
 
 @dataclass(frozen=True)
 class SourceSplit:
-    """The documents of one source as DOCUMENT records, each side in the order of their hashes."""
+    """The documents of one source as DOCUMENT records, each side in the order of `survey`."""
 
     name: str
-    texts: Documents
+    texts: Documents | TokenDocuments
     train: np.ndarray
     heldout: np.ndarray
 
@@ -67,7 +68,7 @@ class SplitCorpora:
         documents = [self._survey(corpus, text) for corpus, text in zip(self.corpora, texts, strict=True)]
         self._say_shared(documents[: self._n_training])
         if len(self.corpora) == self._n_training:
-            is_heldout = self._cut(documents)
+            is_heldout = self._cut(texts, documents)
         else:
             self._refuse_trained(documents)
             is_heldout = [
@@ -78,7 +79,7 @@ class SplitCorpora:
             for corpus, text, rows, held in zip(self.corpora, texts, documents, is_heldout, strict=True)
         )
 
-    def _survey(self, corpus: Corpus, texts: Documents) -> np.ndarray:
+    def _survey(self, corpus: Corpus, texts: Documents | TokenDocuments) -> np.ndarray:
         self._say(f"reading {corpus.name}")
         documents = survey(texts)
         n_empty = len(texts) - len(documents)
@@ -91,12 +92,18 @@ class SplitCorpora:
             self._say(f"{corpus.name}: {n_empty:,} of {len(texts):,} documents are empty and passed over")
         return documents
 
-    def _cut(self, documents: list[np.ndarray]) -> list[np.ndarray]:
+    def _cut(
+        self, texts: Sequence[Documents | TokenDocuments], documents: list[np.ndarray]
+    ) -> list[np.ndarray]:
         """Return for each source which of its documents are held out of it or of another one."""
-        cut = [
-            choose_heldout(rows, self._fraction, corpus.name)
-            for corpus, rows in zip(self.corpora, documents, strict=True)
-        ]
+        cut = []
+        for corpus, text, rows in zip(self.corpora, texts, documents, strict=True):
+            choose = choose_last if is_in_pieces(text) else choose_heldout
+            cut.append(choose(rows, self._fraction, corpus.name))
+            if is_in_pieces(text):
+                self._say(
+                    f"{corpus.name}: nothing tells its documents apart, so its last tokens are held out"
+                )
         is_heldout = [np.isin(rows["hash"], np.concatenate(cut)) for rows in documents]
         for corpus, held in zip(self.corpora, is_heldout, strict=True):
             if held.all():
@@ -128,13 +135,15 @@ class SplitCorpora:
                 )
 
     def iterate_training_text(self, max_bytes: int) -> Iterator[str]:
-        """Yield training documents of every source in turn, from each at most about `max_bytes`."""
+        """Yield training documents of every source of text in turn, from each at most about `max_bytes`."""
         for source in self.sources:
+            if isinstance(source.texts, TokenDocuments):
+                continue
             before = np.cumsum(source.train["n_bytes"]) - source.train["n_bytes"]
-            rows = source.train["row"][before < max_bytes]
+            rows = source.train["row"][before < max_bytes].tolist()
             # A source is read in its own order, and the documents come in that of their hashes.
-            texts = dict(zip(sorted(rows.tolist()), source.texts.read(np.sort(rows).tolist()), strict=True))
-            yield from (texts.pop(row) for row in rows.tolist())
+            texts = dict(zip(sorted(rows), source.texts.read(sorted(rows)), strict=True))
+            yield from (texts.pop(row) for row in rows)
 
 
 def batch_documents(documents: np.ndarray, n_bytes: int) -> Iterator[np.ndarray]:
@@ -143,16 +152,24 @@ def batch_documents(documents: np.ndarray, n_bytes: int) -> Iterator[np.ndarray]
     return iter(np.split(documents, 1 + np.flatnonzero(np.diff(before // n_bytes))))
 
 
+def content_of(document: str | np.ndarray) -> bytes:
+    """Return a text in UTF-8, or tokens in four bytes each."""
+    return document.encode() if isinstance(document, str) else document.astype("<u4").tobytes()
+
+
 def hash_content(content: bytes) -> int:
     """Return the hash by which contents are compared and ordered."""
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 
-def survey(texts: Documents) -> np.ndarray:
-    """Return a DOCUMENT record for each document that is not empty, in the order of the contents' hashes."""
+def survey(texts: Documents | TokenDocuments) -> np.ndarray:
+    """Return a DOCUMENT record for each document that is not empty, in the order of the contents' hashes.
+
+    Pieces of running tokens stay in their order.
+    """
     columns = {name: array.array("q" if name != "hash" else "Q") for name in ("row", "n_bytes", "hash")}
     for row, text in enumerate(texts.read(range(len(texts)))):
-        content = text.encode()
+        content = content_of(text)
         if content:
             columns["row"].append(row)
             columns["n_bytes"].append(len(content))
@@ -160,7 +177,25 @@ def survey(texts: Documents) -> np.ndarray:
     documents = np.empty(len(columns["row"]), DOCUMENT)
     for name, column in columns.items():
         documents[name] = np.frombuffer(column, dtype=DOCUMENT[name])
+    if is_in_pieces(texts):
+        return documents
     return documents[np.lexsort((documents["row"], documents["hash"]))]
+
+
+def is_in_pieces(texts: Documents | TokenDocuments) -> bool:
+    return isinstance(texts, TokenDocuments) and texts.in_pieces
+
+
+def choose_last(documents: np.ndarray, fraction: float, name: str) -> np.ndarray:
+    """Return the hashes of the last pieces of running tokens that together hold `fraction` of them."""
+    n_bytes = documents["n_bytes"][::-1]
+    n_last = int(np.searchsorted(np.cumsum(n_bytes), fraction * n_bytes.sum())) + 1
+    if len(documents) < 2:
+        raise LoraJaxError(
+            f"The source {name!r} has tokens of one piece and no documents are known, so nothing can be held"
+            " out of it: add tokens, or name data.heldout_sources."
+        )
+    return documents["hash"][-min(n_last, len(documents) - 1) :]
 
 
 def choose_heldout(documents: np.ndarray, fraction: float, name: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,10 +79,12 @@ class Spool:
         """Documents of whole parts."""
         return self._parts[-1]["ends"][1] // ENCODED.itemsize if self._parts else 0
 
-    def write(self, ids: list[np.ndarray], n_bytes: np.ndarray) -> None:
-        """Add documents."""
-        encoded = np.empty(len(ids), ENCODED)
-        encoded["n_tokens"], encoded["n_bytes"] = [len(one) for one in ids], n_bytes
+    def write(self, ids: Sequence[np.ndarray], n_bytes: Sequence[int] | np.ndarray | None) -> None:
+        """Add documents; n_bytes: of the text of each, None where it is not known."""
+        encoded = np.zeros(len(ids), ENCODED)
+        encoded["n_tokens"] = [len(one) for one in ids]
+        if n_bytes is not None:
+            encoded["n_bytes"] = n_bytes
         tokens = b"".join(one.astype(self._dtype, copy=False).tobytes() for one in ids)
         for content, file, sha256 in zip((tokens, encoded.tobytes()), self._files, self._hashes, strict=True):
             file.write(content)

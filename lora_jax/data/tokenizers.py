@@ -1,39 +1,37 @@
-"""Text to token ids: bytes, byte-level BPE trained on the sources, or anybody's tokenizer.json."""
+"""Text to token ids: bytes, or a tokenizer of the `tokenizers` library; and tokens of an unknown one."""
 
-import importlib.metadata
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lora_jax.config import bpe_size, digest
-from lora_jax.data.cache import write_text
-from lora_jax.data.split import SplitCorpora
-from lora_jax.digests import read_sealed, to_sealed_json
+from lora_jax.config import digest, unknown_size
 from lora_jax.errors import LoraJaxError
 from lora_jax.foreign import parse_tokenizer
 
 SEPARATOR = "<|endoftext|>"
 # How published tokenizers call the token between documents, most common first.
 SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
-BPE_FORMAT = "bpe-2"  # of a file of the cache; those of "bpe-1" had no digest and are left alone
-# Merges settle long before this much text; more would only cost time.
-BPE_TRAINING_BYTES = 50_000_000
 
 
 class Tokenizer(Protocol):
     """What the token store and the decoding of samples need."""
 
     vocab_size: int  # ids lie in [0, vocab_size)
-    separator: int  # the id that follows every document
+    separator: int | None  # the id that follows every document; None where nothing is known of the tokens
     fingerprint: str  # equal fingerprints encode alike
     name: str
 
     def encode(self, text: str) -> np.ndarray: ...
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]: ...
     def decode(self, tokens: Iterable[int]) -> str: ...
+    def count_bytes(self, documents: Sequence[np.ndarray]) -> list[int] | None:
+        """Return the bytes of text that the tokens of each document are; None where that is not known."""
+        ...
 
 
 def id_dtype(vocab_size: int) -> np.dtype:
@@ -46,7 +44,7 @@ class ByteTokenizer:
 
     name = "bytes"
     vocab_size = 256
-    separator = 0
+    separator: int | None = 0
     fingerprint = "bytes"
 
     def encode(self, text: str) -> np.ndarray:
@@ -57,6 +55,9 @@ class ByteTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         return bytes(int(t) for t in tokens).decode(errors="replace")
+
+    def count_bytes(self, documents: Sequence[np.ndarray]) -> list[int]:
+        return [len(ids) for ids in documents]
 
 
 class SubwordTokenizer:
@@ -78,7 +79,7 @@ class SubwordTokenizer:
                 f"The tokenizer {name} has no token that separates documents, one of {', '.join(SEPARATORS)}:"
                 " add one as a special token."
             )
-        self.separator = vocabulary[separator]
+        self.separator: int | None = vocabulary[separator]
         self._dtype = id_dtype(self.vocab_size)
 
     def encode(self, text: str) -> np.ndarray:
@@ -104,24 +105,76 @@ class SubwordTokenizer:
     def decode(self, tokens: Iterable[int]) -> str:
         return self._inner.decode([int(t) for t in tokens], skip_special_tokens=False)
 
+    def count_bytes(self, documents: Sequence[np.ndarray]) -> list[int]:
+        """Return the bytes of text of each document, special tokens not counted.
+
+        Of byte-level tokens we add up the bytes of each. Others have to be decoded.
+        """
+        if self._bytes_of_id is not None:
+            return [int(self._bytes_of_id[ids].sum()) for ids in documents]
+        texts = self._inner.decode_batch([ids.tolist() for ids in documents], skip_special_tokens=True)
+        return [len(text.encode()) for text in texts]
+
+    @cached_property
+    def _bytes_of_id(self) -> np.ndarray | None:
+        """Bytes of each id (vocab_size,); None where tokens are not byte-level, a letter a byte."""
+        decoder = json.loads(self._inner.to_str())["decoder"]
+        if decoder is None or decoder["type"] != "ByteLevel":
+            return None
+        n_bytes = np.zeros(self.vocab_size, np.int64)
+        for token, number in self._inner.get_vocab(with_added_tokens=True).items():
+            n_bytes[number] = len(token)
+        for number, added in self._inner.get_added_tokens_decoder().items():
+            n_bytes[number] = 0 if added.special else len(added.content.encode())
+        return n_bytes
+
+
+class UnknownTokenizer:
+    """Whatever made tokens of which nothing is known but how many there are: "unknown:SIZE"."""
+
+    separator: int | None = None
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        self.name = self.fingerprint = f"unknown:{vocab_size}"
+
+    def encode(self, text: str) -> np.ndarray:
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        raise LoraJaxError(
+            f"data.tokenizer is {self.name!r}, which encodes no text: name the tokenizer.json that made the"
+            " tokens."
+        )
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        raise LoraJaxError(
+            f"data.tokenizer is {self.name!r}, which decodes no tokens: name the tokenizer.json that made"
+            " them."
+        )
+
+    def count_bytes(self, documents: Sequence[np.ndarray]) -> None:
+        return None
+
 
 def split_lines(text: str) -> list[str]:
     """Cut after runs of line feeds, so that no run of them is torn apart; joined, the pieces are the text."""
     return re.findall(r"[^\n]*\n+|[^\n]+", text)
 
 
-def load_tokenizer(
-    spec: str, split: SplitCorpora, cache: Path, say: Callable[[str], None] = lambda line: None
-) -> Tokenizer:
-    """Return the tokenizer that `spec` names; "bpe:SIZE" is trained when the cache does not hold it whole.
+def read_tokenizer(spec: str) -> Tokenizer | None:
+    """Return the tokenizer that `spec` names, None for "bpe:SIZE", which is trained on the sources.
 
     Raises:
-        LoraJaxError: a spec that is none of "bytes", "bpe:SIZE" and a readable tokenizer.json.
+        LoraJaxError: a spec that is none of "bytes", "bpe:SIZE", "unknown:SIZE" and a readable file.
     """
     if spec == "bytes":
         return ByteTokenizer()
-    if spec.partition(":")[0] == "bpe":
-        return _load_bpe(spec, split, cache, say)
+    kind = spec.partition(":")[0]
+    if kind == "bpe":
+        return None
+    if kind == "unknown":
+        return UnknownTokenizer(unknown_size(spec))
     path = Path(spec).expanduser()
     if path.suffix != ".json" and not path.exists():
         raise LoraJaxError(
@@ -129,51 +182,6 @@ def load_tokenizer(
             " correct it."
         )
     return SubwordTokenizer(str(path), _read_json(path), by_line=False)
-
-
-def _load_bpe(spec: str, split: SplitCorpora, cache: Path, say: Callable[[str], None]) -> SubwordTokenizer:
-    size = bpe_size(spec)
-    library = importlib.metadata.version("tokenizers")
-    key = digest([BPE_FORMAT, library, size, BPE_TRAINING_BYTES, split.identity], length=32)
-    path = cache / "tokenizers" / f"{key}.json"
-    kept = read_sealed(path)
-    if kept is None:
-        if path.exists():
-            say(f"{path} is damaged: the tokenizer is trained again")
-        inner = train_bpe(split.iterate_training_text(BPE_TRAINING_BYTES), size)
-        kept = {"tokenizer": inner.to_str()}
-        write_text(path, to_sealed_json(kept))
-    return SubwordTokenizer(spec, _parse_kept(kept["tokenizer"], path), by_line=True)
-
-
-def _parse_kept(text: str, path: Path) -> Any:
-    return parse_tokenizer(text, f"{path} is not what this version of tokenizers reads", "delete it")
-
-
-def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
-    """Return a byte-level BPE tokenizer trained on `texts`; equal texts give equal merges.
-
-    Sennrich et al. 2016 (arXiv 1508.07909) over bytes, with GPT-2's splitting into words.
-    """
-    from tokenizers import Tokenizer as Inner
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    inner = Inner(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[SEPARATOR],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-
-    def lines() -> Iterator[list[str]]:
-        for text in texts:
-            yield split_lines(text)
-
-    inner.train_from_iterator(lines(), trainer)
-    return inner
 
 
 def _read_json(path: Path) -> Any:

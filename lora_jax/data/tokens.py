@@ -31,11 +31,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Documents one after the other, each followed by the separator; read when asked for."""
+    """Documents one after the other, each followed by the separator where one is known, read when needed."""
 
     ids: CheckedArray  # n_tokens, unsigned
     places: CheckedArray  # n_documents of STORED
-    n_bytes: int  # of text, separators not counted
+    n_bytes: int | None  # of text, separators not counted; None where the text is not known
 
     @property
     def n_tokens(self) -> int:
@@ -133,6 +133,7 @@ def _read_whole(folder: Path) -> dict[str, Any] | None:
 
 def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, spools: Path, say: Say) -> None:
     dtype = id_dtype(tokenizer.vocab_size)
+    separator = b"" if tokenizer.separator is None else dtype.type(tokenizer.separator).tobytes()
     meta: dict[str, Any] = {
         "dtype": dtype.name,
         "tokenizer": tokenizer.fingerprint,
@@ -147,16 +148,15 @@ def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, spools
             for side in SIDES:
                 names = [f"{number}-{side}.{kind}" for kind in ("tokens", "documents")]
                 with open(folder / names[0], "wb") as tokens, open(folder / names[1], "wb") as documents:
-                    n_bytes[side] = spooled.write_side(
-                        getattr(source, side), tokens, documents, dtype.type(tokenizer.separator).tobytes()
-                    )
+                    n_bytes[side] = spooled.write_side(getattr(source, side), tokens, documents, separator)
                     for file in (tokens, documents):
                         file.flush()
                         os.fsync(file.fileno())
                 for name in names:
                     meta["files"][name] = (folder / name).stat().st_size
                     meta["hashes"][name] = _write_hashes(folder / name)
-        meta["sources"].append({"identity": corpus.identity, "n_bytes": n_bytes})
+        known = tokenizer.count_bytes([]) is not None
+        meta["sources"].append({"identity": corpus.identity, "n_bytes": n_bytes if known else None})
     (folder / "meta.json").write_text(to_sealed_json(meta), encoding="utf-8")
 
 
@@ -174,7 +174,7 @@ class Spooled:
         encoded = self._encoded[at]
         stored = np.empty(len(documents), STORED)
         stored["n_bytes"], stored["hash"] = encoded["n_bytes"], documents["hash"]
-        lengths = encoded["n_tokens"] + 1
+        lengths = encoded["n_tokens"] + bool(separator)
         stored["start"] = np.cumsum(lengths) - lengths
         places.write(stored.tobytes())
         for start, n_tokens in zip(self._starts[at].tolist(), encoded["n_tokens"].tolist(), strict=True):
@@ -204,7 +204,7 @@ def _open_store(folder: Path, names: list[str], renew: Callable[[Path], None]) -
             side: TokenStream(
                 _map(folder / f"{number}-{side}.tokens", np.dtype(meta["dtype"]), renew),
                 _map(folder / f"{number}-{side}.documents", STORED, renew),
-                about["n_bytes"][side],
+                about["n_bytes"][side] if about["n_bytes"] else None,
             )
             for side in SIDES
         }

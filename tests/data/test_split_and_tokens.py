@@ -37,6 +37,8 @@ def test_every_document_lies_whole_on_one_side(make_dataset: Make, tmp_path: Pat
 
 def test_the_heldout_side_just_reaches_its_fraction(make_dataset: Make) -> None:
     (source,) = make_dataset(heldout_fraction=0.3).sources
+    assert source.train.n_bytes is not None
+    assert source.heldout.n_bytes is not None
     total = source.train.n_bytes + source.heldout.n_bytes
     last = len(documents_of(source.heldout)[-1])
     assert source.heldout.n_bytes >= 0.3 * total > source.heldout.n_bytes - last

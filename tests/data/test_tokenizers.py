@@ -8,7 +8,8 @@ from tokenizers import Tokenizer as Inner
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from lora_jax.data import Dataset
-from lora_jax.data.tokenizers import ByteTokenizer, SubwordTokenizer, split_lines, train_bpe
+from lora_jax.data.bpe import train_bpe
+from lora_jax.data.tokenizers import ByteTokenizer, SubwordTokenizer, split_lines
 from lora_jax.errors import LoraJaxError
 
 Make = Callable[..., Dataset]
@@ -41,7 +42,7 @@ def test_lines_join_to_the_text(text: str) -> None:
 
 def test_text_never_makes_a_separator(bpe: SubwordTokenizer) -> None:
     assert bpe.separator not in bpe.encode("<|endoftext|>")
-    assert bpe.decode([bpe.separator]) == "<|endoftext|>"
+    assert bpe.decode([bpe.separator or 0]) == "<|endoftext|>"
 
 
 def test_a_batch_is_its_texts_one_by_one(bpe: SubwordTokenizer) -> None:
@@ -56,11 +57,11 @@ def test_training_is_deterministic_and_merges(make_dataset: Make, tmp_path: Path
     two = make_dataset(tokenizer="bpe:400")
     assert one.tokenizer.fingerprint == two.tokenizer.fingerprint
     assert one.tokenizer.vocab_size == 400
-    assert one.bytes_per_token > 1.3
+    assert (one.bytes_per_token or 0) > 1.3
 
 
 def test_only_training_text_trains_the_tokenizer(make_dataset: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lora_jax.data import tokenizers
+    from lora_jax.data import bpe
 
     seen: list[str] = []
 
@@ -68,7 +69,7 @@ def test_only_training_text_trains_the_tokenizer(make_dataset: Make, monkeypatch
         seen.extend(texts)  # pyright: ignore[reportArgumentType]
         return train_bpe(seen, vocab_size)
 
-    monkeypatch.setattr(tokenizers, "train_bpe", spy)
+    monkeypatch.setattr(bpe, "train_bpe", spy)
     dataset = make_dataset(tokenizer="bpe:300", heldout_fraction=0.4)
     (source,) = dataset.sources
     assert len(seen) == len(source.train.documents)

@@ -1,11 +1,12 @@
 """A file of JSON lines: an object a line, of which one field is the text of a document."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lora_jax.data.documents import Rows
 from lora_jax.data.readers.packed import BUFFER, open_bytes
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import parse_json
@@ -31,7 +32,7 @@ class JsonLines:
     def __len__(self) -> int:
         return self._n_lines
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         with open_bytes(self._path) as file:
             lines = enumerate(file)
             for row in rows:

@@ -2,13 +2,14 @@
 
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lora_jax.data.documents import Rows
 from lora_jax.errors import LoraJaxError, nearest
 
 ROWS = 64  # texts that are in memory together
@@ -32,7 +33,7 @@ class ParquetTable:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         wanted = np.asarray(rows, np.int64)
         groups, counts = np.unique(np.searchsorted(self._ends, wanted, side="right"), return_counts=True)
         with self._open() as file:
@@ -64,7 +65,7 @@ class ArrowTable:
     def __len__(self) -> int:
         return self._n_rows
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         with self._open() as batches:
             pieces = (
                 batch.slice(start, ROWS) for batch in batches for start in range(0, batch.num_rows, ROWS)

@@ -1,8 +1,9 @@
 """A file of plain text, which is one document."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from lora_jax.data.documents import Rows
 from lora_jax.data.readers.packed import open_bytes
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import parse_json
@@ -19,7 +20,7 @@ class TextFile:
     def __len__(self) -> int:
         return 1
 
-    def read(self, rows: Sequence[int]) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[str]:
         for _ in rows:
             yield read_text(self._path)
 

@@ -1,0 +1,98 @@
+"""Documents that are tokens already, by row: an index tells them apart, or a separator, or nothing does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lora_jax.data.documents import Rows
+from lora_jax.data.readers.token_files import TokenFile, open_token_file
+from lora_jax.errors import LoraJaxError
+
+# Where nothing tells documents apart, we take pieces of this many tokens, in their order. They are what
+# a standard error of the held-out loss counts as independent.
+PIECE = 4096
+CHUNK = 1 << 22  # tokens that are read together
+
+
+class TokenDocuments:
+    """The documents of files of tokens. Each is an array of ids, without the separators at its ends."""
+
+    def __init__(self, paths: Sequence[Path], vocab_size: int, separator: int | None) -> None:
+        """Take .bin files; separator: the id between two documents, None where it is not known."""
+        self._paths, self._vocab_size, self._separator = paths, vocab_size, separator
+
+    @cached_property
+    def _scanned(self) -> tuple[list[TokenFile], bool]:
+        """The files with the places of their documents, and whether these are pieces of running tokens."""
+        files = [self._scan(open_token_file(path)) for path in self._paths]
+        counts = [len(file.places) for file in files if file.places is not None]
+        if len(counts) == len(files) and sum(counts) > len(files):
+            return files, False
+        return [replace(file, places=_cut_pieces(file.n_tokens)) for file in files], True
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a document is a piece of running tokens. Then what is held out are the last ones."""
+        return self._scanned[1]
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([len(file.places) for file in self._scanned[0] if file.places is not None])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, rows: Rows) -> Iterator[np.ndarray]:
+        """Yield the ids of documents whose rows ascend."""
+        wanted = np.asarray(rows, np.int64)
+        bounds = np.searchsorted(wanted, self._ends).tolist()
+        first, start = 0, 0
+        for file, last, end in zip(self._scanned[0], bounds, self._ends.tolist(), strict=True):
+            if last > first and file.places is not None:
+                places = file.places[wanted[first:last] - start]
+                yield from self._read_file(file, places)
+            first, start = last, end
+
+    def _read_file(self, file: TokenFile, places: np.ndarray) -> Iterator[np.ndarray]:
+        with file.path.open("rb") as content:
+            for start, end in places.tolist():
+                content.seek(file.first + start * file.dtype.itemsize)
+                yield self._strip(np.fromfile(content, file.dtype, end - start))
+
+    def _strip(self, ids: np.ndarray) -> np.ndarray:
+        if self._separator is None:
+            return ids
+        inside = np.flatnonzero(ids != self._separator)
+        return ids[inside[0] : inside[-1] + 1] if len(inside) else ids[:0]
+
+    def _scan(self, file: TokenFile) -> TokenFile:
+        """Check every id, and find the documents by their separators where no index tells them."""
+        found = []
+        with file.path.open("rb") as content:
+            content.seek(file.first)
+            for start in range(0, file.n_tokens, CHUNK):
+                ids = np.fromfile(content, file.dtype, min(CHUNK, file.n_tokens - start))
+                self._check(ids, start, file.path)
+                if self._separator is not None:
+                    found.append(start + np.flatnonzero(ids == self._separator))
+        if file.places is not None or not found:
+            return file
+        starts = np.concatenate([[0], np.concatenate(found) + 1])
+        places = np.stack([starts, np.append(starts[1:] - 1, file.n_tokens)], axis=1)
+        return replace(file, places=places[places[:, 1] > places[:, 0]])
+
+    def _check(self, ids: np.ndarray, start: int, path: Path) -> None:
+        if len(ids) and (ids.max() >= self._vocab_size or ids.min() < 0):
+            at = int(np.flatnonzero((ids >= self._vocab_size) | (ids < 0))[0])
+            raise LoraJaxError(
+                f"{path} has the id {int(ids[at])} as token {start + at:,}, and data.tokenizer has"
+                f" {self._vocab_size:,} tokens: name the tokenizer that made it, or write it again."
+            )
+
+
+def _cut_pieces(n_tokens: int) -> np.ndarray:
+    starts = np.arange(0, n_tokens, PIECE)
+    return np.stack([starts, np.minimum(starts + PIECE, n_tokens)], axis=1)
