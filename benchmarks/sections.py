@@ -63,6 +63,12 @@ def run_generation(repeats: int, say: Say) -> tuple[Section, ...]:
     return measure_generation(repeats, say)
 
 
+def run_data(repeats: int, say: Say) -> tuple[Section, ...]:
+    from benchmarks.data import measure_data
+
+    return (measure_data(repeats, say),)
+
+
 def run_gpu(repeats: int, say: Say) -> tuple[Section, ...]:
     """Without an accelerator, nothing: where it was asked for by name, the driver has refused."""
     import jax
@@ -91,5 +97,6 @@ SECTIONS: dict[str, tuple[int, Measure]] = {
     "choices": (20, run_choices),
     "fits": (5, run_fits),
     "generation": (5, run_generation),
+    "data": (3, run_data),
     "gpu": (10, run_gpu),
 }
