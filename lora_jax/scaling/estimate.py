@@ -10,7 +10,7 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter(Estimate):
-    """A parameter of a law. fixed: it was held at a value, and not fitted."""
+    """A parameter of a law. `fixed` says that it was held at a value and not fitted."""
 
     unit: str
     fixed: bool
@@ -26,9 +26,12 @@ class Parameter(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Resampled(Estimate):
-    """A number that not every replicate has. ci80: the 80 % interval; undefined: share of those without it.
+    """A number that some replicates may lack.
 
-    Both are None of parameters that were given.
+    Attributes:
+        ci80: The 80 % interval. None for parameters that were given.
+        undefined: Share of the replicates in which the number does not exist. None for parameters that were
+            given.
     """
 
     ci80: tuple[float, float] | None
@@ -37,10 +40,13 @@ class Resampled(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(Resampled):
-    """What a law says elsewhere.
+    """What a law predicts at a point that was asked for.
 
-    quantity: of what; at: where, by variable. beyond: how many times the largest of the table it is, and
-    beyond_of: of what, both None where the table does not say.
+    Attributes:
+        quantity: What is predicted.
+        at: The point, by variable.
+        beyond: The point's value over the largest value in the table. None if the table does not say.
+        beyond_of: The variable of which `beyond` speaks. None if the table does not say.
     """
 
     quantity: str

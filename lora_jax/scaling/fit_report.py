@@ -48,10 +48,13 @@ GIVEN = (
 
 @dataclass(frozen=True)
 class Further:
-    """What a report holds beside the fit; each part is empty where it was not asked.
+    """What a report holds beside the fit. A part that was not asked for is empty.
 
-    doubts: that the predictions cast. band_at: values (m,) of the one variable. influence: of every row.
-    bulk: replicates and profiles, which only figures show.
+    Attributes:
+        doubts: Doubts that the predictions raise.
+        band_at: (m,), the values of the one variable at which the band is drawn.
+        influence: Influence of every row.
+        bulk: Replicates and profiles, which only figures show.
     """
 
     predictions: Sequence[Prediction] = ()
@@ -67,9 +70,10 @@ class Further:
 
 
 def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | None = None) -> FitReport:
-    """Return the report of a law's own fit, or of parameters that were given, beside it.
+    """Report a law's own fit, or parameters that were given, with the fit beside them.
 
-    table: the runs behind the rows that were fitted, which may be means of several.
+    Args:
+        table: The runs behind the fitted rows. A row may be the mean of several runs.
     """
     found = own.fit if given is None else given
     law, goal, is_own = found.law, found.problem.goal, given is None

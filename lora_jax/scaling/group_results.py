@@ -9,9 +9,11 @@ from lora_jax.scaling.results import FitReport
 
 @dataclass(frozen=True)
 class GroupResult:
-    """What was found for one group: a law's report, an approach's, or the reason for neither.
+    """What was found for one group: a law's report, an approach's report, or why there is neither.
 
-    group: the value of each column. folder: where its files lie, None where none were written.
+    Attributes:
+        group: The group's value in each column.
+        folder: Where its files lie. None if none were written.
     """
 
     group: Mapping[str, str]
@@ -23,7 +25,12 @@ class GroupResult:
 
 @dataclass(frozen=True)
 class GroupsReport:
-    """All groups of a table. by: the columns; law: as it was named on the command line."""
+    """All groups of a table.
+
+    Attributes:
+        by: The columns whose values make the groups.
+        law: The law, as it was named on the command line.
+    """
 
     by: tuple[str, ...]
     law: str

@@ -87,7 +87,11 @@ class ResidualStructure:
 
 @dataclass(frozen=True)
 class LargestPredicted:
-    """`comparing.largest_runs.LargestRuns`, as numbers; errors: the least and the largest."""
+    """`comparing.largest_runs.LargestRuns` in numbers.
+
+    Attributes:
+        errors: The smallest and the largest error.
+    """
 
     share: float
     n_runs: int
@@ -163,9 +167,10 @@ OF_A_RUN = ("run_id", "measured", "fitted", "influence")  # what in a run's docu
 
 @dataclass(frozen=True)
 class FittedRun:
-    """One row of the table: its variables, what it measured, what the law says, what it does to the answer.
+    """One row of the table: its variables, its measured value, the fitted value, and its influence.
 
-    influence: how far the leading number moves without it; None where that was not asked.
+    Attributes:
+        influence: How far the leading number moves without this row. None if that was not asked.
     """
 
     run_id: str

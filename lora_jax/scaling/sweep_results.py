@@ -16,11 +16,15 @@ JOINT = "L(N,D)"  # the key of the fit that splits budgets and predicts the held
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFit(FitReport):
-    """One law of a sweep: its report, and to which runs of the sweep it was fitted.
+    """One law of a sweep: its report, and the runs to which it was fitted.
 
-    key: what the rest of the document calls this fit by. slice: the runs in words. run_ids: those behind its
-    rows, which may be means of several; residuals: ln measured less fitted loss of each. Nothing that only
-    figures of one law show is kept.
+    What only the figures of one law show is not kept.
+
+    Attributes:
+        key: Name of this fit in the rest of the document.
+        slice: The runs in words.
+        run_ids: The runs behind the rows. A row may be the mean of several.
+        residuals: ln of measured over fitted loss, for each row.
     """
 
     key: str
@@ -31,16 +35,19 @@ class SweepFit(FitReport):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponent(Estimate):
-    """An exponent that is quoted. fit: the key of the fit that it is of."""
+    """An exponent that is quoted. `fit` is the key of the fit that it belongs to."""
 
     fit: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFrontier:
-    """N*(C) = G (C / 6)^a and D*(C) = (C / 6)^b / G of the joint fit: None and no rows without one.
+    """N*(C) = G (C / 6)^a and D*(C) = (C / 6)^b / G of the joint fit.
 
-    run_ids: of the compute-efficient runs.
+    Without such a fit the numbers are None and there are no rows.
+
+    Attributes:
+        run_ids: The compute-efficient runs.
     """
 
     a: Estimate | None

@@ -38,9 +38,11 @@ MANY_ROWS = 40  # from which the largest tenth is held out too, and not the larg
 
 @dataclass(frozen=True)
 class Comparison:
-    """Laws by rising rolling_rms, those that could not be fitted at every origin last.
+    """Laws by rising `rolling_rms`. Those that could not be fitted at every origin come last.
 
-    largest: what holds out the largest cell alone; top: the largest tenth, the same in a small table.
+    Attributes:
+        largest: The split that holds out the largest cell alone.
+        top: The split that holds out the largest tenth of the rows. In a small table it is the same.
     """
 
     table: RunTable

@@ -24,9 +24,10 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Cut:
-    """How many rows are fitted and predicted; share of the units that are fitted.
+    """One split of the table into rows to fit and rows to predict, by their numbers.
 
-    reach: of the farthest predicted row, its compute over the largest that was fitted.
+    Attributes:
+        reach: Compute of the farthest predicted row over the largest compute that was fitted.
     """
 
     share: float
@@ -37,7 +38,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """largest: what holds out the largest cell alone; top: the largest tenth, the same in a small table."""
+    """The two splits that hold out the largest runs.
+
+    Attributes:
+        largest: Holds out the largest cell alone.
+        top: Holds out the largest tenth of the rows. In a small table it is the same.
+    """
 
     largest: Cut
     top: Cut
@@ -54,11 +60,17 @@ class PredictedRun:
 
 @dataclass(frozen=True)
 class RankedLaw:
-    """One law: what `comparison_rows.Row` and its `Standing` say, whose fields these are.
+    """One law of a ranking. The fields are those of `comparison_rows.Row` and its `Standing`.
 
-    name: on the command line; key: such as "L(N,D)"; title: in words. n_params: of the law. errors (M,): of
-    ln of the response, one a prediction. All that needs every origin is None where one could not be fitted;
-    status then is "not fitted".
+    Whatever needs every origin is None if the law could not be fitted at one of them. The status is then "not
+    fitted".
+
+    Attributes:
+        name: The law's name on the command line.
+        key: A short name, such as "L(N,D)".
+        title: The law in words.
+        n_params: Number of the law's parameters.
+        errors: (M,), of ln of the response, one for each prediction.
     """
 
     name: str
@@ -86,10 +98,14 @@ class RankedLaw:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """The laws, best first; those that could not be fitted at every origin last.
+    """A ranking of laws, the best first. Laws that could not be fitted at every origin come last.
 
-    predicted: one each of the laws' `errors`. measure: what the runs are ordered by; units: what is never
-    split, in the plural. warnings: the doubts of the table; notes: its notes.
+    Attributes:
+        predicted: The measured values that the laws' `errors` belong to.
+        measure: What the runs are ordered by.
+        units: What is never split, in the plural.
+        warnings: Doubts about the table.
+        notes: The table's notes.
     """
 
     rows: tuple[RankedLaw, ...]

@@ -31,12 +31,16 @@ class Tried:
 
 @dataclass(frozen=True)
 class Standing:
-    """A law beside the best one, over the predictions of all origins.
+    """How a law compares with the best one, over the predictions from all origins.
 
-    difference: mean of its squared errors less the best law's. excess: its root mean square error over the
-    best law's, less 1. The intervals hold together, at 95%, for all laws compared; None where too few units
-    were predicted. below_noise: the difference is less than the square of the noise; None where that is not
-    known. status: "exact" where both are, to rounding; "unresolved" without an interval.
+    The intervals hold together, at 95 %, for all laws that are compared. They are None if too few units were
+    predicted.
+
+    Attributes:
+        difference: Mean squared error of the law less that of the best law.
+        excess: Root mean square error of the law over that of the best law, less 1.
+        below_noise: Whether the difference is smaller than the squared noise. None if the noise is not known.
+        status: "exact" if both laws predict exactly up to rounding, "unresolved" if there is no interval.
     """
 
     status: Status
@@ -49,12 +53,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Row:
-    """One law. All errors are of ln of the response, predicted less measured.
+    """One law of the comparison. All errors are of ln of the response, predicted less measured.
 
-    insample_rms: of the fit to all rows, for contrast. heldout_rms: of the largest tenth of a table of many
-    rows, else of the largest cell. heldout_error: predicted / measured - 1 of the largest cell, left out
-    alone (the geometric mean of its rows). rolling_rms: of all predictions from all origins, with its
-    standard error and 95% interval. standing and errors (M,): None where not every origin could be fitted.
+    Attributes:
+        insample_rms: Error of the fit to all rows, for contrast.
+        heldout_rms: Error on the largest tenth of a table of many rows, else on the largest cell.
+        heldout_error: predicted / measured - 1 for the largest cell, when it alone is left out. Of several
+            rows it is the geometric mean.
+        rolling_rms: Error over all predictions from all origins, with its standard error and 95 % interval.
+        standing: Comparison with the best law. None if the law could not be fitted at every origin.
+        errors: (M,). None if the law could not be fitted at every origin.
     """
 
     name: str
@@ -90,9 +98,10 @@ class Row:
 def stand(
     errors: Array, best: Array, draws: Draws | None, noise: Noise | None, n_compared: int, is_best: bool
 ) -> Standing:
-    """Compare the errors (M,) of a law with the best one's, prediction by prediction.
+    """Compare a law's errors with the best law's, prediction by prediction.
 
-    n_compared: laws beside the best one, over which the intervals hold together.
+    Args:
+        n_compared: Number of laws beside the best one. The intervals hold together over all of them.
     """
     gap, least = errors**2 - best**2, max(rms(best), EXACT)
     difference, excess = float(gap.mean()), max(rms(errors), EXACT) / least - 1

@@ -34,7 +34,11 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
 
 
 def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order: Order) -> str:
-    """Return at which origins a law failed; failures: number of the origin -> why."""
+    """Say at which origins a law could not be fitted.
+
+    Args:
+        failures: The reason for each origin, by the origin's number.
+    """
     said = [
         f"origin {i + 1} ({splits[i].share:.0%} of the {order.noun}): {why}" for i, why in failures.items()
     ]

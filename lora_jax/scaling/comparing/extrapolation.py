@@ -84,9 +84,13 @@ def search(
     weights: Array | None = None,
     warm: Mapping[str, float] | None = None,
 ) -> Found:
-    """Return the least minimum of a law that `descend` finds from its starts; warm: parameters of one more.
+    """Find the lowest minimum of a law that `descend` reaches from its starts.
 
-    Raises LoraJaxError where the rows cannot hold the law.
+    Args:
+        warm: Parameters of one more start.
+
+    Raises:
+        LoraJaxError: If the rows do not determine the law.
     """
     problem = pose(law, table, objective, weights)
     constant = [v for v in law.variables if not np.ptp(np.log(table.variable(v))) > SAME]

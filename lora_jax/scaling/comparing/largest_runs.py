@@ -35,9 +35,13 @@ MOST_ROWS = 2000  # predicted: of more of them every second, third, ... by size,
 
 @dataclass(frozen=True)
 class LargestRuns:
-    """n_inside of n_runs lie inside their 95% intervals; errors (n_runs,): predicted / measured - 1.
+    """How well a law predicts the largest runs, which were left out of its fit.
 
-    p_inside: of so few inside. p_side: of so large a miss to one side, in standard deviations of prediction.
+    Attributes:
+        n_inside: Number of the `n_runs` that lie inside their 95 % intervals.
+        errors: (n_runs,), predicted / measured - 1.
+        p_inside: Probability that so few lie inside, if the law holds.
+        p_side: Probability of so large a miss to one side, measured in standard deviations of prediction.
     """
 
     share: float

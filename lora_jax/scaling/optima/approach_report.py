@@ -43,10 +43,12 @@ class OptimumBands:
 
 @dataclass(frozen=True)
 class BudgetMinimum:
-    """One budget's optimum, each number with its interval (noise of the runs only), and what it came from.
+    """The optimum of one budget. Its intervals hold the noise of the runs only.
 
-    run_ids, sizes (k,), losses (k,): the runs used. curve_sizes, curve_losses (g,): the curve, for a plot.
-    at_edge: share of noise draws whose minimum lay at or beyond the smallest or largest size.
+    Attributes:
+        run_ids, sizes, losses: (k,), the runs used.
+        curve_sizes, curve_losses: (g,), the fitted curve, for a plot.
+        at_edge: Share of noise draws whose minimum lies at or beyond the smallest or largest size.
     """
 
     flops: float
@@ -75,9 +77,14 @@ class RefusedBudget:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What the other method finds: its `a` on n_budgets, and on n_common budgets how far the two differ.
+    """What the other method finds, and how far the two methods differ.
 
-    difference: of `a` on the common budgets; largest_factor: of N* there; said: all of it in words.
+    Attributes:
+        n_budgets: Number of budgets of the other method.
+        n_common: Number of budgets that both methods have.
+        difference: Difference of the exponent `a` on the common budgets.
+        largest_factor: Largest factor between the two N* on the common budgets.
+        said: All of it in words.
     """
 
     method: str
@@ -109,9 +116,10 @@ class IsoFlopResult:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Part of the envelope that one run wins: its ends in FLOPs, tokens and loss.
+    """The part of the envelope that one run wins. Its ends are in FLOPs, tokens and loss.
 
-    fitted: whether the run lies between a smaller and a larger size that got so far.
+    Attributes:
+        fitted: Whether a smaller and a larger size also trained as far. Only such stretches are fitted.
     """
 
     run_id: str

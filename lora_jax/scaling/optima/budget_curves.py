@@ -20,7 +20,11 @@ DOWNWARD = 2  # the side of a minimum that a parabola does not have
 
 @dataclass(frozen=True)
 class BudgetRuns:
-    """Runs (k,) of one budget, by rising N: ln N, ln(6ND / C), loss. spread: largest C over smallest."""
+    """The (k,) runs of one budget, by rising N: ln N, ln(6ND / C) and the loss.
+
+    Attributes:
+        spread: Largest C over the smallest.
+    """
 
     flops: float
     run_ids: tuple[str, ...]

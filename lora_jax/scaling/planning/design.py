@@ -57,7 +57,11 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Design:
-    """Runs to train. half_width: of the 95% interval of ln L at the target, to first order."""
+    """Runs to train.
+
+    Attributes:
+        half_width: Half the width of the 95 % interval of ln L at the target, to first order.
+    """
 
     forecast: Forecast
     cells: tuple[Cell, ...]

@@ -22,7 +22,12 @@ class PlannedTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run to train. paid_flops: what it adds to the bill; seconds: None where no speed was given."""
+    """One run to train.
+
+    Attributes:
+        paid_flops: FLOPs that the run adds to the bill.
+        seconds: Expected time. None if no speed was given.
+    """
 
     n_params: float
     n_tokens: float
@@ -52,7 +57,12 @@ class OfferedRun(PlannedRun):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedPromise:
-    """What n simulated tables of the runs tell of the loss at the target; n_unfinished: without a fit."""
+    """What simulated tables of the planned runs say about the loss at the target.
+
+    Attributes:
+        n: Number of simulated tables.
+        n_unfinished: Number of tables that could not be fitted.
+    """
 
     loss_at_target: Estimate
     half_width_percent: float
@@ -62,7 +72,11 @@ class SimulatedPromise:
 
 @dataclass(frozen=True, kw_only=True)
 class LadderPromise(SimulatedPromise):
-    """The same of the ladder D = 20 N. narrower_by: share of its interval that the plan takes off."""
+    """The same for the ladder of runs with D = 20 N.
+
+    Attributes:
+        narrower_by: Share by which the plan's interval is narrower than the ladder's.
+    """
 
     tokens_per_parameter: float
     cells: tuple[PlannedRun, ...]
@@ -71,7 +85,12 @@ class LadderPromise(SimulatedPromise):
 
 @dataclass(frozen=True, kw_only=True)
 class DesignReport:
-    """The runs to train. design: in words; simulated, ladder: None where nothing was simulated."""
+    """The runs to train.
+
+    Attributes:
+        design: The plan in words.
+        simulated, ladder: None if nothing was simulated.
+    """
 
     law: str
     params: Mapping[str, float]

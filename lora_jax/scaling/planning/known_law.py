@@ -18,7 +18,12 @@ ROUNDING = 1e-8  # of ln L: residuals of this size are rounding
 
 @dataclass(frozen=True)
 class KnownLaw:
-    """A law with its parameters. noise_sd: of ln L of one run. draws: of the parameters, by the bootstrap."""
+    """A law with its parameters.
+
+    Attributes:
+        noise_sd: Standard deviation of ln L of one run.
+        draws: Bootstrap draws of the parameters.
+    """
 
     law: Law
     params: Mapping[str, float]

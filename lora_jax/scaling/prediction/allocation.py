@@ -29,12 +29,21 @@ MOST_UNDEFINED = 0.025  # of the replicates; with more, an end of the interval i
 def optimum(
     problem: Problem, theta: Array, flops: float, others: Mapping[str, float] | None = None
 ) -> dict[str, Array]:
-    """Return N*, D*, D/N and the loss, each (B,), at C = 6ND = flops for theta (B, P).
+    """Find the best model size and number of tokens for a budget C = 6ND.
 
-    others: the law's further variables, such as U of repeated data. A law whose best N runs to the end of the
-    search has no optimum: its values are nan there. So they are where the loss is flat to rounding: so far
-    beyond the runs that the irreducible loss alone is left of it.
-    Raises LoraJaxError for a law that does not have both N and D.
+    Values are nan if the best N runs to the end of the search, because such a law has no optimum. They are
+    nan too if the loss is flat up to rounding: so far beyond the runs only the irreducible loss is left.
+
+    Args:
+        theta: (B, P), parameters of the law.
+        flops: The budget C.
+        others: Values of the law's further variables, such as U for repeated data.
+
+    Returns:
+        N*, D*, D/N and the loss, each (B,).
+
+    Raises:
+        LoraJaxError: If the law does not have both N and D.
     """
     law = problem.law
     if not {"N", "D"} <= set(law.variables):

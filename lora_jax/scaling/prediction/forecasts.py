@@ -75,9 +75,12 @@ def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float)
 
 
 def predict_crossing(first: Bootstrap, second: Bootstrap, at: Mapping[str, float]) -> Prediction:
-    """Return where two fits of one law cross, with intervals: from there on the other of the two is better.
+    """Find where two fits of one law cross, with intervals. Beyond that point the other fit is better.
 
-    at: the values of all variables but the one in which they cross. The two are resampled independently.
+    The two fits are resampled independently.
+
+    Args:
+        at: Values of all variables except the one in which the fits cross.
     """
     law = first.fit.law
     rest = [v for v in law.variables if v not in at]

@@ -53,9 +53,10 @@ def optimum(params: Mapping[str, Array], flops: float) -> dict[str, Array]:
 
 
 def frontier(replicates: Bootstrap, budgets: Array, run_ids: Sequence[str] = ()) -> SweepFrontier:
-    """Return a, b, G and a row per budget (FLOPs, counted as 6ND), each number with its interval.
+    """Find a, b, G and one row for each budget (in FLOPs, counted as 6ND), each number with its interval.
 
-    run_ids: of the compute-efficient runs.
+    Args:
+        run_ids: The compute-efficient runs.
     """
     best = {k: np.array([v]) for k, v in replicates.fit.params.items()}
     rows: list[BudgetRow] = []

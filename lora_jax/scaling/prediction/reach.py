@@ -57,7 +57,11 @@ def predictions_out_of_reach(table: RunTable, predictions: Sequence[Prediction])
 
 
 def falling(exponents: Mapping[str, Estimate]) -> list[str]:
-    """Return a sentence where N* or D* falls as C rises; exponents: a and b with their intervals."""
+    """Return a sentence if N* or D* falls as C rises.
+
+    Args:
+        exponents: a and b with their intervals.
+    """
     return [
         f"{optimum} falls with C ({name} = {exponents[name].value:.3f}): see the units of N, D, C"
         for name, optimum in (("a", "N*"), ("b", "D*"))

@@ -30,11 +30,14 @@ class Group:
 
 
 def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str, ...]] = ()) -> list[Group]:
-    """Return the groups of the table's rows by text or number in these columns, in order of appearance.
+    """Return the groups of the table's rows by their values in these columns, in order of appearance.
 
-    cells: the text of these columns in every row of the file; groups that only rows left out have come last.
+    Args:
+        cells: The text of these columns in every row of the file. Groups in which every row was left out come
+            last.
 
-    Raises LoraJaxError for no such column, and for one that comes twice.
+    Raises:
+        LoraJaxError: If a column does not exist, or is named twice.
     """
     known = [*table.labels, *table.columns]
     values: list[Sequence[str]] = []

@@ -54,12 +54,18 @@ def refuse_unlogged(source: str, header: Sequence[str], rows: Rows, rename: Mapp
 
 
 def keep_last_steps(table: RunTable, cluster: str | None) -> RunTable:
-    """Return the last row of each run; the others join `left_out`.
+    """Keep the last row of each run. The others join `left_out`.
 
-    cluster: the column that names the runs; None: run_id, run_name, Name and the like, the first that
-    repeats. The order is that of a column of steps (step, _step, global_step, iteration, ...), else of
-    tokens; of two rows at one step the later in the file stays. Whether a run had cooled down by then is not
-    judged. Raises LoraJaxError where no column names runs of several rows, or none says their order.
+    Rows are ordered by a column of steps (step, _step, global_step, iteration, ...), else by tokens. Of two
+    rows at one step we keep the one that is later in the file. We do not judge whether a run had cooled down
+    by then.
+
+    Args:
+        cluster: The column that names the runs. None takes the first of run_id, run_name, Name and the like
+            that repeats.
+
+    Raises:
+        LoraJaxError: If no column names runs of several rows, or none gives their order.
     """
     column, labels = _named_by(table, cluster)
     order = _order_within(table, labels, (*POSITIONS, *LENGTHS))

@@ -83,11 +83,15 @@ def marks_of(cells: Sequence[str]) -> set[str]:
 def respell(
     columns: Mapping[str, Sequence[str]], semicolons: bool = False
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the decimal mark of each column with cells that Python would not read, and what is unclear.
+    """Find out which decimal mark each column uses.
 
-    columns: name -> its cells that are not empty. semicolons: they separate the file's cells, as where commas
-    are decimal. The second: column -> a cell that is one number by a decimal comma and another by a point,
-    where neither its column nor the rest of the file says which it is.
+    Args:
+        columns: Cells that are not empty, by column name.
+        semicolons: Whether semicolons separate the file's cells. They do where commas are decimal.
+
+    Returns:
+        The decimal mark of each column with cells that Python would not read. Then, by column, a cell that is
+        one number with a decimal comma and another with a decimal point, if nothing in the file decides.
     """
     if not any(_is_odd(cell) for cells in columns.values() for cell in cells):
         return {}, {}

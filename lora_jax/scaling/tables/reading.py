@@ -10,10 +10,12 @@ __all__ = ["Rows", "Sheet", "read_rows"]
 
 
 class Sheet(NamedTuple):
-    """rows: where in the file, as "line 3", and the cells by column name, without spaces around them.
+    """The rows of a table as the file has them.
 
-    notes: what was read otherwise than it stands there. unclear: column -> a cell that is one number by a
-    decimal point and another by a decimal comma.
+    Attributes:
+        rows: Where in the file each row is, such as "line 3", and its cells by column name, stripped.
+        notes: What was read differently from how it stands there.
+        unclear: By column, a cell that is one number with a decimal point and another with a decimal comma.
     """
 
     header: list[str]

@@ -59,9 +59,10 @@ def drop_worst_runs(table: RunTable, k: int) -> RunTable:
 def sift(
     rows: Rows, rename: Mapping[str, str], reasons: Sequence[str], keep_uncooled: bool
 ) -> tuple[Rows, list[LeftOut]]:
-    """Return the rows to fit and the others with a reason.
+    """Split the rows into those to fit and those left out, each with a reason.
 
-    reasons: why each row does not count, "" for those that do (statuses.py).
+    Args:
+        reasons: Why each row does not count (statuses.py). "" for rows that do.
     """
     kept = [pair for pair, reason in zip(rows, reasons, strict=True) if not reason]
     left_out = [

@@ -33,9 +33,10 @@ _SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\
 
 @dataclass(frozen=True)
 class Unit:
-    """What a cell x stands for: factor * x, or factor * base**x where it is a logarithm to that base.
+    """What a cell x stands for: factor * x, or factor * base**x if it is a logarithm.
 
-    base: None for no logarithm, nan where the name says "log" and not to which base.
+    Attributes:
+        base: Base of the logarithm. None if there is none, nan if the name says "log" without a base.
     """
 
     factor: float = 1.0
@@ -74,9 +75,13 @@ def format_factor(factor: float) -> str:
 
 
 def read_factor(text: str, flops: bool = False) -> float | None:
-    """Return the factor that a unit states, None for no unit: "M", "millions of tokens", "x1e9", "PF-days".
+    """Return the factor that a unit states, such as "M", "millions of tokens", "x1e9" or "PF-days".
 
-    flops: the quantity is C, whose units may be FLOPs with a prefix, or a rate times a time.
+    Args:
+        flops: Whether the quantity is C. Its units may be FLOPs with a prefix, or a rate times a time.
+
+    Returns:
+        The factor. None if the text is no unit.
     """
     unit = text.strip().lower()
     if flops:

@@ -75,10 +75,13 @@ def parse_condition(text: str, columns: Iterable[str], source: str) -> Condition
 def first_failing(
     source: str, conditions: Sequence[Condition], n_rows: int, cells: Callable[[Condition], Sequence[str]]
 ) -> list[Condition | None]:
-    """Return, per row, the first condition that removes it, or None for the rows that stay.
+    """Return the first condition that removes each row, or None for rows that stay.
 
-    cells: condition -> its column's cells (n_rows). Raises LoraJaxError where no row stays, with the
-    condition that removed the last ones.
+    Args:
+        cells: For each condition, the (n_rows,) cells of its column.
+
+    Raises:
+        LoraJaxError: If no row stays. The message names the condition that removed the last ones.
     """
     removed: list[Condition | None] = [None] * n_rows
     for condition in conditions:

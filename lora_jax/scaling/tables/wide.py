@@ -16,11 +16,14 @@ SHOWN = 5  # names of columns that a sentence lists
 
 @dataclass(frozen=True)
 class Wide:
-    """Columns that hold `response` at several values of `variable`.
+    r"""Columns that hold `response` at several values of `variable`.
 
-    columns: their names, with a * where the number stands ("loss@*"), or a regular expression with one group
-    ("^loss_(\\d+)$"); None: the columns whose whole name is a number. Numbers may be written 200, 1e9, 1.3B.
-    variable: one of our names or letters ("finetune_tokens", "F"), or a new one to be mapped.
+    Numbers in column names may be written 200, 1e9 or 1.3B.
+
+    Attributes:
+        columns: The columns' names with a * in place of the number ("loss@*"), or a regular expression with
+            one group ("^loss_(\d+)$"). None takes the columns whose whole name is a number.
+        variable: One of our names or letters ("finetune_tokens", "F"), or a new one to be mapped.
     """
 
     variable: str
@@ -50,12 +53,21 @@ def read_size(text: str) -> float | None:
 def melt(
     source: str, header: Sequence[str], rows: Rows, wide: Wide, name: str | None = None
 ) -> tuple[list[str], Rows, list[LeftOut]]:
-    """Return header and rows with one measurement a row, and those that are none: no value, or at size 0.
+    """Turn a wide table into one with a measurement in each row.
 
     A row gets `variable`, `response`, `run_id` ("MODEL @ SIZE"), `wide_row` (MODEL), and every other cell of
-    its row. name: the column that names a model; None: the first of run_id, name and the like, else the
-    first of text that never repeats. Size 0 is no point of a law in that size. Raises LoraJaxError where
-    `columns` matches none, or a name is taken.
+    its row.
+
+    Args:
+        name: The column that names a model. None takes the first of run_id, name and the like, else the first
+            column of text that never repeats.
+
+    Returns:
+        The header, the rows, and the cells that are no measurement: those without a value, and those at size
+        0, where a law in that size has no point.
+
+    Raises:
+        LoraJaxError: If `columns` matches no column, or a name is taken.
     """
     sizes = _sizes_of(source, header, wide)
     others = [column for column in header if column not in sizes]
