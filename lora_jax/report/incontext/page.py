@@ -23,6 +23,7 @@ from lora_jax.report.kit.page_shell import (
     show_definitions,
     show_tables,
     show_warnings,
+    unwrap,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
@@ -124,7 +125,7 @@ def make_incontext_page(results: InContextResults, figures: str) -> str:
         ("provenance", "Provenance", _provenance(results)),
     ]
     sources = show_sources(results.folder, sweep.command, "docs/incontext.md")
-    return make_document(sweep.name, "in-context learning", sweep.question.strip(), sections, sources)
+    return make_document(sweep.name, "in-context learning", unwrap(sweep.question), sections, sources)
 
 
 def _verdict(results: InContextResults) -> str:

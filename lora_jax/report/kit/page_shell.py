@@ -5,6 +5,7 @@ records say.
 """
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
 
+WRAPPED = 60  # characters; a line of a question that long was broken and goes on in the next
 MOST_DOUBTS = 3  # that a summary shows; the others are folded
 LARGEST_SVG = 400_000  # bytes; a denser drawing is shown as its PNG
 _POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {policy_of(SCRIPT)}"
@@ -51,6 +53,22 @@ def make_document(
         f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav>\n{sources}</header>\n"
         f"<main>\n{body}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of a config's question that were broken at a width: the page has a width of its own.
+
+    A line is joined to the one before if that one is long. A line that begins with "name:" stays by itself.
+    """
+    lines: list[str] = []
+    before = ""
+    for line in text.strip().splitlines():
+        if len(before) >= WRAPPED and line.strip() and not re.match(r"[a-zA-Z][\w ]*:\s", line):
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+        before = line
+    return "\n".join(lines)
 
 
 def show_tables(*tables: Table | None) -> str:

@@ -14,7 +14,7 @@ h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
 p { margin: .5rem 0; max-width: 50rem; } a { color: var(--link); }
 nav { font-size: .9rem; } nav a { margin-right: .9rem; white-space: nowrap; }
 pre { white-space: pre-wrap; font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
-  background: var(--stripe); padding: .8rem 1rem; border-radius: 4px; }
+  background: var(--stripe); padding: .8rem 1rem; border-radius: 4px; max-width: 62rem; }
 code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .note { color: var(--soft); font-size: .88rem; } .verdict { font-weight: 600; }
 .verdict.bad { color: var(--bad); } .verdict.good { color: var(--good); }
@@ -47,7 +47,9 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .scroll { border: 1px solid var(--line); border-radius: 4px; padding: 0 .5rem; }
   caption { position: sticky; left: 0; white-space: normal; max-width: calc(100vw - 3rem); }
   table, #runs table { font-size: .8rem; } dl { grid-template-columns: 1fr; gap: 0; } dd {
-  margin: 0 0 .4rem; } p, li { overflow-wrap: anywhere; } .warnings { padding-left: 1.4rem; } }
+  margin: 0 0 .4rem; } p, li { overflow-wrap: anywhere; } .warnings { padding-left: 1.4rem; }
+  figure { overflow-x: auto; } figure :is(img, svg) { width: 38rem; max-width: none; }
+  figcaption { position: sticky; left: 0; } .figures { grid-template-columns: minmax(0, 1fr); } }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --stripe: #fff; --mark: #eee; }
   nav, button { display: none; } body { max-width: none; padding: 0; font-size: 10pt; }
   .scroll { overflow: visible; } table, #runs table { font-size: 7pt; }

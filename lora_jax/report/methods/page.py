@@ -19,6 +19,7 @@ from lora_jax.report.kit.page_shell import (
     show_definitions,
     show_tables,
     show_warnings,
+    unwrap,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
@@ -121,7 +122,7 @@ def make_method_page(results: MethodResults, figures: str) -> str:
     ]  # fmt: skip
     guide = "docs/fine-tuning.md" if found.target_sets is None else "docs/lora-targets.md"
     sources = show_sources(results.folder, sweep.command, guide)
-    return make_document(sweep.name, "fine-tuning methods", sweep.question.strip(), sections, sources)
+    return make_document(sweep.name, "fine-tuning methods", unwrap(sweep.question), sections, sources)
 
 
 def _verdict(results: MethodResults) -> str:

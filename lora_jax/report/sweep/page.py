@@ -13,6 +13,7 @@ from lora_jax.report.kit.page_shell import (
     show_definitions,
     show_tables,
     show_warnings,
+    unwrap,
 )
 from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
@@ -53,7 +54,7 @@ def make_page(results: Results, figures: str) -> str:
     ]
     sweep = results.sweep
     sources = show_sources(results.folder, sweep.command, "docs/scaling-results.md")
-    return make_document(sweep.name, "scaling laws", sweep.question.strip(), sections, sources)
+    return make_document(sweep.name, "scaling laws", unwrap(sweep.question), sections, sources)
 
 
 def _summary(results: Results) -> str:
