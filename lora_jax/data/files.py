@@ -25,9 +25,14 @@ def find_files(source: SourceConfig, kind: str) -> list[Path]:
     """
     pattern = source.name.removeprefix(f"{kind}:")
     start = os.path.expanduser(pattern)
+    if os.path.isdir(start) and is_saved_dataset(Path(start)):
+        return list_arrow_files(Path(start), source.split)
+    if source.split != SourceConfig.split:
+        raise LoraJaxError(
+            f"data.sources has split {source.split!r} for {source.name!r}, and files have no splits: narrow"
+            " the pattern to the files of that split, and leave split out."
+        )
     if os.path.isdir(start):
-        if is_saved_dataset(Path(start)):
-            return list_arrow_files(Path(start), source.split)
         start = os.path.join(glob.escape(start), "**", "*")
     paths = sorted(Path(m) for m in glob.glob(start, recursive=True) if not os.path.isdir(m))
     if not paths:
@@ -46,7 +51,7 @@ def find_documents(source: SourceConfig) -> list[Path]:
 
 
 def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
-    """Return the hash of the files' contents, whatever their names.
+    """Return the hash of the files' contents, whatever their names; of tokens, in the order of their names.
 
     Reading gigabytes at every start would be slow, so the hash is remembered beside the files' sizes and
     times, the way git remembers its own.
@@ -60,7 +65,9 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
     known = read_sealed(index)  # unknown, damaged, or of an older version: the files are read again
     if known is not None and known["files"] == stats:
         return known["identity"]
-    identity = digest(sorted(_hash_contents(paths, source.text_field)), length=32)
+    contents = _hash_contents(paths, source.text_field)
+    # Documents are ordered by their hashes. Running tokens are in the order of their files.
+    identity = digest(contents if any(map(_holds_tokens, paths)) else sorted(contents), length=32)
     newest = max(mtime for _, _, mtime in stats) / 1e9
     if time.time() - newest > SETTLED_SECONDS:
         write_text(index, to_sealed_json({"files": stats, "identity": identity}))

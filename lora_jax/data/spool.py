@@ -34,25 +34,43 @@ def spool_folder(cache: Path, key: str) -> Iterator[Path]:
         _remove_old(parent)
         folder = parent / key
         folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            with tempfile.TemporaryDirectory(dir=parent) as own:
-                yield Path(own)
-        else:
+    with _locked(folder) as is_ours:
+        if is_ours:
             yield folder
             shutil.rmtree(folder, ignore_errors=True)
+            return
+        with tempfile.TemporaryDirectory(dir=parent) as own:
+            yield Path(own)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Try to lock a folder during the block; say whether it is ours.
+
+    A folder that its last owner has just removed is not: somebody may lock another one of its name.
+    """
+    handle = None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
+    except OSError:  # of another process, gone, or on a disk without locks
+        is_ours = False
+    try:
+        yield is_ours
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def _remove_old(parent: Path) -> None:
+    """Remove what nobody has gone on with for long."""
     for folder in parent.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+                with _locked(folder) as is_ours:
+                    if is_ours:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Spool:

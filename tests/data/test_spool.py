@@ -1,6 +1,8 @@
 """A killed tokenising goes on where it was; a spool that was damaged since is made again from there."""
 
 import contextlib
+import fcntl
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from lora_jax.config import DataConfig, SourceConfig
 from lora_jax.data import encoding, prepare
-from lora_jax.data.spool import Spool
+from lora_jax.data.spool import Spool, spool_folder
 from lora_jax.data.tokenizers import ByteTokenizer
 
 Write = Callable[..., SourceConfig]
@@ -56,6 +58,23 @@ def test_a_spool_of_another_type_begins_anew(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     with contextlib.closing(Spool(tmp_path, np.dtype(np.uint32))) as spool:
         assert spool.n_documents == 0
+
+
+def test_a_folder_is_one_process_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with spool_folder(tmp_path, "key") as first, spool_folder(tmp_path, "key") as second:
+        assert first.name == "key"
+        assert second.name != "key"
+    assert list((tmp_path / "spools").iterdir()) == []
+    flock = fcntl.flock
+
+    def too_late(handle: int, how: int) -> None:
+        shutil.rmtree(tmp_path / "spools" / "key")
+        (tmp_path / "spools" / "key").mkdir()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    with spool_folder(tmp_path, "key") as folder:
+        assert folder.name != "key", "its owner has removed it, and another may hold the new one"
 
 
 def test_a_killed_tokenising_goes_on(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lora_jax.config import SourceConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import load_json
 from lora_jax.names import inside
@@ -22,6 +23,10 @@ def list_arrow_files(folder: Path, split: str) -> list[Path]:
                 " name one of its splits, without a part in brackets."
             )
         folder = inside(folder, split, str(folder / "dataset_dict.json"))
+    elif split != SourceConfig.split:
+        raise LoraJaxError(
+            f"data.sources has split {split!r}, and {folder} has one split alone: leave split out."
+        )
     state = folder / "state.json"
     files = _read(state, "_data_files")
     if not files or not all(isinstance(one, dict) and isinstance(one.get("filename"), str) for one in files):

@@ -12,6 +12,7 @@ import numpy as np
 from lora_jax.data.documents import Rows
 from lora_jax.errors import LoraJaxError, nearest
 
+BUFFER = 1 << 20  # bytes. So, and by one thread, pages are read one by one, and no row group whole
 ROWS = 64  # texts that are in memory together
 ARROW_FILE = b"ARROW1"  # the first bytes of the file format, which Feather is too; the stream format has none
 STREAM_END = struct.pack("<iI", -1, 0)
@@ -39,14 +40,17 @@ class ParquetTable:
         with self._open() as file:
             for group, chosen in zip(groups.tolist(), np.split(wanted, np.cumsum(counts))[:-1], strict=True):
                 first = int(self._ends[group]) - file.metadata.row_group(group).num_rows
-                batches = file.iter_batches(ROWS, [group], [self._field])
+                batches = file.iter_batches(ROWS, [group], [self._field], use_threads=False)
                 yield from _take(batches, chosen, first, self._path, self._field)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
         import pyarrow.parquet
 
-        with _reading(self._path, "Parquet"), pyarrow.parquet.ParquetFile(self._path) as file:
+        with (
+            _reading(self._path, "Parquet"),
+            pyarrow.parquet.ParquetFile(self._path, buffer_size=BUFFER, pre_buffer=False) as file,
+        ):
             _check_column(file.schema_arrow, self._field, self._path)
             yield file
 

@@ -15,6 +15,7 @@ from lora_jax.errors import LoraJaxError
 HEADER = 256  # int32 in llm.c's: magic, version, number of tokens
 LLMC = {(20240520, 1): np.dtype("<u2"), (20240801, 7): np.dtype("<u4")}  # GPT-2's and Llama 3's tokens
 NANOGPT = np.dtype("<u2")
+LARGEST = 2**19  # ids: two tokens of two bytes seldom look like a smaller number, and 32 pairs never
 MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # codes of its integer types
 INDEX = struct.Struct("<QBQQ")  # version, type, sequences, documents + 1
@@ -53,6 +54,11 @@ def open_token_file(path: Path) -> TokenFile:
         raise LoraJaxError(f"{error.filename} cannot be read ({error.strerror}): mend it.") from error
     if len(head) == HEADER and int(head[0]) in {magic for magic, _ in LLMC}:
         return _read_llmc(path, size, [int(one) for one in head[:3]])
+    if len(head) >= 32 and (head >= 0).all() and (head < LARGEST).all():
+        raise LoraJaxError(
+            f"{path} looks like tokens of four bytes without a header, wanted is two bytes (uint16): write it"
+            " again, or as llm.c or Megatron do."
+        )
     if size % NANOGPT.itemsize:
         raise LoraJaxError(
             f"{path} has {size:,} bytes, and tokens of two bytes (uint16) want an even number: it is cut off"

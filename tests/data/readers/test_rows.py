@@ -169,6 +169,9 @@ def test_a_saved_dataset_is_read_by_what_it_says_of_itself(tmp_path: Path) -> No
     (tmp_path / "two" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     assert count_texts(tmp_path / "two") == 200
     assert count_texts(tmp_path / "two", "test") == 100
+    for name in ("one", "two/train/*.arrow"):
+        with pytest.raises(LoraJaxError, match=r"has split 'test'.*leave split out"):
+            count_texts(tmp_path / name, "test")
     with pytest.raises(LoraJaxError, match=r"split 'tset', which .* does not have .nearest: 'test'"):
         count_texts(tmp_path / "two", "tset")
     (tmp_path / "one" / "data-00001-of-00002.arrow").unlink()

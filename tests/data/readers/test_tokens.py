@@ -135,6 +135,17 @@ def test_a_shard_of_their_own_is_held_out(tmp_path: Path, bpe: Tokenizer) -> Non
     assert about["heldout_sources"][0]["heldout_documents"] == 30
 
 
+def test_running_tokens_keep_the_order_of_their_files(tmp_path: Path, bpe: Tokenizer) -> None:
+    """Another order holds other tokens out, so it is another source."""
+    write_nanogpt(tmp_path / "a.bin", encode(bpe)[:60] * 9)
+    write_nanogpt(tmp_path / "b.bin", encode(bpe)[60:] * 9)
+    before = open_tokens(tmp_path / "*.bin", "unknown:400").sources[0]
+    (tmp_path / "a.bin").rename(tmp_path / "c.bin")
+    after = open_tokens(tmp_path / "*.bin", "unknown:400").sources[0]
+    assert before.identity != after.identity
+    assert before.heldout.tokens.tolist() != after.heldout.tokens.tolist()
+
+
 # ---- refusals
 
 
@@ -149,6 +160,8 @@ def test_sizes_that_disagree_are_refused(tmp_path: Path, bpe: Tokenizer) -> None
     refuse(path, r"a.bin has [\d,]+ bytes, and tokens of two bytes .* cut off or of another type")
     write_llmc(path, encode(bpe)).write_bytes(path.read_bytes()[:-2])
     refuse(path, r"its header promises [\d,]+ tokens, which are [\d,]+ bytes: it is cut off")
+    np.array([i for one in encode(bpe) for i in one], np.uint32).tofile(path)
+    refuse(path, r"looks like tokens of four bytes without a header")
     header = np.zeros(256, np.int32)
     header[:3] = 20240520, 9, 0
     path.write_bytes(header.tobytes())
