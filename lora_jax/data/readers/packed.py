@@ -25,6 +25,8 @@ def kind_of(path: Path) -> str:
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; LoraJaxError where it cannot be read, is cut off or not packed as it says."""
     try:
+        if path.suffix.lower() in PACKINGS and not path.stat().st_size:
+            raise EOFError("it has no bytes")
         with _open(path) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -107,7 +107,9 @@ def _take(batches: Any, wanted: np.ndarray, first: int, path: Path, field: str) 
             return
         last = int(np.searchsorted(wanted, first + batch.num_rows))
         if last > done:
-            texts = batch.column(field).take((wanted[done:last] - first).astype(np.int64)).to_pylist()
+            column = batch.column(field)
+            column.validate(full=True)  # damaged offsets would lead out of the file
+            texts = column.take((wanted[done:last] - first).astype(np.int64)).to_pylist()
             yield from (text if text and text.strip() else "" for text in texts)
         done, first = last, first + batch.num_rows
     if done < len(wanted):

@@ -138,10 +138,28 @@ def test_a_file_that_is_cut_off_is_told(tmp_path: Path, name: str) -> None:
     path = write_rows(tmp_path / name, TEXTS)
     whole = path.read_bytes()
     batch_end = whole[:-8]  # a stream of Arrow that ends between two batches reads as a shorter one
-    for content in (whole[: len(whole) // 2], whole[:-1], whole[:20], batch_end, b"something else"):
+    for content in (whole[: len(whole) // 2], whole[:-1], whole[:20], b"", batch_end, b"something else"):
         path.write_bytes(content)
         with pytest.raises(LoraJaxError, match=rf"{name} (is cut off|cannot be read)"):
             list(Chained([open_file(path, "text")]).read(range(len(TEXTS))))
+
+
+@pytest.mark.parametrize("name", ["a.feather", "a.arrow"])
+def test_damaged_offsets_are_told(tmp_path: Path, name: str) -> None:
+    """Without a look at them, Arrow would read outside the file, and the process would end."""
+    path = tmp_path / name
+    table = pa.table({"text": TEXTS})
+    if name == "a.feather":
+        pyarrow.feather.write_feather(table, str(path), compression="uncompressed")
+    else:
+        write_stream(path, table)
+    starts = np.cumsum([0] + [len(text.encode()) for text in TEXTS[:20]]).astype(np.int32).tobytes()
+    content = bytearray(path.read_bytes())
+    at = content.index(starts) + 40
+    content[at : at + 4] = np.int32(2**30).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(LoraJaxError, match=rf"{name} cannot be read as Arrow"):
+        list(open_file(path, "text").read(range(len(TEXTS))))
 
 
 def save_dataset(folder: Path, texts: list[str]) -> None:
