@@ -170,6 +170,11 @@ class Dataset:
         return self._heldout.documents_W
 
     @property
+    def heldout_sources_W(self) -> np.ndarray:
+        """The source of each held-out window, int64 (W,), by its place among those that are held out."""
+        return self._heldout.sources_W
+
+    @property
     def bytes_per_token(self) -> float | None:
         """Bytes of held-out text for each of its tokens, separators being tokens that hold no bytes.
 

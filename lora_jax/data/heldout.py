@@ -16,6 +16,7 @@ class HeldOut:
 
     windows_WT: np.ndarray  # int32 (W, seq_len + 1)
     documents_W: np.ndarray  # int64: the document in which each window starts, counted over all sources
+    sources_W: np.ndarray  # int64: the source of each window, by its place among the sources
     bytes_per_token: float | None  # None where the text of the tokens is not known
 
 
@@ -70,4 +71,5 @@ def choose_windows(
         if stream.n_bytes is not None:
             n_bytes.append(count * stream.n_bytes / stream.n_tokens)
     bytes_per_token = sum(n_bytes) / sum(counts) if len(n_bytes) == len(counts) else None
-    return HeldOut(np.concatenate(windows), np.concatenate(documents), bytes_per_token)
+    sources_W = np.repeat(np.arange(len(sources)), counts)
+    return HeldOut(np.concatenate(windows), np.concatenate(documents), sources_W, bytes_per_token)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lora_jax.metrics import SMALLER_IS_BETTER, Scores
 from lora_jax.params import Params
-from lora_jax.training.trial import LossHistory
+from lora_jax.training.history import LossHistory
 
 
 @dataclass

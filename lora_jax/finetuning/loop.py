@@ -18,8 +18,8 @@ from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
 from lora_jax.training.evaluate import HeldOut
 from lora_jax.training.result import RunResult
+from lora_jax.training.rows import UNWATCHED, Watching
 from lora_jax.training.side_by_side import drive
-from lora_jax.training.trial import OnProgress
 
 # Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
 Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
@@ -46,8 +46,8 @@ def finetune(
     config: FinetuneConfig,
     prepared: Prepared,
     folder: Path,
-    on_progress: OnProgress,
     should_stop: Callable[[], bool],
+    watching: Watching = UNWATCHED,
     test: Tester | None = None,
 ) -> FinetuneResult:
     """Train one run and score it.
@@ -58,20 +58,20 @@ def finetune(
         config: The run.
         prepared: The base and the task, prepared for it.
         folder: Where the state is saved.
-        on_progress: Called with the progress.
         should_stop: Training stops soon after this returns True.
+        watching: Who watches.
         test: Another way to score the test split. Its scores include a "loss".
 
     Raises:
         Stopped: `should_stop` returned True. The state is saved.
     """
-    return finetune_group([TuneRun(config, prepared, folder)], on_progress, should_stop, test=test)[0]
+    return finetune_group([TuneRun(config, prepared, folder)], should_stop, watching, test=test)[0]
 
 
 def finetune_group(
     runs: Sequence[TuneRun],
-    on_progress: OnProgress,
     should_stop: Callable[[], bool],
+    watching: Watching = UNWATCHED,
     *,
     n_rivals: int = 0,
     test: Tester | None = None,
@@ -83,8 +83,8 @@ def finetune_group(
 
     Args:
         runs: The runs.
-        on_progress: Called with the progress.
         should_stop: Training stops soon after this returns True.
+        watching: Who watches.
         n_rivals: Number of runs that successive halving began with; `runs` are those that are left. The
             better half goes on at every mark but the last (Jamieson & Talwalkar 2016, arXiv 1502.07943). 0
             does not halve.
@@ -100,7 +100,7 @@ def finetune_group(
     started = time.monotonic()
     lanes, placed = start_group(runs)
     dev_scores = DevScores()
-    trials = [FinetuneTrial(place, dev_scores, on_progress, len(runs), n_rivals) for place in placed]
+    trials = [FinetuneTrial(place, dev_scores, watching, len(runs), n_rivals) for place in placed]
     try:
         drive(lanes, [trial.train for trial in trials], should_stop)
     finally:

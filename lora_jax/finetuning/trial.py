@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 
 from lora_jax.data.tasks import Encoded
+from lora_jax.finetuning.config import finetune_id
 from lora_jax.finetuning.evaluate import evaluate_many
-from lora_jax.finetuning.feed import Feed
+from lora_jax.finetuning.feed import Feed, unit_rate
 from lora_jax.finetuning.group import Placed
 from lora_jax.finetuning.history import History, is_better, rung_score
 from lora_jax.finetuning.resume import SavedTrial
@@ -15,10 +16,14 @@ from lora_jax.metrics import Scores, primary_metric
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
+from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.training.checkpoint import SAVE_SECONDS
+from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.rows import Source, Watching
 from lora_jax.training.side_by_side import Lane, Trial
 from lora_jax.training.step import TrainState
-from lora_jax.training.trial import OnProgress, StepTimer, TrainingRun
+from lora_jax.training.stream import Stream
+from lora_jax.training.trial import StepTimer, TrainingRun
 
 
 class DevScores:
@@ -64,13 +69,13 @@ class FinetuneTrial:
     """
 
     def __init__(
-        self, placed: Placed, dev_scores: DevScores, on_progress: OnProgress, n_lanes: int, n_rivals: int
+        self, placed: Placed, dev_scores: DevScores, watching: Watching, n_lanes: int, n_rivals: int
     ) -> None:
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
         self.history, self.timer = History(), StepTimer(n_lanes)
         self.feed = Feed(self.config, self.prepared)
         self.saved = SavedTrial(placed.run.folder, self.config.method, placed.run.say)
-        self._dev_scores, self._on_progress = dev_scores, on_progress
+        self._dev_scores, self._watching = dev_scores, watching
         self._n_lanes, self._n_rivals = n_lanes, n_rivals
         times, n_steps = self.config.optim.evaluations, self.feed.n_steps
         self._scored_at = sorted({round(n_steps * (k + 1) / times) for k in range(times)} - {0})
@@ -97,7 +102,8 @@ class FinetuneTrial:
         others may take long until the group is recorded. Raises `Stopped`, the run saved, when told to stop.
         """
         self._restore(lane)
-        training = self._begin(lane)
+        stream = self._open_stream()
+        training = self._begin(lane, stream)
         try:
             while self._goes_on:
                 if self._is_at_rung():
@@ -105,20 +111,30 @@ class FinetuneTrial:
                 else:
                     scored_at = next(step for step in self._scored_at if step > len(self.history.losses))
                     self._dev_scores.expect(self, lane, scored_at)
-                    yield from training.advance(scored_at, arrive=partial(self._score, lane))
+                    yield from training.advance(scored_at, arrive=partial(self._score, lane, stream))
         finally:
             self._dev_scores.forget(self)
+        stream.end()
         if self._n_lanes > 1 and not self.history.ended:
             training.save()
 
-    def _begin(self, lane: Lane) -> TrainingRun:
+    def _open_stream(self) -> Stream:
+        config, name, n_steps = self.config, finetune_id(self.config), self.feed.n_steps
+        source = Source(name=name, run=config, run_ids=(name,), n_steps=n_steps)
+        flops = training_flops_per_token(self.prepared.model, self.placed.method, self.prepared.mean_length)
+
+        def rate_at(step: int) -> float:
+            return config.optim.learning_rate * unit_rate(config.optim, n_steps, step)
+
+        return Stream(source, self._watching, self.history, flops, rate_at)
+
+    def _begin(self, lane: Lane, stream: Stream) -> TrainingRun:
         return TrainingRun(
-            config=self.config,
             history=self.history,
             timer=self.timer,
             make_input=self.feed.make,
             count_tokens=self.feed.n_tokens.pop,
-            on_progress=self._on_progress,
+            stream=stream,
             save=lambda: self.saved.save(self.history, self._own_state(lane)),
             save_seconds=SAVE_SECONDS,
         )
@@ -137,8 +153,8 @@ class FinetuneTrial:
         yield from training.compete(rung_score(history.dev, self._metric), n_kept)
         training.save()
 
-    def _score(self, lane: Lane) -> None:
-        """Score the dev split and keep the weights if they are the best so far."""
+    def _score(self, lane: Lane, stream: Stream) -> None:
+        """Score the dev split, tell the scores, and keep the weights if they are the best so far."""
         history, scores = self.history, self._dev_scores.score(self)
         step = len(history.losses)
         if not np.isfinite(scores.loss):
@@ -148,6 +164,10 @@ class FinetuneTrial:
             history.kept = cut(lane.read().trainable, self.placed.shapes)
         else:
             history.worse += 1
+        if history.diverged_at is None:
+            loss = scores.scores["loss"]
+            others = {name: number["value"] for name, number in scores.scores.items() if name != "loss"}
+            stream.tell(HeldOut(loss["value"], loss["se"]), scores=others)
 
     def _own_state(self, lane: Lane) -> TrainState:
         return cut(lane.read(), self.placed.shapes)

@@ -1,10 +1,13 @@
 """What a person sees while a sweep runs: a live bar on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+from lora_jax.training.rows import Row, Source
 
 LINE_SECONDS = 10.0  # without a terminal, a line at least this far from the one before
 SPEED_MEMORY = 0.9  # of the moving average of tokens per second, per reading
@@ -68,6 +71,16 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
         else:
             self._display.live.console.print(text, highlight=False, markup=False)
+
+    def begin(self, source: Source, step: int) -> None:
+        """A stream begins: the bar waits for its first row."""
+
+    def take(self, source: Source, row: Row) -> None:
+        """Show where the run of a row stands."""
+        self.advance(source.run, row.step, math.nan if row.loss is None else row.loss, row.new_tokens)
+
+    def end(self, source: Source) -> None:
+        """A stream has ended: `finish_run` counts the run."""
 
     def advance(self, run: Any, steps: int, loss: float, tokens: int) -> None:
         """Take in `tokens` trained since the last call, and show where things stand."""

@@ -1,6 +1,7 @@
 """Tracking with Weights & Biases: one wandb run a training run, and one for the fits. Never a reason to stop.
 
-Offline by default: nothing leaves the machine until somebody sends it with `wandb sync`. WANDB_MODE=online
+A training run's rows are sent as they come (`training.rows`), with its config at once, and its record is the
+summary at its end. Offline by default: nothing leaves the machine until somebody sends it with `wandb sync`. WANDB_MODE=online
 sends it at once, WANDB_MODE=disabled and the mode "off" write nothing. A tracker that cannot go on steps
 down, from online to offline and from offline to off, and says so in one line each time.
 """
@@ -8,13 +9,19 @@ down, from online to offline and from offline to off, and says so in one line ea
 import dataclasses
 import os
 import re
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.files import write_atomically
+from lora_jax.runs.fit_tables import fit_tables
 from lora_jax.runs.record import RunRecord
+from lora_jax.runs.sinks.live_file import read_live, read_run, row_to_json
+from lora_jax.training.rows import Row, Source
 
 # What WANDB_MODE may hold, and what it means here; "dryrun" and "run" are wandb's older names.
 _MODES: dict[str, Literal["online", "offline", "off"]] = {
@@ -23,6 +30,7 @@ _MODES: dict[str, Literal["online", "offline", "off"]] = {
 }  # fmt: skip
 _CONNECT_SECONDS = 10  # wait this long for a server before going offline
 _LONGEST_ID = 128  # characters that wandb takes
+FLUSH_SECONDS = 1.0  # between two writings of a run to disk; by itself wandb waits 15 s or for 32 KiB
 _PICTURES = {".png", ".jpg", ".jpeg"}
 
 
@@ -77,12 +85,82 @@ class Tracker:
         self.notes: list[str] = []
         self._say = say or (lambda line: print(line, file=sys.stderr))
         self._n_offline = 0  # wandb runs that wait on disk
+        self._configs: Mapping[str, Mapping[str, Any]] = {}
+        self._live: dict[str, _LiveRun] = {}
+
+    def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what is known of each run before it begins, by run_id: the configs that wandb shows."""
+        self._configs = configs
+
+    def begin(self, source: Source, step: int) -> None:
+        """Open the wandb run of a stream; what its live file has of it already is sent, or was before."""
+        name = _wandb_name(source)
+        if name in self._live:  # a trunk of one run, which now goes out on its branch
+            return
+
+        def write() -> None:
+            job = "train" if len(source.run_ids) == 1 else "trunk"
+            run = self._start(name, job, dict(self._configs.get(source.run_ids[-1], {})), ["running"])
+            for axis in ("n_tokens", "flops"):
+                run.define_metric(axis, hidden=True)
+            run.define_metric("*", step_metric="n_tokens")
+            live = read_live(self.folder, source.name)
+            before = () if live is None else read_run(self.folder, live)
+            opened = _LiveRun(run, run.step if self.mode == "online" else 0)
+            if self.mode == "offline" and self._was_offline_before(name) and before:
+                opened.last_step = before[-1].step
+            for row in before:
+                opened.log(row)
+            self._live[name] = opened
+
+        self._attempt(write)
+
+    def take(self, source: Source, row: Row) -> None:
+        """Send a row."""
+        opened = self._live.get(_wandb_name(source))
+        if opened is not None:
+            self._try_live(lambda: opened.log(row))
+
+    def end(self, source: Source) -> None:
+        """End the wandb run of a trunk; that of a run ends with its record (`log_run`)."""
+        if len(source.run_ids) > 1:
+            opened = self._live.pop(source.name, None)
+            if opened is not None:
+                self._try_live(opened.run.finish)
+
+    def _try_live(self, write: Callable[[], None]) -> None:
+        """Call write(); where it fails, the open runs are given up, and each is written whole at its end."""
+        try:
+            write()
+        except _failures() as error:
+            self._live.clear()
+            self._step_down(error)
+
+    def _was_offline_before(self, name: str) -> bool:
+        """Did an earlier process write this run offline? The present one's folder is there by now as well."""
+        return len(list((self.folder / "wandb").glob(f"offline-run-*-{self._wandb_id(name)}"))) > 1
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
-        """Write one training run: its config, its curve against step and tokens, its record as the summary.
+        """End one training run: its record becomes the summary.
+
+        A run whose rows were not sent as they came is written whole, with its config and its curve.
 
         curve: the rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
         """
+        facts = dataclasses.asdict(record)
+        del facts["config"]
+        summary = {name: value for name, value in facts.items() if value is not None}
+        opened = self._live.pop(record.run_id, None)
+        if opened is not None:
+            ended = opened.run
+
+            def conclude() -> None:
+                ended.tags = (record.status,)
+                ended.summary.update(summary)
+                ended.finish()
+
+            self._try_live(conclude)
+            return
 
         def write() -> None:
             run = self._start(record.run_id, "train", record.config, [record.status])
@@ -92,9 +170,7 @@ class Tracker:
             for row in curve:
                 known = {name: value for name, value in row.items() if value is not None}
                 run.log(known, step=int(row["step"]))
-            facts = dataclasses.asdict(record)
-            del facts["config"]
-            run.summary.update({name: value for name, value in facts.items() if value is not None})
+            run.summary.update(summary)
             run.finish()
 
         self._attempt(write)
@@ -111,7 +187,7 @@ class Tracker:
             run = self._start(f"{self.sweep}-fits", "fit", facts, [])
             content: dict[str, Any] = {
                 f"fits/{name}": wandb.Table(columns=columns, data=[*rows])
-                for name, (columns, rows) in _fit_tables(fits).items()
+                for name, (columns, rows) in fit_tables(fits).items()
             }
             run.log(content | _images(figures))
             for name, exponent in fits["exponents"].items():
@@ -139,7 +215,10 @@ class Tracker:
         self._attempt(write)
 
     def finish(self) -> None:
-        """Say where offline runs wait and how to send them; nothing else is left open between calls."""
+        """Close what is open, as preempted, for a later call goes on; say where offline runs wait."""
+        for opened in list(self._live.values()):
+            self._try_live(opened.preempt)
+        self._live.clear()
         if self._n_offline:
             self._note(
                 f"wandb: {self._n_offline} runs written offline; send them with:"
@@ -157,9 +236,9 @@ class Tracker:
             try:
                 write()
             except _failures() as error:
+                self._live.clear()
                 self._step_down(error)
             else:
-                self._n_offline += self.mode == "offline"
                 return
 
     def _step_down(self, error: BaseException) -> None:
@@ -211,13 +290,15 @@ class Tracker:
             disable_git=True,  # the record holds the commit
             disable_code=True,
             x_disable_meta=True,
-            x_disable_stats=True,  # the run is over by now: there is nothing to sample
+            x_disable_stats=job not in ("train", "trunk"),
+            x_transaction_log_flush_interval=FLUSH_SECONDS,
             init_timeout=_CONNECT_SECONDS,
             finish_timeout=_CONNECT_SECONDS,
         )
-        return wandb.init(
+        run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "lora-jax",
-            id=re.sub(r"[^\w.-]", "-", run_id)[-_LONGEST_ID:],  # its end tells runs apart
+            id=self._wandb_id(run_id),
+            resume="allow" if self.mode == "online" else None,
             name=run_id,
             group=self.sweep,
             job_type=job,
@@ -228,6 +309,44 @@ class Tracker:
             reinit="create_new",
             settings=settings,
         )
+        self._n_offline += self.mode == "offline"
+        return run
+
+    def _wandb_id(self, run_id: str) -> str:
+        """Return an id that goes on a run of this folder, and is not that of the same run in another one."""
+        path = self.folder / "wandb" / "folder-id"
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(4))
+        own = f"-{path.read_text(encoding='utf-8')}"
+        return re.sub(r"[^\w.-]", "-", run_id)[-(_LONGEST_ID - len(own)) :] + own  # its end tells runs apart
+
+
+@dataclass
+class _LiveRun:
+    """A wandb run that is open. last_step: the last step that it has a row of."""
+
+    run: Any
+    last_step: int
+
+    def log(self, row: Row) -> None:
+        if row.step <= self.last_step:
+            return
+        found = row_to_json(row)
+        found |= {
+            f"heldout_loss/{name}": pair[0] for name, pair in found.pop("heldout_by_source", {}).items()
+        }
+        found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
+        self.run.log(found, step=found.pop("step"))
+        self.last_step = row.step
+
+    def preempt(self) -> None:
+        self.run.mark_preempting()
+        self.run.finish(exit_code=1)
+
+
+def _wandb_name(source: Source) -> str:
+    """Return the run that a stream's rows belong to: a trunk of several runs has one of its own."""
+    return source.run_ids[0] if len(source.run_ids) == 1 else source.name
 
 
 def _failures() -> tuple[type[BaseException], ...]:
@@ -256,40 +375,3 @@ def _images(figures: list[Path]) -> dict[str, Any]:
 
     pictures = (path for path in figures if path.suffix.lower() in _PICTURES)
     return {f"figures/{path.stem}": wandb.Image(str(path)) for path in pictures}
-
-
-def _fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[list[Any]]]]:
-    """Return name -> (columns, rows) of the numbers of fits.json that are worth a table on a dashboard."""
-    three, names = ["value", "low", "high"], ["n_params", "n_tokens", "loss"]
-    cell = fits["heldout_cell"]
-    return {
-        "exponents": (
-            ["exponent", "fit", *three],
-            [[name, e["fit"], *_spread(e)] for name, e in fits["exponents"].items()],
-        ),
-        "params": (
-            ["fit", "parameter", *three, "verdict"],
-            [
-                [fit["key"], name, *_spread(number), fit["certificate"]["verdict"]]
-                for fit in fits["fits"]
-                for name, number in fit["params"].items()
-            ],
-        ),
-        "frontier": (
-            ["flops", *(f"{name} {part}" for name in names for part in three)],
-            [
-                [row["flops"], *(x for n in names for x in _spread(row[n]))]
-                for row in fits["frontier"]["rows"]
-            ],
-        ),
-        "heldout": (
-            ["fit", "measured", *three, "relative error"],
-            [[p["key"], cell["measured"], *_spread(p), p["relative_error"]] for p in cell["predictions"]],
-        ),
-        "warnings": (["warning"], [[line] for line in fits["warnings"]]),
-    }
-
-
-def _spread(number: dict[str, Any]) -> list[float | None]:
-    """Return the value and the ends of its interval: empty cells where the runs give none."""
-    return [number["value"], *(number["ci95"] or (None, None))]

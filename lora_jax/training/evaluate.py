@@ -23,6 +23,11 @@ class HeldOut:
 
 def evaluate(model: ModelConfig, params: Params, windows_WU: np.ndarray, documents_W: np.ndarray) -> HeldOut:
     """Evaluate every window; documents_W names the document of each, the clusters of the standard error."""
+    return average(measure_windows(model, params, windows_WU), documents_W)
+
+
+def measure_windows(model: ModelConfig, params: Params, windows_WU: np.ndarray) -> np.ndarray:
+    """Return the mean loss of each window, float64 (W,), in nats per token."""
     mesh = mesh_of(params)
     compiled, parts = make_evaluate_on(mesh, model), 1 if mesh is None else batch_parts(mesh)
     n_rows = -(-EVALUATION_BATCH // parts) * parts
@@ -32,7 +37,11 @@ def evaluate(model: ModelConfig, params: Params, windows_WU: np.ndarray, documen
         padding = n_rows - len(batch)  # one shape for all batches, so that one program serves them
         full = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)]) if padding else batch
         losses.append(np.asarray(compiled(params, jnp.asarray(full)), np.float64)[: len(batch)])
-    losses_W = np.concatenate(losses)
+    return np.concatenate(losses)
+
+
+def average(losses_W: np.ndarray, documents_W: np.ndarray) -> HeldOut:
+    """Return the mean of the windows' losses with its standard error."""
     return HeldOut(float(losses_W.mean()), clustered_standard_error(losses_W, documents_W))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from lora_jax.params import Params, combine
 from lora_jax.training.repeat import repeat_step
-from lora_jax.training.step import Step, TrainState
+from lora_jax.training.step import Measured, Step, TrainState
 
 
 @lru_cache(maxsize=8)
@@ -27,11 +27,11 @@ def compile_step(step: Step, side_by_side: bool) -> Any:
         side_by_side: Whether everything except `shared` has a lane axis.
 
     Returns:
-        The jitted `step(state, shared, own, given) -> (state, loss)`. The state you pass in is no longer
+        The jitted `step(state, shared, own, given) -> (state, Measured)`. The state you pass in is no longer
         valid afterwards. `shared` and `own` are the frozen weights and share no path.
     """
 
-    def whole(state: TrainState, shared: Params, own: Params, given: Any) -> tuple[TrainState, jax.Array]:
+    def whole(state: TrainState, shared: Params, own: Params, given: Any) -> tuple[TrainState, Measured]:
         return step(state, combine(shared, own), given)
 
     return jax.jit(jax.vmap(whole, in_axes=(0, None, 0, 0)) if side_by_side else whole, donate_argnums=0)
@@ -72,26 +72,28 @@ class Lanes:
         self._own = _stack([{p: w for p, w in lane.items() if p not in same} for lane in frozen])
         self._state = _stack(states)
 
-    def advance(self, given: Sequence[Sequence[Any]]) -> jax.Array:
-        """Take K steps in one call, given[k][lane] the inputs, of one shape; return losses (K, n_lanes)."""
+    def advance(self, given: Sequence[Sequence[Any]]) -> Measured:
+        """Take K steps in one call, given[k][lane] the inputs, of one shape; return arrays (K, n_lanes)."""
         joined = [self._join(one) for one in given]
         if len(joined) == 1:
-            return self._call(self._step, joined[0]).reshape(1, self.n_lanes)
+            measured = self._call(self._step, joined[0])
+            return jax.tree.map(lambda leaf: leaf.reshape(1, self.n_lanes), measured)
         axis = 0 if self.n_lanes == 1 else 1  # behind the lanes
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis), *joined)
-        return self._call(repeat_step(self._step), stacked).reshape(self.n_lanes, len(given)).T
+        measured = self._call(repeat_step(self._step), stacked)
+        return jax.tree.map(lambda leaf: leaf.reshape(self.n_lanes, len(given)).T, measured)
 
     def step(self, given: Sequence[Any]) -> jax.Array:
         """Take one step in every lane, each with its own input; return the losses (n_lanes,), unread."""
-        return self.advance([given])[0]
+        return self.advance([given]).loss[0]
 
-    def _call(self, step: Step, stacked: Any) -> jax.Array:
+    def _call(self, step: Step, stacked: Any) -> Measured:
         shapes = (self.n_lanes, *(np.shape(leaf) for leaf in jax.tree.leaves(stacked)))
         self.is_warm = shapes in self._seen
         self._seen.add(shapes)
         compiled = compile_step(step, self.n_lanes > 1)
-        self._state, losses = compiled(self._state, self._shared, self._own, stacked)
-        return losses
+        self._state, measured = compiled(self._state, self._shared, self._own, stacked)
+        return measured
 
     def memory_bytes(self, given: Sequence[Any]) -> int | None:
         """Compile the step for inputs like these; return its peak memory, None where XLA does not tell it.

@@ -7,10 +7,11 @@ loop.
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
+from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.result import PretrainResult, make_result
-from lora_jax.training.trial import LossHistory, StepTimer
+from lora_jax.training.trial import StepTimer
 
 
 def pretrain(run: RunConfig, dataset: Dataset) -> PretrainResult:
@@ -19,8 +20,8 @@ def pretrain(run: RunConfig, dataset: Dataset) -> PretrainResult:
     state = init_pretraining(run.model, run.optim, run.seed)
     step = compile_step(make_pretraining_step(run.model, run.optim), side_by_side=False)
     while len(history.losses) < run.n_steps and not history.ended:
-        state, loss = step(state, {}, {}, make_input(run, dataset, len(history.losses)))
-        history.take([float(loss)], [run.tokens_per_step])
+        state, measured = step(state, {}, {}, make_input(run, dataset, len(history.losses)))
+        history.take([float(measured.loss)], [run.tokens_per_step])
         timer.tokens += run.tokens_per_step
     weights = None if history.ended else state.trainable
     return make_result(run, history, weights, dataset, timer)

@@ -23,7 +23,7 @@ from lora_jax.training.lanes import stack_inputs
 from lora_jax.training.loss import window_losses
 from lora_jax.training.optim import make_optimizer
 from lora_jax.training.pretraining import init_pretraining, make_evaluate
-from lora_jax.training.step import Step, TrainState
+from lora_jax.training.step import Measured, Step, TrainState
 
 MESH_AXES = (*BATCH_AXES, "tensor")
 DEVICES = whole(1, 2**20)
@@ -156,12 +156,12 @@ def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
     would be another program.
     """
 
-    def pinned(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, jax.Array]:
+    def pinned(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, Measured]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            after, loss = step(state, frozen, given)
+            after, measured = step(state, frozen, given)
         places = state_shardings(mesh, specs, after)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        return jax.lax.with_sharding_constraint((after, loss), (places, everywhere))
+        return jax.lax.with_sharding_constraint((after, measured), (places, everywhere))
 
     return pinned
 

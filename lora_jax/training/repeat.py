@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from lora_jax.params import Params
-from lora_jax.training.step import Step, TrainState
+from lora_jax.training.step import Measured, Step, TrainState
 
 STEPS_A_CALL = 10
 # FLOPs: some 3 ms of an H100; the host needs up to 1 ms to ask for a step of a hundred arrays.
@@ -24,13 +24,13 @@ def steps_per_call(flops_per_step: float) -> int:
 
 @lru_cache(maxsize=8)  # what is compiled of it is kept by the function itself
 def repeat_step(step: Step) -> Step:
-    """Return `steps(state, frozen, given) -> (state, losses (K,))`: K steps, one after another.
+    """Return `steps(state, frozen, given) -> (state, Measured of (K,))`: K steps, one after another.
 
     given: the inputs of all K, each array with a step axis in front; K follows from it. As pure as `step`, so
-    that lanes may be vmapped over it: their inputs are then (G, K, ...) and the losses (G, K).
+    that lanes may be vmapped over it: their inputs are then (G, K, ...) and what is measured (G, K).
     """
 
-    def steps(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, jax.Array]:
+    def steps(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, Measured]:
         return jax.lax.scan(lambda state, one: step(state, frozen, one), state, given)
 
     return steps

@@ -1,15 +1,17 @@
 """What one run came to, in pretraining as in fine-tuning."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.params import Params
-from lora_jax.training.evaluate import HeldOut, evaluate
-from lora_jax.training.trial import Cost, LossHistory, StepTimer
+from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout_points import measure_heldout
+from lora_jax.training.history import LossHistory
+from lora_jax.training.trial import Cost, StepTimer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class RunResult:
         diverged_at: The step at which it diverged.
         halted_at: The step of the rung at which other runs were better.
         heldout: Held-out loss of the weights. None if the run diverged or was halted.
+        heldout_by_source: The same for each source of a mixture.
         weights: The final weights. In fine-tuning, those with the best dev score.
     """
 
@@ -33,6 +36,7 @@ class RunResult:
     diverged_at: int | None = None
     halted_at: int | None = None  # step of the rung at which others were better
     heldout: HeldOut | None = None
+    heldout_by_source: Mapping[str, HeldOut] = field(default_factory=dict)
     weights: Params | None = None
 
 
@@ -47,13 +51,13 @@ def make_result(
     run: RunConfig, history: LossHistory, params: Params | None, dataset: Dataset, timer: StepTimer
 ) -> PretrainResult:
     """Evaluate a run that has ended; params: its final weights, None where it came to an early end."""
-    diverged_at, heldout = history.diverged_at, None
+    diverged_at, heldout, by_source = history.diverged_at, None, {}
     if not history.ended and final_train_loss(history.losses) > history.losses[0]:
         diverged_at = len(history.losses)  # it ended worse than it began: no number of it means anything
     elif params is not None:
-        heldout = evaluate(run.model, params, dataset.heldout_WT, dataset.heldout_documents_W)
+        heldout, by_source = measure_heldout(run, params, dataset)
         if not np.isfinite(heldout.loss):
-            diverged_at, heldout = len(history.losses), None
+            diverged_at, heldout, by_source = len(history.losses), None, {}
     return PretrainResult(
         run=run,
         losses=np.asarray(history.losses, np.float32),
@@ -61,6 +65,7 @@ def make_result(
         diverged_at=diverged_at,
         halted_at=history.halted_at,
         heldout=heldout,
+        heldout_by_source=by_source,
         weights=params if heldout is not None else None,
         cost=timer.cost(),
     )

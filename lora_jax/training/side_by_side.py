@@ -14,9 +14,11 @@ import jax
 import numpy as np
 
 from lora_jax.training.lanes import Lanes
-from lora_jax.training.step import TrainState
+from lora_jax.training.step import Measured, TrainState
 
-STEPS_PER_READ = 10  # losses are fetched from the device this often; more often would stall a fast step
+# Losses are fetched from the device after so many steps, as more often would stall a fast step; where a step is
+# slow, after about a second.
+STEPS_PER_READ, SECONDS_PER_READ = 10, 1.0
 
 
 class Stopped(Exception):
@@ -37,17 +39,23 @@ class StepResult:
 
     Attributes:
         losses: Losses of the steps that it took, in order.
+        gradient_norms: The norm of each step's gradient.
+        update_ratios: The size of each step's update beside the weights (`training.step.Measured`).
         stopping: Whether the run must save its state and return.
         seconds: Time of the turn, which `n_lanes` runs share. None if something was compiled in it.
         n_lanes: Number of runs in the turn.
         elapsed: Time of the turn, with compilation.
+        data_seconds: Time of it in which the batches were waited for.
     """
 
     losses: list[float]
+    gradient_norms: list[float]
+    update_ratios: list[float]
     stopping: bool
     seconds: float | None
     n_lanes: int
     elapsed: float
+    data_seconds: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: C
     Raises `Stopped` soon after should_stop() becomes true, every trial having been told.
     """
     running: list[_Running] = []
+    pace = _Pace()
     for number, start in enumerate(begin):
         lane = Lane(lanes, number)
         _send(running, lane, start(lane), None)
@@ -110,30 +119,53 @@ def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: C
         if all(isinstance(run.wants, Rung) for run in running):
             running = _halve(running)
             continue
-        running = _take_turn(lanes, running, should_stop)
+        running = _take_turn(lanes, running, pace, should_stop)
 
 
-def _take_turn(lanes: Lanes, running: list[_Running], should_stop: Callable[[], bool]) -> list[_Running]:
+@dataclass
+class _Pace:
+    """How many steps are taken before their losses are fetched, by the time of those before."""
+
+    n_steps: int = STEPS_PER_READ
+
+    def note(self, n_steps: int, seconds: float) -> None:
+        """Take in what a turn took, nothing having been compiled in it."""
+        self.n_steps = int(min(STEPS_PER_READ, max(1, SECONDS_PER_READ * n_steps / max(seconds, 1e-9))))
+
+
+def _take_turn(
+    lanes: Lanes, running: list[_Running], pace: _Pace, should_stop: Callable[[], bool]
+) -> list[_Running]:
     """Step until some trial has what it wants; lanes that are idle or wait at a rung compute for nothing."""
     stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, StepRequest)}
-    n_steps = min(STEPS_PER_READ, *(wants.n_steps for wants in stepping.values()))
-    started, warm, stopping, unread = time.monotonic(), True, False, []
-    while (done := sum(map(len, unread))) < n_steps:
+    n_steps = min(pace.n_steps, *(wants.n_steps for wants in stepping.values()))
+    started, warm, stopping, unread, done = time.monotonic(), True, False, [], 0
+    data_seconds = 0.0
+    while done < n_steps:
         size = lanes.steps_per_call if n_steps - done >= lanes.steps_per_call else 1
-        unread.append(lanes.advance([_make(lanes, stepping, done + i) for i in range(size)]))
+        asked = time.monotonic()
+        given = [_make(lanes, stepping, done + i) for i in range(size)]
+        data_seconds += time.monotonic() - asked
+        unread.append(lanes.advance(given))
+        done += size
         warm &= lanes.is_warm
         stopping = should_stop()
         if stopping or not warm:  # what compiles is a turn of its own, which is not timed
             break
-    losses = np.concatenate(jax.device_get(unread)).astype(float)
+    read: Measured = jax.tree.map(lambda *parts: np.concatenate(parts).astype(float), *jax.device_get(unread))
     elapsed = time.monotonic() - started
     seconds = elapsed if warm else None
+    if warm:
+        pace.note(done, elapsed)
     still: list[_Running] = []
     for run in running:
         if isinstance(run.wants, Rung):
             still.append(run)
             continue
-        taken = StepResult(losses[:, run.lane.number].tolist(), stopping, seconds, len(stepping), elapsed)
+        losses, norms, ratios = (numbers[:, run.lane.number].tolist() for numbers in read)
+        taken = StepResult(
+            losses, norms, ratios, stopping, seconds, len(stepping), elapsed, data_seconds / len(stepping)
+        )
         _send(still, run.lane, run.trial, taken)
     if stopping:
         for run in still:

@@ -31,8 +31,16 @@ class StepInput(NamedTuple):
     key: Any = None
 
 
-# (state, frozen, StepInput) -> (state, mean loss); pure, compiled by `training.lanes`
-Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, jax.Array]]
+class Measured(NamedTuple):
+    """What a step tells of itself: numbers, arrays of them where it was repeated or run side by side."""
+
+    loss: Any  # mean of the batch
+    gradient_norm: Any  # L2, before clipping
+    update_ratio: Any  # RMS of the update over RMS of the weights that train, before it
+
+
+# (state, frozen, StepInput) -> (state, Measured); pure, compiled by `training.lanes`
+Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, Measured]]
 # (all weights, batch, key of dropout or None) -> the mean loss, which a step differentiates
 LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
 
@@ -50,7 +58,7 @@ def make_step(
     rates: Mapping[str, float] | None = None,
     accumulation: Accumulation | None = None,
 ) -> Step:
-    """Return the pure `step(state, frozen, StepInput) -> (state, loss)`.
+    """Return the pure `step(state, frozen, StepInput) -> (state, Measured)`.
 
     The gradient is taken of the state's trainable weights alone. The frozen ones are an argument, which lanes
     that share them hand over without a lane axis. `training.lanes` takes each function returned for another
@@ -73,7 +81,7 @@ def make_step(
 
     gradient_of: GradientOf = of_whole if accumulation is None else accumulate(of_whole, accumulation)
 
-    def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, jax.Array]:
+    def step(state: TrainState, frozen: Params, given: StepInput) -> tuple[TrainState, Measured]:
         key = None
         if given.key is not None:
             key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
@@ -83,11 +91,15 @@ def make_step(
             gradient, state.opt_state, state.trainable, hyperparams=given.hyperparams
         )
         updates = cast(Params, found)
-        trainable = {
-            path: weight - given.hyperparams.learning_rate * rates.get(path, 1.0) * updates[path]
-            for path, weight in state.trainable.items()
+        changes = {
+            path: given.hyperparams.learning_rate * rates.get(path, 1.0) * updates[path]
+            for path in state.trainable
         }
-        return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), loss
+        trainable = {path: weight - changes[path] for path, weight in state.trainable.items()}
+        # Padding of a lane is zero in all of these, so that it does not count.
+        ratio = optax.global_norm(changes) / optax.global_norm(state.trainable)
+        measured = Measured(loss, optax.global_norm(gradient), ratio)
+        return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), measured
 
     return step
 

@@ -7,39 +7,12 @@ when they stop to branch or to be scored.
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 from lora_jax.training.checkpoint import SAVE_SECONDS
+from lora_jax.training.history import LossHistory
 from lora_jax.training.side_by_side import Rung, StepRequest, StepResult, Stopped, Trial
 from lora_jax.training.step import StepInput
-
-# Called with the run's configuration, its steps so far, the latest loss, and the tokens trained since the
-# call before.
-OnProgress = Callable[[Any, int, float, int], None]
-
-
-@dataclass
-class LossHistory:
-    """What a run gave so far: the loss and the tokens of every step, and whether it came to an early end."""
-
-    losses: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)  # trained on by each step, without padding
-    diverged_at: int | None = None  # the first loss that was not finite
-    halted_at: int | None = None  # step of the rung at which others were better
-
-    @property
-    def ended(self) -> bool:
-        return self.diverged_at is not None or self.halted_at is not None
-
-    def take(self, losses: Sequence[float], tokens: Sequence[int]) -> None:
-        """Take in the losses and the tokens of a turn of steps."""
-        first, finite = len(self.losses), np.isfinite(losses)
-        self.losses += losses
-        self.tokens += tokens
-        if not finite.all():
-            self.diverged_at = first + int(np.argmin(finite))
+from lora_jax.training.stream import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +83,17 @@ class TrainingRun:
     """A run in training: what its steps take in, what it came to, and where both are reported and saved.
 
     make_input and count_tokens are of a step, counted from 0; count_tokens is called after the step.
+    measure_at: the steps at which `measure` is called, to tell the held-out loss.
     """
 
-    config: Any  # by which progress knows the run
     history: LossHistory
     timer: StepTimer
     make_input: Callable[[int], StepInput]
     count_tokens: Callable[[int], int]
-    on_progress: OnProgress
+    stream: Stream
     save: Callable[[], None]
+    measure_at: Sequence[int] = ()
+    measure: Callable[[], None] = lambda: None
     save_seconds: float = SAVE_SECONDS
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -131,13 +106,17 @@ class TrainingRun:
         history = self.history
         while len(history.losses) < until and not history.ended:
             first = len(history.losses)
-            request = StepRequest(until - first, lambda i, first=first: self.make_input(first + i))
+            stop = min((step for step in self.measure_at if first < step < until), default=until)
+            request = StepRequest(stop - first, lambda i, first=first: self.make_input(first + i))
             taken = yield from self.timer.wait(request)
             tokens = [self.count_tokens(first + i) for i in range(len(taken.losses))]
             history.take(taken.losses, tokens)
             self.timer.count(taken, sum(tokens))
-            self.on_progress(self.config, len(history.losses), history.losses[-1], sum(tokens))
-            if arrive is not None and len(history.losses) == until and not history.ended:
+            step = len(history.losses)
+            self.stream.take(taken, sum(tokens), hold=step == until or step in self.measure_at)
+            if step in self.measure_at and not history.ended:
+                self.measure()
+            if arrive is not None and step == until and not history.ended:
                 arrive()
             if history.ended:
                 return

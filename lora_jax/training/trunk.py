@@ -16,19 +16,23 @@ from typing import NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from lora_jax.config import ModelConfig, RunConfig
+from lora_jax.config import ModelConfig, RunConfig, run_id, trunk_id
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.training.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
+from lora_jax.training.heldout_points import HeldoutPoints, choose_points, measure_heldout
+from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.mesh import init_on, join_on, spread_step
-from lora_jax.training.optim import cooldown_start
+from lora_jax.training.optim import cooldown_start, peak_learning_rate, unit_rate
 from lora_jax.training.pretraining import make_input, make_pretraining_step
 from lora_jax.training.repeat import steps_per_call
 from lora_jax.training.result import PretrainResult, final_train_loss, make_result
+from lora_jax.training.rows import UNWATCHED, Source, Watching
 from lora_jax.training.side_by_side import Lane, Trial, drive
-from lora_jax.training.trial import LossHistory, OnProgress, StepTimer, TrainingRun
+from lora_jax.training.stream import Stream
+from lora_jax.training.trial import StepTimer, TrainingRun
 
 
 class Shape(NamedTuple):
@@ -83,8 +87,8 @@ def train_trunks(
     n_lanes: int,
     *,
     on_result: Callable[[PretrainResult], None],
-    on_progress: OnProgress,
     should_stop: Callable[[], bool],
+    watching: Watching = UNWATCHED,
     mesh: Mesh | None = None,
 ) -> None:
     """Train trunks of one shape, at most `n_lanes` at a time.
@@ -101,8 +105,8 @@ def train_trunks(
         trunks: The trunks.
         n_lanes: Largest number of lanes.
         on_result: Called with each run's result as it ends.
-        on_progress: Called with the progress.
         should_stop: Training stops soon after this returns True.
+        watching: Who watches.
         mesh: Devices to spread the state and the batches of one lane over.
 
     Raises:
@@ -116,7 +120,7 @@ def train_trunks(
 
     def work(lane: Lane) -> Trial:
         while waiting:
-            yield from _TrunkTrial(waiting.popleft(), lane, on_result, on_progress, mesh).train()
+            yield from _TrunkTrial(waiting.popleft(), lane, on_result, watching, mesh).train()
 
     n_lanes = min(n_lanes, len(trunks))
     start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
@@ -150,7 +154,7 @@ class _TrunkTrial:
     trunk: Trunk
     lane: Lane
     on_result: Callable[[PretrainResult], None]
-    on_progress: OnProgress
+    watching: Watching
     mesh: Mesh | None
 
     def train(self) -> Trial:
@@ -161,41 +165,65 @@ class _TrunkTrial:
             early = [run for run in runs if cooldown_start(run) < reached]
             if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
                 with closing(Checkpoints(folder / "early", self.trunk.say)) as others:
-                    yield from self._climb(early, others)
+                    yield from self._climb(early, others, f"{trunk_id(early[0])}-early")
             if len(early) < len(runs):
-                yield from self._climb(runs[len(early) :], checkpoints)
+                yield from self._climb(runs[len(early) :], checkpoints, trunk_id(runs[0]))
 
-    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints) -> Trial:
+    def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints, name: str) -> Trial:
         """Go up one trunk, and out on the branch of each run."""
         self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
         history = LossHistory()
         self._resume(runs[0], history, checkpoints)
+        ids, longest = tuple(run_id(run) for run in runs), runs[-1]
+        source = Source(name=name, run=runs[0], run_ids=ids, n_steps=cooldown_start(longest))
+        stream, points = self._open_stream(source, history), self._choose_points(longest)
         rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(history.losses))
         for run in runs:
-            training, start = self._begin(run, history, StepTimer(), checkpoints), cooldown_start(run)
+            stream.lead(run)
+            training = self._begin(stream, history, StepTimer(), checkpoints, points)
+            start = cooldown_start(run)
             while rungs and rungs[0].step <= start and not history.ended:
                 yield from self._contend(training, rungs.popleft())
             yield from training.advance(start)
+            stream.tell()  # before a branch begins with these rows
             if history.ended:
                 self._finish(run, training)
             else:
-                yield from self._branch(run, training)
+                yield from self._branch(run, training, name)
+        stream.end()
         if not history.ended:  # kept, so that a longer run can be added to the sweep later
             self._save(history, checkpoints)
             checkpoints.keep_newest()
 
-    def _branch(self, run: RunConfig, trunk: TrainingRun) -> Trial:
+    def _branch(self, run: RunConfig, trunk: TrainingRun, beginning: str) -> Trial:
         """Train a run's cooldown, and put the trunk's state back."""
         forked = self.lane.read()
         history = LossHistory(list(trunk.history.losses), list(trunk.history.tokens))
-        folder = self.trunk.folder / f"t{run.n_tokens}"
+        folder, name = self.trunk.folder / f"t{run.n_tokens}", run_id(run)
         with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
             self._resume(run, history, checkpoints)
-            branch = self._begin(run, history, trunk.timer, checkpoints)
+            source = Source(name=name, run=run, run_ids=(name,), n_steps=run.n_steps, beginning=beginning)
+            stream = self._open_stream(source, history)
+            branch = self._begin(stream, history, trunk.timer, checkpoints, self._choose_points(run))
             yield from branch.advance(run.n_steps)
             self._finish(run, branch)
             checkpoints.delete()
         self.lane.write(forked)
+
+    def _open_stream(self, source: Source, history: LossHistory) -> Stream:
+        run, peak = source.run, peak_learning_rate(source.run)
+        flops = flops_per_token(run.model, run.data.seq_len)
+        return Stream(source, self.watching, history, flops, lambda step: peak * unit_rate(run, step))
+
+    def _choose_points(self, run: RunConfig) -> HeldoutPoints:
+        return choose_points(run, len(self.trunk.dataset.heldout_WT), self.watching)
+
+    def _measure(self, stream: Stream, points: HeldoutPoints) -> None:
+        """Tell the held-out loss of the weights in the lane."""
+        found = measure_heldout(
+            stream.source.run, self.lane.read().trainable, self.trunk.dataset, points.chosen_W
+        )
+        stream.tell(found.whole, found.by_source)
 
     def _contend(self, training: TrainingRun, rung: RungAt) -> Trial:
         """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
@@ -205,17 +233,24 @@ class _TrunkTrial:
             yield from training.compete(final_train_loss(training.history.losses), rung.n_kept)
 
     def _begin(
-        self, run: RunConfig, history: LossHistory, timer: StepTimer, checkpoints: Checkpoints
+        self,
+        stream: Stream,
+        history: LossHistory,
+        timer: StepTimer,
+        checkpoints: Checkpoints,
+        points: HeldoutPoints,
     ) -> TrainingRun:
-        """Return a run as it goes on from a history, on the trunk or on its branch."""
+        """Return the run of a stream as it goes on from a history, on the trunk or on its branch."""
+        run: RunConfig = stream.source.run
         return TrainingRun(
-            config=run,
             history=history,
             timer=timer,
             make_input=partial(make_input, run, self.trunk.dataset),
             count_tokens=lambda step: run.tokens_per_step,
-            on_progress=self.on_progress,
+            stream=stream,
             save=partial(self._save, history, checkpoints),
+            measure_at=points.steps,
+            measure=partial(self._measure, stream, points),
             save_seconds=self.trunk.save_seconds,
         )
 
@@ -234,4 +269,7 @@ class _TrunkTrial:
     def _finish(self, run: RunConfig, training: TrainingRun) -> None:
         history, timer = training.history, training.timer
         weights = None if history.ended else self.lane.read().trainable
-        self.on_result(make_result(run, history, weights, self.trunk.dataset, timer))
+        result = make_result(run, history, weights, self.trunk.dataset, timer)
+        if training.stream.source.beginning is not None:  # its own stream: the trunk's goes on
+            training.stream.end(result.heldout, result.heldout_by_source)
+        self.on_result(result)

@@ -1,0 +1,63 @@
+"""Held-out losses on the way: at which steps of a run, on which windows, and what they come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lora_jax.config import RunConfig
+from lora_jax.data import Dataset
+from lora_jax.params import Params
+from lora_jax.training.evaluate import EVALUATION_BATCH, HeldOut, average, measure_windows
+from lora_jax.training.rows import Watching, log_spaced_steps
+
+STEP_OVER_FORWARD = 3  # FLOPs of a training step over those of its forward pass
+
+
+class HeldoutLosses(NamedTuple):
+    """Held-out loss of some weights, in all and for each source of a mixture."""
+
+    whole: HeldOut
+    by_source: Mapping[str, HeldOut]
+
+
+def measure_heldout(
+    run: RunConfig, params: Params, dataset: Dataset, chosen_W: np.ndarray | slice = slice(None)
+) -> HeldoutLosses:
+    """Return the held-out loss of a run's weights on these of the dataset's held-out windows, or on all."""
+    losses_W = measure_windows(run.model, params, dataset.heldout_WT[chosen_W])
+    documents_W, sources_W = dataset.heldout_documents_W[chosen_W], dataset.heldout_sources_W[chosen_W]
+    by_source = {}
+    for number, source in enumerate(run.data.sources):
+        rows = sources_W == number
+        if len(run.data.sources) > 1 and rows.any():
+            by_source[source.name] = average(losses_W[rows], documents_W[rows])
+    return HeldoutLosses(average(losses_W, documents_W), by_source)
+
+
+@dataclass(frozen=True)
+class HeldoutPoints:
+    """Steps of a run at which its held-out loss is measured, and the held-out windows that are read.
+
+    The windows are the same at every step, so that the losses of a run can be compared.
+    """
+
+    steps: tuple[int, ...]
+    chosen_W: np.ndarray  # places among the dataset's held-out windows
+
+
+def choose_points(run: RunConfig, n_windows: int, watching: Watching) -> HeldoutPoints:
+    """Return where a run's held-out loss is measured, within the share of its training that this may take.
+
+    As many windows are read at each step as the share allows, in whole batches, spread over the held-out
+    text. Where a batch at each step would be too much, there are fewer steps.
+    """
+    per_step = run.optim.batch_size * STEP_OVER_FORWARD  # windows whose forward passes cost one training step
+    allowed = int(watching.heldout_share * run.n_steps * per_step)
+    n_points = min(watching.heldout_points, allowed // EVALUATION_BATCH)  # a smaller batch is padded to it
+    steps = log_spaced_steps(run.n_steps, n_points)
+    if not steps:
+        return HeldoutPoints((), np.arange(0))
+    n_chosen = min(n_windows, allowed // len(steps) // EVALUATION_BATCH * EVALUATION_BATCH)
+    return HeldoutPoints(tuple(steps), np.arange(n_chosen) * n_windows // n_chosen)

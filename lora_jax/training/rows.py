@@ -1,0 +1,131 @@
+"""What a run tells while it trains: rows, one stream for each run or trunk, taken by whoever watches.
+
+Nothing here changes what is trained. Who watches, and how closely, is therefore not part of a run's identity.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lora_jax.training.evaluate import HeldOut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a run tells of itself at a step.
+
+    Attributes:
+        step: Steps taken so far.
+        n_tokens: Tokens trained on so far, without padding.
+        new_tokens: Those of them since the row before, in this process.
+        flops: FLOPs of training so far, forward and backward, counted exactly.
+        loss: Mean training loss since the row before. None if a loss was not finite.
+        learning_rate: Of the last step.
+        gradient_norm: Mean L2 norm of the gradient since the row before, before it is clipped.
+        update_ratio: RMS of the last update over RMS of the weights that train. None while these are zero.
+        tokens_per_second: This run's own speed since the row before. None if something was compiled.
+        flops_utilisation: FLOPs per second over the device's peak. None if no peak is known.
+        device_memory_bytes: Memory in use on the first device. None if JAX does not tell it, as on a CPU.
+        data_seconds: Time spent waiting for batches since the row before.
+        heldout: Held-out loss of these weights, if it was measured here. In fine-tuning, that of the dev split.
+        heldout_by_source: The same for each source of a mixture.
+        scores: Other scores of the dev split, by name.
+    """
+
+    step: int
+    n_tokens: int
+    new_tokens: int
+    flops: float
+    loss: float | None
+    learning_rate: float
+    gradient_norm: float | None
+    update_ratio: float | None
+    tokens_per_second: float | None
+    flops_utilisation: float | None
+    device_memory_bytes: int | None
+    data_seconds: float
+    heldout: HeldOut | None = None
+    heldout_by_source: Mapping[str, HeldOut] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Whose rows they are.
+
+    Attributes:
+        name: A run's id, or that of a trunk, of which each branch has rows of its own.
+        run: The configuration in training. On a trunk, that of the next run to leave it.
+        run_ids: The runs whose beginning or whole these rows are.
+        n_steps: Planned steps of the longest of them.
+        beginning: Name of the trunk whose rows come before, for a branch.
+    """
+
+    name: str
+    run: Any
+    run_ids: tuple[str, ...]
+    n_steps: int
+    beginning: str | None = None
+
+
+class Sink(Protocol):
+    """Takes the rows of every stream."""
+
+    def begin(self, source: Source, step: int) -> None:
+        """A stream begins, or goes on after `step` steps: rows behind that step may come a second time."""
+        ...
+
+    def take(self, source: Source, row: Row) -> None: ...
+
+    def end(self, source: Source) -> None:
+        """The stream has come to its end; one that is interrupted has none."""
+        ...
+
+
+class NoSink:
+    """Nobody watches."""
+
+    def begin(self, source: Source, step: int) -> None: ...
+    def take(self, source: Source, row: Row) -> None: ...
+    def end(self, source: Source) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """Who watches training, and how closely.
+
+    Attributes:
+        sink: Takes the rows.
+        heldout_points: Number of steps of a pretraining run at which its held-out loss is measured, spaced
+            evenly in the logarithm of the step. 0 measures it at the end alone.
+        heldout_share: Largest share of a run's training FLOPs that these measurements may take.
+        row_seconds: Largest time between two rows.
+        peak_flops: Peak FLOPs per second of the devices together. None if it is not known.
+    """
+
+    sink: Sink = NoSink()
+    heldout_points: int = 8
+    heldout_share: float = 0.05
+    row_seconds: float = 2.0
+    peak_flops: float | None = None
+
+
+UNWATCHED = Watching(heldout_points=0)
+
+
+def log_spaced_steps(n_steps: int, n_points: int) -> list[int]:
+    """Return at most `n_points` different steps below `n_steps`, evenly spaced in their logarithm."""
+    ratios = [(k + 1) / (n_points + 1) for k in range(n_points)]
+    steps = {round(math.exp(ratio * math.log(n_steps))) for ratio in ratios} if n_steps > 1 else set()
+    return sorted(step for step in steps if 0 < step < n_steps)
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None where it is no finite number."""
+    return value if math.isfinite(value) else None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean, or None where it is no finite number or there is nothing to average."""
+    return finite(sum(values) / len(values)) if values else None

@@ -1,0 +1,126 @@
+"""The rows of one run or trunk: gathered turn by turn, and given to the sink when they are due."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+
+from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.history import LossHistory
+from lora_jax.training.rows import Row, Source, Watching, finite, mean
+from lora_jax.training.side_by_side import StepResult
+
+# Early rows come sooner than every `row_seconds`, so that a short run has a curve as well: after so long,
+# where the steps have grown by so much since the row before.
+SOONEST_SECONDS, SOONEST_GROWTH = 0.25, 1.05
+
+
+@dataclass
+class _Since:
+    """What was taken in since the row before."""
+
+    step: int  # of that row
+    at: float  # when it was given, monotonic
+    gradient_norms: list[float] = field(default_factory=list)
+    tokens: int = 0
+    timed_tokens: int = 0
+    timed_seconds: float = 0.0
+    data_seconds: float = 0.0
+
+
+class Stream:
+    """The rows of one run or trunk, from the turns of its training to the sink."""
+
+    def __init__(
+        self,
+        source: Source,
+        watching: Watching,
+        history: LossHistory,
+        flops_per_token: float,
+        rate_at: Callable[[int], float],
+    ) -> None:
+        """Begin where the history is.
+
+        flops_per_token: of training, forward and backward. rate_at: the learning rate of a step, counted
+        from 0.
+        """
+        self.source, self._watching, self._history = source, watching, history
+        self._flops_per_token, self._rate_at = flops_per_token, rate_at
+        self._since = _Since(len(history.losses), time.monotonic())
+        self._update_ratio: float | None = None
+        watching.sink.begin(source, len(history.losses))
+
+    def lead(self, run: Any) -> None:
+        """Go on for another run of the same trunk, after one has left it."""
+        self.source = replace(self.source, run=run)
+
+    def take(self, taken: StepResult, tokens: int, hold: bool) -> None:
+        """Take in a turn of steps, which the history has already; give a row where one is due.
+
+        hold: give none, because `tell` is about to be called at this step.
+        """
+        since = self._since
+        since.gradient_norms += taken.gradient_norms
+        since.tokens += tokens
+        since.data_seconds += taken.data_seconds
+        self._update_ratio = finite(taken.update_ratios[-1])
+        if taken.seconds is not None:
+            since.timed_tokens += tokens
+            since.timed_seconds += taken.seconds
+        if not hold and self._is_due():
+            self.tell()
+
+    def _is_due(self) -> bool:
+        waited = time.monotonic() - self._since.at
+        if waited >= self._watching.row_seconds or self._history.diverged_at is not None:
+            return True
+        grown = len(self._history.losses) >= SOONEST_GROWTH * self._since.step
+        return waited >= SOONEST_SECONDS and grown
+
+    def tell(
+        self,
+        heldout: HeldOut | None = None,
+        heldout_by_source: Mapping[str, HeldOut] | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
+        """Give a row of the steps since the row before, with what was measured at this one."""
+        since, history, step = self._since, self._history, len(self._history.losses)
+        is_measured = heldout is not None or bool(scores)
+        if step == 0 or (step == since.step and not is_measured):
+            return
+        speed = since.timed_tokens / since.timed_seconds if since.timed_seconds else None
+        peak, n_tokens = self._watching.peak_flops, sum(history.tokens)
+        row = Row(
+            step=step,
+            n_tokens=n_tokens,
+            new_tokens=since.tokens,
+            flops=n_tokens * self._flops_per_token,
+            loss=mean(history.losses[min(since.step, step - 1) :]),
+            learning_rate=self._rate_at(step - 1),
+            gradient_norm=mean(since.gradient_norms),
+            update_ratio=self._update_ratio,
+            tokens_per_second=speed,
+            flops_utilisation=speed * self._flops_per_token / peak if speed and peak else None,
+            device_memory_bytes=_memory_in_use(),
+            data_seconds=since.data_seconds,
+            heldout=heldout,
+            heldout_by_source=heldout_by_source or {},
+            scores=scores or {},
+        )
+        self._since = _Since(step, time.monotonic())
+        self._watching.sink.take(self.source, row)
+
+    def end(
+        self, heldout: HeldOut | None = None, heldout_by_source: Mapping[str, HeldOut] | None = None
+    ) -> None:
+        """Give the last row, with the final held-out loss where there is one, and end the stream."""
+        self.tell(heldout, heldout_by_source)
+        self._watching.sink.end(self.source)
+
+
+def _memory_in_use() -> int | None:
+    """Return the bytes in use on the first device, None where JAX does not tell them."""
+    stats = jax.local_devices()[0].memory_stats()
+    return None if stats is None else stats.get("bytes_in_use")
