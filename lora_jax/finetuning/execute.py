@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.finetuning.config import FinetuneConfig, FinetuneSweep, best_rate, finetune_id
+from lora_jax.finetuning.config import (
+    FinetuneConfig,
+    FinetuneSweep,
+    best_rate,
+    finetune_id,
+    finetune_to_dict,
+)
 from lora_jax.finetuning.experiment import FinetuneExperiment
 from lora_jax.finetuning.feed import count_steps
 from lora_jax.finetuning.group import TuneRun, check_group, lane_shape
@@ -20,6 +26,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.watching import watch_with
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Tuner:
     ) -> None:
         self.sweep, self.prepared, self.store = experiment.sweep, prepared, store
         self.lanes, self.halving = beside.lanes, beside.halving
-        self._recorder = Recorder(experiment.name, store, tracker)
+        self._tracker, self._recorder = tracker, Recorder(experiment.name, store, tracker)
         self._n_tokens = int(prepared.train.lengths_N.sum())
 
     def check(self) -> None:
@@ -115,12 +122,14 @@ class Tuner:
         seconds = sum(item.seconds for item in pending)
         say(f"{title}: {len(pending)} of {len(planned)} runs to train, about {seconds / 60:.1f} min")
         progress = Progress(planned)
+        watching = watch_with(self.store.folder, progress, self._tracker)
+        self._tracker.announce({item.run_id: finetune_to_dict(item.run) for item in pending})
         with progress.showing():
             for group in groups:
                 n_lanes = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
                 for start in range(0, len(group.runs), n_lanes):
                     part = [replace(run, say=progress.say) for run in group.runs[start : start + n_lanes]]
-                    results = finetune_group(part, progress.advance, should_stop, n_rivals=group.n_rivals)
+                    results = finetune_group(part, should_stop, watching, n_rivals=group.n_rivals)
                     for result in results:
                         self._keep(result, progress)
 

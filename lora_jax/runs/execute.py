@@ -13,12 +13,13 @@ from lora_jax.runs.groups import MOST_LANES, Group, check_lanes, check_memory, g
 from lora_jax.runs.lane_count import memory_limit, require_memory, settle_lane_count
 from lora_jax.runs.models import check_savable, save_model
 from lora_jax.runs.plan import PlannedRun
-from lora_jax.runs.pretraining import find_facts
+from lora_jax.runs.pretraining import describe_planned, find_facts
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.watching import watch_with
 from lora_jax.training.mesh import check_mesh
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.trunk import Trunk, train_trunks
@@ -116,6 +117,8 @@ def run_sweep(
     progress = Progress(planned)
     ids = {item.run: item.run_id for item in planned}
     recorder = Recorder(name, store, tracker)
+    watching = watch_with(store.folder, progress, tracker)
+    tracker.announce({item.run_id: describe_planned(item) for item in planned})
     records: list[RunRecord] = []
 
     def keep(result: PretrainResult) -> None:
@@ -139,8 +142,8 @@ def run_sweep(
                 trunks,
                 n_lanes,
                 on_result=keep,
-                on_progress=progress.advance,
                 should_stop=should_stop,
+                watching=watching,
                 mesh=mesh,
             )
     return records

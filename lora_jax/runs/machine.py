@@ -67,6 +67,19 @@ def present_device() -> Device | None:
     raise LoraJaxError(f"no peak is known for {kind!r}: pass --device with one of {sorted(DEVICES)}.")
 
 
+def find_peak_flops() -> float | None:
+    """Return the peak FLOPs per second of this process's devices together, None where it is not known."""
+    import jax
+
+    if jax.default_backend() == "cpu":
+        return None
+    try:
+        device = present_device()
+    except LoraJaxError:  # of a kind whose data sheet is not here
+        return None
+    return None if device is None else device.peak_flops * len(jax.devices())
+
+
 def seconds_per_step(run: RunConfig, device: Device | None) -> float:
     """Estimate the time of one training step on a device, or on this CPU where device is None.
 

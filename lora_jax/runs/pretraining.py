@@ -1,10 +1,12 @@
 """What only pretraining knows of a finished run, for its record, and a line about it."""
 
 import math
+from typing import Any
 
 from lora_jax.config import RunConfig, to_dict
 from lora_jax.data import Dataset
-from lora_jax.model.declare import flops_per_token
+from lora_jax.model.declare import count_parameters, flops_per_token
+from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts
 from lora_jax.training.optim import peak_learning_rate, unit_rate
@@ -27,7 +29,7 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
         unique_tokens=dataset.unique_seen(n_tokens),
         epochs=dataset.epochs(n_tokens),
         flops_per_token=flops_per_token(run.model, run.data.seq_len),
-        bits_per_byte=_bits_per_byte(heldout.loss, dataset.bytes_per_token) if heldout else None,
+        bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
         cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
         learning_rate=peak,
         n_steps=run.n_steps,
@@ -36,9 +38,17 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
     )
 
 
-def _bits_per_byte(loss: float, bytes_per_token: float | None) -> float | None:
-    """Return a loss in nats per token as bits per byte, None where the text of the tokens is not known."""
-    return None if bytes_per_token is None else loss / math.log(2) / bytes_per_token
+def describe_planned(planned: PlannedRun) -> dict[str, Any]:
+    """Return what is known of a run before it begins: its config, N by each convention, C, and D/N."""
+    counts, run = count_parameters(planned.run.model), planned.run
+    return to_dict(run) | {
+        "n_params": counts.non_embedding,
+        "n_params_with_head": counts.with_head,
+        "n_params_total": counts.total,
+        "flops_planned": planned.flops,
+        "tokens_per_param": run.n_tokens / counts.non_embedding,
+        "peak_learning_rate": planned.learning_rate,
+    }
 
 
 def is_cooled(run: RunConfig) -> bool:
@@ -55,5 +65,6 @@ def summarise(record: RunRecord) -> str:
         return f"{size}  DIVERGED at step {record.diverged_at}: recorded, and left out of the fits"
     speed = f"  {record.tokens_per_second:,.0f} tokens/s" if record.tokens_per_second else ""
     speed += f" in 1 of {record.lanes} lanes" if speed and record.lanes > 1 else ""
-    bits = "" if record.bits_per_byte is None else f"  {record.bits_per_byte:.3f} bits/byte"
-    return f"{size}  held-out {record.heldout_loss:.4f} nats/token{bits}{speed}"
+    return (
+        f"{size}  held-out {record.heldout_loss:.4f} nats/token  {record.bits_per_byte:.3f} bits/byte{speed}"
+    )

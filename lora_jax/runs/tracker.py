@@ -1,7 +1,9 @@
 """Tracking with Weights & Biases: one wandb run a training run, and one for the fits. Never a reason to stop.
 
 A training run's rows are sent as they come (`training.rows`), with its config at once, and its record is the
-summary at its end. Offline by default: nothing leaves the machine until somebody sends it with `wandb sync`. WANDB_MODE=online
+summary at its end.
+
+Offline by default: nothing leaves the machine until somebody sends it with `wandb sync`. WANDB_MODE=online
 sends it at once, WANDB_MODE=disabled and the mode "off" write nothing. A tracker that cannot go on steps
 down, from online to offline and from offline to off, and says so in one line each time.
 """
@@ -16,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import write_atomically
 from lora_jax.runs.fit_tables import fit_tables
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.sinks.live_file import read_live, read_run, row_to_json
+from lora_jax.runs.sinks.live_file import read_live, read_run
 from lora_jax.training.rows import Row, Source
 
 # What WANDB_MODE may hold, and what it means here; "dryrun" and "run" are wandb's older names.
@@ -331,12 +334,17 @@ class _LiveRun:
     def log(self, row: Row) -> None:
         if row.step <= self.last_step:
             return
-        found = row_to_json(row)
-        found |= {
-            f"heldout_loss/{name}": pair[0] for name, pair in found.pop("heldout_by_source", {}).items()
-        }
+        found: dict[str, Any] = to_document(row)
         found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
-        self.run.log(found, step=found.pop("step"))
+        heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}
+        for name in ("step", "heldout", "heldout_by_source"):
+            found.pop(name, None)
+        for suffix, one in heldout.items():
+            if one is not None:
+                found[f"heldout_loss{suffix}"] = one.loss
+                found[f"heldout_loss_se{suffix}"] = one.standard_error
+        known = {name: value for name, value in found.items() if value is not None}
+        self.run.log(known, step=row.step)
         self.last_step = row.step
 
     def preempt(self) -> None:

@@ -5,7 +5,7 @@ Nothing here changes what is trained. Who watches, and how closely, is therefore
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lora_jax.training.evaluate import HeldOut
@@ -28,7 +28,7 @@ class Row:
         flops_utilisation: FLOPs per second over the device's peak. None if no peak is known.
         device_memory_bytes: Memory in use on the first device. None if JAX does not tell it, as on a CPU.
         data_seconds: Time spent waiting for batches since the row before.
-        heldout: Held-out loss of these weights, if it was measured here. In fine-tuning, that of the dev split.
+        heldout: Held-out loss of these weights, if it was measured here. In fine-tuning, the dev split's.
         heldout_by_source: The same for each source of a mixture.
         scores: Other scores of the dev split, by name.
     """
@@ -37,17 +37,22 @@ class Row:
     n_tokens: int
     new_tokens: int
     flops: float
-    loss: float | None
     learning_rate: float
-    gradient_norm: float | None
-    update_ratio: float | None
-    tokens_per_second: float | None
-    flops_utilisation: float | None
-    device_memory_bytes: int | None
     data_seconds: float
+    loss: float | None = None
+    gradient_norm: float | None = None
+    update_ratio: float | None = None
+    tokens_per_second: float | None = None
+    flops_utilisation: float | None = None
+    device_memory_bytes: int | None = None
     heldout: HeldOut | None = None
-    heldout_by_source: Mapping[str, HeldOut] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
+    heldout_by_source: Mapping[str, HeldOut] | None = None
+    scores: Mapping[str, float] | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Was a held-out loss or a score measured at this step?"""
+        return self.heldout is not None or bool(self.scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,9 @@ class NoSink:
     def end(self, source: Source) -> None: ...
 
 
+NOBODY: Sink = NoSink()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watching:
     """Who watches training, and how closely.
@@ -104,7 +112,7 @@ class Watching:
         peak_flops: Peak FLOPs per second of the devices together. None if it is not known.
     """
 
-    sink: Sink = NoSink()
+    sink: Sink = NOBODY
     heldout_points: int = 8
     heldout_share: float = 0.05
     row_seconds: float = 2.0

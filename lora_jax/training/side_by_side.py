@@ -16,8 +16,8 @@ import numpy as np
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.step import Measured, TrainState
 
-# Losses are fetched from the device after so many steps, as more often would stall a fast step; where a step is
-# slow, after about a second.
+# Losses are fetched from the device after so many steps, as more often would stall a fast step. Where a step
+# is slow, they are fetched after about a second.
 STEPS_PER_READ, SECONDS_PER_READ = 10, 1.0
 
 

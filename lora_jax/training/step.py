@@ -97,8 +97,8 @@ def make_step(
         }
         trainable = {path: weight - changes[path] for path, weight in state.trainable.items()}
         # Padding of a lane is zero in all of these, so that it does not count.
-        ratio = optax.global_norm(changes) / optax.global_norm(state.trainable)
-        measured = Measured(loss, optax.global_norm(gradient), ratio)
+        ratio = optax.tree.norm(changes) / optax.tree.norm(state.trainable)
+        measured = Measured(loss, optax.tree.norm(gradient), ratio)
         return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), measured
 
     return step

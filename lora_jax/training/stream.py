@@ -106,8 +106,8 @@ class Stream:
             device_memory_bytes=_memory_in_use(),
             data_seconds=since.data_seconds,
             heldout=heldout,
-            heldout_by_source=heldout_by_source or {},
-            scores=scores or {},
+            heldout_by_source=heldout_by_source or None,
+            scores=scores or None,
         )
         self._since = _Since(step, time.monotonic())
         self._watching.sink.take(self.source, row)

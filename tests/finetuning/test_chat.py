@@ -51,7 +51,7 @@ def test_a_model_learns_to_answer(places: Path, tmp_path: Path) -> None:
         base=str(base), task=task, method=Full(), label="full",
         optim=TuneConfig(learning_rate=1e-2, batch_size=16, epochs=12, evaluations=3),
     )  # fmt: skip
-    result = finetune(config, prepared, tmp_path / "run", lambda *_: None, lambda: False, None)
+    result = finetune(config, prepared, tmp_path / "run", lambda: False)
     assert result.test is not None
     assert result.completions is not None
     assert result.test.scores["rouge_l"]["value"] > 0.9

@@ -33,7 +33,7 @@ def train(
         TuneRun(config, data, folder / str(number))
         for number, (config, data) in enumerate(zip(configs, of_each, strict=True))
     ]
-    return finetune_group(runs, lambda *_: None, stop, n_rivals=n_rivals)
+    return finetune_group(runs, stop, n_rivals=n_rivals)
 
 
 def with_optim(config: FinetuneConfig, **changes) -> FinetuneConfig:

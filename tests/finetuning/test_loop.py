@@ -37,9 +37,9 @@ def train(
     config: FinetuneConfig, prepared: Prepared, folder: Path | None = None, stop=lambda: False, test=None
 ):
     if folder is not None:
-        return finetune(config, prepared, folder, lambda *_: None, stop, test)
+        return finetune(config, prepared, folder, stop, test=test)
     with tempfile.TemporaryDirectory() as place:
-        return finetune(config, prepared, Path(place), lambda *_: None, stop, test)
+        return finetune(config, prepared, Path(place), stop, test=test)
 
 
 @pytest.mark.parametrize("method", [Full(), LORA], ids=lambda method: type(method).__name__)

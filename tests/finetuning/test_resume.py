@@ -27,9 +27,7 @@ def config(places: Path) -> FinetuneConfig:
 
 def train(run: TuneRun, stop_after: int | None = None) -> FinetuneResult:
     calls = iter(range(10**9))
-    (result,) = finetune_group(
-        [run], lambda *_: None, lambda: stop_after is not None and next(calls) >= stop_after
-    )
+    (result,) = finetune_group([run], lambda: stop_after is not None and next(calls) >= stop_after)
     return result
 
 

@@ -173,8 +173,8 @@ def check_step(config: ModelConfig, step, state: TrainState, frozen: Params, giv
             reached = reached[rows]
         assert reached.all(), f"{path}: {(~reached).sum()} of {reached.size} weights have no gradient"
     _, second = step(state, frozen, given)
-    assert math.isfinite(first)
-    assert second < first
+    assert math.isfinite(first.loss)
+    assert second.loss < first.loss
 
 
 def every_token(config: ModelConfig, rows: int, length: int) -> np.ndarray:

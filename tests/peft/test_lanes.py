@@ -79,8 +79,8 @@ def train_alone(model: ModelConfig, base: Params, run: Run, n_steps: int) -> tup
     state, losses = init_tuning(copied, method, NUMBERS), []
     step = compile_step(make_tune_step(model, run.config, NUMBERS), side_by_side=False)
     for i in range(n_steps):
-        state, loss = step(state, frozen, {}, make_input(model, run, i))
-        losses.append(float(loss))
+        state, measured = step(state, frozen, {}, make_input(model, run, i))
+        losses.append(float(measured.loss))
     return losses, state.trainable
 
 

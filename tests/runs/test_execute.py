@@ -111,7 +111,7 @@ def test_losses_are_those_of_training(
     finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
     again: list[PretrainResult] = []
-    quiet: dict[str, Any] = {"on_progress": lambda *_: None, "should_stop": lambda: False}
+    quiet: dict[str, Any] = {"should_stop": lambda: False}
     train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_result=again.append, **quiet)
     for record, result in zip(finished[1], again, strict=True):
         assert result.heldout is not None

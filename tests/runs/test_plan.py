@@ -57,7 +57,7 @@ def test_own_steps_are_what_training_takes(runs: list[RunConfig], dataset: Datas
         train_trunks(
             [Trunk(tuple(members), dataset, tmp_path / name)], 1,
             on_result=lambda result: trained.update({result.run: result.cost.trained_tokens}),
-            on_progress=lambda *_: None, should_stop=lambda: False,
+            should_stop=lambda: False,
         )  # fmt: skip
     assert trained == {item.run: item.own_steps * item.run.tokens_per_step for item in planned}
     wsd = [item.own_steps for item in planned if item.run.optim.schedule == "wsd"]

@@ -58,7 +58,7 @@ def train(
         [Trunk(tuple(runs), dataset, folder, say=said.append, save_seconds=0.0)],
         1,
         on_result=results.append,
-        on_progress=lambda *_: None,
+       
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
     )  # fmt: skip
     return results, said

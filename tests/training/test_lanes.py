@@ -38,7 +38,7 @@ def train(
         [
             Trunk(tuple(runs), dataset, folder / name_trunk(runs[0]), rungs)
             for runs in trunks
-        ], n_lanes, on_result=keep, on_progress=lambda *_: None,
+        ], n_lanes, on_result=keep,
         should_stop=lambda: stop_after is not None and next(steps) >= stop_after,
     )  # fmt: skip
     return results
@@ -128,7 +128,7 @@ def test_the_batches_of_more_or_less_data_share_a_program(
     found: list[PretrainResult] = []
     train_trunks(
         [Trunk((gentle,), dataset, tmp_path / "all"), Trunk((less,), small, tmp_path / "less")], 2,
-        on_result=found.append, on_progress=lambda *_: None, should_stop=lambda: False,
+        on_result=found.append, should_stop=lambda: False,
     )  # fmt: skip
     found.sort(key=lambda result: result.run.data.unique_tokens or 0)
     check_same(found[0], train([[gentle]], dataset, tmp_path, 1)[gentle])

@@ -23,7 +23,7 @@ def test_a_trunk_with_branches_comes_to_the_bits_of_the_plain_loop(
     runs = (run, longer) if schedule == "wsd" else (run,)
     found: list[PretrainResult] = []
     train_trunks(
-        [Trunk(runs, dataset, tmp_path)], 1, on_result=found.append, on_progress=lambda *_: None,
+        [Trunk(runs, dataset, tmp_path)], 1, on_result=found.append,
         should_stop=lambda: False,
     )  # fmt: skip
     for result in found:

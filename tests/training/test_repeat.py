@@ -21,17 +21,17 @@ def test_steps_in_one_call_are_the_steps_one_by_one(base: RunConfig, dataset: Da
     ]
     state, losses = init_pretraining(base.model, base.optim, 0), []
     for one in given:
-        state, loss = compile_step(step, False)(state, {}, {}, one)
-        losses.append(float(loss))
+        state, measured = compile_step(step, False)(state, {}, {}, one)
+        losses.append(float(measured.loss))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *given)
     several = repeat_step(step)
     after, found = compile_step(several, False)(init_pretraining(base.model, base.optim, 0), {}, {}, stacked)
-    np.testing.assert_allclose(found, losses, rtol=1e-6)
+    np.testing.assert_allclose(found.loss, losses, rtol=1e-6)
     assert int(after.step) == 3
     lanes = [init_pretraining(base.model, base.optim, seed) for seed in (0, 1)]
     both = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
     twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), stacked)
     _, side_by_side = compile_step(several, True)(both, {}, {}, twice)
-    assert side_by_side.shape == (2, 3)
-    np.testing.assert_allclose(side_by_side[0], losses, rtol=1e-5)
+    assert side_by_side.loss.shape == (2, 3)
+    np.testing.assert_allclose(side_by_side.loss[0], losses, rtol=1e-5)
     assert repeat_step(step) is several

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,13 +19,13 @@ from lora_jax.training.side_by_side import (
     Trial,
     drive,
 )
-from lora_jax.training.step import TrainState
+from lora_jax.training.step import Measured, TrainState
 
 
-def count_up(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, jax.Array]:
+def count_up(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, Measured]:
     """Add the input to w: the loss is w before, so that every step of every lane can be told apart."""
     w = state.trainable["w"]
-    return TrainState(step=state.step + 1, trainable={"w": w + given}, opt_state=()), w
+    return TrainState(step=state.step + 1, trainable={"w": w + given}, opt_state=()), Measured(w, w, w)
 
 
 def start(w: float) -> TrainState:

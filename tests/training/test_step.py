@@ -20,8 +20,8 @@ def test_one_batch_overfits(base: RunConfig, dataset: Dataset) -> None:
     windows = jnp.asarray(dataset.batch(0, 2, 0))
     losses = []
     for _ in range(250):
-        state, loss = step(state, {}, {}, StepInput(windows, make_hyperparams(base.optim, 0.02)))
-        losses.append(float(loss))
+        state, measured = step(state, {}, {}, StepInput(windows, make_hyperparams(base.optim, 0.02)))
+        losses.append(float(measured.loss))
     assert losses[0] > 4.5
     assert losses[-1] < 0.1
     assert int(state.step) == 250

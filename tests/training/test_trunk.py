@@ -20,7 +20,7 @@ def train(
     """Train one trunk; stop_after counts calls of should_stop, one a step."""
     calls, results = iter(range(10**9)), []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder)], 1, on_result=results.append, on_progress=lambda *_: None,
+        [Trunk(tuple(runs), dataset, folder)], 1, on_result=results.append,
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
     )  # fmt: skip
     return results
@@ -60,7 +60,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
             train_trunks(
                 [Trunk(tuple(run for run in runs if run not in finished), dataset, tmp_path / "parts")], 1,
                 on_result=lambda result: finished.update({result.run: result}),
-                on_progress=lambda *_: None,
+               
                 should_stop=lambda calls=calls: next(calls) >= stop_after,
             )  # fmt: skip
         except Stopped:
@@ -104,7 +104,5 @@ def test_trunks_of_different_shapes_are_refused(base: RunConfig, dataset: Datase
     other = dataclasses.replace(base, optim=dataclasses.replace(base.optim, batch_size=8))
     trunks = [Trunk((run,), dataset, tmp_path) for run in (base, other)]
     with pytest.raises(LoraJaxError, match=r"batch_size differs \(4 and 8\)"):
-        train_trunks(
-            trunks, 2, on_result=lambda _: None, on_progress=lambda *_: None, should_stop=lambda: False
-        )
+        train_trunks(trunks, 2, on_result=lambda _: None, should_stop=lambda: False)
     assert not list(tmp_path.iterdir()), "it was refused before anything was done"

@@ -32,6 +32,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts, Recorder
 from lora_jax.runs.store import RunStore
+from lora_jax.training.rows import Watching
 from lora_jax.training.side_by_side import Stopped
 
 Say = Callable[[str], None]
@@ -118,7 +119,7 @@ class Comparison:
         folder = self._checkpoints(run.run_id)
         test = None if run.plan.head else LikelihoodTester(plan.asked)
         tuned = TuneRun(run.config, prepared, folder, progress.say)
-        (result,) = finetune_group([tuned], progress.advance, should_stop, test=test)
+        (result,) = finetune_group([tuned], should_stop, Watching(sink=progress), test=test)
         facts = _complete(find_facts(result, prepared), run, test)
         self._recorder.write(run.run_id, result, facts, progress, folder)
 
