@@ -34,6 +34,7 @@ from lora_jax.commands import (
     report,
     scaling,
     sizes,
+    watch,
 )
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.extras import explain_missing
@@ -180,6 +181,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         scaling,
         finetune,
         incontext,
+        watch,
         fetch,
         merge,
         export,

@@ -26,7 +26,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.runs.watching import watch_with
+from lora_jax.runs.watching import watched
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,8 @@ class Tuner:
         seconds = sum(item.seconds for item in pending)
         say(f"{title}: {len(pending)} of {len(planned)} runs to train, about {seconds / 60:.1f} min")
         progress = Progress(planned)
-        watching = watch_with(self.store.folder, progress, self._tracker)
         self._tracker.announce({item.run_id: finetune_to_dict(item.run) for item in pending})
-        with progress.showing():
+        with watched(self.store.folder, planned, progress, self._tracker) as watching:
             for group in groups:
                 n_lanes = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
                 for start in range(0, len(group.runs), n_lanes):

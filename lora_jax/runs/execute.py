@@ -19,7 +19,7 @@ from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
-from lora_jax.runs.watching import watch_with
+from lora_jax.runs.watching import watched
 from lora_jax.training.mesh import check_mesh
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.trunk import Trunk, train_trunks
@@ -117,7 +117,6 @@ def run_sweep(
     progress = Progress(planned)
     ids = {item.run: item.run_id for item in planned}
     recorder = Recorder(name, store, tracker)
-    watching = watch_with(store.folder, progress, tracker)
     tracker.announce({item.run_id: describe_planned(item) for item in planned})
     records: list[RunRecord] = []
 
@@ -127,7 +126,7 @@ def run_sweep(
             save_model(store.folder / "models" / run_id, result.run, result.weights, dataset)
         records.append(recorder.write(run_id, result, find_facts(result, dataset), progress))
 
-    with progress.showing():
+    with watched(store.folder, planned, progress, tracker) as watching:
         for group in groups:
             n_lanes = pick_lanes(group, lanes, datasets, store, progress.say)
             checkpoints = store.folder / "checkpoints"

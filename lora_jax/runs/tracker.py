@@ -10,20 +10,16 @@ down, from online to offline and from offline to off, and says so in one line ea
 
 import dataclasses
 import os
-import re
-import secrets
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.files import write_atomically
 from lora_jax.runs.fit_tables import fit_tables
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.sinks.live_file import read_live, read_run
+from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_run
 from lora_jax.training.rows import Row, Source
 
 # What WANDB_MODE may hold, and what it means here; "dryrun" and "run" are wandb's older names.
@@ -31,9 +27,6 @@ _MODES: dict[str, Literal["online", "offline", "off"]] = {
     "": "offline", "offline": "offline", "dryrun": "offline", "online": "online", "run": "online",
     "disabled": "off",
 }  # fmt: skip
-_CONNECT_SECONDS = 10  # wait this long for a server before going offline
-_LONGEST_ID = 128  # characters that wandb takes
-FLUSH_SECONDS = 1.0  # between two writings of a run to disk; by itself wandb waits 15 s or for 32 KiB
 _PICTURES = {".png", ".jpg", ".jpeg"}
 
 
@@ -89,7 +82,7 @@ class Tracker:
         self._say = say or (lambda line: print(line, file=sys.stderr))
         self._n_offline = 0  # wandb runs that wait on disk
         self._configs: Mapping[str, Mapping[str, Any]] = {}
-        self._live: dict[str, _LiveRun] = {}
+        self._live: dict[str, LiveRun] = {}
 
     def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what is known of each run before it begins, by run_id: the configs that wandb shows."""
@@ -109,7 +102,7 @@ class Tracker:
             run.define_metric("*", step_metric="n_tokens")
             live = read_live(self.folder, source.name)
             before = () if live is None else read_run(self.folder, live)
-            opened = _LiveRun(run, run.step if self.mode == "online" else 0)
+            opened = LiveRun(run, run.step if self.mode == "online" else 0)
             if self.mode == "offline" and self._was_offline_before(name) and before:
                 opened.last_step = before[-1].step
             for row in before:
@@ -135,13 +128,13 @@ class Tracker:
         """Call write(); where it fails, the open runs are given up, and each is written whole at its end."""
         try:
             write()
-        except _failures() as error:
+        except failures() as error:
             self._live.clear()
             self._step_down(error)
 
     def _was_offline_before(self, name: str) -> bool:
         """Did an earlier process write this run offline? The present one's folder is there by now as well."""
-        return len(list((self.folder / "wandb").glob(f"offline-run-*-{self._wandb_id(name)}"))) > 1
+        return len(list((self.folder / "wandb").glob(f"offline-run-*-{find_id(self.folder, name)}"))) > 1
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
         """End one training run: its record becomes the summary.
@@ -238,7 +231,7 @@ class Tracker:
         while self.mode != "off":
             try:
                 write()
-            except _failures() as error:
+            except failures() as error:
                 self._live.clear()
                 self._step_down(error)
             else:
@@ -261,7 +254,7 @@ class Tracker:
 
         try:
             wandb.teardown(exit_code=0)
-        except _failures() as error:
+        except failures() as error:
             self._note(f"wandb: could not end its process ({type(error).__name__}).")
         wandb.setup(settings=wandb.Settings(silent=True))
 
@@ -279,103 +272,20 @@ class Tracker:
         while self.mode != "off":
             try:
                 prepare()
-            except _failures() as error:
+            except failures() as error:
                 self._step_down(error)
             else:
                 return
 
     def _start(self, run_id: str, job: str, config: dict[str, Any], tags: list[str]) -> Any:
-        import wandb
-
-        settings = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,  # the record holds the commit
-            disable_code=True,
-            x_disable_meta=True,
-            x_disable_stats=job not in ("train", "trunk"),
-            x_transaction_log_flush_interval=FLUSH_SECONDS,
-            init_timeout=_CONNECT_SECONDS,
-            finish_timeout=_CONNECT_SECONDS,
-        )
-        run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT") or "lora-jax",
-            id=self._wandb_id(run_id),
-            resume="allow" if self.mode == "online" else None,
-            name=run_id,
-            group=self.sweep,
-            job_type=job,
-            tags=tags,
-            config=config,
-            dir=str(self.folder),
-            mode="online" if self.mode == "online" else "offline",
-            reinit="create_new",
-            settings=settings,
-        )
+        run = start_run(WandbRun(self.folder, self.sweep, run_id, job, config, tags), self.mode == "online")
         self._n_offline += self.mode == "offline"
         return run
-
-    def _wandb_id(self, run_id: str) -> str:
-        """Return an id that goes on a run of this folder, and is not that of the same run in another one."""
-        path = self.folder / "wandb" / "folder-id"
-        if not path.exists():
-            write_atomically(path, secrets.token_hex(4))
-        own = f"-{path.read_text(encoding='utf-8')}"
-        return re.sub(r"[^\w.-]", "-", run_id)[-(_LONGEST_ID - len(own)) :] + own  # its end tells runs apart
-
-
-@dataclass
-class _LiveRun:
-    """A wandb run that is open. last_step: the last step that it has a row of."""
-
-    run: Any
-    last_step: int
-
-    def log(self, row: Row) -> None:
-        if row.step <= self.last_step:
-            return
-        found: dict[str, Any] = to_document(row)
-        found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
-        heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}
-        for name in ("step", "heldout", "heldout_by_source"):
-            found.pop(name, None)
-        for suffix, one in heldout.items():
-            if one is not None:
-                found[f"heldout_loss{suffix}"] = one.loss
-                found[f"heldout_loss_se{suffix}"] = one.standard_error
-        known = {name: value for name, value in found.items() if value is not None}
-        self.run.log(known, step=row.step)
-        self.last_step = row.step
-
-    def preempt(self) -> None:
-        self.run.mark_preempting()
-        self.run.finish(exit_code=1)
 
 
 def _wandb_name(source: Source) -> str:
     """Return the run that a stream's rows belong to: a trunk of several runs has one of its own."""
     return source.run_ids[0] if len(source.run_ids) == 1 else source.name
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """What wandb and the machine may raise through no fault of this project.
-
-    ImportError: not installed, or broken. OSError: disk, sockets, wandb's own process gone (also time-outs).
-    ValueError: settings in the environment that wandb refuses (pydantic.ValidationError is one).
-    wandb.errors.Error: no login, no server, refused. Outside that family:
-    ServerResponseError, wandb's own process refuses (a run id in use); MailboxClosedError and
-    HandleAbandonedError, that process has died.
-    """
-    found: list[type[BaseException]] = [ImportError, OSError, ValueError]
-    try:
-        import wandb.errors
-        from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
-        from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
-
-        found += [wandb.errors.Error, HandleAbandonedError, MailboxClosedError, ServerResponseError]
-    except ImportError:  # then nothing of wandb's own can be raised
-        pass
-    return tuple(found)
 
 
 def _images(figures: list[Path]) -> dict[str, Any]:

@@ -1,19 +1,35 @@
-"""Who watches a sweep while it trains: the live files, the bar and the tracker, in this order."""
+"""Who watches a sweep while it trains: its live files, its state, the bar and the tracker, in this order."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from lora_jax.runs.machine import find_peak_flops
-from lora_jax.runs.progress import Progress
+from lora_jax.runs.progress import Planned, Progress
 from lora_jax.runs.sinks.live_file import LiveFiles
+from lora_jax.runs.sinks.state_file import PlannedSteps, StateFile
 from lora_jax.runs.sinks.together import Together
 from lora_jax.runs.tracker import Tracker
 from lora_jax.training.rows import Watching
 
 
-def watch_with(folder: Path, progress: Progress, tracker: Tracker) -> Watching:
-    """Return how a sweep in a results folder is watched.
+@contextmanager
+def watched(
+    folder: Path, planned: Sequence[Planned], progress: Progress, tracker: Tracker
+) -> Iterator[Watching]:
+    """Give how a sweep in a results folder is watched during the block.
 
-    The live files come first, because the tracker reads the beginning of a branch from them.
+    The live files come first, because the tracker reads the beginning of a branch from them. A sink that
+    cannot be written is told of and left out.
     """
-    sinks = Together([LiveFiles(folder), progress, tracker], progress.say)
-    return Watching(sink=sinks, peak_flops=find_peak_flops())
+    steps = [PlannedSteps(item.run_id, item.description, item.n_steps) for item in planned]
+    state = StateFile(folder, steps, progress)
+    sinks = Together([LiveFiles(folder), state, progress, tracker], progress.say)
+    ended: Literal["finished", "stopped"] = "stopped"
+    try:
+        with progress.showing():
+            yield Watching(sink=sinks, peak_flops=find_peak_flops())
+        ended = "finished"
+    finally:
+        sinks.attempt(state, lambda sink: sink.close(ended))

@@ -120,12 +120,12 @@ class Watching:
 
 
 UNWATCHED = Watching(heldout_points=0)
+FIRST_POINT = 0.01  # share of the steps after which the held-out loss is measured first
 
 
 def log_spaced_steps(n_steps: int, n_points: int) -> list[int]:
-    """Return at most `n_points` different steps below `n_steps`, evenly spaced in their logarithm."""
-    ratios = [(k + 1) / (n_points + 1) for k in range(n_points)]
-    steps = {round(math.exp(ratio * math.log(n_steps))) for ratio in ratios} if n_steps > 1 else set()
+    """Return at most `n_points` different steps from a hundredth of `n_steps` on, evenly in the logarithm."""
+    steps = {round(n_steps * FIRST_POINT ** (1 - k / n_points)) for k in range(n_points)}
     return sorted(step for step in steps if 0 < step < n_steps)
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.training.rows import Row, Sink, Source
+
+T = TypeVar("T", bound=Sink)
 
 
 @dataclass
@@ -28,8 +31,14 @@ class Together:
 
     def _each(self, give: Callable[[Sink], None]) -> None:
         for sink in list(self.sinks):
-            try:
-                give(sink)
-            except (OSError, LoraJaxError) as error:
-                self.sinks.remove(sink)
-                self.say(f"{type(sink).__name__} is left out from here on ({error}); training goes on.")
+            self.attempt(sink, give)
+
+    def attempt(self, sink: T, give: Callable[[T], None]) -> None:
+        """Give a sink something, unless it has failed before."""
+        if sink not in self.sinks:
+            return
+        try:
+            give(sink)
+        except (OSError, LoraJaxError) as error:
+            self.sinks.remove(sink)
+            self.say(f"{type(sink).__name__} is left out from here on ({error}); training goes on.")

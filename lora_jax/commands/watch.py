@@ -1,0 +1,104 @@
+"""lora-jax watch: the state of a sweep from the files of its results folder, as it is trained."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lora_jax.runs.overview import Overview, RunStanding
+
+EVERY_SECONDS = 5.0
+SHOWN = 12  # runs of a standing that are shown unless all are asked for
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="show which runs of a sweep are planned, running and finished, while it is trained",
+        description="Show where the runs of a sweep stand, from the files of its results folder alone. The"
+        " sweep may be trained by another process, or on another machine that writes to the same folder.",
+    )
+    parser.add_argument("folder", type=Path, help="results folder that a sweep is trained into")
+    parser.add_argument("--once", action="store_true", help="show it once, rather than until the sweep ends")
+    parser.add_argument("--all", action="store_true", help=f"show every run, rather than {SHOWN} of each kind")
+    parser.add_argument(
+        "--every", type=float, default=EVERY_SECONDS, metavar="SECONDS",
+        help="time between two looks (default: %(default)g)",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.runs.overview import look
+
+    while True:
+        found = look(arguments.folder)
+        _show("\n".join(describe(found, None if arguments.all else SHOWN)))
+        if arguments.once or not found.is_training:
+            return 0
+        time.sleep(max(0.2, arguments.every))
+
+
+def _show(text: str) -> None:
+    """Print a look; on a terminal in place of the one before."""
+    if sys.stdout.isatty():
+        print("\033[H\033[2J", end="")
+    print(text, flush=True)
+
+
+def describe(found: "Overview", most: int | None) -> list[str]:
+    """Return an overview as lines: a table of the runs, and a sentence. most: runs of a standing shown."""
+    from lora_jax.layout import draw, fill
+
+    order = ("running", "interrupted", "diverged", "halted", "done", "planned")
+    shown: list[RunStanding] = []
+    left_out = 0
+    for standing in order:
+        runs = [run for run in found.runs if run.standing == standing]
+        kept = runs if most is None else runs[-most:] if standing == "done" else runs[:most]
+        shown += kept
+        left_out += len(runs) - len(kept)
+    columns = ("run", "state", "step", "loss", "held-out", "tokens/s", "last row")
+    lines = draw(columns, [_cells(run) for run in shown], set(range(2, len(columns))))
+    if left_out:
+        lines.append(f"{left_out} more runs are not shown; --all shows them.")
+    return [*lines, "", fill(_sum_up(found))]
+
+
+def _cells(run: "RunStanding") -> tuple[str, ...]:
+    row, steps = run.row, f"{run.step:,}" if run.n_steps is None else f"{run.step:,}/{run.n_steps:,}"
+    return (
+        run.run_id,
+        run.standing,
+        steps,
+        f"{row.loss:.3f}" if row is not None and row.loss is not None else "",
+        f"{run.heldout_loss:.4f}" if run.heldout_loss is not None else "",
+        f"{row.tokens_per_second:,.0f}" if row is not None and row.tokens_per_second is not None else "",
+        f"{run.age_seconds:.0f} s ago" if run.age_seconds is not None else "",
+    )
+
+
+def _sum_up(found: "Overview") -> str:
+    from lora_jax.runs.progress import format_duration
+
+    n, done = len(found.runs), found.count("done")
+    others = [
+        f"{count} {standing}"
+        for standing in ("running", "interrupted", "diverged", "halted", "planned")
+        if (count := found.count(standing))
+    ]
+    text = f"{done} of {n} runs are done" + "".join(f", {other}" for other in others) + "."
+    state = found.state
+    if state is None:
+        return text
+    age = f"{time.time() - state.updated:.0f} s ago"
+    where = f"process {state.pid} on {state.host}"
+    if found.is_training:
+        left = format_duration(state.seconds_left)
+        return f"{text} About {left} left, as {where} estimated {age}."
+    if state.ended is None:
+        return f"{text} No process trains it: {where} is gone without a word; the same command goes on."
+    again = "" if state.ended == "finished" else " The same command goes on."
+    return f"{text} No process trains it: {where} has {state.ended}.{again}"

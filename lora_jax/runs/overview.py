@@ -1,0 +1,128 @@
+"""The state of a sweep, from the files of its results folder alone: planned, running, finished."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.runs.record import RunRecord
+from lora_jax.runs.sinks.live_file import FOLDER, LiveRows, read_live
+from lora_jax.runs.sinks.state_file import SweepState, read_state
+from lora_jax.runs.store import RunStore
+from lora_jax.training.rows import Row
+
+Standing = Literal["planned", "running", "interrupted", "done", "diverged", "halted"]
+
+
+@dataclass(frozen=True)
+class RunStanding:
+    """Where one run stands.
+
+    Attributes:
+        run_id: Its id.
+        description: What it is, in a word or two; empty where no process has planned it.
+        standing: "running" also where the trunk that it will leave is in training. "interrupted": it has
+            begun, and no process goes on with it.
+        step: Steps that it has taken, as far as its rows tell.
+        n_steps: Steps that are planned. None where no process has planned it.
+        row: Its last row. None before the first.
+        heldout_loss: The last held-out loss: of its record, otherwise of its rows.
+        age_seconds: Time since its last row, of a run in training.
+    """
+
+    run_id: str
+    description: str
+    standing: Standing
+    step: int
+    n_steps: int | None
+    row: Row | None
+    heldout_loss: float | None
+    age_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Where the runs of a sweep stand, and the process that trains it, if any has said so."""
+
+    runs: tuple[RunStanding, ...]
+    state: SweepState | None
+
+    @property
+    def is_training(self) -> bool:
+        """Does a process train it now?"""
+        return self.state is not None and self.state.is_alive
+
+    def count(self, standing: Standing) -> int:
+        """Return how many runs stand there."""
+        return sum(run.standing == standing for run in self.runs)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    live: LiveRows
+    changed: float  # seconds since 1970
+
+
+def look(folder: Path) -> Overview:
+    """Return where the runs of a results folder stand.
+
+    Raises:
+        LoraJaxError: It is no results folder, or one of its files is damaged.
+    """
+    records, state = RunStore(folder).finished(), read_state(folder)
+    if not records and state is None:
+        raise LoraJaxError(f"{folder} holds no run, wanted a results folder: name one that a sweep trains into.")
+    planned = {} if state is None else {item.run_id: item for item in state.planned}
+    streams = _read_streams(folder)
+    alive = state is not None and state.is_alive
+    found = []
+    for run_id in dict.fromkeys([*planned, *records]):
+        item = planned.get(run_id)
+        description, n_steps = (item.description, item.n_steps) if item else ("", None)
+        if run_id in records:
+            found.append(_of_record(records[run_id], description))
+        else:
+            found.append(_of_stream(run_id, description, n_steps, streams.get(run_id), alive))
+    return Overview(tuple(found), state)
+
+
+def _read_streams(folder: Path) -> dict[str, _Stream]:
+    """Return the stream of each run that has begun: its own, otherwise that of its trunk."""
+    found: dict[str, _Stream] = {}
+    for path in sorted((folder / FOLDER).glob("*.jsonl")):
+        live = read_live(folder, path.stem)
+        if live is None:
+            continue
+        stream = _Stream(live, path.stat().st_mtime)
+        for run_id in live.head.run_ids:
+            if run_id not in found or path.stem == run_id:
+                found[run_id] = stream
+    return found
+
+
+def _of_record(record: RunRecord, description: str) -> RunStanding:
+    return RunStanding(
+        record.run_id, description, record.status, record.n_steps, record.n_steps, None,
+        record.heldout_loss, None,
+    )  # fmt: skip
+
+
+def _of_stream(
+    run_id: str, description: str, n_steps: int | None, stream: _Stream | None, alive: bool
+) -> RunStanding:
+    if stream is None:
+        return RunStanding(run_id, description, "planned", 0, n_steps, None, None, None)
+    rows = stream.live.rows
+    measured = [row.heldout.loss for row in rows if row.heldout is not None]
+    step = min(stream.live.last_step, n_steps or stream.live.last_step)
+    return RunStanding(
+        run_id,
+        description,
+        "running" if alive else "interrupted",
+        step,
+        n_steps,
+        rows[-1] if rows else None,
+        measured[-1] if measured else None,
+        time.time() - stream.changed if alive else None,
+    )

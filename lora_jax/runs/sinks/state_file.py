@@ -1,0 +1,119 @@
+"""live/state.json: which process trains a sweep, since when, and what it planned; for `lora-jax watch`."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from lora_jax.digests import read_object, to_sealed_json
+from lora_jax.documents import from_document, reading, to_document
+from lora_jax.files import write_atomically
+from lora_jax.runs.progress import Progress
+from lora_jax.runs.sinks.live_file import FOLDER
+from lora_jax.training.rows import Row, Source
+
+BEAT_SECONDS = 5.0  # between two writings
+SILENT_SECONDS = 600.0  # after so long without one, a process elsewhere is taken to be gone
+
+
+@dataclass(frozen=True)
+class PlannedSteps:
+    """A run of the plan: its id, what it is in a word or two, and its steps."""
+
+    run_id: str
+    description: str
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """What one process says of the sweep that it trains.
+
+    Attributes:
+        host: Name of its machine.
+        pid: Its number there.
+        started: When it began, in seconds since 1970.
+        updated: When it last wrote this.
+        seconds_left: Its estimate of the time left.
+        planned: The runs of its plan, those that were finished before included.
+        ended: How it ended. None while it trains.
+    """
+
+    host: str
+    pid: int
+    started: float
+    updated: float
+    seconds_left: float
+    planned: tuple[PlannedSteps, ...]
+    ended: Literal["finished", "stopped"] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Does the process still train? On another machine that is told by when it last wrote."""
+        if self.ended is not None:
+            return False
+        if self.host == socket.gethostname():
+            return _is_running(self.pid)
+        return time.time() - self.updated < SILENT_SECONDS
+
+
+class StateFile:
+    """The sink that keeps live/state.json true while a process trains."""
+
+    def __init__(self, folder: Path, planned: Sequence[PlannedSteps], progress: Progress) -> None:
+        self._path, self._progress = state_path(folder), progress
+        now = time.time()
+        self._state = SweepState(
+            socket.gethostname(), os.getpid(), now, now - BEAT_SECONDS, progress.seconds_left(), tuple(planned)
+        )
+
+    def begin(self, source: Source, step: int) -> None:
+        self._beat()
+
+    def take(self, source: Source, row: Row) -> None:
+        self._beat()
+
+    def end(self, source: Source) -> None:
+        self._beat()
+
+    def close(self, ended: Literal["finished", "stopped"]) -> None:
+        """Say how the process ended."""
+        self._state = replace(self._state, ended=ended)
+        self._write()
+
+    def _beat(self) -> None:
+        if time.time() - self._state.updated >= BEAT_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        left = 0.0 if self._state.ended == "finished" else self._progress.seconds_left()
+        self._state = replace(self._state, updated=time.time(), seconds_left=left)
+        write_atomically(self._path, to_sealed_json(to_document(self._state)))
+
+
+def state_path(folder: Path) -> Path:
+    """Return where the state of a sweep lies in its results folder."""
+    return folder / FOLDER / "state.json"
+
+
+def read_state(folder: Path) -> SweepState | None:
+    """Return what the last process that trained into a folder says; None where none has said anything."""
+    path = state_path(folder)
+    if not path.exists():
+        return None
+    remedy = "delete it, it is written anew when the sweep is trained"
+    with reading(path, remedy):
+        return from_document(SweepState, read_object(path, remedy))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs as somebody else
+        return True
+    return True
