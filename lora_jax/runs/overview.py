@@ -72,7 +72,9 @@ def look(folder: Path) -> Overview:
     """
     records, state = RunStore(folder).finished(), read_state(folder)
     if not records and state is None:
-        raise LoraJaxError(f"{folder} holds no run, wanted a results folder: name one that a sweep trains into.")
+        raise LoraJaxError(
+            f"{folder} holds no run, wanted a results folder: name one that a sweep trains into."
+        )
     planned = {} if state is None else {item.run_id: item for item in state.planned}
     streams = _read_streams(folder)
     alive = state is not None and state.is_alive

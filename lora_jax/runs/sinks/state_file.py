@@ -67,7 +67,12 @@ class StateFile:
         self._path, self._progress = state_path(folder), progress
         now = time.time()
         self._state = SweepState(
-            socket.gethostname(), os.getpid(), now, now - BEAT_SECONDS, progress.seconds_left(), tuple(planned)
+            socket.gethostname(),
+            os.getpid(),
+            now,
+            now - BEAT_SECONDS,
+            progress.seconds_left(),
+            tuple(planned),
         )
 
     def begin(self, source: Source, step: int) -> None:
