@@ -22,9 +22,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("folder", type=Path, help="results folder that a sweep is trained into")
     parser.add_argument("--once", action="store_true", help="show it once, rather than until the sweep ends")
-    parser.add_argument(
-        "--all", action="store_true", help=f"show every run, rather than {SHOWN} of each kind"
-    )
+    parser.add_argument("--all", action="store_true", help=f"show every run, not {SHOWN} of each kind")
     parser.add_argument(
         "--every", type=float, default=EVERY_SECONDS, metavar="SECONDS",
         help="time between two looks (default: %(default)g)",

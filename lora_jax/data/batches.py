@@ -170,8 +170,13 @@ class Dataset:
         return self._heldout.documents_W
 
     @property
+    def heldout_names(self) -> list[str]:
+        """Names of the sources whose text is held out: of a held-out set of its own, where there is one."""
+        return [source.name for source in self._heldout_sources or self.sources]
+
+    @property
     def heldout_sources_W(self) -> np.ndarray:
-        """The source of each held-out window, int64 (W,), by its place among those that are held out."""
+        """The source of each held-out window, int64 (W,), by its place in `heldout_names`."""
         return self._heldout.sources_W
 
     @property

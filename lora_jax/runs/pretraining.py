@@ -29,13 +29,18 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
         unique_tokens=dataset.unique_seen(n_tokens),
         epochs=dataset.epochs(n_tokens),
         flops_per_token=flops_per_token(run.model, run.data.seq_len),
-        bits_per_byte=heldout.loss / math.log(2) / dataset.bytes_per_token if heldout else None,
+        bits_per_byte=_bits_per_byte(heldout.loss, dataset.bytes_per_token) if heldout else None,
         cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
         learning_rate=peak,
         n_steps=run.n_steps,
         rate_at=lambda step: peak * unit_rate(run, step),
         summarise=summarise,
     )
+
+
+def _bits_per_byte(loss: float, bytes_per_token: float | None) -> float | None:
+    """Return a loss in nats per token as bits per byte, None where the text of the tokens is not known."""
+    return None if bytes_per_token is None else loss / math.log(2) / bytes_per_token
 
 
 def describe_planned(planned: PlannedRun) -> dict[str, Any]:
@@ -65,6 +70,5 @@ def summarise(record: RunRecord) -> str:
         return f"{size}  DIVERGED at step {record.diverged_at}: recorded, and left out of the fits"
     speed = f"  {record.tokens_per_second:,.0f} tokens/s" if record.tokens_per_second else ""
     speed += f" in 1 of {record.lanes} lanes" if speed and record.lanes > 1 else ""
-    return (
-        f"{size}  held-out {record.heldout_loss:.4f} nats/token  {record.bits_per_byte:.3f} bits/byte{speed}"
-    )
+    bits = "" if record.bits_per_byte is None else f"  {record.bits_per_byte:.3f} bits/byte"
+    return f"{size}  held-out {record.heldout_loss:.4f} nats/token{bits}{speed}"

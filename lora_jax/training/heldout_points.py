@@ -28,11 +28,11 @@ def measure_heldout(
     """Return the held-out loss of a run's weights on these of the dataset's held-out windows, or on all."""
     losses_W = measure_windows(run.model, params, dataset.heldout_WT[chosen_W])
     documents_W, sources_W = dataset.heldout_documents_W[chosen_W], dataset.heldout_sources_W[chosen_W]
-    by_source = {}
-    for number, source in enumerate(run.data.sources):
+    by_source, names = {}, dataset.heldout_names
+    for number, name in enumerate(names if len(names) > 1 else ()):
         rows = sources_W == number
-        if len(run.data.sources) > 1 and rows.any():
-            by_source[source.name] = average(losses_W[rows], documents_W[rows])
+        if rows.any():
+            by_source[name] = average(losses_W[rows], documents_W[rows])
     return HeldoutLosses(average(losses_W, documents_W), by_source)
 
 

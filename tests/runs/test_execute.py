@@ -115,6 +115,7 @@ def test_losses_are_those_of_training(
     train_trunks([Trunk(tuple(runs), dataset, tmp_path)], 1, on_result=again.append, **quiet)
     for record, result in zip(finished[1], again, strict=True):
         assert result.heldout is not None
+        assert dataset.bytes_per_token is not None
         assert record.heldout_loss == result.heldout.loss
         assert record.heldout_loss_se == result.heldout.standard_error
         assert record.heldout_loss_se is not None

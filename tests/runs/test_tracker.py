@@ -123,7 +123,8 @@ def test_an_offline_run_can_be_found_and_read_back(tmp_path, capfd):
     [path] = stored_runs(tmp_path)
     store = wait_for_store(path)
     [run] = store["run"][:1]
-    assert (run.run_id, run.run_group, run.job_type) == (RECORD.run_id, "tiny", "train")
+    assert (run.display_name, run.run_group, run.job_type) == (RECORD.run_id, "tiny", "train")
+    assert run.run_id.startswith(RECORD.run_id)  # and then what tells this folder's from another's
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert config["model"] == {"d_model": 16}
 
