@@ -1,6 +1,5 @@
 """Every document of a source to tokens, once: in the order of its rows, on all cores, in bounded memory."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lora_jax.data.progress import Progress, Say
 from lora_jax.data.readers.token_documents import TokenDocuments
 from lora_jax.data.split import SourceSplit, batch_documents, content_of, hash_content
 from lora_jax.data.spool import Spool
@@ -20,9 +20,8 @@ PART_BYTES = 32_000_000  # what a killed process does again at most
 BATCH_BYTES = 1_000_000  # encoded together: enough to keep every core at work
 BATCHES_AHEAD = 4
 THREADS = 2  # one turns ids into arrays while the library, on all cores, encodes the other's batch
-SAY_SECONDS = 5.0
+MB = 1e6
 
-Say = Callable[[str], None]
 Batch: TypeAlias = list[str | np.ndarray]
 Encoded: TypeAlias = tuple[list[np.ndarray], Any]  # ids, and bytes of text of each document, None if unknown
 
@@ -37,7 +36,11 @@ def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: 
     documents = documents[np.argsort(documents["row"], kind="stable")]
     left = documents[spool.n_documents :]
     texts = iter(source.texts.read(left["row"]))
-    progress = Progress(int(documents["n_bytes"].sum()), int(left["n_bytes"].sum()), source, say)
+    doing = f"{'copying' if isinstance(source.texts, TokenDocuments) else 'tokenising'} {source.name}"
+    total = int(documents["n_bytes"].sum())
+    done = total - int(left["n_bytes"].sum())
+    say(doing + (f", from {done / MB:.0f} MB on" if done else ""))
+    progress = Progress(doing, total / MB, "MB", say, done / MB)
     encode = partial(_encode, tokenizer, source.name)
     with ThreadPoolExecutor(THREADS) as pool:
         for part in batch_documents(left, PART_BYTES):
@@ -46,7 +49,7 @@ def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: 
             )
             for batch, (ids, n_bytes) in _run_ahead(pool, encode, batches):
                 spool.write(ids, n_bytes)
-                progress.add(int(batch["n_bytes"].sum()))
+                progress.add(int(batch["n_bytes"].sum()) / MB)
             spool.end_part()
     return documents
 
@@ -76,32 +79,3 @@ def _encode(tokenizer: Tokenizer, name: str, batch: np.ndarray, texts: Batch) ->
     if tokens:
         return tokens, tokenizer.count_bytes(tokens)
     return tokenizer.encode_batch([text for text in texts if isinstance(text, str)]), batch["n_bytes"]
-
-
-class Progress:
-    """Lines about how far the tokenising is and how long it will take."""
-
-    def __init__(self, total: int, left: int, source: SourceSplit, say: Say) -> None:
-        self._total, self._done, self._gone_on_at = total, total - left, total - left
-        is_tokens, self._say = isinstance(source.texts, TokenDocuments), say
-        self._doing = f"{'copying' if is_tokens else 'tokenising'} {source.name}"
-        self._began = self._said = time.monotonic()
-        say(self._doing + (f", from {self._done / 1e6:.0f} MB on" if self._done else ""))
-
-    def add(self, n_bytes: int) -> None:
-        self._done += n_bytes
-        now = time.monotonic()
-        if now - self._said < SAY_SECONDS or self._done == self._gone_on_at:
-            return
-        self._said = now
-        speed = (self._done - self._gone_on_at) / (now - self._began)
-        self._say(
-            f"{self._doing}: {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB,"
-            f" {speed / 1e6:.1f} MB/s, {_words((self._total - self._done) / speed)} left"
-        )
-
-
-def _words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

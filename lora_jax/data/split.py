@@ -11,6 +11,7 @@ import numpy as np
 
 from lora_jax.data.corpora import Corpus
 from lora_jax.data.documents import Documents
+from lora_jax.data.progress import Progress
 from lora_jax.data.readers.token_documents import TokenDocuments
 from lora_jax.errors import LoraJaxError
 
@@ -81,7 +82,8 @@ class SplitCorpora:
 
     def _survey(self, corpus: Corpus, texts: Documents | TokenDocuments) -> np.ndarray:
         self._say(f"reading {corpus.name}")
-        documents = survey(texts)
+        progress = Progress(f"reading {corpus.name}", len(texts), "documents", self._say)
+        documents = survey(texts, progress)
         n_empty = len(texts) - len(documents)
         if not len(documents):
             raise LoraJaxError(
@@ -162,13 +164,14 @@ def hash_content(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
 
 
-def survey(texts: Documents | TokenDocuments) -> np.ndarray:
+def survey(texts: Documents | TokenDocuments, progress: Progress) -> np.ndarray:
     """Return a DOCUMENT record for each document that is not empty, in the order of the contents' hashes.
 
     Pieces of running tokens stay in their order.
     """
     columns = {name: array.array("q" if name != "hash" else "Q") for name in ("row", "n_bytes", "hash")}
     for row, text in enumerate(texts.read(range(len(texts)))):
+        progress.add(1)
         content = content_of(text)
         if content:
             columns["row"].append(row)

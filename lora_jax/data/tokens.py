@@ -24,6 +24,7 @@ FORMAT = "tokens-1"
 # First token, bytes of text, and hash of the content of one document.
 STORED = np.dtype([("start", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
 SIDES = ("train", "heldout")
+DOCUMENTS = 1 << 16  # that are placed together
 HASHES = ".hashes"  # of the blocks of a file, in a file beside it
 
 Say = Callable[[str], None]
@@ -170,17 +171,21 @@ class Spooled:
 
     def write_side(self, documents: np.ndarray, tokens: BinaryIO, places: BinaryIO, separator: bytes) -> int:
         """Write the documents of one side in the order of their hashes; return the bytes of their texts."""
-        at = np.searchsorted(self._rows, documents["row"])
-        encoded = self._encoded[at]
-        stored = np.empty(len(documents), STORED)
-        stored["n_bytes"], stored["hash"] = encoded["n_bytes"], documents["hash"]
-        lengths = encoded["n_tokens"] + bool(separator)
-        stored["start"] = np.cumsum(lengths) - lengths
-        places.write(stored.tobytes())
-        for start, n_tokens in zip(self._starts[at].tolist(), encoded["n_tokens"].tolist(), strict=True):
-            tokens.write(self._spool.read_tokens(start, n_tokens))
-            tokens.write(separator)
-        return int(encoded["n_bytes"].sum())
+        start, n_bytes = 0, 0
+        for first in range(0, len(documents), DOCUMENTS):  # a list of all of them would take memory
+            some = documents[first : first + DOCUMENTS]
+            at = np.searchsorted(self._rows, some["row"])
+            encoded = self._encoded[at]
+            stored = np.empty(len(some), STORED)
+            stored["n_bytes"], stored["hash"] = encoded["n_bytes"], some["hash"]
+            ends = start + np.cumsum(encoded["n_tokens"] + bool(separator))
+            stored["start"] = np.concatenate([[start], ends[:-1]])
+            places.write(stored.tobytes())
+            for place, n_tokens in zip(self._starts[at].tolist(), encoded["n_tokens"].tolist(), strict=True):
+                tokens.write(self._spool.read_tokens(place, n_tokens))
+                tokens.write(separator)
+            start, n_bytes = int(ends[-1]), n_bytes + int(encoded["n_bytes"].sum())
+        return n_bytes
 
 
 def _write_hashes(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from lora_jax.config import DataConfig, SourceConfig
-from lora_jax.data import encoding, prepare
+from lora_jax.data import encoding, prepare, progress
 from lora_jax.data.spool import Spool, spool_folder
 from lora_jax.data.tokenizers import ByteTokenizer
 
@@ -104,7 +105,13 @@ def test_a_killed_tokenising_goes_on(
         return encode(self, texts)
 
     monkeypatch.setattr(ByteTokenizer, "encode_batch", count)
+    monkeypatch.setattr(progress, "SAY_SECONDS", 0.0)
     dataset = prepare(config, 256, on_progress=said.append)
+    told = "".join(f"{line}\n" for line in said)
+    assert re.search(
+        rf"reading {re.escape(source.name)}: 39 of 40 documents, [\d,.]+ documents/s, 0 s left\n", told
+    )
+    assert re.search(rf"tokenising {re.escape(source.name)}: 0 of 0 MB, [\d.]+ MB/s, 0 s left\n", told)
     assert 0 < len(again) < 30
     assert any(", from 0 MB on" in line for line in said)
     for side in ("train", "heldout"):
