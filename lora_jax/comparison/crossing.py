@@ -13,9 +13,13 @@ Rights = Mapping[str, Sequence[float]]  # of every run by its id: 1 or 0 of each
 
 
 def find_crossings(task: TaskComparison, rights: Rights) -> tuple[Crossing, ...]:
-    """Return every fine-tuned line of a task beside its best prompt; none where there is no prompt.
+    """Compare every fine-tuned line of a task with the task's best prompt.
 
-    after_holm: a difference that stands when all of a task are counted (Holm 1979).
+    A difference is marked `after_holm` if it stands after correcting for all differences of the task (Holm
+    1979).
+
+    Returns:
+        One crossing for each line. Empty if the task has no prompt.
     """
     best, best_line = task.best_prompt, task.best_line
     if best is None or best_line is None:

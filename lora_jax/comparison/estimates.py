@@ -7,10 +7,13 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Estimate):
-    """A mean over seeds and test examples; `uncertainty.CROSSED` and `PER_RUN` say what its parts are.
+    """A mean over seeds and test examples. `uncertainty.CROSSED` and `PER_RUN` say what its parts are.
 
-    seed_se, test_se: the standard errors by seeds and by test examples. df: degrees of freedom of Student's
-    t, None where it has no part. seed_sd: of a seed's own effect, None of one seed.
+    Attributes:
+        seed_se: Standard error that comes from the seeds.
+        test_se: Standard error that comes from the test examples.
+        df: Degrees of freedom of Student's t. None if the interval does not use it.
+        seed_sd: Standard deviation of a seed's own effect. None for a single seed.
     """
 
     seed_se: float
@@ -21,7 +24,7 @@ class Score(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Estimate):
-    """A difference of two means. p: two-sided."""
+    """A difference of two means, with a two-sided p."""
 
     p: float
 

@@ -40,13 +40,16 @@ class ProgramMemory:
 
 @dataclass(frozen=True)
 class GradientCost:
-    """One method's loss and its gradient.
+    """What the loss and the gradient of one method cost.
 
-    forward_seconds, gradient_seconds: of every round. time_ratio: the gradient's time over the forward pass's
-    of the same round. vs_base: that over the plain forward pass of the base, without the method's own
-    weights. forward_bytes, gradient_bytes: None where XLA tells none, and then the ratios are None, too.
-    memory_ratio: temporary bytes of the gradient over those of the forward pass. whole_ratio: temporary,
-    arguments and outputs alike.
+    Attributes:
+        forward_seconds, gradient_seconds: Time of every round.
+        time_ratio: Time of the gradient over that of the forward pass in the same round.
+        vs_base: Time of the gradient over that of the base's forward pass, without the method's own weights.
+        forward_bytes, gradient_bytes: Memory of the two programs. None if XLA does not report it; the two
+            ratios are then None as well.
+        memory_ratio: Temporary memory of the gradient over that of the forward pass.
+        whole_ratio: The same for temporary memory, arguments and outputs together.
     """
 
     label: str
@@ -63,7 +66,11 @@ class GradientCost:
 
 @dataclass(frozen=True)
 class GradientCosts:
-    """Every method on one base and batch: backward.json. settings: what was asked, to be found again."""
+    """Every method on one base and batch, as in backward.json.
+
+    Attributes:
+        settings: What was asked, so that the same measurement is found again.
+    """
 
     kind: str
     base: str

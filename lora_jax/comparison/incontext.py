@@ -41,11 +41,11 @@ PUBLISHED = (PublishedScores("MNLI-m", 40.6, 89.5), PublishedScores("RTE", 69.0,
 def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[DealtRun]) -> InContextComparison:
     """Compare prompts with fine-tuning, task by task.
 
-    A point's score covers draws and test examples. crossings: a line's accuracy less the best prompt's,
+    A point's score covers draws and test examples. A crossing is a line's accuracy less the best prompt's,
     paired by test example and draw.
 
     Raises:
-        LoraJaxError: there is nothing to compare, or not all were tested on the same examples.
+        LoraJaxError: If there is nothing to compare, or not all were tested on the same examples.
     """
     shots = [shot for record in prompts for shot in list_shots(record)]
     tunings = [read_tuned(record) for record in runs]

@@ -16,7 +16,11 @@ from lora_jax.documents import Key, from_document
 
 @dataclass(frozen=True)
 class Answers:
-    """One scoring of the test examples. tokens: what went through the model."""
+    """One scoring of the test examples.
+
+    Attributes:
+        tokens: Tokens that went through the model.
+    """
 
     tokens: Annotated[int, Key("n_tokens_run")]
     seconds: float
@@ -45,9 +49,10 @@ class PromptTask:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """Which prompt it is: k examples of a draw before the questions of a task, by its label.
+    """A prompt: k examples of a draw before the questions of a task.
 
-    task_settings: the config of the task as it is.
+    Attributes:
+        task_settings: The task's config as it stands in the record.
     """
 
     base: str
@@ -70,7 +75,11 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredPrompt(Provenance):
-    """A prompt that was scored, and calibrated where that was asked. settings: its config as it is."""
+    """A scored prompt, also with calibration if that was asked.
+
+    Attributes:
+        settings: The prompt's config as it stands in the record.
+    """
 
     run_id: str
     config: PromptConfig
@@ -89,7 +98,12 @@ class ScoredPrompt(Provenance):
 
 @dataclass(frozen=True)
 class Dealt:
-    """Which examples a run learned from: n (None: all) of a draw. answered: None where a head answered."""
+    """Which examples a run learned from.
+
+    Attributes:
+        n: Number of examples of the draw. None for all.
+        answered: How the test examples were answered. None if a classifier's head answered.
+    """
 
     label: str
     n: int | None
@@ -138,7 +152,11 @@ class TunedData:
 
 @dataclass(frozen=True)
 class DealtRun:
-    """A fine-tuning run on dealt examples. data: what `run.data` says of them."""
+    """A fine-tuning run on dealt examples.
+
+    Attributes:
+        data: What `run.data` says about the examples.
+    """
 
     run: TunedRun
     data: TunedData
@@ -146,10 +164,13 @@ class DealtRun:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One test of a way: a prompt with one draw of examples, or one fine-tuning run.
+    """One test of a way to learn: a prompt with one draw of examples, or one fine-tuning run.
 
-    rights: 1 or 0 of each test example; none where a run diverged. dev: of fine-tuning, the score on the dev
-    split by which its rate is chosen. The other fields are those of `incontext_results.Point` and `Line`.
+    The other fields are those of `incontext_results.Point` and `Line`.
+
+    Attributes:
+        rights: 1 or 0 for each test example. Empty if a run diverged.
+        dev: Score on the dev split, by which the learning rate of fine-tuning is chosen.
     """
 
     run_id: str
@@ -199,7 +220,11 @@ def dealt_from_document(record: Mapping[str, Any]) -> DealtRun:
 
 
 def read_tuned(dealt_run: DealtRun) -> Attempt:
-    """Return one fine-tuning run; without rights where it diverged. n: rows, of all examples too."""
+    """Read one fine-tuning run. It has no `rights` if it diverged.
+
+    Args:
+        n: Number of rows, also where the run learned from all examples.
+    """
     record, data = dealt_run.run, dealt_run.data
     tuning, dealt, step = record.finetuning, data.in_context, record.finetuning.seconds_per_step
     answer = Cost(data.encoded.test.tokens, None)

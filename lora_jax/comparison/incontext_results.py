@@ -19,7 +19,7 @@ PROMPT, TUNE = "prompt", "tune"  # the two ways
 
 @dataclass(frozen=True)
 class Cost:
-    """Tokens that went through the model and seconds, of which None where they were not timed."""
+    """Tokens that went through the model, and seconds. Seconds are None if they were not timed."""
 
     tokens: float
     seconds: float | None
@@ -27,12 +27,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Point:
-    """One way at one number of examples n, over its draws.
+    """One way to learn at one number of examples n, over its draws.
 
-    is_all: n is all there are. by_draw: the accuracy of each draw. rate, at_edge, n_steps: the learning rate
-    that the dev split chose, whether it is an end of its grid ("lowest", "highest", "only") and how many
-    steps; None of a prompt. n_shots: how many examples the prompts held, None where tuned. learn, answer:
-    mean tokens and median seconds over draws.
+    Attributes:
+        is_all: Whether n is all the examples that there are.
+        by_draw: Accuracy of each draw.
+        rate: Learning rate that the dev split chose. None for a prompt.
+        at_edge: Which end of the grid the rate is: "lowest", "highest" or "only". None inside, or for a
+            prompt.
+        n_steps: Steps of training. None for a prompt.
+        n_shots: Number of examples in the prompts. None for fine-tuning.
+        learn, answer: Mean tokens and median seconds over draws.
     """
 
     n: int
@@ -52,9 +57,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """One way with one base: its points by n, ascending.
+    """One way to learn with one base, with its points by rising n.
 
-    way: PROMPT or TUNE. label: "k-shot", "k-shot, calibrated", or the method. head: a classifier's.
+    Attributes:
+        way: PROMPT or TUNE.
+        label: "k-shot", "k-shot, calibrated", or the method.
+        head: Whether a classifier's head answers.
     """
 
     way: str
@@ -81,8 +89,10 @@ class BestPrompt:
 class Difference(Estimate):
     """A line's accuracy at n less the best prompt's, paired by test example and draw.
 
-    p: two-sided. distinguishable: the interval does not hold zero. after_holm: also when all differences of
-    the task are counted.
+    Attributes:
+        p: Two-sided.
+        distinguishable: Whether the interval excludes zero.
+        after_holm: Whether that still holds after correcting for all differences of the task.
     """
 
     n: int
@@ -103,9 +113,11 @@ class Difference(Estimate):
 
 @dataclass(frozen=True)
 class Crossing:
-    """A fine-tuned line (an index) beside the best prompt, and whether both have the same base.
+    """A fine-tuned line (by its index) beside the best prompt, and whether both have the same base.
 
-    passes_at: the least n from which on every point is told to be above; None where the last one is not.
+    Attributes:
+        passes_at: The smallest n from which on every point is distinguishably above. None if the last one is
+            not.
     """
 
     line: int
@@ -116,10 +128,13 @@ class Crossing:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """Every way at one task, by its label. chance: 1 / labels.
+    """Every way to learn at one task.
 
-    The best prompt is chosen by its test score, which flatters it: fine-tuning that is above it is so all the
+    The best prompt is chosen by its test score, which favours it. A line that is above it is above it all the
     more.
+
+    Attributes:
+        chance: 1 / number of labels.
     """
 
     task: str

@@ -20,7 +20,8 @@ FORMAT = 2  # of what is written; files without a number are of format 1
 class TriedRate:
     """A learning rate that a method tried with the first seed.
 
-    dev: the score on the dev split, None where the run diverged or was halted.
+    Attributes:
+        dev: Score on the dev split. None if the run diverged or was halted.
     """
 
     learning_rate: float
@@ -33,9 +34,11 @@ class TriedRate:
 class ReferenceDifference(Difference):
     """A method's score less that of the reference.
 
-    of: which quantity, the metric, or the loss as a mean over examples where the metric weighs tokens.
-    paired: by seed and test example, over n_seeds that both have. after_holm: told apart at 5 % also when
-    all differences of the sweep are counted.
+    Attributes:
+        of: The quantity that is compared: the metric, or the mean loss over examples if the metric weighs
+            tokens.
+        paired: Whether it is paired by seed and test example, over the `n_seeds` that both have.
+        after_holm: Whether they are distinguishable at 5 % after correcting for all differences of the sweep.
     """
 
     reference: str
@@ -54,12 +57,19 @@ class ReferenceDifference(Difference):
 class MethodResult:
     """One method of a sweep.
 
-    config: its configuration. n_trainable: without the new head's n_head. share: n_trainable over the base's
-    size; flops_share: of a step, over full fine-tuning's. seconds_per_step: the median over runs, None where
-    not timed. rates: ascending. best_rate: None where all diverged; at_edge: "lowest", "highest" or "only"
-    where it is at an end of the grid. run_ids, seeds, scores: of the runs at the best rate, by seed; n_seeds
-    and n_diverged: of that rate. score: None where no run finished. difference: None of the reference, and
-    where there is no score.
+    Attributes:
+        config: The method's configuration.
+        n_trainable: Trainable parameters without the `n_head` of a new head.
+        share: n_trainable over the base's size.
+        flops_share: FLOPs of a step over those of full fine-tuning.
+        seconds_per_step: Median over runs. None if not timed.
+        rates: The learning rates, ascending.
+        best_rate: None if all runs diverged.
+        at_edge: "lowest", "highest" or "only" if the best rate is at an end of the grid.
+        run_ids, seeds, scores: Of the runs at the best rate, by seed.
+        n_seeds, n_diverged: Counts at the best rate.
+        score: None if no run finished.
+        difference: None for the reference, and if there is no score.
     """
 
     label: str
@@ -129,9 +139,10 @@ class Contrast(Difference):
 
 @dataclass(frozen=True, kw_only=True)
 class SetPair(Contrast):
-    """Two sets of a budget, by the labels of their methods: the better one, `label`, over the other.
+    """Two sets of matrices of one budget, by the labels of their methods. `label` is the better one.
 
-    after_holm: told apart also when all pairs are counted.
+    Attributes:
+        after_holm: Whether they are distinguishable after correcting for all pairs.
     """
 
     label: str
@@ -156,11 +167,15 @@ class TargetSet:
 
 @dataclass(frozen=True)
 class Budget:
-    """Sets of matrices that have about as many trainable parameters, n_least to n_most.
+    """Sets of matrices with about the same number of trainable parameters, n_least to n_most.
 
-    sets: the best first. several_less_single: more than one matrix a block, less one. softmax_less_other: q
-    or k alone, less one other matrix alone. pairs: of every two sets. What cannot be paired is None, or
-    missing.
+    What cannot be paired is None, or missing.
+
+    Attributes:
+        sets: The sets, the best first.
+        several_less_single: Score of sets with more than one matrix in a block, less that of single matrices.
+        softmax_less_other: Score of q or k alone, less that of other single matrices.
+        pairs: The comparison of every two sets.
     """
 
     n_least: int
@@ -173,7 +188,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class RankLine:
-    """One set of matrices by rank. growth: the largest rank less the smallest, None where not paired."""
+    """One set of matrices at several ranks.
+
+    Attributes:
+        growth: Score at the largest rank less that at the smallest. None if not paired.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -183,11 +202,13 @@ class RankLine:
 
 @dataclass(frozen=True)
 class TargetSets:
-    """Low-rank methods by what they adapt.
+    """Low-rank methods by the matrices that they adapt.
 
-    of: what is paired, None where nothing can be. unit: "points" of a score from 0 to 1, in percent, or
-    "nats". budget: None where fewer than three sets are of one size. ranks: of sets with three ranks and
-    more.
+    Attributes:
+        of: The quantity that is paired. None if nothing can be paired.
+        unit: "points" for a score from 0 to 1, in percent, or "nats".
+        budget: None if fewer than three sets are of one size.
+        ranks: The sets that were trained at three or more ranks.
     """
 
     of: str | None
@@ -214,12 +235,17 @@ class TargetSets:
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """Methods of one sweep compared: comparison.json.
+    """Methods of one sweep compared, as in comparison.json.
 
-    base_fingerprint: of the base's weights. n_diverged: runs, of n_runs. first_seed: with which every rate
-    was tried; seeds: every seed. reference: the label of what the others are compared with. methods: in
-    the order of the sweep; ranking: their labels, the best first, those without a score left out.
-    target_sets: where low-rank methods differ in their targets.
+    Attributes:
+        base_fingerprint: Fingerprint of the base's weights.
+        n_diverged: Number of the `n_runs` that diverged.
+        first_seed: The seed with which every learning rate was tried.
+        seeds: Every seed.
+        reference: Label of the method that the others are compared with.
+        methods: In the order of the sweep.
+        ranking: Labels of the methods that have a score, the best first.
+        target_sets: Set if low-rank methods differ in their targets.
     """
 
     kind: str

@@ -10,9 +10,11 @@ MOST_PAIRS = 6  # that a sentence names
 
 
 def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> list[str]:
-    """Return a sentence each: the budget's best and worst, what was asked of it, its pairs, and the ranks.
+    """Say in sentences which sets of the budget are best and worst, and what the pairs and the ranks show.
 
-    found: `target_sets.compare_target_sets`, so far. methods: by label.
+    Args:
+        found: What `target_sets.compare_target_sets` has found so far.
+        methods: The methods by label.
     """
     said = []
     if (budget := found.budget) is not None:

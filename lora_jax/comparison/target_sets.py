@@ -34,10 +34,14 @@ Contrasting = Callable[[Sequence[MethodResult], Sequence[MethodResult]], Contras
 def compare_target_sets(
     methods: Sequence[MethodResult], values_of: Callable[[str], Array], of: str | None, larger_is_better: bool
 ) -> TargetSets | None:
-    """Return the low-rank methods by what they adapt; None where they do not differ in targets.
+    """Compare low-rank methods by the matrices that they adapt.
 
-    values_of: a run's test values (N,) by its run_id. of: what these are, None: no measure of the score, so
-    that nothing can be paired.
+    Args:
+        values_of: Test values (N,) of a run by its run_id.
+        of: What these values are. None if there is no measure of the score, and then nothing can be paired.
+
+    Returns:
+        None if the methods do not differ in their targets.
     """
     members = _low_rank(methods)
     if len({set_name(m) for m in members}) < 2:

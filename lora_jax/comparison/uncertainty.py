@@ -60,9 +60,10 @@ def _split(values_SN: Array) -> _Parts:
 
 
 def crossed_mean(values_SN: Array, bounds: tuple[float, float] | None = None) -> Score:
-    """Return the mean of (seeds, examples) with its interval, see CROSSED and `_with_interval`.
+    """Return the mean over seeds and examples with its interval (see CROSSED and `_with_interval`).
 
-    bounds: the least and largest possible score, at which the interval is cut.
+    Args:
+        bounds: Smallest and largest possible score. The interval is cut there.
     """
     n_seeds, n = values_SN.shape
     parts = _split(values_SN)
@@ -117,10 +118,13 @@ def _chance(x: float, of_seeds: float, of_examples: float, df: int) -> float:
 
 
 def paired_difference(differences_SN: Array, n_draws: int = 4000) -> Difference:
-    """Return the mean of paired differences; see PAIRED.
+    """Return the mean of paired differences with its interval (see PAIRED).
 
-    differences_SN: one a seed and test example. The residual is in the seeds' part, and taken out of the
-    examples'. p: two-sided, twice the share of draws beyond 0, at least 2 / n_draws.
+    The residual is counted in the seeds' part and taken out of the examples'. p is two-sided: twice the share
+    of draws beyond 0, at least 2 / n_draws.
+
+    Args:
+        differences_SN: One difference for each seed and test example.
     """
     n_seeds, n = differences_SN.shape
     parts = _split(differences_SN)

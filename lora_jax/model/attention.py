@@ -22,12 +22,20 @@ def attend(
     visible_BTT: jax.Array | None = None,
     bias_BHTS: jax.Array | None = None,
 ) -> jax.Array:
-    """Scaled dot-product attention; H must be a multiple of J (grouped queries).
+    """Scaled dot-product attention: softmax(q k^T / sqrt(K)) v, with the softmax in float32.
 
-    softmax(q k^T / sqrt(K)) v (Vaswani et al. 2017, equation 1), softmax in float32; returns (B, T, H, K).
-    S may exceed T: the S - T keys in front are seen by every position. visible_BTT: which of the others a
-    position may see besides (see_segments); None for all. bias_BHTS: added to the scores (model/relative.py),
-    for which there is no gradient of our own.
+    S may exceed T. The S - T keys in front are then visible to every position. H must be a multiple of J
+    (grouped queries).
+
+    Args:
+        visible_BTT: Which of the other keys a position sees (`see_segments`). None for all.
+        bias_BHTS: Added to the scores (model/relative.py). JAX differentiates this case; the others have
+            a gradient of our own on a CPU.
+
+    Returns:
+        (B, T, H, K).
+
+    Reference: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
     """
     T, S = q_BTHK.shape[1], k_BSJK.shape[1]
     visible = _visible(T, S, causal, visible_BTT)

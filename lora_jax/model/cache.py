@@ -111,11 +111,16 @@ def extend(
     real_BT: jax.Array | None = None,
     shared: Cache | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """Read T more tokens of each row; return their hidden states (B, T, D), for the head, and the new cache.
+    """Read T more tokens of each row. The caller keeps T slots of the cache free.
 
-    this: without a key, for nothing is dropped while reading. real_BT: False where a row has no token (its
-    states mean nothing); None for all. shared: one row that all rows read before anything in `cache`, what a
-    method puts before a text included: `cache` then starts empty. The caller keeps T slots free.
+    Args:
+        this: The pass, without a key: nothing is dropped while reading.
+        real_BT: False where a row has no token; its states there mean nothing. None if every token is real.
+        shared: One row that all rows read before anything in `cache`, including what a method puts before a
+            text. `cache` then starts empty.
+
+    Returns:
+        The hidden states (B, T, D), for the head, and the new cache.
     """
     hooks = this.hooks
     ends_B = _next_positions(cache, hooks)

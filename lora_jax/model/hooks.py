@@ -14,10 +14,13 @@ from lora_jax.params import Params
 class HookPoint(NamedTuple):
     """A place in the forward pass.
 
-    path: of the weight ("attn/q" inside a block, "head") or of the sublayer ("attn", "mlp") or "embed".
-    weights: every weight in reach: the block's own, under their paths in the block and without a layer axis,
-    and those outside the blocks. n_contract: how many of x's last axes a matmul here sums over.
-    key: of dropout, another one at each place and layer; None where nothing is dropped.
+    Attributes:
+        path: Path of the weight ("attn/q" inside a block, "head"), of the sublayer ("attn", "mlp"), or
+            "embed".
+        weights: Every weight in reach: the block's own, under their paths in the block and without a layer
+            axis, and those outside the blocks.
+        n_contract: Number of x's last axes that a matmul here sums over.
+        key: Key of dropout, a different one at each place and layer. None if nothing is dropped.
     """
 
     path: str
@@ -51,9 +54,10 @@ NO_HOOKS = Hooks()
 
 @dataclass(frozen=True)
 class Pass:
-    """What a forward pass hands on to its parts: the model, what a method does to it, the key of dropout.
+    """What a forward pass hands to its parts: the model, what a method does to it, and the key of dropout.
 
-    key: None where nothing is dropped.
+    Attributes:
+        key: None if nothing is dropped.
     """
 
     config: ModelConfig

@@ -15,9 +15,14 @@ from lora_jax.model.cpu_gradients import keep_inputs, matmul, normalise
 
 
 def linear(x: jax.Array, w: jax.Array, n_contract: int = 1) -> jax.Array:
-    """Contract the last n_contract axes of x with the first n_contract axes of w; every matmul passes here.
+    """Contract the last n_contract axes of x with the first n_contract axes of w. Every matmul passes here.
 
-    x: (..., *inputs), w: (*inputs, *outputs); returns (..., *outputs) in x's dtype.
+    Args:
+        x: (..., *inputs).
+        w: (*inputs, *outputs).
+
+    Returns:
+        (..., *outputs) in x's dtype.
     """
     outputs = w.shape[n_contract:]
     n_in = math.prod(w.shape[:n_contract])
@@ -38,9 +43,14 @@ def rmsnorm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 
 
 def rope(config: ModelConfig, x_BTHK: jax.Array, positions: jax.Array) -> jax.Array:
-    """Rotary positions in Llama's rotate-half layout (Su et al. 2021, arXiv 2104.09864).
+    """Apply rotary positions in Llama's rotate-half layout.
 
-    positions: (T,) or (B, T). The first config.rotary_dim of a head's numbers are rotated, the rest kept.
+    The first config.rotary_dim numbers of a head are rotated. The others stay as they are.
+
+    Args:
+        positions: (T,) or (B, T).
+
+    Reference: Su et al. 2021 (arXiv 2104.09864).
     """
     n_rotated = config.rotary_dim
     angle = positions.astype(jnp.float32)[..., None] * rope_frequencies(config)

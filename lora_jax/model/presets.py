@@ -14,10 +14,12 @@ from lora_jax.errors import LoraJaxError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One published model; what its makers do not say is None.
+    """One published model. What its makers do not say is None.
 
-    announced: the size that it is known by. n_params: the most exact count that its makers print. n_tokens:
-    of its training, D; the notes say where a paper gives something else.
+    Attributes:
+        announced: The size by which the model is known.
+        n_params: The most exact count that its makers print.
+        n_tokens: Training tokens D. The notes say where a paper gives another number.
     """
 
     title: str

@@ -19,13 +19,17 @@ MAX_DISTANCE = 128  # from here on T5 tells no distance from another
 
 
 def find_distances(q_positions: jax.Array, k_positions: jax.Array) -> jax.Array:
-    """Return query minus key (B, T, S), above 0 for a key that lies before; positions: (T,) or (B, T)."""
+    """Return query position minus key position, (B, T, S). It is positive for a key that lies before.
+
+    Args:
+        positions: (T,) or (B, T).
+    """
     distances = q_positions[..., :, None] - k_positions[..., None, :]
     return distances if distances.ndim == 3 else distances[None]
 
 
 def find_key_positions(positions: jax.Array, n_keys: int) -> jax.Array:
-    """Return the positions of n_keys keys, of which those that have none of their own stand in front."""
+    """Return the positions of n_keys keys. Keys without a position of their own come first."""
     front = jnp.arange(n_keys - positions.shape[-1], dtype=positions.dtype)
     front = jnp.broadcast_to(front, (*positions.shape[:-1], len(front)))
     return jnp.concatenate([front, positions], axis=-1)

@@ -194,10 +194,13 @@ def apply_block(
     layout: Layout | None = None,
     attend_to: Attend | None = None,
 ) -> jax.Array:
-    """Apply one block: pre-norm x + attention(norm(x)), then x + mlp(norm(x)); post-norm norms the sums.
+    """Apply one block.
 
-    layout: None for positions 0, 1, 2, ... and no padding. attend_to: in place of attention to the sequence
-    itself (model/cache.py attends to what was read before).
+    With pre-norm it is x + attention(norm(x)), then x + mlp(norm(x)). With post-norm the sums are normalised.
+
+    Args:
+        layout: Positions and padding. None for positions 0, 1, 2, ... without padding.
+        attend_to: Replaces attention to the sequence itself. model/cache.py attends to what was read before.
     """
     config, layout = this.config, layout or Layout(jnp.arange(x_BTD.shape[1]), None)
 
