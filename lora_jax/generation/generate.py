@@ -35,7 +35,11 @@ class Completion:
 
 
 class Wanted(NamedTuple):
-    """What is asked of every row. stop: strings looked for in the text that `decode` makes of new tokens."""
+    """What is asked of every row.
+
+    Attributes:
+        stop: Strings that end a text. We look for them in what `decode` makes of the new tokens.
+    """
 
     n_new: int
     sampling: Sampling
@@ -45,9 +49,10 @@ class Wanted(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The prompts of a batch, with the number of each, of which its draws depend, and of its adapter.
+    """The prompts of a batch. Each has a number, which decides its random draws, and an adapter's number.
 
-    before: the first n_before tokens of all of them, read already.
+    Attributes:
+        before: The first n_before tokens, which all prompts share and which were read already.
     """
 
     prompts: Sequence[Tokens]

@@ -56,7 +56,11 @@ class Likelihood(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Answers in the order of the requests; n_tokens_run: tokens that the model read, without padding."""
+    """Scored answers, in the order of the requests.
+
+    Attributes:
+        n_tokens_run: Tokens that the model read, without padding.
+    """
 
     likelihoods: list[Likelihood]
     n_tokens_run: int

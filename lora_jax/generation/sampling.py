@@ -72,9 +72,13 @@ def make_sampling_arrays(sampling: Sampling, vocab_size: int) -> SamplingArrays:
 def draw(
     sampling: SamplingArrays, narrow: bool, logits_BV: jax.Array, numbers_B: jax.Array, step: jax.Array
 ) -> jax.Array:
-    """Return a token of each row, int32 (B,), drawn from softmax(logits / temperature) as it was cut.
+    """Draw a token for each row from softmax(logits / temperature) after cutting its tail.
 
-    narrow: False where neither cuts anything, which spares sorting the vocabulary.
+    Args:
+        narrow: False if neither top-k nor top-p cuts anything. The vocabulary is then not sorted.
+
+    Returns:
+        int32 (B,).
     """
     logits_BV = logits_BV / sampling.temperature
     if narrow:
@@ -100,10 +104,11 @@ def cut(logits_BV: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
 
 
 def block_repeats(scores_BV: jax.Array, history_BS: jax.Array, n_filled: jax.Array, n: int) -> jax.Array:
-    """Return scores with -inf for each token that would make n tokens in a row occur a second time.
+    """Return scores with -inf for each token that would repeat a sequence of n tokens.
 
-    history_BS: the token in each slot, EMPTY where there is none; slots up to n_filled are written, and a
-    row's tokens lie in order, with EMPTY in front of a row only.
+    Args:
+        history_BS: The token in each slot, EMPTY if there is none. Slots up to n_filled are written. A row's
+            tokens lie in order, and EMPTY slots come only before them.
     """
     S = history_BS.shape[1]
     if n > S:  # there is no room for n tokens in a row

@@ -15,17 +15,25 @@ TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # that a template m
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A Jinja template. where: the file that holds it; tokens: the special tokens that it may name."""
+    """A Jinja template.
+
+    Attributes:
+        where: The file that holds it.
+        tokens: The special tokens that it may name.
+    """
 
     text: str
     where: str
     tokens: Mapping[str, str]
 
     def render(self, messages: Sequence[Mapping[str, Any]], is_open: bool) -> str:
-        """Return the text of a conversation; is_open: up to where the assistant answers.
+        """Return the text of a conversation.
+
+        Args:
+            is_open: Whether the text ends where the assistant answers.
 
         Raises:
-            LoraJaxError: no Jinja, or a conversation that the template refuses.
+            LoraJaxError: If Jinja is missing, or the template refuses the conversation.
         """
         template = _compile(self.text, self.where)
         try:
@@ -38,9 +46,10 @@ class ChatTemplate:
 
 
 def find_template(folder: Path, config: Mapping[str, Any]) -> ChatTemplate | None:
-    """Return a folder's template: chat_template.jinja, else chat_template of tokenizer_config.json.
+    """Find a folder's template: chat_template.jinja, else chat_template of tokenizer_config.json.
 
-    config: tokenizer_config.json. Of several named templates the one called default.
+    Args:
+        config: tokenizer_config.json. Of several named templates we take the one called "default".
     """
     tokens = {f"{name}_token": _content(config.get(f"{name}_token")) for name in TOKENS}
     named = {name: token for name, token in tokens.items() if token is not None}

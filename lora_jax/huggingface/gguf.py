@@ -82,7 +82,7 @@ def _open(path: Path) -> Any:
 
 
 def rename(name: str) -> str | None:
-    """Return the Hugging Face name of a tensor of llama.cpp's, or None for one that a plain Llama has not."""
+    """Return the Hugging Face name of a tensor of llama.cpp. None if a plain Llama has no such tensor."""
     if name in OUTSIDE:
         return OUTSIDE[name]
     found = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)

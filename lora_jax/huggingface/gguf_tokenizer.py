@@ -11,12 +11,14 @@ CONTROL, USER_DEFINED = 3, 4  # of llama.cpp's token types: those that are found
 
 
 def make_tokenizer(metadata: dict[str, Any], source: str) -> dict[str, str]:
-    """Return the contents of tokenizer.json and tokenizer_config.json by file name.
+    """Return the contents of tokenizer.json and tokenizer_config.json, by file name.
 
-    source: what to call the file in errors.
+    Args:
+        source: What error messages call the file.
 
     Raises:
-        LoraJaxError: no byte-level BPE, a cutting of text that is not known here, or keys that are missing.
+        LoraJaxError: If it is no byte-level BPE, if its way of splitting text is not known here, or if keys
+            are missing.
     """
     kind = metadata.get("tokenizer.ggml.model")
     if kind != "gpt2":

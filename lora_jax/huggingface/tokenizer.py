@@ -36,10 +36,15 @@ class HFTokenizer:
         return find_front(lambda text, special: self.inner.encode(text, add_special_tokens=special).ids)
 
     def encode(self, text: str, pair: str | None = None, special: bool = True) -> tuple[list[int], list[int]]:
-        """Return (ids, types) of a text or of a pair: the type is 1 in the second of a pair, else 0.
+        """Encode a text or a pair of texts.
 
-        special: add what the model wants around a text, such as BERT's [CLS] and [SEP]; not a second time in
-        front of a text that begins with it. Prompts, which end open, are `lora_jax.framing`'s.
+        Args:
+            special: Adds what the model expects around a text, such as BERT's [CLS] and [SEP], but not a
+                second time before a text that begins with it. Prompts, which have an open end, are framed by
+                `lora_jax.framing`.
+
+        Returns:
+            The ids, and their types: 1 in the second of a pair, else 0.
         """
         found = self.inner.encode(text, pair, add_special_tokens=special)
         n = count_doubled(found.ids, self._front) if special else 0
@@ -51,10 +56,13 @@ class HFTokenizer:
         return [ids[count_doubled(ids, self._front) :] for ids in rows] if special else rows
 
     def render(self, messages: Sequence[Mapping[str, Any]], is_open: bool) -> str:
-        """Return a conversation as text; is_open: up to where the assistant answers.
+        """Return a conversation as text.
+
+        Args:
+            is_open: Whether the text ends where the assistant answers.
 
         Raises:
-            LoraJaxError: no chat template, or what `ChatTemplate.render` refuses.
+            LoraJaxError: If there is no chat template, or `ChatTemplate.render` refuses.
         """
         if self.chat is None:
             raise LoraJaxError(
@@ -65,7 +73,11 @@ class HFTokenizer:
         return self.chat.render(messages, is_open)
 
     def decode(self, ids: Iterable[int], special: bool = False) -> str:
-        """Return the text of ids; special: with tokens such as <|im_end|> written out."""
+        """Return the text of ids.
+
+        Args:
+            special: Whether tokens such as <|im_end|> are written out.
+        """
         return self.inner.decode([int(i) for i in ids], skip_special_tokens=not special)
 
     def continue_text(self, ids: Iterable[int]) -> str:

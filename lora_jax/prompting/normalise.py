@@ -43,12 +43,16 @@ def normalise_scores(
 
 
 def calibrate_scores(scores_NC: np.ndarray, free_RC: np.ndarray) -> np.ndarray:
-    """Return log-probabilities (N, C) under which inputs without content choose no label before another.
+    """Calibrate log-probabilities (N, C) so that inputs without content prefer no label.
 
-    free_RC: scores of the labels after R prompts with the same demonstrations and an input without content.
-    With p the mean over these of the softmax of their scores, a question's softmax is divided by p, label by
-    label, and made to sum to 1 (contextual calibration, W = diag(p)^-1, b = 0: Zhao et al. 2021, arXiv
-    2102.09690).
+    Let p be the mean softmax of the scores in free_RC. A question's softmax is divided by p, label by label,
+    and normalised to sum to 1: W = diag(p)^-1, b = 0.
+
+    Args:
+        free_RC: Scores of the labels after R prompts with the same demonstrations and an input without
+            content.
+
+    Reference: contextual calibration, Zhao et al. 2021 (arXiv 2102.09690).
     """
     free_C = log_softmax(free_RC)
     mean_C = np.logaddexp.reduce(free_C, axis=0) - np.log(len(free_C))

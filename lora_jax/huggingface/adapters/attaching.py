@@ -18,10 +18,12 @@ from lora_jax.peft.method import MethodConfig, task_head
 
 
 class Attached(NamedTuple):
-    """A base as an adapter wants it, and the adapter.
+    """A base as an adapter needs it, and the adapter.
 
-    base: its head untied where the adapter separates it from the embedding, and with the adapter's weights
-    where it holds modules whole. replaced: the paths of `base.params` that are not the given base's.
+    Attributes:
+        base: The base. Its head is untied if the adapter separates it from the embedding. Modules that the
+            adapter holds whole have the adapter's weights.
+        replaced: Paths of `base.params` that differ from the given base.
     """
 
     base: Pretrained

@@ -37,9 +37,10 @@ from lora_jax.peft.targets import short_name
 class Imported(NamedTuple):
     """An adapter: its method, and its weights under the paths of `adapt`'s trainable tree.
 
-    replaced: weights that take the place of the base's, which no method here trains beside its own: a pooler,
-    an embedding, a head or a norm that modules_to_save names, and the embedding and the head that peft writes
-    where they are adapted. Put them over the base's. `attach_adapter` does that, and more.
+    Attributes:
+        replaced: Weights that replace the base's and that no method here trains: a pooler, an embedding, a
+            head or a norm named in modules_to_save, and the embedding and the head that peft writes where
+            they are adapted. `attach_adapter` puts them over the base's.
     """
 
     method: MethodConfig

@@ -16,7 +16,11 @@ from lora_jax.peft.low_rank import sizes, split_axes
 
 
 class Factors(NamedTuple):
-    """The update s B A of a weight in every layer that has it; magnitude: of each output, DoRA's m."""
+    """The update s B A of a weight, in every layer that has it.
+
+    Attributes:
+        magnitude: Magnitude of each output (DoRA's m).
+    """
 
     a_YRI: np.ndarray
     b_YMR: np.ndarray
@@ -37,7 +41,11 @@ def to_factors(a: np.ndarray, b: np.ndarray, spec: Spec, scale: float) -> Factor
 
 
 def from_factors(factors: Factors, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
-    """Undo `to_factors`; spec: of the weight, its number of layers aside."""
+    """Undo `to_factors`.
+
+    Args:
+        spec: The weight's Spec. Its number of layers does not matter.
+    """
     stack, inputs, outputs = split_axes(spec)
     lead = (len(factors.a_YRI),) if stack else ()
     a = factors.a_YRI.swapaxes(1, 2).reshape(*lead, *(n for _, n in inputs), factors.rank)
@@ -48,11 +56,14 @@ def from_factors(factors: Factors, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
 def fuse(
     module: AdapterModule, parts: dict[int, Factors], n_heads: int, norms: Mapping[int, np.ndarray]
 ) -> Factors:
-    """Return one update of a module from those of its parts, by their place in module.paths.
+    """Combine the updates of a module's parts into one update of the module.
 
-    A is [A_q; A_v] and B has each part's rows in its own columns. Parts of the same A (an imported adapter)
-    share it, so that it leaves as it came. Where scales differ, the difference goes into B. norms: magnitudes
-    (Y, P) of parts that DoRA leaves alone.
+    A is [A_q; A_v], and B has the rows of each part in columns of its own. Parts with the same A (as in an
+    imported adapter) share it, so that the adapter is exported as it was imported. If scales differ, the
+    difference goes into B.
+
+    Args:
+        norms: Magnitudes (Y, P) of parts that DoRA does not adapt.
     """
     if len(module.paths) == 1:
         return parts[0]

@@ -20,10 +20,13 @@ IN_MEMORY = {"embed_out": "lm_head"}
 
 
 class AdapterModule(NamedTuple):
-    """A module of theirs: one weight of ours, or q, k and v that share a matrix.
+    """A module of Hugging Face: one of our weights, or q, k and v that share a matrix.
 
-    name: inside a layer ("attn.c_attn"), or in the whole model ("lm_head"). paths: ours, inside a block or
-    outside, in the order of the matrix's output. specs: of these, of all layers. is_conv: stored (in, out).
+    Attributes:
+        name: Name inside a layer ("attn.c_attn"), or in the whole model ("lm_head").
+        paths: Our paths, inside a block or outside, in the order of the matrix's output.
+        specs: The Specs of these paths, of all layers.
+        is_conv: Whether the matrix is stored as (in, out).
     """
 
     name: str
@@ -84,9 +87,12 @@ def _gather(architecture: Architecture, name: str, paths: list[str], specs: dict
 def whole_name(
     architecture: Architecture, model: ModelConfig, module: AdapterModule, layer: int | None
 ) -> str:
-    """Return the dotted name in the whole model; layer: None for a module outside the blocks.
+    """Return a module's dotted name in the whole model.
 
-    It is that of the model in memory, which is not in every case the one in a base's files.
+    It is the name in the model in memory, which may differ from the name in a base's files.
+
+    Args:
+        layer: None for a module outside the blocks.
     """
     name = name_module(architecture, model, module.paths[0], layer)
     return IN_MEMORY.get(name, name)
@@ -124,10 +130,12 @@ def split_rows(module: AdapterModule, rows_YMC: np.ndarray, n_heads: int) -> lis
 
 
 class Naming(NamedTuple):
-    """What an adapter's config calls the modules that it is on.
+    """What an adapter's config calls the modules that it adapts.
 
-    names: of each module, by its own name; several where only the whole names of each layer are its alone.
-    layers: for `layers_to_transform`; None where every layer is meant.
+    Attributes:
+        names: Names of each module, by its own name. There are several if only the full names of each layer
+            are unambiguous.
+        layers: For `layers_to_transform`. None if every layer is meant.
     """
 
     names: dict[str, list[str]]

@@ -26,10 +26,13 @@ from lora_jax.huggingface.architectures.architecture import Architecture, find_a
 
 
 class Source(NamedTuple):
-    """What is read: tensors are taken out as they are used, so that what is left was not expected.
+    """What is read. Tensors are taken out as they are used, so whatever is left was not expected.
 
-    kind: peft_type. model: what the adapter goes onto. is_tied: the head of the base is its embedding, which
-    the model's need not be any more (`whole.separates_head`).
+    Attributes:
+        kind: peft_type.
+        model: The model that the adapter goes onto.
+        is_tied: Whether the base's head is its embedding. The adapted model's need not be
+            (`whole.separates_head`).
     """
 
     kind: str

@@ -161,11 +161,15 @@ def _equal(source: Source, first: str, second: str) -> bool:
 def export_whole(
     place: Placing, weights: Tensors, base: Mapping[str, jax.Array], replaced: Collection[str]
 ) -> tuple[list[str], Tensors]:
-    """Return the names for modules_to_save, and the tensors of modules that go with an adapter whole.
+    """Return the names for modules_to_save, and the tensors of modules that are exported whole.
 
-    weights: of the adapter, of which those of the model's own paths go whole, a classifier's for one.
-    replaced: paths of `base` that do too. A matrix that is adapted besides goes as peft writes it, under the
-    adapter. A head that is tied goes with its embedding, because peft would keep the old one.
+    A matrix that is adapted too is written as peft writes it, under the adapter. A tied head is written
+    together with its embedding, because peft would keep the old one.
+
+    Args:
+        weights: The adapter's weights. Those at the model's own paths are exported whole, such as a
+            classifier's.
+        replaced: Paths of `base` that are exported whole as well.
     """
     architecture, model = place
     specs = declare(model)

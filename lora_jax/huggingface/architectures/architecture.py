@@ -19,9 +19,10 @@ Json = dict[str, Any]
 
 
 class Part(NamedTuple):
-    """Which share of a fused matrix's output a weight of ours is.
+    """Which share of a fused matrix's output one of our weights is.
 
-    blocks: n_parts side by side, [q | k | v] (GPT-2). heads: side by side in each head (GPT-NeoX).
+    "blocks" puts n_parts side by side, [q | k | v] (GPT-2). "heads" puts them side by side in each head
+    (GPT-NeoX).
     """
 
     index: int
@@ -30,10 +31,12 @@ class Part(NamedTuple):
 
 
 class Module(NamedTuple):
-    """A module that holds a matrix or an embedding of ours, and in `bias` the bias that goes with it.
+    """A module that holds one of our matrices or embeddings, and in `bias` the bias that belongs to it.
 
-    name: inside a layer ("self_attn.q_proj"), or in the whole model ("lm_head", "transformer.wte").
-    transposed: stored (out, in), as torch's Linear; False for GPT-2's Conv1D, (in, out), and embeddings.
+    Attributes:
+        name: Name inside a layer ("self_attn.q_proj"), or in the whole model ("lm_head", "transformer.wte").
+        transposed: Whether it is stored as (out, in), like torch's Linear. False for GPT-2's Conv1D, (in,
+            out), and for embeddings.
     """
 
     name: str
@@ -44,9 +47,12 @@ class Module(NamedTuple):
 class Architecture(NamedTuple):
     """Names, layouts and configuration of a family of checkpoints.
 
-    modules: our path, inside a block ("attn/q", "mlp/up") or outside ("head", "embed/tokens", "classifier").
-    norms: our norm ("attn_norm", "final_norm") -> module with `weight` and, where ours has one, `bias`.
-    defaults: what transformers' config class supposes of a key that config.json leaves out.
+    Attributes:
+        modules: By our path, inside a block ("attn/q", "mlp/up") or outside ("head", "embed/tokens",
+            "classifier").
+        norms: For each of our norms ("attn_norm", "final_norm"), the module with its `weight` and, if ours
+            has one, its `bias`.
+        defaults: What transformers' config class assumes for a key that config.json leaves out.
     """
 
     model_type: str  # of config.json
@@ -95,9 +101,10 @@ def is_bare(config: ModelConfig) -> bool:
 
 
 def name_module(architecture: Architecture, config: ModelConfig, path: str, layer: int | None = None) -> str:
-    """Return the whole dotted name of the module that holds a weight of ours: "transformer.h.3.attn.c_attn".
+    """Return the full dotted name of the module that holds one of our weights: "transformer.h.3.attn.c_attn".
 
-    path: inside a block with a layer ("attn/q", 3), or outside without ("head").
+    Args:
+        path: Path inside a block, with a layer ("attn/q", 3), or outside, without ("head").
     """
     inside = architecture.modules[path].name if path in architecture.modules else architecture.norms[path]
     name = inside if layer is None else architecture.layer_prefix.format(layer) + inside

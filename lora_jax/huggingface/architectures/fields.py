@@ -11,10 +11,11 @@ GELUS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "
 
 
 class Fields(NamedTuple):
-    """A config.json and what an absent key means.
+    """A config.json, and what a missing key means.
 
-    defaults: of transformers' config class of the architecture, for every key that is read here
-    (tests/parity/test_config_keys.py compares them with transformers).
+    Attributes:
+        defaults: Defaults of transformers' config class for every key that is read here.
+            tests/parity/test_config_keys.py compares them with transformers.
     """
 
     source: Mapping[str, Any]
@@ -82,9 +83,11 @@ def _refuse(name: str, value: Any, wanted: str) -> LoraJaxError:
 
 
 def check_agree(what: str, taken: Any, said: Mapping[str, Any]) -> None:
-    """Raise where a config.json says one thing in several places and not the same.
+    """Raise if a config.json gives different values for one thing in several places.
 
-    taken: what transformers 5 takes of them. said: by the name of each place; None: it says nothing.
+    Args:
+        taken: The value that transformers 5 takes.
+        said: The value in each place, by the place's name. None if a place has no value.
     """
     others = {name: value for name, value in said.items() if value is not None and value != taken}
     if others:
@@ -98,10 +101,11 @@ def check_agree(what: str, taken: Any, said: Mapping[str, Any]) -> None:
 def join_names(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return a config.json in which each field has its first name.
 
-    names: another name of a field -> its first; transformers takes the other one where both are there.
+    Args:
+        names: The first name of a field, by its other name. If both are there, transformers takes the other.
 
     Raises:
-        LoraJaxError: both are there and say different things.
+        LoraJaxError: If both are there and have different values.
     """
     joined = {name: value for name, value in source.items() if name not in names}
     for other, first in names.items():

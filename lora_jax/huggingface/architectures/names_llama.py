@@ -48,10 +48,12 @@ DEFAULTS: dict[str, Json] = {
 
 
 class Family(NamedTuple):
-    """What one of Llama's family has of its own.
+    """What one member of Llama's family has of its own.
 
-    features: of ModelConfig (qkv_bias, qk_norm). has_layer_types: a window slides in some layers alone, by
-    use_sliding_window, max_window_layers and layer_types; the others have it everywhere or nowhere.
+    Attributes:
+        features: Fields of ModelConfig (qkv_bias, qk_norm).
+        has_layer_types: Whether a window slides in some layers only, as set by use_sliding_window,
+            max_window_layers and layer_types. Other families have it in every layer or in none.
     """
 
     model_type: str

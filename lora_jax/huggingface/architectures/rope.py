@@ -25,9 +25,10 @@ LLAMA3 = {
 
 
 class RopeNames(NamedTuple):
-    """What an architecture calls theta and the rotated share of a head at the top of its config.json.
+    """What an architecture calls theta and the rotated share of a head, at the top of its config.json.
 
-    share: None where every head is rotated whole.
+    Attributes:
+        share: None if every head is rotated whole.
     """
 
     theta: str = "rope_theta"

@@ -55,7 +55,7 @@ def is_classifier(source: Json) -> bool:
 
 
 def is_of_another_task(source: Json) -> bool:
-    """Does config.json name classes, of which none classifies whole sequences?"""
+    """Say whether config.json names model classes, and none of them classifies whole sequences."""
     return bool(source.get("architectures")) and not is_classifier(source)
 
 
@@ -86,14 +86,17 @@ def describe(
     source: Json | None = None,
     labels: Sequence[str] | None = None,
 ) -> Json:
-    """Return the config.json of a model; `source`, an earlier one, gives what ours does not know.
+    """Make the config.json of a model.
 
-    Its shape is kept as it stands where it still describes the model (a longest context beyond a sliding
-    window, say), but for a head that was untied, and is overwritten where it does not. labels: names of the
-    classes.
+    Settings of `source` that still describe the model stay as they are, such as a longest context beyond a
+    sliding window. The others are overwritten, and so is the setting of a head that was untied.
+
+    Args:
+        source: An earlier config.json. It supplies what our config does not hold.
+        labels: Names of the classes.
 
     Raises:
-        LoraJaxError: the architecture cannot express the model; the differing fields are named.
+        LoraJaxError: If the architecture cannot express the model. The message names the fields.
     """
     shape = {"model_type": architecture.model_type, **architecture.write_config(config)}
     _check_expressible(architecture, config, shape)

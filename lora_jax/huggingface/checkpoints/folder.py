@@ -63,12 +63,16 @@ def load_folder(
 ) -> Checkpoint:
     """Load a folder with config.json and safetensors: a language model, a classifier or a bare encoder.
 
-    n_classes: a classifier of so many classes; one that the files lack is drawn from `seed`, and told in
-    `new`. dtype: "stored" keeps the files' dtype. Beside the model one weight at a time is in memory.
+    Beside the model only one weight at a time is in memory.
+
+    Args:
+        n_classes: Loads a classifier with this many classes. If the files have none, it is drawn from `seed`
+            and listed in `new`.
+        dtype: "stored" keeps the dtype of the files.
 
     Raises:
-        LoraJaxError: a file is missing or cut off, the architecture or a setting of it is not supported, or
-            a tensor is missing, unexpected or of another shape; it is named.
+        LoraJaxError: If a file is missing or cut off, if the architecture or one of its settings is not
+            supported, or if a tensor is missing, unexpected or of another shape. The message names it.
     """
     folder = Path(path)
     source = read_json(folder / "config.json")
@@ -107,16 +111,21 @@ def save_folder(
     shard_bytes: int = SHARD_BYTES,
     beside: Path | None = None,
 ) -> Path:
-    """Write a folder that transformers loads as model_type ("gpt2", "llama", ...); returns it.
+    """Write a folder that transformers loads as model_type ("gpt2", "llama", ...), and return it.
 
-    dtype: None keeps each weight's. source: a config.json whose other settings are kept. labels: names of the
-    classes. left_out: tensors that the model has no place for (`read_left_out`). A file is at most
-    shard_bytes. beside: a folder of the same model, from which everything else is copied
-    (`copy_companions`). The folder is written beside its place and renamed: it is whole or not there.
+    The folder is written beside its place and then renamed, so it is complete or not there.
+
+    Args:
+        dtype: None keeps the dtype of each weight.
+        source: A config.json whose other settings are kept.
+        labels: Names of the classes.
+        left_out: Tensors that our model has no place for (`read_left_out`).
+        shard_bytes: Largest size of a file.
+        beside: A folder of the same model, from which everything else is copied (`copy_companions`).
 
     Raises:
-        LoraJaxError: the folder exists, the architecture cannot express the model, or the tree is not that of
-            the config, with the weights named.
+        LoraJaxError: If the folder exists, if the architecture cannot express the model, or if the tree is
+            not that of the config. The message names the weights.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -94,9 +94,13 @@ def _open(path: Path, named_by: str) -> Any:
 def write_tensors(
     folder: Path, sizes: Mapping[str, int], build: Callable[[str], np.ndarray], shard_bytes: int = SHARD_BYTES
 ) -> None:
-    """Write one file, or shards and their index. sizes: bytes of each tensor; build: returns one by its name.
+    """Write one file, or shards and their index.
 
-    Tensors are built shard by shard, so that no more than shard_bytes are held beside the model.
+    Tensors are built shard by shard, so at most shard_bytes are held beside the model.
+
+    Args:
+        sizes: Bytes of each tensor.
+        build: Returns a tensor by its name.
     """
     shards = _split(sizes, shard_bytes)
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]

@@ -99,11 +99,14 @@ def _name(row: RankedLaw) -> str:
 
 
 def plot_reach(comparison: ComparisonReport, names: Sequence[str] | None = None, most: int = 6) -> "Figure":
-    """Draw predicted over measured against the reach of each prediction, a panel a law.
+    """Draw predicted over measured loss against the reach of each prediction, a panel for each law.
 
-    names: of the laws to draw; None for the first `most` of the ranking. The reach is the compute of the
-    predicted run over the largest that was fitted; a colour is an origin. The grey band is the noise of a
-    run, two standard deviations either way; a prediction beyond the panel is an open triangle at its edge.
+    The reach is the compute of the predicted run over the largest that was fitted. Colours are origins. The
+    grey band is two standard deviations of a run's noise either way. A prediction beyond the panel is an open
+    triangle at its edge.
+
+    Args:
+        names: The laws to draw. None takes the first `most` of the ranking.
     """
     from matplotlib.colors import BoundaryNorm
 

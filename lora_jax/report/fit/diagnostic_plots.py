@@ -78,9 +78,11 @@ def plot_contours(
     best: Mapping[str, float],
     published: Mapping[str, Mapping[str, float]],
 ) -> "Figure":
-    """Draw replicates of the bootstrap for pairs of parameters, with the contours that hold 50 and 95 %.
+    """Draw bootstrap replicates for pairs of parameters, with contours that hold 50 and 95 % of them.
 
-    published: name -> parameter -> constant, a cross; one too far away stands ringed at the panel's edge.
+    Args:
+        published: Constants by name and parameter, drawn as crosses. One that is too far away has a ring at
+            the panel's edge.
     """
     figure, axes = new_grid(len(pairs), 2 if len(pairs) > 1 else 1, 3.0 if len(pairs) > 2 else 3.8)
     for ax, pair in zip(axes, pairs, strict=True):
@@ -186,9 +188,12 @@ def plot_influence(
     variable: str,
     x: Sequence[float],
 ) -> "Figure":
-    """Draw how far the leading exponent moves without each row: the most influential named, then all.
+    """Draw how far the leading exponent moves without each row.
 
-    shifts, names, x: of each row, x the variable it is drawn against.
+    The first panel names the most influential rows. The second has all.
+
+    Args:
+        shifts, names, x: One for each row. x is the variable against which it is drawn.
     """
     figure, [bars, all_rows] = new_grid(2, 2, 4.0)
     order = sorted(range(len(shifts)), key=lambda i: -abs(shifts[i]))[:MOST_BARS]

@@ -11,9 +11,11 @@ from lora_jax.scaling.results import BudgetRow
 def frontier_table(
     budgets: Sequence[BudgetRow], exponents: tuple[Estimate | None, Estimate | None], counted: str
 ) -> Table | None:
-    """Return N*, D* and the loss at budgets along the frontier, or None where there are none.
+    """Tabulate N*, D* and the loss at budgets along the frontier. None if there are no budgets.
 
-    exponents: a and b of N* and D* over C. counted: what is N, in words.
+    Args:
+        exponents: a and b of N* and D* over C.
+        counted: What N counts, in words.
     """
     if not budgets:
         return None

@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float, str]]  # (x, response, the words of the ru
 
 @dataclass(frozen=True)
 class Line:
-    """A fitted law with its 95 % band. label: for the legend."""
+    """A fitted law with its 95 % band. `label` is for the legend."""
 
     label: str
     band: Band
@@ -39,7 +39,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Heldout:
-    """The run that no law has seen, at x. note: where it lies off the slice that was fitted."""
+    """The run at x that no law has seen. `note` says if it lies off the slice that was fitted."""
 
     x: float
     measured: float
@@ -49,7 +49,12 @@ class Heldout:
 
 @dataclass(frozen=True)
 class OneVariable:
-    """What the figure shows. others: runs that were not fitted. counted: how x was counted, for its axis."""
+    """What the figure shows.
+
+    Attributes:
+        others: Runs that were not fitted.
+        counted: How x was counted, for its axis.
+    """
 
     variable: str
     response: str

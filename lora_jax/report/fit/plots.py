@@ -77,8 +77,9 @@ def plot_levels(
 ) -> "Figure":
     """Draw a law of two variables: loss against the second, or compute, coloured by the first.
 
-    variables: the first variable of the law, and that of the x axis. points: runs
-    (x, loss, size, words).
+    Args:
+        variables: The law's first variable, and the variable of the x axis.
+        points: Runs as (x, loss, size, words).
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
@@ -117,8 +118,10 @@ def plot_misses(
 ) -> "Figure":
     """Draw measured against fitted loss, and the difference in percent against each variable in `columns`.
 
-    outliers: indices of rows, the farthest first. Where they would flatten all others they stand at the edge,
-    as triangles with their difference beside them. heldout: a star.
+    Args:
+        outliers: Indices of rows, the farthest first. If they would flatten all others, they are triangles at
+            the edge with their difference beside them.
+        heldout: Drawn as a star.
     """
     figure, axes = new_grid(1 + len(columns), 2, 3.0 if len(columns) > 1 else 3.6)
     measured, fitted = np.asarray(rows.measured), np.asarray(rows.fitted)
@@ -179,7 +182,9 @@ def _draw_rows(
 def plot_frontier(rows: Sequence[BudgetRow], runs: Costs | None, largest: float | None) -> "Figure":
     """Draw N* and D* against compute, 6 N D, with their 95 % bands.
 
-    runs: of the table, faint. largest: compute of the largest run, where extrapolation begins.
+    Args:
+        runs: Runs of the table, drawn faintly.
+        largest: Compute of the largest run. Beyond it the frontier is extrapolated.
     """
     figure, axes = new_grid(2, 2, 3.8)
     flops = [row.flops for row in rows]

@@ -43,10 +43,11 @@ def list_provenance(records: Iterable[Provenance]) -> dict[str, str]:
 def split_settings(
     configs: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Return (common, swept) of configs by run_id.
+    """Split configs by run_id into what all runs share and what differs.
 
-    common: setting -> value, where all runs agree. swept: setting -> run_id -> value; a run without the
-    setting has an en dash.
+    Returns:
+        The value of each shared setting, and for each other setting its value by run_id. A run without the
+        setting has an en dash.
     """
     flat = {run_id: flatten(config) for run_id, config in configs.items()}
     names = dict.fromkeys(name for settings in flat.values() for name in settings)

@@ -17,7 +17,12 @@ NOTE_WIDTH = 80  # letters; the note of a narrower table is as wide
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows of text. numeric: columns aligned to the right; flagged: rows to be marked."""
+    """Columns and rows of text.
+
+    Attributes:
+        numeric: Columns that are aligned to the right.
+        flagged: Rows that are marked.
+    """
 
     title: str
     columns: tuple[str, ...]

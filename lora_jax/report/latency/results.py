@@ -33,11 +33,15 @@ class Median:
 
 @dataclass(frozen=True)
 class VariantTimes:
-    """What was timed at one size: the base, merged LoRA, an adapter or LoRA beside its base.
+    """What was timed at one size: the base, merged LoRA, an adapter, or LoRA beside its base.
 
-    method: its config, None of the base. n_added: parameters beside the base. time: in seconds. overhead:
-    over the base, in pairs; None of the base. paper_overhead: of Table 1, where it has one. seconds: of
-    every trial, in order.
+    Attributes:
+        method: Config of the method. None for the base.
+        n_added: Parameters beside the base.
+        time: In seconds.
+        overhead: Over the base, in pairs. None for the base.
+        paper_overhead: The value in Table 1, if it has one.
+        seconds: Time of every trial, in order.
     """
 
     name: str
@@ -53,8 +57,10 @@ class VariantTimes:
 class SizeTimes:
     """Every variant at one size, the base first.
 
-    share_added: parameters that an adapter adds over those of the base. paper: the label of the paper's size
-    that this one stands for, and the milliseconds of its base. h_over_l: AdapterH over AdapterL, in pairs.
+    Attributes:
+        share_added: Parameters that an adapter adds, over those of the base.
+        paper: Label of the paper's size that this one stands for, and the milliseconds of its base.
+        h_over_l: AdapterH over AdapterL, in pairs.
     """
 
     label: str
@@ -102,10 +108,13 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """All that was timed and what it says: latency.json.
+    """All that was timed, and what it shows, as in latency.json.
 
-    divisor: by which GPT-2 medium's shape and the paper's sequences were divided. n_untimed: passes before
-    each timed one. load_average, others: as in `benchmarks.figures.Provenance`. model: its config.
+    Attributes:
+        divisor: The number by which GPT-2 medium's shape and the paper's sequences were divided.
+        n_untimed: Passes before each timed one.
+        load_average, others: As in `benchmarks.figures.Provenance`.
+        model: The model's config.
     """
 
     kind: str

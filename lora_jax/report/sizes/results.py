@@ -13,7 +13,11 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class LossOfSize(Estimate):
-    """The loss by the law. beyond: how many times the largest of its runs."""
+    """The loss that the law predicts.
+
+    Attributes:
+        beyond: How many times beyond the largest of the law's runs the model lies.
+    """
 
     unit: str
     beyond: float | None
@@ -21,7 +25,11 @@ class LossOfSize(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What follows from a model's shape. difference: n_params over the published count, less 1."""
+    """What follows from a model's shape.
+
+    Attributes:
+        difference: n_params over the published count, less 1.
+    """
 
     n_params: int
     difference: float
@@ -37,7 +45,12 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """One model. counted: None where its shape or its tokens are not published; loss: None without a law."""
+    """One model.
+
+    Attributes:
+        counted: None if its shape or its tokens are not published.
+        loss: None without a law.
+    """
 
     model: str
     creators: str
@@ -60,7 +73,11 @@ class ModelSize:
 
 @dataclass(frozen=True, kw_only=True)
 class SizesLaw:
-    """The law of the losses and what it was fitted to; unavailable: why there is none."""
+    """The law behind the losses, and what it was fitted to.
+
+    Attributes:
+        unavailable: Why there is no law.
+    """
 
     formula: str
     reference: str

@@ -33,9 +33,10 @@ class Curve:
 def plot_training_curves(
     curves: Sequence[Curve], frontier: Sequence[tuple[float, float, float, float]]
 ) -> "Figure":
-    """Draw loss against FLOPs, a line per run, coloured by N, with the compute-efficient frontier.
+    """Draw loss against FLOPs, a line for each run, coloured by N, with the compute-efficient frontier.
 
-    frontier: rows (FLOPs, loss, low, high) of L(C), the law of the efficient runs; may be empty.
+    Args:
+        frontier: Rows (FLOPs, loss, low, high) of L(C), the law of the efficient runs. May be empty.
     """
     curves = [_smoothed(curve) for curve in curves]
     figure, [ax] = style.new_figure()
