@@ -154,6 +154,8 @@ def _dispatch(argv: list[str]) -> int:
         )
     arguments, rest = parser.parse_known_args(argv)
     # argparse takes overrides only where they follow the config at once, not after an option.
+    if rest and getattr(arguments, "config", "") is None and "=" not in rest[0] and rest[0][0] != "-":
+        arguments.config = Path(rest.pop(0))  # that may be left out: argparse takes it at the start alone
     if rest and not ("overrides" in arguments and all("=" in text and text[0] != "-" for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:

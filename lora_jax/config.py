@@ -133,13 +133,14 @@ class TaskConfig:
             "xsum", are in the folder $LORA_JAX_TASKS; without it sst2 and rte come from tensorflow-datasets,
             as do "tfds:glue/sst2" and the rest of GLUE, "tfds:e2e_cleaned", "tfds:squad" and "tfds:xsum".
             "files:FOLDER" holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with
-            columns (text, label), (text, pair, label) or (prompt, completion).
+            columns (text, label), (text, pair, label) or (prompt, completion). "files:FILE" is train alone.
         n_train: Training examples, drawn with `data_seed`. Fewer are a subset of more. None takes all.
         n_dev: Dev examples. None takes all, or a tenth of train's inputs if dev is cut from train.
         n_test: Test examples. None as for `n_dev`.
         template: A prompt with columns in braces, such as "{sentence} The sentiment is".
         answers: The word for each label, in their order, if a template asks. None takes the labels' names.
         max_tokens: Largest number of tokens in an example, with its special tokens.
+        chat: Ask a prompt, or an instruction with its input, as a user asks it, by the base's chat template.
         batching: "buckets" groups examples of similar length. "packed" puts several examples in one row.
     """
 
@@ -152,6 +153,7 @@ class TaskConfig:
     answers: tuple[str, ...] | None = added_later(None)
     max_tokens: Annotated[int, whole(2, 2**20)] = 128
     batching: Literal["buckets", "packed"] = "buckets"
+    chat: bool = added_later(False)
 
     def __post_init__(self) -> None:
         check_fields(self, "task")

@@ -19,8 +19,10 @@ class Caller:
         """Return the results folder of an experiment that is given no other."""
         return self.root / "results" / name
 
-    def spell(self, command: str, config: Path, words: Sequence[str]) -> str:
+    def spell(self, command: str, config: Path | None, words: Sequence[str]) -> str:
         """Return the command line that is kept with the results; a config below the root has a short path."""
+        if config is None:
+            return " ".join([self.program, command, *words])
         config, root = config.resolve(), self.root.resolve()
         if config.is_relative_to(root):
             config = config.relative_to(root)

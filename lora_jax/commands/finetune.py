@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands import one_line
 from lora_jax.commands.caller import INSTALLED, Caller
 from lora_jax.commands.training import Origin, TrainingOptions, describe_sweep, tell_status, until_stopped
 
@@ -20,7 +21,8 @@ def add(commands: Any) -> None:
             "finetune",
             help="adapt a pretrained model with several methods and compare them",
             description="Adapt a pretrained model with each method of a config and compare them at tuned"
-            " learning rates. If you stop it, run it again: it skips finished runs and resumes the others.",
+            " learning rates, or with one method to a file of your own (--base and --data, no config). If you"
+            " stop it, run it again: it skips finished runs and resumes the others.",
         ),
         INSTALLED,
     )
@@ -28,7 +30,9 @@ def add(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
-    parser.add_argument("config", type=Path, help="config file, such as configs/peft_sst2.py")
+    parser.add_argument(
+        "config", type=Path, nargs="?", help="config file, such as configs/peft_sst2.py; or --base and --data"
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -43,7 +47,10 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         help="train only the method with this label; repeat the option for more (default: all methods)",
     )
     parser.add_argument(
-        "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"
+        "--out",
+        type=Path,
+        help=f"results folder (default: results/NAME in {caller.place}, NAME the config's, or made of data,"
+        " base and method)",
     )
     parser.add_argument(
         "--lanes",
@@ -68,12 +75,12 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         default="wandb",
         help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
     )
+    one_line.add_options(parser)
     parser.set_defaults(run=run, caller=caller)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.finetuning.config import finetune_id
-    from lora_jax.finetuning.experiment import load_finetuning
     from lora_jax.finetuning.prepare import prepare
     from lora_jax.finetuning.table import print_methods
     from lora_jax.runs.execute import use_compilation_cache
@@ -81,13 +88,15 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.runs.store import RunStore
 
     lanes = read_lanes(arguments.lanes)
-    experiment = load_finetuning(arguments.config, arguments.overrides, arguments.only)
+    experiment = _load(arguments)
     store = RunStore(arguments.out or arguments.caller.results(experiment.name))
     run_ids = [finetune_id(run) for run in experiment.sweep.runs()]
     store.check(experiment.name, run_ids, make=False)  # before the base is loaded
     use_compilation_cache()
     print(experiment.question, end="\n\n", flush=True)
     prepared = prepare(experiment.sweep.base, experiment.sweep.task, print)
+    if arguments.data is not None:
+        one_line.print_splits(experiment, prepared)
     print_methods(experiment.sweep, prepared)
     options = TrainingOptions(
         tracker=arguments.tracker, lanes=lanes, halving=arguments.halving,
@@ -103,6 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.report.methods.terminal import print_comparison
 
     print_comparison(comparison)
+    if arguments.data is not None:
+        one_line.print_outcome(experiment, prepared, store, arguments.caller.program)
     from lora_jax.finetuning.export import export_chosen
 
     for line in export_chosen(experiment.sweep, prepared, store):
@@ -111,11 +122,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _load(arguments: argparse.Namespace) -> "FinetuneExperiment":
+    """Return the experiment of a config file, or of a base and data."""
+    from lora_jax.finetuning.experiment import load_finetuning
+
+    one_line.settle(arguments)
+    if arguments.config is not None:
+        return load_finetuning(arguments.config, arguments.overrides, arguments.only)
+    return one_line.load(arguments)
+
+
 def _spell(arguments: argparse.Namespace) -> str:
     """Return the command that is kept with the results."""
     words = [word for label in arguments.only for word in ("--only", f'"{label}"')]
     words += ["--lanes", arguments.lanes] if arguments.lanes != "auto" else []
     words += ["--halving"] if arguments.halving else []
+    if arguments.config is None:
+        words = [*one_line.spell(arguments), *words]
     return arguments.caller.spell("finetune", arguments.config, [*arguments.overrides, *words])
 
 

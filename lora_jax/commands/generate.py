@@ -29,13 +29,18 @@ def add(commands: Any) -> None:
         description="Complete one or several prompts with a language model and, if you like, its adapters."
         " The text is printed as it is written.",
     )
-    parser.add_argument("model", help="smollm2, or a Hugging Face folder; with --adapter, the base model")
+    parser.add_argument("model", help="smollm2, a Hugging Face folder, or a hub id; with --adapter, the base")
     parser.add_argument(
         "--prompt",
         action="append",
         required=True,
         metavar="TEXT",
         help="text to complete; repeat the option to complete several at once",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="ask each prompt as a user does, by the model's chat template, and print the answer alone",
     )
     add_number(parser, "--new", COUNT, default=64, metavar="N", help="write at most N tokens (default: 64)")
     parser.add_argument(
@@ -106,9 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.temperature == 0 and (arguments.top_k or arguments.top_p):
         raise LoraJaxError("--top-k and --top-p cut what is drawn from: give a --temperature above 0.")
     engine, tokenizer = load_engine(arguments.model, arguments.adapter)
-    framing = Framing(tokenizer)
     rows = [
-        Row(text, framing.prompt(text).ids, number)
+        Row(text, _encode(text, tokenizer, arguments.chat), number, "" if arguments.chat else text)
         for text in arguments.prompt
         for number in range(engine.n_adapters)
     ]
@@ -127,11 +131,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt and the number of the adapter that completes it."""
+    """A prompt, the number of the adapter that completes it, and what is printed in front of that."""
 
     text: str
     tokens: list[int]
     adapter: int
+    shown: str
+
+
+def _encode(text: str, tokenizer: HFTokenizer, is_chat: bool) -> list[int]:
+    if not is_chat:
+        return Framing(tokenizer).prompt(text).ids
+    asked = tokenizer.render([{"role": "user", "content": text}], is_open=True)
+    return Framing(tokenizer).prompt(asked, rendered=True).ids
 
 
 def _ends(tokenizer: HFTokenizer) -> tuple[int, ...]:
@@ -155,9 +167,9 @@ def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argpars
         end_ids=_ends(tokenizer), stop=arguments.stop,
     )  # fmt: skip
     for piece, completion in pieces:
-        print(row.text + piece if is_first else piece, end="", flush=True)
+        print(row.shown + piece if is_first else piece, end="", flush=True)
         n_written, is_first = len(completion.tokens), False
-    print(row.text if is_first else "")
+    print(row.shown if is_first else "")
     return n_written
 
 
@@ -184,7 +196,7 @@ def _write_all(engine: Engine, tokenizer: HFTokenizer, rows: list[Row], argument
         for row, text in zip(rows, texts, strict=True):
             if len(rows) > 1:
                 print(f"--- {names[row.adapter]}" if engine.n_adapters > 1 else "---")
-            print(row.text + text)
+            print(row.shown + text)
     return sum(len(one.tokens) for one in completions)
 
 

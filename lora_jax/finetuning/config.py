@@ -34,6 +34,7 @@ class TuneConfig:
     patience: Count | None = None
     # Examples of the test split that a language model completes, for BLEU and ROUGE.
     n_completions: Count = added_later(64)
+    steps: Count | None = added_later(None)  # in place of whole epochs
     accumulate: Batch = added_later(1)  # parts that a batch is read in, as in OptimConfig
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class FinetuneConfig:
     """One fine-tuning run.
 
     Attributes:
-        base: "minilm" or "smollm2" (`./launch.sh fetch NAME`), or a Hugging Face folder.
+        base: "minilm" or "smollm2" (`./launch.sh fetch NAME`), a Hugging Face folder, or a hub id.
         task: The task. Its data_seed chooses the examples.
         method: The adaptation method.
         label: Name of the method in tables and figures.
@@ -100,7 +101,7 @@ class FinetuneSweep:
     have the same configuration, it is trained once.
 
     Attributes:
-        base: "minilm" or "smollm2", or a Hugging Face folder.
+        base: "minilm" or "smollm2", a Hugging Face folder, or a hub id.
         task: The task.
         methods: The methods, by label.
         optim: The optimizer.

@@ -13,7 +13,7 @@ from lora_jax.finetuning.config import (
     finetune_to_dict,
 )
 from lora_jax.finetuning.experiment import FinetuneExperiment
-from lora_jax.finetuning.feed import count_steps
+from lora_jax.finetuning.feed import count_epochs, count_steps
 from lora_jax.finetuning.group import TuneRun, check_group, lane_shape
 from lora_jax.finetuning.lane_count import TuneGroup, check_lanes, check_memory, settle_lane_count
 from lora_jax.finetuning.loop import FinetuneResult, finetune_group
@@ -139,7 +139,7 @@ class Tuner:
         finished = {record.run_id for record in records if self.halving or record.status != "halted"}
         for run in runs:
             flops = price(self.prepared.model, run.method, self.prepared.mean_length)
-            tokens = self._n_tokens * run.optim.epochs
+            tokens = round(self._n_tokens * count_epochs(run, self.prepared))
             run_id = finetune_id(run)
             steps = count_steps(run, self.prepared)
             planned.append(

@@ -17,8 +17,18 @@ def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
 
 
 def count_steps(config: FinetuneConfig, prepared: Prepared) -> int:
-    """Return the steps of all epochs; every epoch has as many."""
-    return config.optim.epochs * len(_epoch(config, prepared, 0))
+    """Return the steps of a run: those asked for, else those of all epochs; every epoch has as many."""
+    return _count(config.optim, _epoch(config, prepared, 0))
+
+
+def count_epochs(config: FinetuneConfig, prepared: Prepared) -> float:
+    """Return how often a run sees its training examples."""
+    batches = _epoch(config, prepared, 0)
+    return _count(config.optim, batches) / len(batches)
+
+
+def _count(optim: TuneConfig, batches: Batches) -> int:
+    return optim.epochs * len(batches) if optim.steps is None else optim.steps
 
 
 def _epoch(config: FinetuneConfig, prepared: Prepared, epoch: int) -> Batches:
@@ -33,7 +43,7 @@ class Feed:
         self._config, self._prepared = config, prepared
         self._epoch, self._batches = 0, _epoch(config, prepared, 0)
         self._key = dropout_key(config.seed)
-        self.n_steps = config.optim.epochs * len(self._batches)
+        self.n_steps = _count(config.optim, self._batches)
         self.n_tokens: dict[int, int] = {}
 
     def longest(self) -> StepInput:

@@ -1,6 +1,6 @@
 """What a run gave so far, and the best weights by the dev split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lora_jax.metrics import SMALLER_IS_BETTER, Scores
 from lora_jax.params import Params
@@ -15,6 +15,7 @@ class History(LossHistory):
     kept_step: int = 0
     dev: Scores | None = None  # of the kept weights
     worse: int = 0  # scores in a row that were no better than the best
+    dev_curve: list[list[float]] = field(default_factory=list)  # [step, loss, score] of every dev score
     n_rungs: int = 0  # of successive halving, that it has come to
 
 

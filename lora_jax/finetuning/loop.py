@@ -38,6 +38,7 @@ class FinetuneResult(RunResult):
     dev: Scores | None
     test: Scores | None
     completions: list[str] | None  # of the first test examples, by a language model
+    dev_curve: list[list[float]]  # [step, loss, score] of every dev score
     kept_step: int
     stopped_early: bool
 
@@ -166,5 +167,6 @@ def _conclude(
         diverged_at=history.diverged_at, halted_at=history.halted_at,
         heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None, weights=history.kept,
         dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
-        kept_step=history.kept_step, stopped_early=trial.stopped_early, cost=trial.timer.cost(seconds),
+        dev_curve=history.dev_curve, kept_step=history.kept_step, stopped_early=trial.stopped_early,
+        cost=trial.timer.cost(seconds),
     )  # fmt: skip

@@ -73,6 +73,12 @@ def prepare(
         train, dev, test = (
             encode_classification(split, tokenizer, task.max_tokens, n_classes) for split in splits
         )
+    for name, split in (("train", train), ("dev", dev), ("test", test)):
+        if split.n_cut:
+            say(
+                f"{split.n_cut} of {len(split)} rows of {name} are longer than task.max_tokens"
+                f" ({task.max_tokens}) and are cut: raise it to keep them whole"
+            )
     return Prepared(
         name=base,
         pretrained=pretrained,

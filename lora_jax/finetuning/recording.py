@@ -65,6 +65,7 @@ def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
         test=result.test.scores if result.test else {},
         test_values=result.test.values if result.test else [],
         kept_step=result.kept_step,
+        dev_curve=result.dev_curve,
         stopped_early=result.stopped_early,
         seconds_per_step=result.cost.step_seconds,
     )

@@ -17,6 +17,7 @@ from lora_jax.training.checkpoint import Checkpoints, say_nothing
 from lora_jax.training.step import TrainState
 
 FACTS = ("tokens", "kept_step", "worse", "n_rungs", "halted_at")  # of a History, besides losses and weights
+NEWER = ("dev_curve",)  # that version 0.2 did not save: such a curve begins where the run goes on
 
 
 class SavedTrial:
@@ -34,7 +35,7 @@ class SavedTrial:
         step = len(history.losses)
         if history.kept is not None and not self._kept(history.kept_step).exists():
             save_adapter(self._kept(history.kept_step), history.kept, self._config, "")
-        facts = {name: getattr(history, name) for name in FACTS}
+        facts = {name: getattr(history, name) for name in (*FACTS, *NEWER)}
         write_atomically(self._facts_path(step), to_sealed_json(facts))
         self._checkpoints.save(state, np.asarray(history.losses))
         self._tidy()
@@ -73,7 +74,7 @@ class SavedTrial:
     def _read_facts(self, path: Path) -> dict[str, Any]:
         """Read what the history was besides its losses; LoraJaxError where it is damaged or missing."""
         facts = read_object(path, "delete it")
-        if facts.keys() != set(FACTS):
+        if facts.keys() - set(NEWER) != set(FACTS):
             raise LoraJaxError(f"{path} holds {sorted(facts)}, wanted {sorted(FACTS)}: delete it.")
         return facts
 

@@ -157,6 +157,7 @@ class FinetuneTrial:
         """Score the dev split, tell the scores, and keep the weights if they are the best so far."""
         history, scores = self.history, self._dev_scores.score(self)
         step = len(history.losses)
+        history.dev_curve.append([step, scores.loss, scores.scores[self._metric]["value"]])
         if not np.isfinite(scores.loss):
             history.diverged_at = step
         elif history.dev is None or is_better(scores, history.dev, self._metric):

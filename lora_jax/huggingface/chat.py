@@ -1,6 +1,7 @@
 """A model's chat template: conversations as the text that it was trained on, as transformers renders it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,10 @@ from typing import Any
 
 from lora_jax.errors import LoraJaxError
 
+# Around what the assistant writes: characters of Unicode's private use, which no text should have.
+START, END = "\U0010fffc", "\U0010fffd"
+SPAN = re.compile(f"{START}([^{START}{END}]*){END}")
+MARK = re.compile(r"{%-?\s*generation\s*-?%}")
 TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # that a template may name, as bos_token
 
 
@@ -35,7 +40,28 @@ class ChatTemplate:
         Raises:
             LoraJaxError: If Jinja is missing, or the template refuses the conversation.
         """
-        template = _compile(self.text, self.where)
+        return self._render(messages, is_open, is_marked=False)
+
+    def mark_answers(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]] | None:
+        """Return where a conversation's text is what the assistant writes, as [start, end) of characters.
+
+        That is what stands in {% generation %}; None where the template has no such tag.
+
+        Raises:
+            LoraJaxError: as for `render`.
+        """
+        if not MARK.search(self.text):
+            return None
+        found, n_marks = [], 0
+        marked = self._render(messages, is_open=False, is_marked=True)
+        for span in SPAN.finditer(marked):
+            start = span.start() - n_marks
+            found.append((start, start + len(span[1])))
+            n_marks += 2
+        return found
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], is_open: bool, is_marked: bool) -> str:
+        template = _compile(self.text, self.where, is_marked)
         try:
             return template.render(messages=list(messages), add_generation_prompt=is_open, **self.tokens)
         except Exception as error:  # a template raises what it likes: its own refusals, or a TypeError
@@ -68,8 +94,11 @@ def _content(token: Any) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _compile(text: str, where: str) -> Any:
-    """Return a template in the sandbox and with the functions that transformers gives it."""
+def _compile(text: str, where: str, is_marked: bool) -> Any:
+    """Return a template in the sandbox and with the functions that transformers gives it.
+
+    is_marked: writes START and END around what {% generation %} holds.
+    """
     try:
         import jinja2
         from jinja2 import nodes
@@ -82,7 +111,7 @@ def _compile(text: str, where: str) -> Any:
         ) from None
 
     class Generation(Extension):
-        """{% generation %} marks what the assistant says: what is inside is written as it is."""
+        """{% generation %} marks what the assistant says."""
 
         tags = {"generation"}  # noqa: RUF012
 
@@ -92,7 +121,7 @@ def _compile(text: str, where: str) -> Any:
             return nodes.CallBlock(self.call_method("_write"), [], [], body).set_lineno(line)
 
         def _write(self, caller: Any) -> str:
-            return caller()
+            return f"{START}{caller()}{END}" if is_marked else caller()
 
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)

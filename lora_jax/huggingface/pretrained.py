@@ -8,6 +8,7 @@ from lora_jax.digests import MANIFEST, find_damage
 from lora_jax.errors import Damaged, LoraJaxError, nearest
 from lora_jax.huggingface.architectures.architecture import Json
 from lora_jax.huggingface.checkpoints.folder import check_tokenizer, load_folder
+from lora_jax.huggingface.hub import fetch_from_hub, is_hub_id
 from lora_jax.huggingface.packages import PACKAGES, find_damaged, find_model
 from lora_jax.huggingface.tokenizer import HFTokenizer, load_tokenizer
 from lora_jax.params import Params
@@ -40,7 +41,7 @@ def load_pretrained(name: str, *, n_classes: int | None = None, seed: int = 0) -
     """Load a pretrained model with its tokenizer.
 
     Args:
-        name: "smollm2" or "minilm" (`lora-jax fetch` downloads them), or a Hugging Face folder.
+        name: "smollm2" or "minilm" (`lora-jax fetch` downloads them), a Hugging Face folder, or a hub id.
         n_classes: Put a classification head with this many classes on the model.
         seed: Seed of that head, if the folder has none of that size.
 
@@ -74,12 +75,18 @@ def _refuse_damaged(name: str, folder: Path) -> None:
 
 
 def find_base(name: str) -> Path:
-    """Return the folder of a model; raises LoraJaxError where there is none."""
+    """Return the folder of a model: a packaged one, a folder, or one of the Hugging Face hub, as OWNER/NAME.
+
+    Raises LoraJaxError where there is none.
+    """
     if name in PACKAGES:
         return find_model(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if is_hub_id(name):
+        return fetch_from_hub(name)
     raise LoraJaxError(
-        f"{name!r} is neither a model that can be fetched{nearest(name, PACKAGES)} nor a folder: give one."
+        f"{name!r} is neither a model that can be fetched{nearest(name, PACKAGES)} nor a folder"
+        " nor OWNER/NAME of the Hugging Face hub: give one."
     )

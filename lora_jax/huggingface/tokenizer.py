@@ -64,13 +64,23 @@ class HFTokenizer:
         Raises:
             LoraJaxError: If there is no chat template, or `ChatTemplate.render` refuses.
         """
+        return self._require_chat().render(messages, is_open)
+
+    def mark_answers(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]] | None:
+        """Return which characters of a conversation's text the assistant writes, as the template marks them.
+
+        None where the template marks nothing. Raises LoraJaxError as `render` does.
+        """
+        return self._require_chat().mark_answers(messages)
+
+    def _require_chat(self) -> ChatTemplate:
         if self.chat is None:
             raise LoraJaxError(
-                "The task holds messages, and the base has no chat template (chat_template.jinja, or"
+                "A conversation is asked for, and the base has no chat template (chat_template.jinja, or"
                 " chat_template in tokenizer_config.json): take a base that was trained on conversations, or"
-                " write the rows as prompt and completion."
+                " write prompts and completions as plain text."
             )
-        return self.chat.render(messages, is_open)
+        return self.chat
 
     def decode(self, ids: Iterable[int], special: bool = False) -> str:
         """Return the text of ids.

@@ -1,6 +1,6 @@
 """RunRecord: everything known about one finished run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -79,6 +79,8 @@ class Finetuning:
     kept_step: int  # whose weights were best on the dev split
     stopped_early: bool
     seconds_per_step: float | None  # compilation left out
+    # [step, loss, score by `metric`] of every dev score; nothing in records of before version 0.3
+    dev_curve: list[list[float]] = field(default_factory=list)
 
 
 COLUMNS: tuple[str, ...] = (

@@ -5,14 +5,16 @@ A task is read without a model, so that a conversation stays one until its token
 
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lora_jax.data.tasks.cells import Record, Table
 from lora_jax.data.tasks.task import Row
-from lora_jax.errors import LoraJaxError
+from lora_jax.errors import LoraJaxError, nearest
 
 Message = dict[str, Any]
+SHOWN = ("system", "developer", "user")  # whose words every template has to show as they are
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+KNOWN = ("system", "developer", "user", "assistant", "tool", "function", "ipython")  # of templates in use
 NOTE = (
     "messages: every answer of the assistant is an example, whose prompt is what was said before it, as the"
     " base's chat template renders it"
@@ -24,6 +26,18 @@ class ChatTokenizer(Protocol):
     """A tokenizer with a chat template; is_open: whether the text is to be answered by the assistant."""
 
     def render(self, messages: Sequence[Message], is_open: bool) -> str: ...
+    def mark_answers(self, messages: Sequence[Message]) -> list[tuple[int, int]] | None: ...
+
+
+class Turn(NamedTuple):
+    """An answer as the template writes it, and all that stands before it.
+
+    is_marked: the template says itself what the assistant writes, by {% generation %}; then nothing is added.
+    """
+
+    before: str
+    answer: str
+    is_marked: bool
 
 
 class Conversation(str):
@@ -50,20 +64,40 @@ def render_prompt(conversation: Conversation, tokenizer: object) -> str:
     return _require(tokenizer).render(conversation.messages, is_open=True)
 
 
-def render_answer(conversation: Conversation, prompt: str, answer: str, tokenizer: object) -> str:
-    """Return what the chat template writes after the prompt for an answer, its end included.
+def render_turn(conversation: Conversation, answer: str, tokenizer: object) -> Turn:
+    """Return an answer as the chat template writes it after the prompt, its end included.
+
+    The answer is what the template marks with {% generation %}. If it marks nothing, it is the difference
+    between the text with the answer and the prompt.
 
     Raises:
-        LoraJaxError: a template that writes what came before otherwise once there is an answer.
+        LoraJaxError: a template that writes what came before otherwise once there is an answer, that leaves
+            out what somebody said, or that marks another answer than the last.
     """
     messages = [*conversation.messages, {"role": "assistant", "content": answer}]
+    prompt = render_prompt(conversation, tokenizer)
     whole = _require(tokenizer).render(messages, is_open=False)
     if not whole.startswith(prompt) or len(whole) == len(prompt):
         raise LoraJaxError(
             f"The chat template writes {whole[:200]!r} for a conversation with its answer and, before it,"
             f" {prompt[:200]!r}, which is no beginning of that: write the rows as prompt and completion."
         )
-    return whole[len(prompt) :]
+    for message in conversation.messages:
+        if message["role"] in SHOWN and message["content"].strip() not in prompt:
+            raise LoraJaxError(
+                f"The chat template leaves out what the {message['role']} says"
+                f" ({message['content'][:60]!r}): write the rows with roles that it shows."
+            )
+    marked = _require(tokenizer).mark_answers(messages)
+    if marked is None:
+        return Turn(prompt, whole[len(prompt) :], False)
+    if not marked or answer.strip() not in whole[slice(*marked[-1])]:
+        raise LoraJaxError(
+            f"The chat template has {{% generation %}} without the answer {answer[:60]!r} in it: mend the"
+            " template, or take {% generation %} out."
+        )
+    start, end = marked[-1]
+    return Turn(whole[:start], whole[start:end], True)
 
 
 def _require(tokenizer: object) -> ChatTokenizer:
@@ -117,6 +151,11 @@ def _read_message(record: Record, column: str, message: Any) -> Message:
         raise LoraJaxError(
             f"{record.where} has {str(message)[:80]!r} in {column!r}, wanted is a message with a role and a"
             " text as its content: mend it."
+        )
+    if role not in KNOWN:
+        raise LoraJaxError(
+            f"{record.where} has the role {role!r} in {column!r}{nearest(role, KNOWN)}, wanted is one of"
+            f" {', '.join(KNOWN)}: mend it."
         )
     names = ("role", "content", "from", "value")
     more = {name: value for name, value in message.items() if name not in names and value is not None}

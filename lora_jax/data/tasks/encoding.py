@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from lora_jax.data.tasks.chat import Conversation, render_answer, render_prompt
+from lora_jax.data.tasks.chat import Conversation, render_prompt, render_turn
 from lora_jax.data.tasks.task import Example
 from lora_jax.errors import LoraJaxError
 from lora_jax.framing import Framing, OpenPrompt
@@ -168,18 +168,15 @@ def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max
     _ = framing.eos  # a tokenizer without one is refused before a row is read
     rows, types, n_prompt, owners, n_cut = [], [], [], [], 0
     for number, example in enumerate(examples):
-        text, (prompt, kinds, n_special) = _encode_prompt(number, example, framing, tokenizer)
         for reference in example.references:
-            answer = reference
-            if isinstance(example.text, Conversation):
-                answer = render_answer(example.text, text, reference, tokenizer)
-            completion = framing.continuation(text, answer)
+            (prompt, kinds, n_special), completion = _encode_row(
+                number, example, reference, framing, tokenizer
+            )
             if not completion:
                 raise LoraJaxError(
                     f"Example {number} ({example.text[:40]!r}) has the completion {reference!r}, which has no"
                     " tokens: fill it or take the row away."
                 )
-            completion = framing.end(completion)
             room = max(max_tokens - len(completion), n_special + 1)
             kept = _keep_end(len(prompt), n_special, room)
             ids = ([prompt[k] for k in kept] + completion)[:max_tokens]
@@ -204,6 +201,21 @@ def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max
         pad_id=tokenizer.pad_id or 0,
         n_cut=n_cut,
     )
+
+
+def _encode_row(
+    number: int, example: Example, reference: str, framing: Framing, tokenizer: TextTokenizer
+) -> tuple[OpenPrompt, list[int]]:
+    """Return a row's prompt, and its completion with an end token; empty where the completion is."""
+    if not isinstance(example.text, Conversation):
+        text, prompt = _encode_prompt(number, example, framing, tokenizer)
+        completion = framing.continuation(text, reference)
+        return prompt, framing.end(completion) if completion else []
+    turn = render_turn(example.text, reference, tokenizer)
+    completion = framing.continuation(turn.before, turn.answer)
+    if completion and not turn.is_marked:
+        completion = framing.end(completion)
+    return _open(number, example, framing.prompt(turn.before, rendered=True)), completion
 
 
 def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
@@ -236,13 +248,16 @@ def _encode_prompt(
     """Return the text of a prompt, a conversation rendered, and its tokens."""
     is_chat = isinstance(example.text, Conversation)
     text = render_prompt(example.text, tokenizer) if isinstance(example.text, Conversation) else example.text
-    found = framing.prompt(text, rendered=is_chat)
-    if not found.ids:
+    return text, _open(number, example, framing.prompt(text, rendered=is_chat))
+
+
+def _open(number: int, example: Example, prompt: OpenPrompt) -> OpenPrompt:
+    if not prompt.ids:
         raise LoraJaxError(
             f"Example {number} has the prompt {example.text!r}, which has no tokens, and nothing is predicted"
             " from nothing: give it a prompt."
         )
-    return text, found
+    return prompt
 
 
 def _keep_end(n: int, n_special: int, room: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Anybody's labelled files: a folder of train, dev and test, as JSON, TSV, CSV or Parquet."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lora_jax.data.tasks.splits import find_splits
 from lora_jax.data.tasks.task import Row, Source
 from lora_jax.errors import LoraJaxError
 
+FORMS = (("prompt", "completion"), ("label",), ("messages",), ("conversations",), ("instruction", "output"))
 COLUMNS = (
     "(text, label), (text, pair, label), (prompt, completion), (messages) or (instruction, input, output)"
 )
@@ -43,8 +45,9 @@ def read_files(folder_name: str) -> Source:
 def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
     """Return the source of the first form that the columns of train have."""
     columns, first = tables["train"].columns, tables["train"].records[0].cells
+    _refuse_mixed(tables)
     if {"prompt", "completion"} <= set(columns):
-        if isinstance(first["prompt"], list):
+        if isinstance(first.get("prompt"), list):
             return _read_chat(name, tables, ("prompt", "completion"))
         return _read_completions(name, tables)
     if "label" in columns:
@@ -56,8 +59,24 @@ def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
         rows = {
             split: tuple(map(instructions.read_instruction, table.records)) for split, table in tables.items()
         }
-        return Source(name, "generation", (), rows, instructions.PROMPT, notes=(instructions.NOTE,))
+        return Source(
+            name, "generation", (), rows, instructions.PROMPT, notes=(instructions.NOTE,), is_instruction=True
+        )
     raise LoraJaxError(f"{train} has the columns {', '.join(columns)}, wanted are {COLUMNS}: rename them.")
+
+
+def _refuse_mixed(tables: dict[str, Table]) -> None:
+    """Refuse rows of two forms, such as messages among prompts and completions: each is another task."""
+    first = tables["train"].records[0]
+    wanted = next((form for form in FORMS if set(form) <= first.cells.keys()), None)
+    for table in tables.values():
+        for one in table.records:
+            found = next((form for form in FORMS if set(form) <= one.cells.keys()), None)
+            if wanted is not None and found is not None and not set(wanted) <= one.cells.keys():
+                raise LoraJaxError(
+                    f"{one.where} has {' and '.join(found)}, and {first.where} has {' and '.join(wanted)}:"
+                    " write every row in one form, or put each form into a set of its own."
+                )
 
 
 def _read_chat(name: str, tables: dict[str, Table], columns: tuple[str, ...]) -> Source:
@@ -87,6 +106,7 @@ def _read_labelled(name: str, tables: dict[str, Table], train: Path) -> Source:
     }
     names = plain_labels((label for rows in labelled.values() for _, label in rows), name)
     labels = _sort_labels({names[label] for _, label in labelled["train"]})
+    _refuse_single(labelled["train"], names)
     columns = ("text", "pair") if "pair" in tables["train"].columns else ("text",)
     splits = {}
     for split, rows in labelled.items():
@@ -105,6 +125,17 @@ def _read_labelled(name: str, tables: dict[str, Table], train: Path) -> Source:
             f"{train} has the one label {labels[0]!r}, at least two are wanted: add rows of another."
         )
     return Source(name, "classification", labels, splits, "text", "pair" if len(columns) > 1 else None)
+
+
+def _refuse_single(rows: list[tuple[Record, str]], names: dict[str, str]) -> None:
+    """Refuse a label of one row alone: it cannot be both learned and measured, and is often a slip."""
+    counts = Counter(names[label] for _, label in rows)
+    for one, label in rows:
+        if counts[names[label]] == 1 and len(counts) > 1:
+            raise LoraJaxError(
+                f"{one.where} has the label {names[label]!r}, which no other row of train has: correct it,"
+                " add rows of that label, or take the row away."
+            )
 
 
 def _check_text(one: Record, columns: tuple[str, ...], fields: dict[str, str]) -> dict[str, str]:

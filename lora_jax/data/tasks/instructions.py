@@ -1,5 +1,7 @@
 """Rows of instruction, input and output, in the prompt of Alpaca-LoRA (github.com/tloen/alpaca-lora)."""
 
+from collections.abc import Mapping
+
 from lora_jax.data.tasks.cells import Record, as_text, fields_of
 from lora_jax.data.tasks.task import Row
 from lora_jax.errors import LoraJaxError
@@ -21,6 +23,11 @@ def write_prompt(instruction: str, given: str) -> str:
         f"Below is an instruction that describes a task{start}. Write a response that appropriately completes"
         f" the request.\n\n### Instruction:\n{instruction}\n\n{section}### Response:\n"
     )
+
+
+def write_question(fields: Mapping[str, str]) -> str:
+    """Return what a user asks in a conversation: the instruction, and the input after an empty line."""
+    return "\n\n".join(filter(str.strip, (fields["instruction"], fields["input"])))
 
 
 def read_instruction(record: Record) -> Row:

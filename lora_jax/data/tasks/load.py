@@ -9,6 +9,7 @@ import numpy as np
 
 from lora_jax.config import TaskConfig
 from lora_jax.data.order import order_key, permute
+from lora_jax.data.tasks import instructions
 from lora_jax.data.tasks.benchmark import ASIDE
 from lora_jax.data.tasks.chat import Conversation
 from lora_jax.data.tasks.e2e import read_e2e
@@ -65,7 +66,12 @@ def load_task(
             f"task.template is {template!r}, and {source.name!r} holds messages, which the base's chat"
             " template renders: leave it out, or write the rows as prompt and completion."
         )
-    rows = {split: _format(source, split, prompt, config.answers) for split in source.splits}
+    if config.chat and source.kind != "generation":
+        raise LoraJaxError(
+            f"task.chat is true, and {source.name!r} has labels and no completions: leave it out, or write"
+            " the rows as prompt and completion."
+        )
+    rows = {split: _format(source, split, prompt, config) for split in source.splits}
     if ASIDE in rows:
         if not for_prompts:
             raise LoraJaxError(
@@ -78,7 +84,8 @@ def load_task(
             f"The task {source.name!r} has a train split alone and no validation split to be evaluated on:"
             " add a dev or a test file to it."
         )
-    notes = [*source.notes, *_count_overlaps(rows)]
+    asked = [note for note in source.notes if not (config.chat and note == instructions.NOTE)]
+    notes = [*asked, *_count_overlaps(rows)]
     wanted = {"train": config.n_train, "dev": config.n_dev, "test": config.n_test}
     for number, split in enumerate(SPLITS):
         if split not in rows:
@@ -139,18 +146,14 @@ def _check_answers(source: Source, answers: tuple[str, ...] | None) -> None:
         )
 
 
-def _format(
-    source: Source, split: str, prompt: Template | None, answers: tuple[str, ...] | None
-) -> tuple[Example, ...]:
+def _format(source: Source, split: str, prompt: Template | None, config: TaskConfig) -> tuple[Example, ...]:
     rows = source.splits[split]
     if not rows:
         raise LoraJaxError(f"The split {split!r} of the task {source.name!r} is empty: give it rows.")
-    return tuple(_format_row(source, split, row, prompt, answers) for row in rows)
+    return tuple(_format_row(source, split, row, prompt, config) for row in rows)
 
 
-def _format_row(
-    source: Source, split: str, row: Row, prompt: Template | None, answers: tuple[str, ...] | None
-) -> Example:
+def _format_row(source: Source, split: str, row: Row, prompt: Template | None, config: TaskConfig) -> Example:
     where = f"Row {row.number} of split {split!r} of the task {source.name!r}"
     columns = [source.text] if source.pair is None else [source.text, source.pair]
     if prompt is None:
@@ -162,12 +165,16 @@ def _format_row(
         # Files give the completion as it is to follow; where the task brings its own template, ours follows.
         answer = row.completion or ""
         completion = prompt.follow(answer) if prompt is not None and source.template is not None else answer
+        if config.chat and not source.is_chat:
+            if prompt is None and source.is_instruction:
+                text = instructions.write_question(row.fields)
+            text, completion = Conversation.of([{"role": "user", "content": text}]), completion.strip()
         return Example(text, completion=completion, references=(completion,))
     label = source.labels.index(str(row.label))
     if prompt is None:
         pair = None if source.pair is None else row.fields[source.pair]
         return Example(text, pair, label)
-    completion = prompt.follow((answers or source.labels)[label])
+    completion = prompt.follow((config.answers or source.labels)[label])
     return Example(text, None, label, completion, (completion,))
 
 

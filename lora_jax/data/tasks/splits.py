@@ -26,9 +26,17 @@ class Found(NamedTuple):
 def find_splits(folder: Path) -> Found:
     """Return the files of train, dev (also called valid, validation, val, eval) and test.
 
+    A single file in place of a folder is train.
+
     Raises:
         LoraJaxError: no folder, no train file, two files for one split, a shard that is missing.
     """
+    if folder.is_file():
+        if folder.suffix.lower() not in FORMATS:
+            raise LoraJaxError(
+                f"{folder} ends with none of {', '.join(FORMATS)}: convert it to one of these."
+            )
+        return Found({"train": (folder,)}, ())
     paths = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     files: dict[str, dict[str, list[Path]]] = {split: {} for split in NAMES}
     others = []

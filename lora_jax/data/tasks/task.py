@@ -30,6 +30,7 @@ class Source:
     pair: str | None = None  # the column of the second sentence
     template: str | None = None  # the source's own
     notes: tuple[str, ...] = ()
+    is_instruction: bool = False  # `text` is Alpaca's prompt, made of an instruction and its input
     is_chat: bool = False  # the input is a conversation, which the base's chat template renders
 
     @property

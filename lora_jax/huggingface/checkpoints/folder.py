@@ -98,6 +98,13 @@ def load_folder(
     )
 
 
+def read_model_config(path: Path | str) -> ModelConfig:
+    """Return the shape of a folder's model, from its config.json alone."""
+    source = read_json(Path(path) / "config.json")
+    architecture = find_architecture(str(source.get("model_type")))
+    return architecture.read_config(source, count_classes(source, None))
+
+
 def save_folder(
     path: Path | str,
     config: ModelConfig,
