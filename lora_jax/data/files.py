@@ -5,6 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from lora_jax.config import SourceConfig, digest
 from lora_jax.data.cache import write_text
@@ -57,7 +58,7 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
     times, the way git remembers its own.
     """
     try:
-        stats = [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
+        stats = _stat(paths)
     except OSError as error:
         raise _unreadable(error) from error
     about = [str(Path.cwd()), source.name, source.text_field, source.split]
@@ -68,10 +69,19 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
     contents = _hash_contents(paths, source.text_field)
     # Documents are ordered by their hashes. Running tokens are in the order of their files.
     identity = digest(contents if any(map(_holds_tokens, paths)) else sorted(contents), length=32)
-    newest = max(mtime for _, _, mtime in stats) / 1e9
+    newest = max(mtime for *_, mtime in stats) / 1e9
     if time.time() - newest > SETTLED_SECONDS:
         write_text(index, to_sealed_json({"files": stats, "identity": identity}))
     return identity
+
+
+def _stat(paths: list[Path]) -> list[list[Any]]:
+    """Return where each file lies, which one it is there, its size and its time."""
+    folders = {folder: os.path.realpath(folder) for folder in {path.parent for path in paths}}
+    found = [(path, path.stat()) for path in paths]
+    return [
+        [folders[path.parent], path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns] for path, stat in found
+    ]
 
 
 def _hash_contents(paths: list[Path], text_field: str) -> list[str]:
