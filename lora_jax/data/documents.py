@@ -6,7 +6,14 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+READ_ROWS = 64  # texts that are in memory together
+
 Rows: TypeAlias = Sequence[int] | np.ndarray
+
+
+def or_empty(text: str | None) -> str:
+    """Return a text, "" where there is none or it is blank."""
+    return text if text and not text.isspace() else ""
 
 
 class Documents(Protocol):

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,8 +80,13 @@ def _stat(paths: list[Path]) -> list[list[Any]]:
     """Return where each file lies, which one it is there, its size and its time."""
     folders = {folder: os.path.realpath(folder) for folder in {path.parent for path in paths}}
     found = [(path, path.stat()) for path in paths]
+    for path, one in found:
+        if not stat.S_ISREG(one.st_mode):
+            raise LoraJaxError(
+                f"data.sources matches {path}, which is a pipe or a device, no file: narrow the pattern."
+            )
     return [
-        [folders[path.parent], path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns] for path, stat in found
+        [folders[path.parent], path.name, one.st_ino, one.st_size, one.st_mtime_ns] for path, one in found
     ]
 
 

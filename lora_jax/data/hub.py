@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from lora_jax.config import SourceConfig, digest
-from lora_jax.data.documents import Documents, Rows
+from lora_jax.data.documents import READ_ROWS, Documents, Rows, or_empty
 from lora_jax.data.files import identify_files
 from lora_jax.data.network import find_silence
 from lora_jax.data.prepared import first_line
 from lora_jax.errors import LoraJaxError, nearest
-
-READ_ROWS = 64  # texts that are in memory together
 
 
 def open_set(source: SourceConfig, cache: Path) -> tuple[str, Documents]:
@@ -96,5 +94,4 @@ class HubDocuments:
     def read(self, rows: Rows) -> Iterator[str]:
         for start in range(0, len(rows), READ_ROWS):
             some = np.asarray(rows[start : start + READ_ROWS]).tolist()
-            for text in self._rows[some][self._field]:
-                yield text if text and text.strip() else ""
+            yield from map(or_empty, self._rows[some][self._field])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.config import digest
-from lora_jax.data.documents import Rows
+from lora_jax.data.documents import READ_ROWS, Rows
 from lora_jax.data.network import find_silence
 from lora_jax.data.prepared import check_shards, first_line, open_builder, reading_set
 from lora_jax.digests import find_damage, read_object, write_manifest
@@ -22,7 +22,6 @@ SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_si
 # Asked when a set does not say where it downloads from: the home of tensorflow-datasets' own files.
 DEFAULT_URL = "https://storage.googleapis.com"
 SMALL = ("dataset_info.json", "features.json")  # of a prepared set: what says what its records are
-READ_ROWS = 64  # texts that are in memory together
 
 
 @dataclass(frozen=True)

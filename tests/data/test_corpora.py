@@ -70,6 +70,13 @@ def test_a_pattern_without_a_match_is_refused(tmp_path: Path) -> None:
     refuse(f"files:{tmp_path}/*.txt", "matches no file")
 
 
+def test_a_pipe_is_refused(tmp_path: Path, write_documents: Write) -> None:
+    """It would never end."""
+    source = write_documents(tmp_path, n=4, n_words=50)
+    os.mkfifo(tmp_path / "pipe.txt")
+    refuse(source.name, r"pipe.txt, which is a pipe or a device")
+
+
 def test_patterns_reach_into_folders(tmp_path: Path, write_documents: Write) -> None:
     for name in ("a", "b/c"):
         write_documents(tmp_path / "text" / name, n=3, n_words=50, seed=len(name))

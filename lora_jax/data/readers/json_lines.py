@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lora_jax.data.documents import Rows
+from lora_jax.data.documents import Rows, or_empty
 from lora_jax.data.readers.packed import BUFFER, open_bytes
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import parse_json
@@ -76,7 +76,7 @@ class JsonLines:
                 f"{where} has half a character (a lone surrogate) in the field {self._field!r}: mend that"
                 " line."
             ) from None
-        return text if text.strip() else ""
+        return or_empty(text)
 
 
 def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

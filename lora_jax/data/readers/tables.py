@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from lora_jax.data.documents import Rows
+from lora_jax.data.documents import READ_ROWS, Rows, or_empty
 from lora_jax.errors import LoraJaxError, nearest
 
 BUFFER = 1 << 20  # bytes. So, and by one thread, pages are read one by one, and no row group whole
-ROWS = 64  # texts that are in memory together
 ARROW_FILE = b"ARROW1"  # the first bytes of the file format, which Feather is too; the stream format has none
 STREAM_END = struct.pack("<iI", -1, 0)
 
@@ -40,7 +39,7 @@ class ParquetTable:
         with self._open() as file:
             for group, chosen in zip(groups.tolist(), np.split(wanted, np.cumsum(counts))[:-1], strict=True):
                 first = int(self._ends[group]) - file.metadata.row_group(group).num_rows
-                batches = file.iter_batches(ROWS, [group], [self._field], use_threads=False)
+                batches = file.iter_batches(READ_ROWS, [group], [self._field], use_threads=False)
                 yield from _take(batches, chosen, first, self._path, self._field)
 
     @contextlib.contextmanager
@@ -72,7 +71,9 @@ class ArrowTable:
     def read(self, rows: Rows) -> Iterator[str]:
         with self._open() as batches:
             pieces = (
-                batch.slice(start, ROWS) for batch in batches for start in range(0, batch.num_rows, ROWS)
+                batch.slice(start, READ_ROWS)
+                for batch in batches
+                for start in range(0, batch.num_rows, READ_ROWS)
             )
             yield from _take(pieces, np.asarray(rows, np.int64), 0, self._path, self._field)
 
@@ -110,7 +111,7 @@ def _take(batches: Any, wanted: np.ndarray, first: int, path: Path, field: str) 
             column = batch.column(field)
             column.validate(full=True)  # damaged offsets would lead out of the file
             texts = column.take((wanted[done:last] - first).astype(np.int64)).to_pylist()
-            yield from (text if text and text.strip() else "" for text in texts)
+            yield from map(or_empty, texts)
         done, first = last, first + batch.num_rows
     if done < len(wanted):
         raise LoraJaxError(f"{path} was cut short while it was read: run it again.")

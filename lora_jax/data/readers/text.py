@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lora_jax.data.documents import Rows
+from lora_jax.data.documents import Rows, or_empty
 from lora_jax.data.readers.packed import open_bytes
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import parse_json
@@ -41,7 +41,7 @@ def read_text(path: Path) -> str:
             f"The text file {path} holds JSON lines with a text in each, and a model would learn their"
             " braces: name it .jsonl, so that each line is a document."
         )
-    return text if text.strip() else ""
+    return or_empty(text)
 
 
 def _is_json_lines(text: str) -> bool:
