@@ -88,7 +88,7 @@ def needs_download(source: SourceConfig, cache: Path) -> bool:
     """Would opening the source download it? Raises LoraJaxError where it could not be had."""
     kind, _, rest = source.name.partition(":")
     if kind == "hf" and rest:
-        return not hub.is_here(source)
+        return not hub.check_available(source)
     return (
         kind == "tfds" and bool(rest)
         and not tfds.check_available(tfds.parse_name(rest), tfds.find_data_dir(cache))

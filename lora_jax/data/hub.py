@@ -1,5 +1,6 @@
 """Sets of the Hugging Face hub, and folders that its package `datasets` loads: the extra `hf`."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,25 @@ def open_set(source: SourceConfig, cache: Path) -> tuple[str, Documents]:
     return identity, HubDocuments(loaded, source)
 
 
-def is_here(source: SourceConfig) -> bool:
-    """Whether a set is a local folder, or was loaded before."""
-    name = _split_name(source)[0]
-    cached = Path(_import().config.HF_DATASETS_CACHE) / name.replace("/", "___").lower()
-    return Path(name).expanduser().is_dir() or cached.is_dir()
+def check_available(source: SourceConfig) -> bool:
+    """Is a set a local folder, or was it loaded before? If not, refuse where its server does not answer."""
+    name, settings = _split_name(source)[0], _import().config
+    if Path(name).expanduser().is_dir():
+        return True
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise LoraJaxError(
+            f"data.sources names {source.name!r}, which is no folder, and no set of the hub, OWNER/NAME:"
+            " correct it."
+        )
+    if (Path(settings.HF_DATASETS_CACHE) / name.replace("/", "___").lower()).is_dir():
+        return True
+    silence = find_silence(settings.HF_ENDPOINT)
+    if silence is not None:
+        raise LoraJaxError(
+            f"The source {source.name!r} is not on this machine and {settings.HF_ENDPOINT} does not"
+            f" answer ({silence}): connect to the network, or read its files with 'files:'."
+        )
+    return False
 
 
 def _split_name(source: SourceConfig) -> tuple[str, str | None]:
@@ -52,12 +67,7 @@ def _load(source: SourceConfig) -> Any:
     datasets = _import()
     name, config = _split_name(source)
     path = Path(name).expanduser()
-    silence = None if is_here(source) else find_silence(datasets.config.HF_ENDPOINT)
-    if silence is not None:
-        raise LoraJaxError(
-            f"The source {source.name!r} is not on this machine and {datasets.config.HF_ENDPOINT} does not"
-            f" answer ({silence}): connect to the network, or read its files with 'files:'."
-        )
+    check_available(source)
     try:
         return datasets.load_dataset(str(path) if path.is_dir() else name, config, split=source.split)
     # It may run into anything: no network, no such set, config or split, files that it cannot parse.

@@ -121,7 +121,7 @@ def test_without_a_network_a_set_fails_at_once(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(
-    "name", ["a.json", "a.JSON", "a.csv", "a.tsv.gz", "a.txt.bz2", "a.tar.gz", "a.bin", "a.parquet.gz"]
+    "name", ["a.json", "a.JSON", "a.csv", "a.tsv.gz", "a.txt.bz2", "a.tar.gz", "a.npy", "a.parquet.gz"]
 )
 def test_a_container_of_texts_that_is_not_read_is_no_text(
     tmp_path: Path, name: str, write_documents: Write
@@ -130,6 +130,11 @@ def test_a_container_of_texts_that_is_not_read_is_no_text(
     write_documents(tmp_path, n=4, n_words=50)
     (tmp_path / name).write_text('{"text": "some words"}\n')
     refuse(f"files:{tmp_path}/*", rf"{name}, which is .* not a text: write its texts to .jsonl or .parquet")
+
+
+def test_tokens_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes(100))
+    refuse(f"files:{tmp_path}", r"a.bin, which is .* not a text: name files of tokens with 'tokens:'")
 
 
 def test_texts_beside_files_of_rows_are_refused(tmp_path: Path, write_documents: Write) -> None:

@@ -58,6 +58,10 @@ def test_without_a_network_a_set_fails_at_once(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(LoraJaxError, match=r"'hf:owner/name' is not on this machine and .* does not answer"):
         prepare(DataConfig(sources=(SourceConfig(name="hf:owner/name"),), seq_len=16), 256)
+    with pytest.raises(LoraJaxError, match=r"'hf:owner/name' is not on this machine and .* does not answer"):
+        needs_download(SourceConfig(name="hf:owner/name"), folder)
+    with pytest.raises(LoraJaxError, match=r"names 'hf:/no/folder', which is no folder"):
+        needs_download(SourceConfig(name="hf:/no/folder"), folder)
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -15,11 +15,13 @@ ROWS = {  # a row a document
     ".parquet": ParquetTable, ".pq": ParquetTable,
     ".arrow": ArrowTable, ".feather": ArrowTable,
 }  # fmt: skip
+TOKENS = "a file of tokens"
 OTHERS = {  # what holds texts, and is none
     **dict.fromkeys((".json", ".ipynb"), "JSON"),
     **dict.fromkeys((".csv", ".tsv", ".xlsx"), "a table"),
     **dict.fromkeys((".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z"), "a packed file"),
-    **dict.fromkeys((".bin", ".idx", ".npy", ".npz", ".pt", ".pkl", ".h5"), "a file of numbers"),
+    **dict.fromkeys((".bin", ".idx"), TOKENS),
+    **dict.fromkeys((".npy", ".npz", ".pt", ".pkl", ".h5"), "a file of numbers"),
     **dict.fromkeys((".safetensors", ".tfrecord", ".array_record"), "a file of records"),
     **dict.fromkeys((".pdf", ".docx", ".doc", ".odt", ".epub"), "a document of a word processor"),
 }
@@ -49,6 +51,11 @@ def check_kinds(paths: Sequence[Path]) -> None:
             and ROWS.get(kind_of(path), JsonLines) != JsonLines
         ):
             kind = "a packed table, which packs its columns itself"
+        if kind == TOKENS:
+            raise LoraJaxError(
+                f"data.sources matches {path}, which is {kind}, not a text: name files of tokens with"
+                " 'tokens:' in place of 'files:', or narrow the pattern."
+            )
         if kind is not None:
             raise LoraJaxError(
                 f"data.sources matches {path}, which is {kind}, not a text: write its texts to .jsonl or"
