@@ -112,12 +112,12 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.report.methods.terminal import print_comparison
 
     print_comparison(comparison)
-    if arguments.data is not None:
-        one_line.print_outcome(experiment, prepared, store, arguments.caller.program)
     from lora_jax.finetuning.export import export_chosen
 
     for line in export_chosen(experiment.sweep, prepared, store):
         print(line)
+    if arguments.data is not None:
+        one_line.print_outcome(experiment, prepared, store, arguments.caller.program)
     print(f"Report: {store.folder / 'report.html'}")
     return 0
 

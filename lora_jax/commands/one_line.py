@@ -143,7 +143,7 @@ def print_outcome(experiment: FinetuneExperiment, prepared: Prepared, store: Run
 def make_commands(
     prepared: Prepared, adapter: Path, folder: Path, prompt: str | None, program: str
 ) -> list[str]:
-    """Return the commands that complete a prompt, where the base predicts words, and that merge or export."""
+    """Return two commands that use the adapter: of generate, merge and export the first that can."""
     from lora_jax.data.tasks.chat import Conversation
     from lora_jax.peft.checkpoint import load_adapter
 
@@ -153,12 +153,15 @@ def make_commands(
         is_chat = isinstance(prepared.task.dev[0].text, Conversation)
         words = [program, "generate", prepared.name, "--adapter", str(adapter), *(["--chat"] * is_chat)]
         lines.append(shlex.join([*words, "--prompt", prompt]))
-    merges = config.build(prepared.model).merge is not None
-    name, out = ("merge", "merged") if merges else ("export", "for-peft")
-    lines.append(
-        shlex.join([program, name, str(adapter), "--base", prepared.name, "--out", str(folder / out)])
-    )
+    if config.build(prepared.model).merge is not None:
+        lines.append(_use_adapter(program, "merge", adapter, prepared.name, folder / "merged"))
+    if len(lines) < 2 and any((folder / "peft").glob("*/adapter_config.json")):  # peft has a form for it
+        lines.append(_use_adapter(program, "export", adapter, prepared.name, folder / "for-peft"))
     return lines
+
+
+def _use_adapter(program: str, command: str, adapter: Path, base: str, out: Path) -> str:
+    return shlex.join([program, command, str(adapter), "--base", base, "--out", str(out)])
 
 
 def _shorten(text: str) -> str:

@@ -82,6 +82,29 @@ def test_what_it_prints_can_be_typed(places: Path, run: Run, tmp_path: Path) -> 
     assert re.findall(r"^  step .*", again, re.MULTILINE) == re.findall(r"^  step .*", said, re.MULTILINE)
 
 
+@pytest.mark.slow  # three further trainings
+@pytest.mark.parametrize(
+    ("base", "rows", "method", "commands"),
+    [
+        ("encoder", "words", "lora", ["merge", "export"]),
+        ("decoder", "echo", "prefix", ["generate", "export"]),
+        ("decoder", "echo", "adapterh", ["generate"]),
+    ],
+)
+def test_commands_are_those_that_the_method_has(
+    places: Path, run: Run, tmp_path: Path, base: str, rows: str, method: str, commands: list[str]
+) -> None:
+    options = ["--base", places / "models" / base, "--data", places / "tasks" / rows / "train.jsonl"]
+    rest = ["--method", method, "--steps", 2, "--tracker", "off", "--out", tmp_path / "out"]
+    status, said, wrong = run("finetune", *options, *rest)
+    assert status == 0, wrong
+    lines = [line.strip() for line in said.splitlines() if line.startswith("  lora-jax ")]
+    assert [shlex.split(line)[1] for line in lines] == commands
+    for line in lines:
+        status, _, wrong = run(*shlex.split(line)[1:])
+        assert status == 0, f"{line}: {wrong}"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
