@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import choices, steps
+from benchmarks import choices, data, steps
 from benchmarks.compilation import measure_compilation
 from benchmarks.steps import COMPILED, EAGER, SHAPES, Shape, make_rival_row, make_row, measure_steps
 from lora_jax.model.declare import flops_per_token
@@ -105,3 +105,17 @@ def test_the_choices_make_one_table() -> None:
         np.testing.assert_allclose(
             row["plain / as built"].samples, np.divide(row["plain"].samples, row["as built"].samples)
         )
+
+
+def test_data_is_tokenised_opened_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeches = data.find_speeches()[:4]
+    monkeypatch.setattr(data, "find_speeches", lambda: speeches)
+    for name, value in (("N_FILES", 20), ("VOCABULARY", 300), ("N_STEPS", 20), ("SEQ_LEN", 16)):
+        monkeypatch.setattr(data, name, value)
+    section = data.measure_data(2, keep_quiet)
+    tokenising, opened, ahead = section.rows
+    assert tokenising.settings["megabytes"] == round(2 * sum(p.stat().st_size for p in speeches) / 1e6, 1)
+    ours, alone = tokenising["files to store"].samples, tokenising["library alone"].samples
+    assert tokenising["ratio"].samples == tuple(a / b for a, b in zip(ours, alone, strict=True))
+    assert 0 < max(opened["wall time"].samples) < 2
+    assert 0 <= min(ahead["waited"].samples) <= max(ahead["waited"].samples) < 100
