@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lora_jax.config import DataConfig, SourceConfig
-from lora_jax.data import Dataset, files, prepare
+from lora_jax.data import Dataset, files, prepare, tokens
 from lora_jax.data.documents import Chained
 from lora_jax.data.tokenizers import ByteTokenizer
 from lora_jax.data.tokens import TokenStream
@@ -23,7 +23,10 @@ def documents_of(stream: TokenStream) -> list[bytes]:
     return bytes(stream.tokens).split(b"\0")[:-1]
 
 
-def test_every_document_lies_whole_on_one_side(make_dataset: Make, tmp_path: Path) -> None:
+def test_every_document_lies_whole_on_one_side(
+    make_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "DOCUMENTS", 7)  # placed together
     for fraction in (1e-6, 0.05, 0.5, 0.999):
         (source,) = make_dataset(heldout_fraction=fraction).sources
         train, heldout = documents_of(source.train), documents_of(source.heldout)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer as Inner
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -38,6 +39,13 @@ def test_decoding_undoes_encoding(bpe: SubwordTokenizer, text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_lines_join_to_the_text(text: str) -> None:
     assert "".join(split_lines(text)) == text
+
+
+def test_bytes_of_tokens_are_those_of_their_text(bpe: SubwordTokenizer) -> None:
+    expected = [len(text.encode()) for text in TEXTS]
+    for tokenizer in (ByteTokenizer(), bpe):
+        assert tokenizer.count_bytes([tokenizer.encode(text) for text in TEXTS]) == expected
+    assert bpe.count_bytes([np.array([bpe.separator])]) == [0]
 
 
 def test_text_never_makes_a_separator(bpe: SubwordTokenizer) -> None:
