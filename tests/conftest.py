@@ -21,6 +21,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # One width of output however the tests are started: pytest-xdist's workers would else have a terminal's 80.
 os.environ["COLUMNS"] = "150"
 
+HASTY = ("not slow and not parity", "slow")  # what -m selects in the runs of which a program runs a few times
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile without most optimisations in the default run and with -m slow.
+
+    Compilation then takes half the time. Sums are rounded differently, and no formula is different. The runs
+    with -m bits, committed and parity compile as for use.
+    """
+    if config.option.markexpr in HASTY:
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 
 @pytest.fixture(scope="session")
 def published() -> Path:

@@ -118,7 +118,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_line(line: str, clone: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of shell; of a network only `fetch` knows."""
-    gone = ("LORA_JAX_TASKS", "LORA_JAX_PUBLISHED", "TFDS_DATA_DIR", "JAX_COMPILATION_CACHE_DIR")
+    gone = (
+        "LORA_JAX_TASKS",
+        "LORA_JAX_PUBLISHED",
+        "TFDS_DATA_DIR",
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS",
+    )
     env = {name: value for name, value in os.environ.items() if name not in gone} | {
         "LORA_JAX_PYTHON": sys.executable, "LORA_JAX_CACHE": str(clone.parent / "cache"),
         "HOME": str(clone.parent / "home"),

@@ -53,6 +53,7 @@ def test_a_word_that_tells_the_label_is_learned(places: Path, classify: Prepared
     assert len(result.losses) == result.planned_steps == 6 * 6
 
 
+@pytest.mark.bits
 def test_frozen_weights_keep_their_bytes_and_a_run_its_losses(places: Path, classify: Prepared) -> None:
     config = make_run(places, TopLayers(layers=1), epochs=2)
     before = {path: np.asarray(weight).copy() for path, weight in classify.base.items()}
@@ -91,6 +92,7 @@ def test_divergence_is_a_status_and_no_number(places: Path, classify: Prepared) 
     assert result.dev is None
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("stops", [(1,), (7, 13), (12,)])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     places: Path, classify: Prepared, tmp_path: Path, stops: tuple[int, ...]

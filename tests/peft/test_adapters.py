@@ -132,6 +132,7 @@ def test_op_by_op_the_adapted_model_starts_as_the_base_bit_for_bit() -> None:
         assert logits.tobytes() == expected.tobytes(), name
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("family", ["llama", "neox", "bert"])
 def test_compiled_the_adapted_model_starts_as_the_base_bit_for_bit(family: str) -> None:
     """Where XLA is most tempted to fuse what is added otherwise; test_laws.py has every method of GPT-2's."""

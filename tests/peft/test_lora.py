@@ -21,6 +21,7 @@ from lora_jax.peft.methods.vera import VeRA
 from lora_jax.training.optim import make_hyperparams, make_optimizer
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     ("name", "config"),
     [

@@ -203,6 +203,7 @@ def test_finished_runs_are_not_trained_again(
     assert store.finished() == {record.run_id: record for record in records}
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("stop_after", [7, 19, 25, 43])
 def test_a_stopped_sweep_goes_on_to_the_same_records(
     finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int

@@ -23,6 +23,7 @@ TOP = {
     "conventions", "comparison", "command", "versions", "format",
 }  # fmt: skip
 FEW = 200
+NONE_READ = 20  # replicates, where no interval is looked at
 
 
 def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
@@ -165,25 +166,25 @@ def test_the_judge_heeds_delta_weights_and_what_is_fixed(sweep: Callable[..., Ru
     se = table["loss"] * np.geomspace(0.001, 0.05, len(table))
     table = replace(table, columns={**table.columns, "loss_se": se})
     for options in ({"delta": 0.01}, {"weights": "loss_se"}, {"fixed": {"E": 1.1}}, {"objective": "l1"}):
-        asked = replace(Questions(n_bootstrap=FEW), **options)
+        asked = replace(Questions(n_bootstrap=NONE_READ), **options)
         params = {k: v["value"] for k, v in fit_law(table, CHINCHILLA, asked)["params"].items()}
         with_them = fit_law(table, CHINCHILLA, replace(asked, given=params))
         assert with_them["certificate"]["converged"], options
-        without = fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=params))
+        without = fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, given=params))
         assert not without["certificate"]["converged"], options
     with pytest.raises(LoraJaxError, match=r"E is fixed at 1.1 and 1.2 is to be judged"):
-        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, given=GIVEN, fixed={"E": 1.1}))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, given=GIVEN, fixed={"E": 1.1}))
 
 
 def test_the_objective_is_named_with_its_delta(sweep: Callable[..., RunTable]) -> None:
-    table = sweep(6, 5)
+    table = sweep(4, 4)
     for delta, said in ((None, "Huber(1e-3)"), (0.05, "Huber(0.05)"), (2.5e-4, "Huber(2.5e-4)")):
-        asked = Questions(n_bootstrap=FEW, delta=delta)
+        asked = Questions(n_bootstrap=NONE_READ, delta=delta)
         assert said in fit_law(table, CHINCHILLA, asked)["objective"]["words"]
     with pytest.raises(LoraJaxError, match=r"'l1' has no delta and 0\.01 was given"):
-        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, objective="l1", delta=0.01))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, objective="l1", delta=0.01))
     with pytest.raises(LoraJaxError, match=r"delta of the Huber is 0\.0, it must be a number from"):
-        fit_law(table, CHINCHILLA, Questions(n_bootstrap=FEW, delta=0.0))
+        fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, delta=0.0))
 
 
 def test_other_laws_are_compared_under_the_same_objective(sweep: Callable[..., RunTable]) -> None:

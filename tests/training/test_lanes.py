@@ -108,6 +108,7 @@ def test_each_lane_equals_its_run_alone(different: list[RunConfig], dataset: Dat
     assert not any(np.allclose(losses[0], other, rtol=1e-3) for other in losses[1:]), "they do differ"
 
 
+@pytest.mark.bits
 def test_a_lane_holds_its_own_start_to_the_bit(different: list[RunConfig], dataset: Dataset) -> None:
     states = [init_pretraining(run.model, run.optim, run.seed) for run in different]
     lanes = Lanes(make_pretraining_step(different[0].model, different[0].optim), states)

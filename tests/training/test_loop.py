@@ -14,6 +14,7 @@ from lora_jax.training.result import PretrainResult
 from lora_jax.training.trunk import Trunk, train_trunks
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("schedule", ["wsd", "cosine"])
 def test_a_trunk_with_branches_comes_to_the_bits_of_the_plain_loop(
     base: RunConfig, dataset: Dataset, tmp_path: Path, schedule: str

@@ -47,6 +47,7 @@ def test_a_branch_equals_the_run_alone(runs: list[RunConfig], dataset: Dataset, 
     assert own == (60 + 4 + 8) * runs[0].tokens_per_step
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("stop_after", [3, 17, 19, 25, 45])
 def test_interrupted_and_resumed_equals_uninterrupted(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int
