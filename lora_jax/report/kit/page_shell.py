@@ -16,6 +16,7 @@ from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
 
+KEY = re.compile(r"[a-zA-Z][\w ]*:\s\s|expected \w+:")  # begins a line of the block that ends a question
 WRAPPED = 60  # characters; a line of a question that long was broken and goes on in the next
 MOST_DOUBTS = 3  # that a summary shows; the others are folded
 LARGEST_SVG = 400_000  # bytes; a denser drawing is shown as its PNG
@@ -58,12 +59,13 @@ def make_document(
 def unwrap(text: str) -> str:
     """Join the lines of a config's question that were broken at a width: the page has a width of its own.
 
-    A line is joined to the one before if that one is long. A line that begins with "name:" stays by itself.
+    A line is joined to the one before if that one is long. A line of the block at the end
+    ("command:", "expected answer:") stays by itself.
     """
     lines: list[str] = []
     before = ""
     for line in text.strip().splitlines():
-        if len(before) >= WRAPPED and line.strip() and not re.match(r"[a-zA-Z][\w ]*:\s", line):
+        if len(before) >= WRAPPED and line.strip() and not KEY.match(line):
             lines[-1] += " " + line.strip()
         else:
             lines.append(line)

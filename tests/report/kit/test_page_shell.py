@@ -11,9 +11,10 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.py"))
 
 def test_lines_broken_at_a_width_are_joined_and_others_are_not():
     long = "word " * 13
-    text = f"Short title?\n\n{long}\ngoes on,\nand stays here.\n\ncommand:  x\nanswer:  {long}\n    goes on\n"
+    top = f"Short title?\n\n{long}\nor: goes on,\nand stays here.\n\n"
+    text = f"{top}command:  x\nanswer:  {long}\n    goes on\n"
     assert unwrap(text) == (
-        f"Short title?\n\n{long} goes on,\nand stays here.\n\ncommand:  x\nanswer:  {long} goes on"
+        f"Short title?\n\n{long} or: goes on,\nand stays here.\n\ncommand:  x\nanswer:  {long} goes on"
     )
 
 
