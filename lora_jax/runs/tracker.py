@@ -20,6 +20,7 @@ from lora_jax.runs.fit_tables import fit_tables
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.sinks.live_file import read_live, read_run
 from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_run
+from lora_jax.runs.wandb_store import find_last_step
 from lora_jax.training.rows import Row, Source
 
 # What WANDB_MODE may hold, and what it means here; "dryrun" and "run" are wandb's older names.
@@ -89,23 +90,22 @@ class Tracker:
         self._configs = configs
 
     def begin(self, source: Source, step: int) -> None:
-        """Open the wandb run of a stream; what its live file has of it already is sent, or was before."""
+        """Open the wandb run of a stream, and send what its live file has of it and wandb has not."""
         name = _wandb_name(source)
         if name in self._live:  # a trunk of one run, which now goes out on its branch
             return
 
         def write() -> None:
+            online = self.mode == "online"
+            before = 0 if online else find_last_step(self.folder, find_id(self.folder, name))
             job = "train" if len(source.run_ids) == 1 else "trunk"
             run = self._start(name, job, dict(self._configs.get(source.run_ids[-1], {})), ["running"])
             for axis in ("n_tokens", "flops"):
                 run.define_metric(axis, hidden=True)
             run.define_metric("*", step_metric="n_tokens")
+            opened = LiveRun(run, run.step if online else before)
             live = read_live(self.folder, source.name)
-            before = () if live is None else read_run(self.folder, live)
-            opened = LiveRun(run, run.step if self.mode == "online" else 0)
-            if self.mode == "offline" and self._was_offline_before(name) and before:
-                opened.last_step = before[-1].step
-            for row in before:
+            for row in () if live is None else read_run(self.folder, live):
                 opened.log(row)
             self._live[name] = opened
 
@@ -131,10 +131,6 @@ class Tracker:
         except failures() as error:
             self._live.clear()
             self._step_down(error)
-
-    def _was_offline_before(self, name: str) -> bool:
-        """Did an earlier process write this run offline? The present one's folder is there by now as well."""
-        return len(list((self.folder / "wandb").glob(f"offline-run-*-{find_id(self.folder, name)}"))) > 1
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
         """End one training run: its record becomes the summary.

@@ -13,7 +13,7 @@ from lora_jax.training.rows import Row, Source, Watching, finite, mean
 from lora_jax.training.side_by_side import StepResult
 
 # Early rows come sooner than every `row_seconds`, so that a short run has a curve as well: after so long,
-# where the steps have grown by so much since the row before.
+# where the stream has grown by so much since the row before.
 SOONEST_SECONDS, SOONEST_GROWTH = 0.25, 1.05
 
 
@@ -48,7 +48,8 @@ class Stream:
         """
         self.source, self._watching, self._history = source, watching, history
         self._flops_per_token, self._rate_at = flops_per_token, rate_at
-        self._since = _Since(len(history.losses), time.monotonic())
+        self._from_step = len(history.losses)
+        self._since = _Since(self._from_step, time.monotonic())
         self._update_ratio: float | None = None
         watching.sink.begin(source, len(history.losses))
 
@@ -76,8 +77,8 @@ class Stream:
         waited = time.monotonic() - self._since.at
         if waited >= self._watching.row_seconds or self._history.diverged_at is not None:
             return True
-        grown = len(self._history.losses) >= SOONEST_GROWTH * self._since.step
-        return waited >= SOONEST_SECONDS and grown
+        before, now = (step - self._from_step for step in (self._since.step, len(self._history.losses)))
+        return waited >= SOONEST_SECONDS and now >= SOONEST_GROWTH * before
 
     def tell(
         self,

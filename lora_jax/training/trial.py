@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
+from lora_jax.data.ahead import BatchesAhead
 from lora_jax.training.checkpoint import SAVE_SECONDS
 from lora_jax.training.history import LossHistory
 from lora_jax.training.side_by_side import Rung, StepRequest, StepResult, Stopped, Trial
@@ -103,12 +104,18 @@ class TrainingRun:
         arrive: called at step `until`, before anything is saved there; it may end the run.
         Raises `Stopped`, the run saved, where it is told to stop.
         """
+        steps = range(len(self.history.losses), until)
+        with BatchesAhead(self.make_input, steps) as inputs:
+            yield from self._advance(until, inputs, arrive)
+
+    def _advance(
+        self, until: int, inputs: BatchesAhead[StepInput], arrive: Callable[[], None] | None
+    ) -> Trial:
         history = self.history
         while len(history.losses) < until and not history.ended:
             first = len(history.losses)
             stop = min((step for step in self.measure_at if first < step < until), default=until)
-            request = StepRequest(stop - first, lambda i, first=first: self.make_input(first + i))
-            taken = yield from self.timer.wait(request)
+            taken = yield from self.timer.wait(StepRequest(stop - first, lambda _: next(inputs)))
             tokens = [self.count_tokens(first + i) for i in range(len(taken.losses))]
             history.take(taken.losses, tokens)
             self.timer.count(taken, sum(tokens))

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import select
-import struct
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.runs import wandb_store
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.tracker import open_tracker
 
@@ -58,33 +58,11 @@ def stored_runs(folder: Path) -> list[Path]:
 
 
 def read_store(path: Path) -> dict[str, list[Any]]:
-    """Return the records of a .wandb file by kind.
-
-    A LevelDB log after 7 bytes of header: blocks of 32 KiB, chunks of crc (4), length (2), kind (1) and data;
-    kinds 1 and 4 end a record. The protocol buffers are wandb's own.
-    """
-    from wandb.proto import wandb_internal_pb2
-
-    messages: Any = wandb_internal_pb2  # its classes are made when it is imported
-
-    data, at, pending = path.read_bytes(), 7, b""
+    """Return the records of a .wandb file by kind."""
     found: dict[str, list[Any]] = {}
-    while at < len(data):
-        if 32_768 - at % 32_768 < 7:
-            at += 32_768 - at % 32_768
-            continue
-        if at + 7 > len(data):  # a chunk that is being written
-            break
-        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
-        if at + 7 + length > len(data):
-            break
-        pending += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            record = messages.Record()
-            record.ParseFromString(pending)
-            name, pending = record.WhichOneof("record_type"), b""
-            found.setdefault(name, []).append(getattr(record, name))
+    for record in wandb_store.read_store(path):
+        name = record.WhichOneof("record_type")
+        found.setdefault(name, []).append(getattr(record, name))
     return found
 
 
@@ -239,7 +217,8 @@ def test_an_unreachable_server_costs_seconds_and_loses_nothing(tmp_path):
     env = {
         "WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9",
     }  # fmt: skip
-    code = "t._CONNECT_SECONDS = 2\nx = t.open_tracker('wandb', 'tiny', FOLDER)\n"
+    code = "import lora_jax.runs.wandb_run as w\nw.CONNECT_SECONDS = 2\n"
+    code += "x = t.open_tracker('wandb', 'tiny', FOLDER)\n"
     code += "x.log_run(RECORD, CURVE); x.log_run(RECORD, CURVE)\nprint('MODE', x.mode, len(x.notes))"
     start = time.monotonic()
     output = in_fresh_process(code, env, tmp_path)

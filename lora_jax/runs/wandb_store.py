@@ -1,0 +1,49 @@
+"""Offline files of wandb (.wandb), read back: which rows of a run are on disk already."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_HEADER, _BLOCK, _CHUNK = 7, 32_768, 7  # bytes: of the file, of a block, and in front of a chunk
+_LAST_KINDS = (1, 4)  # of chunks: those that end a record
+
+
+def read_store(path: Path) -> Iterator[Any]:
+    """Give the records of a .wandb file, wandb's own protocol buffers, as far as they are whole.
+
+    It is a LevelDB log behind a header of 7 bytes: blocks of 32 KiB, in them chunks of crc (4 bytes), length
+    (2), kind (1) and data. What a kill has torn at its end is left out.
+    """
+    from wandb.proto import wandb_internal_pb2
+
+    messages: Any = wandb_internal_pb2  # its classes are made when it is imported
+    data, at, pending = path.read_bytes(), _HEADER, b""
+    while at < len(data):
+        if _BLOCK - at % _BLOCK < _CHUNK:
+            at += _BLOCK - at % _BLOCK
+            continue
+        if at + _CHUNK > len(data):
+            return
+        length, kind = struct.unpack("<HB", data[at + 4 : at + _CHUNK])
+        at += _CHUNK
+        if at + length > len(data):
+            return
+        pending += data[at : at + length]
+        at += length
+        if kind in _LAST_KINDS:
+            record = messages.Record()
+            record.ParseFromString(pending)
+            pending = b""
+            yield record
+
+
+def find_last_step(folder: Path, wandb_id: str) -> int:
+    """Return the last step of which an offline run in folder/wandb has a row; 0 where there is none."""
+    paths = (folder / "wandb").glob(f"offline-run-*-{wandb_id}/*.wandb")
+    return max((_last_step(path) for path in paths), default=0)
+
+
+def _last_step(path: Path) -> int:
+    rows = (record.history for record in read_store(path) if record.WhichOneof("record_type") == "history")
+    return max((row.step.num for row in rows), default=0)
