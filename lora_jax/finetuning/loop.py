@@ -16,7 +16,7 @@ from lora_jax.metrics import Scores
 from lora_jax.params import Params
 from lora_jax.peft.method import Adapted, Method
 from lora_jax.peft.stacking import pad
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.result import RunResult
 from lora_jax.training.rows import UNWATCHED, Watching
 from lora_jax.training.side_by_side import drive

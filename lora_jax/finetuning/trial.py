@@ -18,7 +18,7 @@ from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.training.checkpoint import SAVE_SECONDS
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.rows import Source, Watching
 from lora_jax.training.side_by_side import Lane, Trial
 from lora_jax.training.step import TrainState

@@ -84,27 +84,36 @@ class Tracker:
         self._n_offline = 0  # wandb runs that wait on disk
         self._configs: Mapping[str, Mapping[str, Any]] = {}
         self._live: dict[str, LiveRun] = {}
+        self._names: dict[str, str] = {}  # of the wandb runs, by the name of the stream
 
     def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what is known of each run before it begins, by run_id: the configs that wandb shows."""
         self._configs = configs
 
     def begin(self, source: Source, step: int) -> None:
-        """Open the wandb run of a stream, and send what its live file has of it and wandb has not."""
-        name = _wandb_name(source)
+        """Open the wandb run of a stream, and send what its live file has of it and wandb has not.
+
+        A trunk of several runs has a wandb run of its own, and so it stays when one run of it is left.
+        """
+        if self.mode == "off":
+            return
+        live = read_live(self.folder, source.name)
+        run_ids = source.run_ids if live is None else live.head.run_ids
+        is_trunk = len(run_ids) > 1
+        name = source.name if is_trunk else run_ids[0]
+        self._names[source.name] = name
         if name in self._live:  # a trunk of one run, which now goes out on its branch
             return
 
         def write() -> None:
             online = self.mode == "online"
             before = 0 if online else find_last_step(self.folder, find_id(self.folder, name))
-            job = "train" if len(source.run_ids) == 1 else "trunk"
-            run = self._start(name, job, dict(self._configs.get(source.run_ids[-1], {})), ["running"])
+            config = dict(self._configs.get(source.run_ids[-1], {}))
+            run = self._start(name, "trunk" if is_trunk else "train", config, ["running"])
             for axis in ("n_tokens", "flops"):
                 run.define_metric(axis, hidden=True)
             run.define_metric("*", step_metric="n_tokens")
-            opened = LiveRun(run, run.step if online else before)
-            live = read_live(self.folder, source.name)
+            opened = LiveRun(run, run.step if online else before, is_trunk)
             for row in () if live is None else read_run(self.folder, live):
                 opened.log(row)
             self._live[name] = opened
@@ -113,16 +122,16 @@ class Tracker:
 
     def take(self, source: Source, row: Row) -> None:
         """Send a row."""
-        opened = self._live.get(_wandb_name(source))
+        opened = self._live.get(self._names.get(source.name, ""))
         if opened is not None:
             self._try_live(lambda: opened.log(row))
 
     def end(self, source: Source) -> None:
         """End the wandb run of a trunk; that of a run ends with its record (`log_run`)."""
-        if len(source.run_ids) > 1:
-            opened = self._live.pop(source.name, None)
-            if opened is not None:
-                self._try_live(opened.run.finish)
+        opened = self._live.get(source.name)
+        if opened is not None and opened.is_trunk:
+            del self._live[source.name]
+            self._try_live(opened.run.finish)
 
     def _try_live(self, write: Callable[[], None]) -> None:
         """Call write(); where it fails, the open runs are given up, and each is written whole at its end."""
@@ -277,11 +286,6 @@ class Tracker:
         run = start_run(WandbRun(self.folder, self.sweep, run_id, job, config, tags), self.mode == "online")
         self._n_offline += self.mode == "offline"
         return run
-
-
-def _wandb_name(source: Source) -> str:
-    """Return the run that a stream's rows belong to: a trunk of several runs has one of its own."""
-    return source.run_ids[0] if len(source.run_ids) == 1 else source.name
 
 
 def _images(figures: list[Path]) -> dict[str, Any]:

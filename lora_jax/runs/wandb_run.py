@@ -75,6 +75,7 @@ class LiveRun:
 
     run: Any
     last_step: int
+    is_trunk: bool
 
     def log(self, row: Row) -> None:
         if row.step <= self.last_step:

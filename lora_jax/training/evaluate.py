@@ -1,24 +1,14 @@
 """Held-out loss with its standard error."""
 
-import math
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import numpy as np
 
 from lora_jax.config import ModelConfig
 from lora_jax.params import Params
+from lora_jax.training.heldout import HeldOut, clustered_standard_error
 from lora_jax.training.mesh import batch_parts, make_evaluate_on, mesh_of
 
 EVALUATION_BATCH = 32  # windows a call
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Mean held-out loss in nats per token and its standard error, clustered by document."""
-
-    loss: float
-    standard_error: float | None  # None where one document is all there is
 
 
 def evaluate(model: ModelConfig, params: Params, windows_WU: np.ndarray, documents_W: np.ndarray) -> HeldOut:
@@ -43,13 +33,3 @@ def measure_windows(model: ModelConfig, params: Params, windows_WU: np.ndarray) 
 def average(losses_W: np.ndarray, documents_W: np.ndarray) -> HeldOut:
     """Return the mean of the windows' losses with its standard error."""
     return HeldOut(float(losses_W.mean()), clustered_standard_error(losses_W, documents_W))
-
-
-def clustered_standard_error(values_W: np.ndarray, clusters_W: np.ndarray) -> float | None:
-    """Return the cluster-robust standard error of a mean (Liang & Zeger 1986), None for a single cluster."""
-    _, index = np.unique(clusters_W, return_inverse=True)
-    n_clusters = int(index.max()) + 1
-    if n_clusters < 2:
-        return None
-    sums = np.bincount(index, weights=values_W - values_W.mean())
-    return math.sqrt(n_clusters / (n_clusters - 1) * float(np.square(sums).sum())) / len(values_W)

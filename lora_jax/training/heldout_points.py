@@ -9,7 +9,8 @@ import numpy as np
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.params import Params
-from lora_jax.training.evaluate import EVALUATION_BATCH, HeldOut, average, measure_windows
+from lora_jax.training.evaluate import EVALUATION_BATCH, average, measure_windows
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.rows import Watching, log_spaced_steps
 
 STEP_OVER_FORWARD = 3  # FLOPs of a training step over those of its forward pass

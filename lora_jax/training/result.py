@@ -8,7 +8,7 @@ import numpy as np
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.params import Params
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.heldout_points import measure_heldout
 from lora_jax.training.history import LossHistory
 from lora_jax.training.trial import Cost, StepTimer

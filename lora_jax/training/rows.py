@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 
 
 @dataclass(frozen=True, kw_only=True)

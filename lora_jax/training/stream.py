@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.history import LossHistory
 from lora_jax.training.rows import Row, Source, Watching, finite, mean
 from lora_jax.training.side_by_side import StepResult

@@ -5,7 +5,8 @@ import pytest
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
-from lora_jax.training.evaluate import clustered_standard_error, evaluate
+from lora_jax.training.evaluate import evaluate
+from lora_jax.training.heldout import clustered_standard_error
 from lora_jax.training.pretraining import init_pretraining, make_evaluate
 
 

@@ -8,7 +8,7 @@ on after a kill goes on in its file: a step that is there already is not written
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lora_jax.documents import from_document, to_document
@@ -75,7 +75,8 @@ class LiveFiles:
             self._open[source.name] = _Open(path, step)
         else:
             _cut_torn_line(path)
-            head = _head(source, before.head.from_step)
+            ids = tuple(dict.fromkeys([*before.head.run_ids, *source.run_ids]))  # finished ones as well
+            head = replace(_head(source, before.head.from_step), run_ids=ids)
             if before.ended or before.head != head:
                 _append(path, head)
             self._open[source.name] = _Open(path, before.last_step)

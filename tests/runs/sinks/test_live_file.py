@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lora_jax.errors import Damaged
 from lora_jax.runs.sinks.live_file import LiveFiles, live_path, read_live, read_run
-from lora_jax.training.evaluate import HeldOut
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.rows import Row, Source
 
 SOURCE = Source(name="trunk", run=None, run_ids=("a", "b"), n_steps=100)

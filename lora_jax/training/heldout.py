@@ -1,0 +1,24 @@
+"""A held-out loss: a mean over windows, with its standard error over documents."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Mean held-out loss in nats per token and its standard error, clustered by document."""
+
+    loss: float
+    standard_error: float | None  # None where one document is all there is
+
+
+def clustered_standard_error(values_W: np.ndarray, clusters_W: np.ndarray) -> float | None:
+    """Return the cluster-robust standard error of a mean (Liang & Zeger 1986), None for a single cluster."""
+    _, index = np.unique(clusters_W, return_inverse=True)
+    n_clusters = int(index.max()) + 1
+    if n_clusters < 2:
+        return None
+    sums = np.bincount(index, weights=values_W - values_W.mean())
+    return math.sqrt(n_clusters / (n_clusters - 1) * float(np.square(sums).sum())) / len(values_W)
