@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lora_jax.errors import LoraJaxError
 
@@ -141,6 +141,10 @@ def _read(kind: Any, document: Any, where: str) -> Any:
     if origin is Mapping:
         _wanted(document, Mapping, "an object", where)
         return {name: from_document(inside[1], part, f"{where}.{name}") for name, part in document.items()}
+    if origin is Literal:
+        if document not in inside:
+            raise Unreadable(f"{where!r} is {repr(document)[:60]}, wanted {' or '.join(map(repr, inside))}")
+        return document
     return _read_plain(kind, document, where)
 
 

@@ -100,7 +100,7 @@ class Tracker:
         live = read_live(self.folder, source.name)
         run_ids = source.run_ids if live is None else live.head.run_ids
         is_trunk = len(run_ids) > 1
-        name = source.name if is_trunk else run_ids[0]
+        name = source.name if is_trunk else next(iter(run_ids))
         self._names[source.name] = name
         if name in self._live:  # a trunk of one run, which now goes out on its branch
             return
