@@ -69,6 +69,12 @@ def run_data(repeats: int, say: Say) -> tuple[Section, ...]:
     return (measure_data(repeats, say),)
 
 
+def run_watching(repeats: int, say: Say) -> tuple[Section, ...]:
+    from benchmarks.watching import measure_watching
+
+    return (measure_watching(repeats, say),)
+
+
 def run_gpu(repeats: int, say: Say) -> tuple[Section, ...]:
     """Without an accelerator, nothing: where it was asked for by name, the driver has refused."""
     import jax
@@ -98,5 +104,6 @@ SECTIONS: dict[str, tuple[int, Measure]] = {
     "fits": (5, run_fits),
     "generation": (5, run_generation),
     "data": (3, run_data),
+    "watching": (20, run_watching),
     "gpu": (10, run_gpu),
 }

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import choices, data, steps
 from benchmarks.compilation import measure_compilation
 from benchmarks.steps import COMPILED, EAGER, SHAPES, Shape, make_rival_row, make_row, measure_steps
+from benchmarks.watching import measure_watching
 from lora_jax.model.declare import flops_per_token
 
 TINY = Shape(32, 1, 16, 2)
@@ -51,6 +52,13 @@ def test_the_shapes_are_those_that_were_asked_for() -> None:
     measured = [(s.d_model, s.n_layers, s.seq_len, s.batch) for s in SHAPES]
     assert measured == [(32, 2, 128, 32), (64, 3, 128, 32), (128, 4, 128, 32), (256, 6, 256, 16)]
     assert [s.model.head_dim for s in SHAPES] == [32] * 4
+
+
+def test_watching_compares_two_steps_of_one_model() -> None:
+    section = measure_watching(2, keep_quiet, [TINY])
+    (row,) = section.rows
+    assert [figure.name for figure in row.figures] == ["step", "watched / loss alone"]
+    assert all(len(figure.samples) == 2 and min(figure.samples) > 0 for figure in row.figures)
 
 
 @pytest.mark.slow
