@@ -37,7 +37,8 @@ from tests.hostile import NUMBERS, TEXTS
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 MANY = settings(derandomize=True, deadline=None, max_examples=3000)
 PLACES = (
-    "config", "finetuning.config", "prompting.incontext.config", "prompting.shots", "prompting.prompt",
+    "config", "model_config", "finetuning.config", "prompting.incontext.config", "prompting.shots",
+    "prompting.prompt",
     "generation.beam", "generation.sampling", "scaling.tables.counting",
 )  # fmt: skip
 INNER = {"SamplingArrays", "Search"}  # arrays of compiled programs; beam's own Shape is one too

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands import one_line
 from lora_jax.commands.caller import INSTALLED, Caller
-from lora_jax.commands.training import Origin, TrainingOptions, describe_sweep, tell_status, until_stopped
+from lora_jax.commands.training import (
+    Origin,
+    TrainingOptions,
+    describe_sweep,
+    say,
+    tell_status,
+    until_stopped,
+)
 
 if TYPE_CHECKING:
     from lora_jax.comparison.results import MethodComparison
@@ -94,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     store.check(experiment.name, run_ids, make=False)  # before the base is loaded
     use_compilation_cache()
     print(experiment.question, end="\n\n", flush=True)
-    prepared = prepare(experiment.sweep.base, experiment.sweep.task, print)
+    prepared = prepare(experiment.sweep.base, experiment.sweep.task, say)
     if arguments.data is not None:
         one_line.print_splits(experiment, prepared)
     print_methods(experiment.sweep, prepared)
@@ -180,7 +187,7 @@ def train(
         beside = SideBySide(options.lanes, options.halving)
         try:
             with until_stopped() as stop:
-                Tuner(experiment, prepared, store, tracker, beside).run_all(stop, print)
+                Tuner(experiment, prepared, store, tracker, beside).run_all(stop, say)
         finally:
             tracker.finish()
     return tell_status(stop)

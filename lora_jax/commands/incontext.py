@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, Caller
-from lora_jax.commands.training import Origin, describe_sweep, tell_status, until_stopped
+from lora_jax.commands.training import Origin, describe_sweep, say, tell_status, until_stopped
 
 if TYPE_CHECKING:
     from lora_jax.runs.store import RunStore
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         return conclude(store.folder)
     store.try_write()  # before a base is loaded
     use_compilation_cache()
-    sources = Sources(experiment.config, print)
+    sources = Sources(experiment.config, say)
     check(experiment.config, sources)
     run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
     store.check(experiment.name, run_ids, make=False)
@@ -110,7 +110,7 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
             comparison.prompts.check(experiment.config)
             if wanted.backward is not None:
                 measure(wanted.backward, sources, store.folder)
-            comparison.run_all(stop, print)
+            comparison.run_all(stop, say)
     return tell_status(stop)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_jax.commands.number_options import add_number
+from lora_jax.commands.training import say
 from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import COUNT, RANK, RATE, SEED, whole
 
@@ -83,7 +84,7 @@ def load(arguments: argparse.Namespace) -> FinetuneExperiment:
     from lora_jax.finetuning.one_line import Asked, make_experiment
     from lora_jax.finetuning.prepare import require_base
 
-    require_base(arguments.base, print)
+    require_base(arguments.base, say)
     asked = Asked(
         base=arguments.base, data=arguments.data, rank=arguments.rank, epochs=arguments.epochs,
         steps=arguments.steps, rates=tuple(arguments.rate or ()), max_tokens=arguments.max_tokens,

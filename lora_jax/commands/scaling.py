@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
-from lora_jax.commands.training import Origin, TrainingOptions, describe_sweep, tell_status, until_stopped
+from lora_jax.commands.training import (
+    Origin,
+    TrainingOptions,
+    describe_sweep,
+    say,
+    tell_status,
+    until_stopped,
+)
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:
@@ -144,7 +151,7 @@ def price(
     if arguments.mesh is not None:
         parse_mesh(arguments.mesh)
         mesh = make_mesh(arguments.mesh) if device is None else None
-    datasets = try_data(experiment.runs, print)
+    datasets = try_data(experiment.runs, say)
     store.check_text(fingerprints(datasets))
     planned = print_plan(experiment, store.settled(arguments.halving), arguments.device)
     if mesh is not None:
@@ -187,7 +194,7 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
     use_compilation_cache()
     mesh = None if options.mesh is None else make_mesh(options.mesh)
     with store.locked():
-        datasets = prepare_data(experiment.runs, print)
+        datasets = prepare_data(experiment.runs, say)
         store.claim(describe_sweep(experiment, run_ids, fingerprints(datasets), options.origin))
         planned = print_plan(experiment, store.settled(options.halving))
         tracker = open_tracker(options.tracker, experiment.name, store.folder)

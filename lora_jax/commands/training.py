@@ -67,6 +67,11 @@ def until_stopped() -> "Iterator[StopRequest]":
         yield stop
 
 
+def say(line: str) -> None:
+    """Print a line of progress at once, also into a file: who waits for a long preparation is to see it."""
+    print(line, flush=True)
+
+
 def tell_status(stop: "StopRequest") -> int:
     """Return the exit status: 0, or that of the signal that stopped the training, which is then told."""
     if not stop():

@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands.number_options import add_number
+from lora_jax.ranges import Range
+
 if TYPE_CHECKING:
     from lora_jax.runs.overview import Overview, RunStanding
 
-EVERY_SECONDS = 5.0
+EVERY_SECONDS, BETWEEN = 5.0, Range(0.1, 86_400)
 SHOWN = 12  # runs of a standing that are shown unless all are asked for
 
 
@@ -23,8 +26,8 @@ def add(commands: Any) -> None:
     parser.add_argument("folder", type=Path, help="results folder that a sweep is trained into")
     parser.add_argument("--once", action="store_true", help="show it once, rather than until the sweep ends")
     parser.add_argument("--all", action="store_true", help=f"show every run, not {SHOWN} of each kind")
-    parser.add_argument(
-        "--every", type=float, default=EVERY_SECONDS, metavar="SECONDS",
+    add_number(
+        parser, "--every", BETWEEN, default=EVERY_SECONDS, metavar="SECONDS",
         help="time between two looks (default: %(default)g)",
     )  # fmt: skip
     parser.set_defaults(run=run)
@@ -38,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         _show("\n".join(describe(found, None if arguments.all else SHOWN)))
         if arguments.once or not found.is_training:
             return 0
-        time.sleep(max(0.2, arguments.every))
+        time.sleep(arguments.every)
 
 
 def _show(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from lora_jax.commands.finetune import conclude
 from lora_jax.commands.finetune import train as train_sweep
-from lora_jax.commands.training import Origin, TrainingOptions
+from lora_jax.commands.training import Origin, TrainingOptions, say
 from lora_jax.comparison.results import MethodComparison
 from lora_jax.config import TaskConfig
 from lora_jax.finetuning.config import FinetuneSweep
@@ -85,7 +85,7 @@ def finetune(
         origin=Origin(f"lora_jax.finetune(sweep, {str(folder)!r})"),
     )  # fmt: skip
     store = RunStore(folder)
-    if train_sweep(experiment, prepare(sweep.base, sweep.task, print), store, options):
+    if train_sweep(experiment, prepare(sweep.base, sweep.task, say), store, options):
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
     return ComparedMethods(folder, conclude(experiment.name, store, options))
 

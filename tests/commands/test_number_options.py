@@ -35,7 +35,8 @@ WITH_NUMBERS = {
 }  # fmt: skip
 NAMES = {
     "table", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",
-    "--answers", "--base", "--by", "--cluster", "--device", "--flops-column", "--json", "--law", "--laws",
+    "--answers", "--base", "--by", "--cluster", "--data", "--device",
+    "--flops-column", "--json", "--law", "--laws",
     "--loss-unit",
     "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--prompt", "--response",
     "--stage", "--stop", "--template", "--weights", "--against",

@@ -43,7 +43,7 @@ def test_a_mistake_about_the_data_is_one_line(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfe\x00bad", "is not UTF-8"), (None, "cannot be read")],
+    [(b"\xff\xfe\x00bad", "is not UTF-8"), (None, "cannot be read")],
 )
 def test_a_bad_text_file_is_named(place: Place, tmp_path: Path, content: bytes | None, words: str) -> None:
     for name in ("a", "b"):
@@ -55,6 +55,14 @@ def test_a_bad_text_file_is_named(place: Place, tmp_path: Path, content: bytes |
         bad.write_bytes(content)
     got = place.call(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
     check_mistake(got, str(bad), words)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_files_that_are_all_empty_are_refused(place: Place, tmp_path: Path, content: bytes) -> None:
+    """One among many is passed over, and counted."""
+    (tmp_path / "empty.txt").write_bytes(content)
+    got = place.call(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
+    check_mistake(got, str(tmp_path), "empty")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """experiments/scaling.py as a user runs it: a whole sweep, a second call, and interruptions."""
 
-import contextlib
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +15,8 @@ from lora_jax.runs.experiment import load_experiment
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.store import RunStore
 from tests.experiments.place import N_RUNS, Place, check_mistake, check_same, read_records
+
+LARGE = 50_000_000  # letters of a text that takes seconds to read and to tokenise
 
 # ---- a whole sweep, and a second call
 
@@ -225,24 +224,15 @@ def test_after_a_signal_it_goes_on_to_the_same_records(place: Place, whole: Path
 def test_a_signal_while_data_is_prepared_ends_it_at_once(
     place: Place, tmp_path: Path, signum: signal.Signals, status: int
 ) -> None:
-    pipe = tmp_path / "text.txt"
-    os.mkfifo(pipe)  # a text that never comes
-    process = place.start(place.config, f"data.sources=files:{pipe}", "--out", tmp_path / "out")
-    end, writer = time.monotonic() + 60, None
-    while writer is None:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-        with contextlib.suppress(OSError):  # nobody reads it yet
-            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    text = tmp_path / "text.txt"
+    licence = (place.corpus / "3.txt").read_text()
+    text.write_text(licence * (LARGE // len(licence)))
+    process = place.start(place.config, f"data.sources=files:{text}", "--out", tmp_path / "out")
+    assert process.stdout is not None
+    begun = next((line for line in process.stdout if line.startswith("reading")), None)
+    assert begun is not None, process.communicate()
     process.send_signal(signum)
-    try:
-        out, err = process.communicate(timeout=10)
-    except subprocess.TimeoutExpired:  # the signal came just before the read, which knows nothing of it
-        os.close(writer)  # the read returns, and Python answers the signal before it goes on
-        out, err = process.communicate(timeout=20)
-    else:
-        os.close(writer)
+    out, err = process.communicate(timeout=20)
     check_mistake((process.returncode, out, err), signum.name, "every finished run is kept", status=status)
 
 
