@@ -1,6 +1,7 @@
 """The state of a sweep, from the files of its results folder alone: planned, running, finished."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from lora_jax.training.rows import Row
 Standing = Literal["planned", "running", "interrupted", "done", "diverged", "halted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStanding:
     """Where one run stands.
 
@@ -36,9 +37,9 @@ class RunStanding:
     standing: Standing
     step: int
     n_steps: int | None
-    row: Row | None
-    heldout_loss: float | None
-    age_seconds: float | None
+    row: Row | None = None
+    heldout_loss: float | None = None
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def look(folder: Path) -> Overview:
             f"{folder} holds no run, wanted a results folder: name one that a sweep trains into."
         )
     planned = {} if state is None else {item.run_id: item for item in state.planned}
-    streams = _read_streams(folder)
+    streams = _read_streams(folder, records)
     alive = state is not None and state.is_alive
     found = []
     for run_id in dict.fromkeys([*planned, *records]):
@@ -89,11 +90,14 @@ def look(folder: Path) -> Overview:
     return Overview(tuple(found), state)
 
 
-def _read_streams(folder: Path) -> dict[str, _Stream]:
-    """Return the stream of each run that has begun: its own, otherwise that of its trunk."""
+def _read_streams(folder: Path, finished: Collection[str]) -> dict[str, _Stream]:
+    """Return the stream of each run that has begun: its own, otherwise that of its trunk.
+
+    Of finished runs the record is enough: a sweep may have thousands of them.
+    """
     found: dict[str, _Stream] = {}
     for path in sorted((folder / FOLDER).glob("*.jsonl")):
-        live = read_live(folder, path.stem)
+        live = None if path.stem in finished else read_live(folder, path.stem)
         if live is None:
             continue
         stream = _Stream(live, path.stat().st_mtime)
@@ -105,26 +109,32 @@ def _read_streams(folder: Path) -> dict[str, _Stream]:
 
 def _of_record(record: RunRecord, description: str) -> RunStanding:
     return RunStanding(
-        record.run_id, description, record.status, record.n_steps, record.n_steps, None,
-        record.heldout_loss, None,
-    )  # fmt: skip
+        run_id=record.run_id,
+        description=description,
+        standing=record.status,
+        step=record.n_steps,
+        n_steps=record.n_steps,
+        heldout_loss=record.heldout_loss,
+    )
 
 
 def _of_stream(
     run_id: str, description: str, n_steps: int | None, stream: _Stream | None, alive: bool
 ) -> RunStanding:
     if stream is None:
-        return RunStanding(run_id, description, "planned", 0, n_steps, None, None, None)
+        return RunStanding(
+            run_id=run_id, description=description, standing="planned", step=0, n_steps=n_steps
+        )
     rows = stream.live.rows
     measured = [row.heldout.loss for row in rows if row.heldout is not None]
     step = min(stream.live.last_step, n_steps or stream.live.last_step)
     return RunStanding(
-        run_id,
-        description,
-        "running" if alive else "interrupted",
-        step,
-        n_steps,
-        rows[-1] if rows else None,
-        measured[-1] if measured else None,
-        time.time() - stream.changed if alive else None,
+        run_id=run_id,
+        description=description,
+        standing="running" if alive else "interrupted",
+        step=step,
+        n_steps=n_steps,
+        row=rows[-1] if rows else None,
+        heldout_loss=measured[-1] if measured else None,
+        age_seconds=time.time() - stream.changed if alive else None,
     )
