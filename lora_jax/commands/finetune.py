@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands import one_line
 from lora_jax.commands.caller import INSTALLED, Caller
+from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.training import (
     Origin,
     TrainingOptions,
@@ -82,6 +83,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         default="wandb",
         help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
     )
+    add_saving(parser)
     one_line.add_options(parser)
     parser.set_defaults(run=run, caller=caller)
 
@@ -107,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_methods(experiment.sweep, prepared)
     options = TrainingOptions(
         tracker=arguments.tracker, lanes=lanes, halving=arguments.halving,
-        origin=Origin(_spell(arguments), arguments.overrides),
+        saving=read_saving(arguments), origin=Origin(_spell(arguments), arguments.overrides),
     )  # fmt: skip
     if arguments.dry_run:
         check(experiment, prepared, store, options)
@@ -153,13 +155,13 @@ def check(
     experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TrainingOptions
 ) -> None:
     """Refuse what training would refuse before its first step."""
-    from lora_jax.finetuning.execute import SideBySide, Tuner
+    from lora_jax.finetuning.execute import Tuner, TuneSettings
     from lora_jax.runs.tracker import open_tracker, read_mode
 
     read_mode(options.tracker)
     store.check_text(fingerprints(experiment, prepared))
     tracker = open_tracker("off", experiment.name, store.folder)
-    Tuner(experiment, prepared, store, tracker, SideBySide(options.lanes, options.halving)).check()
+    Tuner(experiment, prepared, store, tracker, TuneSettings(options.lanes, options.halving)).check()
 
 
 def fingerprints(experiment: "FinetuneExperiment", prepared: "Prepared") -> dict[str, str]:
@@ -174,7 +176,7 @@ def train(
 ) -> int:
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.finetuning.config import finetune_id
-    from lora_jax.finetuning.execute import SideBySide, Tuner
+    from lora_jax.finetuning.execute import Tuner, TuneSettings
     from lora_jax.runs.tracker import open_tracker
 
     sweep = experiment.sweep
@@ -184,10 +186,10 @@ def train(
         data = fingerprints(experiment, prepared)
         store.claim(describe_sweep(experiment, run_ids, data, options.origin))
         tracker = open_tracker(options.tracker, experiment.name, store.folder)
-        beside = SideBySide(options.lanes, options.halving)
+        settings = TuneSettings(options.lanes, options.halving, options.saving)
         try:
             with until_stopped() as stop:
-                Tuner(experiment, prepared, store, tracker, beside).run_all(stop, say)
+                Tuner(experiment, prepared, store, tracker, settings).run_all(stop, say)
         finally:
             tracker.finish()
     return tell_status(stop)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.training import (
     Origin,
     TrainingOptions,
@@ -97,6 +98,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         default="wandb",
         help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
     )
+    add_saving(parser)
     parser.set_defaults(run=run, caller=caller)
 
 
@@ -118,7 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         command = arguments.caller.spell("scaling", find_config(arguments.config), words)
         options = SweepOptions(
             tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
-            keep_models=arguments.keep_models, origin=Origin(command, arguments.overrides),
+            keep_models=arguments.keep_models, saving=read_saving(arguments),
+            origin=Origin(command, arguments.overrides),
         )  # fmt: skip
         status = train(experiment, store, options)
         if status:
@@ -186,13 +189,22 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
         return 0
     if experiment.question:
         print(experiment.question, end="\n\n", flush=True)
-    from lora_jax.runs.execute import fingerprints, prepare_data, run_sweep, use_compilation_cache
+    from lora_jax.runs.execute import (
+        SweepSettings,
+        fingerprints,
+        prepare_data,
+        run_sweep,
+        use_compilation_cache,
+    )
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.tracker import open_tracker
     from lora_jax.training.mesh import make_mesh
 
     use_compilation_cache()
-    mesh = None if options.mesh is None else make_mesh(options.mesh)
+    settings = SweepSettings(
+        keep_models=options.keep_models, lanes=options.lanes, halving=options.halving,
+        mesh=None if options.mesh is None else make_mesh(options.mesh), saving=options.saving,
+    )  # fmt: skip
     with store.locked():
         datasets = prepare_data(experiment.runs, say)
         store.claim(describe_sweep(experiment, run_ids, fingerprints(datasets), options.origin))
@@ -200,10 +212,7 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
         tracker = open_tracker(options.tracker, experiment.name, store.folder)
         try:
             with until_stopped() as stop:
-                run_sweep(
-                    experiment.name, planned, datasets, store, tracker, stop,
-                    options.keep_models, options.lanes, options.halving, mesh,
-                )  # fmt: skip
+                run_sweep(experiment.name, planned, datasets, store, tracker, stop, settings)
         finally:
             tracker.finish()
     return tell_status(stop)

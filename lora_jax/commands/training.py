@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from lora_jax.training.saving import DEFAULT, Saving
+
 if TYPE_CHECKING:
     from lora_jax.runs.signals import StopRequest
 
@@ -24,12 +26,13 @@ class Origin:
 class TrainingOptions:
     """How a sweep is trained: options of `lora-jax scaling` and `finetune`, whose --help says what each does.
 
-    lanes: None for as many as pay.
+    lanes: None for as many as pay. saving: when states are saved, which is not part of a run's identity.
     """
 
     tracker: Literal["wandb", "off"] = "off"
     lanes: int | None = 1
     halving: bool = False
+    saving: Saving = DEFAULT
     origin: Origin = Origin()
 
 

@@ -27,6 +27,7 @@ from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
 from lora_jax.runs.watching import watched
+from lora_jax.training.saving import DEFAULT, Saving
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,19 @@ class PlannedTune:
 
 
 @dataclass(frozen=True)
-class SideBySide:
-    """What trains together in one program.
+class TuneSettings:
+    """How a sweep is trained: what together in one program, and when states are saved.
 
     Attributes:
         lanes: Largest number of runs of one shape. None measures how many pay.
         halving: Whether to stop the worse half of the runs that choose a method's rate, at every mark but the
             last.
+        saving: When the state of a run is saved, and which states are kept.
     """
 
     lanes: int | None = 1
     halving: bool = False
+    saving: Saving = DEFAULT
 
 
 class Tuner:
@@ -68,10 +71,10 @@ class Tuner:
         prepared: Prepared,
         store: RunStore,
         tracker: Tracker,
-        beside: SideBySide = SideBySide(),
+        settings: TuneSettings = TuneSettings(),
     ) -> None:
         self.sweep, self.prepared, self.store = experiment.sweep, prepared, store
-        self.lanes, self.halving = beside.lanes, beside.halving
+        self.lanes, self.halving, self._saving = settings.lanes, settings.halving, settings.saving
         self._tracker, self._recorder = tracker, Recorder(experiment.name, store, tracker)
         self._n_tokens = int(prepared.train.lengths_N.sum())
 
@@ -156,7 +159,10 @@ class Tuner:
         groups = []
         for items in members.values():
             left = list({item.run_id: item for item in items if not item.finished}.values())
-            runs = tuple(TuneRun(item.run, self.prepared, self._checkpoints(item.run_id)) for item in left)
+            runs = tuple(
+                TuneRun(item.run, self.prepared, self._checkpoints(item.run_id), saving=self._saving)
+                for item in left
+            )
             if runs:
                 check_group(runs)
                 tokens = sum(item.own_tokens for item in left)

@@ -17,19 +17,21 @@ from lora_jax.peft.method import HEAD, Adapted, Method, MethodConfig
 from lora_jax.peft.stacking import Shapes, adapt_all, common_shapes, own_shapes, program
 from lora_jax.training.checkpoint import say_nothing
 from lora_jax.training.lanes import Lanes
+from lora_jax.training.saving import DEFAULT, Saving
 
 
 @dataclass(frozen=True)
 class TuneRun:
     """One run to train: what, on which data, and the folder that it is saved in while it trains.
 
-    say: told, in a line, of a checkpoint that is damaged and dropped.
+    say: told, in a line, of a checkpoint that is damaged and dropped. saving: when its state is saved.
     """
 
     config: FinetuneConfig
     prepared: Prepared
     folder: Path
     say: Callable[[str], None] = say_nothing
+    saving: Saving = DEFAULT
 
 
 @dataclass(frozen=True)

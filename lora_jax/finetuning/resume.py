@@ -1,6 +1,5 @@
 """A trial on disk while it trains: a later call goes on from it to the same bits."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ import numpy as np
 from lora_jax.digests import read_object, to_sealed_json
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
+from lora_jax.finetuning.group import TuneRun
 from lora_jax.finetuning.history import History
 from lora_jax.peft.checkpoint import load_adapter, save_adapter
-from lora_jax.peft.method import MethodConfig
-from lora_jax.training.checkpoint import Checkpoints, say_nothing
+from lora_jax.training.checkpoint import Checkpoints
+from lora_jax.training.saving import KEPT, KeptStates
 from lora_jax.training.step import TrainState
 
 FACTS = ("tokens", "kept_step", "worse", "n_rungs", "halted_at")  # of a History, besides losses and weights
@@ -26,9 +26,11 @@ class SavedTrial:
     It holds the run as it is by itself, of its own rank, so that another call may group runs differently.
     """
 
-    def __init__(self, folder: Path, config: MethodConfig, say: Callable[[str], None] = say_nothing) -> None:
-        self.folder, self._config = folder, config
-        self._checkpoints = Checkpoints(folder / "state", say)
+    def __init__(self, run: TuneRun, n_steps: int) -> None:
+        self.folder, self._config = run.folder, run.config.method
+        kept = KeptStates(run.folder / KEPT, run.saving.steps_kept(n_steps))
+        self.kept_steps = kept.steps
+        self._checkpoints = Checkpoints(run.folder / "state", run.say, run.saving, kept)
 
     def save(self, history: History, state: TrainState) -> None:
         """Save after the steps that `history` has; the state last, so that what belongs to it is there."""

@@ -17,7 +17,6 @@ from lora_jax.params import Params
 from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
 from lora_jax.peft.summary import training_flops_per_token
-from lora_jax.training.checkpoint import SAVE_SECONDS
 from lora_jax.training.heldout import HeldOut
 from lora_jax.training.rows import Source, Watching
 from lora_jax.training.side_by_side import Lane, Trial
@@ -74,7 +73,7 @@ class FinetuneTrial:
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
         self.history, self.timer = History(), StepTimer(n_lanes)
         self.feed = Feed(self.config, self.prepared)
-        self.saved = SavedTrial(placed.run.folder, self.config.method, placed.run.say)
+        self.saved = SavedTrial(placed.run, self.feed.n_steps)
         self._dev_scores, self._watching = dev_scores, watching
         self._n_lanes, self._n_rivals = n_lanes, n_rivals
         times, n_steps = self.config.optim.evaluations, self.feed.n_steps
@@ -136,7 +135,8 @@ class FinetuneTrial:
             count_tokens=self.feed.n_tokens.pop,
             stream=stream,
             save=lambda: self.saved.save(self.history, self._own_state(lane)),
-            save_seconds=SAVE_SECONDS,
+            saving=self.placed.run.saving,
+            kept_steps=self.saved.kept_steps,
         )
 
     def _is_at_rung(self) -> bool:

@@ -21,6 +21,7 @@ from lora_jax.prompting.load import load_prompted
 from lora_jax.prompting.prompt import Prompt, find_prompt
 from lora_jax.prompting.shots import Shots
 from lora_jax.runs.store import RunStore
+from lora_jax.training.saving import DEFAULT, Saving
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def finetune(
     lanes: int | None = 1,
     halving: bool = False,
     tracker: Literal["off", "wandb"] = "off",
+    saving: Saving = DEFAULT,
 ) -> ComparedMethods:
     """Adapt a pretrained model to a task by several methods, compare them, and write the report.
 
@@ -70,6 +72,7 @@ def finetune(
         lanes: The most runs of one shape that are trained side by side; None for as many as pay.
         halving: Of a method's learning rates, end the worse half at each dev score but the last.
         tracker: "off", or "wandb".
+        saving: How often states are saved, and which of them are kept.
 
     Returns:
         The methods with their scores and intervals.
@@ -81,7 +84,7 @@ def finetune(
     folder = Path(folder)
     experiment = FinetuneExperiment(folder.resolve().name, "", sweep)
     options = TrainingOptions(
-        tracker=tracker, lanes=lanes, halving=halving,
+        tracker=tracker, lanes=lanes, halving=halving, saving=saving,
         origin=Origin(f"lora_jax.finetune(sweep, {str(folder)!r})"),
     )  # fmt: skip
     store = RunStore(folder)

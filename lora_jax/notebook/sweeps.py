@@ -17,6 +17,7 @@ from lora_jax.runs.store import RunStore
 from lora_jax.scaling.documents import read_fits
 from lora_jax.scaling.sweep_results import SweepReport
 from lora_jax.scaling.tables.table import RunTable, read_table
+from lora_jax.training.saving import DEFAULT, Saving
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def train(
     halving: bool = False,
     tracker: Literal["off", "wandb"] = "off",
     keep_models: bool = False,
+    saving: Saving = DEFAULT,
 ) -> TrainedSweep:
     """Train runs, fit what laws they carry, and write the report.
 
@@ -77,6 +79,7 @@ def train(
         halving: Of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps.
         tracker: "off", or "wandb".
         keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
+        saving: How often states are saved, and which of them are kept.
 
     Returns:
         The records, the table and the fits.
@@ -93,7 +96,7 @@ def train(
     folder, by_id = Path(folder), {run_id(run): run for run in wanted}
     experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
     options = SweepOptions(
-        tracker=tracker, lanes=lanes, halving=halving, keep_models=keep_models,
+        tracker=tracker, lanes=lanes, halving=halving, keep_models=keep_models, saving=saving,
         origin=Origin(f"lora_jax.train(runs, {str(folder)!r})"),
     )  # fmt: skip
     store = RunStore(folder)

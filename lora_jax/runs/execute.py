@@ -1,6 +1,7 @@
 """Run a sweep: train what is not finished, and record every run as it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from jax.sharding import Mesh
 
@@ -22,6 +23,7 @@ from lora_jax.runs.tracker import Tracker
 from lora_jax.runs.watching import watched
 from lora_jax.training.mesh import check_mesh
 from lora_jax.training.result import PretrainResult
+from lora_jax.training.saving import DEFAULT, Saving
 from lora_jax.training.trunk import Trunk, train_trunks
 
 
@@ -70,6 +72,27 @@ def fingerprints(datasets: Mapping[DataConfig, Dataset]) -> dict[str, str]:
     return {digest(to_dict(config)): digest(data.describe()) for config, data in datasets.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How a sweep is trained. None of it is part of a run's identity.
+
+    Attributes:
+        keep_models: Whether to write each run's final weights to models/RUN_ID in the results folder.
+        lanes: Largest number of trunks of one shape that train together. None measures how many pay
+            (`lane_count`).
+        halving: Whether to stop the worse half of the trunks that differ only in the optimizer's numbers,
+            twice (`groups`).
+        mesh: Devices to spread each run over. Trunks then train one after another.
+        saving: When states are saved, and which are kept.
+    """
+
+    keep_models: bool = False
+    lanes: int | None = 1
+    halving: bool = False
+    mesh: Mesh | None = None
+    saving: Saving = DEFAULT
+
+
 def run_sweep(
     name: str,
     planned: Sequence[PlannedRun],
@@ -77,10 +100,7 @@ def run_sweep(
     store: RunStore,
     tracker: Tracker,
     should_stop: Callable[[], bool],
-    keep_models: bool = False,
-    lanes: int | None = 1,
-    halving: bool = False,
-    mesh: Mesh | None = None,
+    settings: SweepSettings = SweepSettings(),
 ) -> list[RunRecord]:
     """Train every planned run that is not finished, and record each as it ends.
 
@@ -94,12 +114,7 @@ def run_sweep(
         store: The results folder.
         tracker: Where progress is logged.
         should_stop: Training stops soon after this returns True.
-        keep_models: Whether to write each run's final weights to models/RUN_ID in the results folder.
-        lanes: Largest number of trunks of one shape that train together. None measures how many pay
-            (`lane_count`).
-        halving: Whether to stop the worse half of the trunks that differ only in the optimizer's numbers,
-            twice (`groups`).
-        mesh: Devices to spread each run over. Trunks then train one after another.
+        settings: How they are trained.
 
     Returns:
         The new records.
@@ -108,10 +123,11 @@ def run_sweep(
         LoraJaxError: Memory does not hold the lanes. This is found before anything is compiled.
         Stopped: `should_stop` returned True. The state is saved.
     """
+    lanes, halving, mesh = settings.lanes, settings.halving, settings.mesh
     if mesh is not None:
         lanes = check_spread(planned, mesh, lanes, halving)
     groups = form_groups(planned, lanes, halving, n_devices=1 if mesh is None else mesh.size)
-    if keep_models:
+    if settings.keep_models:
         for item in planned:
             check_savable(item.run, datasets[item.run.data])
     progress = Progress(planned)
@@ -122,7 +138,7 @@ def run_sweep(
 
     def keep(result: PretrainResult) -> None:
         dataset, run_id = datasets[result.run.data], ids[result.run]
-        if keep_models and result.weights is not None:
+        if settings.keep_models and result.weights is not None:
             save_model(store.folder / "models" / run_id, result.run, result.weights, dataset)
         records.append(recorder.write(run_id, result, find_facts(result, dataset), progress))
 
@@ -133,7 +149,7 @@ def run_sweep(
             trunks = [
                 Trunk(
                     tuple(item.run for item in trunk), datasets[trunk[0].run.data],
-                    checkpoints / trunk[0].trunk_id, group.rungs, progress.say,
+                    checkpoints / trunk[0].trunk_id, group.rungs, progress.say, settings.saving,
                 )
                 for trunk in group.trunks
             ]  # fmt: skip

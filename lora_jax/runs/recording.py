@@ -1,7 +1,6 @@
 """How a finished run becomes a record and a curve and is written, in pretraining as in fine-tuning."""
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from lora_jax.runs.provenance import describe_commit, describe_device, describe_
 from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import Tracker
+from lora_jax.training.checkpoint import clear
 from lora_jax.training.result import RunResult, final_train_loss
 
 CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
@@ -81,13 +81,13 @@ class Recorder:
         """Write a run's curve, its record and the table; tell the tracker and the bar; return the record.
 
         Weights that are kept are to be written before, so that a record always has them. checkpoints: a
-        folder that nothing needs any more once the record is there.
+        folder of which only states that are kept for good are needed once the record is there.
         """
         record = make_record(self.sweep, run_id, result, facts, self.provenance)
         curve = make_curve(result, record.flops_exact / max(1, record.n_tokens), facts.rate_at)
         self.store.write(record, curve)
         if checkpoints is not None:
-            shutil.rmtree(checkpoints)
+            clear(checkpoints)
         if self.tracker is not None:
             self.tracker.log_run(record, curve)
         progress.finish_run(run_id, facts.summarise(record))

@@ -16,10 +16,10 @@ import numpy as np
 
 from lora_jax.digests import find_damage, write_manifest
 from lora_jax.errors import Damaged
+from lora_jax.temporaries import held, temporary_beside
+from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.step import TrainState
 
-KEPT = 2  # checkpoints of each: the newest, and one to go back to where it is damaged
-SAVE_SECONDS = 60.0  # between two savings of a run in progress
 SLACK_BYTES = 2**20  # a checkpoint's own description and the file system's blocks
 
 
@@ -36,17 +36,24 @@ class Checkpoints:
     digests; what they wrote is taken as it is, as far as orbax can read it.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None] = say_nothing) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        say: Callable[[str], None] = say_nothing,
+        saving: Saving = DEFAULT,
+        kept: KeptStates | None = None,
+    ) -> None:
+        """Open a folder. kept: the states that are kept for good, and where; None for none."""
         import orbax.checkpoint as ocp
 
-        self.folder, self._say = folder.resolve(), say
+        self.folder, self._say, self._kept = folder.resolve(), say, kept
         self._args = ocp.args
         for step in _list_steps(self.folder):
             damaged = find_damage(self.folder / str(step))
             if damaged is not None:
                 shutil.rmtree(self.folder / str(step))
                 self._tell(damaged)
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(max_to_keep=saving.n_kept, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def _tell(self, damaged: Path) -> None:
@@ -65,8 +72,12 @@ class Checkpoints:
         Raises OSError where the folder cannot be written, such as on a full disk.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
-            return
+        if step not in self._manager.all_steps():
+            self._write(step, state, losses)
+        if self._kept is not None and step in self._kept.steps:
+            _copy_whole(self.folder / str(step), self._kept.folder / str(step))
+
+    def _write(self, step: int, state: TrainState, losses: np.ndarray) -> None:
         tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
         self._require_space(sum(array.nbytes for array in jax.tree.leaves(tree)))
         try:
@@ -79,6 +90,11 @@ class Checkpoints:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(self.folder)) from error
         write_manifest(self.folder / str(step))
+
+    @property
+    def kept_steps(self) -> frozenset[int]:
+        """The steps after which the state is kept for good."""
+        return frozenset() if self._kept is None else self._kept.steps
 
     def keep_newest(self) -> None:
         """Take all but the newest checkpoint away."""
@@ -128,6 +144,40 @@ class Checkpoints:
     def delete(self) -> None:
         self.close()
         shutil.rmtree(self.folder)
+
+
+def clear(folder: Path) -> None:
+    """Take the folder of a run that has ended away, but for the states that are kept for good."""
+    if not (folder / KEPT).is_dir():
+        shutil.rmtree(folder)
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != KEPT:
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
+
+
+def _copy_whole(checkpoint: Path, target: Path) -> None:
+    """Copy a checkpoint with its digests, unless a whole copy is there.
+
+    A kill leaves all of it or nothing. Raises OSError where it cannot be written, such as on a full disk.
+    """
+    if target.is_dir():
+        if find_damage(target) is None:
+            return
+        shutil.rmtree(target)  # it is copied anew
+    temporary = temporary_beside(target)
+    temporary.mkdir(parents=True)
+    with held(temporary):
+        try:
+            for path in sorted(checkpoint.rglob("*")):  # a folder before what is in it
+                copy = temporary / path.relative_to(checkpoint)
+                copy.mkdir() if path.is_dir() else shutil.copyfile(path, copy)
+            temporary.replace(target)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
 
 
 def _list_steps(folder: Path) -> list[int]:

@@ -5,12 +5,12 @@ when they stop to branch or to be scored.
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 
 from lora_jax.data.ahead import BatchesAhead
-from lora_jax.training.checkpoint import SAVE_SECONDS
 from lora_jax.training.history import LossHistory
+from lora_jax.training.saving import DEFAULT, Saving
 from lora_jax.training.side_by_side import Rung, StepRequest, StepResult, Stopped, Trial
 from lora_jax.training.step import StepInput
 from lora_jax.training.stream import Stream
@@ -84,7 +84,8 @@ class TrainingRun:
     """A run in training: what its steps take in, what it came to, and where both are reported and saved.
 
     make_input and count_tokens are of a step, counted from 0; count_tokens is called after the step.
-    measure_at: the steps at which `measure` is called, to tell the held-out loss.
+    measure_at: the steps at which `measure` is called, to tell the held-out loss. saving: how often `save` is
+    called; kept_steps: after which it is called in any case.
     """
 
     history: LossHistory
@@ -95,7 +96,8 @@ class TrainingRun:
     save: Callable[[], None]
     measure_at: Sequence[int] = ()
     measure: Callable[[], None] = lambda: None
-    save_seconds: float = SAVE_SECONDS
+    saving: Saving = DEFAULT
+    kept_steps: Collection[int] = ()
     saved_at: float = field(default_factory=time.monotonic)
 
     def advance(self, until: int, arrive: Callable[[], None] | None = None) -> Trial:
@@ -112,9 +114,12 @@ class TrainingRun:
         self, until: int, inputs: BatchesAhead[StepInput], arrive: Callable[[], None] | None
     ) -> Trial:
         history = self.history
+        if len(history.losses) in self.kept_steps:
+            self.save()  # of a run that was killed after it had been saved and before the state was kept
         while len(history.losses) < until and not history.ended:
             first = len(history.losses)
-            stop = min((step for step in self.measure_at if first < step < until), default=until)
+            due = self.saving.next_save(first, self.kept_steps)
+            stop = int(min(due, *(step for step in self.measure_at if step > first), until))
             taken = yield from self.timer.wait(StepRequest(stop - first, lambda _: next(inputs)))
             tokens = [self.count_tokens(first + i) for i in range(len(taken.losses))]
             history.take(taken.losses, tokens)
@@ -127,7 +132,8 @@ class TrainingRun:
                 arrive()
             if history.ended:
                 return
-            if taken.stopping or time.monotonic() - self.saved_at > self.save_seconds:
+            is_due = step == due or time.monotonic() - self.saved_at > self.saving.every_seconds
+            if taken.stopping or is_due:
                 self.save()
                 self.saved_at = time.monotonic()
             if taken.stopping:

@@ -20,7 +20,7 @@ from lora_jax.config import ModelConfig, RunConfig, run_id, trunk_id
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
-from lora_jax.training.checkpoint import SAVE_SECONDS, Checkpoints, say_nothing
+from lora_jax.training.checkpoint import Checkpoints, say_nothing
 from lora_jax.training.heldout_points import HeldoutPoints, choose_points, measure_heldout
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import Lanes
@@ -30,6 +30,7 @@ from lora_jax.training.pretraining import make_input, make_pretraining_step
 from lora_jax.training.repeat import steps_per_call
 from lora_jax.training.result import PretrainResult, final_train_loss, make_result
 from lora_jax.training.rows import UNWATCHED, Source, Watching
+from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.side_by_side import Lane, Trial, drive
 from lora_jax.training.stream import Stream
 from lora_jax.training.trial import StepTimer, TrainingRun
@@ -71,7 +72,7 @@ class Trunk:
         folder: Where their state is saved.
         rungs: Where successive halving may end them.
         say: Called with a line if a damaged checkpoint is dropped.
-        save_seconds: Time between two checkpoints.
+        saving: When their state is saved, and which states are kept.
     """
 
     runs: tuple[RunConfig, ...]
@@ -79,7 +80,7 @@ class Trunk:
     folder: Path
     rungs: tuple[RungAt, ...] = ()
     say: Callable[[str], None] = say_nothing
-    save_seconds: float = SAVE_SECONDS
+    saving: Saving = DEFAULT
 
 
 def train_trunks(
@@ -160,11 +161,13 @@ class _TrunkTrial:
     def train(self) -> Trial:
         """Train the runs, shortest first; raises `Stopped` when told to stop, the state saved."""
         folder, runs = self.trunk.folder, sorted(self.trunk.runs, key=lambda run: run.n_tokens)
-        with closing(Checkpoints(folder / "trunk", self.trunk.say)) as checkpoints:
+        shared = {step for run in runs for step in self._kept_steps(run) if step <= cooldown_start(run)}
+        kept = KeptStates(folder / KEPT, frozenset(shared))
+        with closing(self._open(folder / "trunk", kept)) as checkpoints:
             reached = checkpoints.latest_step() or 0
             early = [run for run in runs if cooldown_start(run) < reached]
             if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
-                with closing(Checkpoints(folder / "early", self.trunk.say)) as others:
+                with closing(self._open(folder / "early", kept)) as others:
                     yield from self._climb(early, others, f"{trunk_id(early[0])}-early")
             if len(early) < len(runs):
                 yield from self._climb(runs[len(early) :], checkpoints, trunk_id(runs[0]))
@@ -200,7 +203,9 @@ class _TrunkTrial:
         forked = self.lane.read()
         history = LossHistory(list(trunk.history.losses), list(trunk.history.tokens))
         folder, name = self.trunk.folder / f"t{run.n_tokens}", run_id(run)
-        with closing(Checkpoints(folder, self.trunk.say)) as checkpoints:
+        own = frozenset(step for step in self._kept_steps(run) if step > cooldown_start(run))
+        kept = KeptStates(self.trunk.folder / KEPT / folder.name, own)
+        with closing(self._open(folder, kept)) as checkpoints:
             self._resume(run, history, checkpoints)
             source = Source(name=name, run=run, run_ids=(name,), n_steps=run.n_steps, beginning=beginning)
             stream = self._open_stream(source, history)
@@ -209,6 +214,12 @@ class _TrunkTrial:
             self._finish(run, branch)
             checkpoints.delete()
         self.lane.write(forked)
+
+    def _kept_steps(self, run: RunConfig) -> frozenset[int]:
+        return self.trunk.saving.steps_kept(run.n_steps)
+
+    def _open(self, folder: Path, kept: KeptStates) -> Checkpoints:
+        return Checkpoints(folder, self.trunk.say, self.trunk.saving, kept)
 
     def _open_stream(self, source: Source, history: LossHistory) -> Stream:
         run, peak = source.run, peak_learning_rate(source.run)
@@ -251,7 +262,8 @@ class _TrunkTrial:
             save=partial(self._save, history, checkpoints),
             measure_at=points.steps,
             measure=partial(self._measure, stream, points),
-            save_seconds=self.trunk.save_seconds,
+            saving=self.trunk.saving,
+            kept_steps=checkpoints.kept_steps,
         )
 
     def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:

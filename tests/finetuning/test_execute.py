@@ -12,7 +12,7 @@ from lora_jax.comparison.methods import compare_methods
 from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import FinetuneSweep, TuneConfig, finetune_id
-from lora_jax.finetuning.execute import SideBySide, Tuner, choose_rates
+from lora_jax.finetuning.execute import Tuner, TuneSettings, choose_rates
 from lora_jax.finetuning.experiment import FinetuneExperiment
 from lora_jax.finetuning.export import export_chosen
 from lora_jax.finetuning.group import TuneRun
@@ -46,7 +46,7 @@ def run_all(
     store, said = RunStore(folder), []
     tracker = open_tracker("off", "tiny", folder)
     experiment = FinetuneExperiment("tiny", "", sweep)
-    Tuner(experiment, prepared, store, tracker, SideBySide(lanes, halving)).run_all(
+    Tuner(experiment, prepared, store, tracker, TuneSettings(lanes, halving)).run_all(
         lambda: False, said.append
     )
     return store, said

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lora_jax.finetuning import trial
 from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
 from lora_jax.finetuning.group import TuneRun
 from lora_jax.finetuning.loop import FinetuneResult, finetune_group
 from lora_jax.finetuning.prepare import Prepared
 from lora_jax.peft.methods.lora import LoRA
+from lora_jax.training.saving import Saving
 from lora_jax.training.side_by_side import Stopped
 
 from .conftest import task_of
@@ -49,14 +49,14 @@ def spoil(path: Path, damage: str) -> None:
 
 @pytest.mark.slow
 def test_whatever_file_is_damaged_the_run_ends_at_the_same_bits(
-    config: FinetuneConfig, classify: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: FinetuneConfig, classify: Prepared, tmp_path: Path
 ) -> None:
     """Stopped after the first score, with a checkpoint before it: 8 steps to a score, a turn in two parts."""
-    monkeypatch.setattr(trial, "SAVE_SECONDS", 0.0)
+    often = Saving(every_seconds=1e-9)
     whole = train(TuneRun(config, classify, tmp_path / "whole"))
     kept = tmp_path / "kept"
     with pytest.raises(Stopped):
-        train(TuneRun(config, classify, kept), stop_after=12)
+        train(TuneRun(config, classify, kept, saving=often), stop_after=12)
     names = [path.name for path in kept.iterdir() if path.is_file()]
     assert sum(name.startswith("course-") for name in names) == 2
     assert "kept-8.safetensors" in names

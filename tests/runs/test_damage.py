@@ -9,7 +9,7 @@ import pytest
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import Damaged, LoraJaxError
-from lora_jax.runs.execute import run_sweep
+from lora_jax.runs.execute import SweepSettings, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
@@ -28,7 +28,7 @@ def sweep(
     planned = plan_runs(runs, store.settled(False), find_device("h200"))
     return run_sweep(
         "tiny", planned, {runs[0].data: dataset}, store, open_tracker("off", "tiny", folder),
-        lambda: stop_after is not None and next(calls) >= stop_after, lanes=lanes,
+        lambda: stop_after is not None and next(calls) >= stop_after, SweepSettings(lanes=lanes),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from lora_jax.data import Dataset
 from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs import lane_count
-from lora_jax.runs.execute import run_sweep
+from lora_jax.runs.execute import SweepSettings, run_sweep
 from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
@@ -32,7 +32,7 @@ def sweep(
     planned = plan_runs(runs, store.settled(halving), find_device("h200"))
     records = run_sweep(
         "tiny", planned, {run.data: dataset for run in runs}, store, open_tracker("off", "tiny", folder),
-        should_stop, lanes=lanes, halving=halving,
+        should_stop, SweepSettings(lanes=lanes, halving=halving),
     )  # fmt: skip
     return {record.run_id: record for record in records}
 

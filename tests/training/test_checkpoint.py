@@ -14,9 +14,11 @@ from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.result import PretrainResult
+from lora_jax.training.saving import Saving
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.trunk import Trunk, train_trunks
 
+EAGER = Saving(every_seconds=1e-9)  # after every turn of steps
 STOP = 11  # calls of should_stop, one a step: in the trunk or in a branch
 
 
@@ -55,7 +57,7 @@ def train(
     """Train one trunk, saving after every step that is read; return what ended, and what was said."""
     calls, results, said = iter(range(10**9)), [], []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder, say=said.append, save_seconds=0.0)],
+        [Trunk(tuple(runs), dataset, folder, say=said.append, saving=EAGER)],
         1,
         on_result=results.append,
        
