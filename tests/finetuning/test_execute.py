@@ -26,6 +26,7 @@ from lora_jax.peft.methods.subset import BitFit
 from lora_jax.runs.experiment import read_lanes
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracker import open_tracker
+from lora_jax.training.saving import DEFAULT, Saving
 
 from .conftest import task_of
 
@@ -41,12 +42,17 @@ def sweep(places: Path) -> FinetuneSweep:
 
 
 def run_all(
-    sweep: FinetuneSweep, prepared: Prepared, folder: Path, lanes: int | None = 1, halving: bool = False
+    sweep: FinetuneSweep,
+    prepared: Prepared,
+    folder: Path,
+    lanes: int | None = 1,
+    halving: bool = False,
+    saving: Saving = DEFAULT,
 ) -> tuple[RunStore, list[str]]:
     store, said = RunStore(folder), []
     tracker = open_tracker("off", "tiny", folder)
     experiment = FinetuneExperiment("tiny", "", sweep)
-    Tuner(experiment, prepared, store, tracker, TuneSettings(lanes, halving)).run_all(
+    Tuner(experiment, prepared, store, tracker, TuneSettings(lanes, halving, saving)).run_all(
         lambda: False, said.append
     )
     return store, said
@@ -54,7 +60,16 @@ def run_all(
 
 @pytest.fixture(scope="module")
 def store(sweep: FinetuneSweep, classify: Prepared, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    return run_all(sweep, classify, tmp_path_factory.mktemp("sweep"))[0]
+    keeping = Saving(every_steps=5, fractions=(0.5,))
+    return run_all(sweep, classify, tmp_path_factory.mktemp("sweep"), saving=keeping)[0]
+
+
+def test_states_at_shares_of_a_run_stay_when_it_is_recorded(store: RunStore) -> None:
+    for record in store.finished().values():
+        if record.status == "done":
+            folder = store.folder / "checkpoints" / record.run_id
+            [manifest] = folder.rglob("digests.json")
+            assert manifest.relative_to(folder) == Path("kept", str(round(record.n_steps / 2)), manifest.name)
 
 
 def test_every_rate_runs_once_and_the_best_with_every_seed(

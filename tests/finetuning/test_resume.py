@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
@@ -74,6 +77,26 @@ def test_whatever_file_is_damaged_the_run_ends_at_the_same_bits(
         same(train(TuneRun(config, classify, folder, said.append)), whole)
         assert len(said) >= n_said, f"{name} was {damage}"
         assert all("is damaged: that checkpoint is dropped" in line for line in said)
+
+
+def test_a_kept_state_is_that_of_the_run_at_its_step(
+    config: FinetuneConfig, classify: Prepared, tmp_path: Path
+) -> None:
+    """As another run of it saves that is stopped there; keeping changes no loss."""
+    whole = train(TuneRun(config, classify, tmp_path / "whole"))
+    at = round(0.4 * whole.planned_steps)
+    keeping = Saving(every_steps=3, fractions=(0.4,))
+    same(train(TuneRun(config, classify, tmp_path / "keeping", saving=keeping)), whole)
+    with pytest.raises(Stopped):
+        train(TuneRun(config, classify, tmp_path / "stopped"), stop_after=at - 1)
+    assert [path.name for path in (tmp_path / "keeping" / "kept").iterdir()] == [str(at)]
+    one, other = (
+        ocp.StandardCheckpointer().restore(tmp_path / place / str(at) / "default")
+        for place in ("keeping/kept", "stopped/state")
+    )
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def test_damaged_weights_that_were_kept_are_made_again(
