@@ -30,7 +30,7 @@ def prepare(
 
     Args:
         vocab_size: of the model; every token id must lie below it.
-        cache_dir: where derived files live; None: $LORA_JAX_CACHE, else ~/.cache/lora_jax.
+        cache_dir: Where derived files live. By default $LORA_JAX_CACHE, otherwise ~/.cache/lora_jax.
         on_progress: called with one line at each stage of work that takes time.
 
     Raises:

@@ -72,7 +72,7 @@ def check_memory(groups: Sequence[TuneGroup], limit: float) -> None:
 def check_lanes(groups: Sequence[TuneGroup], asked: int | None, limit: float) -> None:
     """Refuse, before anything is compiled, lanes that memory does not hold, or too few for halving.
 
-    asked: the lanes of --lanes; None: as many as a group has runs, where these are rivals.
+    asked: The lanes of --lanes. None takes as many as a group has runs, where these are rivals.
     """
     for group in groups:
         if group.n_rivals and asked is not None and asked < len(group.runs):

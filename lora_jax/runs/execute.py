@@ -186,7 +186,15 @@ def form_groups(
 ) -> list[Group]:
     """Group the trunks of a plan, and refuse what cannot be: before anything is compiled, by prediction.
 
-    limit: the device's memory in bytes; None: of the present one. n_devices: that share each run.
+    Args:
+        planned: The runs, with their cost.
+        lanes: Largest number of trunks that train together. None takes as many as there are.
+        halving: Whether trunks are grouped with their rivals.
+        limit: The device's memory in bytes. By default that of the present one.
+        n_devices: Number of devices that share each run.
+
+    Raises:
+        LoraJaxError: The options contradict each other, or memory does not hold the runs.
     """
     if lanes is not None and lanes < 1:
         raise LoraJaxError(f"--lanes is {lanes}, wanted at least 1, which trains one run at a time, or auto.")

@@ -49,7 +49,7 @@ def plan_runs(
 ) -> list[PlannedRun]:
     """Order the runs by trunk, smallest model first, and price each; finished ones cost nothing.
 
-    device: the accelerator to price for; None for this machine's CPU, whose matmuls are timed.
+    device: The accelerator to price for. None is this machine's CPU, whose matmuls are timed.
     """
     trunks: dict[str, list[RunConfig]] = {}
     for run in sorted(runs, key=lambda run: (count_parameters(run.model).total, run.seed, run.n_tokens)):

@@ -13,7 +13,8 @@ def print_plan(
 ) -> list[PlannedRun]:
     """Price an experiment's runs, print them as a table, and return them.
 
-    device: a name of machine.DEVICES; None: the experiment's own DEVICE, else the present machine.
+    device: A name of machine.DEVICES. By default the experiment's own DEVICE, and without one the present
+        machine.
     """
     asked = device or experiment.device
     name = name_device(asked) if asked else None

@@ -35,7 +35,7 @@ class RunStore:
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
         """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
 
-        make: leave the folder behind; else it is tried and nothing is left.
+        make: Whether to leave the folder behind. Otherwise it is tried, and nothing is left.
         """
         self.try_write()
         if make:

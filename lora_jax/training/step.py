@@ -65,11 +65,11 @@ def make_step(
     program, so the caller keeps it for the runs that it serves.
 
     Args:
-        loss_of_batch: the mean loss of a batch. Its key is the run's, folded with the number of the step.
-        specs: of every trainable weight at least.
-        optimizer: what turns gradients into updates at unit rate (`training.optim`).
-        rates: the learning rate of a path as a multiple of the step's; 1 where absent.
-        accumulation: reads the batch in parts; None: at once.
+        loss_of_batch: The mean loss of a batch. Its key is the run's, folded with the number of the step.
+        specs: The Specs of every trainable weight, at least.
+        optimizer: Turns gradients into updates at unit rate (`training.optim`).
+        rates: The learning rate of a path as a multiple of the step's. A path that is absent has 1.
+        accumulation: Reads the batch in parts. None reads it at once.
     """
     rates = rates or {}
 
