@@ -10,6 +10,7 @@ from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.training import (
     Origin,
     TrainingOptions,
+    add_tracker,
     describe_sweep,
     say,
     tell_status,
@@ -77,12 +78,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         action="store_true",
         help="check everything and print what each method trains; train nothing",
     )
-    parser.add_argument(
-        "--tracker",
-        choices=("wandb", "off"),
-        default="wandb",
-        help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
-    )
+    add_tracker(parser)
     add_saving(parser)
     one_line.add_options(parser)
     parser.set_defaults(run=run, caller=caller)
@@ -156,9 +152,9 @@ def check(
 ) -> None:
     """Refuse what training would refuse before its first step."""
     from lora_jax.finetuning.execute import Tuner, TuneSettings
-    from lora_jax.runs.tracker import open_tracker, read_mode
+    from lora_jax.runs.tracking import check_tracker, open_tracker
 
-    read_mode(options.tracker)
+    check_tracker(options.tracker)
     store.check_text(fingerprints(experiment, prepared))
     tracker = open_tracker("off", experiment.name, store.folder)
     Tuner(experiment, prepared, store, tracker, TuneSettings(options.lanes, options.halving)).check()
@@ -177,7 +173,7 @@ def train(
     """Train what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.finetuning.config import finetune_id
     from lora_jax.finetuning.execute import Tuner, TuneSettings
-    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.runs.tracking import open_tracker
 
     sweep = experiment.sweep
     run_ids = [finetune_id(run) for run in sweep.runs()]
@@ -199,7 +195,7 @@ def conclude(name: str, store: "RunStore", options: TrainingOptions) -> "MethodC
     """Compare the methods, draw them, and write the page; return the comparison."""
     from lora_jax.comparison.folder import write_comparison
     from lora_jax.report.methods.page import write_method_report
-    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.runs.tracking import open_tracker
 
     store.write_table()
     comparison = write_comparison(store.folder)

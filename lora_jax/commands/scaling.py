@@ -11,6 +11,7 @@ from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.training import (
     Origin,
     TrainingOptions,
+    add_tracker,
     describe_sweep,
     say,
     tell_status,
@@ -92,12 +93,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         help="split every run over all devices: the batch over data, the weights over fsdp (d_model) and"
         " tensor (heads)",
     )
-    parser.add_argument(
-        "--tracker",
-        choices=("wandb", "off"),
-        default="wandb",
-        help="where to log the runs (default: wandb, which stays offline unless WANDB_MODE=online)",
-    )
+    add_tracker(parser)
     add_saving(parser)
     parser.set_defaults(run=run, caller=caller)
 
@@ -143,10 +139,10 @@ def price(
     from lora_jax.runs.machine import find_device
     from lora_jax.runs.models import check_savable
     from lora_jax.runs.plan_table import print_plan
-    from lora_jax.runs.tracker import read_mode
+    from lora_jax.runs.tracking import check_tracker
     from lora_jax.training.mesh import make_mesh, parse_mesh
 
-    read_mode(arguments.tracker)
+    check_tracker(arguments.tracker)
     store.check(experiment.name, [run_id(run) for run in experiment.runs], make=False)
     name = arguments.device or experiment.device
     device = find_device(name) if name else None
@@ -197,7 +193,7 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
         use_compilation_cache,
     )
     from lora_jax.runs.plan_table import print_plan
-    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.runs.tracking import open_tracker
     from lora_jax.training.mesh import make_mesh
 
     use_compilation_cache()
@@ -221,7 +217,7 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
 def conclude(experiment: "Experiment", store: "RunStore", options: SweepOptions) -> "SweepReport":
     """Fit the finished runs, draw them, and write the page; return the fits."""
     from lora_jax.report.sweep.page import write_report
-    from lora_jax.runs.tracker import open_tracker
+    from lora_jax.runs.tracking import open_tracker
     from lora_jax.scaling.documents import sweep_to_document, write_fits
     from lora_jax.scaling.sweep import fit_sweep
     from lora_jax.scaling.tables.table import read_table

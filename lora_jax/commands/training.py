@@ -1,15 +1,17 @@
 """What the commands share that train into a results folder: how, what the folder says of it, and the stop."""
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lora_jax.training.saving import DEFAULT, Saving
 
 if TYPE_CHECKING:
     from lora_jax.runs.signals import StopRequest
+    from lora_jax.runs.tracking import TrackerName
 
 STOPPED = "Stopped. Every finished run is kept; the same command goes on from here."
 
@@ -29,11 +31,22 @@ class TrainingOptions:
     lanes: None for as many as pay. saving: when states are saved, which is not part of a run's identity.
     """
 
-    tracker: Literal["wandb", "off"] = "off"
+    tracker: "TrackerName" = "off"
     lanes: int | None = 1
     halving: bool = False
     saving: Saving = DEFAULT
     origin: Origin = Origin()
+
+
+def add_tracker(parser: argparse.ArgumentParser) -> None:
+    """Add the option --tracker."""
+    parser.add_argument(
+        "--tracker",
+        choices=("wandb", "trackio", "off"),
+        default="wandb",
+        help="where to log the runs: wandb, which stays offline unless WANDB_MODE=online, or trackio, a"
+        " dashboard on this machine (pip install 'lora-jax[trackio]') (default: wandb)",
+    )
 
 
 class Asked(Protocol):

@@ -25,7 +25,7 @@ from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
-from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.tracking import Tracking
 from lora_jax.runs.watching import watched
 from lora_jax.training.saving import DEFAULT, Saving
 
@@ -70,7 +70,7 @@ class Tuner:
         experiment: FinetuneExperiment,
         prepared: Prepared,
         store: RunStore,
-        tracker: Tracker,
+        tracker: Tracking,
         settings: TuneSettings = TuneSettings(),
     ) -> None:
         self.sweep, self.prepared, self.store = experiment.sweep, prepared, store

@@ -58,7 +58,7 @@ def finetune(
     *,
     lanes: int | None = 1,
     halving: bool = False,
-    tracker: Literal["off", "wandb"] = "off",
+    tracker: Literal["off", "wandb", "trackio"] = "off",
     saving: Saving = DEFAULT,
 ) -> ComparedMethods:
     """Adapt a pretrained model to a task by several methods, compare them, and write the report.
@@ -71,7 +71,7 @@ def finetune(
         folder: The results folder. It is made where there is none.
         lanes: The most runs of one shape that are trained side by side; None for as many as pay.
         halving: Of a method's learning rates, end the worse half at each dev score but the last.
-        tracker: "off", or "wandb".
+        tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
         saving: How often states are saved, and which of them are kept.
 
     Returns:

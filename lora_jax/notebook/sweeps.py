@@ -63,7 +63,7 @@ def train(
     *,
     lanes: int | None = 1,
     halving: bool = False,
-    tracker: Literal["off", "wandb"] = "off",
+    tracker: Literal["off", "wandb", "trackio"] = "off",
     keep_models: bool = False,
     saving: Saving = DEFAULT,
 ) -> TrainedSweep:
@@ -77,7 +77,7 @@ def train(
         folder: The results folder. It is made where there is none.
         lanes: The most runs of one shape that are trained side by side; None for as many as pay.
         halving: Of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps.
-        tracker: "off", or "wandb".
+        tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
         keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
         saving: How often states are saved, and which of them are kept.
 

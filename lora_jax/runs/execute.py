@@ -19,7 +19,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
-from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.tracking import Tracking
 from lora_jax.runs.watching import watched
 from lora_jax.training.mesh import check_mesh
 from lora_jax.training.result import PretrainResult
@@ -98,7 +98,7 @@ def run_sweep(
     planned: Sequence[PlannedRun],
     datasets: Mapping[DataConfig, Dataset],
     store: RunStore,
-    tracker: Tracker,
+    tracker: Tracking,
     should_stop: Callable[[], bool],
     settings: SweepSettings = SweepSettings(),
 ) -> list[RunRecord]:

@@ -13,7 +13,7 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
 from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.runs.store import RunStore
-from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.tracking import Tracking
 from lora_jax.training.checkpoint import clear
 from lora_jax.training.result import RunResult, final_train_loss
 
@@ -67,7 +67,7 @@ class Recorder:
 
     sweep: str
     store: RunStore
-    tracker: Tracker | None = None
+    tracker: Tracking | None = None
     provenance: Provenance = field(default_factory=find_provenance)
 
     def write(

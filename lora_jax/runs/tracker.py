@@ -18,7 +18,7 @@ from typing import Any, Literal
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.runs.fit_tables import fit_tables
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.sinks.live_file import read_live, read_run
+from lora_jax.runs.tracked_run import find_tracked
 from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_run
 from lora_jax.runs.wandb_store import find_last_step
 from lora_jax.training.rows import Row, Source
@@ -31,32 +31,8 @@ _MODES: dict[str, Literal["online", "offline", "off"]] = {
 _PICTURES = {".png", ".jpg", ".jpeg"}
 
 
-def open_tracker(
-    mode: Literal["wandb", "off"], sweep: str, folder: Path, say: Callable[[str], None] | None = None
-) -> "Tracker":
-    """Open a tracker for one sweep. Its files go to folder/wandb.
-
-    Args:
-        mode: "off" writes nothing. "wandb" follows the environment variable WANDB_MODE, and stays offline if
-            it is unset.
-        sweep: Name of the sweep.
-        folder: The results folder.
-        say: Called with each note, one line. None prints to standard error.
-
-    Raises:
-        LoraJaxError: WANDB_MODE has an unknown value. Any other failure is only a note.
-    """
-    if mode == "off":
-        return Tracker("off", sweep, folder, say)
-    tracker = Tracker(read_mode(mode), sweep, folder, say)
-    tracker._prepare()
-    return tracker
-
-
-def read_mode(mode: Literal["wandb", "off"]) -> Literal["online", "offline", "off"]:
-    """Return what --tracker and WANDB_MODE ask for; LoraJaxError for a WANDB_MODE that does not exist."""
-    if mode == "off":
-        return "off"
+def read_mode() -> Literal["online", "offline", "off"]:
+    """Return what WANDB_MODE asks for; LoraJaxError for a value that does not exist."""
     wanted = os.environ.get("WANDB_MODE", "").strip().lower()
     if wanted not in _MODES:
         raise LoraJaxError(
@@ -91,16 +67,11 @@ class Tracker:
         self._configs = configs
 
     def begin(self, source: Source, step: int) -> None:
-        """Open the wandb run of a stream, and send what its live file has of it and wandb has not.
-
-        A trunk of several runs has a wandb run of its own, and so it stays when one run of it is left.
-        """
+        """Open the wandb run of a stream, and send what its live file has of it and wandb has not."""
         if self.mode == "off":
             return
-        live = read_live(self.folder, source.name)
-        run_ids = source.run_ids if live is None else live.head.run_ids
-        is_trunk = len(run_ids) > 1
-        name = source.name if is_trunk else next(iter(run_ids))
+        tracked = find_tracked(self.folder, source)
+        name, is_trunk = tracked.name, tracked.is_trunk
         self._names[source.name] = name
         if name in self._live:  # a trunk of one run, which now goes out on its branch
             return
@@ -114,7 +85,7 @@ class Tracker:
                 run.define_metric(axis, hidden=True)
             run.define_metric("*", step_metric="n_tokens")
             opened = LiveRun(run, run.step if online else before, is_trunk)
-            for row in () if live is None else read_run(self.folder, live):
+            for row in tracked.rows:
                 opened.log(row)
             self._live[name] = opened
 
@@ -263,7 +234,7 @@ class Tracker:
             self._note(f"wandb: could not end its process ({type(error).__name__}).")
         wandb.setup(settings=wandb.Settings(silent=True))
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Import wandb, silence it and make sure of a place to write."""
 
         def prepare() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_jax.documents import to_document
 from lora_jax.files import write_atomically
+from lora_jax.runs.tracked_run import to_metrics
 from lora_jax.training.rows import Row
 
 CONNECT_SECONDS = 10  # wait this long for a server before going offline
@@ -80,17 +80,7 @@ class LiveRun:
     def log(self, row: Row) -> None:
         if row.step <= self.last_step:
             return
-        found: dict[str, Any] = to_document(row)
-        found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
-        heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}
-        for name in ("step", "heldout", "heldout_by_source"):
-            found.pop(name, None)
-        for suffix, one in heldout.items():
-            if one is not None:
-                found[f"heldout_loss{suffix}"] = one.loss
-                found[f"heldout_loss_se{suffix}"] = one.standard_error
-        known = {name: value for name, value in found.items() if value is not None}
-        self.run.log(known, step=row.step)
+        self.run.log(to_metrics(row), step=row.step)
         self.last_step = row.step
 
     def preempt(self) -> None:

@@ -10,13 +10,13 @@ from lora_jax.runs.progress import Planned, Progress
 from lora_jax.runs.sinks.live_file import LiveFiles
 from lora_jax.runs.sinks.state_file import PlannedSteps, StateFile
 from lora_jax.runs.sinks.together import Together
-from lora_jax.runs.tracker import Tracker
+from lora_jax.runs.tracking import Tracking
 from lora_jax.training.rows import Watching
 
 
 @contextmanager
 def watched(
-    folder: Path, planned: Sequence[Planned], progress: Progress, tracker: Tracker
+    folder: Path, planned: Sequence[Planned], progress: Progress, tracker: Tracking
 ) -> Iterator[Watching]:
     """Give how a sweep in a results folder is watched during the block.
 

@@ -25,7 +25,7 @@ from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import BitFit
 from lora_jax.runs.experiment import read_lanes
 from lora_jax.runs.store import RunStore
-from lora_jax.runs.tracker import open_tracker
+from lora_jax.runs.tracking import open_tracker
 from lora_jax.training.saving import DEFAULT, Saving
 
 from .conftest import task_of

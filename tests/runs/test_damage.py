@@ -14,7 +14,7 @@ from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
-from lora_jax.runs.tracker import open_tracker
+from lora_jax.runs.tracking import open_tracker
 from lora_jax.training.side_by_side import Stopped
 
 CURVE = [{"step": 1, "n_tokens": 64, "flops": 1.5e6, "loss": 5.25, "learning_rate": 0.0125}]

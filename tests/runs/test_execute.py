@@ -24,7 +24,7 @@ from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import CURVE_POINTS, make_curve
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay
-from lora_jax.runs.tracker import open_tracker
+from lora_jax.runs.tracking import open_tracker
 from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.training.evaluate import evaluate

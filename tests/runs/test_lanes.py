@@ -18,7 +18,7 @@ from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay, product
-from lora_jax.runs.tracker import open_tracker
+from lora_jax.runs.tracking import open_tracker
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.training.side_by_side import Stopped
 

@@ -15,7 +15,7 @@ import pytest
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs import wandb_store
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.tracker import open_tracker
+from lora_jax.runs.tracking import open_tracker
 
 RECORD = RunRecord(
     run_id="d16x2-t8192-s0-0123456789", sweep="tiny", status="done", config={"model": {"d_model": 16}},
@@ -83,7 +83,7 @@ def in_fresh_process(code: str, env: dict[str, str], folder: Path) -> str:
     """Run code that has RECORD, CURVE and FOLDER; wandb keeps its environment for the life of a process."""
     head = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\n"
-        "import lora_jax.runs.tracker as t\n"
+        "import lora_jax.runs.tracking as t\n"
         "from test_tracker import RECORD, CURVE, FITS\nFOLDER = Path(sys.argv[2])\n"
     )
     done = subprocess.run(
@@ -183,7 +183,7 @@ def test_no_login_goes_offline_and_never_asks(tmp_path):
     """On a terminal wandb asks for a key and waits; with a terminal attached this has to come back."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\n"
-        "import lora_jax.runs.tracker as t\n"
+        "import lora_jax.runs.tracking as t\n"
         "from test_tracker import RECORD, CURVE\nx = t.open_tracker('wandb', 'tiny', Path(sys.argv[2]))\n"
         "x.log_run(RECORD, CURVE); print('MODE', x.mode, len(x.notes), 'DONE')"
     )

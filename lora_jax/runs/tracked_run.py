@@ -1,0 +1,50 @@
+"""What every tracker shows of a stream: which of its runs the rows belong to, and the rows by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_jax.documents import to_document
+from lora_jax.runs.sinks.live_file import read_live, read_run
+from lora_jax.training.rows import Row, Source
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The run of a tracker that takes the rows of a stream.
+
+    Attributes:
+        name: The run's id, or the name of a trunk.
+        is_trunk: Is it a trunk of several runs?
+        rows: What the live files hold of it by now, for a branch from the beginning of its trunk on.
+    """
+
+    name: str
+    is_trunk: bool
+    rows: tuple[Row, ...]
+
+
+def find_tracked(folder: Path, source: Source) -> TrackedRun:
+    """Return which run of a tracker takes a stream's rows.
+
+    A trunk of several runs has a run of its own, and so it stays when one run of it is left.
+    """
+    live = read_live(folder, source.name)
+    run_ids = source.run_ids if live is None else live.head.run_ids
+    is_trunk = len(run_ids) > 1
+    name = source.name if is_trunk else next(iter(run_ids))
+    return TrackedRun(name, is_trunk, () if live is None else read_run(folder, live))
+
+
+def to_metrics(row: Row) -> dict[str, Any]:
+    """Return what is known in a row by the names of a dashboard, without the step."""
+    found: dict[str, Any] = to_document(row)
+    found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
+    heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}
+    for name in ("step", "heldout", "heldout_by_source"):
+        found.pop(name, None)
+    for suffix, one in heldout.items():
+        if one is not None:
+            found[f"heldout_loss{suffix}"] = one.loss
+            found[f"heldout_loss_se{suffix}"] = one.standard_error
+    return {name: value for name, value in found.items() if value is not None}
