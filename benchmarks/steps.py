@@ -23,7 +23,7 @@ from lora_jax.timing import Say, divide
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.optim import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
-from lora_jax.training.step import StepInput, TrainState
+from lora_jax.training.step import Measured, StepInput, TrainState
 
 HEAD_WIDTH = 32
 VOCABULARY = 256
@@ -155,7 +155,7 @@ def lower_step(shape: Shape) -> Lowered:
 
 
 def prepare_step(
-    shape: Shape, compiled: Callable[..., tuple[TrainState, jax.Array]]
+    shape: Shape, compiled: Callable[..., tuple[TrainState, Measured]]
 ) -> Callable[..., jax.Array]:
     """Return a function that takes so many steps (1 by default), waits for the last, and returns its loss.
 
@@ -168,7 +168,8 @@ def prepare_step(
         nonlocal state
         loss = jnp.zeros(())
         for _ in range(times):
-            state, loss = compiled(state, {}, {}, given)
+            state, measured = compiled(state, {}, {}, given)
+            loss = measured.loss
         jax.block_until_ready((state, loss))
         return loss
 

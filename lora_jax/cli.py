@@ -44,6 +44,7 @@ from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_sto
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
     errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ELOOP,
+    errno.EBUSY, errno.EXDEV,  # a folder that is a disk of its own, which nothing can be renamed over
 }  # fmt: skip
 _GONE = {errno.ENOENT, errno.ESTALE}  # a file that was there when this began
 _PLAIN = {0x2013: "-", 0x2212: "-", 0xD7: "x", 0x2026: "...", 0xB1: "+-", 0x2265: ">=", 0x2264: "<="}

@@ -245,5 +245,6 @@ def test_a_sweep_with_the_tracker_stopped_and_finished(place: Place, whole: Path
     assert "wandb sync" in err
     code, _, err = place.call(place.config, "--out", folder, tracker="wandb")
     assert code == 0, err
-    assert len(list((folder / "wandb").glob("offline-run-*"))) == N_RUNS + 1  # and the fits
+    ids = {path.name.split("-", 3)[3] for path in (folder / "wandb").glob("offline-run-*")}
+    assert len(ids) == N_RUNS + 3 + 1  # and the trunk of each size, and the fits
     check_same(folder, whole)

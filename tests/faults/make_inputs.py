@@ -152,6 +152,7 @@ GOOD = {
     compare TABLE --laws power-n power-n-floor
     plan CONFIG
     fetch nothing-of-this-name
+    watch TABLE --once
     merge TABLE --base MODEL --out OUT
     export TABLE --base MODEL --out OUT
     generate MODEL --prompt film
