@@ -1,5 +1,6 @@
 """The rows of one run or trunk: gathered turn by turn, and given to the sink when they are due."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ class Stream:
         """
         self.source, self._watching, self._history = source, watching, history
         self._flops_per_token, self._rate_at = flops_per_token, rate_at
-        self._from_step = len(history.losses)
+        self._from_step, self._n_tokens = len(history.losses), sum(history.tokens)
         self._since = _Since(self._from_step, time.monotonic())
         self._update_ratio: float | None = None
         watching.sink.begin(source, len(history.losses))
@@ -65,6 +66,7 @@ class Stream:
         since = self._since
         since.gradient_norms += taken.gradient_norms
         since.tokens += tokens
+        self._n_tokens += tokens
         since.data_seconds += taken.data_seconds
         self._update_ratio = finite(taken.update_ratios[-1])
         if taken.seconds is not None:
@@ -86,13 +88,19 @@ class Stream:
         heldout_by_source: Mapping[str, HeldOut] | None = None,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Give a row of the steps since the row before, with what was measured at this one."""
+        """Give a row of the steps since the row before, with what was measured at this one.
+
+        A held-out loss that is no finite number is left out: weights may have run away that the training
+        loss does not show yet.
+        """
+        if heldout is not None and not math.isfinite(heldout.loss):
+            heldout = heldout_by_source = None
         since, history, step = self._since, self._history, len(self._history.losses)
         is_measured = heldout is not None or bool(scores)
         if step == 0 or (step == since.step and not is_measured):
             return
         speed = since.timed_tokens / since.timed_seconds if since.timed_seconds else None
-        peak, n_tokens = self._watching.peak_flops, sum(history.tokens)
+        peak, n_tokens = self._watching.peak_flops, self._n_tokens
         row = Row(
             step=step,
             n_tokens=n_tokens,

@@ -16,7 +16,9 @@ from lora_jax.config import ModelConfig, OptimConfig, RunConfig, run_id, trunk_i
 from lora_jax.data import Dataset
 from lora_jax.model.declare import flops_per_token
 from lora_jax.training.evaluate import EVALUATION_BATCH
+from lora_jax.training.heldout import HeldOut
 from lora_jax.training.heldout_points import choose_points, measure_heldout
+from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.loss import mean_loss
 from lora_jax.training.optim import cooldown_start, make_hyperparams
@@ -25,6 +27,7 @@ from lora_jax.training.result import PretrainResult
 from lora_jax.training.rows import Row, Source, Watching, log_spaced_steps
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.step import StepInput
+from lora_jax.training.stream import Stream
 from lora_jax.training.trunk import Trunk, train_trunks
 
 
@@ -144,6 +147,17 @@ def test_a_run_that_diverges_tells_no_number_that_is_none(
     for row in (row for rows in heard.rows.values() for row in rows):
         for value in dataclasses.asdict(row).values():
             assert not isinstance(value, float) or math.isfinite(value)
+
+
+def test_a_held_out_loss_that_is_no_number_is_left_out(base: RunConfig) -> None:
+    heard, source = Heard(), Source(name="a", run=base, run_ids=("a",), n_steps=10)
+    history = LossHistory([2.0], [8])
+    stream = Stream(source, Watching(sink=heard), history, 1.0, lambda step: 0.1)
+    wild = HeldOut(math.nan, math.nan)
+    history.take([1.5], [8])
+    stream.tell(wild, {"one": wild, "other": HeldOut(2.0, 0.1)})
+    (row,) = heard.rows["a"]
+    assert (row.loss, row.heldout, row.heldout_by_source) == (1.5, None, None)
 
 
 def test_the_gradient_and_the_update_are_those_of_the_step(base: RunConfig, dataset: Dataset) -> None:
