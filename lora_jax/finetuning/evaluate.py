@@ -110,14 +110,11 @@ def score_completions(
         BLEU, ROUGE-L and exact match, and the completions.
     """
     tokenizer, test = prepared.pretrained.tokenizer, prepared.test
-    assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
-    end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))  # training rows end with the last
     examples = prepared.task.test[:n_examples]
     prompts = encode_prompts(examples, tokenizer, max_tokens)
     n_new = max(len(row) - int(n) for row, n in zip(test.tokens, test.n_prompt_N, strict=True))
     engine = Engine(prepared.model, [adapted], config)
-    completions = generate(engine, prompts.tokens, n_new, end_ids=end_ids)
-    texts = [tokenizer.decode(completion.tokens).strip() for completion in completions]
+    texts = complete(prepared, engine, prompts.tokens, n_new)
     references = [tuple(r.strip() for r in example.references) for example in examples]
     scores = {
         "bleu": bleu(texts, references),
@@ -125,3 +122,12 @@ def score_completions(
         "exact_match": exact_match(texts, references),
     }
     return scores, texts
+
+
+def complete(prepared: Prepared, engine: Engine, prompts: Sequence[np.ndarray], n_new: int) -> list[str]:
+    """Complete prompts greedily, by at most `n_new` tokens, up to what ends a text or a training row."""
+    tokenizer = prepared.pretrained.tokenizer
+    assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
+    end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))
+    completions = generate(engine, prompts, n_new, end_ids=end_ids)
+    return [tokenizer.decode(completion.tokens).strip() for completion in completions]

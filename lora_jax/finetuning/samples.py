@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from lora_jax.data.tasks import Example, encode_prompts
 from lora_jax.data.tasks.chat import Conversation
+from lora_jax.finetuning.evaluate import complete
 from lora_jax.finetuning.prepare import Prepared
-from lora_jax.framing import distinct, find_end_ids
 from lora_jax.generation.adapters import load_engine
 from lora_jax.generation.engine import Engine
-from lora_jax.generation.generate import generate
 from lora_jax.params import Params
 from lora_jax.peft.method import MethodConfig
 
@@ -55,10 +54,6 @@ def read_prompt(example: Example) -> str:
 
 
 def _complete(prepared: Prepared, engine: Engine, examples: Sequence[Example], max_tokens: int) -> list[str]:
-    tokenizer = prepared.pretrained.tokenizer
-    assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
-    prompts = encode_prompts(examples, tokenizer, max_tokens).tokens
+    prompts = encode_prompts(examples, prepared.pretrained.tokenizer, max_tokens).tokens
     n_new = min(MOST_TOKENS, prepared.model.context - max(map(len, prompts)))
-    end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))
-    completions = generate(engine, prompts, max(1, n_new), end_ids=end_ids)
-    return [tokenizer.decode(completion.tokens).strip() for completion in completions]
+    return complete(prepared, engine, prompts, max(1, n_new))

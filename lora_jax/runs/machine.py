@@ -71,8 +71,6 @@ def find_peak_flops() -> float | None:
     """Return the peak FLOPs per second of this process's devices together, None where it is not known."""
     import jax
 
-    if jax.default_backend() == "cpu":
-        return None
     try:
         device = present_device()
     except LoraJaxError:  # of a kind whose data sheet is not here

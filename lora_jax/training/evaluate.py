@@ -11,11 +11,6 @@ from lora_jax.training.mesh import batch_parts, make_evaluate_on, mesh_of
 EVALUATION_BATCH = 32  # windows a call
 
 
-def evaluate(model: ModelConfig, params: Params, windows_WU: np.ndarray, documents_W: np.ndarray) -> HeldOut:
-    """Evaluate every window; documents_W names the document of each, the clusters of the standard error."""
-    return average(measure_windows(model, params, windows_WU), documents_W)
-
-
 def measure_windows(model: ModelConfig, params: Params, windows_WU: np.ndarray) -> np.ndarray:
     """Return the mean loss of each window, float64 (W,), in nats per token."""
     mesh = mesh_of(params)

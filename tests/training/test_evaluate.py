@@ -5,7 +5,7 @@ import pytest
 
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
-from lora_jax.training.evaluate import evaluate
+from lora_jax.training.evaluate import average, measure_windows
 from lora_jax.training.heldout import clustered_standard_error
 from lora_jax.training.pretraining import init_pretraining, make_evaluate
 
@@ -13,7 +13,7 @@ from lora_jax.training.pretraining import init_pretraining, make_evaluate
 def test_every_window_counts_once(base: RunConfig, dataset: Dataset) -> None:
     params = init_pretraining(base.model, base.optim, 0).trainable
     windows = np.concatenate([dataset.batch(step, 15, 0) for step in range(3)])  # not a multiple of the batch
-    found = evaluate(base.model, params, windows, np.arange(len(windows)))
+    found = average(measure_windows(base.model, params, windows), np.arange(len(windows)))
     alone = [float(make_evaluate(base.model)(params, window[None])[0]) for window in windows]
     assert found.loss == pytest.approx(np.mean(alone), rel=1e-6)
 
