@@ -71,11 +71,11 @@ def describe(found: "Overview", most: int | None) -> list[str]:
 
 
 def _cells(run: "RunStanding") -> tuple[str, ...]:
-    row, steps = run.row, f"{run.step:,}" if run.n_steps is None else f"{run.step:,}/{run.n_steps:,}"
+    row = run.row
     return (
         run.run_id,
         run.standing,
-        steps,
+        f"{run.step:,}/{run.n_steps:,}",
         f"{row.loss:.3f}" if row is not None and row.loss is not None else "",
         f"{run.heldout_loss:.4f}" if run.heldout_loss is not None else "",
         f"{row.tokens_per_second:,.0f}" if row is not None and row.tokens_per_second is not None else "",

@@ -9,7 +9,7 @@ from typing import Literal
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.sinks.live_file import FOLDER, LiveRows, read_live
-from lora_jax.runs.sinks.state_file import SweepState, read_state
+from lora_jax.runs.sinks.state_file import PlannedSteps, SweepState, read_state
 from lora_jax.runs.store import RunStore
 from lora_jax.training.rows import Row
 
@@ -22,21 +22,19 @@ class RunStanding:
 
     Attributes:
         run_id: Its id.
-        description: What it is, in a word or two; empty where no process has planned it.
         standing: "running" also where the trunk that it will leave is in training. "interrupted": it has
             begun, and no process goes on with it.
         step: Steps that it has taken, as far as its rows tell.
-        n_steps: Steps that are planned. None where no process has planned it.
+        n_steps: Steps that are planned.
         row: Its last row. None before the first.
         heldout_loss: The last held-out loss: of its record, otherwise of its rows.
         age_seconds: Time since its last row, of a run in training.
     """
 
     run_id: str
-    description: str
     standing: Standing
     step: int
-    n_steps: int | None
+    n_steps: int
     row: Row | None = None
     heldout_loss: float | None = None
     age_seconds: float | None = None
@@ -81,12 +79,10 @@ def look(folder: Path) -> Overview:
     alive = state is not None and state.is_alive
     found = []
     for run_id in dict.fromkeys([*planned, *records]):
-        item = planned.get(run_id)
-        description, n_steps = (item.description, item.n_steps) if item else ("", None)
         if run_id in records:
-            found.append(_of_record(records[run_id], description))
+            found.append(_of_record(records[run_id]))
         else:
-            found.append(_of_stream(run_id, description, n_steps, streams.get(run_id), alive))
+            found.append(_of_stream(planned[run_id], streams.get(run_id), alive))
     return Overview(tuple(found), state)
 
 
@@ -107,10 +103,9 @@ def _read_streams(folder: Path, finished: Collection[str]) -> dict[str, _Stream]
     return found
 
 
-def _of_record(record: RunRecord, description: str) -> RunStanding:
+def _of_record(record: RunRecord) -> RunStanding:
     return RunStanding(
         run_id=record.run_id,
-        description=description,
         standing=record.status,
         step=record.n_steps,
         n_steps=record.n_steps,
@@ -118,22 +113,16 @@ def _of_record(record: RunRecord, description: str) -> RunStanding:
     )
 
 
-def _of_stream(
-    run_id: str, description: str, n_steps: int | None, stream: _Stream | None, alive: bool
-) -> RunStanding:
+def _of_stream(planned: PlannedSteps, stream: _Stream | None, alive: bool) -> RunStanding:
     if stream is None:
-        return RunStanding(
-            run_id=run_id, description=description, standing="planned", step=0, n_steps=n_steps
-        )
+        return RunStanding(run_id=planned.run_id, standing="planned", step=0, n_steps=planned.n_steps)
     rows = stream.live.rows
     measured = [row.heldout.loss for row in rows if row.heldout is not None]
-    step = min(stream.live.last_step, n_steps or stream.live.last_step)
     return RunStanding(
-        run_id=run_id,
-        description=description,
+        run_id=planned.run_id,
         standing="running" if alive else "interrupted",
-        step=step,
-        n_steps=n_steps,
+        step=min(stream.live.last_step, planned.n_steps),
+        n_steps=planned.n_steps,
         row=rows[-1] if rows else None,
         heldout_loss=measured[-1] if measured else None,
         age_seconds=time.time() - stream.changed if alive else None,

@@ -23,7 +23,7 @@ def watched(
     The live files come first, because the tracker reads the beginning of a branch from them. A sink that
     cannot be written is told of and left out.
     """
-    steps = [PlannedSteps(item.run_id, item.description, item.n_steps) for item in planned]
+    steps = [PlannedSteps(item.run_id, item.n_steps) for item in planned]
     state = StateFile(folder, steps, progress)
     sinks = Together([LiveFiles(folder), state, progress, tracker], progress.say)
     ended: Literal["finished", "stopped"] = "stopped"

@@ -1,4 +1,4 @@
-"""live/state.json: which process trains a sweep, since when, and what it planned; for `lora-jax watch`."""
+"""live/state.json: which process trains a sweep, and what it planned; for `lora-jax watch`."""
 
 import os
 import socket
@@ -21,10 +21,9 @@ SILENT_SECONDS = 600.0  # after so long without one, a process elsewhere is take
 
 @dataclass(frozen=True)
 class PlannedSteps:
-    """A run of the plan: its id, what it is in a word or two, and its steps."""
+    """A run of the plan: its id and its steps."""
 
     run_id: str
-    description: str
     n_steps: int
 
 
@@ -35,8 +34,7 @@ class SweepState:
     Attributes:
         host: Name of its machine.
         pid: Its number there.
-        started: When it began, in seconds since 1970.
-        updated: When it last wrote this.
+        updated: When it last wrote this, in seconds since 1970.
         seconds_left: Its estimate of the time left.
         planned: The runs of its plan, those that were finished before included.
         ended: How it ended. None while it trains.
@@ -44,7 +42,6 @@ class SweepState:
 
     host: str
     pid: int
-    started: float
     updated: float
     seconds_left: float
     planned: tuple[PlannedSteps, ...]
@@ -65,14 +62,9 @@ class StateFile:
 
     def __init__(self, folder: Path, planned: Sequence[PlannedSteps], progress: Progress) -> None:
         self._path, self._progress = state_path(folder), progress
-        now = time.time()
+        long_ago = time.time() - BEAT_SECONDS  # so that the first call writes
         self._state = SweepState(
-            socket.gethostname(),
-            os.getpid(),
-            now,
-            now - BEAT_SECONDS,
-            progress.seconds_left(),
-            tuple(planned),
+            socket.gethostname(), os.getpid(), long_ago, progress.seconds_left(), tuple(planned)
         )
 
     def begin(self, source: Source, step: int) -> None:

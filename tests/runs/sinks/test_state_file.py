@@ -15,7 +15,7 @@ from lora_jax.runs.sinks.live_file import LiveFiles
 from lora_jax.runs.sinks.state_file import PlannedSteps, StateFile, read_state, state_path
 from tests.runs.sinks.test_live_file import BRANCH, SOURCE, row
 
-PLANNED = [PlannedSteps("a", "d16x2 seed 0", 60), PlannedSteps("b", "d16x2 seed 0", 100)]
+PLANNED = [PlannedSteps("a", 60), PlannedSteps("b", 100)]
 
 
 def test_a_state_is_read_back_and_tells_whether_its_process_lives(tmp_path: Path) -> None:
