@@ -35,6 +35,11 @@ def fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[li
     }
 
 
+def fit_facts(fits: dict[str, Any]) -> dict[str, Any]:
+    """Return what the fits were made of: the config of their run on a dashboard."""
+    return {name: fits[name] for name in ("source", "n_runs", "n_fitted", "n_column", "flops_column")}
+
+
 def _spread(number: dict[str, Any]) -> list[float | None]:
     """Return the value and the ends of its interval: empty cells where the runs give none."""
     return [number["value"], *(number["ci95"] or (None, None))]

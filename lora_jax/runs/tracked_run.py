@@ -1,5 +1,7 @@
 """What every tracker shows of a stream: which of its runs the rows belong to, and the rows by name."""
 
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,29 @@ class TrackedRun:
     name: str
     is_trunk: bool
     rows: tuple[Row, ...]
+
+
+class SweepNotes:
+    """What every tracker of a sweep keeps: where it is, what its runs are, and what it has said.
+
+    `notes` holds every line that was said.
+    """
+
+    def __init__(self, sweep: str, folder: Path, say: Callable[[str], None] | None) -> None:
+        """say: Called with each note, one line. None prints to standard error."""
+        self.sweep, self.folder = sweep, Path(folder)
+        self.notes: list[str] = []
+        self._say = say or (lambda line: print(line, file=sys.stderr))
+        self._configs: Mapping[str, Mapping[str, Any]] = {}
+        self._names: dict[str, str] = {}  # of the tracker's runs, by the name of the stream
+
+    def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what is known of each run before it begins, by run_id: the configs that are shown."""
+        self._configs = configs
+
+    def _note(self, line: str) -> None:
+        self.notes.append(line)
+        self._say(line)
 
 
 def find_tracked(folder: Path, source: Source) -> TrackedRun:

@@ -10,15 +10,14 @@ down, from online to offline and from offline to off, and says so in one line ea
 
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.runs.fit_tables import fit_tables
+from lora_jax.runs.fit_tables import fit_facts, fit_tables
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.tracked_run import find_tracked
+from lora_jax.runs.tracked_run import SweepNotes, find_tracked
 from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_run
 from lora_jax.runs.wandb_store import find_last_step
 from lora_jax.training.rows import Row, Source
@@ -42,8 +41,8 @@ def read_mode() -> Literal["online", "offline", "off"]:
     return _MODES[wanted]
 
 
-class Tracker:
-    """Where a sweep is tracked. `mode` says how at this moment; `notes` holds every line that was said."""
+class Tracker(SweepNotes):
+    """Where a sweep is tracked. `mode` says how at this moment."""
 
     def __init__(
         self,
@@ -52,19 +51,10 @@ class Tracker:
         folder: Path,
         say: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__(sweep, folder, say)
         self.mode: Literal["online", "offline", "off"] = mode
-        self.sweep = sweep
-        self.folder = Path(folder)
-        self.notes: list[str] = []
-        self._say = say or (lambda line: print(line, file=sys.stderr))
         self._n_offline = 0  # wandb runs that wait on disk
-        self._configs: Mapping[str, Mapping[str, Any]] = {}
         self._live: dict[str, LiveRun] = {}
-        self._names: dict[str, str] = {}  # of the wandb runs, by the name of the stream
-
-    def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what is known of each run before it begins, by run_id: the configs that wandb shows."""
-        self._configs = configs
 
     def begin(self, source: Source, step: int) -> None:
         """Open the wandb run of a stream, and send what its live file has of it and wandb has not."""
@@ -153,10 +143,7 @@ class Tracker:
         def write() -> None:
             import wandb
 
-            facts = {
-                name: fits[name] for name in ("source", "n_runs", "n_fitted", "n_column", "flops_column")
-            }
-            run = self._start(f"{self.sweep}-fits", "fit", facts, [])
+            run = self._start(f"{self.sweep}-fits", "fit", fit_facts(fits), [])
             content: dict[str, Any] = {
                 f"fits/{name}": wandb.Table(columns=columns, data=[*rows])
                 for name, (columns, rows) in fit_tables(fits).items()
@@ -197,10 +184,6 @@ class Tracker:
                 f" wandb sync {self.folder}/wandb/offline-run-*"
             )
             self._n_offline = 0
-
-    def _note(self, line: str) -> None:
-        self.notes.append(line)
-        self._say(line)
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Call write(), stepping down on what is known to come, until it succeeds or tracking is off."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lora_jax.runs.fit_tables import fit_tables
+from lora_jax.runs.fit_tables import fit_facts, fit_tables
 from lora_jax.runs.record import RunRecord
-from lora_jax.runs.tracked_run import find_tracked, to_metrics
+from lora_jax.runs.tracked_run import SweepNotes, find_tracked, to_metrics
 from lora_jax.training.rows import Row, Source
 
 FOLDER = "trackio"
@@ -30,17 +30,12 @@ _REMOTE = {
 }  # fmt: skip
 
 
-class TrackioTracker:
-    """Where a sweep is tracked. `notes` holds every line that was said."""
+class TrackioTracker(SweepNotes):
+    """Where a sweep is tracked."""
 
     def __init__(self, sweep: str, folder: Path, say: Callable[[str], None] | None = None) -> None:
+        super().__init__(sweep, folder, say)
         self.mode: Literal["local", "off"] = "local"
-        self.sweep = sweep
-        self.folder = Path(folder)
-        self.notes: list[str] = []
-        self._say = say or (lambda line: print(line, file=sys.stderr))
-        self._configs: Mapping[str, Mapping[str, Any]] = {}
-        self._names: dict[str, str] = {}  # of the runs in trackio, by the name of the stream
         self._trunks: set[str] = set()
         self._writer: subprocess.Popen[str] | None = None
 
@@ -64,10 +59,6 @@ class TrackioTracker:
             )
         except OSError as error:
             self._give_up(str(error))
-
-    def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what is known of each run before it begins, by run_id: the configs that trackio shows."""
-        self._configs = configs
 
     def begin(self, source: Source, step: int) -> None:
         """Open the run of a stream, and send what its live file has of it; trackio repeats no row."""
@@ -117,9 +108,8 @@ class TrackioTracker:
 
     def log_fits(self, fits: dict[str, Any], figures: list[Path]) -> None:
         """Write one run that holds the fits (the content of fits.json) as tables, and the PNG figures."""
-        facts = {name: fits[name] for name in ("source", "n_runs", "n_fitted", "n_column", "flops_column")}
         tables = {f"fits/{name}": table for name, table in fit_tables(fits).items()}
-        self._log_tables("fits", facts, tables, figures)
+        self._log_tables("fits", fit_facts(fits), tables, figures)
 
     def log_comparison(
         self, facts: dict[str, str], columns: list[str | int], rows: list[list[Any]], figures: list[Path]
@@ -179,10 +169,6 @@ class TrackioTracker:
     def _give_up(self, reason: str) -> None:
         self.mode = "off"
         self._note(f"trackio: tracking is off for this sweep ({reason}); runs and fits are kept as always.")
-
-    def _note(self, line: str) -> None:
-        self.notes.append(line)
-        self._say(line)
 
 
 def _make_environment(folder: Path) -> dict[str, str]:
