@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,10 +26,20 @@ class Documents(Protocol):
         ...
 
 
-class Chained:
+T_co = TypeVar("T_co", covariant=True)  # what a document is: a text, or ids
+
+
+class Part(Protocol[T_co]):
+    """Documents of any kind by row, as `Documents` are of text."""
+
+    def __len__(self) -> int: ...
+    def read(self, rows: Rows) -> Iterator[T_co]: ...
+
+
+class Chained(Generic[T_co]):
     """The documents of several parts, one part after another."""
 
-    def __init__(self, parts: Sequence[Documents]) -> None:
+    def __init__(self, parts: Sequence[Part[T_co]]) -> None:
         self._parts = parts
 
     @cached_property
@@ -39,7 +49,7 @@ class Chained:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def read(self, rows: Rows) -> Iterator[str]:
+    def read(self, rows: Rows) -> Iterator[T_co]:
         bounds = np.searchsorted(np.asarray(rows), self._ends).tolist()
         first, start = 0, 0
         for part, last, end in zip(self._parts, bounds, self._ends.tolist(), strict=True):

@@ -1,13 +1,13 @@
 """Documents that are tokens already, by row: an index tells them apart, or a separator, or nothing does."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from lora_jax.data.documents import Rows
+from lora_jax.data.documents import Chained, Rows
 from lora_jax.data.readers.token_files import TokenFile, open_token_file
 from lora_jax.errors import LoraJaxError
 
@@ -39,34 +39,16 @@ class TokenDocuments:
         return self._scanned[1]
 
     @cached_property
-    def _ends(self) -> np.ndarray:
-        return np.cumsum([len(file.places) for file in self._scanned[0] if file.places is not None])
+    def _files(self) -> Chained[np.ndarray]:
+        placed = [(file, file.places) for file in self._scanned[0] if file.places is not None]
+        return Chained([_Placed(file, places, self._separator) for file, places in placed])
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self._files)
 
     def read(self, rows: Rows) -> Iterator[np.ndarray]:
         """Yield the ids of documents whose rows ascend."""
-        wanted = np.asarray(rows, np.int64)
-        bounds = np.searchsorted(wanted, self._ends).tolist()
-        first, start = 0, 0
-        for file, last, end in zip(self._scanned[0], bounds, self._ends.tolist(), strict=True):
-            if last > first and file.places is not None:
-                places = file.places[wanted[first:last] - start]
-                yield from self._read_file(file, places)
-            first, start = last, end
-
-    def _read_file(self, file: TokenFile, places: np.ndarray) -> Iterator[np.ndarray]:
-        with file.path.open("rb") as content:
-            for start, end in places.tolist():
-                content.seek(file.first + start * file.dtype.itemsize)
-                yield self._strip(np.fromfile(content, file.dtype, end - start))
-
-    def _strip(self, ids: np.ndarray) -> np.ndarray:
-        if self._separator is None:
-            return ids
-        inside = np.flatnonzero(ids != self._separator)
-        return ids[inside[0] : inside[-1] + 1] if len(inside) else ids[:0]
+        return self._files.read(rows)
 
     def _scan(self, file: TokenFile) -> TokenFile:
         """Check every id, and find the documents by their separators where no index tells them."""
@@ -91,6 +73,31 @@ class TokenDocuments:
                 f"{path} has the id {int(ids[at])} as token {start + at:,}, and data.tokenizer has"
                 f" {self._vocab_size:,} tokens: name the tokenizer that made it, or write it again."
             )
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The documents of one file, whose places are known."""
+
+    file: TokenFile
+    places: np.ndarray
+    separator: int | None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, rows: Rows) -> Iterator[np.ndarray]:
+        file = self.file
+        with file.path.open("rb") as content:
+            for start, end in self.places[np.asarray(rows, np.int64)].tolist():
+                content.seek(file.first + start * file.dtype.itemsize)
+                yield self._strip(np.fromfile(content, file.dtype, end - start))
+
+    def _strip(self, ids: np.ndarray) -> np.ndarray:
+        if self.separator is None:
+            return ids
+        inside = np.flatnonzero(ids != self.separator)
+        return ids[inside[0] : inside[-1] + 1] if len(inside) else ids[:0]
 
 
 def _cut_pieces(n_tokens: int) -> np.ndarray:
