@@ -57,19 +57,19 @@ def _is_rubbish(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Say whether the lock of a temporary was free; it is held during the block where it was.
+def locked(path: Path) -> Iterator[bool]:
+    """Say whether the lock of a file or folder was free; it is held during the block where it was.
 
-    What is gone, or may not be opened, is nobody's to remove: its lock is not free.
+    What may not be opened is nobody's to remove: its lock is not free. Nor is that of what its last owner has
+    just removed, because somebody may lock another one of its name.
     """
     handle = None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = os.path.samestat(os.fstat(handle), os.lstat(path))
     except OSError:
         is_free = False
-    else:
-        is_free = True
     try:
         yield is_free
     finally:
@@ -78,7 +78,7 @@ def _locked(path: Path) -> Iterator[bool]:
 
 
 def _is_abandoned(path: Path) -> bool:
-    with _locked(path) as is_free:
+    with locked(path) as is_free:
         return is_free
 
 
@@ -92,7 +92,7 @@ def _youth(path: Path) -> float:
 
 def _remove(path: Path) -> bool:
     """Remove a temporary that nobody holds; False where somebody does, or where it may not be removed."""
-    with _locked(path) as is_free:
+    with locked(path) as is_free:
         if not is_free:
             return False
         try:

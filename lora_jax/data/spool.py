@@ -1,7 +1,6 @@
 """Documents as tokens in the order in which they were read, kept part by part: a kill costs one part."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 from lora_jax.data.cache import explain_disk_errors
 from lora_jax.digests import read_sealed, to_sealed_json
 from lora_jax.files import write_atomically
+from lora_jax.temporaries import locked
 
 ENCODED = np.dtype([("n_tokens", np.int64), ("n_bytes", np.int64)])  # of one document; bytes of its text
 KEPT_SECONDS = 7 * 24 * 3600.0  # what a killed process left is gone on with, or removed after this time
@@ -34,7 +34,7 @@ def spool_folder(cache: Path, key: str) -> Iterator[Path]:
         _remove_old(parent)
         folder = parent / key
         folder.mkdir(exist_ok=True)
-    with _locked(folder) as is_ours:
+    with locked(folder) as is_ours:
         if is_ours:
             yield folder
             shutil.rmtree(folder, ignore_errors=True)
@@ -43,32 +43,12 @@ def spool_folder(cache: Path, key: str) -> Iterator[Path]:
             yield Path(own)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Try to lock a folder during the block; say whether it is ours.
-
-    A folder that its last owner has just removed is not: somebody may lock another one of its name.
-    """
-    handle = None
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
-    except OSError:  # of another process, gone, or on a disk without locks
-        is_ours = False
-    try:
-        yield is_ours
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
 def _remove_old(parent: Path) -> None:
     """Remove what nobody has gone on with for long."""
     for folder in parent.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                with _locked(folder) as is_ours:
+                with locked(folder) as is_ours:
                     if is_ours:
                         shutil.rmtree(folder, ignore_errors=True)
 
