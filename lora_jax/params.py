@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lora_jax.errors import LoraJaxError
 
 Params = dict[str, jax.Array]
+LAYERS = "layers"  # the axis that stacks the weights of like blocks
 Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of somebody else's model
 
 
@@ -46,6 +47,16 @@ class Spec:
     def size(self) -> int:
         """The number of numbers."""
         return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        """The number of inputs that each output sums over. A weight that multiplies nothing has 1."""
+        return math.prod(size for name, size in self.axes if name in self.contract)
+
+    @property
+    def fan_out(self) -> int:
+        """The number of outputs, of one layer."""
+        return math.prod(size for name, size in self.axes if name not in (*self.contract, LAYERS))
 
     @property
     def flops_per_token(self) -> int:
