@@ -12,7 +12,7 @@ from lora_jax.params import Params
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.stacking import adapt_all
 from lora_jax.training.lanes import Lanes
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.step import StepInput
 
 METHOD = LoRA(rank=8, alpha=16.0, targets=("q", "v"))

@@ -16,7 +16,7 @@ from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.machine import Device, present_device
 from lora_jax.timing import Say
 from lora_jax.training.lanes import Lanes
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
 

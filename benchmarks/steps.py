@@ -21,7 +21,7 @@ from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import compile_matmuls
 from lora_jax.timing import Say, divide
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import Measured, StepInput, TrainState
 

@@ -11,7 +11,7 @@ from benchmarks.figures import Figure, Row, Section
 from benchmarks.steps import LEARNING_RATE, OPTIM, SHAPES, VOCABULARY, Shape
 from lora_jax.params import Params
 from lora_jax.timing import Say, divide, interleave
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput, TrainState
 

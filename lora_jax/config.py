@@ -1,11 +1,12 @@
 """What to run, as frozen dataclasses; a run's identity is the hash of its configuration."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.identity import added_later, digest, to_dict
 from lora_jax.model_config import BERT, LLAMA, ModelConfig, RopeScaling
+from lora_jax.optimizer_config import OptimizerConfig
 from lora_jax.ranges import (
     STEPS,
     TOKENS,
@@ -26,8 +27,9 @@ from lora_jax.ranges import (
 )
 
 __all__ = [
-    "BERT", "BPE", "LLAMA", "DataConfig", "ModelConfig", "OptimConfig", "RopeScaling", "RunConfig",
-    "SourceConfig", "TaskConfig", "added_later", "bpe_size", "digest", "run_id", "to_dict", "trunk_id",
+    "BERT", "BPE", "LLAMA", "DataConfig", "ModelConfig", "OptimConfig", "OptimizerConfig", "RopeScaling",
+    "RunConfig", "SourceConfig", "TaskConfig", "added_later", "bpe_size", "digest", "run_id",
+    "to_dict", "trunk_id",
 ]  # fmt: skip
 
 BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
@@ -161,7 +163,7 @@ class TaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW and its learning-rate schedule.
+    """An optimizer and its learning-rate schedule.
 
     The peak learning rate of a run is learning_rate * (100,000 / N) ** lr_size_exponent, where N leaves out
     embeddings. docs/learning-rate.md has the measurement behind this rule.
@@ -177,6 +179,8 @@ class OptimConfig:
         clip_norm: Gradients are clipped to this norm.
         accumulate: The batch is read in so many parts, one after another. The gradient is that of the whole
             batch, and the memory that of a part.
+        optimizer: The optimizer, such as `Muon()` of lora_jax.training.optimizers. None is AdamW with the
+            beta1, beta2 and eps above it.
     """
 
     learning_rate: Rate = 4e-3
@@ -192,10 +196,30 @@ class OptimConfig:
     beta2: BelowOne = 0.95
     eps: Small = 1e-8
     accumulate: Batch = added_later(1)
+    optimizer: OptimizerConfig | None = added_later(None)
 
     def __post_init__(self) -> None:
+        check_optimizer(self)
         check_fields(self, "optim")
         check_parts(self.batch_size, self.accumulate)
+
+
+def check_optimizer(config: Any) -> None:
+    """Refuse what is no optimizer, and AdamW's flat numbers beside an optimizer that has its own."""
+    optimizer = config.optimizer
+    if optimizer is None:
+        return
+    if isinstance(optimizer, type) or not isinstance(optimizer, OptimizerConfig):
+        raise LoraJaxError(
+            f"optim.optimizer is {show(optimizer)}, it must be an optimizer with its numbers, such as Muon()"
+            " of lora_jax.training.optimizers: change it."
+        )
+    for field in fields(config):
+        if field.name in ("beta1", "beta2", "eps") and getattr(config, field.name) != field.default:
+            raise LoraJaxError(
+                f"optim.{field.name} is {show(getattr(config, field.name))} beside optim.optimizer"
+                f" {optimizer.kind}, which has numbers of its own: put it there, or leave it out."
+            )
 
 
 def check_parts(batch_size: int, accumulate: int) -> None:

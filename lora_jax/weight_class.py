@@ -1,4 +1,4 @@
-"""The class of a weight, by which optimizers and parametrisations treat it. It follows from the Spec alone."""
+"""The class of a weight, by which optimizers and parametrisations treat it; it follows from the Spec."""
 
 from enum import StrEnum
 

@@ -99,7 +99,7 @@ def name_of(path: Path) -> str:
 def test_the_table_is_read_whole() -> None:
     table = read_table()
     assert table["errors"] == set()
-    assert table["config"] == {"model_config", "identity", "ranges", "errors"}
+    assert table["config"] == {"model_config", "optimizer_config", "identity", "ranges", "errors"}
     assert "drivers" in table
     missing = {room_of(path) for path in MODULES + BENCHMARKS} - {"__init__"} - set(table)
     assert not missing, f"docs/architecture.md has no row for {missing}"

@@ -1,5 +1,7 @@
 """The class of a weight follows from its Spec, for every model and method."""
 
+from typing import Any
+
 import pytest
 
 from lora_jax.config import BERT, LLAMA, ModelConfig
@@ -7,7 +9,7 @@ from lora_jax.model.declare import declare
 from lora_jax.peft.methods import find_methods
 from lora_jax.weight_class import WeightClass, classify
 
-SHAPE = dict(d_model=16, n_layers=2, n_heads=2, vocab_size=32, context=32)
+SHAPE: dict[str, Any] = dict(d_model=16, n_layers=2, n_heads=2, vocab_size=32, context=32)
 MODELS = {
     "gpt2": ModelConfig(**SHAPE),
     "untied": ModelConfig(**SHAPE, tied_head=False),
@@ -19,7 +21,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_names_and_classes_agree(name):
+def test_names_and_classes_agree(name: str) -> None:
     for path, spec in declare(MODELS[name]).items():
         found = classify(spec)
         if path in ("embed/tokens", "embed/positions", "embed/types", "relative_bias"):
@@ -33,7 +35,7 @@ def test_names_and_classes_agree(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(find_methods()) - {"Combined", "VeRA"}))
-def test_what_contracts_has_inputs(name):
+def test_what_contracts_has_inputs(name: str) -> None:
     method = find_methods()[name]().build(MODELS["gpt2"])
     for path in method.trainable:
         spec = method.specs[path]

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from lora_jax.config import OptimConfig, TaskConfig, added_later, check_parts, digest, to_dict
+from lora_jax.config import (
+    OptimConfig,
+    OptimizerConfig,
+    TaskConfig,
+    added_later,
+    check_optimizer,
+    check_parts,
+    digest,
+    to_dict,
+)
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.names import shorten_id
 from lora_jax.peft.method import MethodConfig
@@ -36,18 +45,23 @@ class TuneConfig:
     n_completions: Count = added_later(64)
     steps: Count | None = added_later(None)  # in place of whole epochs
     accumulate: Batch = added_later(1)  # parts that a batch is read in, as in OptimConfig
+    optimizer: OptimizerConfig | None = added_later(None)  # None: AdamW with the betas and eps above
 
     def __post_init__(self) -> None:
+        check_optimizer(self)
         check_fields(self, "optim")
         check_parts(self.batch_size, self.accumulate)
 
     @property
     def numbers(self) -> OptimConfig:
         """What the compiled step depends on: runs that differ in the rest share one program."""
-        return OptimConfig(
-            weight_decay=self.weight_decay, clip_norm=self.clip_norm, beta1=self.beta1, beta2=self.beta2,
-            eps=self.eps, batch_size=self.batch_size, accumulate=self.accumulate,
+        common: dict[str, Any] = dict(
+            weight_decay=self.weight_decay, clip_norm=self.clip_norm,
+            batch_size=self.batch_size, accumulate=self.accumulate,
         )  # fmt: skip
+        if self.optimizer is not None:
+            return OptimConfig(optimizer=self.optimizer, **common)
+        return OptimConfig(beta1=self.beta1, beta2=self.beta2, eps=self.eps, **common)
 
 
 @dataclass(frozen=True, kw_only=True)

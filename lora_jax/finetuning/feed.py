@@ -4,7 +4,7 @@ from lora_jax.data.tasks import Batches, make_batches
 from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
 from lora_jax.finetuning.prepare import Prepared
 from lora_jax.finetuning.step import dropout_key
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.step import StepInput
 
 

@@ -17,6 +17,7 @@ from lora_jax.peft.method import HEAD, Adapted, Method, MethodConfig
 from lora_jax.peft.stacking import Shapes, adapt_all, common_shapes, own_shapes, program
 from lora_jax.training.checkpoint import say_nothing
 from lora_jax.training.lanes import Lanes
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.saving import DEFAULT, Saving
 
 
@@ -49,8 +50,7 @@ class Placed:
 def lane_shape(config: FinetuneConfig) -> Hashable:
     """Return what runs have in common that may stand side by side: all but numbers that are data."""
     optim = config.optim
-    betas = optim.beta1, optim.beta2
-    return program(config.method), optim.batch_size, *betas, optim.eps, optim.accumulate
+    return program(config.method), optim.batch_size, make_optimizer(optim.numbers), optim.accumulate
 
 
 def check_group(runs: Sequence[TuneRun]) -> None:
@@ -71,8 +71,8 @@ def check_group(runs: Sequence[TuneRun]) -> None:
             )
         if lane_shape(one) != lane_shape(two):
             raise LoraJaxError(
-                f"{names} are of different shapes, {program(one.method)} and {program(two.method)} with betas"
-                f" {one.optim.beta1}, {one.optim.beta2} and {two.optim.beta1}, {two.optim.beta2}, read in"
+                f"{names} are of different shapes, {program(one.method)} and {program(two.method)} with"
+                f" {make_optimizer(one.optim.numbers)} and {make_optimizer(two.optim.numbers)}, read in"
                 f" {one.optim.accumulate} and {two.optim.accumulate} parts: put them in groups of their own."
             )
     common_shapes([run.config.method.build(run.prepared.model) for run in runs])

@@ -17,7 +17,9 @@ from lora_jax.peft.method import Adapted, Method, MethodConfig
 from lora_jax.training.accumulate import Accumulation
 from lora_jax.training.lanes import stack_inputs
 from lora_jax.training.loss import cross_entropy, summed_loss, token_losses
-from lora_jax.training.optim import Optimizer, make_optimizer
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import Optimizer, Scale
+from lora_jax.training.scales import scales_of
 from lora_jax.training.step import Step, StepInput, TrainState, init_state, make_step
 
 
@@ -109,18 +111,27 @@ def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfi
     methods (`peft.stacking`), so do runs that differ in rank or scale. `training.lanes` compiles it once for
     each shape of batch.
     """
-    return _make_tune_step(model, config, make_optimizer(numbers), numbers.accumulate)
+    method = config.build(model)
+    scales = scales_of({path: method.specs[path] for path in method.trainable}, numbers, method.rates)
+    of_paths = tuple(sorted(scales.items()))
+    return _make_tune_step(model, config, make_optimizer(numbers), of_paths, numbers.accumulate)
 
 
 @lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
-def _make_tune_step(model: ModelConfig, config: MethodConfig, optimizer: Optimizer, n_parts: int) -> Step:
+def _make_tune_step(
+    model: ModelConfig,
+    config: MethodConfig,
+    optimizer: Optimizer,
+    scales: tuple[tuple[str, Scale], ...],
+    n_parts: int,
+) -> Step:
     method = config.build(model)
 
     def loss_of_batch(params: Params, batch: Batch, key: jax.Array | None) -> jax.Array:
         return mean_loss(model, params, batch, method.hooks, key)
 
     accumulation = Accumulation(n_parts, partial(count_losses, model)) if n_parts > 1 else None
-    return make_step(loss_of_batch, method.specs, optimizer, method.rates, accumulation)
+    return make_step(loss_of_batch, method.specs, optimizer, dict(scales), accumulation)
 
 
 Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen, batch)

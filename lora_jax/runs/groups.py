@@ -7,7 +7,7 @@ from typing import Any
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.plan_table import format_bytes
-from lora_jax.training.optim import cooldown_start
+from lora_jax.training.schedules import cooldown_start
 from lora_jax.training.trunk import RungAt, Shape, shape_of
 
 MOST_LANES = 16

@@ -7,7 +7,7 @@ from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.machine import Device, seconds_per_step
 from lora_jax.runs.memory import memory_bytes
-from lora_jax.training.optim import cooldown_start, peak_learning_rate
+from lora_jax.training.schedules import cooldown_start, peak_learning_rate
 
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
 
@@ -29,7 +29,7 @@ class PlannedRun:
     seconds: float
     memory_bytes: float
     finished: bool
-    learning_rate: float  # the peak that is used: optim.learning_rate by the rule of training/optim.py
+    learning_rate: float  # the peak that is used: optim.learning_rate by the rule of training/schedules.py
 
     @property
     def own_tokens(self) -> int:

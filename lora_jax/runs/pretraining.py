@@ -9,8 +9,8 @@ from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts
-from lora_jax.training.optim import peak_learning_rate, unit_rate
 from lora_jax.training.result import PretrainResult
+from lora_jax.training.schedules import peak_learning_rate, unit_rate
 
 # Share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves.
 COOLED = 0.5

@@ -21,7 +21,7 @@ from lora_jax.params import Params, Spec, init
 from lora_jax.ranges import whole
 from lora_jax.training.lanes import stack_inputs
 from lora_jax.training.loss import window_losses
-from lora_jax.training.optim import make_optimizer
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.pretraining import init_pretraining, make_evaluate
 from lora_jax.training.step import Measured, Step, TrainState
 
@@ -136,7 +136,7 @@ def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int
     specs = declare(model)
     shardings = weight_shardings(mesh, specs)
     trainable = {path: place(init({path: spec}, seed)[path], shardings[path]) for path, spec in specs.items()}
-    start = make_optimizer(optim)(specs).init
+    start = make_optimizer(optim).transform(specs, {}).init
     everywhere = state_shardings(mesh, specs, jax.eval_shape(start, trainable))
     opt_state = jax.jit(start, out_shardings=everywhere)(trainable)
     step = place(np.zeros((), np.int32), NamedSharding(mesh, PartitionSpec()))

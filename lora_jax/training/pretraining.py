@@ -13,7 +13,10 @@ from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.training.accumulate import Accumulation
 from lora_jax.training.loss import mean_loss, window_losses
-from lora_jax.training.optim import Optimizer, make_hyperparams, make_optimizer, peak_learning_rate, unit_rate
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import Optimizer, Scale, make_hyperparams
+from lora_jax.training.scales import scales_of
+from lora_jax.training.schedules import peak_learning_rate, unit_rate
 from lora_jax.training.step import Step, StepInput, TrainState, init_state, make_step
 
 
@@ -34,11 +37,14 @@ def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
 
     Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
     """
-    return _make_step(model, make_optimizer(optim), optim.accumulate)
+    scales = scales_of(declare(model), optim)
+    return _make_step(model, make_optimizer(optim), tuple(scales.items()), optim.accumulate)
 
 
 @lru_cache(maxsize=4)  # seeds, rates and branches of one size come one after another
-def _make_step(model: ModelConfig, optimizer: Optimizer, n_parts: int) -> Step:
+def _make_step(
+    model: ModelConfig, optimizer: Optimizer, scales: tuple[tuple[str, Scale], ...], n_parts: int
+) -> Step:
     def loss_of_batch(params: Params, windows_BU: Any, key: jax.Array | None) -> jax.Array:
         return mean_loss(model, params, windows_BU)
 
@@ -46,7 +52,7 @@ def _make_step(model: ModelConfig, optimizer: Optimizer, n_parts: int) -> Step:
         return jnp.float32(windows_BU[:, 1:].size)
 
     accumulation = Accumulation(n_parts, count_losses) if n_parts > 1 else None
-    return make_step(loss_of_batch, declare(model), optimizer, accumulation=accumulation)
+    return make_step(loss_of_batch, declare(model), optimizer, dict(scales), accumulation)
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """The training step, one for pretraining and fine-tuning, as a pure function."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import flax.struct
 import jax
@@ -10,7 +10,9 @@ import optax
 
 from lora_jax.params import Params, Spec, combine
 from lora_jax.training.accumulate import Accumulation, GradientOf, accumulate
-from lora_jax.training.optim import Hyperparams, Optimizer
+from lora_jax.training.optimizers.optimizer import Hyperparams, Optimizer, Scale, complete_scales
+
+Value = TypeVar("Value")  # of a path: its Spec or its Scale
 
 
 @flax.struct.dataclass
@@ -47,7 +49,7 @@ LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
 
 def init_state(trainable: Params, specs: Mapping[str, Spec], optimizer: Optimizer) -> TrainState:
     """Return the state before the first step: moments for what trains, for nothing else."""
-    opt_state = optimizer(_of(trainable, specs)).init(trainable)
+    opt_state = optimizer.transform(_of(trainable, specs), {}).init(trainable)
     return TrainState(step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=opt_state)
 
 
@@ -55,7 +57,7 @@ def make_step(
     loss_of_batch: LossOfBatch,
     specs: Mapping[str, Spec],
     optimizer: Optimizer,
-    rates: Mapping[str, float] | None = None,
+    scales: Mapping[str, Scale] | None = None,
     accumulation: Accumulation | None = None,
 ) -> Step:
     """Return the pure `step(state, frozen, StepInput) -> (state, Measured)`.
@@ -67,11 +69,12 @@ def make_step(
     Args:
         loss_of_batch: The mean loss of a batch. Its key is the run's, folded with the number of the step.
         specs: The Specs of every trainable weight, at least.
-        optimizer: Turns gradients into updates at unit rate (`training.optim`).
-        rates: The learning rate of a path as a multiple of the step's. A path that is absent has 1.
+        optimizer: Turns gradients into updates at unit rate (`training.optimizers`).
+        scales: What a path multiplies the step's rate, decay and eps by (`training.scales`). A path that is
+            absent has `default_scale`.
         accumulation: Reads the batch in parts. None reads it at once.
     """
-    rates = rates or {}
+    given_scales = complete_scales(specs, scales or {})
 
     def of_whole(trainable: Params, frozen: Params, batch: Any, key: Any) -> tuple[jax.Array, Params]:
         def loss_of(trainable: Params) -> jax.Array:
@@ -86,15 +89,15 @@ def make_step(
         if given.key is not None:
             key = jax.random.fold_in(jax.random.wrap_key_data(given.key), state.step)
         loss, gradient = gradient_of(state.trainable, frozen, given.batch, key)
-        transformation = optimizer(_of(state.trainable, specs))
+        transformation = optimizer.transform(_of(state.trainable, specs), _of(state.trainable, given_scales))
         found, opt_state = transformation.update(
             gradient, state.opt_state, state.trainable, hyperparams=given.hyperparams
         )
         updates = cast(Params, found)
-        changes = {
-            path: given.hyperparams.learning_rate * rates.get(path, 1.0) * updates[path]
-            for path in state.trainable
-        }
+        rate = given.hyperparams.learning_rate
+        changes = updates
+        if not optimizer.takes_rate:
+            changes = {path: rate * given_scales[path].rate * updates[path] for path in state.trainable}
         trainable = {path: weight - changes[path] for path, weight in state.trainable.items()}
         # Padding of a lane is zero in all of these, so that it does not count.
         ratio = optax.tree.norm(changes) / optax.tree.norm(state.trainable)
@@ -104,5 +107,5 @@ def make_step(
     return step
 
 
-def _of(trainable: Params, specs: Mapping[str, Spec]) -> dict[str, Spec]:
-    return {path: specs[path] for path in trainable}
+def _of(trainable: Params, found: Mapping[str, Value]) -> dict[str, Value]:
+    return {path: found[path] for path in trainable}

@@ -25,12 +25,14 @@ from lora_jax.training.heldout_points import HeldoutPoints, choose_points, measu
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.mesh import init_on, join_on, spread_step
-from lora_jax.training.optim import cooldown_start, peak_learning_rate, unit_rate
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import Optimizer
 from lora_jax.training.pretraining import make_input, make_pretraining_step
 from lora_jax.training.repeat import steps_per_call
 from lora_jax.training.result import PretrainResult, final_train_loss, make_result
 from lora_jax.training.rows import UNWATCHED, Source, Watching
 from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
+from lora_jax.training.schedules import cooldown_start, peak_learning_rate, unit_rate
 from lora_jax.training.side_by_side import Lane, Trial, drive
 from lora_jax.training.stream import Stream
 from lora_jax.training.trial import StepTimer, TrainingRun
@@ -42,17 +44,15 @@ class Shape(NamedTuple):
     model: ModelConfig
     batch_size: int
     seq_len: int
-    beta1: float
-    beta2: float
-    eps: float
+    optimizer: Optimizer
     accumulate: int
 
 
 def shape_of(run: RunConfig) -> Shape:
     """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
     optim = run.optim
-    betas = optim.beta1, optim.beta2
-    return Shape(run.model, optim.batch_size, run.data.seq_len, *betas, optim.eps, optim.accumulate)
+    optimizer = make_optimizer(optim)
+    return Shape(run.model, optim.batch_size, run.data.seq_len, optimizer, optim.accumulate)
 
 
 class RungAt(NamedTuple):

@@ -16,7 +16,7 @@ from lora_jax.params import Params
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.step import StepInput
 
 

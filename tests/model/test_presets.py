@@ -24,7 +24,8 @@ from lora_jax.model.transformer import forward, read_head
 from lora_jax.params import Params, Spec
 from lora_jax.peft.method import adapt
 from lora_jax.peft.methods.subset import Full
-from lora_jax.training.optim import make_hyperparams, make_optimizer
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import make_pretraining_step
 from lora_jax.training.step import StepInput, TrainState, init_state
 

@@ -20,7 +20,7 @@ from lora_jax.peft.methods.lora import LoRA
 from lora_jax.peft.methods.subset import Full, TopLayers
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.step import StepInput
 
 OPTIM = OptimConfig(weight_decay=0.1, clip_norm=0.5)

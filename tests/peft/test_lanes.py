@@ -27,7 +27,7 @@ from lora_jax.peft.methods.subset import TopLayers
 from lora_jax.peft.methods.vera import VeRA
 from lora_jax.peft.stacking import SCALE, adapt_all, common_shapes, cut, own_shapes, program
 from lora_jax.training.lanes import Lanes, compile_step
-from lora_jax.training.optim import Hyperparams
+from lora_jax.training.optimizers.optimizer import Hyperparams
 from lora_jax.training.step import StepInput
 
 from .test_laws import LAWS, NAMES, Law

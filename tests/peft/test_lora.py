@@ -18,7 +18,8 @@ from lora_jax.peft.methods.dora import DoRA, dora_hooks
 from lora_jax.peft.methods.lora import LoRA, low_rank_hooks
 from lora_jax.peft.methods.pissa import PiSSA
 from lora_jax.peft.methods.vera import VeRA
-from lora_jax.training.optim import make_hyperparams, make_optimizer
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 
 
 @pytest.mark.bits
@@ -126,7 +127,7 @@ def test_alpha_start_and_rates_trade_off(
             if path.endswith("_lora_b"):
                 trainable[path] = jnp.asarray(0.1 * q * draw(trainable[path].shape), jnp.float32)
         numbers = OptimConfig(eps=1e-30, weight_decay=0.0, clip_norm=1e9)
-        optimizer = make_optimizer(numbers)({path: method.specs[path] for path in trainable})
+        optimizer = make_optimizer(numbers).transform({path: method.specs[path] for path in trainable}, {})
         state = optimizer.init(trainable)
 
         @jax.jit

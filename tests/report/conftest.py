@@ -17,7 +17,7 @@ from lora_jax.runs.store import RunStore
 from lora_jax.scaling.documents import write_fits
 from lora_jax.scaling.sweep import fit_sweep
 from lora_jax.scaling.tables.table import read_table
-from lora_jax.training.optim import peak_learning_rate
+from lora_jax.training.schedules import peak_learning_rate
 
 LAW = {"E": 1.1, "A": 14.0, "alpha": 0.34, "B": 60.0, "beta": 0.33}
 SIZES = [(16, 1), (24, 2), (32, 3), (48, 4), (64, 6), (96, 8)]  # d_model, n_layers

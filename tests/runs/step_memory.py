@@ -24,7 +24,7 @@ from lora_jax.peft.method import Adapted, adapt
 from lora_jax.peft.methods.lora import LoRA
 from lora_jax.runs.memory import Held, count_kinds, step_bytes, which_held
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
 

@@ -29,8 +29,8 @@ from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
 from lora_jax.training.evaluate import average, measure_windows
 from lora_jax.training.mesh import make_mesh
-from lora_jax.training.optim import peak_learning_rate
 from lora_jax.training.result import PretrainResult
+from lora_jax.training.schedules import peak_learning_rate
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.trial import StepTimer
 from lora_jax.training.trunk import Trunk, train_trunks

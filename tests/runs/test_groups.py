@@ -50,7 +50,7 @@ def test_runs_of_one_shape_are_a_group(base: RunConfig) -> None:
     check_shapes([item.run for trunk in largest.trunks for item in trunk])
     for change in apart:
         [name] = change
-        with pytest.raises(LoraJaxError, match=rf"whose ({name.split('.')[-1]}|model) differs"):
+        with pytest.raises(LoraJaxError, match=rf"whose ({name.split('.')[-1]}|model|optimizer) differs"):
             check_shapes([base, overlay(base, change)])
 
 

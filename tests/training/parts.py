@@ -8,7 +8,7 @@ import numpy as np
 from lora_jax.config import OptimConfig
 from lora_jax.params import Params
 from lora_jax.training.lanes import Lanes
-from lora_jax.training.optim import Hyperparams
+from lora_jax.training.optimizers.optimizer import Hyperparams
 from lora_jax.training.step import Step, StepInput, TrainState
 
 UNCLIPPED = Hyperparams(np.float32(1e-3), np.float32(0), np.float32(1e9))

@@ -18,7 +18,7 @@ from lora_jax.training import loss
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.lanes import Lanes, stack_inputs
 from lora_jax.training.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
 

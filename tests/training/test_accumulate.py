@@ -11,7 +11,7 @@ from lora_jax.finetuning.config import TuneConfig
 from lora_jax.runs.memory import memory_bytes
 from lora_jax.runs.sweep import overlay
 from lora_jax.training.lanes import Lanes, stack_inputs
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
 from tests.runs.step_memory import make_run

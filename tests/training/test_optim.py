@@ -1,4 +1,4 @@
-"""Laws of the schedules and of the optimizer."""
+"""Laws of the schedules and of AdamW."""
 
 import dataclasses
 import math
@@ -13,13 +13,9 @@ import pytest
 from lora_jax.config import OptimConfig, RunConfig
 from lora_jax.model.declare import count_parameters
 from lora_jax.params import Spec
-from lora_jax.training.optim import (
-    cooldown_start,
-    make_hyperparams,
-    make_optimizer,
-    peak_learning_rate,
-    unit_rate,
-)
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import make_hyperparams
+from lora_jax.training.schedules import cooldown_start, peak_learning_rate, unit_rate
 
 
 def test_runs_of_one_trunk_have_one_rate_until_the_cooldown(base: RunConfig) -> None:
@@ -59,7 +55,7 @@ def test_weight_decay_reaches_matrices_only() -> None:
     specs = {"w": Spec((("x", 3), ("y", 3)), ("x",)), "b": Spec((("x", 3),))}
     params = {path: jnp.ones(spec.shape) for path, spec in specs.items()}
     config = OptimConfig(weight_decay=0.5)
-    optimizer = make_optimizer(config)(specs)
+    optimizer = make_optimizer(config).transform(specs, {})
     updates: Any
     nothing = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(
@@ -72,7 +68,7 @@ def test_weight_decay_reaches_matrices_only() -> None:
 def test_adamw_agrees_with_optax() -> None:
     specs = {"w": Spec((("x", 4), ("y", 4)), ("x",))}
     config, rate = OptimConfig(clip_norm=1e9), 0.01
-    ours = make_optimizer(config)(specs)
+    ours = make_optimizer(config).transform(specs, {})
     theirs = optax.adamw(rate, config.beta1, config.beta2, config.eps, weight_decay=config.weight_decay)
     mine: Any
     other: Any

@@ -7,7 +7,7 @@ import pytest
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.repeat import repeat_step
 from lora_jax.training.step import StepInput

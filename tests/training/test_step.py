@@ -9,7 +9,7 @@ import numpy as np
 from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.training.lanes import compile_step
-from lora_jax.training.optim import make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
 
@@ -41,9 +41,9 @@ def test_frozen_weights_are_not_changed(base: RunConfig, dataset: Dataset) -> No
     trainable = {path: w for path, w in state.trainable.items() if path not in frozen}
     before = {path: np.asarray(w) for path, w in frozen.items()}
     from lora_jax.model.declare import declare
-    from lora_jax.training.optim import make_optimizer
+    from lora_jax.training.optimizers import make_optimizer
 
     specs = {path: spec for path, spec in declare(base.model).items() if path in trainable}
-    opt_state: Any = make_optimizer(base.optim)(specs).init(trainable)
+    opt_state: Any = make_optimizer(base.optim).transform(specs, {}).init(trainable)
     assert len(opt_state[1].mu) == len(trainable), "moments exist for what trains, and for nothing else"
     assert before.keys() == {"embed/tokens"}

@@ -21,10 +21,11 @@ from lora_jax.training.heldout_points import choose_points, measure_heldout
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.loss import mean_loss
-from lora_jax.training.optim import cooldown_start, make_hyperparams
+from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.rows import Row, Source, Watching, log_spaced_steps
+from lora_jax.training.schedules import cooldown_start
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.step import StepInput
 from lora_jax.training.stream import Stream

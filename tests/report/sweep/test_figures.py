@@ -50,7 +50,7 @@ def test_every_figure_is_a_picture_and_a_drawing(drawings, tmp_path):
 
 
 def test_the_axis_of_rates_states_the_rule_of_the_peak(drawings):
-    from lora_jax.training.optim import REFERENCE_SIZE
+    from lora_jax.training.schedules import REFERENCE_SIZE
 
     [ax] = drawings["learning_rates"].figure.axes
     assert ax.get_xlabel() == f"base learning rate (the peak at N = {REFERENCE_SIZE:,})"

@@ -1,0 +1,81 @@
+"""AdamW of clipped gradients (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import optax
+
+from lora_jax.params import Params, Spec
+from lora_jax.ranges import BelowOne, Small, check_fields
+from lora_jax.training.optimizers.around import around, scale_gradients
+from lora_jax.training.optimizers.optimizer import Scale, complete_scales, default_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled decay. It is what runs without `optim.optimizer` use, with the config's numbers.
+
+    Attributes:
+        beta1: Decay of the gradient's mean.
+        beta2: Decay of its square's mean.
+        eps: Added to the root of the squares' mean.
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.95
+    eps: Small = 1e-8
+    takes_rate: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, "optim.optimizer")
+
+    def transform(
+        self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
+    ) -> optax.GradientTransformationExtraArgs:
+        """Return Adam's rule with clipping before it and decay after it."""
+        adam = adam_rule(self.beta1, self.beta2, self.eps, complete_scales(specs, scales))
+        return around(adam, specs, scales)
+
+    def own_scale(self, spec: Spec) -> Scale:
+        """Return the default scale."""
+        return default_scale(spec)
+
+    def rule_of(self, spec: Spec) -> str:
+        """Return "AdamW"."""
+        return "AdamW"
+
+    def evaluation_point(self, trainable: Params, opt_state: Any) -> Params:
+        """Return the weights themselves."""
+        return trainable
+
+    def update_norm(self, spec: Spec) -> float:
+        """Return sqrt(fan_in * fan_out): entries are of size 1 and aligned."""
+        return (spec.fan_in * spec.fan_out) ** 0.5
+
+    def state_arrays(self, spec: Spec) -> int:
+        """Return 2, the two moments."""
+        return 2
+
+    def flops(self, spec: Spec) -> float:
+        """Return 0: there is no matrix product."""
+        return 0.0
+
+
+def adam_rule(
+    beta1: float, beta2: float, eps: float, scales: Mapping[str, Scale]
+) -> optax.GradientTransformation:
+    """Return optax's Adam with an eps of each weight's own."""
+    adam = optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps)
+    if all(scale.eps == 1.0 for scale in scales.values()):
+        return adam
+    divide = scale_gradients(scales)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return adam.update(divide(updates), state, params)
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+OPTIMIZERS = (AdamW,)
