@@ -20,6 +20,7 @@ from lora_jax import __version__
 from lora_jax.commands import (
     compare,
     count,
+    dashboard,
     design,
     evaluate,
     export,
@@ -185,6 +186,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         finetune,
         incontext,
         watch,
+        dashboard,
         fetch,
         merge,
         export,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.documents import to_document
+from lora_jax.runs.metric_names import DEV, HELDOUT_LOSS, HELDOUT_LOSS_SE
 from lora_jax.runs.sinks.live_file import read_live, read_run
 from lora_jax.training.rows import Row, Source
 
@@ -64,12 +65,12 @@ def find_tracked(folder: Path, source: Source) -> TrackedRun:
 def to_metrics(row: Row) -> dict[str, Any]:
     """Return what is known in a row by the names of a dashboard, without the step."""
     found: dict[str, Any] = to_document(row)
-    found |= {f"dev/{name}": value for name, value in found.pop("scores", {}).items()}
+    found |= {f"{DEV}{name}": value for name, value in found.pop("scores", {}).items()}
     heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}
     for name in ("step", "heldout", "heldout_by_source"):
         found.pop(name, None)
     for suffix, one in heldout.items():
         if one is not None:
-            found[f"heldout_loss{suffix}"] = one.loss
-            found[f"heldout_loss_se{suffix}"] = one.standard_error
+            found[f"{HELDOUT_LOSS}{suffix}"] = one.loss
+            found[f"{HELDOUT_LOSS_SE}{suffix}"] = one.standard_error
     return {name: value for name, value in found.items() if value is not None}

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.runs.fit_tables import fit_facts, fit_tables
+from lora_jax.runs.metric_names import FIGURES, FITS, FLOPS, LOSS, METHODS, N_TOKENS, of_row
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.tracked_run import SweepNotes, find_tracked
 from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_run
@@ -71,9 +72,9 @@ class Tracker(SweepNotes):
             before = 0 if online else find_last_step(self.folder, find_id(self.folder, name))
             config = dict(self._configs.get(source.run_ids[-1], {}))
             run = self._start(name, "trunk" if is_trunk else "train", config, ["running"])
-            for axis in ("n_tokens", "flops"):
+            for axis in (N_TOKENS, FLOPS):
                 run.define_metric(axis, hidden=True)
-            run.define_metric("*", step_metric="n_tokens")
+            run.define_metric("*", step_metric=N_TOKENS)
             opened = LiveRun(run, run.step if online else before, is_trunk)
             for row in tracked.rows:
                 opened.log(row)
@@ -126,9 +127,9 @@ class Tracker(SweepNotes):
 
         def write() -> None:
             run = self._start(record.run_id, "train", record.config, [record.status])
-            run.define_metric("n_tokens", hidden=True)
-            for name in ("loss", "learning_rate"):
-                run.define_metric(name, step_metric="n_tokens")
+            run.define_metric(N_TOKENS, hidden=True)
+            for name in (LOSS, of_row("learning_rate")):
+                run.define_metric(name, step_metric=N_TOKENS)
             for row in curve:
                 known = {name: value for name, value in row.items() if value is not None}
                 run.log(known, step=int(row["step"]))
@@ -145,7 +146,7 @@ class Tracker(SweepNotes):
 
             run = self._start(f"{self.sweep}-fits", "fit", fit_facts(fits), [])
             content: dict[str, Any] = {
-                f"fits/{name}": wandb.Table(columns=columns, data=[*rows])
+                f"{FITS}{name}": wandb.Table(columns=columns, data=[*rows])
                 for name, (columns, rows) in fit_tables(fits).items()
             }
             run.log(content | _images(figures))
@@ -167,7 +168,7 @@ class Tracker(SweepNotes):
             import wandb
 
             run = self._start(f"{self.sweep}-comparison", "comparison", facts, [])
-            content: dict[str, Any] = {"methods": wandb.Table(columns=columns, data=[*rows])}
+            content: dict[str, Any] = {METHODS: wandb.Table(columns=columns, data=[*rows])}
             run.log(content | _images(figures))
             run.finish()
 
@@ -246,4 +247,4 @@ def _images(figures: list[Path]) -> dict[str, Any]:
     import wandb
 
     pictures = (path for path in figures if path.suffix.lower() in _PICTURES)
-    return {f"figures/{path.stem}": wandb.Image(str(path)) for path in pictures}
+    return {f"{FIGURES}{path.stem}": wandb.Image(str(path)) for path in pictures}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_jax.runs.fit_tables import fit_facts, fit_tables
+from lora_jax.runs.metric_names import FIGURES, FITS, FLOPS, METHODS, N_TOKENS
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.tracked_run import SweepNotes, find_tracked, to_metrics
 from lora_jax.training.rows import Row, Source
@@ -108,7 +109,7 @@ class TrackioTracker(SweepNotes):
 
     def log_fits(self, fits: dict[str, Any], figures: list[Path]) -> None:
         """Write one run that holds the fits (the content of fits.json) as tables, and the PNG figures."""
-        tables = {f"fits/{name}": table for name, table in fit_tables(fits).items()}
+        tables = {f"{FITS}{name}": table for name, table in fit_tables(fits).items()}
         self._log_tables("fits", fit_facts(fits), tables, figures)
 
     def log_comparison(
@@ -118,7 +119,7 @@ class TrackioTracker(SweepNotes):
 
         facts: its config. rows: a method each.
         """
-        self._log_tables("comparison", facts, {"methods": (columns, rows)}, figures)
+        self._log_tables("comparison", facts, {METHODS: (columns, rows)}, figures)
 
     def finish(self) -> None:
         """Wait until everything is written; say where to look."""
@@ -143,7 +144,7 @@ class TrackioTracker(SweepNotes):
         self, job: str, facts: Mapping[str, Any], tables: Mapping[str, Any], figures: list[Path]
     ) -> None:
         name = f"{self.sweep}-{job}"
-        pictures = {f"figures/{path.stem}": str(path.resolve()) for path in figures if path.suffix == ".png"}
+        pictures = {f"{FIGURES}{path.stem}": str(path.resolve()) for path in figures if path.suffix == ".png"}
         self._begin(name, job, facts)
         self._send("tables", run=name, tables=tables, figures=pictures)
         self._send("end", run=name, summary={})
@@ -154,7 +155,7 @@ class TrackioTracker(SweepNotes):
     def _begin_training(self, run: str, job: Literal["train", "trunk"], config: Mapping[str, Any]) -> None:
         """Open a run with a row before its first step, because trackio writes a config with a row."""
         self._begin(run, job, config)
-        self._send("row", run=run, step=0, metrics={"n_tokens": 0, "flops": 0.0})
+        self._send("row", run=run, step=0, metrics={N_TOKENS: 0, FLOPS: 0.0})
 
     def _send(self, do: str, **order: Any) -> None:
         writer = self._writer

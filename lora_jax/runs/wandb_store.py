@@ -1,9 +1,13 @@
-"""Offline files of wandb (.wandb), read back: which rows of a run are on disk already."""
+"""Files of wandb (.wandb), read back: which runs there are, and which rows of a run are on disk already."""
 
+import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lora_jax.errors import LoraJaxError
 
 _HEADER, _BLOCK, _CHUNK = 7, 32_768, 7  # bytes: of the file, of a block, and in front of a chunk
 _LAST_KINDS = (1, 4)  # of chunks: those that end a record
@@ -47,3 +51,46 @@ def find_last_step(folder: Path, wandb_id: str) -> int:
 def _last_step(path: Path) -> int:
     rows = (record.history for record in read_store(path) if record.WhichOneof("record_type") == "history")
     return max((row.step.num for row in rows), default=0)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What a .wandb file says of its run. entity: "" where wandb is to take the default of the account."""
+
+    wandb_id: str
+    entity: str
+    project: str
+    group: str
+    job: str
+    config: Mapping[str, Any]
+
+
+def read_runs(folder: Path) -> list[StoredRun]:
+    """Return the runs of which folder/wandb holds files, those that began last at the end.
+
+    Raises LoraJaxError where a file is damaged.
+    """
+    from google.protobuf.message import DecodeError
+
+    found: dict[str, StoredRun] = {}
+    for path in sorted((folder / "wandb").glob("*run-*/*.wandb"), key=_began):
+        try:
+            for record in read_store(path):
+                if record.WhichOneof("record_type") == "run":
+                    run = _stored_run(record.run)
+                    found.pop(run.wandb_id, None)
+                    found[run.wandb_id] = run
+                    break
+        except (DecodeError, ValueError, OSError) as error:
+            raise LoraJaxError(f"{path} cannot be read ({error}): move its folder away.") from error
+    return list(found.values())
+
+
+def _stored_run(run: Any) -> StoredRun:
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    return StoredRun(run.run_id, run.entity, run.project, run.run_group, run.job_type, config)
+
+
+def _began(path: Path) -> str:
+    """Return when the run of a file began, as its folder is named: [offline-]run-DATE_TIME-ID."""
+    return path.parent.name.partition("run-")[2]

@@ -35,10 +35,11 @@ WITH_NUMBERS = {
 }  # fmt: skip
 NAMES = {
     "table", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",
-    "--answers", "--base", "--by", "--cluster", "--data", "--device",
+    "--answers", "--base", "--by", "--cluster", "--data", "--device", "--entity",
     "--flops-column", "--json", "--law", "--laws",
     "--loss-unit",
-    "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--prompt", "--response",
+    "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--project", "--prompt",
+    "--response",
     "--stage", "--stop", "--template", "--weights", "--against",
 }  # fmt: skip
 

@@ -153,6 +153,7 @@ GOOD = {
     plan CONFIG
     fetch nothing-of-this-name
     watch TABLE --once
+    dashboard TABLE --check
     merge TABLE --base MODEL --out OUT
     export TABLE --base MODEL --out OUT
     generate MODEL --prompt film

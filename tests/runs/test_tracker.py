@@ -35,7 +35,10 @@ AT_BOUND = {"value": 0.0, "se": None, "ci95": None}
 UNDEFINED = {"value": None, "se": None, "ci95": None}
 FITS = {
     "source": "runs.csv", "n_runs": 1, "n_fitted": 1, "n_column": "n_params", "flops_column": "flops_exact",
-    "fits": [{"key": "L(N)", "params": {"alpha": ALPHA}, "certificate": {"verdict": "good"}}],
+    "fits": [{
+        "key": "L(N)", "params": {"alpha": ALPHA}, "certificate": {"verdict": "good"}, "n": 1,
+        "runs": [{"run_id": "r", "N": 9.0, "measured": 2.0, "fitted": 2.5}],
+    }],
     "exponents": {"alpha_N": ALPHA | {"fit": "L(N)"}, "alpha_D": AT_BOUND | {"fit": "L(D)"}},
     "frontier": {"rows": [{"flops": 1e9, "n_params": ALPHA, "n_tokens": UNDEFINED, "loss": ALPHA}]},
     "heldout_cell": {"measured": 2.6, "predictions": [ALPHA | {"key": "L(N,D)", "relative_error": 0.01}]},
