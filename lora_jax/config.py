@@ -257,6 +257,12 @@ class RunConfig:
                 f" tokens: it must be more than optim.warmup_steps ({self.optim.warmup_steps}), raise it."
             )
 
+        if self.model.parametrisation != "standard" and self.optim.lr_size_exponent:
+            raise LoraJaxError(
+                f"model.parametrisation is {self.model.parametrisation!r}, which sets how rates change with"
+                f" size, and optim.lr_size_exponent is {self.optim.lr_size_exponent:g}: set it to 0."
+            )
+
     @property
     def tokens_per_step(self) -> int:
         return self.optim.batch_size * self.data.seq_len

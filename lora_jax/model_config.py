@@ -61,6 +61,10 @@ class ModelConfig:
         n_classes: Classes of a head that replaces the language model's. None has no such head.
         remat: What the backward pass recomputes to save memory: nothing, all but weight products, or whole
             blocks.
+        parametrisation: How starts, multipliers and learning rates change with width and depth
+            (model/parametrisation.py, docs/parametrisation.md).
+        base_width: d_model of the base model, at which "mup" and "completep" are the standard model.
+        base_depth: n_layers of the base model, for "completep".
     """
 
     d_model: Width
@@ -90,6 +94,9 @@ class ModelConfig:
     n_token_types: Annotated[int, whole(0, 2**20)] = added_later(0)
     n_classes: Annotated[int, whole(2, 2**20)] | None = added_later(None)
     remat: Literal["none", "dots", "full"] = added_later("none")
+    parametrisation: Literal["standard", "plain", "mup", "completep"] = added_later("standard")
+    base_width: Width | None = added_later(None)
+    base_depth: Layers | None = added_later(None)
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
@@ -117,6 +124,43 @@ class ModelConfig:
             raise LoraJaxError(
                 "model.shared_norm is one norm before attention and MLP side by side, which they are not"
                 " here: set parallel_residual to true and norm_placement to pre, or shared_norm to false."
+            )
+
+        self._check_parametrisation()
+
+    def _check_parametrisation(self) -> None:
+        name = self.parametrisation
+        uses = {"base_width": name in ("mup", "completep"), "base_depth": name == "completep"}
+        for field, is_used in uses.items():
+            given = getattr(self, field)
+            if is_used and given is None:
+                raise LoraJaxError(
+                    f"model.parametrisation is {name!r} and model.{field} is not set: set it to that of the"
+                    " model whose learning rate you know."
+                )
+            if not is_used and given is not None:
+                raise LoraJaxError(
+                    f"model.{field} is {given} and model.parametrisation is {name!r}, which does not use it:"
+                    " leave it out, or choose 'completep' or, for a width alone, 'mup'."
+                )
+        if self.base_width is None:
+            return
+        if self.norm_placement == "post":
+            raise LoraJaxError(
+                f"model.parametrisation is {name!r}, which is known for norms before each sublayer, and"
+                " model.norm_placement is 'post': set it to 'pre', or the parametrisation to 'standard'."
+            )
+        if self.n_heads * self.base_width % self.d_model:
+            raise LoraJaxError(
+                f"model.base_width is {self.base_width}, which is {self.base_width / self.d_model:.3g} of"
+                f" d_model {self.d_model} and so would have {self.n_heads * self.base_width / self.d_model:g}"
+                f" of the {self.n_heads} heads: choose a base whose heads are as wide as the model's"
+                f" ({self.head_dim}) and whole, or other heads."
+            )
+        if self.d_ff is not None and self.d_ff * self.base_width % self.d_model:
+            raise LoraJaxError(
+                f"model.base_width is {self.base_width} and model.d_ff is {self.d_ff}: the base's d_ff would be"
+                f" {self.d_ff * self.base_width / self.d_model:g}, which must be whole, change one of them."
             )
 
     @property

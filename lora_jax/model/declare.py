@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.parametrisation import base_of, has_base, restart
 from lora_jax.model.relative import N_BUCKETS
 from lora_jax.model.stacks import BLOCKS, split_specs
 from lora_jax.params import Spec, Specs, count
@@ -15,7 +16,7 @@ RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Tran
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
     """Declare every weight of a model, as a dictionary from path to `Spec`.
 
-    The blocks are stacked along a leading layer axis. Matrices start at std 1/sqrt(fan-in). Those that write
+    The blocks are stacked along a leading layer axis. In the standard parametrisation matrices start at std 1/sqrt(fan-in). Those that write
     to the residual stream are smaller by sqrt(2 n_layers), so that its variance does not grow with depth.
     Embeddings start at 1/sqrt(d_model). With GPT-2's 0.02 the first block's output would drown the token for
     hundreds of steps.
@@ -26,6 +27,11 @@ def declare(config: ModelConfig, n_top: int = 0) -> Specs:
 
     Reference: Radford et al. 2019 (GPT-2), section 2.3.
     """
+    base = _declare_standard(base_of(config)) if has_base(config) else {}
+    return split_specs(restart(config, _declare_standard(config), base), n_top)
+
+
+def _declare_standard(config: ModelConfig) -> Specs:
     D, V = ("d_model", config.d_model), ("vocab", config.vocab_size)
     is_head = config.tied_head and config.has_lm_head
     embedding = config.d_model**-0.5 * (TIED_SHRINK if is_head else 1.0)
@@ -41,8 +47,7 @@ def declare(config: ModelConfig, n_top: int = 0) -> Specs:
         specs["relative_bias"] = Spec((("bucket", N_BUCKETS), heads), std=RELATIVE_STD)
     if config.n_token_types:
         specs["embed/types"] = Spec((("type", config.n_token_types), D), std=embedding)
-    specs |= _declare_head(config)
-    return split_specs(specs, n_top)
+    return specs | _declare_head(config)
 
 
 def _declare_head(config: ModelConfig) -> Specs:

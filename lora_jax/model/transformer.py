@@ -12,6 +12,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
 from lora_jax.model.hooks import NO_HOOKS, HookPoint, Hooks, Pass, fold_path
 from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
+from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
 from lora_jax.model.relative import find_key_positions, relate, score_buckets
 from lora_jax.model.stacks import STACKS, inside_block
 from lora_jax.params import Params
@@ -117,7 +118,9 @@ def encode(
 
 def finish(config: ModelConfig, params: Params, x_BTD: jax.Array) -> jax.Array:
     """Return what the head reads of the last block's output: its norm, where norms stand in front."""
-    return _normalise(config, params, "final_norm", x_BTD) if config.norm_placement == "pre" else x_BTD
+    if config.norm_placement == "post":
+        return x_BTD
+    return _multiply(readout_multiplier(config), _normalise(config, params, "final_norm", x_BTD))
 
 
 def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout]:
@@ -222,9 +225,14 @@ def apply_block(
 
 
 def _sublayer(this: Pass, block: Params, path: str, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
-    if this.hooks.sublayer is None:
-        return h_BTD
-    return this.hooks.sublayer(HookPoint(path, block, key=fold_path(this.key, path)), x_BTD, h_BTD)
+    if this.hooks.sublayer is not None:
+        h_BTD = this.hooks.sublayer(HookPoint(path, block, key=fold_path(this.key, path)), x_BTD, h_BTD)
+    return _multiply(residual_multiplier(this.config), h_BTD)
+
+
+def _multiply(multiplier: float, x: jax.Array) -> jax.Array:
+    """Multiply by a parametrisation's number; 1 leaves the program as it is."""
+    return x if multiplier == 1.0 else x * multiplier
 
 
 def _attention(

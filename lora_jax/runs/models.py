@@ -11,6 +11,7 @@ from lora_jax.digests import write_manifest
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.huggingface.checkpoints.folder import save_folder
+from lora_jax.model.parametrisation import fold_multipliers
 from lora_jax.params import Params
 
 
@@ -29,7 +30,8 @@ def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -
     assert isinstance(dataset.tokenizer, SubwordTokenizer)
     if folder.exists():  # of a process that was stopped before the run's record was written
         shutil.rmtree(folder)
-    save_folder(folder, run.model, params, model_type(run.model))
+    model, weights = fold_multipliers(run.model, params)  # config.json has no place for them
+    save_folder(folder, model, weights, model_type(model))
     vocabulary = json.loads(dataset.tokenizer.to_json())
     separator = next(name for name in SEPARATORS if dataset.tokenizer.holds(name))
     write_atomically(folder / "tokenizer.json", json.dumps(vocabulary, ensure_ascii=False) + "\n")

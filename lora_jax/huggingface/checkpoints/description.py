@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import load_json
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, is_bare
@@ -169,5 +170,8 @@ def _settle(config: ModelConfig) -> dict[str, Any]:
         fields |= {"rope_theta": None, "rope_fraction": None, "rope_scaling": None}
     if not config.has_lm_head:
         fields["tied_head"] = None
-    del fields["compute_dtype"]
-    return fields
+    # Of a parametrisation a trained model keeps its multipliers alone.
+    multipliers = {"readout": readout_multiplier(config), "residual": residual_multiplier(config)}
+    for name in ("compute_dtype", "parametrisation", "base_width", "base_depth"):
+        del fields[name]
+    return fields | {f"{name}_multiplier": value for name, value in multipliers.items()}

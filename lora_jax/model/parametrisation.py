@@ -1,0 +1,112 @@
+"""How a model's start and its multipliers change with its width and depth.
+
+Four parametrisations are known. `standard` is ours: matrices start at 1/sqrt(fan-in), embeddings at
+1/sqrt(d_model). `plain` starts everything at 0.02, as GPT-2 does, whatever the width. `mup` (Yang et al. 2022,
+arXiv 2203.03466) and `completep` (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1) describe a model
+relative to a base model. At the base's width and depth they are the standard model, to the bit. What they
+multiply learning rates by is in training/parametrisation.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lora_jax.config import ModelConfig
+from lora_jax.params import Params, Spec, Specs
+from lora_jax.weight_class import WeightClass, classify
+
+PLAIN_STD = 0.02  # GPT-2's (Radford et al. 2019)
+
+
+def has_base(config: ModelConfig) -> bool:
+    """Return whether a model is described relative to a base model."""
+    return config.parametrisation in ("mup", "completep")
+
+
+def base_of(config: ModelConfig) -> ModelConfig:
+    """Return the base model, in the standard parametrisation.
+
+    Its heads are as wide as the model's. Its numbers of heads and its d_ff are smaller in proportion. Key and
+    value heads are as well, where their number stays whole. With `mup` its depth is the model's own.
+    """
+    assert config.base_width is not None
+    kv_heads = config.kv_heads * config.base_width
+    return replace(
+        config,
+        parametrisation="standard",
+        base_width=None,
+        base_depth=None,
+        d_model=config.base_width,
+        head_width=config.head_dim,
+        n_heads=config.n_heads * config.base_width // config.d_model,
+        n_kv_heads=config.kv_heads if kv_heads % config.d_model else kv_heads // config.d_model,
+        d_ff=None if config.d_ff is None else config.d_ff * config.base_width // config.d_model,
+        n_layers=config.base_depth or config.n_layers,
+    )
+
+
+def restart(config: ModelConfig, specs: Specs, base_specs: Mapping[str, Spec]) -> Specs:
+    """Return the Specs of a model with the starts of its parametrisation.
+
+    Args:
+        config: The model.
+        specs: Its Specs, with the standard starts.
+        base_specs: The Specs of its base model, if it has one.
+    """
+    if config.parametrisation == "standard":
+        return specs
+    if config.parametrisation == "plain":
+        return {path: replace(spec, std=_plain_std(spec)) for path, spec in specs.items()}
+    return {path: replace(spec, std=_scaled_std(spec, base_specs[path])) for path, spec in specs.items()}
+
+
+def _plain_std(spec: Spec) -> float:
+    """Return 0.02; a matrix that writes to the residual stream keeps its factor for depth."""
+    if classify(spec) is WeightClass.MATRIX:
+        return PLAIN_STD * spec.std * spec.fan_in**0.5
+    return PLAIN_STD if spec.std else 0.0
+
+
+def _scaled_std(spec: Spec, base: Spec) -> float:
+    """Return the base's start; that of a matrix falls as 1/sqrt(fan-in)."""
+    if classify(spec) is WeightClass.MATRIX:
+        return base.std * (base.fan_in / spec.fan_in) ** 0.5
+    return base.std
+
+
+def readout_multiplier(config: ModelConfig) -> float:
+    """Return what the head's input is multiplied by: base width / width."""
+    has_readout = config.has_lm_head or config.n_classes is not None
+    if config.base_width is None or not has_readout:
+        return 1.0
+    return config.base_width / config.d_model
+
+
+def residual_multiplier(config: ModelConfig) -> float:
+    """Return what each sublayer is multiplied by before it is added: base depth / depth."""
+    return 1.0 if config.base_depth is None else config.base_depth / config.n_layers
+
+
+def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:
+    """Return the same function as a model in the standard parametrisation, which has no multipliers.
+
+    The readout's goes into the final norm, the residual's into the matrices and biases that write to the
+    residual stream. Starts and learning rates are of no more use to a model that is trained.
+
+    Args:
+        config: The model.
+        params: Its weights, by path.
+
+    Returns:
+        The standard model and its weights.
+    """
+    readout, residual = readout_multiplier(config), residual_multiplier(config)
+    standard = replace(config, parametrisation="standard", base_width=None, base_depth=None)
+    writers = ("attn/o", "attn/o_bias", "mlp/down", "mlp/down_bias")
+    folded: Params = {}
+    for path, weight in params.items():
+        if path.startswith("final_norm/") and readout != 1.0:
+            weight = weight * readout
+        elif path.endswith(writers) and residual != 1.0:
+            weight = weight * residual
+        folded[path] = weight
+    return standard, folded
