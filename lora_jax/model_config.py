@@ -143,24 +143,10 @@ class ModelConfig:
                     f"model.{field} is {given} and model.parametrisation is {name!r}, which does not use it:"
                     " leave it out, or choose 'completep' or, for a width alone, 'mup'."
                 )
-        if self.base_width is None:
-            return
-        if self.norm_placement == "post":
+        if self.base_width is not None and self.norm_placement == "post":
             raise LoraJaxError(
                 f"model.parametrisation is {name!r}, which is known for norms before each sublayer, and"
                 " model.norm_placement is 'post': set it to 'pre', or the parametrisation to 'standard'."
-            )
-        if self.n_heads * self.base_width % self.d_model:
-            raise LoraJaxError(
-                f"model.base_width is {self.base_width}, which is {self.base_width / self.d_model:.3g} of"
-                f" d_model {self.d_model} and so would have {self.n_heads * self.base_width / self.d_model:g}"
-                f" of the {self.n_heads} heads: choose a base whose heads are as wide as the model's"
-                f" ({self.head_dim}) and whole, or other heads."
-            )
-        if self.d_ff is not None and self.d_ff * self.base_width % self.d_model:
-            raise LoraJaxError(
-                f"model.base_width is {self.base_width} and model.d_ff is {self.d_ff}: the base's d_ff would be"
-                f" {self.d_ff * self.base_width / self.d_model:g}, which must be whole, change one of them."
             )
 
     @property

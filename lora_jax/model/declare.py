@@ -16,10 +16,10 @@ RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Tran
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
     """Declare every weight of a model, as a dictionary from path to `Spec`.
 
-    The blocks are stacked along a leading layer axis. In the standard parametrisation matrices start at std 1/sqrt(fan-in). Those that write
-    to the residual stream are smaller by sqrt(2 n_layers), so that its variance does not grow with depth.
-    Embeddings start at 1/sqrt(d_model). With GPT-2's 0.02 the first block's output would drown the token for
-    hundreds of steps.
+    The blocks are stacked along a leading layer axis. In the standard parametrisation matrices start at std
+    1/sqrt(fan-in). Those that write to the residual stream are smaller by sqrt(2 n_layers), so that its
+    variance does not grow with depth. Embeddings start at 1/sqrt(d_model). With GPT-2's 0.02 the first
+    block's output would drown the token for hundreds of steps.
 
     Args:
         config: The shape of the model.

@@ -1,16 +1,18 @@
 """How a model's start and its multipliers change with its width and depth.
 
-Four parametrisations are known. `standard` is ours: matrices start at 1/sqrt(fan-in), embeddings at
-1/sqrt(d_model). `plain` starts everything at 0.02, as GPT-2 does, whatever the width. `mup` (Yang et al. 2022,
-arXiv 2203.03466) and `completep` (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1) describe a model
-relative to a base model. At the base's width and depth they are the standard model, to the bit. What they
-multiply learning rates by is in training/parametrisation.py.
+There are four parametrisations. `standard` is ours: matrices start at 1/sqrt(fan-in), embeddings at
+1/sqrt(d_model). `plain` starts everything at 0.02, as GPT-2 does, whatever the width. `mup` (Yang et al.
+2022, arXiv 2203.03466) and `completep` (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1) describe a
+model relative to a base model. At the base's width and depth they are the standard model, to the bit. What
+they multiply learning rates by is in training/parametrisation.py.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from lora_jax.config import ModelConfig
+from lora_jax.errors import LoraJaxError
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.weight_class import WeightClass, classify
 
@@ -23,24 +25,52 @@ def has_base(config: ModelConfig) -> bool:
 
 
 def base_of(config: ModelConfig) -> ModelConfig:
-    """Return the base model, in the standard parametrisation.
-
-    Its heads are as wide as the model's. Its numbers of heads and its d_ff are smaller in proportion. Key and
-    value heads are as well, where their number stays whole. With `mup` its depth is the model's own.
-    """
+    """Return the base model, in the standard parametrisation. With `mup` its depth is the model's own."""
     assert config.base_width is not None
-    kv_heads = config.kv_heads * config.base_width
+    return resize(as_standard(config), config.base_width, config.base_depth or config.n_layers)
+
+
+def as_standard(config: ModelConfig) -> ModelConfig:
+    """Return the model's shape in the standard parametrisation."""
+    return replace(config, parametrisation="standard", base_width=None, base_depth=None)
+
+
+def resize(config: ModelConfig, width: int, depth: int) -> ModelConfig:
+    """Return a model of another width and depth, whose heads are as wide as before.
+
+    The number of heads and d_ff change in proportion to the width. The number of key and value heads does so
+    too, if it stays whole, and else it stays as it is.
+
+    Args:
+        config: A model.
+        width: d_model of the new one.
+        depth: n_layers of the new one.
+
+    Raises:
+        LoraJaxError: The number of heads, or d_ff, would not be whole.
+    """
+    n_heads, n_kv_heads = config.n_heads * width, config.kv_heads * width
+    if n_heads % config.d_model:
+        raise LoraJaxError(
+            f"a model with d_model {config.d_model} and {config.n_heads} heads is compared with one of d_model"
+            f" {width}, which would have {n_heads / config.d_model:g} heads of the same width: choose a width"
+            f" (or model.base_width) that is a multiple of"
+            f" {config.d_model // math.gcd(config.d_model, config.n_heads)}."
+        )
+    if config.d_ff is not None and config.d_ff * width % config.d_model:
+        raise LoraJaxError(
+            f"a model with d_model {config.d_model} and d_ff {config.d_ff} is compared with one of d_model"
+            f" {width}, whose d_ff would be {config.d_ff * width / config.d_model:g}: choose a width (or"
+            " model.base_width) that makes it whole."
+        )
     return replace(
         config,
-        parametrisation="standard",
-        base_width=None,
-        base_depth=None,
-        d_model=config.base_width,
+        d_model=width,
         head_width=config.head_dim,
-        n_heads=config.n_heads * config.base_width // config.d_model,
-        n_kv_heads=config.kv_heads if kv_heads % config.d_model else kv_heads // config.d_model,
-        d_ff=None if config.d_ff is None else config.d_ff * config.base_width // config.d_model,
-        n_layers=config.base_depth or config.n_layers,
+        n_heads=n_heads // config.d_model,
+        n_kv_heads=config.kv_heads if n_kv_heads % config.d_model else n_kv_heads // config.d_model,
+        d_ff=None if config.d_ff is None else config.d_ff * width // config.d_model,
+        n_layers=depth,
     )
 
 
@@ -100,7 +130,6 @@ def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, 
         The standard model and its weights.
     """
     readout, residual = readout_multiplier(config), residual_multiplier(config)
-    standard = replace(config, parametrisation="standard", base_width=None, base_depth=None)
     writers = ("attn/o", "attn/o_bias", "mlp/down", "mlp/down_bias")
     folded: Params = {}
     for path, weight in params.items():
@@ -109,4 +138,4 @@ def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, 
         elif path.endswith(writers) and residual != 1.0:
             weight = weight * residual
         folded[path] = weight
-    return standard, folded
+    return as_standard(config), folded

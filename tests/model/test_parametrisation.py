@@ -1,6 +1,7 @@
 """A parametrisation changes how a model starts and what it multiplies, and nothing else."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,8 +15,8 @@ from lora_jax.model.transformer import forward
 from lora_jax.params import init
 from lora_jax.weight_class import WeightClass, classify
 
-SHAPE = dict(vocab_size=40, context=16)
-KINDS = {
+SHAPE: dict[str, Any] = dict(vocab_size=40, context=16)
+KINDS: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "untied": dict(tied_head=False),
     "llama": dict(LLAMA, n_kv_heads=2, qk_norm=True),
@@ -25,14 +26,14 @@ KINDS = {
 }
 
 
-def model(kind: str = "gpt2", width: int = 32, depth: int = 2, **more) -> ModelConfig:
-    fields = dict(SHAPE, d_model=width, n_layers=depth, n_heads=width // 8, **KINDS[kind])
+def model(kind: str = "gpt2", width: int = 32, depth: int = 2, **more: Any) -> ModelConfig:
+    fields: dict[str, Any] = dict(SHAPE, d_model=width, n_layers=depth, n_heads=width // 8, **KINDS[kind])
     if "n_kv_heads" in KINDS[kind]:
         fields["n_kv_heads"] = width // 16
     return ModelConfig(**(fields | more))
 
 
-def relative_to(base: ModelConfig, config: ModelConfig, name: str) -> ModelConfig:
+def relative_to(base: ModelConfig, config: ModelConfig, name: Any) -> ModelConfig:
     depth = base.n_layers if name == "completep" else None
     return replace(config, parametrisation=name, base_width=base.d_model, base_depth=depth)
 
@@ -144,7 +145,7 @@ def test_standard_is_what_it_was():
 )
 def test_what_cannot_be_is_refused_in_a_sentence(fields, words):
     with pytest.raises(LoraJaxError, match=words):
-        model(**fields)
+        declare(model(**fields))
 
 
 def test_post_norm_has_no_mup():

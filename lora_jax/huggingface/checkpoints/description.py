@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lora_jax.config import ModelConfig
-from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import load_json
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, is_bare
 from lora_jax.huggingface.architectures.fields import check_agree
+from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
 
 CLASSIFIES = "ForSequenceClassification"
 
