@@ -52,14 +52,14 @@ def resize(config: ModelConfig, width: int, depth: int) -> ModelConfig:
     n_heads, n_kv_heads = config.n_heads * width, config.kv_heads * width
     if n_heads % config.d_model:
         raise LoraJaxError(
-            f"a model with d_model {config.d_model} and {config.n_heads} heads is compared with one of d_model"
+            f"a model of d_model {config.d_model} and {config.n_heads} heads is compared with one of d_model"
             f" {width}, which would have {n_heads / config.d_model:g} heads of the same width: choose a width"
-            f" (or model.base_width) that is a multiple of"
+            " (or model.base_width) that is a multiple of"
             f" {config.d_model // math.gcd(config.d_model, config.n_heads)}."
         )
     if config.d_ff is not None and config.d_ff * width % config.d_model:
         raise LoraJaxError(
-            f"a model with d_model {config.d_model} and d_ff {config.d_ff} is compared with one of d_model"
+            f"a model of d_model {config.d_model} and d_ff {config.d_ff} is compared with one of d_model"
             f" {width}, whose d_ff would be {config.d_ff * width / config.d_model:g}: choose a width (or"
             " model.base_width) that makes it whole."
         )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ def relative_to(base: ModelConfig, config: ModelConfig, name: Any) -> ModelConfi
 
 
 def logits_of(config: ModelConfig, seed: int = 0) -> np.ndarray:
-    tokens = np.arange(24).reshape(2, 12) * 7 % config.vocab_size
+    tokens = jnp.arange(24).reshape(2, 12) * 7 % config.vocab_size
     return np.asarray(forward(config, init(declare(config), seed), tokens))
 
 
@@ -103,7 +104,7 @@ def test_multipliers_do_what_the_paper_says_and_fold_away(kind):
         path: weight + 0.1 * jax.random.normal(jax.random.key(i), weight.shape)
         for i, (path, weight) in enumerate(sorted(weights.items()))
     }
-    tokens = np.arange(20).reshape(2, 10) % 40
+    tokens = jnp.arange(20).reshape(2, 10) % 40
     by_multipliers = forward(scaled, weights, tokens)
     standard, folded = fold_multipliers(scaled, weights)
     assert standard.parametrisation == "standard"
