@@ -37,7 +37,7 @@ def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
 
     Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
     """
-    scales = scales_of(declare(model), optim)
+    scales = scales_of(declare(model), optim, model=model)
     return _make_step(model, make_optimizer(optim), tuple(scales.items()), optim.accumulate)
 
 
