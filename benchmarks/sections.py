@@ -75,6 +75,12 @@ def run_watching(repeats: int, say: Say) -> tuple[Section, ...]:
     return (measure_watching(repeats, say),)
 
 
+def run_checkpoints(repeats: int, say: Say) -> tuple[Section, ...]:
+    from benchmarks.checkpoints import measure_checkpoints
+
+    return (measure_checkpoints(repeats, say),)
+
+
 def run_gpu(repeats: int, say: Say) -> tuple[Section, ...]:
     """Without an accelerator, nothing: where it was asked for by name, the driver has refused."""
     import jax
@@ -105,5 +111,6 @@ SECTIONS: dict[str, tuple[int, Measure]] = {
     "generation": (5, run_generation),
     "data": (3, run_data),
     "watching": (20, run_watching),
+    "checkpoints": (10, run_checkpoints),
     "gpu": (10, run_gpu),
 }

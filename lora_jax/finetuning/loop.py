@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,11 +103,10 @@ def finetune_group(
     lanes, placed = start_group(runs)
     dev_scores = DevScores()
     trials = [FinetuneTrial(place, dev_scores, watching, len(runs), n_rivals) for place in placed]
-    try:
-        drive(lanes, [trial.train for trial in trials], should_stop)
-    finally:
+    with ExitStack() as closed:
         for trial in trials:
-            trial.saved.close()
+            closed.callback(trial.saved.close)
+        drive(lanes, [trial.train for trial in trials], should_stop)
     if test is None:
         found = [_complete(trial, scores) for trial, scores in zip(trials, _test(trials), strict=True)]
     else:

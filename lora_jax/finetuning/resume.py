@@ -33,14 +33,17 @@ class SavedTrial:
         self._checkpoints = Checkpoints(run.folder / "state", run.say, run.saving, kept)
 
     def save(self, history: History, state: TrainState) -> None:
-        """Save after the steps that `history` has; the state last, so that what belongs to it is there."""
+        """Save after the steps that `history` has; the state last, so that what belongs to it is there.
+
+        Raises OSError as `Checkpoints.save` does.
+        """
+        self._checkpoints.wait()  # or the state before, once written, would take away what belongs to this
         step = len(history.losses)
         if history.kept is not None and not self._kept(history.kept_step).exists():
             save_adapter(self._kept(history.kept_step), history.kept, self._config, "")
         facts = {name: getattr(history, name) for name in (*FACTS, *NEWER)}
         write_atomically(self._facts_path(step), to_sealed_json(facts))
-        self._checkpoints.save(state, np.asarray(history.losses))
-        self._tidy()
+        self._checkpoints.save(state, np.asarray(history.losses), then=self._tidy)
 
     def restore(self, history: History, like: TrainState) -> TrainState | None:
         """Bring a fresh history to where the folder's is; return the state there, None where there is none.
@@ -83,7 +86,7 @@ class SavedTrial:
     def _tidy(self) -> None:
         """Take away what belongs to no checkpoint that is still there."""
         wanted = set()
-        for step in self._checkpoints.steps():
+        for step in self._checkpoints.written_steps():
             with suppress(LoraJaxError):  # damaged since: the checkpoint is dropped when it is next opened
                 wanted |= {
                     self._facts_path(step),

@@ -1,13 +1,16 @@
-"""Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far."""
+"""Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far.
+
+A large state is copied to the host, and written in a thread while training goes on. One thread writes for the
+whole process, so that no two writings overlap.
+"""
 
 import errno
-import logging
 import os
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,23 @@ import numpy as np
 from lora_jax.digests import find_damage, write_manifest
 from lora_jax.errors import Damaged
 from lora_jax.temporaries import held, temporary_beside
+from lora_jax.training.quiet_threads import QUIET
 from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.step import TrainState
 
 SLACK_BYTES = 2**20  # a checkpoint's own description and the file system's blocks
+# A state of so many bytes is written while training goes on. Writing a smaller one holds training up for less
+# than half a second (docs/watching-runs.md), of the 60 between two; it is on the disk when `save` returns.
+BACKGROUND_BYTES = 64 * 2**20
+_WRITER = ThreadPoolExecutor(1, "checkpoints")
 
 
 def say_nothing(line: str) -> None:
     """Take a line and tell it nobody."""
+
+
+def do_nothing() -> None:
+    """Follow a writing with nothing."""
 
 
 class Checkpoints:
@@ -34,6 +46,9 @@ class Checkpoints:
     Each then gets the digests of its files: one that is damaged later is told (`say`) and dropped when the
     folder is opened, and training goes on from the one before it, or from its start. Older versions wrote no
     digests; what they wrote is taken as it is, as far as orbax can read it.
+
+    A large state may still be on its way to the disk when `save` returns. Whatever else is asked of the
+    folder waits for it, and raises the OSError that the writing met.
     """
 
     def __init__(
@@ -55,6 +70,7 @@ class Checkpoints:
                 self._tell(damaged)
         options = ocp.CheckpointManagerOptions(max_to_keep=saving.n_kept, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._pending: Future[None] | None = None
 
     def _tell(self, damaged: Path) -> None:
         left = _list_steps(self.folder)
@@ -63,25 +79,60 @@ class Checkpoints:
 
     def drop(self, step: int, damaged: Path) -> None:
         """Take a checkpoint away because of a damaged file, and tell so."""
+        self.wait()
         self._manager.delete(step)
         self._tell(damaged)
 
-    def save(self, state: TrainState, losses: np.ndarray) -> None:
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk.
+
+        Raises OSError where it could not be written, such as on a full disk; the checkpoint before is there.
+        """
+        pending = self._pending
+        if pending is None:
+            return
+        try:
+            pending.result()
+        finally:
+            if pending.done():  # an interrupt may have come before
+                self._pending = None
+
+    def save(self, state: TrainState, losses: np.ndarray, then: Callable[[], None] = do_nothing) -> None:
         """Save after state.step steps; losses (state.step,) are those of all steps from the first.
 
-        Raises OSError where the folder cannot be written, such as on a full disk.
+        The caller may go on with the state and donate it: one of `BACKGROUND_BYTES` is written from the host.
+
+        Args:
+            state: The state.
+            losses: The losses.
+            then: Called when the state is on the disk, in the thread that wrote it.
+
+        Raises:
+            OSError: The folder cannot be written, such as on a full disk, or could not be when it was saved
+                last.
         """
+        self.wait()
         step = int(state.step)
+        tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
+        n_bytes = sum(array.nbytes for array in jax.tree.leaves(tree))
         if step not in self._manager.all_steps():
-            self._write(step, state, losses)
+            self._require_space(n_bytes)
+        if n_bytes >= BACKGROUND_BYTES and jax.process_count() == 1:  # several write a state together
+            self._pending = _WRITER.submit(partial(self._keep, step, _take_to_host(tree), then))
+        else:
+            self._keep(step, tree, then)
+
+    def _keep(self, step: int, tree: dict[str, Any], then: Callable[[], None]) -> None:
+        """Write a checkpoint unless it is there, and its copy where that is kept for good."""
+        if step not in self._manager.all_steps():
+            self._write(step, tree)
         if self._kept is not None and step in self._kept.steps:
             _copy_whole(self.folder / str(step), self._kept.folder / str(step))
+        then()
 
-    def _write(self, step: int, state: TrainState, losses: np.ndarray) -> None:
-        tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
-        self._require_space(sum(array.nbytes for array in jax.tree.leaves(tree)))
+    def _write(self, step: int, tree: dict[str, Any]) -> None:
         try:
-            with _quiet_threads(stay_quiet=True):
+            with QUIET.while_inside(stay_quiet=True):
                 self._manager.save(step, args=self._args.StandardSave(tree))
         except ValueError as error:
             # tensorstore, which writes for orbax, tells a full disk in words alone.
@@ -107,10 +158,16 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
     def latest_step(self) -> int | None:
+        self.wait()
         return self._manager.latest_step()
 
     def steps(self) -> list[int]:
         """Return the steps that there are checkpoints of, the newest first."""
+        self.wait()
+        return self.written_steps()
+
+    def written_steps(self) -> list[int]:
+        """Return the same without waiting for what is being written: for `then` of `save`."""
         return sorted(self._manager.all_steps(), reverse=True)
 
     def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray]:
@@ -120,13 +177,14 @@ class Checkpoints:
             Damaged: orbax cannot read it; one with digests was found whole before, so it is an older
             version's.
         """
-        step = self._manager.latest_step()
+        step = self.latest_step()
+        assert step is not None, "there is a checkpoint"
         target = {
             "state": _abstract(like),
             "losses": jax.ShapeDtypeStruct((step,), np.float32),
         }
         try:
-            with _quiet_threads():
+            with QUIET.while_inside():
                 tree = self._manager.restore(step, args=self._args.StandardRestore(target))
         # orbax, and tensorstore under it, raise what comes: no JSON, no such key or file, another shape or
         # type
@@ -139,7 +197,11 @@ class Checkpoints:
         return _unflatten(like, tree["state"]), np.asarray(tree["losses"])
 
     def close(self) -> None:
-        self._manager.close()
+        """Let go of the folder, with all that was saved in it; raises OSError as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def delete(self) -> None:
         self.close()
@@ -187,31 +249,15 @@ def _list_steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
-@contextmanager
-def _quiet_threads(stay_quiet: bool = False) -> Iterator[None]:
-    """Keep orbax's threads from printing the stack traces of failures that it raises as well.
+def _take_to_host(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the arrays in the memory of the host, which no later step touches and no device has to hold.
 
-    stay_quiet: after a failure too, for writes that are under way answer later, to a loop that is closed.
+    On a CPU they are the same memory. JAX does not donate what numpy looks at: it copies it for the step.
     """
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    before, report = [logger.level for logger in loggers], sys.unraisablehook
-
-    def hear(lost: "sys.UnraisableHookArgs") -> None:
-        if not (isinstance(lost.exc_value, RuntimeError) and "loop is closed" in str(lost.exc_value)):
-            report(lost)
-
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    sys.unraisablehook = hear
-    failed = True
-    try:
-        yield
-        failed = False
-    finally:
-        if not (failed and stay_quiet):
-            sys.unraisablehook = report
-            for logger, level in zip(loggers, before, strict=True):
-                logger.setLevel(level)
+    for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, jax.Array):
+            leaf.copy_to_host_async()
+    return jax.tree.map(np.asarray, tree)
 
 
 def _flatten(state: TrainState) -> dict[str, Any]:

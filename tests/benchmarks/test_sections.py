@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks import choices, data, steps
+from benchmarks.checkpoints import measure_checkpoints
 from benchmarks.compilation import measure_compilation
 from benchmarks.steps import COMPILED, EAGER, SHAPES, Shape, make_rival_row, make_row, measure_steps
 from benchmarks.watching import measure_watching
@@ -59,6 +60,13 @@ def test_watching_compares_two_steps_of_one_model() -> None:
     (row,) = section.rows
     assert [figure.name for figure in row.figures] == ["step", "watched / loss alone"]
     assert all(len(figure.samples) == 2 and min(figure.samples) > 0 for figure in row.figures)
+
+
+def test_a_state_is_on_the_disk_after_training_has_gone_on() -> None:
+    (row,) = measure_checkpoints(2, keep_quiet, [70]).rows
+    held, written, share = row.figures
+    assert all(0 < one <= other for one, other in zip(held.samples, written.samples, strict=True))
+    assert len(share.samples) == 2
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from lora_jax.finetuning.group import TuneRun
 from lora_jax.finetuning.loop import FinetuneResult, finetune_group
 from lora_jax.finetuning.prepare import Prepared
 from lora_jax.peft.methods.lora import LoRA
+from lora_jax.training import checkpoint
 from lora_jax.training.saving import Saving
 from lora_jax.training.side_by_side import Stopped
 
@@ -97,6 +98,27 @@ def test_a_kept_state_is_that_of_the_run_at_its_step(
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    "stop_after", [9, pytest.param(5, marks=pytest.mark.slow), pytest.param(12, marks=pytest.mark.slow)]
+)
+def test_a_state_that_is_written_while_training_goes_on_has_its_facts(
+    config: FinetuneConfig,
+    classify: Prepared,
+    tmp_path: Path,
+    stop_after: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoint, "BACKGROUND_BYTES", 0)
+    whole, often = train(TuneRun(config, classify, tmp_path / "whole")), Saving(every_steps=1)
+    with pytest.raises(Stopped):
+        train(TuneRun(config, classify, tmp_path / "a", saving=often), stop_after)
+    steps = {int(path.name) for path in (tmp_path / "a" / "state").iterdir() if path.name.isdecimal()}
+    assert {int(path.stem[7:]) for path in (tmp_path / "a").glob("course-*.json")} == steps
+    said: list[str] = []
+    same(train(TuneRun(config, classify, tmp_path / "a", said.append, saving=often)), whole)
+    assert said == []
 
 
 def test_damaged_weights_that_were_kept_are_made_again(

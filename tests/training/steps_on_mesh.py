@@ -14,7 +14,7 @@ import numpy as np
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
 from lora_jax.model.declare import declare
-from lora_jax.training import loss
+from lora_jax.training import checkpoint, loss
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.lanes import Lanes, stack_inputs
 from lora_jax.training.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
@@ -55,6 +55,7 @@ def main(
         for array, place in zip(jax.tree.leaves(after), jax.tree.leaves(places), strict=True):
             assert array.sharding == place, "an array has moved"
     if target:
+        checkpoint.BACKGROUND_BYTES = 0  # where one process has all devices
         checkpoints = Checkpoints(Path(target))
         checkpoints.save(after, np.zeros(int(last), np.float32))
         checkpoints.close()
