@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lora_jax.prompting.shots import Shots as Shots
     from lora_jax.scaling.laws import LAWS as LAWS
     from lora_jax.scaling.tables.table import read_table as read_table
+    from lora_jax.training.measuring import Measuring as Measuring
     from lora_jax.training.saving import Saving as Saving
 
 __version__ = "0.2.0"
@@ -82,6 +83,7 @@ _NAMES = {
     "lora_jax.prompting.shots": ("Shots",),
     "lora_jax.scaling.laws": ("LAWS",),
     "lora_jax.scaling.tables.table": ("read_table",),
+    "lora_jax.training.measuring": ("Measuring",),
     "lora_jax.training.saving": ("Saving",),
 }  # fmt: skip
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.commands.heldout_options import add_measuring, read_measuring
 from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.training import (
     Origin,
@@ -18,6 +19,7 @@ from lora_jax.commands.training import (
     until_stopped,
 )
 from lora_jax.errors import LoraJaxError
+from lora_jax.training.measuring import DEFAULT, Measuring
 
 if TYPE_CHECKING:
     from lora_jax.runs.experiment import Experiment
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(TrainingOptions):
-    """How a pretraining sweep is trained. mesh, keep_models: as the command's --help says."""
+    """How a pretraining sweep is trained. mesh, keep_models, measuring: as the command's --help says."""
 
     mesh: str | None = None
     keep_models: bool = False
+    measuring: Measuring = DEFAULT
 
 
 def add(commands: Any) -> None:
@@ -95,6 +98,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     )
     add_tracker(parser)
     add_saving(parser)
+    add_measuring(parser)
     parser.set_defaults(run=run, caller=caller)
 
 
@@ -117,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         options = SweepOptions(
             tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
             keep_models=arguments.keep_models, saving=read_saving(arguments),
-            origin=Origin(command, arguments.overrides),
+            measuring=read_measuring(arguments), origin=Origin(command, arguments.overrides),
         )  # fmt: skip
         status = train(experiment, store, options)
         if status:
@@ -200,6 +204,7 @@ def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) ->
     settings = SweepSettings(
         keep_models=options.keep_models, lanes=options.lanes, halving=options.halving,
         mesh=None if options.mesh is None else make_mesh(options.mesh), saving=options.saving,
+        measuring=options.measuring,
     )  # fmt: skip
     with store.locked():
         datasets = prepare_data(experiment.runs, say)

@@ -1,13 +1,13 @@
 """Dataset: training batches as a pure function of (source, seed, step), and held-out windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lora_jax.config import DataConfig
+from lora_jax.config import DataConfig, SourceConfig
 from lora_jax.data.bpe import load_bpe
 from lora_jax.data.cache import explain_disk_errors
 from lora_jax.data.corpora import open_corpus
@@ -171,8 +171,11 @@ class Dataset:
 
     @property
     def heldout_names(self) -> list[str]:
-        """Names of the sources whose text is held out: of a held-out set of its own, where there is one."""
-        return [source.name for source in self._heldout_sources or self.sources]
+        """Names of the sources whose text is held out: of a held-out set of its own, where there is one.
+
+        Sources of one name are told apart by their split, and where that is the same too by a number.
+        """
+        return tell_apart(self.config.heldout_sources or self.config.sources)
 
     @property
     def heldout_sources_W(self) -> np.ndarray:
@@ -224,3 +227,16 @@ def _describe_side(source: SourceTokens, side: str) -> dict[str, Any]:
     stream = source.train if side == "train" else source.heldout
     about = {"documents": stream.n_documents, "tokens": stream.n_tokens, "bytes": stream.n_bytes}
     return {f"{side}_{what}": value for what, value in about.items()}
+
+
+def tell_apart(sources: Sequence[SourceConfig]) -> list[str]:
+    """Return a name for each source that no other has: its own, with its split or a number where needed."""
+    names = [source.name for source in sources]
+    names = [
+        f"{name}[{source.split}]" if names.count(name) > 1 else name
+        for name, source in zip(names, sources, strict=True)
+    ]
+    return [
+        f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]

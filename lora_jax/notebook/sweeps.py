@@ -17,6 +17,8 @@ from lora_jax.runs.store import RunStore
 from lora_jax.scaling.documents import read_fits
 from lora_jax.scaling.sweep_results import SweepReport
 from lora_jax.scaling.tables.table import RunTable, read_table
+from lora_jax.training.measuring import DEFAULT as EIGHT_POINTS
+from lora_jax.training.measuring import Measuring
 from lora_jax.training.saving import DEFAULT, Saving
 
 
@@ -66,6 +68,7 @@ def train(
     tracker: Literal["off", "wandb", "trackio"] = "off",
     keep_models: bool = False,
     saving: Saving = DEFAULT,
+    measuring: Measuring = EIGHT_POINTS,
 ) -> TrainedSweep:
     """Train runs, fit what laws they carry, and write the report.
 
@@ -80,6 +83,7 @@ def train(
         tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
         keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
         saving: How often states are saved, and which of them are kept.
+        measuring: At how many steps, and at which, the held-out loss is measured on the way.
 
     Returns:
         The records, the table and the fits.
@@ -97,6 +101,7 @@ def train(
     experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
     options = SweepOptions(
         tracker=tracker, lanes=lanes, halving=halving, keep_models=keep_models, saving=saving,
+        measuring=measuring,
         origin=Origin(f"lora_jax.train(runs, {str(folder)!r})"),
     )  # fmt: skip
     store = RunStore(folder)

@@ -21,6 +21,8 @@ from lora_jax.runs.recording import Recorder
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracking import Tracking
 from lora_jax.runs.watching import watched
+from lora_jax.training.measuring import DEFAULT as EIGHT_POINTS
+from lora_jax.training.measuring import Measuring
 from lora_jax.training.mesh import check_mesh
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.saving import DEFAULT, Saving
@@ -84,6 +86,7 @@ class SweepSettings:
             twice (`groups`).
         mesh: Devices to spread each run over. Trunks then train one after another.
         saving: When states are saved, and which are kept.
+        measuring: When held-out losses are measured on the way.
     """
 
     keep_models: bool = False
@@ -91,6 +94,7 @@ class SweepSettings:
     halving: bool = False
     mesh: Mesh | None = None
     saving: Saving = DEFAULT
+    measuring: Measuring = EIGHT_POINTS
 
 
 def run_sweep(
@@ -142,7 +146,7 @@ def run_sweep(
             save_model(store.folder / "models" / run_id, result.run, result.weights, dataset)
         records.append(recorder.write(run_id, result, find_facts(result, dataset), progress))
 
-    with watched(store.folder, planned, progress, tracker) as watching:
+    with watched(store.folder, planned, progress, tracker, settings.measuring) as watching:
         for group in groups:
             n_lanes = pick_lanes(group, lanes, datasets, store, progress.say)
             checkpoints = store.folder / "checkpoints"

@@ -11,12 +11,17 @@ from lora_jax.runs.sinks.live_file import LiveFiles
 from lora_jax.runs.sinks.state_file import PlannedSteps, StateFile
 from lora_jax.runs.sinks.together import Together
 from lora_jax.runs.tracking import Tracking
+from lora_jax.training.measuring import DEFAULT, Measuring
 from lora_jax.training.rows import Watching
 
 
 @contextmanager
 def watched(
-    folder: Path, planned: Sequence[Planned], progress: Progress, tracker: Tracking
+    folder: Path,
+    planned: Sequence[Planned],
+    progress: Progress,
+    tracker: Tracking,
+    measuring: Measuring = DEFAULT,
 ) -> Iterator[Watching]:
     """Give how a sweep in a results folder is watched during the block.
 
@@ -29,7 +34,7 @@ def watched(
     ended: Literal["finished", "stopped"] = "stopped"
     try:
         with progress.showing():
-            yield Watching(sink=sinks, peak_flops=find_peak_flops())
+            yield Watching(sink=sinks, measuring=measuring, peak_flops=find_peak_flops())
         ended = "finished"
     finally:
         sinks.attempt(state, lambda sink: sink.close(ended))

@@ -11,7 +11,7 @@ from lora_jax.data import Dataset
 from lora_jax.params import Params
 from lora_jax.training.evaluate import EVALUATION_BATCH, average, measure_windows
 from lora_jax.training.heldout import HeldOut
-from lora_jax.training.rows import Watching, log_spaced_steps
+from lora_jax.training.measuring import Measuring
 
 STEP_OVER_FORWARD = 3  # FLOPs of a training step over those of its forward pass
 
@@ -48,16 +48,16 @@ class HeldoutPoints:
     chosen_W: np.ndarray  # places among the dataset's held-out windows
 
 
-def choose_points(run: RunConfig, n_windows: int, watching: Watching) -> HeldoutPoints:
+def choose_points(run: RunConfig, n_windows: int, measuring: Measuring) -> HeldoutPoints:
     """Return where a run's held-out loss is measured, within the share of its training that this may take.
 
     As many windows are read at each step as the share allows, in whole batches, spread over the held-out
     text. Where a batch at each step would be too much, there are fewer steps.
     """
     per_step = run.optim.batch_size * STEP_OVER_FORWARD  # windows whose forward passes cost one training step
-    allowed = int(watching.heldout_share * run.n_steps * per_step)
-    n_points = min(watching.heldout_points, allowed // EVALUATION_BATCH)  # a smaller batch is padded to it
-    steps = log_spaced_steps(run.n_steps, n_points)
+    allowed = int(measuring.share * run.n_steps * per_step)
+    n_points = min(measuring.n_points, allowed // EVALUATION_BATCH)  # a smaller batch is padded to it
+    steps = measuring.choose_steps(run.n_steps, n_points)
     if not steps:
         return HeldoutPoints((), np.arange(0))
     n_chosen = min(n_windows, allowed // len(steps) // EVALUATION_BATCH * EVALUATION_BATCH)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lora_jax.training.heldout import HeldOut
+from lora_jax.training.measuring import DEFAULT, NEVER, Measuring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,28 +106,18 @@ class Watching:
 
     Attributes:
         sink: Takes the rows.
-        heldout_points: Number of steps of a pretraining run at which its held-out loss is measured, spaced
-            evenly in the logarithm of the step. 0 measures it at the end alone.
-        heldout_share: Largest share of a run's training FLOPs that these measurements may take.
+        measuring: When the held-out loss of a pretraining run is measured.
         row_seconds: Largest time between two rows.
         peak_flops: Peak FLOPs per second of the devices together. None if it is not known.
     """
 
     sink: Sink = NOBODY
-    heldout_points: int = 8
-    heldout_share: float = 0.05
+    measuring: Measuring = DEFAULT
     row_seconds: float = 2.0
     peak_flops: float | None = None
 
 
-UNWATCHED = Watching(heldout_points=0)
-FIRST_POINT = 0.01  # share of the steps after which the held-out loss is measured first
-
-
-def log_spaced_steps(n_steps: int, n_points: int) -> list[int]:
-    """Return at most `n_points` different steps from a hundredth of `n_steps` on, evenly in the logarithm."""
-    steps = {round(n_steps * FIRST_POINT ** (1 - k / n_points)) for k in range(n_points)}
-    return sorted(step for step in steps if 0 < step < n_steps)
+UNWATCHED = Watching(measuring=NEVER)
 
 
 def finite(value: float) -> float | None:

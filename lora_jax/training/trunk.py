@@ -227,7 +227,7 @@ class _TrunkTrial:
         return Stream(source, self.watching, history, flops, lambda step: peak * unit_rate(run, step))
 
     def _choose_points(self, run: RunConfig) -> HeldoutPoints:
-        return choose_points(run, len(self.trunk.dataset.heldout_WT), self.watching)
+        return choose_points(run, len(self.trunk.dataset.heldout_WT), self.watching.measuring)
 
     def _measure(self, stream: Stream, points: HeldoutPoints) -> None:
         """Tell the held-out loss of the weights in the lane."""

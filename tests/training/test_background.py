@@ -112,7 +112,9 @@ def test_a_state_that_is_kept_is_copied_when_it_is_whole(tmp_path: Path) -> None
     assert steps_in(tmp_path / "kept") == {2}
     assert (tmp_path / "kept" / "2" / "digests.json").is_file()
     reader, place = ocp.PyTreeCheckpointer(), tmp_path / "kept" / "2" / "default"
-    there = reader.metadata(place).item_metadata.tree
+    described = reader.metadata(place).item_metadata
+    assert described is not None
+    there = described.tree
     kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), there)
     tree = reader.restore(place, restore_args=kinds)
     np.testing.assert_array_equal(tree["state"][".trainable['w1']"], make_state(2).trainable["w1"])

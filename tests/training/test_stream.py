@@ -21,10 +21,11 @@ from lora_jax.training.heldout_points import choose_points, measure_heldout
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.loss import mean_loss
+from lora_jax.training.measuring import NEVER, SPACINGS, Measuring, Spacing
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.result import PretrainResult
-from lora_jax.training.rows import Row, Source, Watching, log_spaced_steps
+from lora_jax.training.rows import Row, Source, Watching
 from lora_jax.training.schedules import cooldown_start
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.step import StepInput
@@ -72,7 +73,7 @@ def heard_and_results(
     runs: list[RunConfig], dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Heard, list[PretrainResult]]:
     heard = Heard()
-    watching = Watching(sink=heard, heldout_points=3, heldout_share=5.0, row_seconds=0.0)
+    watching = Watching(sink=heard, measuring=Measuring(n_points=3, share=5.0), row_seconds=0.0)
     return heard, train(runs, dataset, tmp_path_factory.mktemp("watched"), watching)
 
 
@@ -115,7 +116,8 @@ def test_the_held_out_loss_on_the_way_is_that_of_the_weights_there(
     tmp_path: Path,
 ) -> None:
     rows = [row for row in heard_and_results[0].rows[trunk_id(runs[0])] if row.heldout is not None]
-    assert [row.step for row in rows] == [s for s in log_spaced_steps(60, 3) if s <= cooldown_start(runs[1])]
+    chosen = Measuring().choose_steps(60, 3)
+    assert [row.step for row in rows] == [s for s in chosen if s <= cooldown_start(runs[1])]
     step = compile_step(make_pretraining_step(runs[0].model, runs[0].optim), False)
     state = init_pretraining(runs[0].model, runs[0].optim, runs[0].seed)
     for i in range(rows[-1].step):
@@ -127,7 +129,7 @@ def test_the_held_out_loss_on_the_way_is_that_of_the_weights_there(
 
 def test_a_stopped_run_goes_on_in_its_rows(runs: list[RunConfig], dataset: Dataset, tmp_path: Path) -> None:
     heard = Heard()
-    watching = Watching(sink=heard, heldout_points=0, row_seconds=0.0)
+    watching = Watching(sink=heard, measuring=NEVER, row_seconds=0.0)
     with pytest.raises(Stopped):
         train(runs[:1], dataset, tmp_path, watching, stop_after=15)
     assert heard.ended == []
@@ -180,23 +182,39 @@ def test_the_gradient_and_the_update_are_those_of_the_step(base: RunConfig, data
     assert float(measured.update_ratio) == pytest.approx(ratio, rel=1e-3)
 
 
-@given(n_steps=st.integers(0, 10**7), n_points=st.integers(0, 50))
-def test_log_spaced_steps_are_few_and_inside(n_steps: int, n_points: int) -> None:
-    steps = log_spaced_steps(n_steps, n_points)
+SPACED = st.sampled_from(SPACINGS)
+
+
+@given(n_steps=st.integers(0, 10**7), n_points=st.integers(0, 50), spacing=SPACED)
+def test_steps_are_few_and_inside(n_steps: int, n_points: int, spacing: Spacing) -> None:
+    steps = Measuring(spacing=spacing).choose_steps(n_steps, n_points)
     assert len(steps) <= n_points
     assert steps == sorted(set(steps))
     assert all(0 < step < n_steps for step in steps)
 
 
-@given(n_steps=st.integers(2, 10**6), batch=st.integers(1, 512), n_windows=st.integers(1, 5000))
-def test_held_out_points_cost_no_more_than_their_share(n_steps: int, batch: int, n_windows: int) -> None:
+def test_steps_lie_evenly_in_what_was_asked_for() -> None:
+    even = Measuring(spacing="even").choose_steps(900, 8)
+    assert even == [100 * k for k in range(1, 9)]
+    log = Measuring().choose_steps(10**6, 8)
+    assert log[0] == 10**4
+    np.testing.assert_allclose(np.diff(np.log([*log, 10**6])), np.log(100) / 8, rtol=1e-3)
+
+
+@given(
+    n_steps=st.integers(2, 10**6), batch=st.integers(1, 512), n_windows=st.integers(1, 5000),
+    measuring=st.builds(Measuring, n_points=st.integers(0, 40), share=st.floats(0, 2), spacing=SPACED),
+)  # fmt: skip
+def test_held_out_points_cost_no_more_than_their_share(
+    n_steps: int, batch: int, n_windows: int, measuring: Measuring
+) -> None:
     model = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=256, context=128)
     optim = OptimConfig(batch_size=batch, warmup_steps=0)
     run = RunConfig(model=model, optim=optim, n_tokens=n_steps * batch * 128)
-    watching = Watching()
-    points = choose_points(run, n_windows, watching)
+    points = choose_points(run, n_windows, measuring)
+    assert len(points.steps) <= measuring.n_points
     calls = -(-len(points.chosen_W) // EVALUATION_BATCH) * len(points.steps)
-    assert calls * EVALUATION_BATCH <= watching.heldout_share * n_steps * batch * 3
+    assert calls * EVALUATION_BATCH <= measuring.share * n_steps * batch * 3
     assert len(set(points.chosen_W.tolist())) == len(points.chosen_W) <= n_windows
 
 
@@ -215,3 +233,40 @@ def test_sources_of_a_mixture_are_parts_of_the_whole(base: RunConfig, corpus: Pa
     assert list(by_source) == names
     weights = np.bincount(dataset.heldout_sources_W)
     assert np.average([one.loss for one in by_source.values()], weights=weights) == pytest.approx(whole.loss)
+
+
+def test_two_sources_of_one_name_have_rows_of_their_own(
+    base: RunConfig, corpus: Path, tmp_path: Path
+) -> None:
+    from lora_jax.config import SourceConfig
+    from lora_jax.data import prepare
+
+    name = f"files:{corpus}/*.txt"
+    sources = (SourceConfig(name=name), SourceConfig(name=name, weight=2.0))
+    run = dataclasses.replace(base, data=dataclasses.replace(base.data, sources=sources))
+    dataset = prepare(run.data, 256, tmp_path)
+    assert dataset.heldout_names == [f"{name}[train] 1", f"{name}[train] 2"]
+    params = init_pretraining(run.model, run.optim, 0).trainable
+    assert list(measure_heldout(run, params, dataset).by_source) == dataset.heldout_names
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "a[x]"]), st.sampled_from(["x", "y"])), max_size=6))
+def test_sources_are_told_apart(given: list[tuple[str, str]]) -> None:
+    from lora_jax.config import SourceConfig
+    from lora_jax.data.batches import tell_apart
+
+    names = tell_apart([SourceConfig(name=f"files:{name}", split=split) for name, split in given])
+    assert len(set(names)) == len(given)
+    assert all(found.startswith(f"files:{name}") for found, (name, _) in zip(names, given, strict=True))
+
+
+def test_options_say_when_it_is_measured() -> None:
+    import argparse
+
+    from lora_jax.commands.heldout_options import add_measuring, read_measuring
+
+    parser = argparse.ArgumentParser()
+    add_measuring(parser)
+    assert read_measuring(parser.parse_args([])) == Measuring()
+    words = ["--heldout-points", "20", "--heldout-share", "0.2", "--heldout-spacing", "even"]
+    assert read_measuring(parser.parse_args(words)) == Measuring(n_points=20, share=0.2, spacing="even")

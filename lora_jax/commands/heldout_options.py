@@ -1,0 +1,43 @@
+"""Options that say at which steps the held-out loss of a run in training is measured."""
+
+import argparse
+
+from lora_jax.commands.number_options import add_number
+from lora_jax.training.measuring import DEFAULT, NUMBER, OF_TRAINING, SPACINGS, Measuring
+
+
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command that pretrains."""
+    add_number(
+        parser,
+        "--heldout-points",
+        NUMBER,
+        metavar="N",
+        default=DEFAULT.n_points,
+        help="measure the held-out loss of a run at N steps on the way at most; 0: at the end alone"
+        " (default: %(default)s)",
+    )
+    add_number(
+        parser,
+        "--heldout-share",
+        OF_TRAINING,
+        metavar="S",
+        default=DEFAULT.share,
+        help="let that take at most this share of the run's training FLOPs, with fewer windows or steps"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--heldout-spacing",
+        choices=SPACINGS,
+        default=DEFAULT.spacing,
+        help="space these steps evenly in their logarithm, or evenly (default: %(default)s)",
+    )
+
+
+def read_measuring(arguments: argparse.Namespace) -> Measuring:
+    """Return what the options say."""
+    return Measuring(
+        n_points=arguments.heldout_points,
+        share=arguments.heldout_share,
+        spacing=arguments.heldout_spacing,
+    )
