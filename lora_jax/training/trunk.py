@@ -179,7 +179,7 @@ class _TrunkTrial:
         self._resume(runs[0], history, checkpoints)
         ids, longest = tuple(run_id(run) for run in runs), runs[-1]
         source = Source(name=name, run=runs[0], run_ids=ids, n_steps=cooldown_start(longest))
-        stream, points = self._open_stream(source, history), self._choose_points(longest)
+        stream, points = self._open_stream(source, longest, history), self._choose_points(longest)
         rungs = deque(rung for rung in self.trunk.rungs if rung.step >= len(history.losses))
         for run in runs:
             stream.lead(run)
@@ -208,7 +208,7 @@ class _TrunkTrial:
         with closing(self._open(folder, kept)) as checkpoints:
             self._resume(run, history, checkpoints)
             source = Source(name=name, run=run, run_ids=(name,), n_steps=run.n_steps, beginning=beginning)
-            stream = self._open_stream(source, history)
+            stream = self._open_stream(source, run, history)
             branch = self._begin(stream, history, trunk.timer, checkpoints, self._choose_points(run))
             yield from branch.advance(run.n_steps)
             self._finish(run, branch)
@@ -221,8 +221,9 @@ class _TrunkTrial:
     def _open(self, folder: Path, kept: KeptStates) -> Checkpoints:
         return Checkpoints(folder, self.trunk.say, self.trunk.saving, kept)
 
-    def _open_stream(self, source: Source, history: LossHistory) -> Stream:
-        run, peak = source.run, peak_learning_rate(source.run)
+    def _open_stream(self, source: Source, run: RunConfig, history: LossHistory) -> Stream:
+        """run: whose learning rate the rows tell: on a trunk, which does not cool down, the longest run's."""
+        peak = peak_learning_rate(run)
         flops = flops_per_token(run.model, run.data.seq_len)
         return Stream(source, self.watching, history, flops, lambda step: peak * unit_rate(run, step))
 

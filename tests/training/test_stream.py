@@ -26,7 +26,7 @@ from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.rows import Row, Source, Watching
-from lora_jax.training.schedules import cooldown_start
+from lora_jax.training.schedules import cooldown_start, peak_learning_rate, unit_rate
 from lora_jax.training.side_by_side import Stopped
 from lora_jax.training.step import StepInput
 from lora_jax.training.stream import Stream
@@ -106,6 +106,8 @@ def test_rows_say_what_was_trained(heard_and_results: tuple[Heard, list[Pretrain
             assert row.n_tokens == row.step * run.tokens_per_step
             assert row.flops == row.n_tokens * flops_per_token(run.model, run.data.seq_len)
             assert 0 <= row.data_seconds < 60
+            rate = peak_learning_rate(run) * unit_rate(run, row.step - 1)
+            assert row.learning_rate == pytest.approx(rate, rel=1e-6, abs=1e-12)
         assert own[-1].heldout == result.heldout
 
 
