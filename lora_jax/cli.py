@@ -35,6 +35,7 @@ from lora_jax.commands import (
     report,
     scaling,
     sizes,
+    transfer,
     watch,
 )
 from lora_jax.errors import LoraJaxError, nearest
@@ -185,6 +186,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         scaling,
         finetune,
         incontext,
+        transfer,
         watch,
         dashboard,
         fetch,

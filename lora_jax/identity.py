@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -39,3 +40,14 @@ def digest(value: Any, length: int = 10) -> str:
     """Return a short hash of any JSON-able value. Equal values have equal hashes on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """Return nested settings by dotted name, as text: {"model": {"d_model": 8}} -> {"model.d_model": "8"}."""
+    flat: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{path}{name}.")
+        else:
+            flat[path + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat

@@ -40,7 +40,7 @@ NAMES = {
     "--loss-unit",
     "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--project", "--prompt",
     "--response",
-    "--stage", "--stop", "--template", "--weights", "--against",
+    "--stage", "--stop", "--table", "--template", "--weights", "--against",
 }  # fmt: skip
 
 

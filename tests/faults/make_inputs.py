@@ -151,6 +151,7 @@ GOOD = {
     report TABLE
     compare TABLE --laws power-n power-n-floor
     plan CONFIG
+    transfer --table TABLE
     fetch nothing-of-this-name
     watch TABLE --once
     dashboard TABLE --check

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lora_jax.identity import flatten
 from lora_jax.report.fit import rows
 from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import (
@@ -22,7 +23,6 @@ from lora_jax.report.kit.page_shell import (
     show_tables,
     show_warnings,
 )
-from lora_jax.report.kit.settings import flatten
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.scaling.results import FitReport

@@ -13,6 +13,7 @@ from lora_jax.comparison.incontext_results import InContextComparison
 from lora_jax.digests import read_object
 from lora_jax.documents import from_document, reading
 from lora_jax.errors import LoraJaxError
+from lora_jax.identity import flatten
 from lora_jax.report.incontext import plots, rows
 from lora_jax.report.incontext.cost_plots import plot_cost
 from lora_jax.report.kit.drawing import Drawing
@@ -25,7 +26,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
     unwrap,
 )
-from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.settings import list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 

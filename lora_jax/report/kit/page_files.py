@@ -10,12 +10,14 @@ from lora_jax.report.kit.page_shell import show_figures
 from lora_jax.temporaries import sweep
 
 
-def write_page(folder: Path, drawings: Sequence[Drawing], make_page: Callable[[str], str]) -> Path:
-    """Write figures/*.png, figures/*.svg and report.html into a folder; return the page's path.
+def write_page(
+    folder: Path, drawings: Sequence[Drawing], make_page: Callable[[str], str], name: str = "report.html"
+) -> Path:
+    """Write figures/*.png, figures/*.svg and the page into a folder; return the page's path.
 
     Each file is written atomically, the page last. make_page: called with the figures as HTML.
     """
-    page = folder / "report.html"
+    page = folder / name
     sweep(folder, page.name)  # what a process that was killed here left
     sweep(folder / "figures")
     figures = show_figures(drawings, save_figures(list(drawings), folder / "figures"))

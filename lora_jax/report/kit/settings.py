@@ -1,9 +1,9 @@
 """The settings of a sweep's runs: those that all share, once, and those that differ, run by run."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from lora_jax.identity import flatten
 from lora_jax.report.kit.numbers import MISSING
 
 
@@ -16,17 +16,6 @@ class Provenance(Protocol):
     def git_commit(self) -> str | None: ...
     @property
     def versions(self) -> Mapping[str, Any]: ...
-
-
-def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    """Return nested settings by dotted name, as text: {"model": {"d_model": 8}} -> {"model.d_model": "8"}."""
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{path}{name}.")
-        else:
-            flat[path + name] = value if isinstance(value, str) else json.dumps(value)
-    return flat
 
 
 def list_provenance(records: Iterable[Provenance]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import Path
 
+from lora_jax.identity import flatten
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -11,7 +12,6 @@ from lora_jax.report.kit.page_shell import (
     show_tables,
     show_warnings,
 )
-from lora_jax.report.kit.settings import flatten
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.latency.documents import save_latency

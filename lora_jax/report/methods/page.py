@@ -9,6 +9,7 @@ from lora_jax.comparison.folder import read_runs
 from lora_jax.comparison.results import MethodComparison
 from lora_jax.comparison.tuned_runs import TunedRun
 from lora_jax.errors import LoraJaxError
+from lora_jax.identity import flatten
 from lora_jax.names import inside
 from lora_jax.report.kit.curves import read_curve
 from lora_jax.report.kit.drawing import Drawing
@@ -21,7 +22,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
     unwrap,
 )
-from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.settings import list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
 from lora_jax.report.kit.tables import to_prose

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from lora_jax.identity import flatten
 from lora_jax.report.fit.section import show_count, show_fit
 from lora_jax.report.kit.numbers import format_power, format_seconds
 from lora_jax.report.kit.page_files import write_page
@@ -15,7 +16,7 @@ from lora_jax.report.kit.page_shell import (
     show_warnings,
     unwrap,
 )
-from lora_jax.report.kit.settings import flatten, list_provenance, split_settings
+from lora_jax.report.kit.settings import list_provenance, split_settings
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep import rows

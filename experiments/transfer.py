@@ -1,0 +1,29 @@
+"""Train a sweep of learning rates, and say how the best rate moves with size."""
+
+if __name__ == "__main__":
+    from lora_jax.runs.signals import end_at_once
+
+    end_at_once()  # before the other imports, in which a signal would be a stack trace
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lora_jax.cli import guard
+from lora_jax.commands import transfer
+from lora_jax.commands.caller import Caller
+
+CHECKOUT = Caller("./launch.sh", Path(__file__).resolve().parent.parent, "this checkout")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one experiment from its config file to its report; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    transfer.add_options(parser, CHECKOUT)
+    # intermixed: overrides may stand before and after the options
+    return guard(lambda: transfer.run(parser.parse_intermixed_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

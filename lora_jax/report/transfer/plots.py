@@ -1,0 +1,170 @@
+"""Figures of a transfer of learning rates."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lora_jax.report.kit import style
+from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.marks import name_marks
+from lora_jax.report.kit.numbers import format_count, format_loss
+from lora_jax.report.kit.panels import PANEL_TITLE, new_grid
+from lora_jax.report.transfer.conclusions import name_size
+from lora_jax.scaling.rates.bowls import evaluate
+from lora_jax.scaling.rates.results import Bowl, Drift, Series, TransferReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.INK)
+MARKERS = ("o", "s", "^", "D", "v", "P")
+MOST_PANELS = 24
+POINTS = 80  # of a drawn parabola
+SPREAD = 1.02  # between two series at one size, a factor
+
+
+def draws_all(report: TransferReport) -> bool:
+    """Return whether every grid has a panel in the figure of grids."""
+    return sum(len(series.bowls) for series in report.series) <= MOST_PANELS
+
+
+def plot_bowls(report: TransferReport) -> "Figure":
+    """Draw the loss against the rate for each size: a panel each, with its parabola and the best rate."""
+    panels = [
+        (i, series, bowl)
+        for i, series in enumerate(report.series)
+        for bowl in series.bowls
+        if any(loss is not None for loss in bowl.losses)
+    ]
+    panels = panels[:: max(1, math.ceil(len(panels) / MOST_PANELS))]
+    columns = min(4, len(panels))
+    figure, axes = new_grid(len(panels), columns, 1.9)
+    low, high = (f(r for _, _, b in panels for r in b.rates) for f in (min, max))
+    for number, (ax, (i, series, bowl)) in enumerate(zip(axes, panels, strict=True)):
+        _draw_bowl(ax, bowl, COLOURS[i % len(COLOURS)])
+        style.set_rate_axis(ax, low / 1.3, high * 1.3, "")
+        ax.tick_params(labelsize=7.5, labelbottom=number + columns >= len(panels))
+        label = f"{name_of(series.label, 18)}: " if len(report.series) > 1 else ""
+        ax.set_title(f"{label}{name_size(bowl, series)}", fontsize=PANEL_TITLE, loc="left")
+    figure.supxlabel(name_of(report.rate_name, 60), fontsize=9.5)
+    figure.supylabel(report.loss_name, fontsize=9.5)
+    return figure
+
+
+def _draw_bowl(ax: "Axes", bowl: Bowl, colour: str) -> None:
+    pairs = [(r, y) for r, y in zip(bowl.rates, bowl.losses, strict=True) if y is not None]
+    least = min(y for _, y in pairs)
+    top = least * 1.3  # what broke down would flatten the rest
+    shown = [(r, y) for r, y in pairs if y <= top]
+    [marks] = ax.plot(
+        *zip(*shown, strict=True), "o", color=colour, markerfacecolor="white", markersize=4.5, zorder=3
+    )
+    name_marks(marks, [f"rate {r:.3g}, loss {format_loss(y)}" for r, y in shown])
+    above = [r for r, y in pairs if y > top]
+    edge = max(y for _, y in shown)
+    if bowl.best is not None:
+        parabola, best = bowl.best.parabola, bowl.best.rate
+        step = math.log(parabola.high / parabola.low) / POINTS
+        xs = [parabola.low * math.exp(k * step) for k in range(POINTS + 1)]
+        # the curve's height is a mean over seeds, as the points are
+        ax.plot(xs, evaluate(parabola, xs), color=colour, linewidth=1.3, zorder=2)
+        ax.axvspan(best.low, best.high, color=colour, alpha=0.15, linewidth=0, zorder=1)
+        ax.axvline(best.value, color=colour, linewidth=1, linestyle="--", zorder=1)
+    pad = 0.08 * (edge - least) or 0.01 * least
+    for rate in [*above, *(r for r, y in zip(bowl.rates, bowl.losses, strict=True) if y is None)]:
+        ax.plot([rate], [edge + pad], "x", color=style.INK, markersize=5, zorder=3)
+    style.set_loss_axis(ax, least - 1.5 * pad, edge + 2 * pad, "")
+
+
+def plot_drifts(report: TransferReport) -> "Figure | None":
+    """Draw the best rate against width, depth, batch and tokens: a panel for each axis that varies."""
+    axes_drawn = list(dict.fromkeys(d.axis for s in report.series for d in s.drifts))
+    bowls = [bowl for series in report.series for bowl in series.bowls if bowl.best is not None]
+    if not axes_drawn or not bowls:
+        return None
+    columns = min(2, len(axes_drawn))
+    figure, axes = new_grid(len(axes_drawn), columns, 3.4)
+    ends = [end for bowl in bowls if bowl.best is not None for end in bowl.best.rate.interval]
+    ticks = style.decade_ticks(min(ends) / 1.3, max(ends) * 1.3)
+    for ax, axis in zip(axes, axes_drawn, strict=True):
+        for i, series in enumerate(report.series):
+            _draw_drift(ax, series, axis, i)
+        sizes = sorted({size for s in report.series for b in s.bowls if (size := _size(b, axis))})
+        style.set_count_axis(ax, sizes[0] / 1.3, sizes[-1] * 1.3, axis, narrow=True)
+        _set_size_ticks(ax, sizes)
+        name = name_of(report.rate_name, 40)
+        style.set_scale(ax, "y", min(ends) / 1.3, max(ends) * 1.3, ticks, lambda x: f"{x:g}", name)
+    if len(report.series) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _set_size_ticks(ax: "Axes", sizes: Sequence[float]) -> None:
+    """Write the sizes themselves below the axis, where they are few."""
+    from matplotlib.ticker import FixedLocator
+
+    if len(sizes) <= 8:
+        ax.xaxis.set_major_locator(FixedLocator(list(sizes)))
+        ax.tick_params(axis="x", labelsize=8)
+
+
+def _size(bowl: Bowl, axis: str) -> float | None:
+    return bowl.sizes.get(axis, bowl.n_params if axis == "N" else None)
+
+
+def _draw_drift(ax: "Axes", series: Series, axis: str, number: int) -> None:
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    points = [(size, b) for b in series.bowls if b.best is not None and (size := _size(b, axis)) is not None]
+    if not points:
+        return
+    shift = SPREAD**number
+    values = [b.best.rate.value for _, b in points if b.best is not None]
+    ends = [b.best.rate.interval for _, b in points if b.best is not None]
+    bars = [[v - low for v, (low, _) in zip(values, ends, strict=True)]]
+    bars.append([high - v for v, (_, high) in zip(values, ends, strict=True)])
+    xs = [size * shift for size, _ in points]
+    ax.errorbar(
+        xs, values, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2,
+    )  # fmt: skip
+    [marks] = ax.plot(xs, values, marker, color=colour, markersize=5, zorder=3, label=name_of(series.label))
+    words = [f"{name_size(b, series)}: {v:.3g}" for (_, b), v in zip(points, values, strict=True)]
+    name_marks(marks, words)
+    drift = next((d for d in series.drifts if d.axis == axis), None)
+    if drift is not None and drift.slope is not None:
+        _draw_line(ax, drift, drift.slope.value, points, colour)
+
+
+def _draw_line(
+    ax: "Axes", drift: Drift, slope: float, points: Sequence[tuple[float, Bowl]], colour: str
+) -> None:
+    """Draw the slope through the weighted middle of the points."""
+    pairs = [(math.log(s), math.log(b.best.rate.value), b.best.rate.se or 1) for s, b in points if b.best]
+    total = sum(se**-2 for _, _, se in pairs)
+    x, y = (sum(pair[k] * pair[2] ** -2 for pair in pairs) / total for k in (0, 1))
+    ends = (drift.low, drift.high)
+    ax.plot(
+        ends,
+        [math.exp(y + slope * (math.log(end) - x)) for end in ends],
+        color=colour,
+        linewidth=1,
+        alpha=0.8,
+    )
+
+
+def caption_of_drifts(report: TransferReport) -> str:
+    """Return what the figure of drifts says, with each power."""
+    said = [
+        f"{series.label}, {drift.axis}: {drift.slope.value:.2f} ({drift.slope.low:.2f} to"
+        f" {drift.slope.high:.2f})"
+        for series in report.series
+        for drift in series.drifts
+        if drift.slope is not None
+    ]
+    return f"Powers of the lines: {'; '.join(said)}." if said else ""
+
+
+def count_of(series: Series) -> str:
+    """Return how many grids of a series have a best rate."""
+    return f"{sum(b.best is not None for b in series.bowls)} of {format_count(len(series.bowls))}"

@@ -1,0 +1,1 @@
+"""Does the best learning rate change with width, depth, batch and horizon?"""

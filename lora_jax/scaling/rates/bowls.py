@@ -1,0 +1,296 @@
+"""The best learning rate of one size: the vertex of a parabola in ln rate, with an interval.
+
+The curve is fitted to ln loss at the rates within a factor of 4.5 of the best one (at least four). Rates
+beyond one at which the loss is 28 % above the least are left out, if four remain: there training broke down.
+Seeds have an offset each, so that only what differs between rates counts. The scatter around the curves is
+pooled over the sizes of a series; a size that scatters far more than the others keeps its own. The interval
+of a vertex is Fieller's, which is exact for normal noise. A second parabola through the rates within half
+that distance (in ln rate) shows whether the curve is one at all: what its vertex differs by, beyond what
+noise explains (Hausman 1978), is added to the variance. For this the noise is that around cubics, because the
+scatter around parabolas holds what is to be found.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as fisher
+from scipy.stats import t as student
+
+from lora_jax.estimate import Estimate
+from lora_jax.scaling.rates.results import BestRate, Parabola, Refusal
+
+Array = NDArray[np.float64]
+WINDOW = math.log(4.5)  # ln rate on either side of the best: two steps of a grid of factor 2
+LEAST_RATES = 4
+LEAST_NEAR = 3
+BROKEN = 0.25  # ln loss above the least
+LEAST_SQUARES = 1e-30  # of residuals: losses that are a parabola to the last digit
+FAR_MORE = 1e-3  # of the test whether a size scatters more than the others
+
+
+@dataclass(frozen=True)
+class RateLosses:
+    """Losses of one size at several rates.
+
+    Attributes:
+        ln_rates, ln_losses, seeds: (n,), one for each run that has a loss.
+        diverged: The rates of runs that diverged, one for each run.
+    """
+
+    ln_rates: Array
+    ln_losses: Array
+    seeds: NDArray[np.int64]
+    diverged: tuple[float, ...]
+
+    @property
+    def tried(self) -> Array:
+        """The rates at which there is a loss, each once, as ln rate."""
+        return np.unique(self.ln_rates)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A parabola through some rates: coefficients of x and x^2, x = ln rate - centre.
+
+    Attributes:
+        height: ln loss at the centre, the mean over seeds.
+        covariance: (2, 2), of slope and curvature, for noise of variance 1.
+        squares, freedom: The sum of squared residuals, and its degrees of freedom.
+        ln_rates: The rates that were used.
+    """
+
+    centre: float
+    height: float
+    slope: float
+    curvature: float
+    covariance: Array
+    squares: float
+    freedom: int
+    ln_rates: Array
+
+    @property
+    def vertex(self) -> float:
+        """ln rate at the least loss."""
+        return self.centre - self.slope / (2 * self.curvature)
+
+    def variance(self) -> float:
+        """Return the variance of the vertex for noise of variance 1, by its gradient."""
+        a, b = self.curvature, self.slope
+        gradient = np.array([-1 / (2 * a), b / (2 * a**2)])
+        return float(gradient @ self.covariance @ gradient)
+
+    def interval(self, noise: "Noise") -> tuple[float, float] | None:
+        """Return Fieller's 95 % interval of the vertex; None if the curvature is lost in the noise."""
+        reach = (student.ppf(0.975, noise.freedom) * noise.sd) ** 2
+        (v_bb, v_ab), (_, v_aa) = self.covariance
+        a, b = self.curvature, self.slope
+        square, middle, constant = (
+            4 * (a * a - reach * v_aa),
+            4 * (a * b - reach * v_ab),
+            b * b - reach * v_bb,
+        )
+        if a <= 0 or square <= 0:
+            return None
+        half = math.sqrt(max(0.0, middle * middle - 4 * square * constant))
+        return self.centre + (-middle - half) / (2 * square), self.centre + (-middle + half) / (2 * square)
+
+
+def mean_losses(data: RateLosses) -> dict[float, float]:
+    """Return the mean ln loss at each rate, by ln rate; a seed that lacks a rate tilts none of them.
+
+    Rates and seeds have an effect each, by least squares.
+    """
+    tried, seeds = data.tried, np.unique(data.seeds)
+    columns = [data.ln_rates == rate for rate in tried] + [data.seeds == seed for seed in seeds]
+    design = np.stack(columns, 1).astype(float)
+    effects = np.linalg.lstsq(design, data.ln_losses, rcond=None)[0]
+    offset = effects[len(tried) :].mean()
+    return {float(rate): float(effects[i] + offset) for i, rate in enumerate(tried)}
+
+
+def refuse_grid(data: RateLosses) -> Refusal | None:
+    """Return why no curve can be fitted: too few rates, or the best one is the last of those tried."""
+    tried = [float(r) for r in data.tried]
+    if len(tried) < LEAST_RATES:
+        there = ", ".join(f"{math.exp(r):.3g}" for r in tried) or "none"
+        return Refusal("too few rates", f"only {len(tried)} rates have a loss ({there}): train at least 4.")
+    means = mean_losses(data)
+    best = min(means, key=lambda rate: means[rate])
+    beyond = [rate for rate in data.diverged if math.log(rate) > tried[-1]]
+    if best == tried[-1] and beyond:
+        return Refusal(
+            "beside divergence",
+            f"the best rate, {math.exp(best):.3g}, is beside one that diverged, {min(beyond):.3g}: add rates"
+            " between the two.",
+        )
+    if best in (tried[0], tried[-1]):
+        return _refuse_edge(tried, best)
+    return None
+
+
+def _refuse_edge(tried: Sequence[float], best: float) -> Refusal:
+    step = np.median(np.diff(tried))
+    side, sign = ("smallest", -1) if best == tried[0] else ("largest", 1)
+    more = " and ".join(f"{math.exp(best + sign * k * step):.3g}" for k in (1, 2))
+    words = f"the best rate, {math.exp(best):.3g}, is the {side} of those tried: add {more}."
+    return Refusal("at the edge", words)
+
+
+def without_broken(data: RateLosses) -> RateLosses:
+    """Return the losses without the rates at and beyond which training broke down, if four remain."""
+    means = mean_losses(data)
+    best = min(means, key=lambda rate: means[rate])
+    broken = [rate for rate, loss in means.items() if loss > means[best] + BROKEN]
+    low = max((rate for rate in broken if rate < best), default=-math.inf)
+    high = min((rate for rate in broken if rate > best), default=math.inf)
+    if sum(low < rate < high for rate in means) < LEAST_RATES:
+        return data
+    rows = (data.ln_rates > low) & (data.ln_rates < high)
+    return RateLosses(data.ln_rates[rows], data.ln_losses[rows], data.seeds[rows], data.diverged)
+
+
+def fit_window(data: RateLosses, power: int = 2) -> Fitted:
+    """Fit the curve to the rates within the window around the best one, at least four."""
+    means = mean_losses(data)
+    best = min(means, key=lambda rate: means[rate])
+    return fit_parabola(data, best, WINDOW, LEAST_RATES, power)
+
+
+def fit_parabola(data: RateLosses, centre: float, reach: float, least: int, power: int = 2) -> Fitted:
+    """Fit a parabola to the rates within `reach` of `centre` (ln rate), or to the `least` nearest ones.
+
+    power: 3 fits a cubic. Only its residuals are then of use.
+    """
+    distance = np.abs(data.tried - centre)
+    limit = max(reach, float(np.sort(distance)[min(least, len(distance)) - 1])) + 1e-9
+    rows = np.abs(data.ln_rates - centre) <= limit
+    x, y, seeds = data.ln_rates[rows] - centre, data.ln_losses[rows], data.seeds[rows]
+    offsets = np.stack([seeds == seed for seed in np.unique(seeds)], 1).astype(float)
+    powers = np.stack([x**k for k in range(1, power + 1)], 1)
+    design = np.column_stack([powers, offsets])
+    inverse: Array = np.asarray(np.linalg.pinv(design.T @ design), dtype=np.float64)
+    coefficients = inverse @ design.T @ y
+    residuals = y - design @ coefficients
+    return Fitted(
+        centre=centre,
+        height=float(coefficients[power:].mean()),
+        slope=float(coefficients[0]),
+        curvature=float(coefficients[1]),
+        covariance=inverse[:2, :2],
+        squares=float(residuals @ residuals),
+        freedom=len(y) - int(np.linalg.matrix_rank(design)),
+        ln_rates=np.unique(data.ln_rates[rows]),
+    )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The sd of ln loss around the curves, and its degrees of freedom (`pool_noise`).
+
+    around_cubics: The same around cubics. None where there are too few rates for any.
+    """
+
+    sd: float
+    freedom: int
+    around_cubics: float | None
+
+
+def pool_noise(fits: Mapping[int, Fitted], cubics: Mapping[int, Fitted]) -> dict[int, Noise]:
+    """Return the noise of each size: what all share, or its own where it scatters far more than they."""
+    alike = [key for key, fit in fits.items() if fit.curvature > 0]
+    alike.sort(key=lambda key: fits[key].squares / fits[key].freedom)
+    own = {}
+    while len(alike) > 1 and _stands_out(fits[alike[-1]], [fits[key] for key in alike[:-1]]):
+        key = alike.pop()
+        own[key] = _noise_of([fits[key]], [cubics[key]])
+    shared = _noise_of([fits[key] for key in alike], [cubics[key] for key in alike])
+    return {key: own.get(key, shared) for key in fits}
+
+
+def _stands_out(fit: Fitted, others: Sequence[Fitted]) -> bool:
+    freedom = sum(other.freedom for other in others)
+    ratio = (fit.squares / fit.freedom) * freedom / max(sum(other.squares for other in others), LEAST_SQUARES)
+    return float(fisher.sf(ratio, fit.freedom, freedom)) < FAR_MORE
+
+
+def _noise_of(fits: Sequence[Fitted], cubics: Sequence[Fitted]) -> Noise:
+    freedom, left = (sum(fit.freedom for fit in some) for some in (fits, cubics))
+    squares, rest = (sum(fit.squares for fit in some) for some in (fits, cubics))
+    return Noise(
+        math.sqrt(squares / freedom) if freedom else math.nan,
+        freedom,
+        math.sqrt(rest / left) if left else None,
+    )
+
+
+def find_best(data: RateLosses, fit: Fitted, noise: Noise) -> BestRate | Refusal:
+    """Return the best rate by the curve that `fit_window` gave, or why there is none."""
+    if fit.curvature <= 0:
+        return Refusal(
+            "no bowl", "the loss does not rise on both sides of the best rate: add rates around it."
+        )
+    ends = fit.interval(noise)
+    tried = [float(r) for r in data.tried]
+    if ends is None or ends[1] - ends[0] > tried[-1] - tried[0]:
+        return Refusal(
+            "lost in noise",
+            "the loss rises on both sides by little more than the scatter explains, and the interval is wider"
+            " than the grid: add seeds, or rates further out.",
+        )
+    if not tried[0] <= fit.vertex <= tried[-1]:
+        return _refuse_edge(tried, tried[0] if fit.vertex < tried[0] else tried[-1])
+    near = fit_parabola(data, fit.centre, WINDOW / 2, LEAST_NEAR)
+    near_vertex, excess = _compare(near, fit, noise)
+    whole = fit_parabola(data, fit.centre, math.inf, LEAST_RATES)
+    of_noise = noise.sd * math.sqrt(fit.variance())
+    se = math.hypot(of_noise, math.sqrt(excess))
+    times = float(student.ppf(0.975, noise.freedom))
+    low, high = (
+        math.exp(fit.vertex + sign * math.hypot(abs(end - fit.vertex), times * math.sqrt(excess)))
+        for sign, end in zip((-1, 1), ends, strict=True)
+    )
+    return BestRate(
+        rate=Estimate(math.exp(fit.vertex), se, (low, high)),
+        se_of_noise=of_noise,
+        near=None if near_vertex is None else math.exp(near_vertex),
+        all_rates=math.exp(whole.vertex) if whole.curvature > 0 else None,
+        parabola=Parabola(
+            centre=math.exp(fit.centre),
+            height=fit.height,
+            slope=fit.slope,
+            curvature=fit.curvature,
+            low=math.exp(fit.ln_rates[0]),
+            high=math.exp(fit.ln_rates[-1]),
+            n_rates=len(fit.ln_rates),
+        ),
+    )
+
+
+def _compare(near: Fitted, fit: Fitted, noise: Noise) -> tuple[float | None, float]:
+    """Return the vertex by the nearest rates, and the variance that it adds beyond what noise explains."""
+    if near.curvature <= 0 or not near.ln_rates[0] <= near.vertex <= near.ln_rates[-1]:
+        return None, 0.0
+    around = noise.around_cubics or 0.0
+    explained = around**2 * max(0.0, near.variance() - fit.variance())
+    return near.vertex, max(0.0, (near.vertex - fit.vertex) ** 2 - explained)
+
+
+def find_all(sizes: Mapping[int, RateLosses]) -> tuple[dict[int, BestRate | Refusal], Noise]:
+    """Return the best rate of each size of a series or why it has none, and the noise that most share."""
+    refused = {key: why for key, data in sizes.items() if (why := refuse_grid(data)) is not None}
+    whole = {key: without_broken(data) for key, data in sizes.items() if key not in refused}
+    fits = {key: fit_window(data) for key, data in whole.items()}
+    noises = pool_noise(fits, {key: fit_window(data, power=3) for key, data in whole.items()})
+    found: dict[int, BestRate | Refusal] = {}
+    for key in sizes:
+        found[key] = refused[key] if key in refused else find_best(whole[key], fits[key], noises[key])
+    return found, max(noises.values(), key=lambda noise: noise.freedom, default=Noise(math.nan, 0, None))
+
+
+def evaluate(parabola: Parabola, rates: Sequence[float]) -> list[float]:
+    """Return the loss of a parabola at some rates."""
+    xs = [math.log(rate / parabola.centre) for rate in rates]
+    return [math.exp(parabola.height + parabola.slope * x + parabola.curvature * x * x) for x in xs]
