@@ -13,6 +13,7 @@ from lora_jax.ranges import (
     Batch,
     BelowOne,
     Count,
+    Factor,
     Length,
     ProperShare,
     Range,
@@ -27,11 +28,14 @@ from lora_jax.ranges import (
 )
 
 __all__ = [
-    "BERT", "BPE", "LLAMA", "DataConfig", "ModelConfig", "OptimConfig", "OptimizerConfig", "RopeScaling",
-    "RunConfig", "SourceConfig", "TaskConfig", "added_later", "bpe_size", "digest", "run_id",
-    "to_dict", "trunk_id",
+    "BERT", "BPE", "LLAMA", "ClassConfig", "ClassesConfig", "DataConfig", "ModelConfig", "OptimConfig",
+    "OptimizerConfig", "RopeScaling", "RunConfig", "SourceConfig", "TaskConfig", "added_later", "bpe_size",
+    "digest", "run_id", "to_dict", "trunk_id",
 ]  # fmt: skip
 
+ScheduleName = Literal["wsd", "cosine", "linear", "inverse_sqrt", "constant"]
+Cooldown = Literal["1-sqrt", "linear"]
+KNOW_THEIR_HORIZON = ("cosine", "linear")  # schedules whose every step depends on the length of the run
 BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
 IDS = whole(2, 2**24)  # of tokens whose tokenizer is not known
 
@@ -162,6 +166,51 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassConfig:
+    """How a class of weights is trained, relative to the run.
+
+    Attributes:
+        rate: Multiplies the learning rate.
+        decay: Multiplies the weight decay. None is 1 for what is multiplied by in the model, and 0 else.
+        clip_norm: The gradients of the class are clipped to this norm, apart from all others. None clips
+            them with the others to the run's.
+    """
+
+    rate: Factor = 1.0
+    decay: Annotated[float, Range(0, 1e6)] | None = None
+    clip_norm: Weight | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "optim.classes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesConfig:
+    """How each class of weights is trained. None is as the run is.
+
+    Attributes:
+        embedding: Tables whose rows are looked up. A tied embedding is one.
+        matrix: Matrices of products inside the model.
+        readout: Matrices whose outputs are words or classes.
+        vector: Norms, biases and gains.
+    """
+
+    embedding: ClassConfig | None = None
+    matrix: ClassConfig | None = None
+    readout: ClassConfig | None = None
+    vector: ClassConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "optim.classes")
+
+    @property
+    def given(self) -> dict[str, ClassConfig]:
+        """What is said, by the name of the class."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: found for name, found in said.items() if found is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """An optimizer and its learning-rate schedule.
 
@@ -172,8 +221,10 @@ class OptimConfig:
         learning_rate: Peak learning rate of a model with N = 100,000.
         lr_size_exponent: How fast the peak falls with model size.
         batch_size: Sequences in a step.
-        schedule: "wsd" warms up, stays constant and cools down. "cosine" warms up and decays.
-        cooldown_fraction: For wsd, the last share of the steps, in which the rate falls as 1 - sqrt.
+        schedule: What the rate does after warmup. "wsd" stays constant and cools down, "cosine" falls to
+            final_lr_fraction, "linear" falls to zero, "inverse_sqrt" falls as 1 / sqrt(step) and "constant"
+            stays. Runs whose rate does not know its horizon share a trunk: all but cosine and linear.
+        cooldown_fraction: For wsd, the last share of the steps, in which the rate falls to zero.
         final_lr_fraction: For cosine, the rate at the end relative to the peak.
         weight_decay: Weight decay. It acts on matrices only.
         clip_norm: Gradients are clipped to this norm.
@@ -181,12 +232,14 @@ class OptimConfig:
             batch, and the memory that of a part.
         optimizer: The optimizer, such as `Muon()` of lora_jax.training.optimizers. None is AdamW with the
             beta1, beta2 and eps above it.
+        classes: Factors of rate and decay, and clips, of classes of weights.
+        cooldown: For wsd, how the rate falls: as 1 - sqrt of the cooldown's share, or linearly.
     """
 
     learning_rate: Rate = 4e-3
     lr_size_exponent: Annotated[float, Range(-2, 2)] = 0.5
     batch_size: Batch = 16
-    schedule: Literal["wsd", "cosine"] = "wsd"
+    schedule: ScheduleName = "wsd"
     warmup_steps: Annotated[int, STEPS] = 20
     cooldown_fraction: ProperShare = 0.2
     final_lr_fraction: Share = 0.1
@@ -197,10 +250,13 @@ class OptimConfig:
     eps: Small = 1e-8
     accumulate: Batch = added_later(1)
     optimizer: OptimizerConfig | None = added_later(None)
+    classes: ClassesConfig | None = added_later(None)
+    cooldown: Cooldown = added_later("1-sqrt")
 
     def __post_init__(self) -> None:
         check_optimizer(self)
         check_fields(self, "optim")
+        check_schedule(self)
         check_parts(self.batch_size, self.accumulate)
 
 
@@ -220,6 +276,21 @@ def check_optimizer(config: Any) -> None:
                 f"optim.{field.name} is {show(getattr(config, field.name))} beside optim.optimizer"
                 f" {optimizer.kind}, which has numbers of its own: put it there, or leave it out."
             )
+
+
+def check_schedule(config: Any) -> None:
+    """Refuse a cooldown without wsd, and an optimizer that averages with a rate that falls."""
+    if config.cooldown != "1-sqrt" and config.schedule != "wsd":
+        raise LoraJaxError(
+            f"optim.cooldown is {config.cooldown!r} and optim.schedule is {config.schedule!r}, which has no"
+            " cooldown: set the schedule to 'wsd', or leave the cooldown out."
+        )
+    optimizer = config.optimizer
+    if optimizer is not None and optimizer.takes_rate and config.schedule != "constant":
+        raise LoraJaxError(
+            f"optim.optimizer is {optimizer.kind}, which averages the weights in place of lowering the rate,"
+            f" and optim.schedule is {config.schedule!r}: set it to 'constant'."
+        )
 
 
 def check_parts(batch_size: int, accumulate: int) -> None:
@@ -281,10 +352,10 @@ def run_id(config: RunConfig) -> str:
 def trunk_id(config: RunConfig) -> str:
     """Return the name that runs share if they differ only in `n_tokens`.
 
-    With the wsd schedule such runs are branches of one trunk. A cosine run depends on its length, so it is a
-    trunk of its own.
+    Such runs are branches of one trunk where the rate does not know its horizon. A cosine or linear run
+    depends on its length, so it is a trunk of its own.
     """
     fields = to_dict(config)
-    if config.optim.schedule == "wsd":
+    if config.optim.schedule not in KNOW_THEIR_HORIZON:
         del fields["n_tokens"]
     return f"d{config.model.d_model}x{config.model.n_layers}-s{config.seed}-{digest(fields)}"

@@ -6,12 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from lora_jax.config import (
+    ClassesConfig,
+    Cooldown,
     OptimConfig,
     OptimizerConfig,
+    ScheduleName,
     TaskConfig,
     added_later,
     check_optimizer,
     check_parts,
+    check_schedule,
     digest,
     to_dict,
 )
@@ -19,12 +23,27 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.names import shorten_id
 from lora_jax.peft.method import MethodConfig
 from lora_jax.peft.methods import method_to_dict
-from lora_jax.ranges import Batch, BelowOne, Count, Range, Rate, Seed, Small, Weight, check_fields, whole
+from lora_jax.ranges import (
+    Batch,
+    BelowOne,
+    Count,
+    ProperShare,
+    Range,
+    Rate,
+    Seed,
+    Share,
+    Small,
+    Weight,
+    check_fields,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """AdamW with linear warmup and linear decay to zero, gradients clipped by their norm.
+    """AdamW with linear warmup and linear decay to zero, or another optimizer and schedule.
+
+    Gradients are clipped by their norm.
 
     The dev split is scored `evaluations` times, evenly over the steps; the weights of the best score are
     kept, and training stops after `patience` scores in a row that are no better.
@@ -46,10 +65,16 @@ class TuneConfig:
     steps: Count | None = added_later(None)  # in place of whole epochs
     accumulate: Batch = added_later(1)  # parts that a batch is read in, as in OptimConfig
     optimizer: OptimizerConfig | None = added_later(None)  # None: AdamW with the betas and eps above
+    classes: ClassesConfig | None = added_later(None)  # as in OptimConfig
+    schedule: ScheduleName = added_later("linear")  # after warmup, as in OptimConfig
+    cooldown: Cooldown = added_later("1-sqrt")  # of wsd
+    cooldown_fraction: ProperShare = added_later(0.2)  # of wsd
+    final_lr_fraction: Share = added_later(0.1)  # of cosine
 
     def __post_init__(self) -> None:
         check_optimizer(self)
         check_fields(self, "optim")
+        check_schedule(self)
         check_parts(self.batch_size, self.accumulate)
 
     @property
@@ -57,10 +82,11 @@ class TuneConfig:
         """What the compiled step depends on: runs that differ in the rest share one program."""
         common: dict[str, Any] = dict(
             weight_decay=self.weight_decay, clip_norm=self.clip_norm,
-            batch_size=self.batch_size, accumulate=self.accumulate,
+            batch_size=self.batch_size, accumulate=self.accumulate, classes=self.classes,
         )  # fmt: skip
         if self.optimizer is not None:
-            return OptimConfig(optimizer=self.optimizer, **common)
+            schedule = "constant" if self.optimizer.takes_rate else "wsd"
+            return OptimConfig(optimizer=self.optimizer, schedule=schedule, **common)
         return OptimConfig(beta1=self.beta1, beta2=self.beta2, eps=self.eps, **common)
 
 

@@ -5,15 +5,16 @@ from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
 from lora_jax.finetuning.prepare import Prepared
 from lora_jax.finetuning.step import dropout_key
 from lora_jax.training.optimizers.optimizer import make_hyperparams
+from lora_jax.training.schedules import Schedule
 from lora_jax.training.step import StepInput
 
 
 def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
-    """Return a step's learning rate as a share of the peak: linear warmup, then linear to zero."""
-    warmup = round(optim.warmup_fraction * n_steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    return (n_steps - step) / max(1, n_steps - warmup)
+    """Return a step's learning rate as a share of the peak: linear warmup, then the schedule."""
+    return Schedule(
+        optim.schedule, round(optim.warmup_fraction * n_steps), n_steps,
+        optim.cooldown, optim.cooldown_fraction, optim.final_lr_fraction,
+    ).rate(step)  # fmt: skip
 
 
 def count_steps(config: FinetuneConfig, prepared: Prepared) -> int:

@@ -50,7 +50,10 @@ class Placed:
 def lane_shape(config: FinetuneConfig) -> Hashable:
     """Return what runs have in common that may stand side by side: all but numbers that are data."""
     optim = config.optim
-    return program(config.method), optim.batch_size, make_optimizer(optim.numbers), optim.accumulate
+    optimizer = make_optimizer(optim.numbers)
+    # Where an update depends on a weight's shape, padding a rank would change it.
+    method = program(config.method) if optimizer.acts_by_entry else config.method
+    return method, optim.batch_size, optimizer, optim.classes, optim.accumulate
 
 
 def check_group(runs: Sequence[TuneRun]) -> None:

@@ -17,10 +17,11 @@ from lora_jax.peft.stacking import split_shared
 from lora_jax.runs.lane_count import Measured, choose_lane_count, format_speeds, keep, memory_limit, recall
 from lora_jax.runs.plan_table import format_bytes
 from lora_jax.training.lanes import Lanes
+from lora_jax.training.optimizers import make_optimizer
 
 N_BATCHES, N_TURNS = 4, 3  # of the first epoch's batches, stepped through so many times; the median is taken
-# Of each trained number: itself, two moments, the kept one, and the two of a dev evaluation, in float32.
-BYTES_TRAINED = 4 * (1 + 2 + 1 + 2)
+# Of each trained number, besides itself and the optimizer's: the kept one, and the two of a dev evaluation.
+BYTES_KEPT = 4 * (1 + 2)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def count_own_bytes(run: TuneRun) -> float:
     trained: dict[str, Spec] = {path: method.specs[path] for path in method.trainable}
     base = declare(model, method.n_top)
     frozen = {p: spec for p, spec in method.specs.items() if p not in base and p not in trained}
-    return float(BYTES_TRAINED * count(trained) + 4 * count(frozen))
+    optimizer = make_optimizer(run.config.optim.numbers)
+    state = sum(4 * optimizer.state_arrays(spec) * spec.size for spec in trained.values())
+    return float((4 + BYTES_KEPT) * count(trained) + state + 4 * count(frozen))
 
 
 def check_memory(groups: Sequence[TuneGroup], limit: float) -> None:
@@ -169,4 +172,4 @@ def count_bytes(lanes: Lanes, placed: Sequence[Placed], feeds: Sequence[Feed]) -
     n_trained = sum(
         int(np.prod(place.group_shapes[path])) for place in placed for path in place.method.trainable
     )
-    return float(step_bytes + frozen + (BYTES_TRAINED - 12) * n_trained)
+    return float(step_bytes + frozen + BYTES_KEPT * n_trained)

@@ -20,6 +20,7 @@ from lora_jax.peft.methods.subset import Full
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.runs.record import Finetuning, RunRecord
 from lora_jax.runs.recording import Facts
+from lora_jax.training.optimizers import make_optimizer
 
 
 def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
@@ -48,7 +49,8 @@ def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
 def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
     run, method = result.config, result.method
     n_head = count({path: method.specs[path] for path in task_head(method.specs)})
-    n_all = count({path: method.specs[path] for path in method.trainable})
+    trained = {path: method.specs[path] for path in method.trainable}
+    n_all, optimizer = count(trained), make_optimizer(run.optim.numbers)
     return Finetuning(
         base=run.base,
         base_fingerprint=prepared.fingerprint,
@@ -59,7 +61,7 @@ def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
         n_head=n_head,
         flops_share=price(prepared.model, run.method, prepared.mean_length)
         / price(prepared.model, Full(), prepared.mean_length),
-        optimizer_bytes=8 * n_all,
+        optimizer_bytes=4 * sum(optimizer.state_arrays(spec) * spec.size for spec in trained.values()),
         metric=primary_metric(prepared.task.kind),
         dev=result.dev.scores if result.dev else {},
         test=result.test.scores if result.test else {},

@@ -18,9 +18,10 @@ from lora_jax.peft.method import Adapted
 from lora_jax.peft.stacking import cut, pad
 from lora_jax.peft.summary import training_flops_per_token
 from lora_jax.training.heldout import HeldOut
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.rows import Source, Watching
 from lora_jax.training.side_by_side import Lane, Trial
-from lora_jax.training.step import TrainState
+from lora_jax.training.step import TrainState, evaluation_weights
 from lora_jax.training.stream import Stream
 from lora_jax.training.trial import StepTimer, TrainingRun
 
@@ -54,7 +55,7 @@ class DevScores:
                 state = lane.read()
                 if int(state.step) == step:
                     arrived.append(other)
-                    weights.append(state.trainable)
+                    weights.append(evaluation_weights(state, other.optimizer))
                     del self._due[id(other)]
         scores = score_together(arrived, weights, [other.prepared.dev for other in arrived])
         self._found |= {id(other): found for other, found in zip(arrived, scores, strict=True)}
@@ -72,6 +73,7 @@ class FinetuneTrial:
     ) -> None:
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
         self.history, self.timer = History(), StepTimer(n_lanes)
+        self.optimizer = make_optimizer(self.config.optim.numbers)
         self.feed = Feed(self.config, self.prepared)
         self.saved = SavedTrial(placed.run, self.feed.n_steps)
         self._dev_scores, self._watching = dev_scores, watching
@@ -162,7 +164,7 @@ class FinetuneTrial:
             history.diverged_at = step
         elif history.dev is None or is_better(scores, history.dev, self._metric):
             history.dev, history.kept_step, history.worse = scores, step, 0
-            history.kept = cut(lane.read().trainable, self.placed.shapes)
+            history.kept = cut(evaluation_weights(lane.read(), self.optimizer), self.placed.shapes)
         else:
             history.worse += 1
         if history.diverged_at is None:

@@ -1,22 +1,27 @@
 """The peak memory of a training step, predicted from the configuration before anything is compiled.
 
-Float32 weights, their moments and gradients are counted. What XLA keeps of the activations is a sum of what
-each layer has, with coefficients fitted to XLA's own analysis. After a change of the model's layers fit them
-anew: PYTHONPATH=. python tests/runs/step_memory.py (a few minutes).
+Float32 weights, the optimizer's state and gradients are counted. What XLA keeps of the activations is a sum
+of what each layer has, with coefficients fitted to XLA's own analysis. After a change of the model's layers
+fit them anew: PYTHONPATH=. python tests/runs/step_memory.py (a few minutes).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.model.attention import LEAST_ROWS, N_BLOCKS
-from lora_jax.model.declare import count_parameters
+from lora_jax.model.declare import count_parameters, declare
 from lora_jax.model.transformer import UNROLL
+from lora_jax.params import Spec
 from lora_jax.training.loss import tokens_at_once
+from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import Optimizer
 
 # Of attention with a bias (model/relative.py), whose gradient is JAX's own: so many arrays of scores in place
 # of one; measured 2.8 to 3.0 and 4.1 to 4.2 in plain code, less in a loop.
 SCORES_OF_BIAS = {"t5": 2.9, "transformer_xl": 4.1}
-BYTES_TRAINED = 16  # of a float32 weight: itself, two moments, its gradient
+MOMENTS = 2  # arrays of a weight in the state of Adam
+BYTES_TRAINED = 4 * (2 + MOMENTS)  # of a float32 weight: itself, its moments, its gradient
 BYTES_SUMMED = 4  # besides, where a batch is read in parts: the sum of their gradients
 FUSED_WIDTH = 128  # the widest head of the fused attention kernel, whatever the GPU
 
@@ -55,9 +60,15 @@ def memory_bytes(run: RunConfig, bytes_per_activation: int = 4, lanes: int = 1) 
     optim = run.optim
     rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
     of_part = step_bytes(run.model, rows, seq_len, bytes_per_activation, lanes)
+    of_part += lanes * more_than_adam(make_optimizer(optim), declare(run.model))
     if optim.accumulate == 1:
         return of_part
     return of_part + BYTES_SUMMED * count_parameters(run.model).total * lanes
+
+
+def more_than_adam(optimizer: Optimizer, specs: Mapping[str, Spec]) -> float:
+    """Return the bytes of an optimizer's state beyond Adam's two moments; below 0 where it holds fewer."""
+    return float(sum(4 * (optimizer.state_arrays(spec) - MOMENTS) * spec.size for spec in specs.values()))
 
 
 def step_bytes(

@@ -65,7 +65,7 @@ def plan_runs(
             done = run_id(run) in finished
             own_steps = 0 if done else run.n_steps - shared
             if not done:
-                shared = cooldown_start(run) if run.optim.schedule == "wsd" else 0
+                shared = cooldown_start(run)
             width = 2 if device and run.model.compute_dtype != "float32" else 4
             planned.append(_price(run, name, own_steps, step_seconds[shape], memory_bytes(run, width)))
     return planned

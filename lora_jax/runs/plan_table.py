@@ -6,6 +6,7 @@ from lora_jax.layout import draw, fill
 from lora_jax.runs.experiment import Experiment
 from lora_jax.runs.machine import ASSUMED_UTILISATION, find_device, is_timed, name_device, present_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
+from lora_jax.runs.plan_optimizer import format_optimizers
 
 
 def print_plan(
@@ -48,7 +49,8 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
         for item in planned
     ]  # fmt: skip
     table = draw(columns, rows, set(range(1, len(columns))))
-    return "\n".join([*table, "", *map(fill, (_total(planned), _rule(planned), f"Estimates: {basis}"))])
+    told = map(fill, (_total(planned), _rule(planned), f"Estimates: {basis}"))
+    return "\n".join([*table, "", *told, *format_optimizers([item.run for item in planned])])
 
 
 def _rule(planned: Sequence[PlannedRun]) -> str:

@@ -9,6 +9,7 @@ from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.schedules import peak_learning_rate, unit_rate
 
@@ -57,7 +58,12 @@ def describe_planned(planned: PlannedRun) -> dict[str, Any]:
 
 
 def is_cooled(run: RunConfig) -> bool:
-    """Did the learning rate come down before the end: is that of the last step at most half the peak?"""
+    """Did the learning rate come down before the end: is that of the last step at most half the peak?
+
+    An optimizer that averages the weights in place of it counts as cooled.
+    """
+    if make_optimizer(run.optim).takes_rate:
+        return True
     return unit_rate(run, run.n_steps - 1) <= COOLED
 
 

@@ -5,9 +5,10 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from lora_jax.config import RunConfig, SourceConfig, run_id
+from lora_jax.config import OptimizerConfig, RunConfig, SourceConfig, run_id
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.ranges import WEIGHT, Range, field_kinds, show, split_optional
+from lora_jax.training.optimizers import find_optimizers
 
 Point = dict[str, Any]
 Grid = list[Point]
@@ -139,6 +140,8 @@ def _parse(kind: Any, text: str, field: str) -> Any:
                 f"{field} got {show(text)}, it wants one of {list(parts)}{nearest(text, parts)}."
             )
         return text
+    if kind is OptimizerConfig:
+        return _parse_optimizer(text, field)
     if kind == tuple[SourceConfig, ...]:
         return tuple(_parse_source(part, field) for part in text.split(","))
     if origin is tuple and parts[-1] is Ellipsis and parts[0] is not str:
@@ -155,6 +158,22 @@ def _parse_source(text: str, field: str) -> SourceConfig:
     if not at:
         return SourceConfig(name=text)
     return SourceConfig(name=name, weight=WEIGHT.read(f"{field}, the weight of {name},", weight))
+
+
+def _parse_optimizer(text: str, field: str) -> OptimizerConfig:
+    """Read "muon" or "muon,beta=0.9": a kind and its numbers."""
+    kind, *numbers = text.split(",")
+    known = find_optimizers()
+    if kind not in known:
+        raise LoraJaxError(f"{field} got {show(kind)}, which is no optimizer{nearest(kind, known)}.")
+    kinds = field_kinds(known[kind])
+    given: dict[str, Any] = {}
+    for part in numbers:
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            raise LoraJaxError(f"the optimizer {kind} has no number {name!r}{nearest(name, kinds)}.")
+        given[name] = _parse(kinds[name], value, f"{field}.{name}")
+    return known[kind](**given)
 
 
 def _describe(kind: Any) -> str:

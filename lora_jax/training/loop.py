@@ -9,8 +9,10 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import compile_step
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.result import PretrainResult, make_result
+from lora_jax.training.step import evaluation_weights
 from lora_jax.training.trial import StepTimer
 
 
@@ -23,5 +25,5 @@ def pretrain(run: RunConfig, dataset: Dataset) -> PretrainResult:
         state, measured = step(state, {}, {}, make_input(run, dataset, len(history.losses)))
         history.take([float(measured.loss)], [run.tokens_per_step])
         timer.tokens += run.tokens_per_step
-    weights = None if history.ended else state.trainable
+    weights = None if history.ended else evaluation_weights(state, make_optimizer(run.optim))
     return make_result(run, history, weights, dataset, timer)

@@ -53,6 +53,11 @@ def init_state(trainable: Params, specs: Mapping[str, Spec], optimizer: Optimize
     return TrainState(step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=opt_state)
 
 
+def evaluation_weights(state: TrainState, optimizer: Optimizer) -> Params:
+    """Return the weights to evaluate, keep and export: those in training, or the optimizer's average."""
+    return optimizer.evaluation_point(state.trainable, state.opt_state)
+
+
 def make_step(
     loss_of_batch: LossOfBatch,
     specs: Mapping[str, Spec],

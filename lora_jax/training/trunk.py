@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from lora_jax.config import ModelConfig, RunConfig, run_id, trunk_id
+from lora_jax.config import ClassesConfig, ModelConfig, RunConfig, run_id, trunk_id
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
+from lora_jax.params import Params
 from lora_jax.training.checkpoint import Checkpoints, say_nothing
 from lora_jax.training.heldout_points import HeldoutPoints, choose_points, measure_heldout
 from lora_jax.training.history import LossHistory
@@ -34,6 +35,7 @@ from lora_jax.training.rows import UNWATCHED, Source, Watching
 from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate, unit_rate
 from lora_jax.training.side_by_side import Lane, Trial, drive
+from lora_jax.training.step import evaluation_weights
 from lora_jax.training.stream import Stream
 from lora_jax.training.trial import StepTimer, TrainingRun
 
@@ -45,6 +47,7 @@ class Shape(NamedTuple):
     batch_size: int
     seq_len: int
     optimizer: Optimizer
+    classes: ClassesConfig | None
     accumulate: int
 
 
@@ -52,7 +55,7 @@ def shape_of(run: RunConfig) -> Shape:
     """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
     optim = run.optim
     optimizer = make_optimizer(optim)
-    return Shape(run.model, optim.batch_size, run.data.seq_len, optimizer, optim.accumulate)
+    return Shape(run.model, optim.batch_size, run.data.seq_len, optimizer, optim.classes, optim.accumulate)
 
 
 class RungAt(NamedTuple):
@@ -233,7 +236,7 @@ class _TrunkTrial:
     def _measure(self, stream: Stream, points: HeldoutPoints) -> None:
         """Tell the held-out loss of the weights in the lane."""
         found = measure_heldout(
-            stream.source.run, self.lane.read().trainable, self.trunk.dataset, points.chosen_W
+            stream.source.run, self._weights(stream.source.run), self.trunk.dataset, points.chosen_W
         )
         stream.tell(found.whole, found.by_source)
 
@@ -267,6 +270,10 @@ class _TrunkTrial:
             kept_steps=checkpoints.kept_steps,
         )
 
+    def _weights(self, run: RunConfig) -> Params:
+        """Return the weights in the lane that are evaluated and kept."""
+        return evaluation_weights(self.lane.read(), make_optimizer(run.optim))
+
     def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:
         checkpoints.save(self.lane.read(), np.asarray(history.losses))
 
@@ -281,7 +288,7 @@ class _TrunkTrial:
 
     def _finish(self, run: RunConfig, training: TrainingRun) -> None:
         history, timer = training.history, training.timer
-        weights = None if history.ended else self.lane.read().trainable
+        weights = None if history.ended else self._weights(run)
         result = make_result(run, history, weights, self.trunk.dataset, timer)
         if training.stream.source.beginning is not None:  # its own stream: the trunk's goes on
             training.stream.end(result.heldout, result.heldout_by_source)

@@ -89,10 +89,7 @@ def measure(case: Case) -> int:
     run = run_of(case)
     shape, hyperparams = (run.optim.batch_size, run.data.seq_len), make_hyperparams(run.optim, 1e-3)
     if case.trains == "full":
-        state = jax.eval_shape(lambda: init_pretraining(run.model, run.optim, 0))
-        windows_BU = np.zeros((shape[0], shape[1] + 1), np.int32)
-        step: Any = make_pretraining_step(run.model, run.optim)
-        return _measure(step, state, {}, StepInput(windows_BU, hyperparams), case.lanes)
+        return measure_run(run, case.lanes)
     method = LORA.build(run.model)
     adapted = jax.eval_shape(lambda: adapt(init(declare(run.model), 0), method, 0))
     state = jax.eval_shape(lambda: init_tuning(Adapted(draw(adapted.trainable), {}), method, run.optim))
@@ -101,6 +98,14 @@ def measure(case: Case) -> int:
     given = StepInput(Batch(*arrays, *labels), hyperparams, np.zeros(2, np.uint32))
     step = make_tune_step(run.model, LORA, run.optim)
     return _measure(step, state, adapted.frozen, given, case.lanes)
+
+
+def measure_run(run: RunConfig, lanes: int = 1) -> int:
+    """Return the peak of a step of pretraining."""
+    state = jax.eval_shape(lambda: init_pretraining(run.model, run.optim, 0))
+    windows_BU = np.zeros((run.optim.batch_size, run.data.seq_len + 1), np.int32)
+    step = make_pretraining_step(run.model, run.optim)
+    return _measure(step, state, {}, StepInput(windows_BU, make_hyperparams(run.optim, 1e-3)), lanes)
 
 
 def draw(shapes: Any) -> Any:

@@ -1,7 +1,8 @@
 """A program of the tests: train a few steps on a mesh of virtual CPU devices, and print the losses as JSON.
 
 Arguments: a mesh ("" for a single device without one), the first step and the last, a folder to restore from
-and one to save to ("" for none), and, of several processes, the coordinator's port, how many and which.
+and one to save to ("" for none), and, of several processes, the coordinator's port, how many
+and which; an optimizer's kind.
 """
 
 import json
@@ -18,6 +19,7 @@ from lora_jax.training import checkpoint, loss
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.lanes import Lanes, stack_inputs
 from lora_jax.training.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
+from lora_jax.training.optimizers import find_optimizers
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
@@ -30,19 +32,20 @@ OPTIM = OptimConfig(batch_size=8)
 
 def main(
     mesh_text: str, first: str, last: str, source: str, target: str,
-    port: str = "", n: str = "1", number: str = "0",
+    port: str = "", n: str = "1", number: str = "0", optimizer: str = "",
 ) -> None:  # fmt: skip
+    optim = OptimConfig(batch_size=8, optimizer=find_optimizers()[optimizer]()) if optimizer else OPTIM
     if port:  # gloo, the collectives of CPUs, says something of its connections in between
         jax.distributed.initialize(f"localhost:{port}", int(n), int(number))
     if mesh_text:
         loss.ROOM["cpu"] = loss.Room(1024, 1)  # of a device: 4 chunks of 4 positions on 8 devices
         mesh = make_mesh(mesh_text)
-        step = spread_step(mesh, MODEL, make_pretraining_step(MODEL, OPTIM))
-        state, join = init_on(mesh, MODEL, OPTIM, 0), join_on(mesh)
+        step = spread_step(mesh, MODEL, make_pretraining_step(MODEL, optim))
+        state, join = init_on(mesh, MODEL, optim, 0), join_on(mesh)
         places = state_shardings(mesh, declare(MODEL), state)
     else:
-        step, join, places = make_pretraining_step(MODEL, OPTIM), stack_inputs, None
-        state = init_pretraining(MODEL, OPTIM, 0)
+        step, join, places = make_pretraining_step(MODEL, optim), stack_inputs, None
+        state = init_pretraining(MODEL, optim, 0)
     if source:
         state, _ = Checkpoints(Path(source)).restore(state)
     lanes = Lanes(step, [state], join=join)

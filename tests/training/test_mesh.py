@@ -58,6 +58,16 @@ def test_a_mesh_trains_to_the_same_losses() -> None:
     np.testing.assert_allclose(read(spread), read(whole), rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["fsdp=2", MESHES[-1]])
+def test_muon_of_sharded_matrices_is_muon(mesh: str) -> None:
+    """On fsdp=2 each layer's matrix is on one device; with tensor parallelism it is split."""
+    none = "", "1", "0", "muon"
+    n_devices = 2 if mesh == "fsdp=2" else 8
+    whole, spread = start(1, "", "0", "3", "", "", *none), start(n_devices, mesh, "0", "3", "", "", *none)
+    np.testing.assert_allclose(read(spread), read(whole), rtol=1e-5)
+
+
 @pytest.mark.slow  # starts six programs
 def test_checkpoints_move_between_meshes_and_processes(tmp_path: Path) -> None:
     whole = read(start(1, "", "0", "6", "", ""))

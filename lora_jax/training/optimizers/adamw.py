@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import optax
 
-from lora_jax.params import Params, Spec
+from lora_jax.params import Spec
 from lora_jax.ranges import BelowOne, Small, check_fields
 from lora_jax.training.optimizers.around import around, scale_gradients
-from lora_jax.training.optimizers.optimizer import Scale, complete_scales, default_scale
+from lora_jax.training.optimizers.optimizer import Optimizer, Scale, complete_scales
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW:
+class AdamW(Optimizer):
     """Adam with decoupled decay. It is what runs without `optim.optimizer` use, with the config's numbers.
 
     Attributes:
@@ -26,7 +26,6 @@ class AdamW:
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.95
     eps: Small = 1e-8
-    takes_rate: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self, "optim.optimizer")
@@ -38,17 +37,9 @@ class AdamW:
         adam = adam_rule(self.beta1, self.beta2, self.eps, complete_scales(specs, scales))
         return around(adam, specs, scales)
 
-    def own_scale(self, spec: Spec) -> Scale:
-        """Return the default scale."""
-        return default_scale(spec)
-
     def rule_of(self, spec: Spec) -> str:
         """Return "AdamW"."""
         return "AdamW"
-
-    def evaluation_point(self, trainable: Params, opt_state: Any) -> Params:
-        """Return the weights themselves."""
-        return trainable
 
     def update_norm(self, spec: Spec) -> float:
         """Return sqrt(fan_in * fan_out): entries are of size 1 and aligned."""
@@ -57,10 +48,6 @@ class AdamW:
     def state_arrays(self, spec: Spec) -> int:
         """Return 2, the two moments."""
         return 2
-
-    def flops(self, spec: Spec) -> float:
-        """Return 0: there is no matrix product."""
-        return 0.0
 
 
 def adam_rule(

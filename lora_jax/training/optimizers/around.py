@@ -3,14 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import jax
 import optax
 
 from lora_jax.params import Params, Spec
 from lora_jax.training.optimizers.optimizer import Hyperparams, Scale, complete_scales
-
-# Of a path, an update or a weight, and the path's scale: the new update.
-Change = Callable[[jax.Array, Scale], jax.Array]
 
 
 def around(
@@ -30,7 +26,7 @@ def around(
 
     def chain(hyperparams: Hyperparams) -> optax.GradientTransformation:
         return optax.chain(
-            optax.clip_by_global_norm(hyperparams.clip_norm),
+            optax.stateless(lambda gradients, _: clip(gradients, found, hyperparams.clip_norm)),
             rule,
             _decay(hyperparams.weight_decay, found),
         )
@@ -42,6 +38,17 @@ def around(
 
     # The empty states are the same whatever the clip and the decay are.
     return optax.GradientTransformationExtraArgs(chain(Hyperparams(1.0, 0.0, 1.0)).init, update)
+
+
+def clip(gradients: Any, scales: Mapping[str, Scale], clip_norm: Any) -> Params:
+    """Clip gradients to a norm, together, but for those whose scales say that they are clipped apart."""
+    norms = {None: clip_norm, **{scale.clip: scale.clip.norm for scale in scales.values() if scale.clip}}
+    clipped: Params = {}
+    for group, norm in norms.items():
+        members = {path: gradient for path, gradient in gradients.items() if scales[path].clip == group}
+        found, _ = optax.clip_by_global_norm(norm).update(members, optax.EmptyState())
+        clipped |= cast(Params, found)
+    return {path: clipped[path] for path in gradients}
 
 
 def scale_gradients(scales: Mapping[str, Scale]) -> Callable[[Params], Params]:

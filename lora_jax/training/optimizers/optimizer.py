@@ -25,6 +25,13 @@ def make_hyperparams(config: OptimConfig, learning_rate: float) -> Hyperparams:
     )
 
 
+class Clip(NamedTuple):
+    """Weights whose gradients are clipped together, apart from all others, and to which norm."""
+
+    group: str
+    norm: float
+
+
 class Scale(NamedTuple):
     """What one weight multiplies the numbers of the step by. They are static: part of the program.
 
@@ -32,11 +39,13 @@ class Scale(NamedTuple):
         rate: Multiplies the step's learning rate.
         decay: Multiplies the run's weight decay. 0 for a weight that does not decay.
         eps: Multiplies the optimizer's eps, where its rule has one.
+        clip: Where its gradient is clipped apart from the others'. None clips it with them.
     """
 
     rate: float = 1.0
     decay: float = 1.0
     eps: float = 1.0
+    clip: Clip | None = None
 
     def times(self, rate: float = 1.0, decay: float = 1.0, eps: float = 1.0) -> "Scale":
         """Return the scale multiplied by further factors."""
@@ -62,12 +71,15 @@ class Optimizer(Protocol):
     Attributes:
         kind: Its name, a field of the dataclass.
         takes_rate: Whether its updates are multiplied by the rate and by `Scale.rate` already.
+        acts_by_entry: Whether a number's update follows from its own gradients, and is zero where they are.
+            Runs whose ranks differ may then stand side by side, padded with zeros.
     """
 
     @property
     def kind(self) -> str: ...
 
-    takes_rate: ClassVar[bool]
+    takes_rate: ClassVar[bool] = False
+    acts_by_entry: ClassVar[bool] = True
 
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
@@ -85,8 +97,8 @@ class Optimizer(Protocol):
         ...
 
     def own_scale(self, spec: Spec) -> Scale:
-        """Return the optimizer's own factors of a weight, with the decay that `default_scale` gives."""
-        ...
+        """Return the optimizer's own factors of a weight's rate and decay."""
+        return Scale()
 
     def rule_of(self, spec: Spec) -> str:
         """Return the name of the rule that a weight gets, such as "Muon" or "AdamW"."""
@@ -94,7 +106,7 @@ class Optimizer(Protocol):
 
     def evaluation_point(self, trainable: Params, opt_state: Any) -> Params:
         """Return the weights to evaluate and to keep, of those that the gradient is taken at."""
-        ...
+        return trainable
 
     def update_norm(self, spec: Spec) -> float | None:
         """Return the spectral norm of an update of one layer's weight at unit rate.
@@ -110,4 +122,4 @@ class Optimizer(Protocol):
 
     def flops(self, spec: Spec) -> float:
         """Return the FLOPs of one update's matrix products, of all layers of the weight."""
-        ...
+        return 0.0
