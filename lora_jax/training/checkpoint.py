@@ -1,7 +1,8 @@
 """Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far.
 
-A large state is copied to the host, and written in a thread while training goes on. One thread writes for the
-whole process, so that no two writings overlap.
+A large state is taken to the host, and written in a thread while training goes on. One thread writes all
+large states of a process, one after another. Until a state is on the disk, the host holds it beside the one
+in training.
 """
 
 import errno
