@@ -36,6 +36,7 @@ __all__ = [
 ScheduleName = Literal["wsd", "cosine", "linear", "inverse_sqrt", "constant"]
 Cooldown = Literal["1-sqrt", "linear"]
 KNOW_THEIR_HORIZON = ("cosine", "linear")  # schedules whose every step depends on the length of the run
+HORIZON_EXPONENT = 0.3  # of the length in a rate's rule (marin's Delphi recipe)
 BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
 IDS = whole(2, 2**24)  # of tokens whose tokenizer is not known
 
@@ -234,6 +235,11 @@ class OptimConfig:
             beta1, beta2 and eps above it.
         classes: Factors of rate and decay, and clips, of classes of weights.
         cooldown: For wsd, how the rate falls: as 1 - sqrt of the cooldown's share, or linearly.
+        base_batch: The batch_size at which learning_rate and beta2 hold. The rate of another grows as its
+            square root, and AdamW's beta2 is beta2 ** (batch_size / base_batch), within 0.9 and 0.9999.
+        base_tokens: The n_tokens at which learning_rate holds. The rate of longer runs is multiplied by
+            (base_tokens / n_tokens) ** horizon_exponent. Such runs share no trunk.
+        horizon_exponent: See base_tokens.
     """
 
     learning_rate: Rate = 4e-3
@@ -252,12 +258,25 @@ class OptimConfig:
     optimizer: OptimizerConfig | None = added_later(None)
     classes: ClassesConfig | None = added_later(None)
     cooldown: Cooldown = added_later("1-sqrt")
+    base_batch: Batch | None = added_later(None)
+    base_tokens: Annotated[int, TOKENS] | None = added_later(None)
+    horizon_exponent: Annotated[float, Range(0, 2)] = added_later(HORIZON_EXPONENT)
 
     def __post_init__(self) -> None:
         check_optimizer(self)
         check_fields(self, "optim")
         check_schedule(self)
+        check_horizon(self)
         check_parts(self.batch_size, self.accumulate)
+
+
+def check_horizon(config: Any) -> None:
+    """Refuse an exponent of the length without the length at which the rate holds."""
+    if config.base_tokens is None and config.horizon_exponent != HORIZON_EXPONENT:
+        raise LoraJaxError(
+            f"optim.horizon_exponent is {config.horizon_exponent:g} and optim.base_tokens is not set: set it"
+            " to the n_tokens at which optim.learning_rate is right, or leave both out."
+        )
 
 
 def check_optimizer(config: Any) -> None:
@@ -349,13 +368,18 @@ def run_id(config: RunConfig) -> str:
     return f"d{m.d_model}x{m.n_layers}-t{config.n_tokens}-s{config.seed}-{digest(to_dict(config))}"
 
 
+def knows_horizon(optim: OptimConfig) -> bool:
+    """Return whether the rate of every step depends on the run's length: by its schedule, or its peak."""
+    return optim.schedule in KNOW_THEIR_HORIZON or optim.base_tokens is not None
+
+
 def trunk_id(config: RunConfig) -> str:
     """Return the name that runs share if they differ only in `n_tokens`.
 
-    Such runs are branches of one trunk where the rate does not know its horizon. A cosine or linear run
-    depends on its length, so it is a trunk of its own.
+    Such runs are branches of one trunk where the rate does not know its horizon. A run whose rate does
+    (`knows_horizon`) is a trunk of its own.
     """
     fields = to_dict(config)
-    if config.optim.schedule not in KNOW_THEIR_HORIZON:
+    if not knows_horizon(config.optim):
         del fields["n_tokens"]
     return f"d{config.model.d_model}x{config.model.n_layers}-s{config.seed}-{digest(fields)}"

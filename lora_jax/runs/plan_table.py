@@ -7,6 +7,7 @@ from lora_jax.runs.experiment import Experiment
 from lora_jax.runs.machine import ASSUMED_UTILISATION, find_device, is_timed, name_device, present_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.plan_optimizer import format_optimizers
+from lora_jax.runs.rate_rules import explain_rules
 
 
 def print_plan(
@@ -49,7 +50,8 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
         for item in planned
     ]  # fmt: skip
     table = draw(columns, rows, set(range(1, len(columns))))
-    told = map(fill, (_total(planned), _rule(planned), f"Estimates: {basis}"))
+    lines = (_total(planned), _rule(planned), *explain_rules(planned), f"Estimates: {basis}")
+    told = map(fill, lines)
     return "\n".join([*table, "", *told, *format_optimizers([item.run for item in planned])])
 
 

@@ -11,9 +11,18 @@ REFERENCE_SIZE = 100_000  # parameters without embeddings, at which learning_rat
 
 
 def peak_learning_rate(run: RunConfig) -> float:
-    """Return learning_rate * (100,000 / N) ** lr_size_exponent, N without embeddings."""
-    n_params = count_parameters(run.model).non_embedding
-    return run.optim.learning_rate * (REFERENCE_SIZE / n_params) ** run.optim.lr_size_exponent
+    """Return learning_rate * (100,000 / N) ** lr_size_exponent, N without embeddings.
+
+    With optim.base_batch and base_tokens it is multiplied by sqrt(batch_size / base_batch) and by
+    (base_tokens / n_tokens) ** horizon_exponent.
+    """
+    n_params, optim = count_parameters(run.model).non_embedding, run.optim
+    rate = optim.learning_rate * (REFERENCE_SIZE / n_params) ** optim.lr_size_exponent
+    if optim.base_batch is not None:
+        rate *= math.sqrt(optim.batch_size / optim.base_batch)
+    if optim.base_tokens is not None:
+        rate *= (optim.base_tokens / run.n_tokens) ** optim.horizon_exponent
+    return rate
 
 
 class Schedule(NamedTuple):

@@ -55,7 +55,7 @@ def test_a_table_of_somebody_gives_the_power_of_n(run: Run, table: Path, tmp_pat
     assert not list(tmp_path.glob("*.html"))
     status, out, err = run(*words, "--out", tmp_path / "page")
     assert status == 0, err
-    assert "moves in 1" in out.splitlines()[0]
+    assert "moves in 1 of 1 case" in out.splitlines()[0]
     page = (tmp_path / "page" / "transfer.html").read_text()
     assert "the best rate moves" in page
     assert {p.name for p in (tmp_path / "page" / "figures").glob("*.png")} == {

@@ -9,9 +9,14 @@ def headline(report: TransferReport) -> str:
     found = [drift for series in report.series for drift in series.drifts if drift.verdict is not None]
     if not found:
         return "These runs do not tell whether the best learning rate moves."
-    counts = {v: sum(d.verdict == v for d in found) for v in ("does not move", "moves", "not told apart")}
-    said = [f"{verdict} in {n}" for verdict, n in counts.items() if n]
-    return f"Of {len(found)} drifts of the best learning rate: {', '.join(said)}."
+    words = {
+        "moves": "moves",
+        "does not move": "does not move",
+        "not told apart": "is not told to move or stay",
+    }
+    said = [f"{words[v]} in {n}" for v in words if (n := sum(drift.verdict == v for drift in found))]
+    cases = "1 case" if len(found) == 1 else f"{len(found)} cases"
+    return f"The best learning rate {', '.join(said)} of {cases}."
 
 
 def summarise(report: TransferReport) -> list[str]:

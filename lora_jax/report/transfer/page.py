@@ -44,7 +44,7 @@ def draw(report: TransferReport) -> list[Drawing]:
             "transfer_bowls", "Loss against learning rate, for each size",
             "A panel for each size, with the parabola through the rates around the best, the best rate"
             " (dashed) and its 95 % interval (shaded). A cross at the top is a rate at which training"
-            f" diverged or broke down.{part}",
+            f" diverged, or with a loss more than 30 % above the least.{part}",
             plots.plot_bowls(report),
         )
     ]  # fmt: skip

@@ -22,6 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_PANELS = 24
 POINTS = 80  # of a drawn parabola
 SPREAD = 1.02  # between two series at one size, a factor
+TOP = 1.3  # times the least loss: what is higher is a cross at the top
 
 
 def draws_all(report: TransferReport) -> bool:
@@ -43,7 +44,8 @@ def plot_bowls(report: TransferReport) -> "Figure":
     low, high = (f(r for _, _, b in panels for r in b.rates) for f in (min, max))
     for number, (ax, (i, series, bowl)) in enumerate(zip(axes, panels, strict=True)):
         _draw_bowl(ax, bowl, COLOURS[i % len(COLOURS)])
-        style.set_rate_axis(ax, low / 1.3, high * 1.3, "")
+        ends, ticks = (low / 1.3, high * 1.3), (1, 3) if high / low < 200 else (1,)
+        style.set_scale(ax, "x", *ends, style.decade_ticks(*ends, ticks), lambda x: f"{x:g}", "")
         ax.tick_params(labelsize=7.5, labelbottom=number + columns >= len(panels))
         label = f"{name_of(series.label, 18)}: " if len(report.series) > 1 else ""
         ax.set_title(f"{label}{name_size(bowl, series)}", fontsize=PANEL_TITLE, loc="left")
@@ -55,7 +57,7 @@ def plot_bowls(report: TransferReport) -> "Figure":
 def _draw_bowl(ax: "Axes", bowl: Bowl, colour: str) -> None:
     pairs = [(r, y) for r, y in zip(bowl.rates, bowl.losses, strict=True) if y is not None]
     least = min(y for _, y in pairs)
-    top = least * 1.3  # what broke down would flatten the rest
+    top = least * TOP  # what lies far above would flatten the rest
     shown = [(r, y) for r, y in pairs if y <= top]
     [marks] = ax.plot(
         *zip(*shown, strict=True), "o", color=colour, markerfacecolor="white", markersize=4.5, zorder=3

@@ -93,7 +93,8 @@ def sort_runs(runs: Sequence[RateRun], source: str) -> tuple[RunSeries, ...]:
         _refuse_tied(part, rest, source)
         parts += [(series, tuple(follows)) for series in _split(part, rest)]
     apart = [n for n in differing if not any(n in follows for _, follows in parts)]
-    return tuple(_make_series(series, follows, apart, parts) for series, follows in parts)
+    found = (_make_series(series, follows, apart, parts) for series, follows in parts)
+    return tuple(sorted(found, key=lambda series: (not series.label.startswith("standard"), series.label)))
 
 
 def setting(run: RateRun, name: str) -> str:

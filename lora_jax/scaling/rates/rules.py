@@ -16,6 +16,8 @@ REFERENCE_N = 100_000.0  # parameters at which optim.learning_rate is the peak
 PARAMETRISATION = "model.parametrisation"
 RELATIVE = ("mup", "completep")  # they set how rates change with size, from a base model's
 EXPONENT = "optim.lr_size_exponent"
+BASE_BATCH, BASE_TOKENS, HORIZON = "optim.base_batch", "optim.base_tokens", "optim.horizon_exponent"
+HORIZON_EXPONENT = 0.3  # where a configuration does not write it down
 
 
 def is_relative(shared: Mapping[str, str]) -> bool:
@@ -56,7 +58,7 @@ def find_rule(
     words = [_say_rate(rate, moving, at), *_say_range(good, at), *_say_doubts(drifts)]
     if not shared:
         return RateRule(None, rate, tuple(words))
-    code = _write_code(rate, moving, shared, words)
+    code = _write_code(rate, moving, at, shared, words)
     return RateRule(code, rate, tuple(words))
 
 
@@ -118,7 +120,11 @@ def _say_doubts(drifts: Sequence[Drift]) -> list[str]:
 
 
 def _write_code(
-    rate: Estimate, moving: Mapping[str, Estimate], shared: Mapping[str, str], words: list[str]
+    rate: Estimate,
+    moving: Mapping[str, Estimate],
+    at: Mapping[str, float],
+    shared: Mapping[str, str],
+    words: list[str],
 ) -> str:
     """Return the fragment; add to `words` what it cannot hold."""
     fields = {"learning_rate": f"{rate.value:.2g}"}
@@ -139,9 +145,7 @@ def _write_code(
             " sizes: this one is for the largest."
         )
     fields["lr_size_exponent"] = f"{round(exponent, 2):g}"
-    for axis, wanted in (("batch", "sqrt(batch) would be 0.5"), ("tokens", "marin's rule is -0.3")):
-        if axis in moving:
-            words.append(f"The rate is for one {axis}; no field above changes it with {axis} ({wanted}).")
+    fields |= _batch_fields(moving, at, shared, words) | _length_fields(moving, at, shared)
     model = ""
     if name in RELATIVE:
         given = {"parametrisation": repr(name), "base_width": shared.get("model.base_width", "?")}
@@ -151,6 +155,38 @@ def _write_code(
     elif name == "plain":
         model = "ModelConfig(..., parametrisation='plain')\n"
     return f"{model}OptimConfig({_call(fields)})"
+
+
+def _batch_fields(
+    moving: Mapping[str, Estimate], at: Mapping[str, float], shared: Mapping[str, str], words: list[str]
+) -> dict[str, str]:
+    """Return the rule for the batch: as the square root, where the best rates agree with it."""
+    base = shared.get(BASE_BATCH)
+    if "batch" not in moving:
+        return {} if base is None else {"base_batch": base}
+    slope = moving["batch"]
+    if base is None and slope.low <= 0.5 <= slope.high:
+        return {"base_batch": f"{at['batch']:g}"}
+    ours = slope.value if base is None else 0.5 + slope.value
+    words.append(
+        f"The rule for the batch (base_batch) is its square root, and the best rates move as batch^"
+        f"{ours:.2f}: the fragment holds at a batch of {at['batch']:g} alone."
+    )
+    return {}
+
+
+def _length_fields(
+    moving: Mapping[str, Estimate], at: Mapping[str, float], shared: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the rule for the length: its exponent, corrected by how the best rates still move."""
+    base = shared.get(BASE_TOKENS)
+    configured = 0.0 if base is None else float(shared.get(HORIZON, HORIZON_EXPONENT))
+    if "tokens" not in moving:
+        return {} if base is None else {"base_tokens": base, "horizon_exponent": f"{configured:g}"}
+    exponent = configured - moving["tokens"].value
+    if exponent <= 0:  # longer runs want a higher rate, which the rule does not hold
+        return {}
+    return {"base_tokens": f"{at['tokens']:.0f}", "horizon_exponent": f"{exponent:.2f}"}
 
 
 def _call(fields: Mapping[str, str]) -> str:

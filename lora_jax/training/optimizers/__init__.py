@@ -45,10 +45,21 @@ def optimizer_from_dict(fields: Mapping[str, Any]) -> Optimizer:
     return known[kind](**fields)
 
 
+BETA2 = (0.9, 0.9999)  # between which the batch may move it
+
+
+def scaled_beta2(config: OptimConfig) -> float:
+    """Return AdamW's beta2 at the batch size: its memory in sequences is that at base_batch."""
+    if config.base_batch in (None, config.batch_size):
+        return config.beta2
+    low, high = BETA2
+    return min(max(config.beta2 ** (config.batch_size / config.base_batch), low), high)
+
+
 def make_optimizer(config: OptimConfig) -> Optimizer:
     """Return the optimizer of a configuration; its rate, decay and clip are data (`make_hyperparams`)."""
     if config.optimizer is None:
-        return AdamW(beta1=config.beta1, beta2=config.beta2, eps=config.eps)
+        return AdamW(beta1=config.beta1, beta2=scaled_beta2(config), eps=config.eps)
     if not isinstance(config.optimizer, Optimizer):
         raise LoraJaxError(
             f"optim.optimizer is {show(config.optimizer)}, which has not all that training asks of an"

@@ -121,6 +121,23 @@ def test_the_rule_corrects_the_exponent() -> None:
     assert rule.learning_rate.low < at_reference < rule.learning_rate.high
 
 
+def test_the_rule_follows_batch_and_length() -> None:
+    """The best rate grows as the root of the batch and falls as D^-0.3: what our configuration can hold."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for b in (8, 16, 32):
+        for d in (1e6, 4e6, 1.6e7):
+            best = 0.01 * (b / 16) ** 0.5 * (d / 4e6) ** -0.3
+            runs += bowl(best, full_size(batch=b, tokens=d), rng, noise=1e-4)
+    rule = only([replace(run, settings={"optim.lr_size_exponent": "0"}) for run in runs]).rule
+    assert rule.code is not None
+    fields = dict(part.split("=") for part in rule.code.removeprefix("OptimConfig(").rstrip(")").split(", "))
+    assert float(fields["horizon_exponent"]) == pytest.approx(0.3, abs=0.03)
+    base_batch, base_tokens = float(fields["base_batch"]), float(fields["base_tokens"])
+    at_base = 0.01 * (base_batch / 16) ** 0.5 * (base_tokens / 4e6) ** -0.3
+    assert float(fields["learning_rate"]) == pytest.approx(at_base, rel=0.05)
+
+
 def test_a_report_is_written_and_read_whole(tmp_path: Path) -> None:
     report = analyse(given(sweep()), "lora-jax transfer x.py")
     write_transfer(tmp_path, report)
