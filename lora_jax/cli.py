@@ -19,6 +19,7 @@ from pathlib import Path
 from lora_jax import __version__
 from lora_jax.commands import (
     compare,
+    coordinates,
     count,
     dashboard,
     design,
@@ -187,6 +188,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         finetune,
         incontext,
         transfer,
+        coordinates,
         watch,
         dashboard,
         fetch,

@@ -17,6 +17,11 @@ def add(commands: Any) -> None:
         "overrides", nargs="*", metavar="field=value", help="set this field in every run, such as d_model=64"
     )
     parser.add_argument("--device", help="estimate the cost on this accelerator (default: this machine)")
+    parser.add_argument(
+        "--parametrisation",
+        action="store_true",
+        help="print the start, rate, decay and eps of every weight of the largest model instead",
+    )
     parser.set_defaults(run=run)
 
 
@@ -24,5 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.runs.experiment import load_experiment
     from lora_jax.runs.plan_table import print_plan
 
-    print_plan(load_experiment(arguments.config, arguments.overrides), finished=(), device=arguments.device)
+    experiment = load_experiment(arguments.config, arguments.overrides)
+    if not arguments.parametrisation:
+        print_plan(experiment, finished=(), device=arguments.device)
+        return 0
+    from lora_jax.model.declare import count_parameters
+    from lora_jax.runs.parametrisation_table import format_parametrisation
+
+    print(format_parametrisation(max(experiment.runs, key=lambda run: count_parameters(run.model).total)))
     return 0

@@ -8,12 +8,13 @@ they multiply learning rates by is in training/parametrisation.py.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.params import Params, Spec, Specs
+from lora_jax.model.stacks import inside_block
+from lora_jax.params import LAYERS, Params, Spec, Specs
 from lora_jax.weight_class import WeightClass, classify
 
 PLAIN_STD = 0.02  # GPT-2's (Radford et al. 2019)
@@ -114,6 +115,40 @@ def readout_multiplier(config: ModelConfig) -> float:
 def residual_multiplier(config: ModelConfig) -> float:
     """Return what each sublayer is multiplied by before it is added: base depth / depth."""
     return 1.0 if config.base_depth is None else config.base_depth / config.n_layers
+
+
+def forward_multiplier(config: ModelConfig, path: str, spec: Spec) -> float:
+    """Return what the output of a weight's product is multiplied by on its way on."""
+    if not spec.contract:
+        return 1.0
+    if classify(spec) is not WeightClass.MATRIX:
+        return readout_multiplier(config)
+    outputs = {name for name, _ in spec.axes} - {*spec.contract, LAYERS}
+    writes = inside_block(path) is not None and outputs == {"d_model"}
+    return residual_multiplier(config) if writes else 1.0
+
+
+def check_head_widths(configs: Iterable[ModelConfig]) -> None:
+    """Refuse models of one base whose heads are of several widths.
+
+    Attention divides its scores by the root of the head width, which is right at the start only. Where heads
+    get wider, scores grow in training, and the best rate moves (Yang et al. 2022, appendix B.1).
+
+    Raises:
+        LoraJaxError: Two models have one base and heads of different widths.
+    """
+    seen: dict[tuple[str, int | None], ModelConfig] = {}
+    for config in configs:
+        if not has_base(config):
+            continue
+        other = seen.setdefault((config.parametrisation, config.base_width), config)
+        if other.head_dim != config.head_dim:
+            raise LoraJaxError(
+                f"models of d_model {other.d_model} and {config.d_model} have heads of width {other.head_dim}"
+                f" and {config.head_dim}; under {config.parametrisation} wider heads make attention's scores"
+                " grow in training, and the best rate moves: keep the head width, with n_heads in proportion"
+                " to d_model."
+            )
 
 
 def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:

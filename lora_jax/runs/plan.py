@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
+from lora_jax.model.parametrisation import check_head_widths
 from lora_jax.runs.machine import Device, seconds_per_step
 from lora_jax.runs.memory import memory_bytes
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate
@@ -50,7 +51,11 @@ def plan_runs(
     """Order the runs by trunk, smallest model first, and price each; finished ones cost nothing.
 
     device: The accelerator to price for. None is this machine's CPU, whose matmuls are timed.
+
+    Raises:
+        LoraJaxError: Under muP or CompleteP, heads get wider with the model.
     """
+    check_head_widths(run.model for run in runs)
     trunks: dict[str, list[RunConfig]] = {}
     for run in sorted(runs, key=lambda run: (count_parameters(run.model).total, run.seed, run.n_tokens)):
         trunks.setdefault(trunk_id(run), []).append(run)

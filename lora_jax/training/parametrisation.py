@@ -21,11 +21,11 @@ def parametrisation_scales(
 ) -> dict[str, Scale]:
     """Return the factors of a parametrisation. All are 1 without a base model.
 
-    The rate of a matrix is such that an update has a spectral norm of sqrt(fan_out / fan_in), up to a constant
-    that all sizes share (Yang et al. 2023, arXiv 2310.17813). For Adam that is muP's 1 / m_N, m_N the width
-    over the base's. Its decay is multiplied by the inverse, so that rate times decay stays what it is. In
-    blocks eps is divided by m_N and, with `completep`, by depth over base depth. Everything else keeps its
-    rate (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1).
+    The rate of a matrix is such that an update has a spectral norm of sqrt(fan_out / fan_in), up to a
+    constant that all sizes share (Yang et al. 2023, arXiv 2310.17813). For Adam that is muP's 1 / m_N, where
+    m_N is the width over the base's. The decay of a matrix is multiplied by the inverse, so that rate times
+    decay stays what it is. In blocks eps is divided by m_N and, with `completep`, by depth over base depth.
+    Everything else keeps its rate (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1).
 
     Args:
         model: The model.

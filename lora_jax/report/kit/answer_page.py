@@ -15,7 +15,13 @@ from lora_jax.report.kit.tables import Table, to_prose
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page shows. words: the answer in a sentence or two; name: of the JSON file, such as "design"."""
+    """What a page shows.
+
+    Attributes:
+        name: Name of the JSON file, such as "design".
+        words: The answer in a sentence or two.
+        guide: The page of docs/ that explains it.
+    """
 
     name: str
     heading: str
@@ -25,6 +31,7 @@ class Answer:
     drawings: Sequence[Drawing]
     warnings: Sequence[str]
     document: Mapping[str, Any]
+    guide: str = "docs/fit-laboratory.md"
 
 
 def write_answer(answer: Answer, folder: Path) -> Path:
@@ -35,7 +42,7 @@ def write_answer(answer: Answer, folder: Path) -> Path:
     refuse_results_folder(folder)
     text = to_json(answer.document) + "\n"
     write_atomically(folder / f"{answer.name}.json", text)
-    sources = show_sources(folder, answer.command, "docs/fit-laboratory.md")
+    sources = show_sources(folder, answer.command, answer.guide)
     return write_page(folder, answer.drawings, lambda figures: _make_page(answer, figures, sources))
 
 

@@ -1,0 +1,74 @@
+"""The figure of a coordinate check: each quantity against width or depth, a line for each step."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lora_jax.report.kit.panels import new_grid, set_title
+from lora_jax.scaling.coordinates import Axis, Coordinate, CoordinateReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 3
+
+
+def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
+    """Draw every quantity of every site against width or depth, on logarithmic axes.
+
+    Args:
+        report: The check.
+        axis: What is drawn across.
+    """
+    kinds = list(dict.fromkeys((s.site, s.quantity) for s in report.slopes if s.axis == axis))
+    figure, axes = new_grid(len(kinds), COLUMNS, 2.0)
+    set_title(figure, f"{report.model}: sizes inside the model against {axis}")
+    for ax, (site, quantity) in zip(axes, kinds, strict=True):
+        rows = [
+            row
+            for row in report.coordinates
+            if (row.site, row.quantity) == (site, quantity) and _is_along(row, report, axis)
+        ]
+        _draw_panel(ax, rows, axis, has_log=quantity != "growth")
+        ax.set_title(f"{site}: {quantity}", fontsize=8.5)
+    figure.supxlabel(axis, fontsize=9.5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    return figure
+
+
+def _is_along(row: Coordinate, report: CoordinateReport, axis: Axis) -> bool:
+    """Return whether a measurement is of the models along this axis."""
+    if axis == "width":
+        return row.depth == report.fixed_depth
+    return row.width == report.fixed_width
+
+
+def _draw_panel(ax: "Axes", rows: list[Coordinate], axis: Axis, has_log: bool) -> None:
+    from matplotlib import colormaps
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    steps = sorted({row.step for row in rows})
+    colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(steps)))
+    sizes = sorted({getattr(row, axis) for row in rows})
+    for step, colour in zip(steps, colours, strict=True):
+        means = []
+        for size in sizes:
+            values = [row.value for row in rows if row.step == step and getattr(row, axis) == size]
+            ax.plot([size] * len(values), values, ".", color=colour, markersize=3, alpha=0.6)
+            means.append(float(np.exp(np.mean(np.log(values)))) if has_log else float(np.mean(values)))
+        ax.plot(sizes, means, "-", color=colour, linewidth=1.2, label=f"step {step}")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(sizes))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=7.5)
+    if not has_log:
+        return
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    middle = math.sqrt(low * high)
+    ax.set_ylim(min(low, middle / 2), max(high, middle * 2))  # so that a flat line looks flat
+    ax.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,62 @@
+"""A coordinate check as tables and sentences."""
+
+from lora_jax.report.kit.tables import INTERVAL, Table
+from lora_jax.scaling.coordinates import (
+    SETTLED,
+    TOLERANCE,
+    Axis,
+    CoordinateReport,
+    Judgement,
+    Slope,
+)
+
+NAMES = {"size": "mean |x|", "change": "mean |change of x|", "growth": "spectral norm / that at the start"}
+VERDICTS = {
+    Judgement.PASS: "pass: nothing changes with {axis} by more than a power of {tolerance:g}",
+    Judgement.FAIL: "fail: {failed}",
+    Judgement.NOT_TOLD: "not told apart: {open} of {n} intervals reach across a power of {tolerance:g}. Add"
+    " seeds or sizes",
+}
+
+
+def slope_table(report: CoordinateReport, axis: Axis, step: int | None = None) -> Table:
+    """Return the slopes along an axis, those of one step if one is given."""
+    slopes = [s for s in report.slopes if s.axis == axis and (step is None or s.step == step)]
+    rows = tuple(
+        (
+            slope.site,
+            NAMES[slope.quantity],
+            str(slope.step),
+            f"{slope.slope.value:+.3f}",
+            f"{slope.slope.low:+.3f} to {slope.slope.high:+.3f}",
+            slope.judgement.value,
+        )
+        for slope in slopes
+    )
+    flagged = frozenset(i for i, slope in enumerate(slopes) if slope.judgement is Judgement.FAIL)
+    columns = ("site", "quantity", "step", f"slope on ln {axis}", INTERVAL, "judgement")
+    title = f"Slopes on ln {axis}" + ("" if step is None else f" after step {step}")
+    return Table(title, columns, rows, frozenset({2, 3}), flagged)
+
+
+def say_verdict(report: CoordinateReport, axis: Axis) -> str:
+    """Return what the check says of an axis in a sentence."""
+    slopes = [slope for slope in report.slopes if slope.axis == axis and slope.step >= SETTLED]
+    failed = [slope for slope in slopes if slope.judgement is Judgement.FAIL]
+    worst = max(failed, key=lambda slope: abs(slope.slope.value), default=None)
+    words = VERDICTS[report.judgement(axis)].format(
+        axis=axis,
+        tolerance=TOLERANCE,
+        failed="" if worst is None else _say_failure(worst, len(failed), len(slopes)),
+        open=sum(slope.judgement is Judgement.NOT_TOLD for slope in slopes),
+        n=len(slopes),
+    )
+    return f"{axis.capitalize()}: {words}."
+
+
+def _say_failure(worst: Slope, n_failed: int, n: int) -> str:
+    what = {"size": "the size", "change": "the change", "growth": "the growth"}[worst.quantity]
+    return (
+        f"{what} of {worst.site} goes as {worst.axis}^{worst.slope.value:.2f} after step {worst.step}"
+        f" ({worst.slope.low:.2f} to {worst.slope.high:.2f}), and {n_failed} of {n} slopes fail"
+    )

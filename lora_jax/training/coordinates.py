@@ -1,0 +1,173 @@
+"""How large the numbers inside a model are while it trains: the measurements of a coordinate check.
+
+The check is that of Yang et al. 2022 (arXiv 2203.03466, appendix D.1): train models of several widths for a
+few steps and see whether activations, and how far they move, depend on the width. Weights are measured as
+well, late in training, because a wrong weight decay passes the check of activations (arXiv 2510.19093).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lora_jax.config import ModelConfig, RunConfig
+from lora_jax.data import Dataset
+from lora_jax.model.attention import attend
+from lora_jax.model.cache import unstack
+from lora_jax.model.declare import declare
+from lora_jax.model.hooks import Pass
+from lora_jax.model.relative import find_key_positions, relate, score_buckets
+from lora_jax.model.transformer import Inputs, apply_block, embed, finish, read_head
+from lora_jax.params import LAYERS, Params, Spec
+from lora_jax.training.lanes import compile_step
+from lora_jax.training.optimizers.optimizer import make_hyperparams
+from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.schedules import peak_learning_rate
+from lora_jax.training.step import StepInput
+from lora_jax.weight_class import WeightClass, classify
+
+N_WINDOWS = 8  # of text whose activations are measured, the same at every step
+
+
+class SiteSize(NamedTuple):
+    """The size of the activations of one kind of site.
+
+    Attributes:
+        site: "embedding", "attention logits", "block outputs" or "logits".
+        size: Mean absolute value, over positions, channels and layers.
+        change: Mean absolute difference from the activations of step 0.
+    """
+
+    site: str
+    size: float
+    change: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a model looks like after some steps.
+
+    Attributes:
+        step: Steps taken.
+        loss: Loss of the last batch, nats per token. None at step 0.
+        sites: The activations.
+        matrix_growth: Mean of ln(spectral norm / spectral norm at step 0) over the matrices of the blocks. It
+            is measured after the last step alone.
+    """
+
+    step: int
+    loss: float | None
+    sites: tuple[SiteSize, ...]
+    matrix_growth: float | None
+
+
+def watch_coordinates(run: RunConfig, dataset: Dataset, steps: Sequence[int]) -> list[Snapshot]:
+    """Train a model at its peak rate, without warmup or decay of the rate, and measure it now and then.
+
+    Args:
+        run: The run. Its number of tokens does not count.
+        dataset: Its text.
+        steps: The steps after which it is measured. Step 0 is measured besides.
+
+    Returns:
+        The snapshots, by step. They end early where the loss is no finite number.
+    """
+    specs, rate = declare(run.model), peak_learning_rate(run)
+    state = init_pretraining(run.model, run.optim, run.seed)
+    step = compile_step(make_pretraining_step(run.model, run.optim), side_by_side=False)
+    tokens_BT = jnp.asarray(dataset.heldout_WT[:N_WINDOWS, :-1])
+    probe = _compile_probe(run.model)
+    first, norms = probe(state.trainable, tokens_BT), _matrix_norms(specs, state.trainable)
+    found = [_snapshot(0, None, first, first, None)]
+    for number in range(max(steps)):
+        batch = dataset.batch(number, run.optim.batch_size, run.seed)
+        state, measured = step(state, {}, {}, StepInput(batch, make_hyperparams(run.optim, rate)))
+        if number + 1 not in steps:
+            continue
+        loss = float(measured.loss)
+        if not np.isfinite(loss):
+            break
+        growth = None
+        if number + 1 == max(steps):
+            growth = float(np.log(_matrix_norms(specs, state.trainable) / norms).mean())
+        found.append(_snapshot(number + 1, loss, probe(state.trainable, tokens_BT), first, growth))
+    return found
+
+
+def _snapshot(
+    step: int,
+    loss: float | None,
+    now: dict[str, jax.Array],
+    first: dict[str, jax.Array],
+    growth: float | None,
+) -> Snapshot:
+    sites = tuple(
+        SiteSize(site, float(jnp.abs(x).mean()), float(jnp.abs(x - first[site]).mean()))
+        for site, x in now.items()
+    )
+    return Snapshot(step, loss, sites, growth)
+
+
+@lru_cache(maxsize=2)
+def _compile_probe(model: ModelConfig):
+    return jax.jit(partial(probe_sites, model))
+
+
+def probe_sites(model: ModelConfig, params: Params, tokens_BT: jax.Array) -> dict[str, jax.Array]:
+    """Return the activations of a model by kind of site, those of all layers stacked in front.
+
+    Attention logits are those that a position may see; the others are 0.
+    """
+    this, logits, outputs = Pass(model), [], []
+    T = tokens_BT.shape[1]
+    x_BTD, layout = embed(this, params, Inputs(tokens_BT))
+    k_positions = find_key_positions(layout.positions, T)
+    if model.positions == "t5":
+        bias_BHTS = score_buckets(model, params["relative_bias"], layout.positions, k_positions)
+        layout = layout._replace(bias_BHTS=bias_BHTS)
+    embedded = x_BTD
+
+    def attend_to(block: Params, q_BTHK: jax.Array, k_BTJK: jax.Array, v_BTJK: jax.Array) -> jax.Array:
+        bias_BHTS = layout.bias_BHTS
+        if model.positions == "transformer_xl":
+            q_BTHK, bias_BHTS = relate(model, block, q_BTHK, layout.positions, k_positions)
+        k_BTHK = jnp.repeat(k_BTJK, model.n_heads // model.kv_heads, axis=2)
+        scores_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BTHK) * model.head_dim**-0.5
+        scores_BHTS = scores_BHTS if bias_BHTS is None else scores_BHTS + bias_BHTS
+        logits.append(jnp.tril(scores_BHTS) if model.causal else scores_BHTS)
+        return attend(q_BTHK, k_BTJK, v_BTJK, causal=model.causal, bias_BHTS=bias_BHTS)
+
+    weights = unstack(params, model.n_layers)
+    for block in weights.blocks:
+        x_BTD = apply_block(this, block, x_BTD, layout, attend_to)
+        outputs.append(x_BTD)
+    return {
+        "embedding": embedded,
+        "attention logits": jnp.stack(logits),
+        "block outputs": jnp.stack(outputs),
+        "logits": read_head(model, params, finish(model, params, x_BTD)),
+    }
+
+
+def _matrix_norms(specs: dict[str, Spec], params: Params) -> np.ndarray:
+    """Return the spectral norm of every matrix of every layer."""
+    norms: list[np.ndarray] = []
+    for path, spec in specs.items():
+        if classify(spec) is WeightClass.MATRIX:
+            w_YIO = as_matrices(spec, params[path])
+            w_YIO = w_YIO if spec.fan_in <= spec.fan_out else w_YIO.swapaxes(1, 2)
+            # Of the small side alone: a tenth of the time of singular values.
+            norms.append(np.sqrt(np.linalg.eigvalsh(w_YIO @ w_YIO.swapaxes(1, 2))[:, -1]))
+    return np.concatenate(norms)
+
+
+def as_matrices(spec: Spec, weight: jax.Array) -> np.ndarray:
+    """Return a weight as (layers, fan_in, fan_out)."""
+    n_layers = dict(spec.axes).get(LAYERS, 1)
+    names = [name for name, _ in spec.axes]
+    order = sorted(range(len(names)), key=lambda i: (names[i] != LAYERS, names[i] not in spec.contract))
+    return np.asarray(weight).transpose(order).reshape(n_layers, spec.fan_in, spec.fan_out)
