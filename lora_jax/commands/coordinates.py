@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,17 @@ from lora_jax.commands.table_options import command_line
 from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import COUNT, LAYERS, RATE, WIDTH, Range, whole
-from lora_jax.report.kit.drawing import Drawing
-from lora_jax.scaling.coordinates import FEWEST_SEEDS, FEWEST_SIZES, Axis, Coordinate, CoordinateReport
 
 if TYPE_CHECKING:
     from lora_jax.config import RunConfig
+    from lora_jax.report.kit.drawing import Drawing
     from lora_jax.report.kit.tables import Table
+    from lora_jax.scaling.coordinates import Axis, Coordinate, CoordinateReport
+    from lora_jax.training.coordinates import Moments
 
-SEEDS = whole(FEWEST_SEEDS, 1000)
+SEEDS = whole(3, 1000)
 GROWTH = (1, 2, 4, 8)  # the widths that are checked by default, relative to the base's
-STEPS = (1, 2, 3, 5, 10, 100)
+STEPS, LATE = (1, 2, 3, 5, 10), 100
 
 
 def add(commands: Any) -> None:
@@ -59,9 +61,12 @@ def add(commands: Any) -> None:
         type=lambda text: _read_list("--steps", text, COUNT),
         metavar="S,S,...",
         default=STEPS,
-        help="measure after these steps; weights are measured after the last"
-        f" (default: {','.join(map(str, STEPS))})",
+        help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",
     )
+    add_number(
+        parser, "--late", COUNT, metavar="S", default=LATE,
+        help=f"measure weights after this step (default: {LATE})",
+    )  # fmt: skip
     add_number(parser, "--seeds", SEEDS, metavar="K", default=3, help="seeds of each model (default: 3)")
     add_number(
         parser,
@@ -79,6 +84,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.commands.waiting import waiting
     from lora_jax.runs.experiment import load_experiment
+    from lora_jax.scaling.coordinates import FEWEST_SIZES
 
     config = find_config(arguments.config)
     experiment = load_experiment(config, arguments.overrides)
@@ -106,10 +112,11 @@ def default_widths(first: "RunConfig") -> tuple[int, ...]:
 
 def check_coordinates(
     first: "RunConfig", widths: Sequence[int], depths: Sequence[int], arguments: argparse.Namespace
-) -> CoordinateReport:
+) -> "CoordinateReport":
     """Train the models and fit the slopes."""
     from lora_jax.runs.execute import prepare_data, use_compilation_cache
-    from lora_jax.scaling.coordinates import fit_slopes
+    from lora_jax.scaling.coordinates import CoordinateReport, fit_slopes
+    from lora_jax.training.coordinates import Moments
 
     use_compilation_cache()
     model = first.model
@@ -118,7 +125,7 @@ def check_coordinates(
     steps = sorted(set(arguments.steps))
     runs = _resized(first, list(sizes), arguments.seeds)
     dataset = prepare_data(runs[:1], lambda line: print(line, file=sys.stderr))[first.data]
-    found, notes = _measure(runs, dataset, steps)
+    found, notes = _measure(runs, dataset, Moments(tuple(steps), arguments.late))
     axes: dict[Axis, list[Coordinate]] = {"width": [one for one in found if one.depth == fixed_depth]}
     if depths:
         axes["depth"] = [one for one in found if one.width == fixed_width]
@@ -126,7 +133,7 @@ def check_coordinates(
         model=_describe(first),
         rate=first.optim.learning_rate,
         widths=tuple(widths), depths=tuple(depths), fixed_width=fixed_width, fixed_depth=fixed_depth,
-        seeds=tuple(range(arguments.seeds)), steps=tuple(steps),
+        seeds=tuple(range(arguments.seeds)), steps=tuple(steps), late=arguments.late,
         slopes=tuple(slope for axis, rows in axes.items() for slope in fit_slopes(rows, axis)),
         coordinates=tuple(found), notes=tuple(notes),
     )  # fmt: skip
@@ -143,9 +150,10 @@ def _resized(first: "RunConfig", sizes: Sequence[tuple[int, int]], n_seeds: int)
 
 
 def _measure(
-    runs: "Sequence[RunConfig]", dataset: Any, steps: Sequence[int]
-) -> tuple[list[Coordinate], list[str]]:
+    runs: "Sequence[RunConfig]", dataset: Any, moments: "Moments"
+) -> "tuple[list[Coordinate], list[str]]":
     """Train each run; return the measurements, and a line about each run that diverged."""
+    from lora_jax.scaling.coordinates import Coordinate
     from lora_jax.scaling.progress import begin_step
     from lora_jax.training.coordinates import watch_coordinates
 
@@ -154,19 +162,18 @@ def _measure(
     done = begin_step("training the models", len(runs))
     for run in runs:
         width, depth, seed = run.model.d_model, run.model.n_layers, run.seed
-        snapshots = watch_coordinates(run, dataset, steps)
-        if snapshots[-1].step < steps[-1]:
+        snapshots = watch_coordinates(run, dataset, moments)
+        if snapshots[-1].step < moments.last:
             notes.append(
                 f"The model of width {width} and depth {depth} diverged with seed {seed} after step"
                 f" {snapshots[-1].step}."
             )
         for snapshot in snapshots:
+            put = partial(Coordinate, width, depth, seed, snapshot.step)
             for site in snapshot.sites:
-                for quantity, value in (("size", site.size), ("change", site.change)):
-                    found.append(Coordinate(width, depth, seed, snapshot.step, site.site, quantity, value))
-            growth = snapshot.matrix_growth
-            if growth is not None:
-                found.append(Coordinate(width, depth, seed, snapshot.step, "matrices", "growth", growth))
+                found += [put(site.site, "size", site.size), put(site.site, "change", site.change)]
+            if snapshot.matrix_growth is not None:
+                found.append(put("matrices", "growth", snapshot.matrix_growth))
         done(1)
     return found, notes
 
@@ -180,7 +187,7 @@ def _describe(first: "RunConfig") -> str:
     return f"{model.parametrisation}{base}{depth}, {kind}"
 
 
-def _show(report: CoordinateReport, folder: Path, as_json: bool) -> None:
+def _show(report: "CoordinateReport", folder: Path, as_json: bool) -> None:
     from lora_jax.report.coordinates.rows import say_verdict, slope_table
     from lora_jax.report.kit.answer_page import Answer, write_answer
     from lora_jax.report.kit.tables import make_console, print_table
@@ -201,21 +208,22 @@ def _show(report: CoordinateReport, folder: Path, as_json: bool) -> None:
         return
     console = make_console()
     for axis in axes:
-        print_table(slope_table(report, axis, report.steps[-1]), console)
+        print_table(slope_table(report, axis, (report.steps[-1], report.late)), console)
         console.print(say_verdict(report, axis), markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
     print(f"Report: {page}")
 
 
-def _draw(report: CoordinateReport, axis: Axis) -> Drawing:
+def _draw(report: "CoordinateReport", axis: "Axis") -> "Drawing":
     from lora_jax.report.coordinates.plots import plot_coordinates
+    from lora_jax.report.kit.drawing import Drawing
 
     fixed = f"depth {report.fixed_depth}" if axis == "width" else f"width {report.fixed_width}"
     words = (
-        f"Sizes of activations, and how far they moved from step 0, against {axis} at {fixed}. Dots are seeds,"
-        " lines their means. Lines that are flat from step 3 on pass the check. The last panel is ln of the"
-        " spectral norm of the matrices over that at the start."
+        f"Sizes of activations, and how far they moved from step 0, against {axis} at {fixed}. Dots are"
+        " seeds, lines their means. Lines that are flat from step 3 on pass the check. The last panel is ln"
+        " of the spectral norm of the matrices over that at the start."
     )
     return Drawing(f"coordinates_{axis}", f"Sizes against {axis}", words, plot_coordinates(report, axis))
 

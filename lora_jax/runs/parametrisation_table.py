@@ -21,7 +21,7 @@ def format_parametrisation(run: RunConfig) -> str:
     rows = []
     for path, spec in specs.items():
         scale = scales[path]
-        has_eps = eps is not None and optimizer.rule_of(spec) == "AdamW"
+        own_eps = eps * scale.eps if eps is not None and optimizer.rule_of(spec) == "AdamW" else None
         rows.append(
             (
                 path,
@@ -32,7 +32,7 @@ def format_parametrisation(run: RunConfig) -> str:
                 f"{forward_multiplier(model, path, spec):.4g}" if spec.contract else "",
                 f"{peak * scale.rate:.4g}",
                 f"{optim.weight_decay * scale.decay:.4g}",
-                f"{eps * scale.eps:.2g}" if has_eps else "",
+                "" if own_eps is None else f"{own_eps:.2g}",
             )
         )
     title = f"Parametrisation {model.parametrisation} of d{model.d_model}x{model.n_layers}, {optimizer.kind}."

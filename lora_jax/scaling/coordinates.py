@@ -85,7 +85,8 @@ class CoordinateReport:
         fixed_width: d_model of all models along the depth.
         fixed_depth: n_layers of all models along the width.
         seeds: The seeds of each model.
-        steps: The steps after which the models were measured.
+        steps: The steps after which activations were measured.
+        late: The step after which weights were measured.
         slopes: The slopes, along width first.
         coordinates: The measurements.
         notes: What else there is to know, such as runs that diverged.
@@ -99,6 +100,7 @@ class CoordinateReport:
     fixed_depth: int
     seeds: tuple[int, ...]
     steps: tuple[int, ...]
+    late: int
     slopes: tuple[Slope, ...]
     coordinates: tuple[Coordinate, ...]
     notes: tuple[str, ...] = ()

@@ -5,7 +5,6 @@ few steps and see whether activations, and how far they move, depend on the widt
 well, late in training, because a wrong weight decay passes the check of activations (arXiv 2510.19093).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -48,30 +47,46 @@ class SiteSize(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Moments:
+    """When a model is measured.
+
+    Attributes:
+        steps: The steps after which its activations are. They are at step 0 besides.
+        late: The step after which its weights are.
+    """
+
+    steps: tuple[int, ...]
+    late: int
+
+    @property
+    def last(self) -> int:
+        """The last of them."""
+        return max(*self.steps, self.late)
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What a model looks like after some steps.
 
     Attributes:
         step: Steps taken.
-        loss: Loss of the last batch, nats per token. None at step 0.
-        sites: The activations.
-        matrix_growth: Mean of ln(spectral norm / spectral norm at step 0) over the matrices of the blocks. It
-            is measured after the last step alone.
+        sites: The activations, where they are measured.
+        matrix_growth: Mean of ln(spectral norm / spectral norm at step 0) over the matrices, where it is
+            measured.
     """
 
     step: int
-    loss: float | None
     sites: tuple[SiteSize, ...]
-    matrix_growth: float | None
+    matrix_growth: float | None = None
 
 
-def watch_coordinates(run: RunConfig, dataset: Dataset, steps: Sequence[int]) -> list[Snapshot]:
+def watch_coordinates(run: RunConfig, dataset: Dataset, moments: Moments) -> list[Snapshot]:
     """Train a model at its peak rate, without warmup or decay of the rate, and measure it now and then.
 
     Args:
         run: The run. Its number of tokens does not count.
         dataset: Its text.
-        steps: The steps after which it is measured. Step 0 is measured besides.
+        moments: When it is measured.
 
     Returns:
         The snapshots, by step. They end early where the loss is no finite number.
@@ -82,34 +97,28 @@ def watch_coordinates(run: RunConfig, dataset: Dataset, steps: Sequence[int]) ->
     tokens_BT = jnp.asarray(dataset.heldout_WT[:N_WINDOWS, :-1])
     probe = _compile_probe(run.model)
     first, norms = probe(state.trainable, tokens_BT), _matrix_norms(specs, state.trainable)
-    found = [_snapshot(0, None, first, first, None)]
-    for number in range(max(steps)):
-        batch = dataset.batch(number, run.optim.batch_size, run.seed)
+    found = [Snapshot(0, _compare(first, first))]
+    for number in range(1, moments.last + 1):
+        batch = dataset.batch(number - 1, run.optim.batch_size, run.seed)
         state, measured = step(state, {}, {}, StepInput(batch, make_hyperparams(run.optim, rate)))
-        if number + 1 not in steps:
+        if number not in (*moments.steps, moments.late):
             continue
-        loss = float(measured.loss)
-        if not np.isfinite(loss):
+        if not np.isfinite(float(measured.loss)):
             break
-        growth = None
-        if number + 1 == max(steps):
+        sites, growth = (), None
+        if number in moments.steps:
+            sites = _compare(probe(state.trainable, tokens_BT), first)
+        if number == moments.late:
             growth = float(np.log(_matrix_norms(specs, state.trainable) / norms).mean())
-        found.append(_snapshot(number + 1, loss, probe(state.trainable, tokens_BT), first, growth))
+        found.append(Snapshot(number, sites, growth))
     return found
 
 
-def _snapshot(
-    step: int,
-    loss: float | None,
-    now: dict[str, jax.Array],
-    first: dict[str, jax.Array],
-    growth: float | None,
-) -> Snapshot:
-    sites = tuple(
+def _compare(now: dict[str, jax.Array], first: dict[str, jax.Array]) -> tuple[SiteSize, ...]:
+    return tuple(
         SiteSize(site, float(jnp.abs(x).mean()), float(jnp.abs(x - first[site]).mean()))
         for site, x in now.items()
     )
-    return Snapshot(step, loss, sites, growth)
 
 
 @lru_cache(maxsize=2)

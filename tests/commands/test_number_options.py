@@ -31,7 +31,8 @@ MANY = settings(derandomize=True, deadline=None, max_examples=100)
 # Options whose text is no single number. Those with numbers in them are tried below, through the command.
 WITH_NUMBERS = {
     "--fix", "--bound", "--judge", "--predict", "--serve", "--crossover", "--versus", "--target", "--where",
-    "--map", "--lanes", "--save-at", "--mesh", "--wide", "shape", "overrides",
+    "--map", "--lanes", "--save-at", "--widths", "--depths", "--steps", "--mesh", "--wide", "shape",
+    "overrides",
 }  # fmt: skip
 NAMES = {
     "table", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",

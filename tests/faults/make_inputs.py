@@ -152,6 +152,7 @@ GOOD = {
     compare TABLE --laws power-n power-n-floor
     plan CONFIG
     transfer --table TABLE
+    coordinates CONFIG model.d_model=8 model.n_heads=1 --widths 8,16,24,32 --steps 1 --late 1 --out OUT
     fetch nothing-of-this-name
     watch TABLE --once
     dashboard TABLE --check

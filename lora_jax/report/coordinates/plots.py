@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lora_jax.report.kit import style
 from lora_jax.report.kit.panels import new_grid, set_title
 from lora_jax.scaling.coordinates import Axis, Coordinate, CoordinateReport
 
@@ -29,11 +30,14 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
         rows = [
             row
             for row in report.coordinates
-            if (row.site, row.quantity) == (site, quantity) and _is_along(row, report, axis)
+            if (row.site, row.quantity) == (site, quantity)
+            and _is_along(row, report, axis)
+            and (row.step > 0 or quantity == "size")  # nothing has changed at step 0
         ]
         _draw_panel(ax, rows, axis, has_log=quantity != "growth")
         ax.set_title(f"{site}: {quantity}", fontsize=8.5)
-    figure.supxlabel(axis, fontsize=9.5)
+    for ax in axes[-COLUMNS:]:
+        ax.set_xlabel(axis, fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
@@ -71,4 +75,6 @@ def _draw_panel(ax: "Axes", rows: list[Coordinate], axis: Axis, has_log: bool) -
     low, high = ax.get_ylim()
     middle = math.sqrt(low * high)
     ax.set_ylim(min(low, middle / 2), max(high, middle * 2))  # so that a flat line looks flat
+    ax.yaxis.set_major_locator(FixedLocator(style.decade_ticks(*ax.get_ylim(), (1, 2, 5))))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     ax.yaxis.set_minor_locator(NullLocator())

@@ -1,5 +1,7 @@
 """A coordinate check as tables and sentences."""
 
+from collections.abc import Sequence
+
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.scaling.coordinates import (
     SETTLED,
@@ -19,9 +21,9 @@ VERDICTS = {
 }
 
 
-def slope_table(report: CoordinateReport, axis: Axis, step: int | None = None) -> Table:
-    """Return the slopes along an axis, those of one step if one is given."""
-    slopes = [s for s in report.slopes if s.axis == axis and (step is None or s.step == step)]
+def slope_table(report: CoordinateReport, axis: Axis, steps: Sequence[int] = ()) -> Table:
+    """Return the slopes along an axis, those of some steps if they are given."""
+    slopes = [s for s in report.slopes if s.axis == axis and (not steps or s.step in steps)]
     rows = tuple(
         (
             slope.site,
@@ -35,8 +37,7 @@ def slope_table(report: CoordinateReport, axis: Axis, step: int | None = None) -
     )
     flagged = frozenset(i for i, slope in enumerate(slopes) if slope.judgement is Judgement.FAIL)
     columns = ("site", "quantity", "step", f"slope on ln {axis}", INTERVAL, "judgement")
-    title = f"Slopes on ln {axis}" + ("" if step is None else f" after step {step}")
-    return Table(title, columns, rows, frozenset({2, 3}), flagged)
+    return Table(f"Slopes on ln {axis}", columns, rows, frozenset({2, 3}), flagged)
 
 
 def say_verdict(report: CoordinateReport, axis: Axis) -> str:
