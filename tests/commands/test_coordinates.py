@@ -1,4 +1,4 @@
-"""lora-jax coordinates: muP passes where plain fails, a coupled decay is caught, and mistakes are sentences."""
+"""lora-jax coordinates: muP passes where plain fails, a coupled decay is caught, mistakes are sentences."""
 
 import json
 from pathlib import Path
