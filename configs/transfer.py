@@ -3,8 +3,8 @@
 Four parametrisations of one Llama-shaped model. Widths 16 to 128 at two layers, depths 2 to 8 at width 32,
 each at six rates and at two lengths (400 and 1,600 steps of 8 x 64 tokens). Heads are 8 wide at every width.
 The base of mup and completep is 32 wide and two layers deep, so that at the base they are the standard
-model. `standard` has one rate for all sizes here (lr_size_exponent 0): its drift is the exponent that it needs.
-The two lengths share a trunk.
+model. `standard` has one rate for all sizes here (lr_size_exponent 0): its drift is the exponent that it
+needs. The two lengths share a trunk.
 
 command:         ./launch.sh transfer configs/transfer.py
 expected time:   35 minutes on two CPU cores
