@@ -21,8 +21,9 @@ from lora_jax.model.declare import declare
 from lora_jax.model.hooks import Pass
 from lora_jax.model.relative import find_key_positions, relate, score_buckets
 from lora_jax.model.transformer import Inputs, apply_block, embed, finish, read_head
-from lora_jax.params import LAYERS, Params, Spec
+from lora_jax.params import Params, Spec
 from lora_jax.training.lanes import compile_step
+from lora_jax.training.optimizers.muon import as_matrices
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.schedules import peak_learning_rate
@@ -167,16 +168,8 @@ def _matrix_norms(specs: dict[str, Spec], params: Params) -> np.ndarray:
     norms: list[np.ndarray] = []
     for path, spec in specs.items():
         if classify(spec) is WeightClass.MATRIX:
-            w_YIO = as_matrices(spec, params[path])
+            w_YIO = np.asarray(as_matrices(spec, params[path])[0])
             w_YIO = w_YIO if spec.fan_in <= spec.fan_out else w_YIO.swapaxes(1, 2)
             # Of the small side alone: a tenth of the time of singular values.
             norms.append(np.sqrt(np.linalg.eigvalsh(w_YIO @ w_YIO.swapaxes(1, 2))[:, -1]))
     return np.concatenate(norms)
-
-
-def as_matrices(spec: Spec, weight: jax.Array) -> np.ndarray:
-    """Return a weight as (layers, fan_in, fan_out)."""
-    n_layers = dict(spec.axes).get(LAYERS, 1)
-    names = [name for name, _ in spec.axes]
-    order = sorted(range(len(names)), key=lambda i: (names[i] != LAYERS, names[i] not in spec.contract))
-    return np.asarray(weight).transpose(order).reshape(n_layers, spec.fan_in, spec.fan_out)

@@ -9,10 +9,9 @@ import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.model.declare import declare
-from lora_jax.model.layers import linear
 from lora_jax.model.transformer import forward
-from lora_jax.params import Spec, init
-from lora_jax.training.coordinates import as_matrices, probe_sites
+from lora_jax.params import init
+from lora_jax.training.coordinates import probe_sites
 
 SHAPE: dict[str, Any] = dict(d_model=32, n_layers=3, n_heads=4, vocab_size=24, context=16)
 MODELS = {
@@ -44,22 +43,3 @@ def test_attention_logits_give_the_attention_of_the_first_position_by_hand() -> 
     expected = jnp.einsum("thk,shk->hts", q, k) / 8**0.5
     found = probe_sites(model, params, tokens_BT)["attention logits"][0, 0]
     np.testing.assert_allclose(found, jnp.tril(expected), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("path", ["blocks/attn/q", "blocks/attn/o", "blocks/mlp/up", "blocks/mlp/down"])
-def test_as_matrices_is_the_product_that_the_model_takes(path: str) -> None:
-    spec = declare(MODELS["gpt2"])[path]
-    weight = init({path: spec}, 0)[path]
-    matrices = as_matrices(spec, weight)
-    assert matrices.shape == (3, spec.fan_in, spec.fan_out)
-    n_contract = len(spec.contract)
-    x = np.random.default_rng(0).standard_normal((5, *weight.shape[1 : 1 + n_contract])).astype(np.float32)
-    expected = linear(jnp.asarray(x), weight[1], n_contract).reshape(5, -1)
-    np.testing.assert_allclose(x.reshape(5, -1) @ matrices[1], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_as_matrices_puts_the_contracted_axes_first() -> None:
-    """A tied embedding is stored as its transpose."""
-    spec = Spec((("vocab", 5), ("d_model", 3)), ("d_model",))
-    weight = jnp.arange(15.0).reshape(5, 3)
-    np.testing.assert_array_equal(as_matrices(spec, weight)[0], np.asarray(weight).T)

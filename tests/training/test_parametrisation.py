@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
+from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.model.parametrisation import resize
 from lora_jax.params import Params, init
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.loss import mean_loss
 from lora_jax.training.optimizers import make_optimizer
-from lora_jax.training.optimizers.optimizer import Hyperparams, Scale
+from lora_jax.training.optimizers.lion import Lion
+from lora_jax.training.optimizers.muon import Muon
+from lora_jax.training.optimizers.optimizer import Hyperparams, Optimizer, Scale
+from lora_jax.training.optimizers.schedule_free import ScheduleFree
+from lora_jax.training.optimizers.sgd import SGD
 from lora_jax.training.parametrisation import parametrisation_scales
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput, init_state, make_step
@@ -118,3 +123,29 @@ def test_a_step_of_pretraining_moves_each_weight_by_its_own_rate(name: Any) -> N
     for path, spec in declare(model).items():
         moved = float(jnp.median(jnp.abs(state.trainable[path] - before[path]))) / float(RATE.learning_rate)
         assert moved == pytest.approx(0.25 if classify(spec) is WeightClass.MATRIX else 1.0, rel=1e-3), path
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "up", "down"),
+    [
+        (Muon(shape_rule="spectral"), 1, 1),
+        (Muon(shape_rule="jordan"), 1, 1),
+        (Muon(shape_rule="moonlight"), 0.5, 0.5),  # 1 / sqrt(4)
+        (Lion(), 0.25, 0.25),
+        (ScheduleFree(), 0.25, 0.25),
+    ],
+)
+def test_rates_of_other_optimizers_keep_the_spectral_norm_of_an_update(
+    optimizer: Optimizer, up: float, down: float
+) -> None:
+    model = grown(BASE, "mup")
+    scales = parametrisation_scales(model, optimizer, declare(model))
+    assert scales["blocks/mlp/up"].rate == pytest.approx(up)
+    assert scales["blocks/mlp/down"].rate == pytest.approx(down)
+    assert scales["blocks/mlp/up"].decay == pytest.approx(1 / up)
+    assert scales["embed/tokens"].rate == scales["final_norm/scale"].rate == 1
+
+
+def test_an_optimizer_whose_updates_have_no_known_size_is_refused() -> None:
+    with pytest.raises(LoraJaxError, match="'sgd'"):
+        make_pretraining_step(grown(BASE, "mup"), replace(OPTIM, optimizer=SGD()))
