@@ -12,7 +12,7 @@ def headline(report: TransferReport) -> str:
     words = {
         "moves": "moves",
         "does not move": "does not move",
-        "not told apart": "is not told to move or stay",
+        "not told apart": "may move or not",
     }
     said = [f"{words[v]} in {n}" for v in words if (n := sum(drift.verdict == v for drift in found))]
     cases = "1 case" if len(found) == 1 else f"{len(found)} cases"
