@@ -6,8 +6,8 @@ are wide: this sample shows the command.
 
 command:         ./launch.sh transfer configs/transfer_sample.py
 expected time:   5 minutes on two free CPU cores
-expected answer: in standard the best rate falls with width to a power of -1.21 (-1.37 to -1.05), in mup it goes
-                 with 0.08 (-0.30 to 0.46).
+expected answer: in standard the best rate falls with width to a power of -1.21 (-1.37 to -1.05); in mup the
+                 power is 0.08 (-0.30 to 0.46).
 """
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig
