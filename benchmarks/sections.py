@@ -51,6 +51,12 @@ def run_choices(repeats: int, say: Say) -> tuple[Section, ...]:
     return (measure_choices(repeats, say),)
 
 
+def run_optimizers(repeats: int, say: Say) -> tuple[Section, ...]:
+    from benchmarks.optimizers import measure_optimizers
+
+    return (measure_optimizers(repeats, say),)
+
+
 def run_fits(repeats: int, say: Say) -> tuple[Section, ...]:
     from benchmarks.fits import measure_fits
 
@@ -107,6 +113,7 @@ SECTIONS: dict[str, tuple[int, Measure]] = {
     "lanes": (5, run_lanes),
     "compile": (5, run_compilation),
     "choices": (20, run_choices),
+    "optimizers": (10, run_optimizers),
     "fits": (5, run_fits),
     "generation": (5, run_generation),
     "data": (3, run_data),

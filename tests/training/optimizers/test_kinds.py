@@ -18,13 +18,17 @@ from lora_jax.config import (
     ModelConfig,
     OptimConfig,
     RunConfig,
+    TaskConfig,
     run_id,
     to_dict,
 )
 from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
+from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
+from lora_jax.finetuning.group import lane_shape
 from lora_jax.model.declare import declare
 from lora_jax.params import Spec
+from lora_jax.peft.methods.lora import LoRA
 from lora_jax.runs.memory import memory_bytes
 from lora_jax.runs.pretraining import is_cooled
 from lora_jax.runs.sweep import parse_overrides
@@ -252,6 +256,18 @@ def test_classes_of_weights_have_rates_decays_and_clips_of_their_own() -> None:
     assert rest == pytest.approx(1.0, rel=1e-5)
     with pytest.raises(LoraJaxError, match=r"optim.classes.readout is given, and none of the 3 weights"):
         scales_of(specs, OptimConfig(classes=ClassesConfig(readout=ClassConfig(rate=2.0))))
+
+
+def test_ranks_stand_side_by_side_only_where_padding_changes_nothing() -> None:
+    def shape(optimizer: Any, rank: int) -> object:
+        tune = TuneConfig(optimizer=optimizer)
+        return lane_shape(
+            FinetuneConfig(base="b", task=TaskConfig(), method=LoRA(rank=rank), label="l", optim=tune)
+        )
+
+    assert shape(None, 2) == shape(None, 4)
+    assert shape(Lion(), 2) == shape(Lion(), 4) != shape(None, 4)
+    assert shape(Muon(), 2) != shape(Muon(), 4)
 
 
 def test_an_override_names_an_optimizer_with_its_numbers() -> None:
