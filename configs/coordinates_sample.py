@@ -1,10 +1,10 @@
-"""Do activations keep their size as this model grows? One Llama-shaped model in muP, 64 wide, two layers deep.
+"""Do activations keep their size as this model grows? A Llama-shaped model in muP, 64 wide, two layers deep.
 
 The rate is large on purpose: at a small one nothing moves, and any parametrisation passes.
 
 command:         ./launch.sh coordinates configs/coordinates_sample.py
 expected time:   3 minutes on two CPU cores
-expected answer: no change of an activation grows or shrinks with the width by more than a power of about 0.1
+expected answer: no change of an activation grows or shrinks by more than about a tenth power of the width
                  from step 3 on. Add model.parametrisation=plain model.base_width=None to see one that fails.
 """
 

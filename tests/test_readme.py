@@ -23,6 +23,7 @@ SHORTER = {
     "./launch.sh test": "--collect-only -q -n 0 tests/test_params.py",
     "./launch.sh latency": "--trials 6",
     "./launch.sh scaling configs/learning_rate.py": "model.d_model=12 n_tokens=65536",
+    "./launch.sh coordinates": "model.d_model=16 model.n_heads=2 model.base_width=16 --steps 1 --late 2",
     "./launch.sh bench": "--only startup --repeats 1",
     "./launch.sh finetune configs/peft_sample.py": '--only "LoRA r 4"',
     "./launch.sh incontext configs/incontext_sample.py": "--stage prompts",
