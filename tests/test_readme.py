@@ -16,7 +16,7 @@ from lora_jax.files import find_cache
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/usage.md")
 # Seconds each, and nothing before them is needed.
-FAST = ("laws", "design", "plan", "sizes", "transfer")
+FAST = ("laws", "design", "plan", "sizes")
 # What takes minutes as it is written, made shorter by what follows it; all the rest runs as it is.
 SHORTER = {
     "./launch.sh quickstart": "model.d_model=12",

@@ -33,6 +33,7 @@ def slopes_of(document: dict[str, Any], site: str, quantity: str) -> dict[int, t
     }
 
 
+@pytest.mark.slow
 def test_a_check_writes_its_page_its_figure_and_its_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

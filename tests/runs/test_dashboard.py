@@ -32,7 +32,10 @@ KINDS = {
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with two runs of different size that wandb tracked offline, and a figure."""
+    import wandb
+
     folder = tmp_path_factory.mktemp("tracked")
+    wandb.teardown()  # a process that has used wandb before does not read the environment again
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_ENTITY", "a-team")
         tracker = open_tracker("wandb", "tiny", folder, lambda line: None)
