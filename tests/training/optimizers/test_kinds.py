@@ -150,27 +150,6 @@ def test_lion_is_the_sign_of_its_momentum() -> None:
         m = 0.99 * m + 0.01 * gradient["w"]
 
 
-@pytest.mark.parity
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_agrees_with_pytorch(nesterov: bool) -> None:
-    import torch
-
-    specs = {"w": Spec((("x", 3), ("y", 4)), ("x",))}
-    rule = SGD(momentum=0.8, nesterov=nesterov).transform(specs, {})
-    [start] = random_gradients(specs, 1, seed=1)
-    theirs = torch.nn.Parameter(torch.tensor(start["w"]))
-    descent = torch.optim.SGD([theirs], lr=0.1, momentum=0.8, nesterov=nesterov)
-    params: Any = {"w": jnp.asarray(start["w"])}
-    state = rule.init(params)
-    for gradient in random_gradients(specs, 10):
-        theirs.grad = torch.tensor(gradient["w"])
-        descent.step()
-        updates: Any
-        updates, state = rule.update(gradient, state, params, hyperparams=Hyperparams(0.1, 0.0, 1e9))
-        params = {"w": params["w"] - 0.1 * updates["w"]}
-    np.testing.assert_allclose(params["w"], theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
-
-
 def test_schedule_free_agrees_with_optax() -> None:
     specs = {"w": Spec((("x", 3), ("y", 4)), ("x",)), "v": Spec((("x", 3), ("y", 2)), ("x",))}
     optimizer, rate, decay = ScheduleFree(beta2=0.99), 0.05, 0.2
