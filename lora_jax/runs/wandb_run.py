@@ -12,6 +12,8 @@ from lora_jax.runs.tracked_run import to_metrics
 from lora_jax.training.rows import Row
 
 CONNECT_SECONDS = 10  # wait this long for a server before going offline
+# Offline there is wandb's own process alone to wait for. On a machine that is busy its start takes long.
+OFFLINE_SECONDS = 60
 FLUSH_SECONDS = 1.0  # between two writings of a run to disk; by itself wandb waits 15 s or for 32 KiB
 LONGEST_ID = 128  # characters that wandb takes
 TRAINING = ("train", "trunk")  # jobs that run while they are logged, so that the machine is worth sampling
@@ -33,6 +35,7 @@ def start_run(wanted: WandbRun, online: bool) -> Any:
     """Open the run, or go on with it online; raises what `failures` names."""
     import wandb
 
+    patience = CONNECT_SECONDS if online else OFFLINE_SECONDS
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -41,8 +44,8 @@ def start_run(wanted: WandbRun, online: bool) -> Any:
         x_disable_meta=True,
         x_disable_stats=wanted.job not in TRAINING,
         x_transaction_log_flush_interval=FLUSH_SECONDS,
-        init_timeout=CONNECT_SECONDS,
-        finish_timeout=CONNECT_SECONDS,
+        init_timeout=patience,
+        finish_timeout=patience,
     )
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or "lora-jax",
