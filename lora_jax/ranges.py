@@ -72,6 +72,7 @@ def whole(low: int, high: int) -> Range:
 
 
 COUNT = whole(1, 10**9)
+CHECK_SEEDS = whole(3, 1000)  # of each model in a coordinate check: fewer give no interval
 COUNT_FROM_0 = whole(0, 10**9)
 WIDTH = whole(1, 2**24)  # of a layer's numbers: d_model, heads, d_ff, a vocabulary; 16,777,216
 LENGTH = whole(1, 2**30)  # tokens of a sequence

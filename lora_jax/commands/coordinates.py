@@ -1,7 +1,6 @@
 """lora-jax coordinates: do activations and their changes keep their size as a model grows?"""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, find_config
-from lora_jax.commands.number_options import add_number
+from lora_jax.commands.number_options import Numbers, add_number
 from lora_jax.commands.table_options import command_line
 from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
-from lora_jax.ranges import COUNT, LAYERS, RATE, WIDTH, Range, whole
+from lora_jax.files import to_json
+from lora_jax.ranges import CHECK_SEEDS, COUNT, LAYERS, RATE, WIDTH
 
 if TYPE_CHECKING:
     from lora_jax.config import RunConfig
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lora_jax.scaling.coordinates import Axis, Coordinate, CoordinateReport
     from lora_jax.training.coordinates import Moments
 
-SEEDS = whole(3, 1000)
 GROWTH = (1, 2, 4, 8)  # the widths that are checked by default, relative to the base's
 STEPS, LATE = (1, 2, 3, 5, 10), 100
 
@@ -45,20 +44,20 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--widths",
-        type=lambda text: _read_list("--widths", text, WIDTH),
+        type=Numbers("--widths", WIDTH),
         metavar="W,W,...",
         help="widths (d_model) to compare, four at least (default: 1, 2, 4 and 8 times the base width)",
     )
     parser.add_argument(
         "--depths",
-        type=lambda text: _read_list("--depths", text, LAYERS),
+        type=Numbers("--depths", LAYERS),
         metavar="L,L,...",
         default=(),
         help="depths (n_layers) to compare, four at least (default: none)",
     )
     parser.add_argument(
         "--steps",
-        type=lambda text: _read_list("--steps", text, COUNT),
+        type=Numbers("--steps", COUNT),
         metavar="S,S,...",
         default=STEPS,
         help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",
@@ -67,7 +66,9 @@ def add(commands: Any) -> None:
         parser, "--late", COUNT, metavar="S", default=LATE,
         help=f"measure weights after this step (default: {LATE})",
     )  # fmt: skip
-    add_number(parser, "--seeds", SEEDS, metavar="K", default=3, help="seeds of each model (default: 3)")
+    add_number(
+        parser, "--seeds", CHECK_SEEDS, metavar="K", default=3, help="seeds of each model (default: 3)"
+    )
     add_number(
         parser,
         "--rate",
@@ -115,7 +116,7 @@ def check_coordinates(
 ) -> "CoordinateReport":
     """Train the models and fit the slopes."""
     from lora_jax.runs.execute import prepare_data, use_compilation_cache
-    from lora_jax.scaling.coordinates import CoordinateReport, fit_slopes
+    from lora_jax.scaling.coordinates import CoordinateReport, along, fit_slopes
     from lora_jax.training.coordinates import Moments
 
     use_compilation_cache()
@@ -126,9 +127,9 @@ def check_coordinates(
     runs = _resized(first, list(sizes), arguments.seeds)
     dataset = prepare_data(runs[:1], lambda line: print(line, file=sys.stderr))[first.data]
     found, notes = _measure(runs, dataset, Moments(tuple(steps), arguments.late))
-    axes: dict[Axis, list[Coordinate]] = {"width": [one for one in found if one.depth == fixed_depth]}
+    axes: dict[Axis, list[Coordinate]] = {"width": along(found, "width", fixed_depth)}
     if depths:
-        axes["depth"] = [one for one in found if one.width == fixed_width]
+        axes["depth"] = along(found, "depth", fixed_width)
     return CoordinateReport(
         model=_describe(first),
         rate=first.optim.learning_rate,
@@ -204,7 +205,7 @@ def _show(report: "CoordinateReport", folder: Path, as_json: bool) -> None:
         folder,
     )  # fmt: skip
     if as_json:
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print(to_json(document))
         return
     console = make_console()
     for axis in axes:
@@ -226,8 +227,3 @@ def _draw(report: "CoordinateReport", axis: "Axis") -> "Drawing":
         " of the spectral norm of the matrices over that at the start."
     )
     return Drawing(f"coordinates_{axis}", f"Sizes against {axis}", words, plot_coordinates(report, axis))
-
-
-def _read_list(option: str, text: str, within: Range) -> tuple[int, ...]:
-    """Return the whole numbers of an option; raises LoraJaxError, which argparse lets through."""
-    return tuple(within.read(option, part.strip()) for part in text.split(","))

@@ -5,7 +5,7 @@ from typing import Any
 
 from lora_jax.ranges import Range
 
-__all__ = ["Number", "Quantity", "add_number"]
+__all__ = ["Number", "Numbers", "Quantity", "add_number"]
 
 
 class Number:
@@ -17,6 +17,17 @@ class Number:
     def __call__(self, text: str) -> Any:
         """Return the number; raises LoraJaxError, which argparse lets through."""
         return self.within.read(self.option, text)
+
+
+class Numbers:
+    """The type of an option whose text is numbers of one range, with commas between them."""
+
+    def __init__(self, option: str, within: Range) -> None:
+        self.option, self.within = option, within
+
+    def __call__(self, text: str) -> Any:
+        """Return the numbers as a tuple; raises LoraJaxError, which argparse lets through."""
+        return tuple(self.within.read(self.option, part.strip()) for part in text.split(","))
 
 
 class Quantity(Number):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lora_jax.commands.number_options import add_number
+from lora_jax.commands.number_options import Numbers, add_number
 from lora_jax.ranges import COUNT, POSITIVE_SHARE
 from lora_jax.training.saving import DEFAULT, NUMBER_KEPT, SECONDS, Saving
 
@@ -34,7 +34,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--save-at",
-        type=_read_shares,
+        type=Numbers("--save-at", POSITIVE_SHARE),
         metavar="SHARES",
         default=(),
         help="keep the states after these shares of a run's steps for good, such as 0.25,0.5 (default: none)",
@@ -49,8 +49,3 @@ def read_saving(arguments: argparse.Namespace) -> Saving:
         n_kept=arguments.save_kept,
         fractions=arguments.save_at,
     )
-
-
-def _read_shares(text: str) -> tuple[float, ...]:
-    """Return the shares of `--save-at`; raises LoraJaxError, which argparse lets through."""
-    return tuple(POSITIVE_SHARE.read("--save-at", part.strip()) for part in text.split(","))

@@ -11,10 +11,11 @@ from scipy import stats
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
+from lora_jax.ranges import CHECK_SEEDS
 
 TOLERANCE = 0.1  # of a slope: what grows as width^0.1 grows by a quarter over a decade
 SETTLED = 3  # from this step on a slope is judged for the whole: the first updates still show the start
-FEWEST_SIZES, FEWEST_SEEDS = 4, 3
+FEWEST_SIZES, FEWEST_SEEDS = 4, int(CHECK_SEEDS.low)
 
 Axis = Literal["width", "depth"]
 Quantity = Literal["size", "change", "growth"]
@@ -108,6 +109,21 @@ class CoordinateReport:
     def judgement(self, axis: Axis) -> Judgement:
         """Return what the check says of an axis."""
         return judge_all([slope for slope in self.slopes if slope.axis == axis])
+
+    def along(self, axis: Axis) -> list[Coordinate]:
+        """Return the measurements of the models along an axis."""
+        return along(self.coordinates, axis, self.fixed_depth if axis == "width" else self.fixed_width)
+
+
+def along(coordinates: Sequence[Coordinate], axis: Axis, fixed: int) -> list[Coordinate]:
+    """Return the measurements of the models that have size `fixed` along the other axis."""
+    other = "depth" if axis == "width" else "width"
+    return [one for one in coordinates if getattr(one, other) == fixed]
+
+
+def settled(slopes: Sequence[Slope]) -> list[Slope]:
+    """Return the slopes that are judged for the whole: those from step 3 on."""
+    return [slope for slope in slopes if slope.step >= SETTLED]
 
 
 def fit_slopes(coordinates: Sequence[Coordinate], axis: Axis) -> list[Slope]:
@@ -203,7 +219,7 @@ def judge(slope: Estimate, quantity: Quantity) -> Judgement:
 
 def judge_all(slopes: Sequence[Slope]) -> Judgement:
     """Return what the check says as a whole, by the slopes from step 3 on."""
-    settled = [slope.judgement for slope in slopes if slope.step >= SETTLED]
-    if Judgement.FAIL in settled:
+    found = {slope.judgement for slope in settled(slopes)}
+    if Judgement.FAIL in found:
         return Judgement.FAIL
-    return Judgement.PASS if set(settled) == {Judgement.PASS} else Judgement.NOT_TOLD
+    return Judgement.PASS if found == {Judgement.PASS} else Judgement.NOT_TOLD

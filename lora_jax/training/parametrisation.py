@@ -40,8 +40,9 @@ def parametrisation_scales(
     """
     if not has_base(model):
         return dict.fromkeys(specs, Scale())
-    base = declare(base_of(model))
-    eps = base_of(model).d_model / model.d_model * residual_multiplier(model)
+    smaller = base_of(model)
+    base = declare(smaller)
+    eps = smaller.d_model / model.d_model * residual_multiplier(model)
     scales: dict[str, Scale] = {}
     for path, spec in specs.items():
         rate = 1.0

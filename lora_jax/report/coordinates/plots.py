@@ -29,9 +29,8 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
     for ax, (site, quantity) in zip(axes, kinds, strict=True):
         rows = [
             row
-            for row in report.coordinates
+            for row in report.along(axis)
             if (row.site, row.quantity) == (site, quantity)
-            and _is_along(row, report, axis)
             and (row.step > 0 or quantity == "size")  # nothing has changed at step 0
         ]
         _draw_panel(ax, rows, axis, has_log=quantity != "growth")
@@ -41,13 +40,6 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
-
-
-def _is_along(row: Coordinate, report: CoordinateReport, axis: Axis) -> bool:
-    """Return whether a measurement is of the models along this axis."""
-    if axis == "width":
-        return row.depth == report.fixed_depth
-    return row.width == report.fixed_width
 
 
 def _draw_panel(ax: "Axes", rows: list[Coordinate], axis: Axis, has_log: bool) -> None:

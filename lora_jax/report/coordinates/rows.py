@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.scaling.coordinates import (
-    SETTLED,
     TOLERANCE,
     Axis,
     CoordinateReport,
     Judgement,
     Slope,
+    settled,
 )
 
 NAMES = {"size": "mean |x|", "change": "mean |change of x|", "growth": "spectral norm / that at the start"}
@@ -42,7 +42,7 @@ def slope_table(report: CoordinateReport, axis: Axis, steps: Sequence[int] = ())
 
 def say_verdict(report: CoordinateReport, axis: Axis) -> str:
     """Return what the check says of an axis in a sentence."""
-    slopes = [slope for slope in report.slopes if slope.axis == axis and slope.step >= SETTLED]
+    slopes = settled([slope for slope in report.slopes if slope.axis == axis])
     failed = [slope for slope in slopes if slope.judgement is Judgement.FAIL]
     worst = max(failed, key=lambda slope: abs(slope.slope.value), default=None)
     words = VERDICTS[report.judgement(axis)].format(
