@@ -1,7 +1,7 @@
 """The figure of a coordinate check: each quantity against width or depth, a line for each step."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
     kinds = list(dict.fromkeys((s.site, s.quantity) for s in report.slopes if s.axis == axis))
     figure, axes = new_grid(len(kinds), COLUMNS, 2.0)
     set_title(figure, f"{report.model}: sizes inside the model against {axis}")
+    colours = _colour_steps(report)
     for ax, (site, quantity) in zip(axes, kinds, strict=True):
         rows = [
             row
@@ -33,7 +34,7 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
             if (row.site, row.quantity) == (site, quantity)
             and (row.step > 0 or quantity == "size")  # nothing has changed at step 0
         ]
-        _draw_panel(ax, rows, axis, has_log=quantity != "growth")
+        _draw_panel(ax, rows, axis, colours, has_log=quantity != "growth")
         ax.set_title(f"{site}: {quantity}", fontsize=8.5)
     for ax in axes[-COLUMNS:]:
         ax.set_xlabel(axis, fontsize=9)
@@ -42,14 +43,22 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
     return figure
 
 
-def _draw_panel(ax: "Axes", rows: list[Coordinate], axis: Axis, has_log: bool) -> None:
+def _colour_steps(report: CoordinateReport) -> dict[int, Any]:
+    """Return a colour for each step, the same in every panel."""
     from matplotlib import colormaps
+
+    steps = sorted({row.step for row in report.coordinates})
+    return dict(zip(steps, colormaps["viridis"](np.linspace(0.0, 0.85, len(steps))), strict=True))
+
+
+def _draw_panel(
+    ax: "Axes", rows: list[Coordinate], axis: Axis, colours: dict[int, Any], has_log: bool
+) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    steps = sorted({row.step for row in rows})
-    colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(steps)))
     sizes = sorted({getattr(row, axis) for row in rows})
-    for step, colour in zip(steps, colours, strict=True):
+    for step in sorted({row.step for row in rows}):
+        colour = colours[step]
         means = []
         for size in sizes:
             values = [row.value for row in rows if row.step == step and getattr(row, axis) == size]
