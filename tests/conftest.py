@@ -1,10 +1,19 @@
 """Settings that every test needs before the libraries are imported."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+from tests.time_limit import pytest_runtest_call, pytest_runtest_setup
+
+__all__ = ["pytest_runtest_call", "pytest_runtest_setup"]  # pytest finds hooks by their names here
+
+# Other processes may hold a machine up for longer than any deadline.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 # Most of a test's time is compilation, and many tests compile the same small programs. What one process has
 # compiled the others read, and so does the next run of the suite. A program's key holds the compiler's flags.
 os.environ.setdefault(
@@ -22,6 +31,26 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["COLUMNS"] = "150"
 
 HASTY = ("not slow and not parity", "slow")  # what -m selects in the runs of which a program runs a few times
+
+# The files that take longest begin first: a long one at the end would leave the other processes idle. Those
+# of SLURM wait most of their time, beside others that compute, and not two of them at once.
+LONGEST = (
+    "cluster/test_submit.py", "test_readme.py", "peft/test_lanes.py", "runs/test_memory.py",
+    "cluster/test_several_nodes.py", "faults/test_inputs.py", "experiments/test_scaling.py",
+    "cluster/test_sweep.py", "faults/test_campaign.py", "workers/test_sweep.py",
+    "experiments/test_processes.py", "commands/test_coordinates.py", "finetuning/test_execute.py",
+    "scaling/speedups/test_coverage.py", "scaling/intervals/test_coverage.py", "training/test_mesh.py",
+    "examples/test_notebooks.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)  # of those that -m leaves
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, then those of many tests; within a file nothing moves."""
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONGEST)}
+    n_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -n_tests[item.path]))
 
 
 def pytest_configure(config: pytest.Config) -> None:
