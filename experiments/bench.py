@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,21 @@ from benchmarks.figures import Figure, Provenance, Section, to_json
 from benchmarks.quiet import QUIET as OTHERS_AT_MOST
 from benchmarks.quiet import Watch
 from benchmarks.sections import SECTIONS as SHORT
+from benchmarks.sections import run_tokenising
 from lora_jax.cli import guard
 from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
-from lora_jax.ranges import whole
+from lora_jax.ranges import Range, whole
 from lora_jax.timing import Say
 
 if TYPE_CHECKING:
     from benchmarks.compare import Key
 
 QUICKSTART = Path(__file__).resolve().parent / "quickstart.py"
-SLOW = "quickstart"  # minutes, so only when asked for
+SLOW, CORPUS = "quickstart", "tokenising"  # minutes each, so only when asked for
 STDOUT = "-"
 REPEATS = whole(1, 10_000)
+MEGABYTES = Range(1, 1_000_000)
 QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
 WORSE = 1  # exit status of --against where a figure is worse
 
@@ -60,6 +63,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="number of repetitions (default:"
         f" {', '.join(f'{n} for {name}' for name, (n, _) in SECTIONS.items())})",
     )  # fmt: skip
+    add_number(
+        parser, "--corpus-mb", MEGABYTES, metavar="MB",
+        help="size of the corpus of the section tokenising (default: 300); it needs twice as much disk",
+    )  # fmt: skip
     parser.add_argument(
         "--json",
         metavar="PATH",
@@ -83,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     sections: list[Section] = []
     for name in names:
         repeats, measure = SECTIONS[name]
+        if name == CORPUS:
+            measure = partial(run_tokenising, megabytes=arguments.corpus_mb)
         sections += measure(arguments.repeats or repeats, say)
     provenance = describe(load, watch.others())
     text = json.dumps(to_json(provenance, sections), indent=1) + "\n"
@@ -101,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 def is_chosen(name: str, arguments: argparse.Namespace) -> bool:
     if name == SLOW and arguments.quickstart:
         return True
-    return name in arguments.only if arguments.only else name != SLOW
+    return name in arguments.only if arguments.only else name not in (SLOW, CORPUS)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -110,6 +119,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise LoraJaxError(
             f"--json is {arguments.json}, a folder, it must be a file or -: name a file in it."
         )
+    if arguments.corpus_mb is not None and not is_chosen(CORPUS, arguments):
+        raise LoraJaxError(f"--corpus-mb is of the section {CORPUS}: add --only {CORPUS}, or leave it out.")
     if arguments.torch:
         from benchmarks.rivals import require_torch
 
@@ -175,7 +186,7 @@ def run_quickstart(repeats: int, say: Say) -> tuple[Section, ...]:
     return (measure_quickstart(repeats, say, [sys.executable, str(QUICKSTART)]),)
 
 
-SECTIONS = {**SHORT, SLOW: (1, run_quickstart)}
+SECTIONS = {**SHORT, CORPUS: (1, run_tokenising), SLOW: (1, run_quickstart)}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lora_jax.cli import guard
 from lora_jax.commands import scaling
-from lora_jax.commands.caller import Caller
+from lora_jax.commands.caller import Caller, parse
 
 CHECKOUT = Caller("./launch.sh", Path(__file__).resolve().parent.parent, "this checkout")
 
@@ -21,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one experiment from its config file to its report; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     scaling.add_options(parser, CHECKOUT)
-    # intermixed: overrides may stand before and after the options
-    return guard(lambda: scaling.run(parser.parse_intermixed_args(argv)))
+    return guard(lambda: scaling.run(parse(parser, argv)))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _score(
 ) -> Scores:
     if split.labels_N is None or model.n_classes is None:
         losses, weights = (np.bincount(split.example_N, values) for values in (losses_N, weights_N))
-        return Scores({"loss": ratio_interval(losses, weights)}, [round(v, 4) for v in losses / weights])
+        return Scores({"loss": ratio_interval(losses, weights)}, (losses / weights).tolist())
     labels = split.labels_N
     scores = {
         "accuracy": accuracy(predicted_N, labels),

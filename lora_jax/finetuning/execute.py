@@ -1,9 +1,14 @@
 """Run a fine-tuning sweep: each method's rates, then its best rate with every seed; a record for each run."""
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
+from lora_jax.config import digest
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import (
     FinetuneConfig,
@@ -12,8 +17,8 @@ from lora_jax.finetuning.config import (
     finetune_id,
     finetune_to_dict,
 )
-from lora_jax.finetuning.experiment import FinetuneExperiment
 from lora_jax.finetuning.feed import count_epochs, count_steps
+from lora_jax.finetuning.forgetting import SourceText, forget
 from lora_jax.finetuning.group import TuneRun, check_group, lane_shape
 from lora_jax.finetuning.lane_count import TuneGroup, check_lanes, check_memory, settle_lane_count
 from lora_jax.finetuning.loop import FinetuneResult, finetune_group
@@ -23,7 +28,9 @@ from lora_jax.metrics import SMALLER_IS_BETTER, primary_metric
 from lora_jax.runs.lane_count import memory_limit
 from lora_jax.runs.machine import present_speed
 from lora_jax.runs.progress import Progress
+from lora_jax.runs.record import InStudy
 from lora_jax.runs.recording import Recorder
+from lora_jax.runs.rounds import Rounds
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracking import Tracking
 from lora_jax.runs.watching import watched
@@ -31,10 +38,30 @@ from lora_jax.training.saving import DEFAULT, Saving
 
 
 @dataclass(frozen=True)
+class TuneCell:
+    """One comparison of methods: a sweep, what its runs share, and what else is known of them.
+
+    Attributes:
+        sweep: The methods, rates and seeds.
+        prepared: The base and the task.
+        source: Held-out text that the base knows, on which forgetting is measured. None measures none.
+        pretraining_tokens: Tokens that the base of a study was trained on.
+        in_study: Whether the runs are of a study, whose records say more (`runs.record.InStudy`).
+    """
+
+    sweep: FinetuneSweep
+    prepared: Prepared
+    source: SourceText | None = None
+    pretraining_tokens: int | None = None
+    in_study: bool = False
+
+
+@dataclass(frozen=True)
 class PlannedTune:
     """One run of a phase and what it costs, for the bar."""
 
     run: FinetuneConfig
+    cell: TuneCell
     run_id: str
     n_steps: int
     own_tokens: int
@@ -43,7 +70,11 @@ class PlannedTune:
 
     @property
     def description(self) -> str:
-        return f"{self.run.label} lr {self.run.optim.learning_rate:g} seed {self.run.seed}"
+        size = f" {self.run.task.n_train} examples" if self.cell.in_study else ""
+        return f"{self.run.label}{size} lr {self.run.optim.learning_rate:g} seed {self.run.seed}"
+
+
+Asked = tuple[TuneCell, FinetuneConfig]
 
 
 @dataclass(frozen=True)
@@ -63,55 +94,62 @@ class TuneSettings:
 
 
 class Tuner:
-    """One sweep in one results folder."""
+    """One or several sweeps of one base in one results folder: runs of one shape train side by side."""
 
     def __init__(
         self,
-        experiment: FinetuneExperiment,
-        prepared: Prepared,
+        name: str,
+        cells: Sequence[TuneCell],
         store: RunStore,
         tracker: Tracking,
         settings: TuneSettings = TuneSettings(),
     ) -> None:
-        self.sweep, self.prepared, self.store = experiment.sweep, prepared, store
+        self.cells, self.store = tuple(cells), store
         self.lanes, self.halving, self._saving = settings.lanes, settings.halving, settings.saving
-        self._tracker, self._recorder = tracker, Recorder(experiment.name, store, tracker)
-        self._n_tokens = int(prepared.train.lengths_N.sum())
+        self._tracker, self._recorder = tracker, Recorder(name, store, tracker)
 
     def check(self) -> None:
         """Refuse what cannot be, before anything compiles: halving without scores, lanes without memory."""
-        if self.halving and self.sweep.optim.evaluations < 2:
-            raise LoraJaxError(
-                f"--halving compares a method's rates at every dev score but the last, and optim.evaluations"
-                f" is {self.sweep.optim.evaluations}: make it at least 2, or leave --halving out."
-            )
+        for cell in self.cells:
+            if self.halving and cell.sweep.optim.evaluations < 2:
+                raise LoraJaxError(
+                    f"--halving compares a method's rates at every dev score but the last, and"
+                    f" optim.evaluations is {cell.sweep.optim.evaluations}: make it at least 2, or leave"
+                    " --halving out."
+                )
         planned = self.plan(self._first_runs())
         groups, limit = self.form_groups(planned, self.halving), memory_limit()
         check_lanes(groups, self.lanes, limit)
         check_memory(groups, limit)
 
-    def _first_runs(self) -> list[FinetuneConfig]:
-        return [run for label in self.sweep.methods for run in self.sweep.first_runs(label)]
+    def _first_runs(self) -> list[Asked]:
+        return [
+            (cell, run)
+            for cell in self.cells
+            for label in cell.sweep.methods
+            for run in cell.sweep.first_runs(label)
+        ]
 
     def run_all(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
         """Train what is not finished: first the rates, then the seeds. Raises `Stopped` where stopped."""
         self.check()
-        first = self._first_runs()
-        self._run_phase("learning rates, first seed", first, self.halving, should_stop, say)
-        chosen = choose_rates(self.sweep, self.prepared, self.store)
-        for label in self.sweep.methods.keys() - chosen.keys():
-            say(f"{label} diverged at every rate: it has no further seeds.")
-        rest = [
-            self.sweep.run(label, rate, seed)
-            for label, rate in chosen.items()
-            for seed in self.sweep.seeds[1:]
-        ]
+        self._run_phase("learning rates, first seed", self._first_runs(), self.halving, should_stop, say)
+        rest = [asked for cell in self.cells for asked in self._further_runs(cell, say)]
         self._run_phase("further seeds at each method's best rate", rest, False, should_stop, say)
+
+    def _further_runs(self, cell: TuneCell, say: Callable[[str], None]) -> list[Asked]:
+        sweep = cell.sweep
+        chosen = choose_rates(sweep, cell.prepared, self.store)
+        for label in sweep.methods.keys() - chosen.keys():
+            say(f"{label} diverged at every rate: it has no further seeds.")
+        return [
+            (cell, sweep.run(label, rate, seed)) for label, rate in chosen.items() for seed in sweep.seeds[1:]
+        ]
 
     def _run_phase(
         self,
         title: str,
-        runs: list[FinetuneConfig],
+        runs: Sequence[Asked],
         halving: bool,
         should_stop: Callable[[], bool],
         say: Callable[[str], None],
@@ -126,57 +164,113 @@ class Tuner:
         say(f"{title}: {len(pending)} of {len(planned)} runs to train, about {seconds / 60:.1f} min")
         progress = Progress(planned)
         self._tracker.announce({item.run_id: finetune_to_dict(item.run) for item in pending})
+        rounds = Rounds(
+            self.store.crew, [item.run_id for item in planned],
+            partial(self.store.is_settled, halving=self.halving), progress, should_stop,
+        )  # fmt: skip
         with watched(self.store.folder, planned, progress, self._tracker) as watching:
-            for group in groups:
-                n_lanes = settle_lane_count(group, self.lanes, self.store.folder, progress.say)
-                for start in range(0, len(group.runs), n_lanes):
-                    part = [replace(run, say=progress.say) for run in group.runs[start : start + n_lanes]]
-                    results = finetune_group(part, should_stop, watching, n_rivals=group.n_rivals)
-                    for result in results:
-                        self._keep(result, progress)
+            for turn in rounds:
+                for group in groups:
+                    held = self._hold_runs(group, turn, progress)
+                    first = next(held, None)
+                    if first is None:
+                        continue
+                    n_lanes = self._pick_lanes(group, turn, progress)
+                    coming = chain([first], held)
+                    cells = {item.run_id: item.cell for item in planned}
+                    while part := list(islice(coming, n_lanes)):
+                        results = finetune_group(part, should_stop, watching, n_rivals=group.n_rivals)
+                        for run, result in zip(part, results, strict=True):
+                            run.guard()
+                            self._keep(result, cells[finetune_id(result.config)], progress)
 
-    def plan(self, runs: list[FinetuneConfig]) -> list[PlannedTune]:
+    def _hold_runs(self, group: TuneGroup, turn: Rounds, progress: Progress) -> Iterator[TuneRun]:
+        """Take the runs of a group one after another; rivals of successive halving are taken together."""
+        guard = turn.hold(group.name, group.run_ids) if group.n_rivals else None
+        if group.n_rivals and guard is None:
+            return
+        for run, run_id in zip(group.runs, group.run_ids, strict=True):
+            own = guard if group.n_rivals else turn.hold(run_id, [run_id])
+            if own is not None and turn.is_left(run_id):
+                yield replace(run, say=progress.say, guard=own)
+
+    def _pick_lanes(self, group: TuneGroup, turn: Rounds, progress: Progress) -> int:
+        """Return how many runs of a group are trained side by side: all rivals, or a share of what pays."""
+        settle = partial(settle_lane_count, group, self.lanes, self.store.folder, progress.say)
+        if self.lanes is not None or group.n_rivals:
+            n_lanes = settle()
+        else:
+            with self.store.alone(f"measuring-{digest(group.run_ids)}", progress.say):
+                n_lanes = settle()
+        return n_lanes if group.n_rivals else min(n_lanes, turn.share(group.runs))
+
+    def plan(self, runs: Sequence[Asked]) -> list[PlannedTune]:
         """Price the runs by their FLOPs and this machine's speed; one that was halted is done with."""
         speed, planned = present_speed(), []
         records = self.store.finished().values()
         finished = {record.run_id for record in records if self.halving or record.status != "halted"}
-        for run in runs:
-            flops = price(self.prepared.model, run.method, self.prepared.mean_length)
-            tokens = round(self._n_tokens * count_epochs(run, self.prepared))
-            run_id = finetune_id(run)
-            steps = count_steps(run, self.prepared)
+        for cell, run in runs:
+            prepared = cell.prepared
+            flops = price(prepared.model, run.method, prepared.mean_length)
+            tokens = round(int(prepared.train.lengths_N.sum()) * count_epochs(run, prepared))
+            run_id, steps = finetune_id(run), count_steps(run, prepared)
             planned.append(
-                PlannedTune(run, run_id, steps, tokens, tokens * flops / speed, run_id in finished)
+                PlannedTune(run, cell, run_id, steps, tokens, tokens * flops / speed, run_id in finished)
             )
         return planned
 
-    def form_groups(self, planned: list[PlannedTune], halving: bool) -> list[TuneGroup]:
-        """Put what is left of runs of one shape together, with halving those of one method's rates alone."""
+    def form_groups(self, planned: Sequence[PlannedTune], halving: bool) -> list[TuneGroup]:
+        """Put what is left of runs of one shape together, with halving those of one method's rates alone.
+
+        Runs of several set sizes stand in the order of their lengths, so that lanes end together.
+        """
         members: dict[Hashable, list[PlannedTune]] = {}
         for item in planned:
-            key = lane_shape(item.run), item.run.label if halving else None
+            rivals = (item.run.label, item.run.task) if halving else None
+            key = id(item.cell.prepared.pretrained), lane_shape(item.run), rivals
             members.setdefault(key, []).append(item)
         groups = []
         for items in members.values():
             left = list({item.run_id: item for item in items if not item.finished}.values())
             runs = tuple(
-                TuneRun(item.run, self.prepared, self._checkpoints(item.run_id), saving=self._saving)
-                for item in left
-            )
+                TuneRun(
+                    item.run, item.cell.prepared, self._checkpoints(item.run_id), saving=self._saving,
+                    source=None if item.cell.source is None else item.cell.source.windows,
+                )
+                for item in sorted(left, key=lambda item: item.n_steps)
+            )  # fmt: skip
             if runs:
                 check_group(runs)
                 tokens = sum(item.own_tokens for item in left)
-                groups.append(TuneGroup(runs, tokens, len(items) if halving and len(items) > 1 else 0))
+                n_rivals = len(items) if halving and len(items) > 1 else 0
+                name = f"rivals-{digest([item.run_id for item in items])}"
+                groups.append(TuneGroup(runs, tokens, n_rivals, name))
         return groups
 
     def _checkpoints(self, run_id: str) -> Path:
         return self.store.folder / "checkpoints" / run_id
 
-    def _keep(self, result: FinetuneResult, progress: Progress) -> None:
+    def _keep(self, result: FinetuneResult, cell: TuneCell, progress: Progress) -> None:
         """Write what a run gave, and drop its checkpoints."""
-        run_id, facts = finetune_id(result.config), find_facts(result, self.prepared)
-        keep_weights(self.store.folder, run_id, result, self.prepared)
+        run_id = finetune_id(result.config)
+        facts = find_facts(result, cell.prepared)
+        if cell.in_study and facts.finetuning is not None:
+            study = vars(_in_study(result, cell))
+            facts = replace(facts, finetuning=replace(facts.finetuning, study=study))
+        keep_weights(self.store.folder, run_id, result, cell.prepared)
         self._recorder.write(run_id, result, facts, progress, self._checkpoints(run_id))
+
+
+def _in_study(result: FinetuneResult, cell: TuneCell) -> InStudy:
+    train, after, forgotten = cell.prepared.train, result.source, None
+    if cell.source is not None and after is not None:
+        forgotten = asdict(forget(cell.source, np.array(after.values)))
+    return InStudy(
+        n_train=len(train),
+        finetune_tokens=int(train.lengths_N.sum()),
+        pretraining_tokens=cell.pretraining_tokens,
+        source=forgotten,
+    )
 
 
 def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> dict[str, float]:

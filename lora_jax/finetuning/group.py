@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from lora_jax.config import OptimConfig
+from lora_jax.data.tasks import Encoded
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import FinetuneConfig, finetune_id
 from lora_jax.finetuning.prepare import Prepared
@@ -15,7 +16,7 @@ from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.peft.method import HEAD, Adapted, Method, MethodConfig
 from lora_jax.peft.stacking import Shapes, adapt_all, common_shapes, own_shapes, program
-from lora_jax.training.checkpoint import say_nothing
+from lora_jax.training.checkpoint import do_nothing, say_nothing
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.saving import DEFAULT, Saving
@@ -23,9 +24,17 @@ from lora_jax.training.saving import DEFAULT, Saving
 
 @dataclass(frozen=True)
 class TuneRun:
-    """One run to train: what, on which data, and the folder that it is saved in while it trains.
+    """One run to train.
 
-    say: told, in a line, of a checkpoint that is damaged and dropped. saving: when its state is saved.
+    Attributes:
+        config: What is trained.
+        prepared: On which data.
+        folder: Where its state is saved while it trains.
+        say: Is told, in a line, of a checkpoint that is damaged and dropped.
+        saving: When its state is saved.
+        guard: Called before anything is written. It raises LoraJaxError where another worker trains the run
+            now.
+        source: Windows of what the base knows, to be scored at the end beside the test split.
     """
 
     config: FinetuneConfig
@@ -33,6 +42,8 @@ class TuneRun:
     folder: Path
     say: Callable[[str], None] = say_nothing
     saving: Saving = DEFAULT
+    guard: Callable[[], None] = do_nothing
+    source: Encoded | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.finetuning.config import finetune_id
 from lora_jax.finetuning.feed import Feed
 from lora_jax.finetuning.group import Placed, TuneRun, lane_shape, start_group
 from lora_jax.model.declare import declare
@@ -26,11 +27,23 @@ BYTES_KEPT = 4 * (1 + 2)
 
 @dataclass(frozen=True)
 class TuneGroup:
-    """Runs of one shape. n_tokens: that they are to be trained on; n_rivals: as in `loop.finetune_group`."""
+    """Runs of one shape.
+
+    Attributes:
+        runs: The runs that are to be trained.
+        n_tokens: Tokens that they are to be trained on.
+        n_rivals: As in `loop.finetune_group`.
+        name: Of rivals, the same whichever of them are finished.
+    """
 
     runs: tuple[TuneRun, ...]
     n_tokens: int
     n_rivals: int = 0
+    name: str = ""
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [finetune_id(run.config) for run in self.runs]
 
     @property
     def trunks(self) -> tuple[TuneRun, ...]:

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lora_jax.data.tasks import Encoded
 from lora_jax.finetuning.config import FinetuneConfig
 from lora_jax.finetuning.evaluate import score_completions
 from lora_jax.finetuning.group import TuneRun, start_group
@@ -42,6 +43,7 @@ class FinetuneResult(RunResult):
     dev_curve: list[list[float]]  # [step, loss, score] of every dev score
     kept_step: int
     stopped_early: bool
+    source: Scores | None = None  # of the kept weights, on `TuneRun.source`
 
 
 def finetune(
@@ -107,15 +109,17 @@ def finetune_group(
         for trial in trials:
             closed.callback(trial.saved.close)
         drive(lanes, [trial.train for trial in trials], should_stop)
+    sources = _score(trials, [run.source for run in runs])
     if test is None:
-        found = [_complete(trial, scores) for trial, scores in zip(trials, _test(trials), strict=True)]
+        tested = _score(trials, [run.prepared.test for run in runs])
+        found = [_complete(trial, scores) for trial, scores in zip(trials, tested, strict=True)]
     else:
         found = [(_test_by(test, trial), None) for trial in trials]
     seconds, n_steps = time.monotonic() - started, sum(trial.timer.steps for trial in trials)
     shares = [trial.timer.steps / n_steps if n_steps else 1 / len(runs) for trial in trials]
     return [
-        _conclude(trial, scores, completions, share * seconds)
-        for trial, (scores, completions), share in zip(trials, found, shares, strict=True)
+        replace(_conclude(trial, scores, completions, share * seconds), source=source)
+        for trial, (scores, completions), source, share in zip(trials, found, sources, shares, strict=True)
     ]
 
 
@@ -132,14 +136,16 @@ def _test_by(test: Tester, trial: FinetuneTrial) -> Scores | None:
     return test(trial.config, trial.prepared, Adapted(pad(kept, place.group_shapes), place.frozen))
 
 
-def _test(trials: Sequence[FinetuneTrial]) -> list[Scores | None]:
-    """Score the kept weights of the runs that came to their end on the test split, together."""
+def _score(trials: Sequence[FinetuneTrial], splits: Sequence[Encoded | None]) -> list[Scores | None]:
+    """Score the kept weights of the runs that came to their end, each on its split, together."""
     kept: dict[int, Params] = {}
-    for number, trial in enumerate(trials):
-        if (weights := _kept(trial)) is not None:
+    wanted: list[Encoded] = []
+    for number, (trial, split) in enumerate(zip(trials, splits, strict=True)):
+        weights = _kept(trial)
+        if weights is not None and split is not None:
             kept[number] = weights
-    done = [trials[number] for number in kept]
-    scores = score_together(done, list(kept.values()), [trial.prepared.test for trial in done])
+            wanted.append(split)
+    scores = score_together([trials[number] for number in kept], list(kept.values()), wanted)
     found = dict(zip(kept, scores, strict=True))
     return [found.get(number) for number in range(len(trials))]
 

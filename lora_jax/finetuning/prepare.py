@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lora_jax.config import ModelConfig, TaskConfig
 from lora_jax.data.tasks import Encoded, TaskData, encode_classification, encode_generation, load_task
+from lora_jax.data.tasks.text import is_text, load_text
 from lora_jax.errors import LoraJaxError
 from lora_jax.huggingface.packages import PACKAGES, fetch_model, locate_model
 from lora_jax.huggingface.pretrained import Pretrained, find_base, load_pretrained
@@ -23,6 +25,7 @@ class Prepared:
     train: Encoded
     dev: Encoded
     test: Encoded
+    bytes_per_token: float | None = None  # of a task of text
 
     @property
     def model(self) -> ModelConfig:
@@ -44,29 +47,33 @@ class Prepared:
 
 
 def prepare(
-    base: str, task: TaskConfig, say: Callable[[str], None], beside: Prepared | None = None
+    base: str,
+    task: TaskConfig,
+    say: Callable[[str], None],
+    beside: Prepared | None = None,
+    folder: Path | None = None,
 ) -> Prepared:
     """Load the base and the task; raises LoraJaxError where they are not there or do not fit each other.
 
-    beside: another task of the same base and number of classes, whose weights are shared, not loaded again.
+    Args:
+        base: The name of the base, which says where it lies unless `folder` does.
+        task: The task.
+        say: Is told what takes time, and what is worth a note.
+        beside: Another task of the same base and number of classes, whose weights are shared, not loaded
+            again.
+        folder: Where the base lies.
     """
+    place = base if folder is None else str(folder)
+    if is_text(task):
+        return _prepare_text(base, place, task, say, beside)
     found = load_task(task)
     for note in found.notes:
         say(note)
     n_classes = len(found.labels) if found.kind == "classification" else None
-    if beside is None:
-        require_base(base, say)
-    pretrained = load_pretrained(base, n_classes=n_classes) if beside is None else beside.pretrained
-    model, tokenizer = pretrained.config, pretrained.tokenizer
-    if found.kind == "generation" and not model.has_lm_head:
-        raise LoraJaxError(
-            f"{base} is an encoder, and {task.name} asks for text: choose a language model, such as smollm2."
-        )
-    if task.max_tokens > model.context:
-        raise LoraJaxError(
-            f"task.max_tokens is {task.max_tokens} and the context of {base} is {model.context}: lower it."
-        )
+    pretrained = _load(place, n_classes, say) if beside is None else beside.pretrained
+    _check_fit(base, task, found.kind, pretrained)
     splits = (found.train, found.dev, found.test)
+    tokenizer = pretrained.tokenizer
     if n_classes is None:
         train, dev, test = (encode_generation(split, tokenizer, task.max_tokens) for split in splits)
     else:
@@ -79,15 +86,41 @@ def prepare(
                 f"{split.n_cut} of {len(split)} rows of {name} are longer than task.max_tokens"
                 f" ({task.max_tokens}) and are cut: raise it to keep them whole"
             )
-    return Prepared(
-        name=base,
-        pretrained=pretrained,
-        fingerprint=pretrained.fingerprint if beside is None else beside.fingerprint,
-        task=found,
-        train=train,
-        dev=dev,
-        test=test,
-    )
+    its_fingerprint = _fingerprint(pretrained, beside)
+    return Prepared(base, pretrained, its_fingerprint, found, train, dev, test)
+
+
+def _prepare_text(
+    base: str, place: str, task: TaskConfig, say: Callable[[str], None], beside: Prepared | None
+) -> Prepared:
+    pretrained = _load(place, None, say) if beside is None else beside.pretrained
+    _check_fit(base, task, "text", pretrained)
+    found = load_text(task, pretrained.tokenizer_file, pretrained.config.vocab_size, say)
+    its_fingerprint = _fingerprint(pretrained, beside)
+    splits = (found.train, found.dev, found.test)
+    return Prepared(base, pretrained, its_fingerprint, found.data, *splits, found.bytes_per_token)
+
+
+def _load(place: str, n_classes: int | None, say: Callable[[str], None]) -> Pretrained:
+    require_base(place, say)
+    return load_pretrained(place, n_classes=n_classes)
+
+
+def _fingerprint(pretrained: Pretrained, beside: Prepared | None) -> str:
+    return pretrained.fingerprint if beside is None else beside.fingerprint
+
+
+def _check_fit(base: str, task: TaskConfig, kind: str, pretrained: Pretrained) -> None:
+    """Refuse a task that the base cannot do."""
+    model = pretrained.config
+    if kind != "classification" and not model.has_lm_head:
+        raise LoraJaxError(
+            f"{base} is an encoder, and {task.name} asks for text: choose a language model, such as smollm2."
+        )
+    if task.max_tokens > model.context:
+        raise LoraJaxError(
+            f"task.max_tokens is {task.max_tokens} and the context of {base} is {model.context}: lower it."
+        )
 
 
 def require_base(base: str, say: Callable[[str], None]) -> None:

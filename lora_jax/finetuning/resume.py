@@ -27,7 +27,7 @@ class SavedTrial:
     """
 
     def __init__(self, run: TuneRun, n_steps: int) -> None:
-        self.folder, self._config = run.folder, run.config.method
+        self.folder, self._config, self._guard = run.folder, run.config.method, run.guard
         kept = KeptStates(run.folder / KEPT, run.saving.steps_kept(n_steps))
         self.kept_steps = kept.steps
         self._checkpoints = Checkpoints(run.folder / "state", run.say, run.saving, kept)
@@ -35,8 +35,9 @@ class SavedTrial:
     def save(self, history: History, state: TrainState) -> None:
         """Save after the steps that `history` has; the state last, so that what belongs to it is there.
 
-        Raises OSError as `Checkpoints.save` does.
+        Raises OSError as `Checkpoints.save` does, and LoraJaxError where another worker has the run.
         """
+        self._guard()
         self._checkpoints.wait()  # or the state before, once written, would take away what belongs to this
         step = len(history.losses)
         if history.kept is not None and not self._kept(history.kept_step).exists():

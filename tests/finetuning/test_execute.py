@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ from lora_jax.comparison.methods import compare_methods
 from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import FinetuneSweep, TuneConfig, finetune_id
-from lora_jax.finetuning.execute import Tuner, TuneSettings, choose_rates
-from lora_jax.finetuning.experiment import FinetuneExperiment
+from lora_jax.finetuning.execute import TuneCell, Tuner, TuneSettings, choose_rates
 from lora_jax.finetuning.export import export_chosen
 from lora_jax.finetuning.group import TuneRun
 from lora_jax.finetuning.lane_count import TuneGroup, check_lanes, settle_lane_count
@@ -26,7 +26,13 @@ from lora_jax.peft.methods.subset import BitFit
 from lora_jax.runs.experiment import read_lanes
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracking import open_tracker
+from lora_jax.training.optimizers.lion import Lion
+from lora_jax.training.optimizers.muon import Muon
+from lora_jax.training.optimizers.optimizer import Optimizer
+from lora_jax.training.optimizers.schedule_free import ScheduleFree
+from lora_jax.training.optimizers.sgd import SGD
 from lora_jax.training.saving import DEFAULT, Saving
+from lora_jax.workers.crew import Joining
 
 from .conftest import task_of
 
@@ -51,10 +57,8 @@ def run_all(
 ) -> tuple[RunStore, list[str]]:
     store, said = RunStore(folder), []
     tracker = open_tracker("off", "tiny", folder)
-    experiment = FinetuneExperiment("tiny", "", sweep)
-    Tuner(experiment, prepared, store, tracker, TuneSettings(lanes, halving, saving)).run_all(
-        lambda: False, said.append
-    )
+    settings = TuneSettings(lanes, halving, saving)
+    Tuner("tiny", [TuneCell(sweep, prepared)], store, tracker, settings).run_all(lambda: False, said.append)
     return store, said
 
 
@@ -134,6 +138,7 @@ def test_adapters_are_kept_and_leave_in_pefts_form(
 
 
 def test_the_table_has_a_row_a_run_with_what_differs(store: RunStore) -> None:
+    store.renew_table()  # a record was taken away above
     header, *rows = (store.folder / "runs.csv").read_text().splitlines()
     assert {"label", "n_trainable", "test_score", "learning_rate"} <= set(header.split(","))
     assert len(rows) == len(store.finished())
@@ -217,3 +222,56 @@ def test_halving_ends_rates_and_the_comparison_leaves_them_out(
     assert method.n_diverged == 0
     again, _ = run_all(three, classify, tmp_path)  # without halving, the halted ones are trained to their end
     assert {record.status for record in again.finished().values()} == {"done"}
+
+
+@pytest.mark.slow
+def test_two_workers_tune_a_sweep_together(
+    store: RunStore, sweep: FinetuneSweep, classify: Prepared, tmp_path: Path
+) -> None:
+    """The seeds wait until every rate has its record, whoever trained it."""
+
+    def work() -> None:
+        own = RunStore(tmp_path)
+        tracker = open_tracker("off", "tiny", tmp_path)
+        with own.joined(Joining("t", invited=True), lambda _: None):
+            tuner = Tuner("tiny", [TuneCell(sweep, classify)], own, tracker, TuneSettings(1))
+            tuner.run_all(lambda: False, lambda _: None)
+            ended.append(own.settled(False))
+
+    ended: list[set[str]] = []
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone, together = store.finished(), RunStore(tmp_path).finished()
+    assert ended == [set(alone)] * 2, "both saw the sweep to its end"
+    for run_id, record in together.items():
+        one = alone[run_id]
+        assert (record.status, record.heldout_loss, record.n_steps) == (
+            one.status, one.heldout_loss, one.n_steps
+        )  # fmt: skip
+        assert (record.finetuning or {})["test"] == (one.finetuning or {})["test"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [Muon(), Lion(), SGD(), ScheduleFree()], ids=lambda found: found.kind)
+def test_a_sweep_is_tuned_with_any_optimizer(
+    sweep: FinetuneSweep, classify: Prepared, tmp_path: Path, optimizer: Optimizer
+) -> None:
+    """From the config to the records and the chosen rate; no two optimizers share a run."""
+    schedule = "constant" if optimizer.takes_rate else "linear"
+    optim = dataclasses.replace(sweep.optim, optimizer=optimizer, schedule=schedule)
+    methods = {"LoRA r 2": sweep.methods["LoRA r 2"]}
+    asked = dataclasses.replace(
+        sweep, optim=optim, methods=methods, rates={"LoRA r 2": (1e-3, 1e-2)}, seeds=(0,)
+    )
+    store, _ = run_all(asked, classify, tmp_path)
+    records = store.finished()
+    assert len(records) == 2
+    assert not records.keys() & {finetune_id(run) for run in sweep.runs()}
+    for record in records.values():
+        assert record.status == "done"
+        assert record.config["optim"]["optimizer"]["kind"] == optimizer.kind
+        assert record.heldout_loss is not None
+    assert choose_rates(asked, classify, store)["LoRA r 2"] in (1e-3, 1e-2)

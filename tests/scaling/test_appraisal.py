@@ -96,12 +96,12 @@ def test_a_replicate_at_a_bound_does_not_make_clusters_forgotten() -> None:
 
 @pytest.mark.slow
 def test_the_percentiles_of_drawn_runs_hold_the_truth() -> None:
-    """60 ladders: of 95%, fewer than 52 happen once in 100 times; the profile held it in 86% of 63."""
+    """30 ladders: of 95%, fewer than 26 happen once in 60 times; the profile held it in 86% of 63."""
     held = []
-    for seed in range(500, 560):
+    for seed in range(500, 530):
         row = appraise(fit(CHINCHILLA, ladder(seed)), n_bootstrap=FEW).params["E"]
         held.append(row.low <= 1.69 <= row.high)
-    assert sum(held) >= 52
+    assert sum(held) >= 26
 
 
 def test_the_verdict_names_a_form_that_is_not_theirs() -> None:

@@ -12,6 +12,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.scaling import sweep as sweeps
 from lora_jax.scaling.documents import read_fits, write_fits
 from lora_jax.scaling.results import FitReport
+from lora_jax.scaling.sweep_results import JOINT
 from lora_jax.scaling.tables.table import LeftOut, RunTable, make_table
 from tests.as_documents import fit_sweep
 
@@ -197,3 +198,27 @@ def test_no_replicate_fails_where_the_floor_goes_to_its_bound(sweep: Callable[..
     for seed in (0, 1):
         found = fit_sweep(sweep(seed=seed), n_bootstrap=400)
         assert [entry["bootstrap"]["n_failed"] for entry in found["fits"]] == [0] * len(KEYS)
+
+
+def test_the_verdict_is_that_of_the_joint_law_and_the_others_keep_their_own(
+    sweep: Callable[..., RunTable],
+) -> None:
+    found = sweeps.fit_sweep(sweep(), n_bootstrap=50)
+    joint, along = found.joint, [fit for fit in found.fits if fit.key != JOINT]
+    assert joint is not None
+    assert found.verdict is not None
+    sure = replace(joint, certificate=replace(joint.certificate, warnings=()))
+    doubted = [
+        replace(fit, certificate=replace(fit.certificate, warnings=("at a bound: E",))) for fit in along
+    ]
+    believed = replace(found, fits=(*doubted, sure), warnings=())
+    assert believed.verdict is not None
+    assert believed.verdict.is_believed is (found.heldout_cell.within_3_percent is not False)
+    assert believed.doubted == tuple(fit.key for fit in along)
+    careful = replace(joint, certificate=replace(joint.certificate, warnings=("one", "two")))
+    verdict = replace(found, fits=(*doubted, careful), warnings=()).verdict
+    assert verdict is not None
+    assert verdict.doubts[-2:] == ("L(N,D): one", "L(N,D): two")
+    alone = replace(found, fits=tuple(doubted), warnings=()).verdict
+    assert alone is not None
+    assert alone.doubts[-1] == f"{along[-1].key}: at a bound: E"

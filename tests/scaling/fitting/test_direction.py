@@ -13,6 +13,7 @@ from lora_jax.scaling.tables.table import RunTable, make_table
 
 FALLING = {
     "chinchilla": ("N", "D"), "power-c": ("C",), "kaplan": ("N", "D"), "kaplan-steps": ("N", "S"),
+    "steps-batch": ("N", "S", "B"),
     "finetuning-p": ("P", "F"), "rectified": ("F",), "critical-batch": ("L",), "broken-n": (),
     "downstream-error": (),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from lora_jax.scaling.laws import CHINCHILLA, LAWS, Law, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
 from tests.scaling.conftest import TRUTH
 
-ONE = {"N": 1.0, "D": 1.0, "C": 1.0, "S": 1.0, "U": 1.0, "F": 1.0, "P": 1.0, "L": 1.0}
+ONE = {"N": 1.0, "D": 1.0, "C": 1.0, "S": 1.0, "B": 1.0, "U": 1.0, "F": 1.0, "P": 1.0, "L": 1.0}
 BENT = {"E": 1.5, "c0": 0.05, "c1": 0.4, "f1": 0.3}
 TRUE_PARAMS = {
     "power-n": {"N_c": 8.8e13, "alpha_N": 0.076},
@@ -26,6 +26,9 @@ TRUE_PARAMS = {
     "chinchilla": TRUTH,
     "kaplan": {"N_c": 6.4e13, "alpha_N": 0.076, "D_c": 1.8e13, "alpha_D": 0.103},
     "kaplan-steps": {"N_c": 6.5e13, "alpha_N": 0.077, "S_c": 2.1e3, "alpha_S": 0.76},
+    "steps-batch": {
+        "E": 1.4, "A_N": 160.0, "alpha": 0.3, "A_S": 8.0, "beta": 0.35, "A_B": 2.0, "gamma": 0.25,
+    },
     "critical-batch": {"B_star": 2e8, "slope": 1 / 0.21},
     "shared-exponent": {"E": 1.2, "A": 5e3, "alpha": 0.5, "B": 6e4, "beta": 0.6, "gamma": 0.7},
     "data-constrained": {
@@ -51,8 +54,9 @@ def _exact(law: Law, params: dict[str, float]) -> RunTable:
         x.ravel() for x in np.meshgrid(np.geomspace(1e5, 1e8, 10), np.geomspace(1e6, 1e9, 8))
     )
     rng = np.random.default_rng(0)
+    batch = np.tile([2.0, 8.0, 32.0, 128.0], 20)  # sequences of 64 tokens
     table = make_table(
-        "exact", n_params=n_params, n_tokens=n_tokens, n_steps=n_tokens / 2048,
+        "exact", n_params=n_params, n_tokens=n_tokens, n_steps=n_tokens / (64 * batch), batch_size=batch,
         unique_tokens=n_tokens / np.tile([1, 3, 9, 30], 20), trainable_params=n_params / 30,
         finetune_tokens=rng.permutation(np.geomspace(200, 2e6, 80)), loss=np.linspace(2, 5, 80),
     )  # fmt: skip

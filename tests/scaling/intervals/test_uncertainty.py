@@ -15,6 +15,7 @@ from lora_jax.scaling.intervals.interval_check import interval_warning
 from lora_jax.scaling.intervals.uncertainty import bootstrap, interval
 from lora_jax.scaling.laws import CHINCHILLA, power_law
 from lora_jax.scaling.tables.table import RunTable, make_table
+from tests.scaling.near import fit_near
 
 
 def _line(n: int, seed: int, noise: float = 0.01) -> RunTable:
@@ -48,10 +49,11 @@ def test_interval_is_students() -> None:
 @pytest.mark.slow
 def test_joint_interval_covers(sweep: Callable[..., RunTable]) -> None:
     """100 sweeps of 22 runs: the interval of a loss beyond the runs holds the truth in at least 88."""
+    params = {"E": 1.2, "A": 3e3**0.35, "alpha": 0.35, "B": 4e4**0.4, "beta": 0.4}
     truth = 1.2 + (3e3 / 3e6) ** 0.35 + (4e4 / 24e6) ** 0.4
     covered = 0
     for seed in range(100):
-        replicates = bootstrap(fit(CHINCHILLA, sweep(seed=seed), "huber"), 400, seed=seed)
+        replicates = bootstrap(fit_near(CHINCHILLA, sweep(seed=seed), params), 400, seed=seed)
         low, high = np.quantile(replicates.losses(N=3e6, D=24e6)[:, 0], [0.025, 0.975])
         covered += low <= truth <= high
     assert covered >= 88

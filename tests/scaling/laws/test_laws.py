@@ -9,7 +9,7 @@ from lora_jax.scaling.fitting.objectives import objective
 from lora_jax.scaling.laws import CHINCHILLA, LAWS, find_law
 from lora_jax.scaling.laws.law import Law
 
-CENTRE = {"N": 1e6, "D": 1e8, "C": 1e14, "S": 1e4, "U": 1e8, "F": 1e4, "P": 1e5, "L": 1.0}
+CENTRE = {"N": 1e6, "D": 1e8, "C": 1e14, "S": 1e4, "B": 64.0, "U": 1e8, "F": 1e4, "P": 1e5, "L": 1.0}
 
 
 def _values(n: int = 7) -> dict[str, np.ndarray]:
@@ -98,6 +98,12 @@ PRINTED = {
         ((p["N_c"] / x["N"]) ** (p["alpha_N"] / p["alpha_D"]) + p["D_c"] / x["D"]) ** p["alpha_D"]
     ),
     "kaplan-steps": lambda p, x: (p["N_c"] / x["N"]) ** p["alpha_N"] + (p["S_c"] / x["S"]) ** p["alpha_S"],
+    "steps-batch": lambda p, x: (
+        p["E"]
+        + p["A_N"] / x["N"] ** p["alpha"]
+        + p["A_S"] / x["S"] ** p["beta"]
+        + p["A_B"] / x["B"] ** p["gamma"]
+    ),
     "critical-batch": lambda p, x: p["B_star"] / x["L"] ** p["slope"],
     "shared-exponent": lambda p, x: (
         p["E"] + (p["A"] * x["N"] ** -p["alpha"] + p["B"] * x["D"] ** -p["beta"]) ** p["gamma"]

@@ -180,3 +180,18 @@ def test_a_curve_that_is_none_is_an_error() -> None:
         TrainingCurve("x", 1e6, d, 6e6 * d, 0 * d)
     with pytest.raises(LoraJaxError, match="two points or more"):
         TrainingCurve("x", 1e6, d[:1], d[:1], d[:1])
+
+
+def test_a_run_whose_optimizer_averages_weights_has_no_point_before_a_cooldown(tmp_path: Path) -> None:
+    """Its rate stays, and its row says that it is cooled."""
+    (tmp_path / "curves").mkdir()
+    rows = ["run_id,n_params,n_tokens,flops,loss,seed,cooled"]
+    runs = (("averaged", True, (1, 1, 1)), ("hot", False, (1, 1, 1)), ("wsd", True, (1, 1, 0)))
+    for name, cooled, rates in runs:
+        rows.append(f"{name},1000,300,1.8e6,3.0,0,{cooled}")
+        points = [f"{100 * i},{6e5 * i},{4 - i / 3},{rate}" for i, rate in enumerate(rates, 1)]
+        text = "\n".join(["n_tokens,flops,loss,learning_rate", *points])
+        (tmp_path / "curves" / f"{name}.csv").write_text(text)
+    (tmp_path / "runs.csv").write_text("\n".join(rows))
+    hot = {curve.run_id: list(curve.hot) for curve in read_curves(tmp_path) if curve.hot is not None}
+    assert hot == {"averaged": [False] * 3, "hot": [True] * 3, "wsd": [True, True, False]}

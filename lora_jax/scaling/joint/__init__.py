@@ -1,0 +1,1 @@
+"""Laws of groups of runs, such as recipes or methods: shared parameters, replicates with noise and misfit."""
