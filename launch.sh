@@ -164,13 +164,15 @@ case "${1-}" in
 esac
 name="$1"
 shift
+slurm="" # what submits workers to a cluster
+if [[ " $* " == *" --slurm"* ]]; then slurm=slurm; fi
 case "$name" in
     test | check | faults) set_up dev ;;
     parity) set_up dev,parity ;;
     docs) set_up docs ;;
-    fetch | finetune | incontext) set_up gguf ;; # the two others fetch a base that is not there
+    fetch | finetune | incontext) set_up "gguf${slurm:+,$slurm}" ;; # the two others fetch a base that is not there
     bench) if [[ " $* " == *" --torch "* ]]; then set_up gguf,parity; else set_up ""; fi ;;
-    *) set_up "" ;;
+    *) set_up "$slurm" ;;
 esac
 # What runs is this checkout, whatever else the environment has installed.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

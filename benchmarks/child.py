@@ -19,9 +19,17 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took. peak_bytes: resident memory of the largest of its processes, at its largest."""
+    """What a command took.
+
+    Attributes:
+        seconds: By the clock.
+        cpu_seconds: Of all cores, by the command and the processes that it waited for.
+        peak_bytes: Resident memory of the largest of its processes, at its largest.
+        exit_status: What it ended with.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     exit_status: int
 
@@ -46,6 +54,7 @@ def _start(report: str, command: list[str]) -> None:
     seconds = time.perf_counter() - started
     cost = {
         "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_bytes": usage.ru_maxrss * MAXRSS_BYTES,
         "exit_status": os.waitstatus_to_exitcode(status),
     }

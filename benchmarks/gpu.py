@@ -13,7 +13,8 @@ from benchmarks.steps import LEARNING_RATE, OPTIM
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import count_parameters, flops_per_token
-from lora_jax.runs.machine import Device, present_device
+from lora_jax.runs.machine import present_device
+from lora_jax.target import Device
 from lora_jax.timing import Say
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.optimizers.optimizer import make_hyperparams

@@ -87,6 +87,18 @@ def run_checkpoints(repeats: int, say: Say) -> tuple[Section, ...]:
     return (measure_checkpoints(repeats, say),)
 
 
+def run_store(repeats: int, say: Say) -> tuple[Section, ...]:
+    from benchmarks.store import measure_store
+
+    return (measure_store(repeats, say),)
+
+
+def run_tokenising(repeats: int, say: Say, megabytes: float | None = None) -> tuple[Section, ...]:
+    from benchmarks.tokenising import MEGABYTES, measure_tokenising
+
+    return (measure_tokenising(repeats, say, MEGABYTES if megabytes is None else megabytes),)
+
+
 def run_gpu(repeats: int, say: Say) -> tuple[Section, ...]:
     """Without an accelerator, nothing: where it was asked for by name, the driver has refused."""
     import jax
@@ -119,5 +131,6 @@ SECTIONS: dict[str, tuple[int, Measure]] = {
     "data": (3, run_data),
     "watching": (20, run_watching),
     "checkpoints": (10, run_checkpoints),
+    "store": (3, run_store),
     "gpu": (10, run_gpu),
 }

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from lora_jax.notebook.finetuning import evaluate as evaluate
     from lora_jax.notebook.finetuning import finetune as finetune
     from lora_jax.notebook.fitting import fit as fit
+    from lora_jax.notebook.method_laws import finetuning_laws as finetuning_laws
     from lora_jax.notebook.models import adapt as adapt
     from lora_jax.notebook.models import generate as generate
     from lora_jax.notebook.models import init as init
     from lora_jax.notebook.models import merge as merge
+    from lora_jax.notebook.speedups import speedup as speedup
     from lora_jax.notebook.sweeps import train as train
     from lora_jax.params import combine as combine
     from lora_jax.params import partition as partition
@@ -68,7 +70,9 @@ _NAMES = {
     "lora_jax.notebook.designing": ("design",),
     "lora_jax.notebook.finetuning": ("evaluate", "finetune"),
     "lora_jax.notebook.fitting": ("fit",),
+    "lora_jax.notebook.method_laws": ("finetuning_laws",),
     "lora_jax.notebook.models": ("adapt", "generate", "init", "merge"),
+    "lora_jax.notebook.speedups": ("speedup",),
     "lora_jax.notebook.sweeps": ("train",),
     "lora_jax.params": ("combine", "partition"),
     "lora_jax.peft.materialize": ("declare_lora", "init_delta", "materialize"),

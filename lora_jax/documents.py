@@ -11,7 +11,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar
 from lora_jax.errors import LoraJaxError
 
 T = TypeVar("T")
+PLAIN = {str: "text", int: "a whole number", bool: "true or false", float: "a number"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +85,18 @@ def from_document(kind: type[T], document: Any, where: str = "") -> T:
     where: the keys that led here, for the message. Raises Unreadable for a key that is missing, and for a
     value of another type; keys that the type has not are passed over.
     """
-    own = getattr(kind, "from_document", None)
+    own, is_dataclass = _told_by(kind)
     if own is not None:
         return own(_wanted(document, Mapping, "an object", where))
-    if dataclasses.is_dataclass(kind):
+    if is_dataclass:
         return fields_from_document(kind, document, where)
     return _read(kind, document, where)
+
+
+@cache
+def _told_by(kind: Any) -> tuple[Any, bool]:
+    """Return a type's own reading of documents, None without one, and whether it is a dataclass."""
+    return getattr(kind, "from_document", None), dataclasses.is_dataclass(kind)
 
 
 def fields_from_document(kind: Any, document: Any, where: str = "") -> Any:
@@ -119,16 +126,18 @@ def _fields(kind: Any) -> tuple[tuple[str, str, Any, Any], ...]:
 
 
 def _read(kind: Any, document: Any, where: str) -> Any:
-    origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return document
+    if kind in PLAIN:
+        return _read_plain(kind, document, where)
+    origin, inside = _take_apart(kind)
     if origin in (typing.Union, types.UnionType):
         if document is None and type(None) in inside:
             return None
         (one,) = (part for part in inside if part is not type(None))
         return from_document(one, document, where)
     if origin is tuple:
-        _wanted(document, list | tuple, "a list", where)
+        _wanted(document, (list, tuple), "a list", where)
         if inside[-1] is not Ellipsis and len(inside) != len(document):
             raise Unreadable(f"{where!r} has {len(document)} entries, wanted {len(inside)}")
         if inside == (float, ...) and set(map(type, document)) <= {float, int}:
@@ -140,12 +149,25 @@ def _read(kind: Any, document: Any, where: str) -> Any:
         )
     if origin is Mapping:
         _wanted(document, Mapping, "an object", where)
+        if inside[1] is Any:
+            return dict(document)
         return {name: from_document(inside[1], part, f"{where}.{name}") for name, part in document.items()}
     if origin is Literal:
-        if document not in inside:
-            raise Unreadable(f"{where!r} is {repr(document)[:60]}, wanted {' or '.join(map(repr, inside))}")
-        return document
-    return _read_plain(kind, document, where)
+        return _one_of(document, inside, where)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(_one_of(document, [one.value for one in kind], where))
+    raise TypeError(f"{kind} is no type that a document can be read as")
+
+
+def _one_of(document: Any, known: Sequence[Any], where: str) -> Any:
+    if document not in known:
+        raise Unreadable(f"{where!r} is {repr(document)[:60]}, wanted {' or '.join(map(repr, known))}")
+    return document
+
+
+@cache
+def _take_apart(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(kind), typing.get_args(kind)
 
 
 def _read_plain(kind: Any, document: Any, where: str) -> Any:
@@ -154,8 +176,8 @@ def _read_plain(kind: Any, document: Any, where: str) -> Any:
             return math.nan
         if isinstance(document, bool):
             raise Unreadable(f"{where!r} is {document!r}, wanted a number")
-        return _wanted(document, float | int, "a number", where)
-    words = {str: "text", int: "a whole number", bool: "true or false"}[kind]
+        return _wanted(document, (float, int), PLAIN[kind], where)
+    words = PLAIN[kind]
     if kind is int and isinstance(document, bool):
         raise Unreadable(f"{where!r} is {document!r}, wanted {words}")
     return _wanted(document, kind, words, where)

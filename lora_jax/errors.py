@@ -11,6 +11,15 @@ class LoraJaxError(Exception):
     """
 
 
+class ProcessLost(Exception):
+    """Another process of the same computation has ended: nothing is to be mended, all are started again.
+
+    The command line prints it and exits with `status`, by which a worker's starter starts it again.
+    """
+
+    status = 75  # of sysexits.h: a passing failure, to be tried again
+
+
 class Damaged(LoraJaxError):
     """A file that this program wrote is not what it was: who can make it again does so, else it is told."""
 

@@ -1,17 +1,24 @@
-"""What the core does not install: the modules of the extra `train`, and what is said where one is missing."""
+"""What the core does not install: the modules of some extras, and what is said where one is missing."""
 
 # by the names that are imported; pyproject.toml has the packages
 TRAIN = frozenset({
     "array_record", "flax", "jax", "jaxlib", "optax", "orbax", "rouge_score", "sacrebleu", "safetensors",
     "tensorflow_datasets", "tokenizers", "wandb",
 })  # fmt: skip
+GPU_COMPILE = ("jax_cuda12_plugin", "jax_plugins", "nvidia")
+EXTRAS = (
+    {module: "train" for module in TRAIN}
+    | {"submitit": "slurm", "libtpu": "tpu"}
+    | {module: "gpu-compile" for module in GPU_COMPILE}
+)
 
 
 def explain_missing(error: BaseException) -> str | None:
-    """Return what to install where a module of the extra `train` is missing; None for any other error."""
+    """Return what to install where a module of an extra is missing; None for any other error."""
     if not isinstance(error, ModuleNotFoundError):
         return None
     module = (error.name or "").partition(".")[0]
-    if module not in TRAIN:
+    extra = EXTRAS.get(module)
+    if extra is None:
         return None
-    return f"This needs the package {module}, which is not installed: pip install 'lora-jax[train]'."
+    return f"This needs the package {module}, which is not installed: pip install 'lora-jax[{extra}]'."

@@ -4,7 +4,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+PLAIN = frozenset({str, int, float, bool, type(None)})
+ALWAYS = object()  # of a field that is part of every identity, whatever its value
 
 
 def added_later(default: Any) -> Any:
@@ -24,16 +28,25 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        fields = [(name, getattr(value, name), default) for name, default in _fields(type(value))]
         return {
-            field.name: _plain(inner)
-            for field, inner in fields
-            if not (field.metadata.get("added_later") and inner == field.default)
+            name: _plain(inner) for name, inner, default in fields if default is ALWAYS or inner != default
         }
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
+
+
+@cache
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return the name of each field and the value at which it is left out; ALWAYS: it never is."""
+    return tuple(
+        (field.name, field.default if field.metadata.get("added_later") else ALWAYS)
+        for field in dataclasses.fields(kind)
+    )
 
 
 def digest(value: Any, length: int = 10) -> str:
@@ -49,5 +62,7 @@ def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{path}{name}.")
         else:
-            flat[path + name] = value if isinstance(value, str) else json.dumps(value)
+            # most are text and whole numbers, which JSON writes as Python does, but more slowly
+            kind = type(value)
+            flat[path + name] = value if kind is str else str(value) if kind is int else json.dumps(value)
     return flat

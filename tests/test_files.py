@@ -1,19 +1,22 @@
 """A file is whole or it is the old one, whatever fails while it is written."""
 
+import errno
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from lora_jax.files import to_json, write_atomically
+from lora_jax.files import flush_names, to_json, write_atomically, write_together
 from lora_jax.runs.store import RunStore
 from lora_jax.temporaries import YOUNG, held, sweep, temporary_beside
+from lora_jax.workers.crew import Joining
 
 
 @pytest.mark.parametrize("content", ["words \u00e9\n", b"\x00\xff"])
@@ -81,7 +84,7 @@ files.write_atomically(Path(sys.argv[1]) / "runs" / "a.json", "half")
     assert done.returncode == -9
     [left] = (tmp_path / "runs").iterdir()
     old(left)
-    with RunStore(tmp_path).locked():
+    with RunStore(tmp_path).joined(Joining(), print):
         assert not list((tmp_path / "runs").iterdir())
 
 
@@ -112,3 +115,29 @@ def test_what_is_a_moment_old_is_waited_for(tmp_path: Path) -> None:
         begun = time.monotonic()
         assert sweep(tmp_path) == []  # nobody waits for the living
         assert time.monotonic() - begun < YOUNG / 2
+
+
+def test_files_that_belong_together_are_flushed_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, both = os.fsync, threading.Barrier(2, timeout=30)
+    monkeypatch.setattr(os, "fsync", lambda handle: (both.wait(), flush(handle)))
+    write_together({tmp_path / "a": "1", tmp_path / "b": "2"})
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["1", "2"]
+    flush_names([tmp_path, tmp_path.parent])
+    with pytest.raises(OSError, match="none"):
+        flush_names([tmp_path / "none"])
+
+
+def test_a_file_that_cannot_be_flushed_is_named_and_none_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        if os.fstat(handle).st_size == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_together({tmp_path / "a": "1", tmp_path / "b": "22", tmp_path / "c": "3"})
+    assert caught.value.filename == str(tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []

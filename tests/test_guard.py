@@ -319,5 +319,5 @@ def test_a_signal_at_any_moment_is_one_line(command: list[str], signum: signal.S
 @PROGRAMS
 @pytest.mark.slow
 def test_a_signal_at_many_moments_is_one_line(command: list[str], signum: signal.Signals) -> None:
-    for _ in range(12):
+    for _ in range(4):
         shoot(command, signum, random.uniform(0.0, 2.5))

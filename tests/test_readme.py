@@ -17,15 +17,17 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/usage.md")
 # Seconds each, and nothing before them is needed.
 FAST = ("laws", "design", "plan", "sizes")
+SMALL = "model.d_model=16 model.n_heads=2 optim.batch_size=32 seed=0"  # a width, a seed, five lengths
 # What takes minutes as it is written, made shorter by what follows it; all the rest runs as it is.
 SHORTER = {
-    "./launch.sh quickstart": "model.d_model=12",
+    "./launch.sh quickstart": SMALL,
     "./launch.sh test": "--collect-only -q -n 0 tests/test_params.py",
     "./launch.sh latency": "--trials 6",
+    "./launch.sh scaling configs/quickstart.py --workers": SMALL,
     "./launch.sh scaling configs/learning_rate.py": "model.d_model=12 n_tokens=65536",
     "./launch.sh coordinates": "model.d_model=16 model.n_heads=2 model.base_width=16 --steps 1 --late 2",
     "./launch.sh bench": "--only startup --repeats 1",
-    "./launch.sh finetune configs/peft_sample.py": '--only "LoRA r 4"',
+    "./launch.sh finetune configs/peft_sample.py": '--only "LoRA r 4" task.n_train=96 task.n_test=48',
     "./launch.sh incontext configs/incontext_sample.py": "--stage prompts",
 }
 

@@ -1,5 +1,7 @@
 """Who runs a config, and so where its results go: `lora-jax` in any folder, or a checkout's `./launch.sh`."""
 
+import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,14 @@ class Caller:
         if config.is_relative_to(root):
             config = config.relative_to(root)
         return " ".join([self.program, command, str(config), *words])
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments of a program, with `words`: them as they were typed. argv: None for its own."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_intermixed_args(words)  # overrides may stand before and after the options
+    arguments.words = words
+    return arguments
 
 
 INSTALLED = Caller("lora-jax", Path(), "the current folder")

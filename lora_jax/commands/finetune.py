@@ -16,12 +16,15 @@ from lora_jax.commands.training import (
     tell_status,
     until_stopped,
 )
+from lora_jax.commands.working import Conclusion, add_workers, is_launch, is_reported, launch, work_on
 
 if TYPE_CHECKING:
     from lora_jax.comparison.results import MethodComparison
     from lora_jax.finetuning.experiment import FinetuneExperiment
     from lora_jax.finetuning.prepare import Prepared
     from lora_jax.runs.store import RunStore
+
+PAGE = "report.html"
 
 
 def add(commands: Any) -> None:
@@ -80,12 +83,14 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     )
     add_tracker(parser)
     add_saving(parser)
+    add_workers(parser)
     one_line.add_options(parser)
-    parser.set_defaults(run=run, caller=caller)
+    parser.set_defaults(run=run, caller=caller, command="finetune")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.finetuning.config import finetune_id
+    from lora_jax.finetuning.export import export_chosen
     from lora_jax.finetuning.prepare import prepare
     from lora_jax.finetuning.table import print_methods
     from lora_jax.runs.execute import use_compilation_cache
@@ -96,7 +101,13 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = _load(arguments)
     store = RunStore(arguments.out or arguments.caller.results(experiment.name))
     run_ids = [finetune_id(run) for run in experiment.sweep.runs()]
-    store.check(experiment.name, run_ids, make=False)  # before the base is loaded
+    starts_workers = is_launch(arguments)
+    store.check(experiment.name, run_ids, make=starts_workers)  # before the base is loaded
+    if starts_workers:
+        status = launch(arguments, store.folder)
+        if not status and is_reported(store.folder, PAGE):
+            show(store)
+        return status
     use_compilation_cache()
     print(experiment.question, end="\n\n", flush=True)
     prepared = prepare(experiment.sweep.base, experiment.sweep.task, say)
@@ -110,21 +121,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         check(experiment, prepared, store, options)
         return 0
-    status = train(experiment, prepared, store, options)
-    if status:
-        return status
-    comparison = conclude(experiment.name, store, options)
+    store.check(experiment.name, run_ids)
+
+    def conclude_sweep() -> None:
+        conclude(experiment.name, store, options)
+        for line in export_chosen(experiment.sweep, prepared, store):
+            print(line)
+
+    def show_outcome() -> None:
+        if arguments.data is not None:
+            one_line.print_outcome(experiment, prepared, store, arguments.caller.program)
+        show(store)
+
+    return work_on(
+        arguments, store, [*run_ids, options.halving],
+        lambda: train(experiment, prepared, store, options),
+        Conclusion((PAGE,), conclude_sweep, show_outcome),
+    )  # fmt: skip
+
+
+def show(store: "RunStore") -> None:
+    """Print what comparison.json says, and where the report lies."""
+    from lora_jax.comparison.documents import read_comparison
     from lora_jax.report.methods.terminal import print_comparison
 
-    print_comparison(comparison)
-    from lora_jax.finetuning.export import export_chosen
-
-    for line in export_chosen(experiment.sweep, prepared, store):
-        print(line)
-    if arguments.data is not None:
-        one_line.print_outcome(experiment, prepared, store, arguments.caller.program)
-    print(f"Report: {store.folder / 'report.html'}")
-    return 0
+    print_comparison(read_comparison(store.folder / "comparison.json"))
+    print(f"Report: {store.folder / PAGE}")
 
 
 def _load(arguments: argparse.Namespace) -> "FinetuneExperiment":
@@ -151,13 +173,14 @@ def check(
     experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TrainingOptions
 ) -> None:
     """Refuse what training would refuse before its first step."""
-    from lora_jax.finetuning.execute import Tuner, TuneSettings
+    from lora_jax.finetuning.execute import TuneCell, Tuner, TuneSettings
     from lora_jax.runs.tracking import check_tracker, open_tracker
 
     check_tracker(options.tracker)
     store.check_text(fingerprints(experiment, prepared))
     tracker = open_tracker("off", experiment.name, store.folder)
-    Tuner(experiment, prepared, store, tracker, TuneSettings(options.lanes, options.halving)).check()
+    cells, settings = [TuneCell(experiment.sweep, prepared)], TuneSettings(options.lanes, options.halving)
+    Tuner(experiment.name, cells, store, tracker, settings).check()
 
 
 def fingerprints(experiment: "FinetuneExperiment", prepared: "Prepared") -> dict[str, str]:
@@ -170,24 +193,26 @@ def fingerprints(experiment: "FinetuneExperiment", prepared: "Prepared") -> dict
 def train(
     experiment: "FinetuneExperiment", prepared: "Prepared", store: "RunStore", options: TrainingOptions
 ) -> int:
-    """Train what is not finished; return the exit status, that of the signal where one stopped it."""
+    """Train what is not finished; return the exit status, that of the signal where one stopped it.
+
+    The folder has been checked, and this process is one of its workers.
+    """
     from lora_jax.finetuning.config import finetune_id
-    from lora_jax.finetuning.execute import Tuner, TuneSettings
+    from lora_jax.finetuning.execute import TuneCell, Tuner, TuneSettings
     from lora_jax.runs.tracking import open_tracker
 
     sweep = experiment.sweep
     run_ids = [finetune_id(run) for run in sweep.runs()]
-    store.check(experiment.name, run_ids)
-    with store.locked():
-        data = fingerprints(experiment, prepared)
-        store.claim(describe_sweep(experiment, run_ids, data, options.origin))
-        tracker = open_tracker(options.tracker, experiment.name, store.folder)
-        settings = TuneSettings(options.lanes, options.halving, options.saving)
-        try:
-            with until_stopped() as stop:
-                Tuner(experiment, prepared, store, tracker, settings).run_all(stop, say)
-        finally:
-            tracker.finish()
+    data = fingerprints(experiment, prepared)
+    store.claim(describe_sweep(experiment, run_ids, data, options.origin))
+    tracker = open_tracker(options.tracker, experiment.name, store.folder)
+    settings = TuneSettings(options.lanes, options.halving, options.saving)
+    try:
+        with until_stopped() as stop:
+            cells = [TuneCell(sweep, prepared)]
+            Tuner(experiment.name, cells, store, tracker, settings).run_all(stop, say)
+    finally:
+        tracker.finish()
     return tell_status(stop)
 
 

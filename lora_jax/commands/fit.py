@@ -52,10 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     if arguments.law is None and arguments.table.is_dir():
         from lora_jax.comparison.folder import is_finetuning
+        from lora_jax.scaling.finetuning.study_runs import is_study
 
+        if is_study(arguments.table):
+            return run_study(arguments)
         if is_finetuning(arguments.table):
             return run_methods(arguments)
     table = load_table(arguments, needs_loss(arguments))
+    if arguments.by and arguments.crossover:
+        from lora_jax.commands.fit_methods import run_method_laws
+
+        return run_method_laws(arguments, table)
     if arguments.by:
         from lora_jax.commands.fit_groups import run_groups
 
@@ -106,14 +113,41 @@ def write_law(report: "FitReport", folder: Path) -> Path:
     return write_fit_report(report, folder)
 
 
-def run_methods(arguments: argparse.Namespace) -> int:
-    """Compare a fine-tuning sweep's methods anew, and write comparison.json where `output_path` says."""
+def _refuse_options(arguments: argparse.Namespace) -> None:
+    """Refuse the options of a law for a folder of fine-tuning runs."""
     given = given_of(arguments, (*OF_A_TABLE, *OF_A_LAW, *OF_APPROACHES))
     if given is not None:
         raise LoraJaxError(
             f"{arguments.table} holds fine-tuning runs, whose methods are compared, and"
             f" {given} has no part in that: leave it out, or name a law by --law."
         )
+
+
+def run_study(arguments: argparse.Namespace) -> int:
+    """Fit the laws of a study of fine-tuning anew, and write finetune_laws.json where `output_path` says."""
+    _refuse_options(arguments)
+    from lora_jax.digests import doubting
+    from lora_jax.documents import to_document
+    from lora_jax.report.finetuning.terminal import print_study
+    from lora_jax.report.kit.sweep_file import read_sweep_file
+    from lora_jax.scaling.finetuning.study_report import analyse_study
+    from lora_jax.scaling.finetuning.study_results import STUDY, write_study
+
+    with doubting("restore it, or delete it to train that run again"):
+        report = analyse_study(arguments.table, read_sweep_file(arguments.table).command)
+    path = output_path(arguments, STUDY.name)
+    if path is not None:
+        write_study(path.parent, report)
+    if arguments.json:
+        print(to_json(to_document(report)))
+    else:
+        print_study(report)
+    return 0
+
+
+def run_methods(arguments: argparse.Namespace) -> int:
+    """Compare a fine-tuning sweep's methods anew, and write comparison.json where `output_path` says."""
+    _refuse_options(arguments)
     from lora_jax.comparison.documents import comparison_to_document, save_comparison
     from lora_jax.comparison.folder import read_runs
     from lora_jax.comparison.methods import compare_methods
@@ -140,11 +174,13 @@ def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
     from lora_jax.commands.waiting import waiting
     from lora_jax.scaling.appraisal import REPLICATES
     from lora_jax.scaling.documents import sweep_to_document, write_fits
+    from lora_jax.scaling.recipes.records import doubt_recipes, recorded_runs
     from lora_jax.scaling.sweep import fit_sweep
 
     with waiting():
         fits = fit_sweep(
-            table, flops_column=arguments.flops_column or "flops_exact",
+            doubt_recipes(table, recorded_runs(arguments.table)),
+            flops_column=arguments.flops_column or "flops_exact",
             n_bootstrap=arguments.bootstrap or REPLICATES, seed=arguments.seed,
         )  # fmt: skip
     if not fits.fits and not arguments.table.is_dir():

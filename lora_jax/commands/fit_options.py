@@ -28,12 +28,27 @@ OF_A_TABLE = (
 # how a law is fitted, and what is asked of it alone
 OF_A_LAW = (
     "by", "response", "of", "objective", "quantile", "delta", "fix", "bound", "judge", "weights", "predict",
-    "serve", "versus", "compare", "crossover",
+    "serve", "versus", "compare", "crossover", "target",
 )  # fmt: skip
 OF_APPROACHES = ("budget",)  # asked of a law, and of approaches 1 and 2
 OF_APPROACH_2 = ("method", "budgets", "within")
 APPROACHES = ("approach-1", "approach-2")
+EVERY = "all"  # methods, for --crossover without a name
+# what a law of each method, fitted together, does not take
+NOT_OF_METHODS = (
+    "objective", "quantile", "delta", "fix", "bound", "judge", "weights", "predict", "serve", "versus",
+    "compare", "budget",
+)  # fmt: skip
 WITHIN = Range(1, 1e12, above=True)  # times the size of the best run, or a part of it
+
+
+class Crossover(argparse.Action):
+    """Keeps what --crossover names, and `EVERY` where it names nothing."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        setattr(namespace, self.dest, list(values) or [EVERY])
 
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
@@ -140,11 +155,18 @@ def _add_questions(asking: Any) -> None:
     )
     asking.add_argument(
         "--crossover",
-        nargs="+",
+        nargs="*",
+        action=Crossover,
         default=[],
         metavar="TABLE",
-        help="second table, then the variables to hold, such as D=1e9; finds where the two laws cross",
+        help="second table, then the variables to hold, such as D=1e9; finds where the two laws cross. With"
+        " --by and a law of fine-tuning: no table, the methods to cross, or none for all",
     )
+    add_number(
+        asking, "--target", QUANTITY, is_quantity=True, nargs="+", default=[], metavar="LOSS",
+        help="with --by and --crossover: say which base each method needs for these losses (default: the loss"
+        " that every method reaches)",
+    )  # fmt: skip
 
 
 def _add_approach_2(isoflop: Any) -> None:
@@ -175,8 +197,14 @@ def check_options(arguments: argparse.Namespace) -> None:
     law = arguments.law
     if arguments.by and law is None:
         raise LoraJaxError("--by is asked of one law: name it by --law, such as --law chinchilla.")
+    if arguments.crossover == [EVERY] and not arguments.by:
+        raise LoraJaxError(
+            "--crossover wants a second table, or the columns that make a method, as --by method."
+        )
+    if arguments.target and not (arguments.by and arguments.crossover):
+        raise LoraJaxError("--target is asked of methods: add --by and --crossover, or leave it out.")
     if arguments.by and arguments.crossover:
-        raise LoraJaxError("--crossover is asked of one table and --by divides it: leave one of them out.")
+        _check_methods(arguments)
     if law in APPROACHES:
         wrong = given_of(arguments, [name for name in OF_A_LAW if name != "by"])
         if wrong is not None:
@@ -192,6 +220,20 @@ def check_options(arguments: argparse.Namespace) -> None:
             raise LoraJaxError(
                 f"{wrong} belongs to --law power, and {law} names its own columns: leave it out."
             )
+
+
+def _check_methods(arguments: argparse.Namespace) -> None:
+    """Raise LoraJaxError where methods cannot be crossed as asked, with --by and --crossover."""
+    from lora_jax.scaling.laws.finetuning import LAWS
+
+    if arguments.law not in LAWS:
+        raise LoraJaxError(
+            f"--by with --crossover crosses methods by a law of fine-tuning, and {arguments.law} is none:"
+            f" take one of {', '.join(LAWS)}, or leave one of the two out."
+        )
+    wrong = given_of(arguments, NOT_OF_METHODS)
+    if wrong is not None:
+        raise LoraJaxError(f"{wrong} has no part in --by with --crossover: leave it out.")
 
 
 def needs_loss(arguments: argparse.Namespace) -> bool:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, Caller
 from lora_jax.commands.training import Origin, describe_sweep, say, tell_status, until_stopped
+from lora_jax.commands.working import Conclusion, add_workers, is_launch, launch_and_show, work_on
 
 if TYPE_CHECKING:
     from lora_jax.runs.store import RunStore
+
+PAGE = "report.html"
 
 
 def add(commands: Any) -> None:
@@ -48,7 +51,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     parser.add_argument(
         "--report", action="store_true", help="compare and draw the finished runs; run nothing"
     )
-    parser.set_defaults(run=run, caller=caller)
+    add_workers(parser)
+    parser.set_defaults(run=run, caller=caller, command="incontext")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,8 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     store = RunStore(arguments.out or arguments.caller.results(experiment.name))
     print(experiment.question, end="\n\n", flush=True)
     if arguments.report:
-        return conclude(store.folder)
+        write(store.folder)
+        return show(store.folder)
     store.try_write()  # before a base is loaded
+    conclusion = Conclusion((PAGE,), lambda: write(store.folder), lambda: show(store.folder))
+    if is_launch(arguments):
+        return launch_and_show(arguments, store.folder, conclusion)
     use_compilation_cache()
     sources = Sources(experiment.config, say)
     check(experiment.config, sources)
@@ -73,8 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
     store.check_text(sources.fingerprints())
     if arguments.dry_run:
         return show_plan(wanted, sources)
-    status = make_runs(experiment, wanted, sources, store, arguments)
-    return status or conclude(store.folder)
+    store.check(experiment.name, run_ids)
+    return work_on(
+        arguments, store, [*run_ids, *arguments.only, *arguments.stage],
+        lambda: make_runs(experiment, wanted, sources, store, arguments), conclusion,
+    )  # fmt: skip
 
 
 def show_plan(config, sources) -> int:
@@ -101,16 +112,15 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
     from lora_jax.prompting.incontext.plan import list_tunings
 
     run_ids = [run.run_id for run in list_tunings(experiment.config, sources)]
-    store.check(experiment.name, run_ids)
-    with store.locked():
-        origin = Origin(_spell(arguments))
-        store.claim(describe_sweep(experiment, run_ids, sources.fingerprints(), origin))
-        with until_stopped() as stop:
-            comparison = Comparison(experiment.name, wanted, sources, store)
-            comparison.prompts.check(experiment.config)
-            if wanted.backward is not None:
+    origin = Origin(_spell(arguments))
+    store.claim(describe_sweep(experiment, run_ids, sources.fingerprints(), origin))
+    with until_stopped() as stop:
+        comparison = Comparison(experiment.name, wanted, sources, store)
+        comparison.prompts.check(experiment.config)
+        if wanted.backward is not None:
+            with store.alone("measuring-backward", say):
                 measure(wanted.backward, sources, store.folder)
-            comparison.run_all(stop, say)
+        comparison.run_all(stop, say)
     return tell_status(stop)
 
 
@@ -141,17 +151,24 @@ def measure(plan, sources, folder: Path) -> None:
     save_backward(folder, costs)
 
 
-def conclude(folder: Path) -> int:
-    """Compare what is finished, draw it, write the page, and print the tables."""
-    from lora_jax.comparison.incontext_documents import load_backward
+def write(folder: Path) -> None:
+    """Compare what is finished, draw it, and write the page."""
+    from lora_jax.commands.table_options import renew_table
     from lora_jax.comparison.incontext_folder import write_incontext
     from lora_jax.report.incontext.page import write_incontext_report
+
+    write_incontext(folder)
+    renew_table(folder)
+    write_incontext_report(folder)
+
+
+def show(folder: Path) -> int:
+    """Print the tables of the comparison, and where its page lies."""
+    from lora_jax.comparison.incontext_documents import load_backward, load_incontext
     from lora_jax.report.incontext.terminal import print_incontext
 
-    found = write_incontext(folder)
-    page = write_incontext_report(folder)
-    print_incontext(found, load_backward(folder))
-    print(f"Report: {page}")
+    print_incontext(load_incontext(folder), load_backward(folder))
+    print(f"Report: {folder / PAGE}")
     return 0
 
 

@@ -18,6 +18,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--device", help="estimate the cost on this accelerator (default: this machine)")
     parser.add_argument(
+        "--target",
+        help="compile the steps for these devices as well, such as h100:8 or v5e:4x4, and print what they"
+        " need beside the plan's prediction (lora-jax compile says more)",
+    )
+    parser.add_argument(
         "--parametrisation",
         action="store_true",
         help="print the start, rate, decay and eps of every weight of the largest model instead",
@@ -26,12 +31,24 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lora_jax.compiling.start import compile_config
+    from lora_jax.compiling.table import format_beside
+    from lora_jax.compiling.topology import require_compiler
     from lora_jax.runs.experiment import load_experiment
     from lora_jax.runs.plan_table import print_plan
+    from lora_jax.target import parse_target
 
     experiment = load_experiment(arguments.config, arguments.overrides)
     if not arguments.parametrisation:
-        print_plan(experiment, finished=(), device=arguments.device)
+        if arguments.target is None:
+            print_plan(experiment, finished=(), device=arguments.device)
+            return 0
+        target = parse_target(arguments.target)
+        require_compiler(target)
+        planned = print_plan(experiment, finished=(), device=arguments.device or target.kind)
+        report = compile_config(arguments.config, arguments.overrides, target)
+        print()
+        print(format_beside(report, {item.run_id: item.memory_bytes for item in planned}))
         return 0
     from lora_jax.model.declare import count_parameters
     from lora_jax.runs.parametrisation_table import format_parametrisation

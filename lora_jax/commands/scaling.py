@@ -2,24 +2,31 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.commands.following import describe, follow
 from lora_jax.commands.heldout_options import add_measuring, read_measuring
 from lora_jax.commands.saving_options import add_saving, read_saving
+from lora_jax.commands.sweep_options import SweepOptions, make_settings
 from lora_jax.commands.training import (
     Origin,
-    TrainingOptions,
     add_tracker,
     describe_sweep,
     say,
     tell_status,
     until_stopped,
 )
+from lora_jax.commands.working import (
+    Conclusion,
+    add_workers,
+    is_launch,
+    is_reported,
+    launch_and_show,
+    work_on,
+)
 from lora_jax.errors import LoraJaxError
-from lora_jax.training.measuring import DEFAULT, Measuring
 
 if TYPE_CHECKING:
     from lora_jax.runs.experiment import Experiment
@@ -27,13 +34,7 @@ if TYPE_CHECKING:
     from lora_jax.scaling.sweep_results import SweepReport
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions(TrainingOptions):
-    """How a pretraining sweep is trained. mesh, keep_models, measuring: as the command's --help says."""
-
-    mesh: str | None = None
-    keep_models: bool = False
-    measuring: Measuring = DEFAULT
+REPORT = ("report.html", "fits.json", "sweep.json")  # what a finished sweep's folder has, the page first
 
 
 def add(commands: Any) -> None:
@@ -99,7 +100,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     add_tracker(parser)
     add_saving(parser)
     add_measuring(parser)
-    parser.set_defaults(run=run, caller=caller)
+    add_workers(parser)
+    parser.set_defaults(run=run, caller=caller, command="scaling")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,22 +115,53 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         price(experiment, store, arguments, lanes)
         return 0
+    words = [*arguments.overrides, *["--halving"] * arguments.halving]
+    command = arguments.caller.spell("scaling", find_config(arguments.config), words)
+    options = SweepOptions(
+        tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
+        keep_models=arguments.keep_models, saving=read_saving(arguments),
+        measuring=read_measuring(arguments), origin=Origin(command, arguments.overrides),
+    )  # fmt: skip
+    if options.mesh is None or is_launch(arguments):
+        return lead(experiment, store, options, arguments)
+    from lora_jax.training.processes import run_together
+
+    return run_together(
+        lambda: lead(experiment, store, options, arguments),
+        lambda: follow(experiment, store, options),
+    )
+
+
+def lead(
+    experiment: "Experiment", store: "RunStore", options: SweepOptions, arguments: argparse.Namespace
+) -> int:
+    """Train and conclude what is not yet, and show it; return the exit status."""
     if is_concluded(experiment, store, arguments.halving):
-        print(f"All {len(experiment.runs)} runs of {experiment.name} are finished and reported in {folder}.")
-    else:
-        words = [*arguments.overrides, *["--halving"] * arguments.halving]
-        command = arguments.caller.spell("scaling", find_config(arguments.config), words)
-        options = SweepOptions(
-            tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
-            keep_models=arguments.keep_models, saving=read_saving(arguments),
-            measuring=read_measuring(arguments), origin=Origin(command, arguments.overrides),
-        )  # fmt: skip
-        status = train(experiment, store, options)
-        if status:
-            return status
-        conclude(experiment, store, options)
-    show(store)
-    return 0
+        n, name = len(experiment.runs), experiment.name
+        print(f"All {n} runs of {name} are finished and reported in {store.folder}.")
+        if not arguments.invited:
+            show(store)
+        return 0
+    conclusion = Conclusion(REPORT, lambda: conclude(experiment, store, options), lambda: show(store))
+    return work(experiment, store, options, arguments, conclusion)
+
+
+def work(
+    experiment: "Experiment",
+    store: "RunStore",
+    options: SweepOptions,
+    arguments: argparse.Namespace,
+    conclusion: Conclusion,
+) -> int:
+    """Train as one of the folder's workers, and conclude; or start such. Return the exit status."""
+    from lora_jax.config import run_id
+
+    ids = [run_id(run) for run in experiment.runs]
+    store.check(experiment.name, ids)
+    if is_launch(arguments):
+        return launch_and_show(arguments, store.folder, conclusion)
+    identity = [*ids, options.halving, options.keep_models]
+    return work_on(arguments, store, identity, lambda: train(experiment, store, options), conclusion)
 
 
 def price(
@@ -140,10 +173,10 @@ def price(
     """
     from lora_jax.config import run_id
     from lora_jax.runs.execute import check_spread, fingerprints, form_groups, try_data
-    from lora_jax.runs.machine import find_device
     from lora_jax.runs.models import check_savable
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.tracking import check_tracker
+    from lora_jax.target import find_device
     from lora_jax.training.mesh import make_mesh, parse_mesh
 
     check_tracker(arguments.tracker)
@@ -170,52 +203,39 @@ def is_concluded(experiment: "Experiment", store: "RunStore", halving: bool) -> 
     """Is every run finished, and the report newer than the newest of them?"""
     from lora_jax.config import run_id
 
-    page = store.folder / "report.html"
-    if store.settled(halving) != {run_id(run) for run in experiment.runs}:
-        return False
-    if not all((store.folder / name).exists() for name in ("report.html", "fits.json", "sweep.json")):
-        return False
-    return all(path.stat().st_mtime <= page.stat().st_mtime for path in store.folder.glob("runs/*.json"))
+    ids = {run_id(run) for run in experiment.runs}
+    return store.settled(halving) == ids and is_reported(store.folder, *REPORT)
 
 
 def train(experiment: "Experiment", store: "RunStore", options: SweepOptions) -> int:
-    """Train what is not finished; return the exit status, that of the signal where one stopped it."""
+    """Train what is not finished; return the exit status, that of the signal where one stopped it.
+
+    The folder has been checked, and this process is one of its workers.
+    """
     from lora_jax.config import run_id
 
     run_ids = [run_id(run) for run in experiment.runs]
-    store.check(experiment.name, run_ids)
     if store.settled(options.halving) == set(run_ids) and (store.folder / "sweep.json").exists():
-        store.tidy()  # as `locked` does where something is trained
         return 0
     if experiment.question:
         print(experiment.question, end="\n\n", flush=True)
-    from lora_jax.runs.execute import (
-        SweepSettings,
-        fingerprints,
-        prepare_data,
-        run_sweep,
-        use_compilation_cache,
-    )
+    from lora_jax.runs.execute import fingerprints, prepare_alone, run_sweep, use_compilation_cache
     from lora_jax.runs.plan_table import print_plan
     from lora_jax.runs.tracking import open_tracker
-    from lora_jax.training.mesh import make_mesh
+    from lora_jax.training.processes import tell
 
+    tell(describe(run_ids))
     use_compilation_cache()
-    settings = SweepSettings(
-        keep_models=options.keep_models, lanes=options.lanes, halving=options.halving,
-        mesh=None if options.mesh is None else make_mesh(options.mesh), saving=options.saving,
-        measuring=options.measuring,
-    )  # fmt: skip
-    with store.locked():
-        datasets = prepare_data(experiment.runs, say)
-        store.claim(describe_sweep(experiment, run_ids, fingerprints(datasets), options.origin))
-        planned = print_plan(experiment, store.settled(options.halving))
-        tracker = open_tracker(options.tracker, experiment.name, store.folder)
-        try:
-            with until_stopped() as stop:
-                run_sweep(experiment.name, planned, datasets, store, tracker, stop, settings)
-        finally:
-            tracker.finish()
+    settings = make_settings(options)
+    datasets = prepare_alone(store, experiment.runs, say)
+    store.claim(describe_sweep(experiment, run_ids, fingerprints(datasets), options.origin))
+    planned = print_plan(experiment, store.settled(options.halving))
+    tracker = open_tracker(options.tracker, experiment.name, store.folder)
+    try:
+        with until_stopped() as stop:
+            run_sweep(experiment.name, planned, datasets, store, tracker, stop, settings)
+    finally:
+        tracker.finish()
     return tell_status(stop)
 
 
@@ -224,13 +244,14 @@ def conclude(experiment: "Experiment", store: "RunStore", options: SweepOptions)
     from lora_jax.report.sweep.page import write_report
     from lora_jax.runs.tracking import open_tracker
     from lora_jax.scaling.documents import sweep_to_document, write_fits
+    from lora_jax.scaling.recipes.records import doubt_recipes, recorded_runs
     from lora_jax.scaling.sweep import fit_sweep
     from lora_jax.scaling.tables.table import read_table
 
     print("Fitting, and drawing the report.", file=sys.stderr)
     try:
         store.write_table()
-        fits = fit_sweep(read_table(store.folder))
+        fits = fit_sweep(doubt_recipes(read_table(store.folder), recorded_runs(store.folder)))
         write_fits(store.folder / "fits.json", fits)
         write_report(store.folder)
     except LoraJaxError as error:

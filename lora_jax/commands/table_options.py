@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import ANY_NUMBER, COUNT_FROM_0, Range, cut, show
+from lora_jax.table_lag import TABLE, find_folder, list_records
 
 if TYPE_CHECKING:
     from lora_jax.scaling.tables.table import RunTable
@@ -81,7 +82,7 @@ def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTa
     renew_table(arguments.table)
     reshaping = Reshaping(
         None if arguments.wide is None else parse_wide(arguments.wide),
-        arguments.last_step_per_run, arguments.best_per_cell,
+        arguments.last_step_per_run, arguments.best_per_cell, _apart(arguments),
     )  # fmt: skip
     table = read_table(
         arguments.table, parse_pairs("--map", arguments.map), where=arguments.where,
@@ -97,14 +98,37 @@ def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTa
     return question(chosen)
 
 
-def renew_table(folder: Path) -> None:
-    """Write runs.csv of a results folder anew where it does not say what its records say."""
-    if any(folder.glob("runs/*.json")):
+def _apart(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return what tells cells apart besides N and D: a variable of the law that is asked for."""
+    from lora_jax.scaling.laws import LAWS
+    from lora_jax.scaling.tables.batches import letters_apart
+
+    asked = getattr(arguments, "law", None)  # not every command that reads a table has one
+    law = next((law for name, law in LAWS.items() if asked in (name, law.key)), None)
+    return () if law is None else letters_apart(law.variables)
+
+
+def renew_table(path: Path) -> None:
+    """Write runs.csv of a results folder anew where it does not say what its records say.
+
+    path: The folder, or its runs.csv. Any other table is left as it is.
+
+    Raises:
+        LoraJaxError: A record is damaged, or the table is to be renewed and cannot be written.
+    """
+    folder = find_folder(path)
+    if folder is not None and list_records(folder):
         from lora_jax.digests import doubting
         from lora_jax.runs.store import RunStore
 
-        with doubting("restore it, or delete it to train that run again"):
-            RunStore(folder).renew_table()
+        try:
+            with doubting("restore it, or delete it to train that run again"):
+                RunStore(folder).renew_table()
+        except OSError as error:
+            raise LoraJaxError(
+                f"{folder / TABLE} does not say what the records beside it say, and cannot be written anew"
+                f" ({error.strerror}): make the folder writable, or copy it and name the copy."
+            ) from error
 
 
 def parse_pairs(option: str, texts: Sequence[str], example: str = "loss=final_loss") -> dict[str, str]:

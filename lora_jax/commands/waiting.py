@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lora_jax.runs.progress import format_duration
-from lora_jax.scaling.progress import listening
+from lora_jax.scaling.progress import Watcher, listening
 
 PATIENCE = 2.0  # seconds without a word on a terminal
+REDRAW = 0.1  # seconds between two looks of the bar there
 BETWEEN = 30.0  # seconds between two lines in a file
 SEEN = 0.02  # share of a step that has to be done before its pace says anything
 
@@ -20,20 +21,14 @@ SEEN = 0.02  # share of a step that has to be done before its pace says anything
 @contextmanager
 def waiting() -> Iterator[None]:
     """Show on standard error what is computed inside; on a terminal it leaves no trace."""
-    wait, ended = _Wait(), threading.Event()
-    show, seconds = (wait.show, PATIENCE) if sys.stderr.isatty() else (wait.write_line, BETWEEN)
-
-    def look() -> None:
-        while not ended.wait(seconds):
-            show()
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+    wait = _Wait()
+    watcher = Watcher(wait.show, PATIENCE) if sys.stderr.isatty() else Watcher(wait.write_line, BETWEEN)
+    watcher.start()
     try:
         with listening(wait.take):
             yield
     finally:
-        ended.set()
+        watcher.end()
         wait.end()
 
 
@@ -52,31 +47,30 @@ class _Wait:
             if words != self._words or done == 0:
                 self._began = time.monotonic()
             self._words, self._done, self._parts = words, done, parts
-            self._update()
 
-    def show(self) -> None:
+    def show(self) -> float:
+        """Show the bar; return the seconds until it is to be shown anew."""
         with self._lock:
-            if not self._ended and self._bar is None:
-                self._bar = _Bar()
-            self._update()
+            if not self._ended:
+                self._bar = self._bar or _Bar()
+                share = self._share()
+                self._bar.update(share, self._describe(share))
+        return REDRAW
 
-    def write_line(self) -> None:
+    def write_line(self) -> float:
+        """Write a line; return the seconds until the next."""
         with self._lock:
             if not self._ended:
                 share = self._share()
                 percent = f"{share:.0%} of " if 0 < share < 1 else ""
                 print(f"{percent}{self._describe(share)}", file=sys.stderr, flush=True)
+        return BETWEEN
 
     def end(self) -> None:
         with self._lock:
             self._ended = True
             if self._bar is not None:
                 self._bar.live.stop()
-
-    def _update(self) -> None:
-        if self._bar is not None and not self._ended:
-            share = self._share()
-            self._bar.update(share, self._describe(share))
 
     def _share(self) -> float:
         return self._done / self._parts if self._parts else 0.0
@@ -93,12 +87,13 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         columns = (BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"))
-        self.live = Progress(*columns, console=Console(stderr=True), transient=True)
+        # no thread of its own: the Watcher draws it, and stands still where a process is forked
+        self.live = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
         self._task = self.live.add_task("", total=1.0)
         self.live.start()
 
     def update(self, share: float, text: str) -> None:
-        self.live.update(self._task, completed=share, description=text)
+        self.live.update(self._task, completed=share, description=text, refresh=True)
 
 
 def describe(words: str, share: float, seconds: float) -> str:

@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     while True:
         found = look(arguments.folder)
-        _show("\n".join(describe(found, None if arguments.all else SHOWN)))
+        most = None if arguments.all else SHOWN
+        _show("\n".join([*describe(found, most), *_tell_deaths(arguments.folder, most)]))
         if arguments.once or not found.is_training:
             return 0
         time.sleep(arguments.every)
@@ -67,7 +68,37 @@ def describe(found: "Overview", most: int | None) -> list[str]:
     lines = draw(columns, [_cells(run) for run in shown], set(range(2, len(columns))))
     if left_out:
         lines.append(f"{left_out} more runs are not shown; --all shows them.")
-    return [*lines, "", fill(_sum_up(found))]
+    return [*lines, "", *_show_workers(found, most), fill(sum_up(found))]
+
+
+def _show_workers(found: "Overview", most: int | None) -> list[str]:
+    """Return a table of the workers that are alive where there are several, and how many are gone."""
+    from lora_jax.layout import draw
+
+    living = found.living
+    gone = sum(worker.state.ended is None for worker in found.workers) - len(living)
+    lines: list[str] = []
+    if len(living) > 1:
+        shown = living if most is None else living[:most]
+        cells = [(w.state.name, w.state.doing, f"{w.age_seconds:.0f} s ago") for w in shown]
+        lines += [*draw(("worker", "at work on", "last sign"), cells, {2}), ""]
+        if len(living) > len(shown):
+            lines.append(f"{len(living) - len(shown)} more workers are not shown; --all shows them.")
+    if gone:
+        lines.append(f"{gone} {'worker is' if gone == 1 else 'workers are'} gone without a word.")
+    return lines
+
+
+def _tell_deaths(folder: Path, most: int | None) -> list[str]:
+    """Return a sentence for each worker of SLURM that died, with its last words and its log."""
+    from lora_jax.cluster.deaths import read_deaths
+    from lora_jax.layout import fill
+
+    deaths = read_deaths(folder)
+    lines = [fill(death.sentence) for death in deaths[:most]]
+    if len(deaths) > len(lines):
+        lines.append(f"{len(deaths) - len(lines)} more workers died; --all tells of them.")
+    return lines
 
 
 def _cells(run: "RunStanding") -> tuple[str, ...]:
@@ -83,10 +114,13 @@ def _cells(run: "RunStanding") -> tuple[str, ...]:
     )
 
 
-def _sum_up(found: "Overview") -> str:
+def sum_up(found: "Overview") -> str:
+    """Return where a sweep stands, in a sentence or two."""
     from lora_jax.runs.progress import format_duration
 
     n, done = len(found.runs), found.count("done")
+    if not n:
+        return "No run has begun yet."
     others = [
         f"{count} {standing}"
         for standing in ("running", "interrupted", "diverged", "halted", "planned")
@@ -100,6 +134,8 @@ def _sum_up(found: "Overview") -> str:
     where = f"process {state.pid} on {state.host}"
     if found.is_training:
         left = format_duration(state.seconds_left)
+        if len(found.living) > 1:
+            return f"{text} {len(found.living)} workers, about {left} left, estimated {age}."
         return f"{text} About {left} left, as {where} estimated {age}."
     if state.ended is None:
         return f"{text} No process trains it: {where} is gone without a word; the same command goes on."

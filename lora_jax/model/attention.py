@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
+from lora_jax.model.compiled_for import on_cpu
 from lora_jax.model.convention import is_counting
 from lora_jax.model.fused_attention import attend_fused, has_fused_kernel
 
@@ -42,7 +43,7 @@ def attend(
     if bias_BHTS is not None:
         mask_B1TS = None if visible is None else visible.reshape(-1, 1, T, S)
         return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, bias=bias_BHTS, mask=mask_B1TS)
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         if visible_BTT is None and (S == T or not causal):  # a mask would keep the fused kernel away
             if has_fused_kernel(q_BTHK, k_BSJK):
                 return attend_fused(q_BTHK, k_BSJK, v_BSJK, causal)

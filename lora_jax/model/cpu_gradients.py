@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from lora_jax.model.compiled_for import on_cpu
 from lora_jax.model.convention import is_counting
 
 
@@ -24,7 +25,7 @@ def _matmul_forward(x_MI: jax.Array, w_IO: jax.Array) -> tuple[jax.Array, tuple[
 
 def _matmul_backward(saved: tuple[jax.Array, jax.Array], g_MO: jax.Array) -> tuple[jax.Array, jax.Array]:
     x_MI, w_IO = saved
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return g_MO @ w_IO.T, x_MI.T @ g_MO
     # Without the barrier XLA's CPU backend fuses the elementwise backward into transposed copies of the
     # operands and computes it again for each product (docs/performance.md has the measurements).
@@ -57,7 +58,7 @@ def _normalise_backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Two means of a row instead of JAX's four, by products, which take a third of the time on a CPU."""
     x, mean, inverse, scale = saved
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         x, g = jax.lax.optimization_barrier((x, g))
     normed = (x.astype(jnp.float32) - mean) * inverse
     gs = g * scale
@@ -80,7 +81,7 @@ def _mean(h: jax.Array) -> jax.Array:
     on that: a model with an added zero (an adapter at its start) would differ from the base in the last bit.
     A product with 1/D is fused with nothing, and faster.
     """
-    if jax.default_backend() != "cpu" or is_counting():
+    if not on_cpu() or is_counting():
         return h.mean(-1, keepdims=True)
     D = h.shape[-1]
     return (h.reshape(-1, D) @ jnp.full((D, 1), 1 / D, h.dtype)).reshape(*h.shape[:-1], 1)
@@ -89,7 +90,7 @@ def _mean(h: jax.Array) -> jax.Array:
 def sum_rows(g: jax.Array) -> jax.Array:
     """Return the sum over all axes but the last; on a CPU by a product, as in `_mean`."""
     D = g.shape[-1]
-    if jax.default_backend() != "cpu" or is_counting():
+    if not on_cpu() or is_counting():
         return g.reshape(-1, D).sum(0)
     g_MD = g.reshape(-1, D)
     return (jnp.ones((1, len(g_MD)), g.dtype) @ g_MD)[0]

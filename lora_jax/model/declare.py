@@ -1,6 +1,7 @@
 """Every weight of a transformer, declared once: counts and FLOPs follow from the shapes alone."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.parametrisation import base_of, has_base, restart
@@ -11,6 +12,8 @@ from lora_jax.params import Spec, Specs, count
 TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
 HEAD_STD = 0.02  # an untied head starts near zero, and the loss at ln V
 RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Transformer-XL's two biases
+
+MOST_COUNTED = 1024  # models whose counts are remembered: a sweep has thousands of runs of a few models
 
 
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
@@ -124,6 +127,7 @@ class ParameterCounts:
     total: int  # every array once
 
 
+@lru_cache(MOST_COUNTED)
 def count_parameters(config: ModelConfig) -> ParameterCounts:
     """Count N from the declared shapes, without allocating.
 
@@ -140,6 +144,7 @@ def count_parameters(config: ModelConfig) -> ParameterCounts:
     return ParameterCounts(body, body + head, count(specs))
 
 
+@lru_cache(MOST_COUNTED)
 def flops_per_token(config: ModelConfig, seq_len: int) -> int:
     """Return the exact training FLOPs per token: forward plus twice that for the backward.
 

@@ -6,6 +6,8 @@ Axes: B batch, T position, S key position, H heads, J key/value heads, K head wi
 import jax
 import jax.numpy as jnp
 
+from lora_jax.model.compiled_for import current_target
+
 
 def has_fused_kernel(q_BTHK: jax.Array, k_BSJK: jax.Array) -> bool:
     """Does cuDNN attend to these without a mask? JAX takes its own way unless cuDNN is asked for by name.
@@ -14,10 +16,9 @@ def has_fused_kernel(q_BTHK: jax.Array, k_BSJK: jax.Array) -> bool:
     128, from Hopper (9.0) on 256: `check_layout` and `check_is_flash_attention` of jax/_src/cudnn. JAX's CUDA
     plugin does not start without cuDNN. As many keys as queries, so that lanes get one layout (attend_fused).
     """
-    device = jax.local_devices()[0]  # of several processes, one of our own: the others tell less
-    if device.platform != "gpu" or "cuda" not in device.client.platform_version:
+    capability = current_target().capability
+    if capability is None:
         return False
-    capability = tuple(int(part) for part in device.compute_capability.split("."))
     width = q_BTHK.shape[3]
     return (
         q_BTHK.dtype in (jnp.bfloat16, jnp.float16)

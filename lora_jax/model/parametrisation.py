@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
+from lora_jax.head_widths import RELATIVE, explain_wider_heads
 from lora_jax.model.stacks import inside_block
 from lora_jax.params import LAYERS, Params, Spec, Specs
 from lora_jax.weight_class import WeightClass, classify
@@ -22,7 +23,7 @@ PLAIN_STD = 0.02  # GPT-2's (Radford et al. 2019)
 
 def has_base(config: ModelConfig) -> bool:
     """Return whether a model is described relative to a base model."""
-    return config.parametrisation in ("mup", "completep")
+    return config.parametrisation in RELATIVE
 
 
 def base_of(config: ModelConfig) -> ModelConfig:
@@ -131,24 +132,18 @@ def forward_multiplier(config: ModelConfig, path: str, spec: Spec) -> float:
 def check_head_widths(configs: Iterable[ModelConfig]) -> None:
     """Refuse models of one base whose heads are of several widths.
 
-    Attention divides its scores by the root of the head width, which is right at the start only. Where heads
-    get wider, scores grow in training, and the best rate moves (Yang et al. 2022, appendix B.1).
-
     Raises:
         LoraJaxError: Two models have one base and heads of different widths.
     """
-    seen: dict[tuple[str, int | None], ModelConfig] = {}
+    families: dict[tuple[str, int | None], list[tuple[int, int]]] = {}
     for config in configs:
-        if not has_base(config):
-            continue
-        other = seen.setdefault((config.parametrisation, config.base_width), config)
-        if other.head_dim != config.head_dim:
-            raise LoraJaxError(
-                f"models of d_model {other.d_model} and {config.d_model} have heads of width {other.head_dim}"
-                f" and {config.head_dim}; under {config.parametrisation} wider heads make attention's scores"
-                " grow in training, and the best rate moves: keep the head width, with n_heads in proportion"
-                " to d_model."
-            )
+        if has_base(config):
+            family = families.setdefault((config.parametrisation, config.base_width), [])
+            family.append((config.d_model, config.head_dim))
+    for (parametrisation, _), widths in families.items():
+        wrong = explain_wider_heads(widths)
+        if wrong is not None:
+            raise LoraJaxError(f"under {parametrisation}, {wrong}")
 
 
 def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.attention import attend, see_segments
+from lora_jax.model.compiled_for import on_cpu
 from lora_jax.model.hooks import NO_HOOKS, HookPoint, Hooks, Pass, fold_path
 from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
 from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
@@ -314,5 +315,5 @@ def _normalise(config: ModelConfig, params: Params, path: str, x_BTD: jax.Array)
 def compute_dtype(config: ModelConfig) -> jnp.dtype:
     """Return the dtype of activations: float32 on CPU and bfloat16 elsewhere, unless the config says."""
     if config.compute_dtype == "auto":
-        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+        return jnp.dtype(jnp.float32 if on_cpu() else jnp.bfloat16)
     return jnp.dtype(config.compute_dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lora_jax.commands.table_options import renew_table
 from lora_jax.errors import LoraJaxError
 from lora_jax.notebook.showing import show
 from lora_jax.scaling.appraisal import REPLICATES, Appraisal
@@ -92,9 +93,12 @@ class FittedLaw:
             The mean response with its 95 % interval. It does not contain the noise of a single run.
 
         Raises:
-            LoraJaxError: A variable is missing, unknown, or not above 0.
+            LoraJaxError: A variable is missing, unknown, an array, or not above 0.
         """
         self._refuse_missing(at)
+        many = [name for name, value in at.items() if np.ndim(value)]
+        if many:
+            raise LoraJaxError(f"predict got many values of {many[0]} and is for one place: use curve.")
         return predict_loss(self.appraisal.replicates, at)[0]
 
     def _refuse_missing(self, at: Iterable[str]) -> None:
@@ -196,5 +200,8 @@ def fit(
 
 
 def as_table(table: RunTable | str | Path) -> RunTable:
-    """Return the table, read where it is a path."""
-    return table if isinstance(table, RunTable) else read_table(table)
+    """Return the table, read where it is a path, and renewed first where it is that of a results folder."""
+    if isinstance(table, RunTable):
+        return table
+    renew_table(Path(table))
+    return read_table(table)

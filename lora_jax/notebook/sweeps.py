@@ -8,18 +8,20 @@ from typing import Literal
 
 from lora_jax.commands.scaling import SweepOptions, conclude, is_concluded
 from lora_jax.commands.scaling import train as train_sweep
-from lora_jax.commands.training import Origin
-from lora_jax.config import RunConfig, run_id
+from lora_jax.commands.training import Origin, say
+from lora_jax.config import RunConfig, digest, run_id
 from lora_jax.errors import LoraJaxError
+from lora_jax.notebook.fitting import as_table
 from lora_jax.runs.experiment import Experiment
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.scaling.documents import read_fits
 from lora_jax.scaling.sweep_results import SweepReport
-from lora_jax.scaling.tables.table import RunTable, read_table
+from lora_jax.scaling.tables.table import RunTable
 from lora_jax.training.measuring import DEFAULT as EIGHT_POINTS
 from lora_jax.training.measuring import Measuring
 from lora_jax.training.saving import DEFAULT, Saving
+from lora_jax.workers.crew import Joining
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class TrainedSweep:
     @cached_property
     def table(self) -> RunTable:
         """The runs as a table, for `lora_jax.fit` and `lora_jax.compare`."""
-        return read_table(self.folder)
+        return as_table(self.folder)
 
     @cached_property
     def fits(self) -> SweepReport:
@@ -105,7 +107,10 @@ def train(
         origin=Origin(f"lora_jax.train(runs, {str(folder)!r})"),
     )  # fmt: skip
     store = RunStore(folder)
-    if train_sweep(experiment, store, options):
+    store.check(experiment.name, list(by_id))
+    with store.joined(Joining(digest([*by_id, halving, keep_models])), say):
+        status = train_sweep(experiment, store, options)
+    if status:
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
     if not is_concluded(experiment, store, halving):
         conclude(experiment, store, options)

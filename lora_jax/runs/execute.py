@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jax.sharding import Mesh
 
-from lora_jax.config import DataConfig, RunConfig, digest, to_dict
+from lora_jax.config import DataConfig, RunConfig, digest, to_dict, trunk_id
 from lora_jax.data import Dataset, prepare
+from lora_jax.data.cache import explain_disk_errors
 from lora_jax.data.corpora import needs_download
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import find_cache
 from lora_jax.runs.groups import MOST_LANES, Group, check_lanes, check_memory, group_by_shape, group_rivals
+from lora_jax.runs.jobs import follow_out, hand_out
 from lora_jax.runs.lane_count import memory_limit, require_memory, settle_lane_count
 from lora_jax.runs.models import check_savable, save_model
 from lora_jax.runs.plan import PlannedRun
@@ -18,13 +21,16 @@ from lora_jax.runs.pretraining import describe_planned, find_facts
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Recorder
+from lora_jax.runs.rounds import Rounds
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracking import Tracking
 from lora_jax.runs.watching import watched
 from lora_jax.training.measuring import DEFAULT as EIGHT_POINTS
 from lora_jax.training.measuring import Measuring
 from lora_jax.training.mesh import check_mesh
+from lora_jax.training.processes import call_in_turn, whole
 from lora_jax.training.result import PretrainResult
+from lora_jax.training.rows import Watching
 from lora_jax.training.saving import DEFAULT, Saving
 from lora_jax.training.trunk import Trunk, train_trunks
 
@@ -67,6 +73,23 @@ def try_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[Data
             f"{name} is not on this machine: the run will download and prepare it, its tokens are not counted"
         )
     return prepare_data(here, say)
+
+
+def prepare_alone(
+    store: RunStore, runs: Sequence[RunConfig], say: Callable[[str], None]
+) -> dict[DataConfig, Dataset]:
+    """Prepare the data as `prepare_data` does, one process at a time for each cache that they share."""
+    cache = find_cache()
+    with explain_disk_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+    # machines that share a folder agree in its number, and hardly any two others do
+    shared = f"preparing-{cache.stat().st_ino}"
+
+    def prepare_one() -> dict[DataConfig, Dataset]:
+        with store.alone(shared, say):
+            return prepare_data(runs, say)
+
+    return call_in_turn(shared, prepare_one)
 
 
 def fingerprints(datasets: Mapping[DataConfig, Dataset]) -> dict[str, str]:
@@ -143,29 +166,70 @@ def run_sweep(
     def keep(result: PretrainResult) -> None:
         dataset, run_id = datasets[result.run.data], ids[result.run]
         if settings.keep_models and result.weights is not None:
-            save_model(store.folder / "models" / run_id, result.run, result.weights, dataset)
+            save_model(store.folder / "models" / run_id, result.run, whole(result.weights), dataset)
         records.append(recorder.write(run_id, result, find_facts(result, dataset), progress))
 
     with watched(store.folder, planned, progress, tracker, settings.measuring) as watching:
-        for group in groups:
+        rounds = Rounds(
+            store.crew, list(ids.values()), lambda run_id: store.is_settled(run_id, halving), progress,
+            should_stop,
+        )  # fmt: skip
+        for turn, group, held in hand_out(groups, rounds):
             n_lanes = pick_lanes(group, lanes, datasets, store, progress.say)
-            checkpoints = store.folder / "checkpoints"
-            trunks = [
+            if not group.rungs:  # rivals stay together
+                n_lanes = min(n_lanes, turn.share(group.trunks))
+            trunks = (
                 Trunk(
-                    tuple(item.run for item in trunk), datasets[trunk[0].run.data],
-                    checkpoints / trunk[0].trunk_id, group.rungs, progress.say, settings.saving,
+                    runs, datasets[runs[0].data], _state_folder(store, runs[0]), group.rungs, progress.say,
+                    settings.saving, guard,
                 )
-                for trunk in group.trunks
-            ]  # fmt: skip
+                for runs, guard in held
+            )  # fmt: skip
             train_trunks(
-                trunks,
-                n_lanes,
-                on_result=keep,
-                should_stop=should_stop,
-                watching=watching,
-                mesh=mesh,
+                trunks, n_lanes, on_result=keep, should_stop=should_stop, watching=watching, mesh=mesh
             )
     return records
+
+
+def follow_sweep(
+    runs: Mapping[str, RunConfig],
+    datasets: Mapping[DataConfig, Dataset],
+    store: RunStore,
+    settings: SweepSettings,
+) -> None:
+    """Train beside the first process of a computation what it trains with `run_sweep`, until it ends.
+
+    Args:
+        runs: The runs of the sweep by their ids.
+        datasets: The prepared text of each data configuration.
+        store: The results folder, where only the parts of the state are written that this process has.
+        settings: How they are trained, as in the first process.
+
+    Raises:
+        LeaderEnded: It has.
+        Stopped: It was asked to stop. The state is saved.
+    """
+
+    def keep(result: PretrainResult) -> None:
+        if settings.keep_models and result.weights is not None:
+            whole(result.weights)  # for the first process, which needs all parts
+
+    for held in follow_out(runs):
+        trunks = (
+            Trunk(
+                runs, datasets[runs[0].data], _state_folder(store, runs[0]), saving=settings.saving,
+                guard=guard,
+            )
+            for runs, guard in held
+        )  # fmt: skip
+        train_trunks(
+            trunks, 1, on_result=keep, should_stop=lambda: False,
+            watching=Watching(measuring=settings.measuring), mesh=settings.mesh,
+        )  # fmt: skip
+
+
+def _state_folder(store: RunStore, run: RunConfig) -> Path:
+    return store.folder / "checkpoints" / trunk_id(run)
 
 
 def check_spread(planned: Sequence[PlannedRun], mesh: Mesh, lanes: int | None, halving: bool) -> int:
@@ -223,7 +287,8 @@ def pick_lanes(
 ) -> int:
     """Return how many trunks of a group are trained side by side: as asked, all rivals, or what pays."""
     if lanes is None and not group.rungs:
-        return settle_lane_count(group, datasets, store.folder, say)
+        with store.alone(f"measuring-{digest(to_dict(group.shape))}", say):
+            return settle_lane_count(group, datasets, store.folder, say)
     n_trunks = len(group.trunks)
     n_lanes = min(n_trunks, n_trunks if lanes is None else lanes)
     if n_lanes > 1:

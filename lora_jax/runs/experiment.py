@@ -25,7 +25,7 @@ MOVED = {"lora_jax.train": "lora_jax.training", "lora_jax.finetune": "lora_jax.f
 class Experiment:
     """The runs of a config file, with the question in its docstring.
 
-    device: the machine that the estimates are made for, where not the present one (see machine.DEVICES).
+    device: the machine that the estimates are made for, where not the present one (see target.DEVICES).
     """
 
     name: str
@@ -102,7 +102,9 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
     try:
         module = runpy.run_path(str(path))
         if not callable(module.get(function)):
-            commands = {"runs": "scaling", "sweep": "finetune", "comparison": "incontext"}
+            commands = {
+                "runs": "scaling", "sweep": "finetune", "comparison": "incontext", "study": "finetune_laws",
+            }  # fmt: skip
             other = next((name for name in commands if callable(module.get(name))), None)
             hint = (
                 f"it has `{other}()`, run it with ./launch.sh {commands[other]}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lora_jax.config import digest
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.plan import PlannedRun
 from lora_jax.runs.plan_table import format_bytes
@@ -23,11 +24,17 @@ class Group:
     shape: Shape
     trunks: tuple[Trunk, ...]
     rungs: tuple[RungAt, ...] = ()
+    name: str = ""  # of rivals: the same whichever of them are finished
 
     @property
     def n_tokens(self) -> int:
         """Tokens that are to be trained."""
         return sum(item.own_tokens for trunk in self.trunks for item in trunk)
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs that are to be trained."""
+        return [item.run_id for trunk in self.trunks for item in trunk]
 
     @property
     def lane_bytes(self) -> float:
@@ -44,10 +51,10 @@ def group_by_shape(planned: Sequence[PlannedRun]) -> list[Group]:
     """Put trunks of one shape together, those that have most to train first; finished runs are left out."""
     trunks = _by_trunk([item for item in planned if not item.finished])
     trunks.sort(key=lambda trunk: -sum(item.own_tokens for item in trunk))  # lest a long one is left alone
-    shapes = dict.fromkeys(shape_of(item.run) for item in planned if not item.finished)  # the plan's order
-    return [
-        Group(shape, tuple(trunk for trunk in trunks if shape_of(trunk[0].run) == shape)) for shape in shapes
-    ]
+    by_shape: dict[Shape, list[Trunk]] = {shape_of(item.run): [] for item in planned if not item.finished}
+    for trunk in trunks:
+        by_shape[shape_of(trunk[0].run)].append(trunk)
+    return [Group(shape, tuple(members)) for shape, members in by_shape.items()]  # in the plan's order
 
 
 def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> list[Group]:
@@ -71,7 +78,7 @@ def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> lis
         )
     pending = [tuple(filter(None, map(_unfinished, part.trunks))) for part in parts]
     return [
-        Group(part.shape, trunks, make_rungs(part))
+        Group(part.shape, trunks, make_rungs(part), _name(part))
         for part, trunks in zip(parts, pending, strict=True)
         if trunks
     ]
@@ -117,6 +124,10 @@ def _rivalry(trunk: Trunk) -> Any:
     run = trunk[0].run
     lengths = tuple(sorted(item.run.n_tokens for item in trunk))
     return shape_of(run), run.data, run.seed, run.optim.schedule, lengths
+
+
+def _name(rivals: Group) -> str:
+    return f"rivals-{digest([trunk[0].trunk_id for trunk in rivals.trunks])}"
 
 
 def _unfinished(trunk: Trunk) -> Trunk:

@@ -1,57 +1,19 @@
 """How fast a machine trains and how much memory it has: published peaks, or measured matmuls."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from lora_jax.config import ModelConfig, RunConfig
-from lora_jax.errors import LoraJaxError, nearest
+from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import time_matmuls
 from lora_jax.runs.memory import memory_bytes
+from lora_jax.target import DEVICES, Device
 
-
-@dataclass(frozen=True)
-class Device:
-    """An accelerator: dense bfloat16 peak in FLOPs per second and memory in bytes, by its data sheet."""
-
-    peak_flops: float
-    memory_bytes: float
-
-
-DEVICES: Mapping[str, Device] = {
-    "a100-80gb": Device(312e12, 80e9),
-    "h100-80gb": Device(989e12, 80e9),
-    "h200": Device(989e12, 141e9),
-    "tpu-v4": Device(275e12, 32e9),
-    "tpu-v5e": Device(197e12, 16e9),
-}
 ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
 DEEPEST = 48  # blocks whose matmuls are compiled to be timed, in less than a second
 MOST_TIMED = 2e11  # FLOPs of a step whose matmuls are timed, six times: seconds on a laptop
 CPU_STEP_OVER_MATMULS = 2.0  # whole step over its matmuls alone, measured by `./launch.sh bench`
-
-
-def name_device(text: str) -> str:
-    """Return the name of DEVICES that `text` is, or is the beginning of up to a hyphen: h100 is h100-80gb.
-
-    Capitals, spaces and underscores make no difference. Raises LoraJaxError for none, and for several.
-    """
-    wanted = re.sub(r"[\s_]+", "-", text.strip().lower())
-    if wanted in DEVICES:
-        return wanted
-    found = [name for name in DEVICES if name.startswith(f"{wanted}-")]
-    if len(found) > 1:
-        raise LoraJaxError(f"the device {text!r} may be {' or '.join(found)}: name one of them.")
-    if not found:
-        raise LoraJaxError(f"unknown device {text!r}{nearest(wanted, DEVICES)}.")
-    return found[0]
-
-
-def find_device(text: str) -> Device:
-    """Return the device that `name_device` finds."""
-    return DEVICES[name_device(text)]
 
 
 def present_device() -> Device | None:
@@ -60,9 +22,9 @@ def present_device() -> Device | None:
 
     if jax.default_backend() == "cpu":
         return None
-    kind = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    for name, device in DEVICES.items():
-        if name.split("-80gb")[0] in kind:
+    kind = jax.devices()[0].device_kind.lower()
+    for device in DEVICES.values():
+        if device.jax_kind in kind:
             return device
     raise LoraJaxError(f"no peak is known for {kind!r}: pass --device with one of {sorted(DEVICES)}.")
 

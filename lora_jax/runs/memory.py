@@ -92,7 +92,7 @@ def step_bytes(
     *others, (kept, logits) = zip(held, kinds, strict=True)
     tokens = n_rows * seq_len
     activations = bytes_per_activation * tokens * sum(k * n for k, n in others)
-    at_once = min(tokens, tokens_at_once(model.vocab_size, on_cpu=bytes_per_activation == 4))
+    at_once = min(tokens, tokens_at_once(model.vocab_size, for_cpu=bytes_per_activation == 4))
     activations += 4 * at_once * kept * logits
     if at_once < tokens:  # the hidden states and their gradient, cut; the head's gradient, twice
         head = 0 if n_adapter is not None else model.vocab_size

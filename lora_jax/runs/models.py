@@ -10,18 +10,22 @@ from lora_jax.data.tokenizers import SEPARATORS, SubwordTokenizer
 from lora_jax.digests import write_manifest
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
+from lora_jax.huggingface.architectures.architecture import find_architecture
+from lora_jax.huggingface.checkpoints.description import describe
 from lora_jax.huggingface.checkpoints.folder import save_folder
-from lora_jax.model.parametrisation import fold_multipliers
+from lora_jax.model.parametrisation import as_standard, fold_multipliers
 from lora_jax.params import Params
 
 
 def check_savable(run: RunConfig, dataset: Dataset) -> None:
-    """Refuse before training what could not be saved after it."""
+    """Refuse before training what could not be saved after it: its tokenizer, or the model's shape."""
     if not isinstance(dataset.tokenizer, SubwordTokenizer):
         raise LoraJaxError(
             f"data.tokenizer is {run.data.tokenizer!r}, which has no tokenizer.json to keep with a model:"
             " choose 'bpe:SIZE', or do without --keep-models."
         )
+    model = as_standard(run.model)
+    describe(find_architecture(model_type(model)), model, "float32")
 
 
 def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -> None:
@@ -45,5 +49,9 @@ def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -
 
 
 def model_type(model: ModelConfig) -> str:
-    """Return the Hugging Face architecture that has this shape: GPT-2's or Llama's."""
-    return "llama" if model.norm == "rmsnorm" else "gpt2"
+    """Return the Hugging Face architecture that has this shape: GPT-2's, Llama's or Qwen's."""
+    if model.norm != "rmsnorm":
+        return "gpt2"
+    if model.qk_norm:
+        return "qwen3"
+    return "qwen2" if model.qkv_bias else "llama"

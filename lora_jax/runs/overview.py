@@ -9,9 +9,12 @@ from typing import Literal
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.sinks.live_file import FOLDER, LiveRows, read_live
-from lora_jax.runs.sinks.state_file import PlannedSteps, SweepState, read_state
+from lora_jax.runs.sinks.state_file import SILENT_SECONDS, PlannedSteps, SweepState, read_plan, read_state
 from lora_jax.runs.store import RunStore
 from lora_jax.training.rows import Row
+from lora_jax.workers.process import is_neighbour
+from lora_jax.workers.witness import is_over
+from lora_jax.workers.worker import WorkerState, read_workers, worker_path
 
 Standing = Literal["planned", "running", "interrupted", "done", "diverged", "halted"]
 
@@ -41,16 +44,37 @@ class RunStanding:
 
 
 @dataclass(frozen=True)
+class SeenWorker:
+    """A worker of a results folder, as its file shows it.
+
+    Attributes:
+        state: What the file says.
+        age_seconds: Time since it was written. Clocks of two machines may differ by more.
+        is_alive: Whether it works. On another machine that is told by the age.
+    """
+
+    state: WorkerState
+    age_seconds: float
+    is_alive: bool
+
+
+@dataclass(frozen=True)
 class Overview:
-    """Where the runs of a sweep stand, and the process that trains it, if any has said so."""
+    """Where the runs of a sweep stand, what the process says that wrote last, and all workers there are."""
 
     runs: tuple[RunStanding, ...]
     state: SweepState | None
+    workers: tuple[SeenWorker, ...] = ()
+
+    @property
+    def living(self) -> tuple[SeenWorker, ...]:
+        """The workers that are alive."""
+        return tuple(worker for worker in self.workers if worker.is_alive)
 
     @property
     def is_training(self) -> bool:
         """Does a process train it now?"""
-        return self.state is not None and self.state.is_alive
+        return bool(self.living) or (self.state is not None and self.state.is_alive)
 
     def count(self, standing: Standing) -> int:
         """Return how many runs stand there."""
@@ -69,21 +93,32 @@ def look(folder: Path) -> Overview:
     Raises:
         LoraJaxError: It is no results folder, or one of its files is damaged.
     """
-    records, state = RunStore(folder).finished(), read_state(folder)
-    if not records and state is None:
+    records, state, workers = RunStore(folder).finished(), read_state(folder), see_workers(folder)
+    if not records and state is None and not workers:
         raise LoraJaxError(
             f"{folder} holds no run, wanted a results folder: name one that a sweep trains into."
         )
-    planned = {} if state is None else {item.run_id: item for item in state.planned}
+    planned = {item.run_id: item for item in read_plan(folder)}
     streams = _read_streams(folder, records)
-    alive = state is not None and state.is_alive
+    alive = Overview((), state, workers).is_training
     found = []
     for run_id in dict.fromkeys([*planned, *records]):
         if run_id in records:
             found.append(_of_record(records[run_id]))
         else:
             found.append(_of_stream(planned[run_id], streams.get(run_id), alive))
-    return Overview(tuple(found), state)
+    return Overview(tuple(found), state, workers)
+
+
+def see_workers(folder: Path) -> tuple[SeenWorker, ...]:
+    """Return the workers of a results folder, those that ended included."""
+    found = []
+    for state in read_workers(folder):
+        path = worker_path(folder, state.name)
+        age = time.time() - path.stat().st_mtime if path.exists() else SILENT_SECONDS
+        is_alive = not is_over(state) and (is_neighbour(state.process) or age < SILENT_SECONDS)
+        found.append(SeenWorker(state, age, is_alive))
+    return tuple(found)
 
 
 def _read_streams(folder: Path, finished: Collection[str]) -> dict[str, _Stream]:

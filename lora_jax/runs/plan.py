@@ -3,11 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from lora_jax.collecting import uncollected
 from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.model.parametrisation import check_head_widths
-from lora_jax.runs.machine import Device, seconds_per_step
+from lora_jax.runs.machine import seconds_per_step
 from lora_jax.runs.memory import memory_bytes
+from lora_jax.target import Device
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate
 
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
@@ -45,6 +47,7 @@ class PlannedRun:
         return f"d{self.run.model.d_model}x{self.run.model.n_layers} seed {self.run.seed}"
 
 
+@uncollected()
 def plan_runs(
     runs: Sequence[RunConfig], finished: Collection[str], device: Device | None
 ) -> list[PlannedRun]:
@@ -60,29 +63,36 @@ def plan_runs(
     for run in sorted(runs, key=lambda run: (count_parameters(run.model).total, run.seed, run.n_tokens)):
         trunks.setdefault(trunk_id(run), []).append(run)
     step_seconds: dict[object, float] = {}
+    memory: dict[object, float] = {}
     planned = []
-    for name, members in trunks.items():
+    for trunk, members in trunks.items():
         shared = 0  # steps of the trunk that an earlier member has paid for
         for run in members:
             shape = (run.model, run.optim.batch_size, run.optim.accumulate, run.data.seq_len)
             if shape not in step_seconds:
                 step_seconds[shape] = seconds_per_step(run, device)
-            done = run_id(run) in finished
+            name = run_id(run)
+            done = name in finished
             own_steps = 0 if done else run.n_steps - shared
             if not done:
                 shared = cooldown_start(run)
-            width = 2 if device and run.model.compute_dtype != "float32" else 4
-            planned.append(_price(run, name, own_steps, step_seconds[shape], memory_bytes(run, width)))
+            recipe = (run.model, run.optim, run.data.seq_len)
+            if recipe not in memory:
+                width = 2 if device and run.model.compute_dtype != "float32" else 4
+                memory[recipe] = memory_bytes(run, width)
+            planned.append(_price(run, name, trunk, own_steps, step_seconds[shape], memory[recipe]))
     return planned
 
 
-def _price(run: RunConfig, trunk: str, own_steps: int, step_seconds: float, memory: float) -> PlannedRun:
+def _price(
+    run: RunConfig, name: str, trunk: str, own_steps: int, step_seconds: float, memory: float
+) -> PlannedRun:
     done = own_steps == 0
     counts = count_parameters(run.model)
     evaluation = EVALUATION_SHARE * run.data.heldout_tokens / run.tokens_per_step
     return PlannedRun(
         run=run,
-        run_id=run_id(run),
+        run_id=name,
         trunk_id=trunk,
         n_params=counts.non_embedding,
         n_params_with_head=counts.with_head,

@@ -22,8 +22,10 @@ def format_optimizers(runs: Sequence[RunConfig]) -> list[str]:
     lines: list[str] = []
     seen: list[object] = []
     for run in runs:
-        chosen = run.optim.optimizer, run.optim.classes
-        if chosen != (None, None) and chosen not in seen:
+        if (run.optim.optimizer, run.optim.classes) == (None, None):
+            continue
+        chosen = make_optimizer(run.optim), run.optim.classes  # its beta2 may follow the batch
+        if chosen not in seen:
             seen.append(chosen)
             lines += ["", *_format(run)]
     return lines

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 
 from lora_jax.layout import draw, fill
 from lora_jax.runs.experiment import Experiment
-from lora_jax.runs.machine import ASSUMED_UTILISATION, find_device, is_timed, name_device, present_device
+from lora_jax.runs.machine import ASSUMED_UTILISATION, is_timed, present_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.plan_optimizer import format_optimizers
 from lora_jax.runs.rate_rules import explain_rules
+from lora_jax.target import find_device, name_device
 
 
 def print_plan(
@@ -15,7 +16,7 @@ def print_plan(
 ) -> list[PlannedRun]:
     """Price an experiment's runs, print them as a table, and return them.
 
-    device: A name of machine.DEVICES. By default the experiment's own DEVICE, and without one the present
+    device: A name of target.DEVICES. By default the experiment's own DEVICE, and without one the present
         machine.
     """
     asked = device or experiment.device

@@ -1,6 +1,5 @@
 """What only pretraining knows of a finished run, for its record, and a line about it."""
 
-import math
 from typing import Any
 
 from lora_jax.config import RunConfig, to_dict
@@ -30,18 +29,13 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
         unique_tokens=dataset.unique_seen(n_tokens),
         epochs=dataset.epochs(n_tokens),
         flops_per_token=flops_per_token(run.model, run.data.seq_len),
-        bits_per_byte=_bits_per_byte(heldout.loss, dataset.bytes_per_token) if heldout else None,
+        bits_per_byte=heldout.bits_per_byte(dataset.bytes_per_token) if heldout else None,
         cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
         learning_rate=peak,
         n_steps=run.n_steps,
         rate_at=lambda step: peak * unit_rate(run, step),
         summarise=summarise,
     )
-
-
-def _bits_per_byte(loss: float, bytes_per_token: float | None) -> float | None:
-    """Return a loss in nats per token as bits per byte, None where the text of the tokens is not known."""
-    return None if bytes_per_token is None else loss / math.log(2) / bytes_per_token
 
 
 def describe_planned(planned: PlannedRun) -> dict[str, Any]:

@@ -49,7 +49,8 @@ class Progress:
         self._seconds = {item.run_id: item.seconds for item in pending}
         self._total = sum(item.seconds for item in pending)
         self._done = self._worked = 0.0
-        self._n_finished = 0
+        self._worked_elsewhere = 0.0  # what other workers have done meanwhile
+        self._finished: set[str] = set()
         self._current: dict[str, float] = {}  # of the runs in training: planned seconds that are done
         self._leader: Any = None
         self._unread_tokens = 0  # trained since the leader's last report
@@ -124,12 +125,22 @@ class Progress:
 
     def finish_run(self, run_id: str, text: str) -> None:
         """Count a run as done, however little of its plan it needed, and print its line."""
-        self._n_finished += 1
-        self._done += self._seconds[run_id]
-        self._current.pop(run_id, None)
+        self._count(run_id)
         if self._leader is not None and self._items[self._leader].run_id == run_id:
             self._leader = None
-        self.say(f"[{self._n_finished}/{len(self._items)}] {text}")
+        self.say(f"[{len(self._finished)}/{len(self._items)}] {text}")
+
+    def _count(self, run_id: str) -> None:
+        self._finished.add(run_id)
+        self._done += self._seconds[run_id]
+        self._current.pop(run_id, None)
+
+    def finish_elsewhere(self, run_id: str) -> None:
+        """Count a run as done that another worker has finished; one that this process did is counted."""
+        if run_id in self._finished:
+            return
+        self._count(run_id)
+        self._worked_elsewhere += self._seconds[run_id]
 
     def share(self) -> float:
         """Return how much of the sweep's planned seconds is done, from 0 to 1."""
@@ -141,7 +152,11 @@ class Progress:
         elapsed = time.monotonic() - self._started
         # As if a tenth of the plan had been seen to hold: the first reading has little but compilation in it.
         belief = BELIEF * self._total
-        return remaining * (elapsed + belief) / (self._worked + belief) if belief else 0.0
+        return (
+            remaining * (elapsed + belief) / (self._worked + self._worked_elsewhere + belief)
+            if belief
+            else 0.0
+        )
 
 
 class _Bar:

@@ -5,31 +5,57 @@ from dataclasses import replace
 
 from lora_jax.config import HORIZON_EXPONENT, RunConfig, trunk_id
 from lora_jax.runs.plan import PlannedRun
+from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.schedules import cooldown_start
+
+LENGTH_RULES = {
+    "base_tokens": "the rate is multiplied by (optim.base_tokens / D)^optim.horizon_exponent",
+    "warmup_fraction": "warmup is a share of the steps (optim.warmup_fraction)",
+}
 
 
 def explain_rules(planned: Sequence[PlannedRun]) -> list[str]:
-    """Return a sentence for each rule that is on: optim.base_batch, optim.base_tokens."""
-    lines = []
-    batches = sorted({b for item in planned if (b := item.run.optim.base_batch) is not None})
-    if batches:
-        lines.append(
-            f"Batch: the rate is multiplied by sqrt(batch_size / {' or '.join(map(str, batches))})"
-            " (optim.base_batch), and AdamW's beta2 follows the batch."
-        )
-    if any(item.run.optim.base_tokens is not None for item in planned):
+    """Return a sentence for each rule that is on: optim.base_batch and those of the length."""
+    lines = _explain_batch(planned)
+    rules = [
+        words
+        for field, words in LENGTH_RULES.items()
+        if any(getattr(item.run.optim, field) is not None for item in planned)
+    ]
+    if rules:
         alone, shared = count_steps([item.run for item in planned])
         lines.append(
-            "Length: the rate is multiplied by (optim.base_tokens / D)^optim.horizon_exponent, so runs that"
-            f" differ in D share no trunk: {alone:,} steps in all, where branches would take {shared:,}."
+            f"Length: {' and '.join(rules)}, so runs that differ in D share no trunk: {alone:,} steps in all,"
+            f" where branches would take {shared:,}."
         )
     return lines
+
+
+def _explain_batch(planned: Sequence[PlannedRun]) -> list[str]:
+    """Return what optim.base_batch does, and which optimizers have no second moment for it to change."""
+    ruled = [item.run.optim for item in planned if item.run.optim.base_batch is not None]
+    if not ruled:
+        return []
+    batches = sorted({optim.base_batch for optim in ruled if optim.base_batch is not None})
+    optimizers = [make_optimizer(optim) for optim in ruled]
+    without = sorted({one.kind for one in optimizers if not one.has_second_moment})
+    said = ["Beta2 follows the batch"] if any(one.has_second_moment for one in optimizers) else []
+    said += [f"{kind} has no second moment, so its numbers stay" for kind in without]
+    return [
+        f"Batch: the rate is multiplied by sqrt(batch_size / {' or '.join(map(str, batches))})"
+        f" (optim.base_batch). {'; '.join(said)}."
+    ]
 
 
 def count_steps(runs: Sequence[RunConfig]) -> tuple[int, int]:
     """Return the steps of the runs, and those that they would take if no rate knew its length."""
     free = [
-        replace(run, optim=replace(run.optim, base_tokens=None, horizon_exponent=HORIZON_EXPONENT))
+        replace(
+            run,
+            optim=replace(
+                run.optim, base_tokens=None, horizon_exponent=HORIZON_EXPONENT, warmup_fraction=None
+            ),
+        )
         for run in runs
     ]
     return _steps(runs), _steps(free)

@@ -81,6 +81,20 @@ class Finetuning:
     seconds_per_step: float | None  # compilation left out
     # [step, loss, score by `metric`] of every dev score; nothing in records of before version 0.3
     dev_curve: list[list[float]] = field(default_factory=list)
+    study: dict[str, Any] = field(default_factory=dict)  # an InStudy as a dict; empty in other sweeps
+
+
+@dataclass(frozen=True, kw_only=True)
+class InStudy:
+    """What the run of a study of several bases and set sizes has besides.
+
+    source: A `lora_jax.finetuning.forgetting.Forgetting` as a dict. None where the base predicts no words.
+    """
+
+    n_train: int  # examples, or windows of text
+    finetune_tokens: int  # tokens of the training split, each counted once
+    pretraining_tokens: int | None  # tokens that the base was trained on; None where nobody said
+    source: dict[str, Any] | None
 
 
 COLUMNS: tuple[str, ...] = (
@@ -125,3 +139,7 @@ FINETUNING_COLUMNS: tuple[str, ...] = (
     "test_score", "test_score_low", "test_score_high", "diverged_at", "wall_seconds", "seconds_per_step",
     "tokens_per_second", "device", "git_commit", "created_at",
 )  # fmt: skip
+STUDY_COLUMNS: tuple[str, ...] = (
+    "n_params", "pretraining_tokens", "n_train", "finetune_tokens", "rank", "bits_per_byte", "source_loss",
+    "source_change", "source_change_se",
+)  # fmt: skip  # after those of fine-tuning

@@ -87,6 +87,7 @@ class Recorder:
         curve = make_curve(result, record.flops_exact / max(1, record.n_tokens), facts.rate_at)
         self.store.write(record, curve)
         if checkpoints is not None:
+            self.store.secure()
             clear(checkpoints)
         if self.tracker is not None:
             self.tracker.log_run(record, curve)

@@ -13,13 +13,17 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 TICK = 0.05  # seconds between two looks at whether a signal has been answered
 AGAIN = 1.0  # seconds that whatever is cleaned up has before the signal is raised once more
 PATIENCE = 5.0  # seconds after which the process ends, answered or not
+# Seconds in which a second SIGTERM is the first one once more: a cluster's scheduler may signal a job and all
+# of its processes, and the process that started this one passes on what it got.
+ECHO = 10.0
 
 
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM; a second one ends the program at once."""
+    """Set by the first SIGINT or SIGTERM; a second one ends the program at once, if it is no echo."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self._asked_at = 0.0
 
     def __call__(self) -> bool:
         return self.signum is not None
@@ -30,10 +34,12 @@ class StopRequest:
         return 128 + (self.signum or 0)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum == signum == signal.SIGTERM and time.monotonic() < self._asked_at + ECHO:
+            return
         if self.signum is not None:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
-        self.signum = signum
+        self.signum, self._asked_at = signum, time.monotonic()
         name = signal.Signals(signum).name
         # Straight to the descriptor: a print in a handler fails where the signal came in the middle of one.
         os.write(2, f"\n{name}: saving, then stopping (once more: stop at once)\n".encode())

@@ -21,12 +21,13 @@ from lora_jax.estimate import AtBound
 from lora_jax.scaling.comparing.largest_runs import LargestRuns, largest_runs
 from lora_jax.scaling.estimate import Parameter
 from lora_jax.scaling.fitting.fit import Fit
-from lora_jax.scaling.fitting.lack_of_fit import lack_of_fit
+from lora_jax.scaling.fitting.lack_of_fit import LackOfFit, lack_of_fit
 from lora_jax.scaling.fitting.profile import Profile, profiles
 from lora_jax.scaling.fitting.structure import Structure, structure
 from lora_jax.scaling.intervals.interval_check import interval_warning
 from lora_jax.scaling.intervals.uncertainty import Bootstrap, bootstrap, labels_of
 from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.tables.batches import batch_note
 from lora_jax.scaling.tables.cells import UNSEEDED, SeedNoise, seed_noise
 from lora_jax.scaling.tables.mixtures import repeated_data_doubt
 from lora_jax.scaling.tables.run_table import RunTable
@@ -48,6 +49,7 @@ class Appraisal:
     params: dict[str, Parameter]
     structure: Structure | None = None
     largest: LargestRuns | None = None
+    misfit: LackOfFit | None = None
     doubts: tuple[str, ...] = ()
 
     @property
@@ -58,8 +60,10 @@ class Appraisal:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth saying and casts no doubt."""
-        note = None if self.structure is None else self.structure.note
-        return () if note is None else (note,)
+        problem = self.fit.problem
+        waves = None if self.structure is None else self.structure.note
+        notes = (batch_note(problem.table, problem.law.variables), waves)
+        return tuple(note for note in notes if note is not None)
 
     @property
     def verdict(self) -> Verdict:
@@ -88,8 +92,9 @@ def appraise(
         every_profile: Whether to compute the profile of every free parameter, for figures.
     """
     runs = found.problem.table if runs is None else runs
+    has_cells = found.law.response == "loss" and _has_cells(runs)
     if noise is None:
-        noise = seed_noise(runs) if found.law.response == "loss" and _has_cells(runs) else UNSEEDED
+        noise = seed_noise(runs) if has_cells else UNSEEDED
     said = measure(found, n_bootstrap, seed, noise.sd, every_profile)
     # a quantile misses most runs to one side by design: what tests of a mean say of them is nothing
     is_mean = found.problem.goal.shape != "quantile"
@@ -100,14 +105,16 @@ def appraise(
         None if waves is None else waves.warning,
         interval_warning(said.replicates),
     ]
-    if noise.sd and is_mean:
-        lines.append(lack_of_fit(runs, residuals_of(found, runs), found.problem.n_free, noise))
+    misfit = None
+    if is_mean and has_cells:
+        misfit = lack_of_fit(runs, residuals_of(found, runs), found.problem.n_free, noise)
+    lines.append(None if misfit is None else misfit.warning)
     # of the rows behind the points, which a mean over a cell would hide
     repeated = repeated_data_doubt(runs, found.law.variables)
     if repeated not in found.certificate.warnings:
         lines.insert(0, repeated)
     doubts = (*(line for line in lines if line is not None), *rates)
-    return replace(said, structure=waves, largest=largest, doubts=doubts)
+    return replace(said, structure=waves, largest=largest, misfit=misfit, doubts=doubts)
 
 
 def measure(

@@ -36,6 +36,7 @@ from lora_jax.scaling.results import (
     FitReport,
     PublishedValue,
 )
+from lora_jax.scaling.tables.batches import letters_apart
 from lora_jax.scaling.tables.cells import settle_learning_rates
 from lora_jax.scaling.tables.conventions import convention_tables
 from lora_jax.scaling.tables.provenance import describe_columns
@@ -127,7 +128,7 @@ def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:
     """Return the rows that a law is fitted to, one learning rate a cell, and what the grids warn of."""
     if law.response != "loss" or not has_cells(table):
         return table, ()
-    table, rates = settle_learning_rates(table)
+    table, rates = settle_learning_rates(table, letters_apart(law.variables))
     return table, rates.warnings
 
 

@@ -124,18 +124,28 @@ class SweepReport:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict on all fits: None where there is none.
+        """The verdict on L(N,D), to which every run goes; without it that on all fits. None without any fit.
 
-        Of each fit its first doubt counts, but for doubts of the table, which every fit shares; a held-out
-        cell that is not predicted comes first.
+        A held-out cell that is not predicted comes first. A law along one axis is a slice of the runs and has
+        a verdict of its own. That counts here where L(N,D) is missing: of each fit its first doubt, but for
+        doubts of the table, which every fit shares.
         """
         if not self.fits:
             return None
-        warned = {line for fit in self.fits for line in fit.certificate.warnings}
+        judged = [self.joint] if self.joint is not None else list(self.fits)
+        warned = {line for fit in judged for line in fit.certificate.warnings}
         reasons = [line for line in self.warnings if line in warned]
-        for fit in self.fits:
+        for fit in judged:
             own = [line for line in fit.certificate.warnings if line not in reasons]
-            reasons += [f"{fit.key}: {own[0]}"] if own else []
+            counted = own if self.joint is not None else own[:1]
+            reasons += [f"{fit.key}: {line}" for line in counted]
         if self.heldout_cell.within_3_percent is False:
             reasons.insert(0, "the held-out cell is not predicted within 3 %")
         return verdict_of(reasons, converged=not self.unconverged)
+
+    @property
+    def doubted(self) -> tuple[str, ...]:
+        """Keys of the laws along one axis that are not to be believed without care."""
+        return tuple(
+            fit.key for fit in self.fits if fit.key != JOINT and not fit.certificate.verdict.is_believed
+        )

@@ -21,6 +21,7 @@ import numpy as np
 from lora_jax.digests import find_damage, write_manifest
 from lora_jax.errors import Damaged
 from lora_jax.temporaries import held, temporary_beside
+from lora_jax.training.processes import decide, is_alone
 from lora_jax.training.quiet_threads import QUIET
 from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.step import TrainState
@@ -50,6 +51,9 @@ class Checkpoints:
 
     A large state may still be on its way to the disk when `save` returns. Whatever else is asked of the
     folder waits for it, and raises the OSError that the writing met.
+
+    Several processes of one computation read and write a state together, each its parts. What else is done
+    in the folder the first one does, while the others wait.
     """
 
     def __init__(
@@ -64,14 +68,17 @@ class Checkpoints:
 
         self.folder, self._say, self._kept = folder.resolve(), say, kept
         self._args = ocp.args
+        decide(self._drop_damaged)
+        options = ocp.CheckpointManagerOptions(max_to_keep=saving.n_kept, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._pending: Future[None] | None = None
+
+    def _drop_damaged(self) -> None:
         for step in _list_steps(self.folder):
             damaged = find_damage(self.folder / str(step))
             if damaged is not None:
                 shutil.rmtree(self.folder / str(step))
                 self._tell(damaged)
-        options = ocp.CheckpointManagerOptions(max_to_keep=saving.n_kept, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
-        self._pending: Future[None] | None = None
 
     def _tell(self, damaged: Path) -> None:
         left = _list_steps(self.folder)
@@ -116,19 +123,18 @@ class Checkpoints:
         step = int(state.step)
         tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
         n_bytes = sum(array.nbytes for array in jax.tree.leaves(tree))
-        if step not in self._manager.all_steps():
-            self._require_space(n_bytes)
-        if n_bytes >= BACKGROUND_BYTES and jax.process_count() == 1:  # several write a state together
+        decide(partial(self._require_space, step, n_bytes))
+        if n_bytes >= BACKGROUND_BYTES and is_alone():  # several write a state together
             self._pending = _WRITER.submit(partial(self._keep, step, _take_to_host(tree), then))
         else:
             self._keep(step, tree, then)
 
     def _keep(self, step: int, tree: dict[str, Any], then: Callable[[], None]) -> None:
         """Write a checkpoint unless it is there, and its copy where that is kept for good."""
-        if step not in self._manager.all_steps():
+        if step not in self.written_steps():
             self._write(step, tree)
         if self._kept is not None and step in self._kept.steps:
-            _copy_whole(self.folder / str(step), self._kept.folder / str(step))
+            decide(partial(_copy_whole, self.folder / str(step), self._kept.folder / str(step)))
         then()
 
     def _write(self, step: int, tree: dict[str, Any]) -> None:
@@ -141,7 +147,7 @@ class Checkpoints:
             if code is None:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(self.folder)) from error
-        write_manifest(self.folder / str(step))
+        decide(partial(write_manifest, self.folder / str(step)))
 
     @property
     def kept_steps(self) -> frozenset[int]:
@@ -153,14 +159,17 @@ class Checkpoints:
         for step in self.steps()[1:]:
             self._manager.delete(step)
 
-    def _require_space(self, n_bytes: int) -> None:
+    def _require_space(self, step: int, n_bytes: int) -> None:
         """Raise OSError before orbax begins what cannot end: its threads leave stack traces when full."""
-        if shutil.disk_usage(self.folder).free < n_bytes + SLACK_BYTES:
+        if (
+            step not in self._manager.all_steps()
+            and shutil.disk_usage(self.folder).free < n_bytes + SLACK_BYTES
+        ):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
     def latest_step(self) -> int | None:
         self.wait()
-        return self._manager.latest_step()
+        return decide(self._manager.latest_step)
 
     def steps(self) -> list[int]:
         """Return the steps that there are checkpoints of, the newest first."""
@@ -169,7 +178,7 @@ class Checkpoints:
 
     def written_steps(self) -> list[int]:
         """Return the same without waiting for what is being written: for `then` of `save`."""
-        return sorted(self._manager.all_steps(), reverse=True)
+        return decide(lambda: sorted(self._manager.all_steps(), reverse=True))
 
     def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray]:
         """Return the newest (state, losses); `like` gives the structure.
@@ -206,7 +215,7 @@ class Checkpoints:
 
     def delete(self) -> None:
         self.close()
-        shutil.rmtree(self.folder)
+        decide(partial(shutil.rmtree, self.folder))
 
 
 def clear(folder: Path) -> None:

@@ -13,6 +13,10 @@ class HeldOut:
     loss: float
     standard_error: float | None  # None where one document is all there is
 
+    def bits_per_byte(self, bytes_per_token: float | None) -> float | None:
+        """Return the loss in bits for each byte of text, None where the text of the tokens is not known."""
+        return None if bytes_per_token is None else self.loss / math.log(2) / bytes_per_token
+
 
 def clustered_standard_error(values_W: np.ndarray, clusters_W: np.ndarray) -> float | None:
     """Return the cluster-robust standard error of a mean (Liang & Zeger 1986), None for a single cluster."""

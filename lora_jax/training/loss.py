@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
+from lora_jax.model.compiled_for import on_cpu
 from lora_jax.model.hooks import NO_HOOKS, Pass
 from lora_jax.model.stacks import inside_block
 from lora_jax.model.transformer import Inputs, encode, read_head
@@ -60,13 +61,13 @@ def count_chunks(config: ModelConfig, n_rows: int, seq_len: int) -> int:
     A chunk has every row, so that a batch that is split over devices stays split.
     """
     n_devices = max(1, jax.sharding.get_abstract_mesh().size)
-    n_tokens = n_devices * tokens_at_once(config.vocab_size, on_cpu=jax.default_backend() == "cpu")
+    n_tokens = n_devices * tokens_at_once(config.vocab_size, for_cpu=on_cpu())
     return min(seq_len, -(-n_rows * seq_len // n_tokens))
 
 
-def tokens_at_once(vocab_size: int, on_cpu: bool) -> int:
+def tokens_at_once(vocab_size: int, for_cpu: bool) -> int:
     """Return of how many tokens a device computes the logits at once."""
-    room = ROOM["cpu" if on_cpu else "accelerator"]
+    room = ROOM["cpu" if for_cpu else "accelerator"]
     return max(room.n_tokens, room.n_bytes // (4 * vocab_size))
 
 

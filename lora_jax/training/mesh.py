@@ -46,15 +46,32 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 def make_mesh(text: str | None = None) -> Mesh:
     """Return the mesh that `text` names, over every device of every process; None: all of them on fsdp."""
-    n_devices = len(jax.devices())
+    sizes = mesh_sizes(text, len(jax.devices()), "JAX sees", "show JAX as many devices")
+    return jax.make_mesh(sizes, MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
+
+
+def mesh_of_devices(text: str | None, devices: Sequence[Any], name: str) -> Mesh:
+    """Return the mesh that `text` names over the devices of a target; None: all of them on fsdp.
+
+    name: of the target, for the message of a mesh that does not match it.
+    """
+    sizes = mesh_sizes(text, len(devices), f"the target {name} has", "name such a target")
+    return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def mesh_sizes(text: str | None, n_devices: int, who: str, remedy: str) -> tuple[int, ...]:
+    """Return the sizes of a mesh's axes; raises LoraJaxError where their product is not the devices.
+
+    who: has the devices, as in "JAX sees". remedy: what else could be done.
+    """
     sizes = parse_mesh(f"fsdp={n_devices}" if text is None else text)
     wanted = int(np.prod(list(sizes.values())))
     if wanted != n_devices:
         raise LoraJaxError(
-            f"the mesh {text} is of {wanted} devices and JAX sees {n_devices}: choose sizes whose product is"
-            f" {n_devices}, or show JAX as many devices."
+            f"the mesh {text} is of {wanted} devices and {who} {n_devices}: choose sizes whose product is"
+            f" {n_devices}, or {remedy}."
         )
-    return jax.make_mesh(tuple(sizes.values()), MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
+    return tuple(sizes.values())
 
 
 def check_mesh(mesh: Mesh, run: RunConfig) -> None:
@@ -184,8 +201,3 @@ def make_evaluate_on(mesh: Mesh | None, model: ModelConfig) -> Callable[[Params,
 
     compiled = jax.jit(measure, out_shardings=NamedSharding(mesh, PartitionSpec()))
     return lambda params, windows_BU: compiled(params, place_input(mesh, np.asarray(windows_BU)))
-
-
-def is_first_process() -> bool:
-    """Is this the process that writes records, tables and the tracker's files? One of several does."""
-    return jax.process_index() == 0

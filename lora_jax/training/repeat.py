@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from lora_jax.model.compiled_for import on_cpu
 from lora_jax.params import Params
 from lora_jax.training.step import Measured, Step, TrainState
 
@@ -18,7 +19,7 @@ def steps_per_call(flops_per_step: float) -> int:
 
     A CPU is not faster by it: at width 32 and more a step takes tens of milliseconds.
     """
-    is_small = flops_per_step < SMALL_STEP and jax.default_backend() != "cpu"
+    is_small = flops_per_step < SMALL_STEP and not on_cpu()
     return STEPS_A_CALL if is_small else 1
 
 

@@ -105,7 +105,7 @@ def schedule_of(run: RunConfig) -> Schedule:
     """Return the schedule of a run of pretraining."""
     optim = run.optim
     return Schedule(
-        optim.schedule, optim.warmup_steps, run.n_steps,
+        optim.schedule, run.warmup_steps, run.n_steps,
         optim.cooldown, optim.cooldown_fraction, optim.final_lr_fraction,
     )  # fmt: skip
 

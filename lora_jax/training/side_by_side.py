@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from lora_jax.training.lanes import Lanes
+from lora_jax.training.processes import decide, is_alone
 from lora_jax.training.step import Measured, TrainState
 
 # Losses are fetched from the device after so many steps, as more often would stall a fast step. Where a step
@@ -138,8 +139,8 @@ def _take_turn(
 ) -> list[_Running]:
     """Step until some trial has what it wants; lanes that are idle or wait at a rung compute for nothing."""
     stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, StepRequest)}
-    n_steps = min(pace.n_steps, *(wants.n_steps for wants in stepping.values()))
-    started, warm, stopping, unread, done = time.monotonic(), True, False, [], 0
+    n_steps, stopping = _plan_turn(pace, [wants.n_steps for wants in stepping.values()], should_stop)
+    started, warm, unread, done = time.monotonic(), True, [], 0
     data_seconds = 0.0
     while done < n_steps:
         size = lanes.steps_per_call if n_steps - done >= lanes.steps_per_call else 1
@@ -149,7 +150,7 @@ def _take_turn(
         unread.append(lanes.advance(given))
         done += size
         warm &= lanes.is_warm
-        stopping = should_stop()
+        stopping = should_stop() if is_alone() else stopping
         if stopping or not warm:  # what compiles is a turn of its own, which is not timed
             break
     read: Measured = jax.tree.map(lambda *parts: np.concatenate(parts).astype(float), *jax.device_get(unread))
@@ -172,6 +173,19 @@ def _take_turn(
             run.trial.close()
         raise Stopped
     return still
+
+
+def _plan_turn(pace: _Pace, wanted: Sequence[int], should_stop: Callable[[], bool]) -> tuple[int, bool]:
+    """Return how many steps are taken, and whether they are the last.
+
+    A process by itself asks after each step whether it is to stop. Several have to take the same steps, so
+    that the first of them asks before a turn, for all.
+    """
+    n_steps = min(pace.n_steps, *wanted)
+    if is_alone():
+        return n_steps, False
+    n_steps, stopping = decide(lambda: (n_steps, should_stop()))
+    return n_steps, stopping
 
 
 def _make(lanes: Lanes, stepping: dict[int, StepRequest], i: int) -> list[Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lora_jax.data.ahead import BatchesAhead
 from lora_jax.training.history import LossHistory
+from lora_jax.training.processes import decide
 from lora_jax.training.saving import DEFAULT, Saving
 from lora_jax.training.side_by_side import Rung, StepRequest, StepResult, Stopped, Trial
 from lora_jax.training.step import StepInput
@@ -132,12 +133,14 @@ class TrainingRun:
                 arrive()
             if history.ended:
                 return
-            is_due = step == due or time.monotonic() - self.saved_at > self.saving.every_seconds
-            if taken.stopping or is_due:
+            if taken.stopping or step == due or decide(self._is_late):
                 self.save()
                 self.saved_at = time.monotonic()
             if taken.stopping:
                 raise Stopped
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self.saved_at > self.saving.every_seconds
 
     def compete(self, score: float, n_kept: int | None) -> Trial:
         """Wait at a rung for the rivals; end there where n_kept of them have a lower score."""

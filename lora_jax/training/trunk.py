@@ -6,10 +6,11 @@ is a trial of `side_by_side.drive`: it goes up its trunk, leaves it for each bra
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from lora_jax.data import Dataset
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.params import Params
-from lora_jax.training.checkpoint import Checkpoints, say_nothing
+from lora_jax.training.checkpoint import Checkpoints, do_nothing, say_nothing
 from lora_jax.training.heldout_points import HeldoutPoints, choose_points, measure_heldout
 from lora_jax.training.history import LossHistory
 from lora_jax.training.lanes import Lanes
@@ -29,6 +30,7 @@ from lora_jax.training.mesh import init_on, join_on, spread_step
 from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.optimizers.optimizer import Optimizer
 from lora_jax.training.pretraining import make_input, make_pretraining_step
+from lora_jax.training.processes import decide
 from lora_jax.training.repeat import steps_per_call
 from lora_jax.training.result import PretrainResult, final_train_loss, make_result
 from lora_jax.training.rows import UNWATCHED, Source, Watching
@@ -76,6 +78,7 @@ class Trunk:
         rungs: Where successive halving may end them.
         say: Called with a line if a damaged checkpoint is dropped.
         saving: When their state is saved, and which states are kept.
+        guard: Called before anything is written. It raises LoraJaxError where another worker trains them now.
     """
 
     runs: tuple[RunConfig, ...]
@@ -84,10 +87,11 @@ class Trunk:
     rungs: tuple[RungAt, ...] = ()
     say: Callable[[str], None] = say_nothing
     saving: Saving = DEFAULT
+    guard: Callable[[], None] = do_nothing
 
 
 def train_trunks(
-    trunks: Sequence[Trunk],
+    trunks: Iterable[Trunk],
     n_lanes: int,
     *,
     on_result: Callable[[PretrainResult], None],
@@ -106,7 +110,7 @@ def train_trunks(
     bits. Several lanes resume within 1e-5, because a sum may be rounded differently in a narrower program.
 
     Args:
-        trunks: The trunks.
+        trunks: The trunks. Each is asked for when a lane is free for it.
         n_lanes: Largest number of lanes.
         on_result: Called with each run's result as it ends.
         should_stop: Training stops soon after this returns True.
@@ -117,16 +121,19 @@ def train_trunks(
         LoraJaxError: The shapes differ.
         Stopped: `should_stop` returned True. The state is saved.
     """
-    if not trunks:
+    coming = iter(trunks)
+    begun = list(islice(coming, n_lanes))
+    if not begun:
         return
-    check_shapes([trunk.runs[0] for trunk in trunks])
-    waiting, first = deque(trunks), trunks[0].runs[0]
+    check_shapes([trunk.runs[0] for trunk in begun])
+    first, n_lanes = begun[0].runs[0], len(begun)
+    waiting = chain(begun, coming)
 
     def work(lane: Lane) -> Trial:
-        while waiting:
-            yield from _TrunkTrial(waiting.popleft(), lane, on_result, watching, mesh).train()
+        for trunk in waiting:
+            check_shapes([first, trunk.runs[0]])
+            yield from _TrunkTrial(trunk, lane, on_result, watching, mesh).train()
 
-    n_lanes = min(n_lanes, len(trunks))
     start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
     step = make_pretraining_step(first.model, first.optim)
     step = step if mesh is None else spread_step(mesh, first.model, step)
@@ -275,6 +282,7 @@ class _TrunkTrial:
         return evaluation_weights(self.lane.read(), make_optimizer(run.optim))
 
     def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:
+        decide(self.trunk.guard)
         checkpoints.save(self.lane.read(), np.asarray(history.losses))
 
     def _resume(self, run: RunConfig, history: LossHistory, checkpoints: Checkpoints) -> None:
@@ -287,6 +295,7 @@ class _TrunkTrial:
             history.tokens = [run.tokens_per_step] * len(losses)
 
     def _finish(self, run: RunConfig, training: TrainingRun) -> None:
+        decide(self.trunk.guard)
         history, timer = training.history, training.timer
         weights = None if history.ended else self._weights(run)
         result = make_result(run, history, weights, self.trunk.dataset, timer)

@@ -73,6 +73,7 @@ def test_a_ratio_that_is_worse_is_the_exit_status(
         (("--repeats", "0"), "--repeats is 0"),
         (("--json", "."), "a folder"),
         (("--only", "everything"), "invalid choice"),
+        (("--corpus-mb", "10"), "--corpus-mb is of the section tokenising"),
         (("--only", "gpu"), "JAX sees a CPU alone"),
         (("--against", "nowhere.json"), "cannot be read"),
     ],

@@ -10,7 +10,7 @@ from benchmarks.gpu import Size, fit_step, measure_gpu
 from lora_jax.config import LLAMA, ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
-from lora_jax.runs.machine import Device
+from lora_jax.target import Device
 
 LLAMA_TINY = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=32, context=16, **LLAMA)
 
@@ -21,7 +21,7 @@ def keep_quiet(text: str) -> None:
 
 @pytest.mark.slow
 def test_utilisation_is_flops_over_peak() -> None:
-    device = Device(peak_flops=1e12, memory_bytes=1e9)
+    device = Device("gpu", "any", 1e12, 1e9, 1e12, 1e9, 1e9)
     size = Size("tiny", 32, 1, 1, 64)
     (section,) = measure_gpu(2, keep_quiet, [size], [16], device, turn_seconds=0.01)
     (row,) = section.rows

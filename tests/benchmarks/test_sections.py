@@ -8,6 +8,7 @@ from benchmarks import choices, data, steps
 from benchmarks.checkpoints import measure_checkpoints
 from benchmarks.compilation import measure_compilation
 from benchmarks.steps import COMPILED, EAGER, SHAPES, Shape, make_rival_row, make_row, measure_steps
+from benchmarks.store import measure_store
 from benchmarks.watching import measure_watching
 from lora_jax.model.declare import flops_per_token
 
@@ -60,6 +61,19 @@ def test_watching_compares_two_steps_of_one_model() -> None:
     (row,) = section.rows
     assert [figure.name for figure in row.figures] == ["step", "watched / loss alone"]
     assert all(len(figure.samples) == 2 and min(figure.samples) > 0 for figure in row.figures)
+
+
+@pytest.mark.slow
+def test_a_folder_of_many_runs_is_read_and_concluded_by_fresh_processes() -> None:
+    section = measure_store(2, keep_quiet, n_runs=240)
+    stored, read, concluded = section.rows
+    assert [row.settings for row in section.rows] == [{"runs": 240}] * 3
+    assert 0 < stored["a run"].median < 50
+    assert 0 < read["wall time"].median < 5
+    whole, cpu, *parts = concluded.figures
+    assert (whole.name, cpu.name) == ("wall time", "CPU time")
+    assert [figure.name for figure in parts] == ["plan", "fit", "page"]
+    assert whole.samples == pytest.approx([sum(one) for one in zip(*(p.samples for p in parts), strict=True)])
 
 
 def test_a_state_is_on_the_disk_after_training_has_gone_on() -> None:

@@ -11,7 +11,7 @@ from lora_jax.training import parametrisation, scales
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    str(ROOT / "configs" / "quickstart.py"),
+    str(ROOT / "configs" / "learning_rate.py"),
     "data.tokenizer=bytes", "data.seq_len=32", "data.heldout_tokens=1024", "optim.batch_size=4",
     "model.vocab_size=257", "model.context=32", "model.d_model=16", "model.n_heads=2", "model.n_layers=2",
     "optim.lr_size_exponent=0",

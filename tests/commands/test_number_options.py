@@ -35,13 +35,13 @@ WITH_NUMBERS = {
     "overrides",
 }  # fmt: skip
 NAMES = {
-    "table", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",
-    "--answers", "--base", "--by", "--cluster", "--data", "--device", "--entity",
+    "table", "rival", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",
+    "--answers", "--base", "--baseline", "--by", "--cluster", "--data", "--device", "--each", "--entity",
     "--flops-column", "--json", "--law", "--laws",
     "--loss-unit",
     "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--project", "--prompt",
-    "--response",
-    "--stage", "--stop", "--table", "--template", "--weights", "--against",
+    "--response", "--seconds", "--shared",
+    "--slurm", "--stage", "--stop", "--table", "--template", "--unfinished", "--weights", "--against",
 }  # fmt: skip
 
 

@@ -150,11 +150,16 @@ GOOD = {
     sizes
     report TABLE
     compare TABLE --laws power-n power-n-floor
+    speedup TABLE TABLE --law power-n --bootstrap 100
     plan CONFIG
+    compile CONFIG --target v5e:2x2
     transfer --table TABLE
+    ablation CONFIG --plan
+    surface --table TABLE
     coordinates CONFIG model.d_model=8 model.n_heads=1 --widths 8,16,24,32 --steps 1 --late 1 --out OUT
     fetch nothing-of-this-name
     watch TABLE --once
+    work TABLE
     dashboard TABLE --check
     merge TABLE --base MODEL --out OUT
     export TABLE --base MODEL --out OUT

@@ -32,23 +32,36 @@ def of_curve(path: Path) -> list[list[float]]:
     return [[float(cell) for cell in line.split(",")] for line in path.read_text().splitlines()[1:]]
 
 
-def difference(wanted: Any, found: Any, rel: float, where: str = "") -> str | None:
-    """Return where two products differ first, or None. rel: of numbers."""
+def difference(wanted: Any, found: Any, rel: float, where: str = "", size: float = 0.0) -> str | None:
+    """Return where two products differ first, or None.
+
+    rel: how far two numbers may lie apart, as a share of the larger one or of `size`.
+    """
     if isinstance(wanted, dict) and isinstance(found, dict):
         if set(wanted) != set(found):
             lost, more = set(wanted) - set(found), set(found) - set(wanted)
             return f"{where}: missing {sorted(lost)}, more {sorted(more)}"
-        pairs = [(f"{where}/{name}", wanted[name], found[name]) for name in wanted]
-    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        differences = (
+            difference(wanted[name], found[name], rel, f"{where}/{name}", size_of(name, wanted))
+            for name in wanted
+        )
+        return next(filter(None, differences), None)
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         pairs = [(f"{where}[{k}]", a, b) for k, (a, b) in enumerate(zip(wanted, found, strict=True))]
     else:
         near = (
             isinstance(wanted, float)
             and isinstance(found, float)
-            and math.isclose(wanted, found, rel_tol=rel)
+            and math.isclose(wanted, found, rel_tol=rel, abs_tol=rel * size)
         )
         return None if wanted == found or near else f"{where}: {wanted!r} became {found!r}"
     return next((d for at, a, b in pairs if (d := difference(a, b, rel, at))), None)
+
+
+def size_of(name: str, document: dict[str, Any]) -> float:
+    """Return the number whose rounding `name` inherits: a standard error is that of a larger loss."""
+    mean = document.get(name.removesuffix("_se")) if name.endswith("_se") else None
+    return abs(mean) if isinstance(mean, float) else 0.0
 
 
 def records(out: Path) -> Product:

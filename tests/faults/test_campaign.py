@@ -33,3 +33,11 @@ def test_a_difference_is_found_wherever_it_is() -> None:
     assert difference(product, {"a": {"x": 1.0, "y": [1.0]}, "b": "digest"}, 1) is not None
     assert difference(product, {"a": product["a"]}, 1) == ": missing ['b'], more []"
     assert difference(product, product | {"b": "other"}, 1) == "/b: 'digest' became 'other'"
+
+
+def test_a_standard_error_rounds_as_its_loss_does() -> None:
+    run = {"loss": 4.0, "loss_se": 0.03}
+    assert difference(run, {"loss": 4.0, "loss_se": 0.03 + 3e-5}, 1e-5) is None
+    assert difference(run, {"loss": 4.0, "loss_se": 0.03 + 5e-5}, 1e-5) is not None
+    assert difference({"loss_se": 0.03}, {"loss_se": 0.03 + 3e-5}, 1e-5) is not None
+    assert difference(run, {"loss": 4.0, "loss_se": 0.03 + 1e-9}, 0) is not None

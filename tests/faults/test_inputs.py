@@ -9,7 +9,7 @@ from tests.faults.good_folders import make_places, write_task
 from tests.faults.inputs import QUICK, ask_inputs
 
 SEED = int(os.environ.get("LORA_JAX_FAULTS_SEED", "15"))
-EXAMPLES = int(os.environ.get("LORA_JAX_FAULTS_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("LORA_JAX_FAULTS_EXAMPLES", "1000"))
 
 
 def test_a_few_inputs_are_answered(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_a_prediction_goes_by_letters_and_by_columns(fitted) -> None:
     "ask",
     [
         lambda f: f.curve(),
+        lambda f: f.predict(N=[1e9, 2e9], D=1e9),
         lambda f: f.predict(N=1e9), lambda f: f.predict(N=1e9, D=1e9, X=1), lambda f: f.predict(N=-1, D=1e9),
         lambda f: lj.fit("chinchila", n_params=N, n_tokens=D, loss=LOSS), lambda f: lj.fit("chinchilla"),
         lambda f: lj.fit("chinchilla", "no/such.csv"), lambda f: lj.fit("chinchilla", n_params=N, loss=LOSS),

@@ -10,11 +10,11 @@ from lora_jax.config import RunConfig
 from lora_jax.data import Dataset
 from lora_jax.errors import Damaged, LoraJaxError
 from lora_jax.runs.execute import SweepSettings, run_sweep
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.tracking import open_tracker
+from lora_jax.target import find_device
 from lora_jax.training.side_by_side import Stopped
 
 CURVE = [{"step": 1, "n_tokens": 64, "flops": 1.5e6, "loss": 5.25, "learning_rate": 0.0125}]

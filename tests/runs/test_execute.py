@@ -17,7 +17,6 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.params import init
 from lora_jax.runs.execute import check_spread, fingerprints, prepare_data, run_sweep
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.pretraining import find_facts, is_cooled
 from lora_jax.runs.record import RunRecord
@@ -27,6 +26,7 @@ from lora_jax.runs.sweep import expand, over, overlay
 from lora_jax.runs.tracking import open_tracker
 from lora_jax.scaling.optima.training_curves import HOT
 from lora_jax.scaling.tables.table import read_table
+from lora_jax.target import find_device
 from lora_jax.training.evaluate import average, measure_windows
 from lora_jax.training.mesh import make_mesh
 from lora_jax.training.result import PretrainResult

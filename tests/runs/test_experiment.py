@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lora_jax.commands.finetune_laws import ids_of
 from lora_jax.config import run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import finetune_id
-from lora_jax.finetuning.experiment import load_finetuning
+from lora_jax.finetuning.experiment import load_finetuning, load_study
 from lora_jax.prompting.incontext.experiment import load_incontext
 from lora_jax.prompting.incontext.plan import list_shots
 from lora_jax.runs.experiment import load_experiment
@@ -34,6 +35,9 @@ def test_every_config_loads_and_says_what_it_asks(path: Path) -> None:
     elif "def comparison()" in path.read_text():
         experiment = load_incontext(path)
         ids = [run.run_id for run in list_shots(experiment.config)]
+    elif "def study()" in path.read_text():
+        experiment = load_study(path)
+        ids = ids_of(experiment)
     else:
         experiment = load_experiment(path)
         ids = [run_id(run) for run in experiment.runs]

@@ -9,9 +9,9 @@ from lora_jax.config import RunConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs.execute import form_groups
 from lora_jax.runs.groups import Group, check_lanes, group_by_shape, group_rivals, make_rungs
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.sweep import chain, expand, over, overlay, product
+from lora_jax.target import find_device
 from lora_jax.training.trunk import RungAt, check_shapes
 
 DEVICE = find_device("h200")

@@ -22,9 +22,9 @@ from lora_jax.runs.lane_count import (
     require_memory,
     settle_lane_count,
 )
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.sweep import expand, over, overlay
+from lora_jax.target import find_device
 
 LARGE = 1e15  # bytes
 

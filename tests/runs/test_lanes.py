@@ -13,13 +13,13 @@ from lora_jax.digests import read_object
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs import lane_count
 from lora_jax.runs.execute import SweepSettings, run_sweep
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.store import RunStore
 from lora_jax.runs.sweep import expand, over, overlay, product
 from lora_jax.runs.tracking import open_tracker
 from lora_jax.scaling.tables.table import read_table
+from lora_jax.target import find_device
 from lora_jax.training.side_by_side import Stopped
 
 

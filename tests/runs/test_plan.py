@@ -12,10 +12,10 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.runs import plan as plan_module
 from lora_jax.runs.experiment import Experiment
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import plan_runs
 from lora_jax.runs.plan_table import format_bytes, format_plan, format_seconds, print_plan
 from lora_jax.runs.sweep import chain, expand, over, overlay, product
+from lora_jax.target import find_device
 from lora_jax.training.trunk import Trunk, train_trunks
 
 DEVICE = find_device("h200")

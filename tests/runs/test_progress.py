@@ -10,10 +10,10 @@ import pytest
 
 from lora_jax.config import RunConfig
 from lora_jax.runs import progress as progress_module
-from lora_jax.runs.machine import find_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.progress import Progress, format_duration
 from lora_jax.runs.sweep import overlay
+from lora_jax.target import find_device
 
 
 class Clock:

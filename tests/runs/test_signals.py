@@ -36,12 +36,23 @@ def test_the_handlers_before_come_back_whatever_happens() -> None:
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_ends_the_program_at_once(first: signal.Signals, second: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "echo"),
+    [
+        (signal.SIGINT, signal.SIGINT, 10.0),
+        (signal.SIGINT, signal.SIGTERM, 10.0),
+        (signal.SIGTERM, signal.SIGINT, 10.0),
+        (signal.SIGTERM, signal.SIGTERM, 0.0),
+    ],
+)
+def test_the_second_ends_the_program_at_once(
+    first: signal.Signals, second: signal.Signals, echo: float
+) -> None:
     code = f"""
 import signal
+from lora_jax.runs import signals
 from lora_jax.runs.signals import stop_requests
+signals.ECHO = {echo}
 with stop_requests() as stop:
     signal.raise_signal({int(first)})
     print('asked', flush=True)
@@ -52,6 +63,15 @@ with stop_requests() as stop:
     assert done.returncode == -second
     assert done.stdout == "asked\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_sigterm_that_comes_twice_is_one_request(capfd: pytest.CaptureFixture[str]) -> None:
+    """A scheduler signals a job and each of its processes, and the job passes it on."""
+    with stop_requests() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.exit_status == 143
+    assert capfd.readouterr().err.count("SIGTERM") == 1
 
 
 def test_a_signal_in_the_middle_of_a_print_is_taken() -> None:

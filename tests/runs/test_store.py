@@ -16,6 +16,7 @@ from lora_jax.config import RunConfig, run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.runs import store as store_module
 from lora_jax.runs.record import COLUMNS, RunRecord
+from lora_jax.runs.record_file import read_record
 from lora_jax.runs.store import RunStore, read_json
 
 MakeRecord = Callable[..., RunRecord]
@@ -120,13 +121,18 @@ def test_readers_never_see_a_half(store: RunStore, base: RunConfig, make_record:
 def test_a_record_is_read_once_and_again_when_it_changes(
     store: RunStore, base: RunConfig, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without this the table of n runs, written after each, would cost n^2 / 2 readings."""
+    """Without this a sweep of n runs that asks after each which are finished would make n^2 / 2 readings."""
     read: list[str] = []
-    monkeypatch.setattr(store_module, "read_json", lambda path: read.append(path.name) or read_json(path))
+    monkeypatch.setattr(store_module, "read_record", lambda path: read.append(path.name) or read_record(path))
     runs = several(base, 10)
-    for run in runs:
+    store.write(make_record(runs[0]), CURVE)  # the table is new
+    read.clear()
+    for run in runs[1:]:
         store.write(make_record(run), CURVE)
-    assert len(read) == len(runs)
+    assert not read, "storing a run reads no other"
+    for _ in range(3):
+        assert len(store.finished()) == len(runs)
+    assert len(read) == len(runs) - 1
     changed = make_record(runs[3], heldout_loss=1.25)
     RunStore(store.folder).write(changed, CURVE)
     read.clear()
@@ -134,6 +140,24 @@ def test_a_record_is_read_once_and_again_when_it_changes(
     assert read == [f"{changed.run_id}.json"]
     (store.folder / "runs" / f"{changed.run_id}.json").unlink()
     assert changed.run_id not in store.finished()
+
+
+def test_whether_a_run_is_settled_reads_its_record_once(
+    store: RunStore, base: RunConfig, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(store_module, "read_record", lambda path: read.append(path.name) or read_record(path))
+    run, record = run_id(base), make_record(base, status="halted", halted_at=3)
+    assert not store.is_settled(run, False)
+    store.write(record, CURVE)
+    assert [store.is_settled(run, halving) for halving in (True, False, False)] == [True, False, False]
+    assert len(store.finished()) == len(read) == 1
+    RunStore(store.folder).write(make_record(base), CURVE)
+    read.clear()
+    assert store.is_settled(run, False), "another process has trained it to its end"
+    assert read == [f"{run}.json"]
+    (store.folder / "runs" / f"{run}.json").unlink()
+    assert not store.is_settled(run, True)
 
 
 def test_a_thousand_runs_are_tabled_quickly(
@@ -248,17 +272,7 @@ def test_a_file_where_the_folder_must_be_is_refused(tmp_path: Path) -> None:
     assert path.read_text() == "a file"
 
 
-def test_two_processes_do_not_train_into_one_folder(store: RunStore) -> None:
-    store.check("tiny", [])
-    with store.locked():
-        with pytest.raises(LoraJaxError, match="Another process"), RunStore(store.folder).locked():
-            pass
-        code = "import os, sys; from pathlib import Path; from lora_jax.runs.store import RunStore\n"
-        code += "with RunStore(Path(sys.argv[1])).locked(): os.kill(os.getpid(), 9)"
-        assert (
-            subprocess.run([sys.executable, "-c", code, str(store.folder)], capture_output=True).returncode
-            == 1
-        )
-    assert subprocess.run([sys.executable, "-c", code, str(store.folder)]).returncode == -9
-    with store.locked():  # a killed process has freed it
-        pass
+@pytest.mark.parametrize("name", ["gs://bucket/sweep", "s3://bucket/sweep", "hf:/x"])
+def test_object_storage_is_refused_by_name(name: str) -> None:
+    with pytest.raises(LoraJaxError, match=f"object storage \\({name.split(':')[0]}\\)"):
+        RunStore(Path(name))

@@ -18,10 +18,11 @@ from lora_jax.model.declare import declare
 from lora_jax.training import checkpoint, loss
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.lanes import Lanes, stack_inputs
-from lora_jax.training.mesh import init_on, is_first_process, join_on, make_mesh, spread_step, state_shardings
+from lora_jax.training.mesh import init_on, join_on, make_mesh, spread_step, state_shardings
 from lora_jax.training.optimizers import find_optimizers
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
+from lora_jax.training.processes import is_leader
 from lora_jax.training.step import StepInput
 
 MODEL = ModelConfig(
@@ -62,7 +63,7 @@ def main(
         checkpoints = Checkpoints(Path(target))
         checkpoints.save(after, np.zeros(int(last), np.float32))
         checkpoints.close()
-    if is_first_process():
+    if is_leader():
         print("losses", json.dumps([float(one[0]) for one in jax.device_get(losses)]))
 
 

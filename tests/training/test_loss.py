@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from lora_jax.config import LLAMA, ModelConfig
+from lora_jax.model.compiled_for import compiling_for
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import NO_HOOKS, Hooks, Pass
 from lora_jax.model.layers import linear
 from lora_jax.model.transformer import Inputs, encode, forward
 from lora_jax.params import Params, init
+from lora_jax.target import parse_target
 from lora_jax.training import loss as module
 from lora_jax.training.loss import Room, count_chunks, cross_entropy, mean_loss, summed_loss, token_losses
 
@@ -143,10 +145,9 @@ def test_small_logits_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     large = dataclasses.replace(SHAPES["tied"], vocab_size=50257)
     assert count_chunks(large, 16, 128) == 8  # 256 tokens each, though they are 51 MB
     assert count_chunks(dataclasses.replace(large, vocab_size=512), 64, 128) == 1
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert count_chunks(large, 16, 128) == 1
-    assert count_chunks(large, 32, 1024) == 13
-    monkeypatch.undo()
+    with compiling_for(parse_target("h100")):
+        assert count_chunks(large, 16, 128) == 1
+        assert count_chunks(large, 32, 1024) == 13
     params, windows_BU = draw(SHAPES["tied"])
     x_BTD = encode(SHAPES["tied"], params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
     weights_BT = jnp.full((3, 11), 1 / 33)

@@ -32,7 +32,7 @@ NAMED = {
 SETS = {"sst2": "glue/sst2", "rte": "glue/rte"}
 KINDS = (
     *NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "tfds:squad",
-    "tfds:xsum", "files:FOLDER",
+    "tfds:xsum", "files:FOLDER", "text:SOURCE",
 )  # fmt: skip
 # Names of the shuffles: splits are cut and drawn each by its own, so that no count changes another's draw.
 CUT, DRAW = 0, 1
@@ -102,9 +102,11 @@ def load_task(
         name=source.name,
         kind=kind,
         labels=source.labels,
+        train=drawn["train"],
+        dev=drawn["dev"],
+        test=drawn["test"],
         fingerprint=source.fingerprint,
         notes=tuple(notes),
-        **drawn,
     )
 
 
@@ -121,6 +123,11 @@ def read_source(
         return read_set(rest, find_cache(cache_dir), say)
     if kind == "files" and rest:
         return read_files(rest)
+    if kind == "text" and rest:
+        raise LoraJaxError(
+            f"task.name is {name!r}, which is text without questions or answers and serves to fine-tune a"
+            " language model: name a labelled task here."
+        )
     raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: wanted is one of {', '.join(KINDS)}.")
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["classification", "generation"]
+Kind = Literal["classification", "generation", "text"]  # text: windows, of which every token is predicted
 
 
 class Row(NamedTuple):
@@ -77,16 +78,21 @@ class TaskData:
     test: tuple[Example, ...]
     fingerprint: str  # of all that was read, whatever was drawn of it
     notes: tuple[str, ...] = ()
+    text: Mapping[str, Any] | None = None  # of a task of text: `data.Dataset.describe` of its source
 
     def describe(self) -> dict[str, Any]:
         """Return what the task is, ready for JSON: per split its size, inputs, references or label counts."""
-        splits = {"train": self.train, "dev": self.dev, "test": self.test}
         return {
             "name": self.name,
             "kind": self.kind,
             "labels": list(self.labels),
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
+        } | ({"text": dict(self.text)} if self.text is not None else self._describe_splits())
+
+    def _describe_splits(self) -> dict[str, Any]:
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {
             "splits": {name: self._describe(examples) for name, examples in splits.items()},
         }
 

@@ -31,12 +31,14 @@ from lora_jax.prompting.incontext.sources import Sources, deal, narrow
 from lora_jax.runs.progress import Progress
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.recording import Facts, Recorder
+from lora_jax.runs.rounds import Rounds
 from lora_jax.runs.store import RunStore
 from lora_jax.training.rows import Watching
 from lora_jax.training.side_by_side import Stopped
 
 Say = Callable[[str], None]
 Stop = Callable[[], bool]
+Guard = Callable[[], None]  # raises LoraJaxError where another worker has the run now
 
 
 class Comparison:
@@ -73,19 +75,29 @@ class Comparison:
         seconds = sum(item.seconds for item in pending)
         say(f"{title}: {len(pending)} of {len(planned)} runs to make, about {seconds / 60:.1f} min")
         progress = Progress(planned)
+        asked = {item.run_id for item in pending if isinstance(item.what, ShotRun)}
+
+        def is_settled(run_id: str) -> bool:
+            return self.prompts.is_scored(run_id) if run_id in asked else self.store.is_settled(run_id, False)
+
+        rounds = Rounds(self.store.crew, [item.run_id for item in pending], is_settled, progress, should_stop)
         programs = None
         with progress.showing():
-            for item in pending:
-                if should_stop():
-                    raise Stopped
-                needed = _name_programs(item.what)
-                if needed != programs:
-                    programs = needed
-                    jax.clear_caches()  # a cell's take a thousand mappings of memory, Linux has 65,530
-                if isinstance(item.what, ShotRun):
-                    self._ask(item.what, item, progress)
-                else:
-                    self._tune(item.what, progress, should_stop)
+            for turn in rounds:
+                for item in pending:
+                    if should_stop():
+                        raise Stopped
+                    guard = turn.hold(item.run_id, [item.run_id])
+                    if guard is None:
+                        continue
+                    needed = _name_programs(item.what)
+                    if needed != programs:
+                        programs = needed
+                        jax.clear_caches()  # a cell's take a thousand mappings of memory, Linux has 65,530
+                    if isinstance(item.what, ShotRun):
+                        self._ask(item.what, item, progress, guard)
+                    else:
+                        self._tune(item.what, progress, should_stop, guard)
 
     def _engine(self, base: str, label: str) -> Engine:
         """Return the base model alone, made once: all its tasks share it."""
@@ -94,7 +106,7 @@ class Comparison:
             self._engines[base] = Engine(prepared.model, prepared.base)
         return self._engines[base]
 
-    def _ask(self, run: ShotRun, item: Planned, progress: Progress) -> None:
+    def _ask(self, run: ShotRun, item: Planned, progress: Progress, guard: Guard) -> None:
         prepared = self.sources.get(run.base, run.label)
         demonstrations = deal(prepared, run.k, run.draw)
         found = ask(
@@ -109,18 +121,20 @@ class Comparison:
             notes=list(found.notes), device=device, versions=versions, git_commit=commit,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
+        guard()
         self.prompts.write(record)
         progress.advance(item.run, 1, found.plain.loss["value"], item.own_tokens)
         progress.finish_run(item.run_id, _summarise_prompt(item.description, record))
 
-    def _tune(self, run: TuneRunPlan, progress: Progress, should_stop: Stop) -> None:
+    def _tune(self, run: TuneRunPlan, progress: Progress, should_stop: Stop, guard: Guard) -> None:
         plan = self.config.tasks[run.label]
         prepared = narrow(self.sources.get(run.plan.base, run.label, run.plan.head), plan, run.n, run.draw)
         folder = self._checkpoints(run.run_id)
         test = None if run.plan.head else LikelihoodTester(plan.asked)
-        tuned = TuneRun(run.config, prepared, folder, progress.say)
+        tuned = TuneRun(run.config, prepared, folder, progress.say, guard=guard)
         (result,) = finetune_group([tuned], should_stop, Watching(sink=progress), test=test)
         facts = _complete(find_facts(result, prepared), run, test)
+        guard()
         self._recorder.write(run.run_id, result, facts, progress, folder)
 
     def _checkpoints(self, run_id: str) -> Path:

@@ -47,6 +47,10 @@ class PromptStore:
         paths = sorted(path for path in self.folder.glob("*.json") if not path.name.startswith("."))
         return {path.stem: _read(path) for path in paths}
 
+    def is_scored(self, run_id: str) -> bool:
+        """Has this prompt its record?"""
+        return (self.folder / f"{run_id}.json").exists()
+
     def check(self, config: InContextConfig) -> None:
         """Refuse a folder that holds prompts which the comparison does not have."""
         wanted = {run.run_id for run in list_shots(config)}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SIX_ND = "6 N D"  # columns.C of a document whose C was made of its N and D
 SUBJECTS = {
     "N": "parameters N", "D": "training tokens D", "C": "training compute C (FLOPs)", "S": "training steps S",
+    "B": "batch size B",
     "U": "unique tokens U", "F": "fine-tuning set F", "P": "trainable parameters P",
     "L": "loss L", SIX_ND: "training compute 6 N D (FLOPs)",
 }  # fmt: skip

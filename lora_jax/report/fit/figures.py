@@ -11,10 +11,12 @@ from lora_jax.report.fit.curves import across_of, levels
 from lora_jax.report.fit.one_variable import Line, OneVariable, plot_one_variable
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.numbers import format_count, format_interval, format_percent, format_power, is_number
+from lora_jax.report.kit.thinning import choose_evenly, say_left_out
 from lora_jax.scaling.comparing.comparison_report import ComparisonReport
 from lora_jax.scaling.results import Band, FitReport, FittedRun
 
 MOST_PAIRS = 4  # of parameters, in the contours
+MOST_ROWS = 1000  # in the figure of what a law misses
 MOST_NAMED = 5  # outlying rows that a caption names
 FEWEST_SAMPLES = 20  # replicates that make a cloud
 
@@ -128,9 +130,10 @@ def leading_of(report: FitReport) -> str:
 
 def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawing:
     """Draw what the law misses, and how far a run that it has not seen lies from its prediction."""
-    runs = report.runs
-    measured, fitted = [run.measured for run in runs], [run.fitted for run in runs]
     outliers = _outliers(report)
+    are_far = {id(run) for run in outliers}
+    runs = choose_evenly(report.runs, MOST_ROWS, lambda run: id(run) in are_far)
+    measured, fitted = [run.measured for run in runs], [run.fitted for run in runs]
     order = {id(run): i for i, run in enumerate(runs)}
     named = [order[id(run)] for run in outliers]
     across = across_of(report)
@@ -138,13 +141,15 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
     columns = {named_by(report, v): [run.at[v] for run in runs] for v in shown}
     rows = plots.Rows(measured, fitted, [words_of(run) for run in runs])
     figure = plots.plot_misses(rows, columns, named, response_of(report), heldout)
-    spread = float(np.sqrt(np.mean([_miss(run) ** 2 for run in runs])))
+    spread = float(np.sqrt(np.mean([_miss(run) ** 2 for run in report.runs])))
+    left_out = say_left_out(len(runs), len(report.runs), "rows", "The table")
     said = f"Outlying rows are red: {_listed(outliers)}" if named else "No row is an outlier"
     return Drawing(
         "residuals", f"What {report.law} misses",
         "Measured against fitted, on the line where they agree; then the difference against"
         f" {', '.join(columns)}. Root mean square {format_percent(spread, signed=False)}."
-        f" {said}." + (" The star is the run that was held out." if heldout else ""),
+        f" {said}." + (" The star is the run that was held out." if heldout else "")
+        + (f" {left_out}" if left_out else ""),
         figure,
     )  # fmt: skip
 

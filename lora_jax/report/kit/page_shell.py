@@ -97,7 +97,10 @@ def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
     else:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         image = f'<img src="data:image/{kind};base64,{data}" alt="{title}. {escape(drawing.caption)}">'
-    return f"<figure>{image}<figcaption><b>{title}.</b> {to_prose(drawing.caption)}</figcaption></figure>"
+    # A figure that bears this very title needs it no second time.
+    above = " ".join(drawing.figure.get_suptitle().split())
+    named = "" if above == drawing.title else f"<b>{title}.</b> "
+    return f"<figure>{image}<figcaption>{named}{to_prose(drawing.caption)}</figcaption></figure>"
 
 
 def show_warnings(lines: Sequence[str]) -> str:

@@ -8,13 +8,15 @@ CSS = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
-h1 { font-size: 1.8rem; margin: 0 0 .5rem; } h2 { font-size: 1.3rem; margin: 2.2rem 0 .6rem;
-  border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+h1 { font-size: 1.8rem; margin: 0 0 .5rem; } h1, h2, h3 { overflow-wrap: anywhere; }
+h2 { font-size: 1.3rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line);
+  padding-bottom: .2rem; }
 h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
 p { margin: .5rem 0; max-width: 50rem; } a { color: var(--link); }
 nav { font-size: .9rem; } nav a { margin-right: .9rem; white-space: nowrap; }
 pre { white-space: pre-wrap; font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
-  background: var(--stripe); padding: .8rem 1rem; border-radius: 4px; max-width: 62rem; }
+  overflow-wrap: anywhere; background: var(--stripe); padding: .8rem 1rem; border-radius: 4px;
+  max-width: 62rem; }
 code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .note { color: var(--soft); font-size: .88rem; } .verdict { font-weight: 600; }
 .verdict.bad { color: var(--bad); } .verdict.good { color: var(--good); }
@@ -44,6 +46,7 @@ tr.flagged td { background: var(--mark); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { body { padding: .8rem; } h1 { font-size: 1.4rem; } pre { font-size: .75rem; }
+  nav a { white-space: normal; overflow-wrap: anywhere; }
   .scroll { border: 1px solid var(--line); border-radius: 4px; padding: 0 .5rem; }
   caption { position: sticky; left: 0; white-space: normal; max-width: calc(100vw - 3rem); }
   table, #runs table { font-size: .8rem; } dl { grid-template-columns: 1fr; gap: 0; } dd {

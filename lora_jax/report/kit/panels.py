@@ -1,6 +1,7 @@
 """Figures of several panels: grids, and small multiples that share their axes and their titles."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE_SIZE = 11
+TITLE_WIDTH = 80  # letters
 PANEL_TITLE = 8.5
 
 
@@ -26,10 +28,11 @@ def new_grid(n: int, columns: int, height: float) -> "tuple[Figure, list[Axes]]"
 
 
 def set_title(figure: "Figure", title: str) -> None:
-    """Write what a figure shows above its panels, at the left."""
+    """Write what a figure shows above its panels, at the left, in as many lines as it takes."""
+    lines = textwrap.wrap(title, TITLE_WIDTH)
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.3)
-    figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
+    figure.set_size_inches(width, height + 0.1 + 0.2 * len(lines))
+    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE, x=0.01, ha="left")
 
 
 def share_labels(figure: "Figure", axes: "Sequence[Axes]", columns: int, across: str, up: str) -> None:
@@ -45,3 +48,9 @@ def share_labels(figure: "Figure", axes: "Sequence[Axes]", columns: int, across:
             ax.tick_params(labelbottom=False)
     figure.supxlabel(across, fontsize=9.5)
     figure.supylabel(up, fontsize=9.5)
+
+
+def label_below(axes: "Sequence[Axes]", columns: int, words: str) -> None:
+    """Label the x axis of every panel that has none below, where a legend under all of them leaves room."""
+    for ax in axes[-columns:]:
+        ax.set_xlabel(words, fontsize=9)

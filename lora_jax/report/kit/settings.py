@@ -1,5 +1,6 @@
 """The settings of a sweep's runs: those that all share, once, and those that differ, run by run."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -38,7 +39,15 @@ def split_settings(
         The value of each shared setting, and for each other setting its value by run_id. A run without the
         setting has an en dash.
     """
-    flat = {run_id: flatten(config) for run_id, config in configs.items()}
+    known: dict[str, dict[str, str]] = {}  # parts of a config, flat: thousands of runs share them
+    flat: dict[str, dict[str, str]] = {}
+    for run_id, config in configs.items():
+        settings = flat[run_id] = {}
+        for name, part in config.items():
+            key = json.dumps({name: part})
+            if key not in known:
+                known[key] = flatten({name: part})
+            settings |= known[key]
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
     common, swept = {}, {}
     for name in names:

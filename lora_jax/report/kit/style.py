@@ -25,6 +25,8 @@ SIZE = (7.2, 4.6)  # inches: the width of a page's text
 # Okabe and Ito's palette
 BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 FAINT, INK = "#B0B0B0", "#222222"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, "#56B4E9", INK)  # of series, with a marker each
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def new_figure(columns: int = 1) -> "tuple[Figure, list[Axes]]":

@@ -68,7 +68,8 @@ def make_console(stderr: bool = False) -> "Console":
     """Return the console of the output, as wide as `find_width` says."""
     from rich.console import Console
 
-    return Console(highlight=False, width=find_width(), stderr=stderr)
+    # no emoji: ":package:" may be a part of a name
+    return Console(highlight=False, emoji=False, width=find_width(), stderr=stderr)
 
 
 def to_html(table: Table) -> str:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, "#56B4E9", style.INK)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 FULL = "#707070"
 Look = tuple[str, str, str]  # colour, marker, dash
@@ -110,12 +108,12 @@ def find_looks(methods: Sequence[MethodResult]) -> dict[str, Look]:
     """Return a look for each label: a family has one colour, its members other markers and dashes."""
     # The largest families first: they get the colours that are told apart best, and few have to share one.
     families = sorted(_group(methods, _name).items(), key=lambda pair: -len(pair[1]))
-    used = dict.fromkeys(COLOURS, 0) | {FULL: 0}
+    used = dict.fromkeys(style.COLOURS, 0) | {FULL: 0}
     looks: dict[str, Look] = {}
     for i, (family, members) in enumerate(families):
-        colour = FULL if family == "Full" else min(COLOURS, key=used.__getitem__)
+        colour = FULL if family == "Full" else min(style.COLOURS, key=used.__getitem__)
         for k, method in enumerate(members):
-            marker = MARKERS[used[colour] % len(MARKERS)]
+            marker = style.MARKERS[used[colour] % len(style.MARKERS)]
             dash = DASHES[(k if len(members) > 1 else i) % len(DASHES)]
             looks[method.label] = (colour, marker, dash)
             used[colour] += 1

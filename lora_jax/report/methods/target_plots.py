@@ -7,13 +7,13 @@ from lora_jax.comparison.results import Budget, MethodComparison, RankLine
 from lora_jax.report.kit import style
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.figure_text import name_of
-from lora_jax.report.methods.plots import COLOURS, DASHES, MARKERS
+from lora_jax.report.methods.plots import DASHES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DODGE = 1.05  # by how much of a rank the lines stand apart, so that their intervals do not hide each other
-LINES = COLOURS[:5] + COLOURS[6:]  # without the light blue, which is near the blue
+LINES = style.COLOURS[:5] + style.COLOURS[6:]  # without the light blue, which is near the blue
 
 
 def draw_target_sets(found: MethodComparison) -> list[Drawing]:
@@ -79,8 +79,8 @@ def plot_ranks(found: MethodComparison, lines: Sequence[RankLine]) -> "Figure":
         ]
         ax.errorbar(
             [rank * shift for rank in line.ranks], values, yerr=ends, color=LINES[i % len(LINES)],
-            marker=MARKERS[i % len(MARKERS)], linestyle=DASHES[i % len(DASHES)], markersize=6, capsize=3,
-            linewidth=1.5, label=name_of(line.name),
+            marker=style.MARKERS[i % len(style.MARKERS)], linestyle=DASHES[i % len(DASHES)], markersize=6,
+            capsize=3, linewidth=1.5, label=name_of(line.name),
         )  # fmt: skip
     ranks = sorted({rank for line in lines for rank in line.ranks})
     style.set_scale(

@@ -25,9 +25,10 @@ def summarise(fits: SweepReport) -> list[str]:
 
 
 def headline(fits: SweepReport) -> str:
-    """Return the verdict on all fits in one line: "believe it: ...", "be careful: ..." or worse, and why.
+    """Return the verdict in one line: "believe it: ...", "be careful: ..." or worse, and why.
 
-    Without any fit it says which law lacks what.
+    It is about L(N,D) where that was fitted (`SweepReport.verdict`), and counts the other laws that have
+    doubts. Without any fit it says which law lacks what.
     """
     verdict = fits.verdict
     if verdict is None:
@@ -37,10 +38,35 @@ def headline(fits: SweepReport) -> str:
     if level is Level.DO_NOT_BELIEVE:
         return f"{level}: {_join(list(fits.unconverged))} did not converge"
     if verdict.is_believed:
-        n = len(fits.fits)
-        return f"{level}: no check of the {n} fits warns, and the held-out cell is predicted"
+        return f"{level}: {_believed(fits)}"
     more = f", and {len(reasons) - 1} more, below" if len(reasons) > 1 else ""
     return f"{level}: {reasons[0]}{more}"
+
+
+def _believed(fits: SweepReport) -> str:
+    """Return why a sweep is believed, and which of its other laws are not."""
+    n = len(fits.fits)
+    if fits.joint is None:
+        return f"no check of the {n} fits warns"
+    said = f"no check of {JOINT} warns, and it predicts the held-out cell {_how_well(fits)}"
+    if not fits.doubted:
+        return f"{said}; nor does one of the {n - 1} laws along one axis"
+    return f"{said}; of the {n - 1} laws along one axis, {len(fits.doubted)} have doubts, below"
+
+
+def _how_well(fits: SweepReport) -> str:
+    """Return how far off the prediction is, and whether the measurement lies in its interval."""
+    cell = fits.heldout_cell
+    said = cell.predicted_by(JOINT)
+    if said is None or said.ci95 is None:
+        return "within 3 %"
+    side = _side(cell.measured, said.ci95)
+    return f"within 3 % ({format_percent(said.relative_error)}, {side} its interval)"
+
+
+def _side(measured: float, interval: tuple[float, float] | None) -> str:
+    low, high = interval or (math.nan, math.nan)
+    return "inside" if low <= measured <= high else "outside"
 
 
 def _exponents(fits: SweepReport) -> str:
@@ -95,10 +121,9 @@ def _heldout(fits: SweepReport) -> str:
         return f"{where}; L(N,D) was not fitted, so nothing predicts it."
     error = format_percent(said.relative_error)
     low, high = said.ci95 or (math.nan, math.nan)
-    inside = "inside" if low <= cell.measured <= high else "outside"
     text = (
         f"{where}; L(N,D) predicted {format_loss(said.value)} ({format_loss(low)} to {format_loss(high)}),"
-        f" off by {error}: the measurement lies {inside} the interval."
+        f" off by {error}: the measurement lies {_side(cell.measured, said.ci95)} the interval."
     )
     if cell.within_3_percent:
         return f"{text} The held-out cell is predicted within 3 %."

@@ -10,12 +10,15 @@ from lora_jax.report.fit.plots import Unseen
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.figure_text import Maths
 from lora_jax.report.kit.numbers import format_count, format_interval, format_loss
+from lora_jax.report.kit.thinning import choose_evenly, say_left_out
 from lora_jax.report.sweep import curve_plots, rate_plots
-from lora_jax.report.sweep.results import Results, SweepRun
+from lora_jax.report.sweep.results import MOST_CURVES, Results, SweepRun
 from lora_jax.report.sweep.rows import counted_by
 from lora_jax.scaling.sweep_results import JOINT, SweepFit
 
 MOST_GRIDS = 6  # of learning rates, in one figure
+MOST_SIZES = 20  # each has a label in its figure
+MOST_OTHERS = 500  # runs that a law was not fitted to, in its figure
 
 
 def draw_figures(results: Results) -> list[Drawing]:
@@ -43,7 +46,9 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
         if (y := r.heldout_loss) is not None
     ]
     fitted = [point for i, point in done if i in ids and i != cell.run_id]
-    others = [point for i, point in done if i not in ids and i != cell.run_id]
+    unfitted = sorted(point for i, point in done if i not in ids and i != cell.run_id)
+    others = choose_evenly(unfitted, MOST_OTHERS, lambda _: False)
+    left_out = say_left_out(len(others), len(unfitted), "other runs", "runs.csv")
     counted = ""
     if variable == "N":
         counted = counted_by(results.fits).get(column) or column
@@ -52,6 +57,7 @@ def _draw_law(results: Results, variable: str) -> Drawing | None:
         f"{fits[0].formula}, fitted to {fits[0].slice}, with its 95 % band"
         + (" and with a floor E" if len(fits) > 1 else "")
         + ". Other runs are faint; the star is the held-out run, which no fit has seen."
+        + (f" {left_out}" if left_out else "")
     )
     figure = plot_one_variable(
         OneVariable(variable, rate_plots.LOSS, fitted, lines, others=others, heldout=held, counted=counted)
@@ -102,20 +108,25 @@ def _draw_curves(results: Results) -> Iterator[Drawing]:
     band = None if line is None else line.band
     rows = [] if band is None else list(zip(band.x, band.loss, band.low, band.high, strict=True))
     cooldown = any(r.schedule == "wsd" for r in shown)
+    n, n_efficient = len(results.runs), sum(curve.efficient for curve in curves)
+    left_out = say_left_out(len(curves), n, "runs", "curves/") if n > MOST_CURVES else ""
     yield Drawing(
         "training_curves", "Training curves and the compute-efficient frontier",
         f"Training loss of {len(curves)} runs against compute, coloured by size, late steps averaged;"
         " dots are held-out losses,"
-        f" the {len(efficient)} large ones those of the compute-efficient runs, through which L(C) goes."
-        + (" Where a curve bends down at its end, its learning rate cools down." if cooldown else ""),
+        f" the {n_efficient} large ones those of the compute-efficient runs, through which L(C) goes."
+        + (" Where a curve bends down at its end, its learning rate cools down." if cooldown else "")
+        + (f" {left_out}" if left_out else ""),
         curve_plots.plot_training_curves(curves, rows),
     )  # fmt: skip
-    longest = _longest_by_size(shown, column_of(results, "N"))
+    every = _longest_by_size(shown, column_of(results, "N"))
+    longest = choose_evenly(every, MOST_SIZES, lambda _: False)
+    left_out = say_left_out(len(longest), len(every), "sizes", "runs.csv")
     if len(longest) > 1:
         yield Drawing(
             "sample_efficiency", "Larger models need fewer samples",
             "Training loss against tokens seen, for each size the run with the most tokens;"
-            " late steps are averaged over windows.",
+            " late steps are averaged over windows." + (f" {left_out}" if left_out else ""),
             curve_plots.plot_sample_efficiency(
                 [_curve(results, r, "n_tokens", r.n_tokens) for r in longest]
             ),

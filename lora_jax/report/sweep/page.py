@@ -96,7 +96,7 @@ def _fits(fits: SweepReport) -> str:
 
 
 def _settings(results: Results) -> str:
-    common, swept = split_settings({i: record.config for i, record in results.records.items()})
+    common, swept = results.settings
     data, other_data = split_settings({i: r.data for i, r in results.records.items() if r.data})
     differing = ", ".join(f"{name} ({_values(values)})" for name, values in swept.items())
     differ = f"These differ between the runs, and are listed run by run above: {differing}." if swept else ""

@@ -3,21 +3,26 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+from lora_jax.collecting import uncollected
 from lora_jax.digests import read_object
 from lora_jax.documents import from_document, reading
 from lora_jax.errors import LoraJaxError
 from lora_jax.names import inside
 from lora_jax.report.kit.cells import read_cells
 from lora_jax.report.kit.curves import read_curve
+from lora_jax.report.kit.settings import split_settings
 from lora_jax.report.kit.sweep_file import SweepFile, read_sweep_file
+from lora_jax.report.kit.thinning import choose_evenly
 from lora_jax.scaling.documents import read_fits
 from lora_jax.scaling.results import FittedRun
 from lora_jax.scaling.sweep_results import SweepFit, SweepReport
+from lora_jax.table_lag import refuse_lag
 
-T = TypeVar("T")
+MOST_CURVES = 200  # more bury each other, and take minutes to draw
 _NEEDED = {"run_id", "status", "seed", "n_params", "n_tokens", "flops_exact", "heldout_loss"}
 
 
@@ -74,15 +79,23 @@ class Results:
     sweep: SweepFile
     runs: tuple[SweepRun, ...]
     records: Mapping[str, RecordedRun]  # by run_id
-    curves: dict[str, dict[str, list[float]]]  # by run_id: columns of curves/RUN_ID.csv
+    curves: dict[str, dict[str, list[float]]]  # of at most MOST_CURVES runs, by run_id: columns of its file
     fits: SweepReport  # fits.json
+
+    @cached_property
+    def _by_id(self) -> dict[str, SweepRun]:
+        return {row.run_id: row for row in self.runs}
 
     def run(self, run_id: str) -> SweepRun:
         """Return the row of one run; an id that fits.json has and runs.csv has not is a stale fit."""
-        for row in self.runs:
-            if row.run_id == run_id:
-                return row
-        raise _stale(self.folder, run_id)
+        if run_id not in self._by_id:
+            raise _stale(self.folder, run_id)
+        return self._by_id[run_id]
+
+    @cached_property
+    def settings(self) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        """The settings that all runs share, and those that differ (`split_settings`)."""
+        return split_settings({run_id: record.config for run_id, record in self.records.items()})
 
 
 def read_results(folder: Path) -> Results:
@@ -93,18 +106,12 @@ def read_results(folder: Path) -> Results:
     sweep = read_sweep_file(folder)
     runs = _read_runs(folder / "runs.csv")
     fits = read_fits(folder / "fits.json")
-    ids = [row.run_id for row in runs]
-    found = {
-        i: read_object(
-            inside(folder / "runs", f"{i}.json", str(folder / "runs.csv")),
-            "run the sweep again, it trains what is missing",
-        )
-        for i in ids
-    }
-    again = "delete it and run the sweep again"
-    records = {i: _read(RecordedRun, folder / "runs" / f"{i}.json", one, again) for i, one in found.items()}
+    with uncollected():
+        records = {row.run_id: _read_record(folder, row.run_id) for row in runs}
     curves = {
-        i: read_curve(path) for i in ids if (path := folder / "curves" / f"{i}.csv").exists()
+        i: read_curve(path)
+        for i in _choose_curves(runs, fits)
+        if (path := folder / "curves" / f"{i}.csv").exists()
     }  # a run that diverged in its first steps may have none
     found_fits = replace(fits, fits=tuple(_with_rows(fit, fits, runs, folder) for fit in fits.fits))
     return Results(folder=folder, sweep=sweep, runs=runs, records=records, curves=curves, fits=found_fits)
@@ -138,12 +145,25 @@ def _stale(folder: Path, run_id: str) -> LoraJaxError:
     )
 
 
-def _read(kind: type[T], path: Path, document: Mapping[str, Any], remedy: str) -> T:
-    with reading(path, remedy):
-        return from_document(kind, document)
+def _read_record(folder: Path, run_id: str) -> RecordedRun:
+    path = inside(folder / "runs", f"{run_id}.json", str(folder / "runs.csv"))
+    document = read_object(path, "run the sweep again, it trains what is missing")
+    with reading(path, "delete it and run the sweep again"):
+        return from_document(RecordedRun, document)
+
+
+def _choose_curves(runs: Sequence[SweepRun], fits: SweepReport) -> list[str]:
+    """Return the runs whose curves are drawn: first the efficient ones and the longest of each size."""
+    longest: dict[float, SweepRun] = {}
+    for run in sorted(runs, key=lambda run: (-run.n_tokens, run.heldout_loss or math.inf)):
+        longest.setdefault(run.number(fits.n_column), run)
+    first = {*fits.frontier.run_ids, *(run.run_id for run in longest.values())}
+    in_order = sorted(runs, key=lambda run: (run.n_params, run.n_tokens, run.run_id))
+    return [run.run_id for run in choose_evenly(in_order, MOST_CURVES, lambda run: run.run_id in first)]
 
 
 def _read_runs(path: Path) -> tuple[SweepRun, ...]:
+    refuse_lag(path.parent)
     columns, rows = read_cells(path, "run `lora-jax fit` first, it writes runs.csv from runs/")
     absent = sorted(_NEEDED - set(columns))
     if absent:
@@ -156,17 +176,18 @@ def _read_runs(path: Path) -> tuple[SweepRun, ...]:
 
 def _run(row: Mapping[str, str], path: Path, line: int) -> SweepRun:
     found: dict[str, Any] = {
-        name: _typed(kind, name, row.get(name, ""), path, line)
-        for name, kind in get_type_hints(SweepRun).items()
+        name: _typed(wanted, name, row.get(name, ""), path, line) for name, wanted in _TYPES.items()
     }
     return SweepRun(**found)
 
 
-def _typed(kind: Any, name: str, cell: str, path: Path, line: int) -> Any:
-    """Return a cell as the type of its field says; None for an empty one."""
+_TYPES = {name: {kind, *get_args(kind)} for name, kind in get_type_hints(SweepRun).items()}
+
+
+def _typed(wanted: set[Any], name: str, cell: str, path: Path, line: int) -> Any:
+    """Return a cell as the types of its field say; None for an empty one."""
     if cell == "":
         return None
-    wanted = {kind, *get_args(kind)}
     try:
         if int in wanted:
             return int(float(cell))

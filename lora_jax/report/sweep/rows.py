@@ -12,8 +12,8 @@ from lora_jax.report.kit.numbers import (
     format_power,
     format_seconds,
 )
-from lora_jax.report.kit.settings import split_settings
 from lora_jax.report.kit.tables import INTERVAL, Table
+from lora_jax.report.kit.thinning import choose_evenly, say_left_out
 from lora_jax.report.sweep.results import Results
 from lora_jax.scaling.sweep_results import SweepFit, SweepReport
 from lora_jax.scaling.tables.cells import RateGrid
@@ -26,6 +26,8 @@ COUNTED = {
 
 # The run table has these already, in a column of their own or in the name of the run.
 SHOWN = frozenset({"n_tokens", "seed"})
+
+MOST_RUNS, MOST_GRIDS = 500, 100  # rows of a table
 
 
 def exponent_rows(fits: SweepReport) -> Table:
@@ -123,10 +125,11 @@ def convention_rows(fits: SweepReport) -> Table | None:
 
 
 def rate_rows(fits: SweepReport) -> Table | None:
-    """Return every grid of learning rates, a row each."""
-    grids = fits.learning_rate.grids
-    if not grids:
+    """Return the grids of learning rates, at most MOST_GRIDS; those with the best at an edge first."""
+    every = fits.learning_rate.grids
+    if not every:
         return None
+    grids = choose_evenly(every, MOST_GRIDS, lambda grid: grid.at_edge)
     rows = [
         (
             format_count(g.n_params), format_count(g.n_tokens), str(g.seed),
@@ -143,6 +146,7 @@ def rate_rows(fits: SweepReport) -> Table | None:
         tuple(rows),
         frozenset({0, 1, 2, 4}),
         flagged,
+        say_left_out(len(grids), len(every), "grids", "fits.json"),
     )
 
 
@@ -200,14 +204,18 @@ def status_of(results: Results) -> dict[str, str]:
 
 def swept_settings(results: Results) -> dict[str, dict[str, str]]:
     """Return the settings that differ between the runs, less those that the run table shows anyway."""
-    _, swept = split_settings({i: record.config for i, record in results.records.items()})
+    _, swept = results.settings
     return {name: values for name, values in swept.items() if name not in SHOWN}
 
 
 def run_rows(results: Results, swept: Mapping[str, Mapping[str, str]]) -> Table:
-    """Return every run of the store. swept: setting -> run_id -> value, for the settings that differ."""
+    """Return the runs of the store, at most MOST_RUNS.
+
+    swept: setting -> run_id -> value, for the settings that differ.
+    """
     status = status_of(results)
-    runs = sorted(results.runs, key=lambda r: (r.n_params, r.n_tokens, r.seed, r.run_id))
+    every = sorted(results.runs, key=lambda r: (r.n_params, r.n_tokens, r.seed, r.run_id))
+    runs = choose_evenly(every, MOST_RUNS, lambda r: status[r.run_id] == "fitted")
     rows, flagged = [], set()
     for i, r in enumerate(runs):
         reason = status[r.run_id]
@@ -231,7 +239,10 @@ def run_rows(results: Results, swept: Mapping[str, Mapping[str, str]]) -> Table:
     )  # fmt: skip
     numeric = frozenset(range(1, len(columns))) - {columns.index("in the fits")}
     note = "Losses in nats per token; FLOPs counted exactly, attention and output head included."
-    return Table("Every run", columns, tuple(rows), numeric, frozenset(flagged), note)
+    left_out = say_left_out(len(runs), len(every), "runs", "runs.csv")
+    note += f" {left_out} Runs in the fits were chosen before others." if left_out else ""
+    title = "Every run" if len(runs) == len(every) else "Runs"
+    return Table(title, columns, tuple(rows), numeric, frozenset(flagged), note)
 
 
 def _seconds(seconds: float | None) -> str:

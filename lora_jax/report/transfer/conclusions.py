@@ -43,6 +43,8 @@ def say_drift(drift: Drift, tolerance: float) -> str:
         f" ({low:.2f} to {high:.2f})"
     )
     power = f"its power is {drift.slope.value:.2f} ({drift.slope.low:.2f} to {drift.slope.high:.2f})"
+    if drift.n_sizes == 2:
+        power += " by two sizes alone"
     if drift.verdict == "moves":
         return f"{start} the best rate moves; {power}, and {reach}."
     if drift.verdict == "does not move":

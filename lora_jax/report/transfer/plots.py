@@ -1,6 +1,7 @@
 """Figures of a transfer of learning rates."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count, format_loss
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid
+from lora_jax.report.kit.thinning import spread
 from lora_jax.report.transfer.conclusions import name_size
 from lora_jax.scaling.rates.bowls import evaluate
 from lora_jax.scaling.rates.results import Bowl, Drift, Series, TransferReport
@@ -17,9 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.INK)
-MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_PANELS = 24
+TITLE_WIDTH = 24  # letters of a panel's title that fit over it
 POINTS = 80  # of a drawn parabola
 SPREAD = 1.02  # between two series at one size, a factor
 TOP = 1.3  # times the least loss: what is higher is a cross at the top
@@ -38,17 +39,18 @@ def plot_bowls(report: TransferReport) -> "Figure":
         for bowl in series.bowls
         if any(loss is not None for loss in bowl.losses)
     ]
-    panels = panels[:: max(1, math.ceil(len(panels) / MOST_PANELS))]
+    panels = spread(panels, MOST_PANELS)  # of sizes that alternate, such as two lengths, both
     columns = min(4, len(panels))
     figure, axes = new_grid(len(panels), columns, 1.9)
     low, high = (f(r for _, _, b in panels for r in b.rates) for f in (min, max))
     for number, (ax, (i, series, bowl)) in enumerate(zip(axes, panels, strict=True)):
-        _draw_bowl(ax, bowl, COLOURS[i % len(COLOURS)])
+        _draw_bowl(ax, bowl, style.COLOURS[i % len(style.COLOURS)])
         ends, ticks = (low / 1.3, high * 1.3), (1, 3) if high / low < 200 else (1,)
         style.set_scale(ax, "x", *ends, style.decade_ticks(*ends, ticks), lambda x: f"{x:g}", "")
         ax.tick_params(labelsize=7.5, labelbottom=number + columns >= len(panels))
-        label = f"{name_of(series.label, 18)}: " if len(report.series) > 1 else ""
-        ax.set_title(f"{label}{name_size(bowl, series)}", fontsize=PANEL_TITLE, loc="left")
+        label = f"{name_of(series.label, TITLE_WIDTH)}\n" if len(report.series) > 1 else ""
+        size = textwrap.fill(name_size(bowl, series), TITLE_WIDTH)  # or it would run into its neighbour's
+        ax.set_title(f"{label}{size}", fontsize=PANEL_TITLE, loc="left")
     figure.supxlabel(name_of(report.rate_name, 60), fontsize=9.5)
     figure.supylabel(report.loss_name, fontsize=9.5)
     return figure
@@ -117,7 +119,7 @@ def _size(bowl: Bowl, axis: str) -> float | None:
 
 
 def _draw_drift(ax: "Axes", series: Series, axis: str, number: int) -> None:
-    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    colour, marker = style.COLOURS[number % len(style.COLOURS)], style.MARKERS[number % len(style.MARKERS)]
     points = [(size, b) for b in series.bowls if b.best is not None and (size := _size(b, axis)) is not None]
     if not points:
         return

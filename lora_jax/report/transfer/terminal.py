@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from lora_jax.report.kit.tables import make_console, print_table
+from lora_jax.report.kit.tables import make_console
+from lora_jax.report.kit.terminal import first_warnings, print_answer, put
 from lora_jax.report.transfer import rows
 from lora_jax.report.transfer.conclusions import headline, summarise, warnings_of
 from lora_jax.scaling.rates.results import TransferReport
@@ -10,32 +11,16 @@ from lora_jax.scaling.rates.results import TransferReport
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_WARNINGS = 8
-
 
 def print_transfer(report: TransferReport, console: "Console | None" = None) -> None:
     """Print the answer, the drifts, the best rates, what is wrong, and the rule of each series."""
     console = console or make_console()
-
-    def put(text: str, look: str | None = None) -> None:
-        console.print(text, style=look, markup=False, highlight=False)
-
-    put(headline(report), "bold")
-    put("")
-    for table in (rows.drift_rows(report), rows.bowl_rows(report)):
-        if table.rows:
-            print_table(table, console)
-    warnings = warnings_of(report)
-    for line in warnings[:MOST_WARNINGS]:
-        put(f"warning: {line}", "yellow")
-    if len(warnings) > MOST_WARNINGS:
-        put(f"warning: and {len(warnings) - MOST_WARNINGS} more, of sizes that the table marks", "yellow")
-    for line in summarise(report):
-        put(line)
+    tables = (rows.drift_rows(report), rows.bowl_rows(report))
+    print_answer(console, headline(report), tables, first_warnings(warnings_of(report)), summarise(report))
     for series in report.series:
-        put("")
-        put(f"Rule, {series.label}:", "bold")
+        put(console, "")
+        put(console, f"Rule, {series.label}:", "bold")
         if series.rule.code is not None:
-            put(series.rule.code)
+            put(console, series.rule.code)
         for line in series.rule.words:
-            put(line)
+            put(console, line)

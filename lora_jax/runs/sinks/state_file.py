@@ -1,4 +1,7 @@
-"""live/state.json: which process trains a sweep, and what it planned; for `lora-jax watch`."""
+"""live/plan.json, what a sweep planned, and live/state.json, who trains it; for `lora-jax watch`.
+
+The plan is written once by each process that trains, the state every few seconds.
+"""
 
 import os
 import socket
@@ -16,6 +19,8 @@ from lora_jax.runs.sinks.live_file import FOLDER
 from lora_jax.training.rows import Row, Source
 
 BEAT_SECONDS = 5.0  # between two writings
+REMEDY = "delete it, it is written anew when the sweep is trained"
+OLDER_PLAN = "planned"  # in the states of older versions
 SILENT_SECONDS = 600.0  # after so long without one, a process elsewhere is taken to be gone
 
 
@@ -28,6 +33,13 @@ class PlannedSteps:
 
 
 @dataclass(frozen=True)
+class SweepPlan:
+    """The runs of a sweep's plan, those that were finished before included."""
+
+    planned: tuple[PlannedSteps, ...]
+
+
+@dataclass(frozen=True)
 class SweepState:
     """What one process says of the sweep that it trains.
 
@@ -36,7 +48,6 @@ class SweepState:
         pid: Its number there.
         updated: When it last wrote this, in seconds since 1970.
         seconds_left: Its estimate of the time left.
-        planned: The runs of its plan, those that were finished before included.
         ended: How it ended. None while it trains.
     """
 
@@ -44,7 +55,6 @@ class SweepState:
     pid: int
     updated: float
     seconds_left: float
-    planned: tuple[PlannedSteps, ...]
     ended: Literal["finished", "stopped"] | None = None
 
     @property
@@ -58,14 +68,13 @@ class SweepState:
 
 
 class StateFile:
-    """The sink that keeps live/state.json true while a process trains."""
+    """The sink that writes live/plan.json and keeps live/state.json true while a process trains."""
 
     def __init__(self, folder: Path, planned: Sequence[PlannedSteps], progress: Progress) -> None:
-        self._path, self._progress = state_path(folder), progress
+        self._folder, self._progress = folder, progress
+        self._unwritten: SweepPlan | None = SweepPlan(tuple(planned))
         long_ago = time.time() - BEAT_SECONDS  # so that the first call writes
-        self._state = SweepState(
-            socket.gethostname(), os.getpid(), long_ago, progress.seconds_left(), tuple(planned)
-        )
+        self._state = SweepState(socket.gethostname(), os.getpid(), long_ago, progress.seconds_left())
 
     def begin(self, source: Source, step: int) -> None:
         self._beat()
@@ -88,7 +97,10 @@ class StateFile:
     def _write(self) -> None:
         left = 0.0 if self._state.ended == "finished" else self._progress.seconds_left()
         self._state = replace(self._state, updated=time.time(), seconds_left=left)
-        write_atomically(self._path, to_sealed_json(to_document(self._state)))
+        if self._unwritten is not None:
+            write_atomically(plan_path(self._folder), to_sealed_json(to_document(self._unwritten)))
+            self._unwritten = None
+        write_atomically(state_path(self._folder), to_sealed_json(to_document(self._state)))
 
 
 def state_path(folder: Path) -> Path:
@@ -96,14 +108,31 @@ def state_path(folder: Path) -> Path:
     return folder / FOLDER / "state.json"
 
 
+def plan_path(folder: Path) -> Path:
+    """Return where the plan of a sweep lies in its results folder."""
+    return folder / FOLDER / "plan.json"
+
+
 def read_state(folder: Path) -> SweepState | None:
     """Return what the last process that trained into a folder says; None where none has said anything."""
     path = state_path(folder)
     if not path.exists():
         return None
-    remedy = "delete it, it is written anew when the sweep is trained"
-    with reading(path, remedy):
-        return from_document(SweepState, read_object(path, remedy))
+    with reading(path, REMEDY):
+        return from_document(SweepState, read_object(path, REMEDY))
+
+
+def read_plan(folder: Path) -> tuple[PlannedSteps, ...]:
+    """Return the runs that the last process that trained into a folder planned; none where none has."""
+    path = plan_path(folder)
+    if path.exists():
+        document = read_object(path, REMEDY)
+    else:
+        path = state_path(folder)
+        document = read_object(path, REMEDY) if path.exists() else {}
+        document = {OLDER_PLAN: document.get(OLDER_PLAN, [])}
+    with reading(path, REMEDY):
+        return from_document(SweepPlan, document).planned
 
 
 def _is_running(pid: int) -> bool:

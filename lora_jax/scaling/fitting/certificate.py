@@ -17,6 +17,7 @@ from lora_jax.scaling.fitting.newton import projected_gradient, solve
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.fitting.profile import allowed_rise, weakly_identified
 from lora_jax.scaling.laws.law import Array
+from lora_jax.scaling.tables.batches import batch_doubt
 from lora_jax.scaling.tables.mixtures import repeated_data_doubt
 from lora_jax.scaling.verdict import NOT_CONVERGED, Verdict, verdict_of
 
@@ -113,6 +114,8 @@ def certify(
         warnings.append(f"condition number {condition:.1e}: the runs hardly separate the parameters")
     repeated = repeated_data_doubt(problem.table, problem.law.variables)
     warnings += [repeated] if repeated is not None and problem.law.response == "loss" else []
+    disagreement = batch_doubt(problem.table, problem.law.variables)
+    warnings += [] if disagreement is None else [disagreement]
     warnings += _design(problem)
     warnings += _moved(problem, polished, influence, outliers)
     return Certificate(

@@ -5,9 +5,13 @@ several seeds know the noise without any law; what the cell means miss the law b
 (Draper and Smith, Applied Regression Analysis, "lack of fit and pure error").
 """
 
-import numpy as np
-from scipy.special import fdtrc
+import math
+from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import fdtrc, fdtri, gammaincinv  # scipy.stats takes a quarter second to import
+
+from lora_jax.estimate import Estimate
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.tables.cells import SeedNoise, cell_of
 from lora_jax.scaling.tables.table import RunTable
@@ -15,25 +19,62 @@ from lora_jax.scaling.tables.table import RunTable
 LEVEL = 0.01
 
 
-def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: SeedNoise) -> str | None:
-    """Return a warning where a law's residuals (n,) of ln L are too large for the noise between seeds.
+@dataclass(frozen=True)
+class LackOfFit:
+    """How far the runs lie off a law, beside what seeds differ by.
 
-    noise: what `seed_noise` found. None where the law passes, or where no cell has several seeds or no degree
-    of freedom is left, so that nothing can be said.
+    Attributes:
+        off: The sd of ln L of the cell means around the law, for a single run's share of noise. Its interval
+            is that of a variance of normal numbers (chi squared), each cell missing the law by chance.
+        times: `off` over the noise between seeds, with the interval of F. None without seeds.
+        noise: The sd of ln L between seeds with its interval. None without seeds.
+        spare: Cells beyond the parameters: the degrees of freedom of `off`.
+        p: Of the F test that the runs miss the law by no more than seeds differ. None without seeds.
     """
-    sd, dof = noise.sd, noise.degrees_of_freedom
+
+    off: Estimate
+    times: Estimate | None
+    noise: Estimate | None
+    spare: int
+    p: float | None
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong, where the test says that something is."""
+        if self.p is None or self.times is None or self.p >= LEVEL:
+            return None
+        said = f"= {self.p:.1g}" if self.p > 1e-6 else "< 1e-6"
+        return (
+            f"lack of fit: the runs lie {self.off.value:.1%} off the law, {self.times.value:.1f} times the"
+            f" noise between seeds (F test, p {said}), so its form is not theirs over this range"
+        )
+
+
+def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: SeedNoise) -> LackOfFit | None:
+    """Return how far residuals (n,) of ln L lie off a law; None where no degree of freedom is left.
+
+    noise: what `seed_noise` found.
+    """
     cells = np.unique(cell_of(runs), return_inverse=True)[1]
     counts = np.bincount(cells)
     spare = len(counts) - n_parameters
-    if not sd or spare < 1:
+    if spare < 1:
         return None
     means = np.bincount(cells, residuals) / counts
-    mean_square = float((counts * means**2).sum() / spare)
-    p = float(fdtrc(spare, dof, mean_square / sd**2))
-    if p >= LEVEL:
-        return None
-    times, said = np.sqrt(mean_square) / sd, f"= {p:.1g}" if p > 1e-6 else "< 1e-6"
-    return (
-        f"lack of fit: the runs lie {np.sqrt(mean_square):.1%} off the law, {times:.1f} times the noise"
-        f" between seeds (F test, p {said}), so its form is not theirs over this range"
+    off = math.sqrt(float((counts * means**2).sum() / spare))
+    found = LackOfFit(_deviation(off, spare), None, None, spare, None)
+    sd, dof = noise.sd, noise.degrees_of_freedom
+    if not sd:
+        return found
+    low, high = (math.sqrt(float(fdtri(spare, dof, q))) for q in (0.975, 0.025))
+    times = off / sd
+    p = float(fdtrc(spare, dof, times**2))
+    return LackOfFit(
+        found.off, Estimate(times, None, (times / low, times / high)), _deviation(sd, dof), spare, p
     )
+
+
+def _deviation(sd: float, freedom: int) -> Estimate:
+    """Return a standard deviation with its 95 % interval."""
+    low, high = (sd * math.sqrt(freedom / float(2 * gammaincinv(freedom / 2, q))) for q in (0.975, 0.025))
+    return Estimate(sd, None, (low, high))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lora_jax.scaling.dealing import Done, cores, deal, may_fork
 from lora_jax.scaling.fitting.descent import Limits, descend, largest_open
 from lora_jax.scaling.fitting.objectives import Objective
 from lora_jax.scaling.fitting.steps import Bounds, Local, held_by
@@ -28,8 +29,9 @@ WINDOW_NUMBERS = 120_000  # of an array (members, parameters, runs); larger ones
 WIDEST = 1024  # members in the window
 MOST_RUNS = 4096  # of which derivatives are summed at a time
 LARGE_BLOCK = 4_000_000  # numbers: 32 MB, the most for which glibc adapts
-LANES = 2  # a large batch is dealt out to, a thread each; the same on every machine, and so are the results
+THREADS = 2  # for a large batch, where no process may be forked
 LANE_RUNS = 100  # of a problem from which a thread computes for longer than it holds up the others
+MOST_LANES, LEAST_MEMBERS = 8, 100  # processes for a batch, members of each: a fork has its price
 
 
 @dataclass(frozen=True)
@@ -145,21 +147,39 @@ def solve(
     stages = [stage for stage in goal.stages() if stage.delta < from_delta]
     low, high = (np.broadcast_to(b, theta.shape) for b in bounds)
 
-    def run(index: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+    def run(index: NDArray[np.int64], tell: Done) -> tuple[Array, Array, Array]:
         part, current, box = data.rows(index), theta[index], (low[index], high[index])
         width = _width(data, theta)
         for stage in stages:
             current = descend(part, stage, current, box, STAGE_STOP * stage.delta, WIDER, width)
-        current = descend(part, goal, current, box, goal.stop, limits, width, done)
+        current = descend(part, goal, current, box, goal.stop, limits, width, tell)
         return current, *_answer(part, goal, current, box)
 
-    if len(data.features) < LANE_RUNS or len(theta) < LANES * _width(data, theta):
-        return Solution(*run(np.arange(len(theta), dtype=np.int64)))
-    lanes = [np.arange(lane, len(theta), LANES, dtype=np.int64) for lane in range(LANES)]
-    with ThreadPoolExecutor(LANES) as threads:
-        parts = list(threads.map(run, lanes))
+    lanes, tell = _lanes(data, theta), done or (lambda n: None)
+    if len(lanes) == 1:
+        parts = [run(lanes[0], tell)]
+    elif may_fork():
+        parts = deal(run, lanes, tell)
+    else:
+        with ThreadPoolExecutor(len(lanes)) as threads:
+            parts = list(threads.map(run, lanes, [tell] * len(lanes)))
     order = np.argsort(np.concatenate(lanes))
     return Solution(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
+
+
+def _lanes(data: Data, theta: Array) -> list[NDArray[np.int64]]:
+    """Return the members of each process, or of each thread where no process may be forked.
+
+    A member's answer is the same to the bit in any company (tests/scaling/fitting/test_newton.py).
+    """
+    members = np.arange(len(theta), dtype=np.int64)
+    if may_fork():
+        n = min(cores(), MOST_LANES, len(theta) // LEAST_MEMBERS)
+    elif len(data.features) < LANE_RUNS or len(theta) < THREADS * _width(data, theta):
+        n = 1
+    else:
+        n = THREADS
+    return [members[lane::n] for lane in range(n)] if n > 1 else [members]
 
 
 def _keep_memory() -> None:

@@ -7,7 +7,7 @@ runs are drawn with replacement, whole training runs and whole cells at once, so
 as different evidence. Noise is drawn below 25 runs and wherever the residuals pass for normal noise of one
 size (noise.py), else cases. Replicates start from the fit. An interval is the percentiles
 2.5 and 97.5 of the replicates: they follow any change of variable, and respect bounds. How often it holds the
-truth was simulated (tests/scaling/intervals/test_coverage.py); where it cannot, `interval_warning` says so.
+truth was simulated (tests/scaling/intervals/coverage.py); where it cannot, `interval_warning` says so.
 """
 
 from collections.abc import Callable
@@ -213,7 +213,7 @@ def bootstrap(
             counts = rng.multinomial(n_clusters, chance, size=len(noise[some]))
             return Data(d.law, d.features, d.log_loss, d.weights * counts[:, labels])
 
-    theta, good = _refit(fit, n, draw)
+    theta, good = refit(fit, n, draw)
     if not good.any():
         raise LoraJaxError(
             f"No bootstrap replicate of {fit.law.key} converged: fit a simpler law to these runs."
@@ -231,7 +231,7 @@ def _share_error(fit: Answer, labels: NDArray[np.int64], clusters: NDArray[np.ge
     return p is not None and p < SHARED_LEVEL
 
 
-def _refit(fit: Answer, n: int, draw: Callable[[slice], Data]) -> tuple[Array, NDArray[np.bool_]]:
+def refit(fit: Answer, n: int, draw: Callable[[slice], Data]) -> tuple[Array, NDArray[np.bool_]]:
     """Return theta (n, P) of the replicates and which converged (n,); they are drawn some at a time.
 
     From the fit to a large table every replicate is so near that the wider objectives would lead away.

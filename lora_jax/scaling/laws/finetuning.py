@@ -28,6 +28,33 @@ def multiplicative(variable: str) -> PowerSum:
     )
 
 
+def additive(variable: str) -> PowerSum:
+    """Return L = E + A X^-alpha + B F^-beta, the form that the source found to predict less well."""
+    return power_sum(
+        f"L({variable}+F)",
+        f"fine-tuning by {FACTORS[variable]}, additive",
+        f"L = E + A {variable}^-alpha + B F^-beta",
+        "2402.17193, section 4",
+        [
+            Term(irreducible("E")),
+            Term(coefficient("A", **{variable: "alpha"}), ((variable, "alpha"),)),
+            Term(coefficient("B", F="beta"), (("F", "beta"),)),
+        ],
+    )
+
+
+def one_power(variable: str) -> PowerSum:
+    """Return the law of runs in which one variable varies: L = E + A F^-beta, or L = E + A X^-alpha."""
+    e = "beta" if variable == "F" else "alpha"
+    return power_sum(
+        f"L({variable}) of fine-tuning",
+        "fine-tuning by " + ("examples" if variable == "F" else FACTORS[variable]),
+        f"L = E + A {variable}^-{e}",
+        "2402.17193, equation 1",
+        [Term(irreducible("E")), Term(coefficient("A", **{variable: e}), ((variable, e),))],
+    )
+
+
 LAWS = {f"finetuning-{x.lower()}": multiplicative(x) for x in FACTORS}
 
 

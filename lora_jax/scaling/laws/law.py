@@ -124,9 +124,9 @@ class Law(ABC):
         formula: The formula.
         reference: The source.
         parameters: The published parameters.
-        variables: What the law depends on: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "U"
-            unique tokens, "F" fine-tuning tokens, "P" trainable parameters, "L" loss, or a column by its
-            name.
+        variables: What the law depends on: "N" parameters, "D" training tokens, "C" FLOPs, "S" steps, "B"
+            batch size, "U" unique tokens, "F" fine-tuning tokens, "P" trainable parameters, "L" loss, or a
+            column by its name.
         response: The column that the law predicts.
         same_unit: Variables that must be counted in the unit of another, such as {"U": "D"}. "1" leaves them
             in their own.

@@ -71,6 +71,7 @@ def read_curves(folder: str | Path, *, n_column: str = "n_params") -> list[Train
     table = read_table(folder, keep_uncooled=True)
     sizes = table[n_column]
     seeds = table.columns.get("seed", np.zeros(len(table)))
+    cooled = table.columns.get("cooled")
     curves = []
     for i, run_id in enumerate(table.run_ids):
         rows = _read_rows(inside(folder / "curves", f"{run_id}.csv", str(folder / "runs.csv")))
@@ -84,10 +85,20 @@ def read_curves(folder: str | Path, *, n_column: str = "n_params") -> list[Train
                 middle["flops"],
                 rows["loss"],
                 f"N = {sizes[i]:.9g}, seed {seeds[i]:g}",
-                None if rate is None else rate > HOT * rate.max(),
+                None if rate is None else _find_hot(rate, cooled is not None and bool(cooled[i])),
             )
         )
     return curves
+
+
+def _find_hot(rate: Array, cooled: bool) -> NDArray[np.bool_]:
+    """Return which points of a run came before its learning rate fell (k,).
+
+    An optimizer that averages the weights keeps its rate to the end, and its run counts as cooled: then no
+    point is hot.
+    """
+    hot: NDArray[np.bool_] = rate > HOT * rate.max()
+    return np.zeros_like(hot) if cooled and hot[-1] else hot
 
 
 def _read_rows(path: Path) -> dict[str, Array]:

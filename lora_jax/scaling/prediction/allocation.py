@@ -68,11 +68,16 @@ def optimum(
     return {"N*": n_params, "D*": n_tokens, "D/N": n_tokens / n_params, "loss": loss}
 
 
-def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float) -> dict[str, Array]:
+def serving(problem: Problem, theta: Array, loss: Array | float, inference_tokens: float) -> dict[str, Array]:
     """Return the model of this loss that is cheapest to train and to serve: N, D, FLOPs, D/N, each (B,).
 
     min 6 N D + 2 N D_inf subject to L(N, D) = loss (Sardana et al. 2401.00448, equation 3). nan where the law
     cannot reach the loss at any size.
+
+    Args:
+        theta: (B, P), parameters of the law.
+        loss: The loss of each theta (B,), or one of all.
+        inference_tokens: D_inf. Without any, the FLOPs are the least that reach the loss.
     """
     if set(problem.law.variables) != {"N", "D"}:
         raise LoraJaxError(f"{problem.law.key} is not a law of N and D alone: serving needs one.")
@@ -81,19 +86,12 @@ def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float
     ln_served = np.log(2 * inference_tokens) if inference_tokens > 0 else -np.inf
 
     def tokens_for(ln_n: Array) -> Array:
-        """ln D that reaches the loss at this N, by bisection; inf where none does."""
-        low, high = np.full_like(ln_n, middle_d - WIDE), np.full_like(ln_n, middle_d + WIDE)
-        reachable = _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(high)}) <= target
-        for _ in range(HALVINGS):
-            half = (low + high) / 2
-            enough = _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(half)}) <= target
-            low, high = np.where(enough, low, half), np.where(enough, half, high)
-        return np.where(reachable, high, np.inf)
+        return ln_reaching(problem, theta, target, "D", {"N": np.exp(ln_n)})
 
     def cost(ln_n: Array) -> Array:
         return ln_n + np.logaddexp(np.log(6) + tokens_for(ln_n), ln_served)
 
-    def reaches(ln_n: Array) -> Array:
+    def reaches(ln_n: Array) -> np.ndarray:
         return _evaluate(problem, theta, {"N": np.exp(ln_n), "D": np.exp(middle_d + WIDE)}) <= target
 
     # too small a model reaches the loss at no D, where the cost is infinite and shows no way: start above
@@ -109,6 +107,34 @@ def serving(problem: Problem, theta: Array, loss: float, inference_tokens: float
     feasible &= (ln_d < middle_d + WIDE - AT_END) & (ln_n < middle_n + WIDE - AT_END)
     values = {"N": np.exp(ln_n), "D": np.exp(ln_d), "FLOPs": np.exp(total), "D/N": np.exp(ln_d - ln_n)}
     return {name: np.where(feasible, value, np.nan) for name, value in values.items()}
+
+
+def ln_reaching(
+    problem: Problem, theta: Array, ln_loss: Array | float, variable: str, others: Mapping[str, Array | float]
+) -> Array:
+    """Return ln of the value (B,) of one variable at which a law falls to a loss, by bisection.
+
+    inf where the law stays above the loss. A loss that the law reaches everywhere gives the end of the
+    search, e^-40 of the middle of the runs.
+
+    Args:
+        theta: (B, P), parameters of the law.
+        ln_loss: ln of the loss of each theta (B,), or one of all.
+        variable: The variable.
+        others: Values of the law's other variables, (B,) or ().
+    """
+    middle = np.log(problem.centre[variable])
+    low, high = np.full(len(theta), middle - WIDE), np.full(len(theta), middle + WIDE)
+
+    def reaches(ln_x: Array) -> np.ndarray:
+        return _evaluate(problem, theta, {**others, variable: np.exp(ln_x)}) <= ln_loss
+
+    reachable = reaches(high)
+    for _ in range(HALVINGS):
+        half = (low + high) / 2
+        enough = reaches(half)
+        low, high = np.where(enough, low, half), np.where(enough, half, high)
+    return np.where(reachable, high, np.inf)
 
 
 def crossing(

@@ -16,19 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from lora_jax.estimate import Estimate
+from lora_jax.scaling.rates.noise import Noise, pool_noise
 from lora_jax.scaling.rates.results import BestRate, Parabola, Refusal
 
 Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 WINDOW = math.log(4.5)  # ln rate on either side of the best: two steps of a grid of factor 2
 LEAST_RATES = 4
 LEAST_NEAR = 3
 BROKEN = 0.25  # ln loss above the least
-LEAST_SQUARES = 1e-30  # of residuals: losses that are a parabola to the last digit
-FAR_MORE = 1e-3  # of the test whether a size scatters more than the others
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class RateLosses:
 
     ln_rates: Array
     ln_losses: Array
-    seeds: NDArray[np.int64]
+    seeds: Numbers
     diverged: tuple[float, ...]
 
     @property
@@ -82,7 +81,7 @@ class Fitted:
         gradient = np.array([-1 / (2 * a), b / (2 * a**2)])
         return float(gradient @ self.covariance @ gradient)
 
-    def interval(self, noise: "Noise") -> tuple[float, float] | None:
+    def interval(self, noise: Noise) -> tuple[float, float] | None:
         """Return Fieller's 95 % interval of the vertex; None if the curvature is lost in the noise."""
         reach = (student.ppf(0.975, noise.freedom) * noise.sd) ** 2
         (v_bb, v_ab), (_, v_aa) = self.covariance
@@ -103,12 +102,21 @@ def mean_losses(data: RateLosses) -> dict[float, float]:
 
     Rates and seeds have an effect each, by least squares.
     """
-    tried, seeds = data.tried, np.unique(data.seeds)
-    columns = [data.ln_rates == rate for rate in tried] + [data.seeds == seed for seed in seeds]
+    tried = data.tried
+    means = mean_effects(np.searchsorted(tried, data.ln_rates), data.ln_losses, data.seeds)
+    return {float(rate): mean for rate, mean in zip(tried, means, strict=True)}
+
+
+def mean_effects(places: Numbers, ln_losses: Array, seeds: Numbers) -> list[float]:
+    """Return the mean ln loss at each place, numbered from 0, where places and seeds have an effect each."""
+    n, kinds = int(places.max()) + 1, np.unique(seeds)
+    if len(kinds) == 1:
+        return (np.bincount(places, ln_losses) / np.bincount(places)).tolist()
+    columns = [places == place for place in range(n)] + [seeds == seed for seed in kinds]
     design = np.stack(columns, 1).astype(float)
-    effects = np.linalg.lstsq(design, data.ln_losses, rcond=None)[0]
-    offset = effects[len(tried) :].mean()
-    return {float(rate): float(effects[i] + offset) for i, rate in enumerate(tried)}
+    effects = np.linalg.lstsq(design, ln_losses, rcond=None)[0]
+    offset = effects[n:].mean()
+    return [float(effect + offset) for effect in effects[:n]]
 
 
 def refuse_grid(data: RateLosses) -> Refusal | None:
@@ -132,24 +140,39 @@ def refuse_grid(data: RateLosses) -> Refusal | None:
 
 
 def _refuse_edge(tried: Sequence[float], best: float) -> Refusal:
-    step = np.median(np.diff(tried))
-    side, sign = ("smallest", -1) if best == tried[0] else ("largest", 1)
-    more = " and ".join(f"{math.exp(best + sign * k * step):.3g}" for k in (1, 2))
+    side = "smallest" if best == tried[0] else "largest"
+    more = suggest_beyond(tried, best == tried[0])
     words = f"the best rate, {math.exp(best):.3g}, is the {side} of those tried: add {more}."
     return Refusal("at the edge", words)
+
+
+def suggest_beyond(tried: Sequence[float], below: bool) -> str:
+    """Return the next two values below or above those tried (ln), in their usual step, as text."""
+    step = float(np.median(np.diff(tried))) * (-1 if below else 1)
+    end = tried[0] if below else tried[-1]
+    return " and ".join(f"{math.exp(end + k * step):.4g}" for k in (1, 2))
 
 
 def without_broken(data: RateLosses) -> RateLosses:
     """Return the losses without the rates at and beyond which training broke down, if four remain."""
     means = mean_losses(data)
-    best = min(means, key=lambda rate: means[rate])
-    broken = [rate for rate, loss in means.items() if loss > means[best] + BROKEN]
-    low = max((rate for rate in broken if rate < best), default=-math.inf)
-    high = min((rate for rate in broken if rate > best), default=math.inf)
+    low, high = whole_between(means, min(means.values()))
     if sum(low < rate < high for rate in means) < LEAST_RATES:
         return data
     rows = (data.ln_rates > low) & (data.ln_rates < high)
     return RateLosses(data.ln_rates[rows], data.ln_losses[rows], data.seeds[rows], data.diverged)
+
+
+def whole_between(means: Mapping[float, float], least: float) -> tuple[float, float]:
+    """Return the two ln rates on either side of the best at which training broke down, or infinities.
+
+    means: ln loss by ln rate. least: The ln loss of which a broken run is BROKEN above.
+    """
+    best = min(means, key=lambda rate: means[rate])
+    broken = [rate for rate, loss in means.items() if loss > least + BROKEN]
+    low = max((rate for rate in broken if rate < best), default=-math.inf)
+    high = min((rate for rate in broken if rate > best), default=math.inf)
+    return low, high
 
 
 def fit_window(data: RateLosses, power: int = 2) -> Fitted:
@@ -164,9 +187,7 @@ def fit_parabola(data: RateLosses, centre: float, reach: float, least: int, powe
 
     power: 3 fits a cubic. Only its residuals are then of use.
     """
-    distance = np.abs(data.tried - centre)
-    limit = max(reach, float(np.sort(distance)[min(least, len(distance)) - 1])) + 1e-9
-    rows = np.abs(data.ln_rates - centre) <= limit
+    rows = near_rows(data.ln_rates, centre, reach, least)
     x, y, seeds = data.ln_rates[rows] - centre, data.ln_losses[rows], data.seeds[rows]
     offsets = np.stack([seeds == seed for seed in np.unique(seeds)], 1).astype(float)
     powers = np.stack([x**k for k in range(1, power + 1)], 1)
@@ -186,44 +207,11 @@ def fit_parabola(data: RateLosses, centre: float, reach: float, least: int, powe
     )
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The sd of ln loss around the curves, and its degrees of freedom (`pool_noise`).
-
-    around_cubics: The same around cubics. None where there are too few rates for any.
-    """
-
-    sd: float
-    freedom: int
-    around_cubics: float | None
-
-
-def pool_noise(fits: Mapping[int, Fitted], cubics: Mapping[int, Fitted]) -> dict[int, Noise]:
-    """Return the noise of each size: what all share, or its own where it scatters far more than they."""
-    alike = [key for key, fit in fits.items() if fit.curvature > 0]
-    alike.sort(key=lambda key: fits[key].squares / fits[key].freedom)
-    own = {}
-    while len(alike) > 1 and _stands_out(fits[alike[-1]], [fits[key] for key in alike[:-1]]):
-        key = alike.pop()
-        own[key] = _noise_of([fits[key]], [cubics[key]])
-    shared = _noise_of([fits[key] for key in alike], [cubics[key] for key in alike])
-    return {key: own.get(key, shared) for key in fits}
-
-
-def _stands_out(fit: Fitted, others: Sequence[Fitted]) -> bool:
-    freedom = sum(other.freedom for other in others)
-    ratio = (fit.squares / fit.freedom) * freedom / max(sum(other.squares for other in others), LEAST_SQUARES)
-    return float(fisher.sf(ratio, fit.freedom, freedom)) < FAR_MORE
-
-
-def _noise_of(fits: Sequence[Fitted], cubics: Sequence[Fitted]) -> Noise:
-    freedom, left = (sum(fit.freedom for fit in some) for some in (fits, cubics))
-    squares, rest = (sum(fit.squares for fit in some) for some in (fits, cubics))
-    return Noise(
-        math.sqrt(squares / freedom) if freedom else math.nan,
-        freedom,
-        math.sqrt(rest / left) if left else None,
-    )
+def near_rows(values: Array, centre: float, reach: float, least: int) -> NDArray[np.bool_]:
+    """Return which values lie within `reach` of the centre, or are of the `least` nearest different ones."""
+    distance = np.sort(np.abs(np.unique(values) - centre))
+    limit = max(reach, float(distance[min(least, len(distance)) - 1])) + 1e-9
+    return np.abs(values - centre) <= limit
 
 
 def find_best(data: RateLosses, fit: Fitted, noise: Noise) -> BestRate | Refusal:

@@ -22,7 +22,7 @@ from lora_jax.estimate import Estimate
 from lora_jax.scaling.rates.results import Bowl, Drift, Movement
 
 Array = NDArray[np.float64]
-LEAST_SIZES = 3
+LEAST_SIZES = 2  # which give a ratio; only more of them show a power law (`rules.LEAST_SIZES`)
 NORMAL = 1.959964  # half a 95 % interval of a normal number over its standard error
 LEAST_ERROR = 1e-9  # of ln rate: losses that are a parabola to the last digit have none
 SIGNIFICANT = 0.25  # of the test whether the best rates scatter more than their errors explain
@@ -36,6 +36,7 @@ class Line:
         coefficients, covariance: (k,) and (k, k), from the errors of the points.
         scatter: chi^2 over its degrees of freedom; None if there are none.
         widening: Half a 95 % interval over the standard error from the errors.
+        extra: The sd by which the points scatter of their own, which every error holds; 0 if not widened.
     """
 
     coefficients: Array
@@ -43,6 +44,7 @@ class Line:
     scatter: float | None
     widened: bool
     widening: float
+    extra: float = 0.0
 
     def estimate(self, weights: Array) -> Estimate:
         """Return a weighted sum of the coefficients with its 95 % interval."""
@@ -71,7 +73,7 @@ def fit_line(design: Array, y: Array, errors: Array, freedom: int) -> Line:
     most = float(np.ptp(y)) + float(errors.max())
     more: Any = brentq(lambda e: _solve(design, y, np.hypot(errors, e))[2] - left, 0, 10 * most)
     coefficients, covariance, _ = _solve(design, y, np.hypot(errors, more))
-    return Line(coefficients, covariance, scatter, True, float(student.ppf(0.975, left)))
+    return Line(coefficients, covariance, scatter, True, float(student.ppf(0.975, left)), float(more))
 
 
 def _solve(design: Array, y: Array, errors: Array) -> tuple[Array, Array, float]:
@@ -133,8 +135,8 @@ def find_drift(
     sizes = sorted({bowl.sizes[axis] for bowl in points})
     everything = [bowl.sizes[axis] for bowl in bowls]
     if len(sizes) < LEAST_SIZES:
-        there = f"{len(sizes)} sizes" if sizes else "no two sizes"
-        missing = f"{there} with a best rate, the rest being equal; a drift needs at least 3."
+        there = "one size" if sizes else "no two sizes"
+        missing = f"{there} with a best rate, the rest being equal; a drift needs at least 2."
         return Drift(
             axis, along, None, len(sizes), len(points), min(everything), max(everything),
             None, False, None, missing,

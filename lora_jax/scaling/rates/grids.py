@@ -16,6 +16,11 @@ AXES = {
     "batch": "optim.batch_size",
     "tokens": "n_tokens",
 }  # of our own runs; a table without widths and depths has "N"
+KIND, PARAMETRISATION = "optim.optimizer.kind", "model.parametrisation"
+DEFAULTS = {
+    KIND: "adamw",
+    PARAMETRISATION: "standard",
+}  # what a configuration means that does not write it down
 DEFAULT = "default"  # a setting that a run's configuration does not write down
 Size = tuple[float, ...]
 
@@ -165,11 +170,12 @@ def _label(settings: Mapping[str, str], others: Sequence[RateRun]) -> str:
             break
         if len({setting(run, name) for run in alike}) > 1:
             told.append(name)
-    return ", ".join(_words(name, settings[name]) for name in told) or "all runs"
+    return ", ".join(say_setting(name, settings[name]) for name in told) or "all runs"
 
 
-def _words(name: str, value: str) -> str:
+def say_setting(name: str, value: str) -> str:
+    """Return a setting in words, such as "muon" or "batch_size 16"."""
+    if value == DEFAULT and name in DEFAULTS:
+        return DEFAULTS[name]
     short = name.rpartition(".")[2]
-    if short == "parametrisation":
-        return "standard" if value == DEFAULT else value
     return f"{short} {value}" if is_number(value) else value

@@ -15,6 +15,7 @@ from lora_jax.scaling.rates.transfer import RateRuns
 
 RATE, SEED = "optim.learning_rate", "seed"
 LOSS_NAME = "held-out loss (nats per token)"
+BATCH_NAME = "optim.batch_size (sequences)"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def read_folder(folder: Path) -> RateRuns:
             left_out[record.status] += 1
             continue
         runs.append(rate_run(record.run_id, record.config, record.n_params, record.heldout_loss))
-    return RateRuns(str(folder), RATE, LOSS_NAME, tuple(runs), dict(left_out))
+    return RateRuns(str(folder), RATE, LOSS_NAME, tuple(runs), dict(left_out), batch_name=BATCH_NAME)
 
 
 def rate_run(

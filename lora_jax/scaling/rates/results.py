@@ -89,7 +89,8 @@ class Drift:
     Attributes:
         axis: The axis.
         along: Axes that change together with this one, so that nothing tells them apart.
-        slope: The slope with its 95 % interval. None if there are fewer than three sizes.
+        slope: The slope with its 95 % interval. Of two sizes it says their ratio and no more. None if there
+            is one size.
         n_sizes, n_bowls: Sizes on the axis, and grids with a best rate behind the slope.
         low, high: The least and the greatest size.
         scatter: How far the best rates lie from the line: chi^2 over its degrees of freedom. About 1 if the

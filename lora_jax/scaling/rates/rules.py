@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from lora_jax.estimate import Estimate
+from lora_jax.head_widths import RELATIVE
 from lora_jax.scaling.rates.drifts import fit_line, point_of
 from lora_jax.scaling.rates.grids import DEFAULT
 from lora_jax.scaling.rates.results import Bowl, Drift, RateRule
 
 REFERENCE_N = 100_000.0  # parameters at which optim.learning_rate is the peak
 PARAMETRISATION = "model.parametrisation"
-RELATIVE = ("mup", "completep")  # they set how rates change with size, from a base model's
 EXPONENT = "optim.lr_size_exponent"
 BASE_BATCH, BASE_TOKENS, HORIZON = "optim.base_batch", "optim.base_tokens", "optim.horizon_exponent"
+LEAST_SIZES = 3  # on an axis, for a rule that holds beyond them
 HORIZON_EXPONENT = 0.3  # where a configuration does not write it down
 
 
@@ -52,7 +53,11 @@ def find_rule(
     good = [bowl for bowl in bowls if bowl.best is not None]
     if not good:
         return RateRule(None, None, ("No size has a best rate, so there is no rule to recommend.",))
-    moving = {d.axis: d.slope for d in drifts if d.verdict == "moves" and d.slope is not None}
+    moving = {
+        d.axis: d.slope
+        for d in drifts
+        if d.verdict == "moves" and d.slope is not None and d.n_sizes >= LEAST_SIZES
+    }
     at = {axis: _reference(good, axis, shared) for axis in moving}
     rate = predict_rate(good, at, freedom)
     words = [_say_rate(rate, moving, at), *_say_range(good, at), *_say_doubts(drifts)]
@@ -109,7 +114,12 @@ def _say_range(bowls: Sequence[Bowl], at: Mapping[str, float]) -> list[str]:
 def _say_doubts(drifts: Sequence[Drift]) -> list[str]:
     words = []
     for drift in drifts:
-        if drift.verdict == "not told apart" and drift.slope is not None:
+        if drift.slope is not None and drift.n_sizes < LEAST_SIZES and drift.verdict != "does not move":
+            words.append(
+                f"Two sizes of {drift.axis}, {_count(drift.low)} and {_count(drift.high)}, give no rule for"
+                f" {drift.axis}: train at least {LEAST_SIZES}."
+            )
+        elif drift.verdict == "not told apart" and drift.slope is not None:
             words.append(
                 f"These runs cannot tell whether the rate should change with {drift.axis}: its power is"
                 f" between {drift.slope.low:.2f} and {drift.slope.high:.2f}."

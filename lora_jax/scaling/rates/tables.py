@@ -5,6 +5,7 @@ import numpy as np
 from lora_jax.errors import LoraJaxError
 from lora_jax.scaling.rates.grids import RateRun
 from lora_jax.scaling.rates.transfer import RateRuns
+from lora_jax.scaling.tables.batches import batch_unit
 from lora_jax.scaling.tables.columns import SHAPES
 from lora_jax.scaling.tables.knobs import rates_of, settings_within
 from lora_jax.scaling.tables.number_text import read_number
@@ -63,8 +64,15 @@ def rate_runs(table: RunTable) -> RateRuns:
     rest = f", beside {', '.join(rates[1:])}" if rates[1:] else ""
     return RateRuns(
         table.source, f"column {table.sources.get(rates[0], rates[0])!r}{rest}", f"loss ({table.loss_unit})",
-        (*runs, *gone), left_out,
+        (*runs, *gone), left_out, batch_name=_batch_name(table),
     )  # fmt: skip
+
+
+def _batch_name(table: RunTable) -> str:
+    """Return what the batch size of a table is, with its unit where D, S and B say it."""
+    unit = batch_unit(table)
+    source = table.sources.get("batch_size", "batch_size")
+    return f"column {source!r}{'' if unit is None else f' ({unit})'}"
 
 
 def _axes_of(table: RunTable) -> dict[str, str]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lora_jax.head_widths import explain_wider_heads
 from lora_jax.scaling.rates.bowls import RateLosses, find_all, mean_losses
 from lora_jax.scaling.rates.drifts import find_drifts
 from lora_jax.scaling.rates.grids import AXES, DEFAULT, RateRun, RunSeries, setting, size_of, sort_runs
 from lora_jax.scaling.rates.results import FORMAT, BestRate, Bowl, Refusal, Series, TransferReport
-from lora_jax.scaling.rates.rules import by_params, find_rule, is_relative
+from lora_jax.scaling.rates.rules import LEAST_SIZES, by_params, find_rule, is_relative
 
 TOLERANCE = 0.1  # a power of the size that counts as none: a factor of 1.23 over sizes of 8 to 1
-LEAST_RATES, LEAST_SIZES = 4, 3
+LEAST_RATES = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RateRuns:
 
     Attributes:
         source: Where they come from, for messages.
-        rate_name, loss_name: What `rate` and `loss` are.
+        rate_name, loss_name, batch_name: What `rate`, `loss` and the axis `batch` are.
         left_out: Runs that were left out before, by reason.
         warnings: What is wrong with them.
     """
@@ -34,6 +35,7 @@ class RateRuns:
     runs: tuple[RateRun, ...]
     left_out: Mapping[str, int]
     warnings: tuple[str, ...] = ()
+    batch_name: str = "batch size"
 
 
 def analyse(given: RateRuns, command: str, tolerance: float = TOLERANCE) -> TransferReport:
@@ -114,9 +116,8 @@ def doubt_grids(given: RateRuns) -> list[str]:
             )
         sizes = {size_of(grid[0]) for grid in series.grids}
         if len(sizes) < LEAST_SIZES:
-            words.append(
-                f"{series.label}: {len(sizes)} sizes are too few for a drift: give at least {LEAST_SIZES}."
-            )
+            there = "one size shows no drift" if len(sizes) == 1 else "two sizes show a ratio and no law"
+            words.append(f"{series.label}: {there}: give at least {LEAST_SIZES}.")
         words += _doubt_heads(series)
     return words
 
@@ -125,15 +126,8 @@ def _doubt_heads(series: RunSeries) -> list[str]:
     """Doubt a parametrisation relative to a base where the heads get wider with the model."""
     if not is_relative(series.shared):
         return []
-    widths = {(grid[0].sizes["width"], _head_width(grid[0])) for grid in series.grids}
-    if len({head for _, head in widths}) < 2:
-        return []
-    shown = ", ".join(f"{head:g} at width {width:g}" for width, head in sorted(widths))
-    return [
-        f"{series.label}: heads get wider with the model ({shown}). Scores are divided by the root of the"
-        " head's width, but once queries and keys align they grow with the width itself, so wide models want"
-        " a lower rate: keep the head's width and let n_heads grow with d_model."
-    ]
+    wrong = explain_wider_heads((grid[0].sizes["width"], _head_width(grid[0])) for grid in series.grids)
+    return [] if wrong is None else [f"{series.label}: {wrong}"]
 
 
 def _head_width(run: RateRun) -> float:

@@ -35,18 +35,21 @@ def number_of_cell(table: RunTable, letters: Sequence[str] = CELL) -> NDArray[np
     return np.unique(np.stack(numbers, 1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def keep_best(table: RunTable) -> RunTable:
+def keep_best(table: RunTable, apart: Sequence[str] = ()) -> RunTable:
     """Return the row of least loss of each cell: equal N, D and, where the table has them, U, F, P.
 
     The others join `left_out`; a note says how many and what the choice does to the losses, and a doubt
     where the best learning rate lies at an edge of its grid. Seeds of a cell are rivals too.
+
+    apart: Further letters that tell cells apart.
     """
-    cells = number_of_cell(table)
+    letters = (*CELL, *apart)
+    cells = number_of_cell(table, letters)
     groups = [rows.tolist() for rows in rows_of_each(cells)]
     drop = np.ones(len(table), dtype=bool)
     drop[[least_loss(rows, table["loss"]) for rows in groups]] = False
     several = sum(len(rows) > 1 for rows in groups)
-    what = " and ".join(v for v in CELL if table.has(v)) or "C"
+    what = " and ".join(v for v in letters if table.has(v)) or "C"
     settings = settings_within(table, [np.array(rows) for rows in groups if len(rows) > 1])
     differing = f", which differ in {', '.join(settings)}" if settings else ""
     note = (

@@ -1,4 +1,4 @@
-"""Cells: the runs of one N and one D, which differ in seed or in learning rate alone."""
+"""Cells: the runs of one N and D, and of one F and P if fine-tuned, which differ in seed or rate alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from lora_jax.documents import Key
-from lora_jax.scaling.tables.run_table import RunTable
+from lora_jax.scaling.tables.run_table import LeftOut, RunTable
 
 SAME_COUNT = 0.01  # token counts this close (in ln) are one: batch sizes round them differently
 MOST_EDGES = 3  # grids that are named one by one
@@ -16,9 +16,14 @@ LEARNING_RATE_CHECK = "learning-rate check"
 
 
 def cell_of(table: RunTable) -> np.ndarray:
-    """Return each run's cell number (n,), by rising N and then D."""
-    sizes, tokens = levels(table.variable("N")), levels(table.variable("D"))
-    return np.unique(np.stack([sizes, tokens], 1), axis=0, return_inverse=True)[1].reshape(-1)
+    """Return each run's cell number (n,), by rising N and then D, and by F and P of fine-tuning runs."""
+    numbers = [levels(table.variable(v)) for v in ("N", "D", *_of_finetuning(table))]
+    return np.unique(np.stack(numbers, 1), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _of_finetuning(table: RunTable) -> list[str]:
+    """Return what tells the runs of one base apart: the fine-tuning set, and the parameters that train."""
+    return [v for v in ("F", "P") if table.has(v)]
 
 
 def levels(values: np.ndarray, same: float = SAME_COUNT) -> np.ndarray:
@@ -46,7 +51,11 @@ def average_seeds(table: RunTable) -> RunTable:
     A few cells with three seeds must neither pull a line of four points towards them nor pass for evidence
     about its curvature; and of several seeds the luckiest must not be the one that looks compute-efficient.
     """
-    cells = cell_of(table)
+    return average_rows(table, cell_of(table))
+
+
+def average_rows(table: RunTable, cells: np.ndarray) -> RunTable:
+    """Return one row for each of the cells (n,), numbered from 0, with the geometric mean of its losses."""
     logs, groups = np.log(table["loss"]), rows_of_each(cells)
     first = np.array([rows[0] for rows in groups])
     means = np.array([logs[rows].mean() for rows in groups])
@@ -74,11 +83,16 @@ def seed_noise(table: RunTable) -> SeedNoise:
     """
     if "seed" not in table.columns:
         return UNSEEDED
-    log_loss = np.log(table["loss"])
     keys = [cell_of(table)]
     if "base_learning_rate" in table.columns:
         keys.append(levels(table["base_learning_rate"]))
     cells = np.unique(np.stack(keys, 1), axis=0, return_inverse=True)[1].reshape(-1)
+    return noise_between(table, cells)
+
+
+def noise_between(table: RunTable, cells: np.ndarray) -> SeedNoise:
+    """Return `seed_noise` of a table with a column `seed`, whose cells (n,) are numbered from 0."""
+    log_loss = np.log(table["loss"])
     groups = []
     for rows in rows_of_each(cells):
         seeds, losses = table["seed"][rows], log_loss[rows]
@@ -112,33 +126,41 @@ class LearningRates:
     warnings: tuple[str, ...]
 
 
-def settle_learning_rates(table: RunTable) -> tuple[RunTable, LearningRates]:
+def settle_learning_rates(table: RunTable, apart: Sequence[str] = ()) -> tuple[RunTable, LearningRates]:
     """Keep one learning rate a cell and seed; return the table and what the grids of rates say.
 
     Where every cell has several rates, the best of each is kept. Where some cells have, those are a check:
     they keep the sweep's most common rate, so that a cell is not better for having been tuned.
+
+    apart: Letters besides N and D that tell cells apart, for a law of the batch.
     """
     if "base_learning_rate" not in table.columns:
         return table, LearningRates((), ())
     rate, loss = table["base_learning_rate"], table["loss"]
     unique = table.columns.get("unique_tokens", np.zeros(len(table)))  # other data, no rivals
-    groups: dict[tuple[float, float, float, float], list[int]] = defaultdict(list)
+    groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
     seed = table.columns.get("seed", np.zeros(len(table)))
-    parts = (table.variable("N"), table.variable("D"), seed, unique)
-    for i, (n, d, s, u) in enumerate(zip(*(part.tolist() for part in parts), strict=True)):
-        groups[float(n), float(d), float(s), float(u)].append(i)
+    further = (levels(table.variable(v)) for v in (*apart, *_of_finetuning(table)))
+    parts = (table.variable("N"), table.variable("D"), seed, unique, *further)
+    for i, key in enumerate(zip(*(part.tolist() for part in parts), strict=True)):
+        groups[tuple(map(float, key))].append(i)
     diverged = diverged_rates(table, "base_learning_rate")
-    tuned = {k: rows for k, rows in groups.items() if len({rate[i] for i in rows} | diverged[k[:3]]) > 1}
+    tuned = {k: r for k, r in groups.items() if len({rate[i] for i in r} | diverged[_place(k)]) > 1}
     most_common = Counter(float(r) for r in rate).most_common(1)[0][0]
     drop = np.zeros(len(table), dtype=bool)
     grids = []
     for key, rows in sorted(tuned.items()):
-        grids.append(make_grid(key[:3], rate[rows], loss[rows], diverged[key[:3]]))
+        grids.append(make_grid(_place(key), rate[rows], loss[rows], diverged[_place(key)]))
         usual = [i for i in rows if rate[i] == most_common]
         keep = usual if usual and len(tuned) < len(groups) else [least_loss(rows, loss)]
         drop[[i for i in rows if i not in keep]] = True
     said = LearningRates(tuple(grids), tuple(edge_warnings(grids)))
     return table.without(drop, LEARNING_RATE_CHECK), said
+
+
+def _place(key: tuple[float, ...]) -> tuple[float, float, float]:
+    """Return the N, D and seed of a group's key."""
+    return key[0], key[1], key[2]
 
 
 def with_one_rate(table: RunTable) -> RunTable:
@@ -165,17 +187,20 @@ def diverged_rates(table: RunTable, column: str) -> Mapping[tuple[float, float, 
     edge.
     """
     rates: dict[tuple[float, float, float], set[float]] = defaultdict(set)
-    for gone in table.left_out:
-        if gone.reason not in ("diverged", "halted"):
-            continue
+    for gone in runs_that_failed(table):
         try:
-            n_params, n_tokens = float(gone.row[table.n_column]), float(gone.row["n_tokens"])
+            n_params, n_tokens = float(gone.row[table.n_column]), float(gone.row[table.column_of("D")])
             rate = float(gone.row[column])
             seed = float(gone.row.get("seed", "0"))
         except (KeyError, ValueError):
             continue  # a table of others may not say what a diverged run was; it is listed as left out anyway
         rates[(n_params, n_tokens, seed)].add(rate)
     return rates
+
+
+def runs_that_failed(table: RunTable) -> list[LeftOut]:
+    """Return the runs that diverged or were halted, among those that were left out."""
+    return [gone for gone in table.left_out if gone.reason in ("diverged", "halted")]
 
 
 def make_grid(

@@ -11,8 +11,11 @@ VARIABLES = {
     "U": "unique_tokens",  # different tokens among the n_tokens
     "F": "finetune_tokens",  # size of the fine-tuning set
     "P": "trainable_params",  # parameters that fine-tuning changes
+    "B": "batch_size",  # of a step, in the unit of the table (batches.py)
     "L": "loss",
 }
+# D of a base model: in a table of fine-tuning runs n_tokens are those of the fine-tuning
+PRETRAINING = "pretraining_tokens"
 # no law can do without these: a cell that is not a number above 0 is refused
 NEEDED = (*N_COLUMNS, "n_tokens", "flops", "flops_exact", "loss")
 # the shape of a model, from which N and the exact C follow (counting.py); alternatives are other names for it
@@ -20,8 +23,8 @@ SHAPES = ("d_model", "n_layers", "d_ff", "n_heads", "head_dim", "vocab_size", "c
 ALTERNATIVES = {"kv_size": "head_dim", "ffw_size": "d_ff", "seq_len": "context"}
 # may be absent, and are left unread, with a note, where a cell is not a number above 0
 OPTIONAL = (
-    "n_steps", "unique_tokens", "finetune_tokens", "trainable_params", "loss_se", "critical_batch",
-    "batch_size", *SHAPES,
+    "n_steps", "unique_tokens", "finetune_tokens", "pretraining_tokens", "trainable_params", "loss_se",
+    "critical_batch", "batch_size", *SHAPES,
 )  # fmt: skip
 # any finite number; `learning_rate` stands in for a missing base rate, `error` is a downstream error
 LABELS = ("seed", "base_learning_rate", "learning_rate", "error")

@@ -67,17 +67,17 @@ def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> A
     given = [name for name in SHAPES if name in columns]
     counts: list[dict[str, int]] = []
     per_token: list[int] = []
-    for i in range(len(columns["d_model"])):
-        row = {name: float(columns[name][i]) for name in given}
-        # a fraction is for Shape to refuse, in its own words
-        fields: dict[str, Any] = {name: int(v) if v.is_integer() else v for name, v in row.items()}
-        try:
-            shape = Shape(**fields)
-        except LoraJaxError as problem:
-            raise LoraJaxError(f"{source}, run {i + 1}: {problem}") from problem
-        counts.append(count_parameters(shape))
-        if shape.vocab_size is not None and shape.context is not None:
-            per_token.append(flops_per_token(shape, shape.context))
+    known: dict[tuple[float, ...], tuple[dict[str, int], int | None]] = {}  # of many runs, few shapes
+    for i, row in enumerate(zip(*(columns[name].tolist() for name in given), strict=True)):
+        if row not in known:
+            try:
+                known[row] = _count_shape(dict(zip(given, row, strict=True)))
+            except LoraJaxError as problem:
+                raise LoraJaxError(f"{source}, run {i + 1}: {problem}") from problem
+        found, flops = known[row]
+        counts.append(found)
+        if flops is not None:
+            per_token.append(flops)
     added = [name for name in counts[0] if name not in columns] if counts else []
     for name in added:
         columns[name] = np.array([count[name] for count in counts], dtype=np.float64)
@@ -87,3 +87,13 @@ def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> A
             " norms, learned positions, a tied head, an MLP without gate, 4 d_model wide unless d_ff says)."
         )
     return np.array(per_token, dtype=np.float64) if per_token else None
+
+
+def _count_shape(row: dict[str, float]) -> tuple[dict[str, int], int | None]:
+    """Return N by every convention, and exact FLOPs per token where the shape says them."""
+    # a fraction is for Shape to refuse, in its own words
+    fields: dict[str, Any] = {name: int(v) if v.is_integer() else v for name, v in row.items()}
+    shape = Shape(**fields)
+    if shape.vocab_size is None or shape.context is None:
+        return count_parameters(shape), None
+    return count_parameters(shape), flops_per_token(shape, shape.context)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.names import unique_names
 from lora_jax.scaling.tables.columns import VARIABLES
@@ -39,6 +41,23 @@ def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str
     Raises:
         LoraJaxError: If a column does not exist, or is named twice.
     """
+    found: dict[tuple[str | float, ...], tuple[str, ...]] = {}
+    for row in (*zip(*_values_of(table, columns), strict=True), *cells):
+        found.setdefault(tuple(map(_key, row)), row)
+    return [Group(tuple(columns), row) for row in found.values()]
+
+
+def rows_by(table: RunTable, columns: Sequence[str]) -> dict[Group, np.ndarray]:
+    """Return the rows of each group of `groups_of`; raises as it does."""
+    keys = [tuple(map(_key, row)) for row in zip(*_values_of(table, columns), strict=True)]
+    return {
+        group: np.flatnonzero([key == tuple(map(_key, group.values)) for key in keys])
+        for group in groups_of(table, columns)
+    }
+
+
+def _values_of(table: RunTable, columns: Sequence[str]) -> list[Sequence[str]]:
+    """Return the text of each column, one a row."""
     known = [*table.labels, *table.columns]
     values: list[Sequence[str]] = []
     for i, name in enumerate(columns):
@@ -53,10 +72,7 @@ def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str
             raise LoraJaxError(
                 f"{table.source} has no column {name!r} to divide by{nearest(name, known)}: name one."
             )
-    found: dict[tuple[str | float, ...], tuple[str, ...]] = {}
-    for row in (*zip(*values, strict=True), *cells):
-        found.setdefault(tuple(map(_key, row)), row)
-    return [Group(tuple(columns), row) for row in found.values()]
+    return values
 
 
 def folder_names(groups: Sequence[Group]) -> list[str]:

@@ -19,16 +19,17 @@ MOST = 0.005  # of that sd, where no column says that they are seeds
 SHOWN = 4  # columns that a sentence names
 
 
-def check_rows(table: RunTable, logs: bool = True) -> RunTable:
+def check_rows(table: RunTable, logs: bool = True, apart: Sequence[str] = ()) -> RunTable:
     """Return the table with the doubt that its rows are no runs of one kind: steps of a run, else settings in
     a cell. Steps are also clusters, where the table names none.
 
     logs: whether rows may be steps of a run without anybody's having said so.
+    apart: letters besides N and D that tell cells apart.
     """
     if len(table) < 2 or "loss" not in table.columns or not any(table.has(v) for v in "NDC"):
         return table
     steps = find_steps(table) if logs else None
-    doubt = step_doubt(table) if steps is not None else setting_doubt(table)
+    doubt = step_doubt(table) if steps is not None else setting_doubt(table, apart)
     if doubt is None:
         return table
     table = replace(table, doubts=(*table.doubts, doubt))
@@ -37,13 +38,13 @@ def check_rows(table: RunTable, logs: bool = True) -> RunTable:
     return replace(table, clusters=steps.labels, cluster_column=steps.column)
 
 
-def setting_doubt(table: RunTable) -> str | None:
+def setting_doubt(table: RunTable, apart: Sequence[str] = ()) -> str | None:
     """Return what differs between rows of one cell whose losses differ by more than seeds would, or None.
 
     `learning_rate` and `base_learning_rate` are no doubt: `settle_learning_rates` keeps one.
     """
-    cells = number_of_cell(table)
-    groups = [rows for rows in rows_of_each(cells) if len(rows) > 1]
+    letters = (*CELL, *apart)
+    groups = [rows for rows in rows_of_each(number_of_cell(table, letters)) if len(rows) > 1]
     if not groups:
         return None
     settings = settings_within(table, groups)
@@ -56,7 +57,7 @@ def setting_doubt(table: RunTable) -> str | None:
     if spread <= max(limit, TIMES * (alike if seeds else min(alike, MOST))) or (seeds and not settings):
         return None
     n = sum(len(rows) for rows in groups)
-    what = " and ".join(v for v in CELL if table.has(v)) or "C"
+    what = " and ".join(v for v in letters if table.has(v)) or "C"
     head = (
         f"{n} of {len(table)} rows share their {what} with others, and their losses differ by {spread:.1%}"
         " (sd of ln L within a cell)"

@@ -17,15 +17,17 @@ class Reshaping:
         last_step_per_run: Whether to keep only the last row of each run (last_steps.py).
         best_per_cell: Whether to keep only the row with the least loss where N and D are equal
             (best_rows.py).
+        apart: Letters besides N and D that tell cells apart: those of the law, such as "B" (batches.py).
     """
 
     wide: Wide | None = None
     last_step_per_run: bool = False
     best_per_cell: bool = False
+    apart: tuple[str, ...] = ()
 
 
 def choose_rows(table: RunTable, reshaping: Reshaping, cluster: str | None) -> RunTable:
     """Return the table with the rows that `reshaping` keeps; cluster: the column that names the runs."""
     if reshaping.last_step_per_run:
         table = keep_last_steps(table, cluster)
-    return keep_best(table) if reshaping.best_per_cell else table
+    return keep_best(table, reshaping.apart) if reshaping.best_per_cell else table

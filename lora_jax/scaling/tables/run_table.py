@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError, nearest
-from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, VARIABLES
+from lora_jax.scaling.tables.columns import N_COLUMNS, NATS, PRETRAINING, VARIABLES
 from lora_jax.scaling.tables.number_text import read_number
 
 Array = NDArray[np.float64]
@@ -15,7 +15,7 @@ Row = Mapping[str, str]
 SHOWN = 3  # cells that a sentence names
 UNITS = {
     "parameters": (*N_COLUMNS, "trainable_params"),
-    "tokens": ("n_tokens", "unique_tokens", "finetune_tokens"),
+    "tokens": ("n_tokens", "unique_tokens", "finetune_tokens", PRETRAINING),
     "FLOPs": ("flops", "flops_exact"),
 }  # fmt: skip
 
@@ -94,7 +94,8 @@ class RunTable:
     def column_of(self, letter: str) -> str:
         """Return the name of the column that a law's letter stands for, as "N" or "F" (`VARIABLES`).
 
-        A column's own name stands for itself.
+        A column's own name stands for itself. D is `pretraining_tokens` where the table has such a column:
+        there n_tokens are those that fine-tuning saw.
         """
         if letter not in VARIABLES:
             if letter in self.columns:
@@ -102,7 +103,10 @@ class RunTable:
             raise LoraJaxError(
                 f"Variable {letter!r} means nothing here{nearest(letter, VARIABLES)}: use one."
             )
-        return {"N": self.n_column, "C": self.flops_column}.get(letter, VARIABLES[letter])
+        chosen = {"N": self.n_column, "C": self.flops_column}
+        if PRETRAINING in self.columns:
+            chosen["D"] = PRETRAINING
+        return chosen.get(letter, VARIABLES[letter])
 
     def letter_of(self, name: str) -> str:
         """Return the letter of a column that has one ("C" of "flops"), else the column's name.

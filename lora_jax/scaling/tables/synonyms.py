@@ -34,6 +34,14 @@ SYNONYMS = {
         "val_loss", "valid_loss", "validation_loss", "eval_loss", "test_loss", "final_loss",
         "final_val_loss", "final_eval_loss", "L",
     ),
+    "trainable_params": (
+        "n_trainable", "trainable", "num_trainable", "trainable_parameters", "n_trainable_params",
+        "num_trainable_params", "num_trainable_parameters",
+    ),
+    "finetune_tokens": (
+        "finetuning_tokens", "fine_tuning_tokens", "fine_tune_tokens", "ft_tokens", "n_finetune_tokens",
+    ),
+    "pretraining_tokens": ("pretrain_tokens", "pretrained_tokens", "pre_training_tokens", "base_tokens"),
     "bits": ("bits_per_byte", "bpb", "val_bpb", "eval_bpb", "test_bpb", "final_bpb"),
 }  # fmt: skip
 STANDS_FOR = {"non_embedding": "n_params"}  # our column of a group that is not named after it

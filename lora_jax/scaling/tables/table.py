@@ -31,6 +31,7 @@ from lora_jax.scaling.tables.spelling import refuse_unclear
 from lora_jax.scaling.tables.statuses import find_statuses
 from lora_jax.scaling.tables.where import parse_condition
 from lora_jax.scaling.tables.wide import GROUP, melt
+from lora_jax.table_lag import TABLE, refuse_lag
 
 __all__ = ["N_COLUMNS", "VARIABLES", "LeftOut", "Reshaping", "RunTable", "make_table", "read_table"]
 
@@ -104,7 +105,8 @@ def read_table(
         The runs, in the program's own column names and units.
 
     Raises:
-        LoraJaxError: The file or a column is missing; a cell of N, D, C, the loss or a mapped column is not a
+        LoraJaxError: The file or a column is missing; the table of a results folder does not have all of its
+            records (`lora-jax fit FOLDER` renews it); a cell of N, D, C, the loss or a mapped column is not a
             number above 0; the loss has several units; no row meets the conditions; or there are no runs.
     """
     unit = NATS if loss_unit is None else unit_of(loss_unit)
@@ -155,7 +157,7 @@ def read_table(
     late = [c for c in conditions if c not in early]
     table = choose_rows(filter_derived(derive(table), late), reshaping, cluster)
     # of a published table we know what its rows are
-    table = check_rows(drop_worst_runs(table, drop_worst), logs=entry is None)
+    table = check_rows(drop_worst_runs(table, drop_worst), logs=entry is None, apart=reshaping.apart)
     return question(table, columns, rename)
 
 
@@ -174,7 +176,8 @@ def _open(path: str | Path) -> tuple[str, Sheet, PublishedTable | None]:
     """Return the table's name, what its file holds, and its entry where it is a published one."""
     named = str(path)
     if not named.startswith(PREFIX):
-        file = Path(path) / "runs.csv" if Path(path).is_dir() else Path(path)
+        refuse_lag(Path(path))
+        file = Path(path) / TABLE if Path(path).is_dir() else Path(path)
         return str(file), read_rows(file), None
     file, entry = find_published(named.removeprefix(PREFIX))
     sheet = read_rows(file)

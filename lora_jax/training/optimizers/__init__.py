@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from lora_jax.config import OptimConfig
 from lora_jax.errors import LoraJaxError, nearest
@@ -48,21 +49,24 @@ def optimizer_from_dict(fields: Mapping[str, Any]) -> Optimizer:
 BETA2 = (0.9, 0.9999)  # between which the batch may move it
 
 
-def scaled_beta2(config: OptimConfig) -> float:
-    """Return AdamW's beta2 at the batch size: its memory in sequences is that at base_batch."""
+def scaled_beta2(beta2: float, config: OptimConfig) -> float:
+    """Return a second moment's decay at the batch size: its memory in sequences is that at base_batch."""
     if config.base_batch in (None, config.batch_size):
-        return config.beta2
+        return beta2
     low, high = BETA2
-    return min(max(config.beta2 ** (config.batch_size / config.base_batch), low), high)
+    return min(max(beta2 ** (config.batch_size / config.base_batch), low), high)
 
 
 def make_optimizer(config: OptimConfig) -> Optimizer:
     """Return the optimizer of a configuration; its rate, decay and clip are data (`make_hyperparams`)."""
-    if config.optimizer is None:
-        return AdamW(beta1=config.beta1, beta2=scaled_beta2(config), eps=config.eps)
-    if not isinstance(config.optimizer, Optimizer):
+    optimizer: Any = config.optimizer
+    if optimizer is None:
+        optimizer = AdamW(beta1=config.beta1, beta2=config.beta2, eps=config.eps)
+    if not isinstance(optimizer, Optimizer):
         raise LoraJaxError(
             f"optim.optimizer is {show(config.optimizer)}, which has not all that training asks of an"
             " optimizer: take one of lora_jax.training.optimizers, or Custom for one of your own."
         )
-    return config.optimizer
+    if not optimizer.has_second_moment:
+        return optimizer
+    return replace(cast(Any, optimizer), beta2=scaled_beta2(cast(Any, optimizer).beta2, config))

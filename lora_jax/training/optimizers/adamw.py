@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import optax
 
@@ -26,6 +26,7 @@ class AdamW(Optimizer):
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.95
     eps: Small = 1e-8
+    has_second_moment: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(self, "optim.optimizer")

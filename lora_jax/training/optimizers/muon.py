@@ -69,6 +69,7 @@ class Muon(Optimizer):
     eps: Small = 1e-8
 
     acts_by_entry = False
+    has_second_moment = True  # of Adam's weights
 
     def __post_init__(self) -> None:
         check_fields(self, "optim.optimizer")

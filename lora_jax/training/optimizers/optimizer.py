@@ -73,6 +73,8 @@ class Optimizer(Protocol):
         takes_rate: Whether its updates are multiplied by the rate and by `Scale.rate` already.
         acts_by_entry: Whether a number's update follows from its own gradients, and is zero where they are.
             Runs whose ranks differ may then stand side by side, padded with zeros.
+        has_second_moment: Whether it has a `beta2` that is the decay of the squared gradient's mean. The
+            batch size may move it (`optim.base_batch`).
     """
 
     @property
@@ -80,6 +82,7 @@ class Optimizer(Protocol):
 
     takes_rate: ClassVar[bool] = False
     acts_by_entry: ClassVar[bool] = True
+    has_second_moment: ClassVar[bool] = False
 
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]

@@ -43,6 +43,7 @@ class ScheduleFree(Optimizer):
     beta2: ProperShare = 0.95
     eps: Small = 1e-8
     takes_rate: ClassVar[bool] = True
+    has_second_moment: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(self, "optim.optimizer")

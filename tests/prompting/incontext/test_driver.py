@@ -105,3 +105,27 @@ def test_the_configs_here_say_what_they_ask(name: str) -> None:
     for word in ("?", "command:", "expected time:", "expected answer:"):
         assert word in experiment.question
     assert set(experiment.config.tasks) == {"SST-2", "RTE"}
+
+
+@pytest.mark.slow
+def test_two_workers_make_one_comparison(places: Path, tmp_path: Path) -> None:
+    config, one, two = str(write_config(tmp_path)), tmp_path / "one", tmp_path / "two"
+    assert run(places, config, "--out", str(one)).returncode == 0
+    assert run(places, config, "--out", str(two), "--workers", "0").returncode == 0
+    command = [sys.executable, "-m", "lora_jax.cli", "work", str(two)]
+    workers = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [worker.communicate(timeout=500) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    printed = sorted(f"Report: {two / 'report.html'}" in out for out, _ in said)
+    assert printed == [False, True], "the worker that wrote the report prints it, the other says a line"
+    assert sum("finished and reported" in out or "Another worker wrote" in out for out, _ in said) == 1
+    found, alone = (json.loads((folder / "incontext.json").read_text()) for folder in (two, one))
+    assert (found["n_prompts"], found["n_runs"]) == (alone["n_prompts"], alone["n_runs"]) == (2, 1)
+    for path in [*one.glob("runs/*.json"), *one.glob("prompts/*.json")]:
+        first, second = (
+            json.loads((folder / path.parent.name / path.name).read_text()) for folder in (one, two)
+        )
+        for field in ("config", "heldout_loss", "demonstrations"):
+            assert first.get(field) == second.get(field)

@@ -41,7 +41,8 @@ def test_every_figure_is_a_picture_and_a_drawing(drawings, tmp_path):
     for path in paths:
         if path.suffix == ".png":
             with Image.open(io.BytesIO(path.read_bytes())) as image:
-                assert image.size == tuple(round(150 * inches) for inches in SIZES.get(path.stem, style.SIZE))
+                width, height = SIZES.get(path.stem, style.SIZE)
+                assert image.size == (round(150 * width), round(150 * (height + 0.3))), "and a line of title"
                 assert np.asarray(image.convert("L")).std() > 10
         else:
             root = ET.fromstring(path.read_text())

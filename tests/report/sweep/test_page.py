@@ -236,12 +236,13 @@ def test_the_held_out_cell_and_every_warning_are_told(page, fits):
 
 
 def test_the_summary_opens_with_the_verdict_and_three_doubts_each_told_once(fresh):
-    """Laws that share a doubt share its line, and the first three are of different kinds."""
+    """Laws that share a doubt share its line, and the first three are of L(N,D) and of different kinds."""
     fits = json.loads((fresh / "fits.json").read_text())
     for i, fit in enumerate(fits["fits"]):
         fit["certificate"]["warnings"] = [f"lack of fit: the runs lie {i}.5% off the law", "at a bound: E"]
-    fits["fits"][1]["certificate"]["warnings"].insert(0, "weakly identified: B")
-    fits["fits"][2]["certificate"]["warnings"].insert(0, "without run a alpha = 0.3 moves by 0.1")
+    joint = fits["fits"][-1]
+    assert joint["key"] == "L(N,D)"
+    joint["certificate"]["warnings"][1:1] = ["weakly identified: B", "without run a alpha = 0.3 moves by 0.1"]
     change_fits(fresh, fits=fits["fits"])
     results = read_results(fresh)
     summary = make_page(results, "").partition("<section id=")[2].partition("</section>")[0]

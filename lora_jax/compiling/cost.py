@@ -1,0 +1,119 @@
+"""What one instruction of a program computes and moves, read from its text."""
+
+import math
+import re
+
+from lora_jax.compiling.hlo import Computation, Instruction, Program
+
+# What costs nothing: names of arrays that are there.
+FREE = frozenset({
+    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
+    "replica-id", "opt-barrier", "add-dependency", "async-update",
+})  # fmt: skip
+SLICES = ("slice", "dynamic-slice", "gather")
+ATTENTION = "__cudnn$fmha"
+# A query's products with the keys and the weights' with the values; backward these again, and four gradients.
+FORWARD_PRODUCTS, BACKWARD_PRODUCTS = 2, 5
+
+
+def is_free(instruction: Instruction) -> bool:
+    """Does an instruction only name what is there, or end what another began?"""
+    return instruction.opcode in FREE or instruction.opcode.endswith("-done")
+
+
+def count_flops(program: Program, computation: Computation, instruction: Instruction) -> float:
+    """Return the FLOPs of the products in an instruction: two for each multiplication and addition.
+
+    Sums and elementwise functions are not counted. They are bound by their bytes.
+    """
+    if instruction.opcode == "dot":
+        return _product_flops(
+            computation, instruction, _dims(instruction, r"lhs_contracting_dims=\{([\d,]*)\}")
+        )
+    if instruction.opcode == "custom-call":
+        return _custom_flops(computation, instruction)
+    inner = program.computations.get(instruction.called or "")
+    if instruction.opcode == "fusion" and inner is not None:
+        return sum(count_flops(program, inner, one) for one in inner.values())
+    return 0.0
+
+
+def count_bytes(program: Program, computation: Computation, instruction: Instruction) -> float:
+    """Return the bytes that an instruction reads and writes.
+
+    Of an operand of which only slices are used, the slices are read. An array of which a part is replaced
+    in place is not read or written beyond that part.
+    """
+    inner = program.computations.get(instruction.called or "") if instruction.opcode == "fusion" else None
+    if inner is None:
+        if instruction.opcode in SLICES:
+            return 2 * instruction.n_bytes
+        return instruction.n_bytes + sum(_bytes_of(computation, name) for name in instruction.operands)
+    parameters = {one.number: one for one in inner.values() if one.opcode == "parameter"}
+    read = sum(
+        _bytes_read(inner, parameters[at]) for at in range(len(instruction.operands)) if at in parameters
+    )
+    return read + _bytes_written(inner, instruction)
+
+
+def kernel_target(instruction: Instruction) -> str | None:
+    """Return the name of the custom kernel that an instruction calls; None where it calls none."""
+    if instruction.opcode != "custom-call":
+        return None
+    return instruction.attribute(r'custom_call_target="([^"]+)"')
+
+
+def _custom_flops(computation: Computation, instruction: Instruction) -> float:
+    target = kernel_target(instruction) or ""
+    if target.startswith(ATTENTION):
+        return _attention_flops(computation, instruction, "Backward" in target)
+    if target.startswith("__cublas"):
+        found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
+        return _product_flops(computation, instruction, [int(at) for at in re.findall(r"\d+", found)])
+    return 0.0
+
+
+def _product_flops(computation: Computation, instruction: Instruction, contracted: list[int]) -> float:
+    left = computation[instruction.operands[0]].arrays[0]
+    depth = math.prod(left.shape[at] for at in contracted)
+    return 2.0 * instruction.arrays[0].size * depth
+
+
+def _attention_flops(computation: Computation, instruction: Instruction, is_backward: bool) -> float:
+    """Return the FLOPs of cuDNN's attention, (B, T, H, K) each operand; a causal one leaves out half."""
+    B, T, H, K = computation[instruction.operands[0]].arrays[0].shape
+    S = computation[instruction.operands[1]].arrays[0].shape[1]
+    products = BACKWARD_PRODUCTS if is_backward else FORWARD_PRODUCTS
+    share = 0.5 if "CAUSAL" in instruction.text else 1.0
+    return share * products * 2.0 * B * H * T * S * K
+
+
+def _bytes_of(computation: Computation, name: str) -> float:
+    return computation[name].n_bytes if name in computation else 0.0
+
+
+def _bytes_read(inner: Computation, parameter: Instruction) -> float:
+    users = [one for one in inner.values() if parameter.name in one.operands]
+    if users and all(_touches_a_part(one, parameter.name) for one in users):
+        return sum(one.n_bytes for one in users if one.opcode in SLICES)
+    return parameter.n_bytes
+
+
+def _touches_a_part(user: Instruction, name: str) -> bool:
+    return user.opcode in (*SLICES, "dynamic-update-slice") and user.operands[0] == name
+
+
+def _bytes_written(inner: Computation, instruction: Instruction) -> float:
+    """Return the bytes of a fusion's results; of one that is updated in place, those of the part."""
+    root = next(one for one in inner.values() if one.is_root)
+    parts = [inner[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    return sum(_bytes_of(inner, one.operands[1]) if _is_update(one) else one.n_bytes for one in parts)
+
+
+def _is_update(instruction: Instruction) -> bool:
+    return instruction.opcode == "dynamic-update-slice"
+
+
+def _dims(instruction: Instruction, pattern: str) -> list[int]:
+    found = instruction.attribute(pattern)
+    return [int(at) for at in (found or "").split(",") if at]

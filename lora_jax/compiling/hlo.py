@@ -1,0 +1,139 @@
+"""XLA's optimised program as it prints it: computations and their instructions."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BITS = {"pred": 8, "token": 0, "opaque": 0}  # of what says no size in its own name
+_ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([0-9,]*)\]")
+_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%?([\w.\-]+)")
+_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+
+
+@dataclass(frozen=True)
+class Array:
+    """The type of an array of the program: its element type and its shape on one device."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> float:
+        """Return its bytes, without padding."""
+        bits = BITS.get(self.dtype)
+        if bits is None:
+            digits = re.match(r"[a-z]+(\d+)", self.dtype)
+            bits = int(digits[1]) if digits else 0
+        return self.size * bits / 8
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a computation.
+
+    Attributes:
+        name: Its name.
+        opcode: What it does: fusion, dot, while, ...
+        arrays: What it returns; a tuple's parts in a row.
+        operands: Names of what it takes in.
+        text: The line behind the operands: attributes and the compiler's notes.
+        is_root: Is it what its computation returns?
+        number: Which parameter of its computation it is, or the value of a constant that is a whole number.
+            None for every other instruction.
+    """
+
+    name: str
+    opcode: str
+    arrays: tuple[Array, ...]
+    operands: tuple[str, ...]
+    text: str
+    is_root: bool = False
+    number: int | None = None
+
+    @property
+    def n_bytes(self) -> float:
+        """Return the bytes of what it returns."""
+        return sum(array.n_bytes for array in self.arrays)
+
+    @property
+    def called(self) -> str | None:
+        """Return the computation that it calls, such as a fusion's or the body of a loop."""
+        found = _CALLED.search(self.text)
+        return None if found is None else found[1]
+
+    def attribute(self, pattern: str) -> str | None:
+        """Return the first group of a pattern in its attributes, None where there is no such."""
+        found = re.search(pattern, self.text)
+        return None if found is None else found[1]
+
+
+Computation = Mapping[str, Instruction]  # by name, in their order
+
+
+@dataclass(frozen=True)
+class Program:
+    """Computations by name, and the name of the one that runs."""
+
+    computations: Mapping[str, Computation]
+    entry: str
+
+
+def parse(text: str) -> Program:
+    """Read a program from the text that `compiled.as_text()` gives."""
+    computations: dict[str, dict[str, Instruction]] = {}
+    entry, current = "", {}
+    for line in text.splitlines():
+        header = _HEADER.match(line)
+        if header:
+            current = computations[header[2]] = {}
+            entry = header[2] if header[1] else entry
+        elif line.startswith("  ") and " = " in line:
+            instruction = _parse_line(line)
+            current[instruction.name] = instruction
+    if not entry:
+        raise ValueError("this text has no ENTRY computation: it is no program of XLA's")
+    return Program(computations, entry)
+
+
+def _parse_line(line: str) -> Instruction:
+    left, _, right = line.strip().partition(" = ")
+    kind, rest = _split_type(right)
+    opcode, _, behind = rest.partition("(")
+    end = _closing(f"({behind}")
+    inside, text = behind[: end - 1], behind[end:]
+    has_number = opcode in ("parameter", "constant") and re.fullmatch(r"-?\d+", inside) is not None
+    return Instruction(
+        name=left.removeprefix("ROOT ").lstrip("%"),
+        opcode=opcode,
+        arrays=tuple(Array(dtype, _shape(dims)) for dtype, dims in _ARRAY.findall(kind)),
+        operands=tuple(re.findall(r"%([\w.\-]+)", inside)),
+        text=text,
+        is_root=left.startswith("ROOT "),
+        number=int(inside) if has_number else None,
+    )
+
+
+def _split_type(text: str) -> tuple[str, str]:
+    """Split "type opcode(...)" behind the type, which may be a tuple with spaces in it."""
+    end = _closing(text) + 1 if text.startswith("(") else text.index(" ")
+    return text[:end], text[end:].lstrip()
+
+
+def _closing(text: str) -> int:
+    """Return where the parenthesis that `text` begins with is closed."""
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return at
+    raise ValueError(f"a parenthesis is not closed in {text[:60]!r}")
+
+
+def _shape(dims: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in dims.split(",") if size)

@@ -1,0 +1,70 @@
+"""What a comparison of recipes found, in sentences."""
+
+from lora_jax.report.kit.numbers import format_count
+from lora_jax.scaling.recipes.results import CUTS_OF, VARIABLES, AblationReport, Cut, CutFit, RecipeFit
+from lora_jax.scaling.verdict import Level
+
+TWICE = 2.0  # times the noise between seeds: what the runs may lie off a law that is theirs
+
+
+def headline(report: AblationReport) -> str:
+    """Return the answer in one line."""
+    fitted = [recipe for recipe in report.recipes if recipe.verdict is not None]
+    if not fitted:
+        return "No recipe has runs enough for this law."
+    believed = [r.label for r in fitted if r.verdict is not None and r.verdict.level is Level.BELIEVE]
+    close = [r.label for r in fitted if r.misfit and r.misfit.times and r.misfit.times.value < TWICE]
+    said = f"{len(believed)} of {len(fitted)} recipes give a fit to believe"
+    return f"{said}, and {len(close)} lie less than twice the seeds' noise off {report.formula}."
+
+
+def summarise(report: AblationReport) -> list[str]:
+    """Return a sentence for each recipe, and one for each range on which its runs lie closer to the law."""
+    lines = []
+    for recipe in report.recipes:
+        lines.append(say_recipe(recipe))
+        lines += [line for cut in CUTS_OF if (line := say_cut(recipe, cut)) is not None]
+    return lines
+
+
+def doubts_of(report: AblationReport) -> list[str]:
+    """Return every doubt about a recipe's fit, with the recipe's name."""
+    return [
+        f"{recipe.label}: {doubt}"
+        for recipe in report.recipes
+        for doubt in (recipe.verdict.doubts if recipe.verdict else ())
+    ]
+
+
+def say_recipe(recipe: RecipeFit) -> str:
+    """Return what a recipe's fit says."""
+    if recipe.misfit is None:
+        return f"{recipe.label}: no fit, for it has {recipe.missing}."
+    off, times = recipe.misfit.off, recipe.misfit.times
+    said = f"the runs lie {off.value:.2%} ({off.low:.2%} to {off.high:.2%}) off the law"
+    if times is not None:
+        said += f", {times.value:.1f} ({times.low:.1f} to {times.high:.1f}) times what seeds differ by"
+    return f"{recipe.label}: {said}."
+
+
+def say_cut(recipe: RecipeFit, cut: Cut) -> str | None:
+    """Return from where the runs follow the law: the largest range on which they lie off it by less than
+    twice the noise; else the one on which the misfit is least. None where no range is better than chance.
+    """
+    fits = [fit for fit in recipe.cuts if fit.cut == cut]
+    closer = [fit for fit in fits if fit.misfit.off.value < fits[0].misfit.off.low]
+    if not closer:
+        return None
+    close = [fit for fit in closer if fit.misfit.times is not None and fit.misfit.times.value < TWICE]
+    fit = close[0] if close else min(closer, key=lambda fit: fit.misfit.off.value)
+    times = fit.misfit.times
+    beside = "" if times is None else f", {times.value:.1f} times what seeds differ by"
+    return (
+        f"{recipe.label}: without the {CUTS_OF[cut]}, from {name_least(fit)}, they lie"
+        f" {fit.misfit.off.value:.2%} off it{beside}."
+    )
+
+
+def name_least(fit: CutFit) -> str:
+    """Return from where a range begins, such as "D = 307k"."""
+    return f"{VARIABLES[fit.cut]} = {format_count(fit.least)}"

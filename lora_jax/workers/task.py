@@ -1,0 +1,54 @@
+"""work.json of a results folder: the command that a sweep was started with, which every worker runs again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_jax.digests import read_object, to_sealed_json
+from lora_jax.documents import from_document, reading, to_document
+from lora_jax.errors import LoraJaxError
+from lora_jax.files import write_atomically
+
+NAME = "work.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command that trains into a results folder.
+
+    Attributes:
+        command: Such as "scaling".
+        words: Its arguments, as they were typed.
+        folder: The folder that it was started in. Relative paths in the arguments begin there.
+        program: What it was started by: "lora-jax", or "./launch.sh" of a checkout.
+        root: The folder that this program puts results into.
+        place: What that folder is called in a help.
+    """
+
+    command: str
+    words: tuple[str, ...]
+    folder: str
+    program: str
+    root: str
+    place: str
+
+
+def write_task(results: Path, task: Task) -> None:
+    """Put a task into a results folder. Raises OSError where it cannot be written."""
+    write_atomically(results / NAME, to_sealed_json(to_document(task)))
+
+
+def read_task(results: Path) -> Task:
+    """Return the task of a results folder.
+
+    Raises:
+        LoraJaxError: It has none, or its file is damaged.
+    """
+    path = results / NAME
+    if not path.exists():
+        raise LoraJaxError(
+            f"{results} holds no {NAME}, wanted a results folder that a sweep was started in: start it with"
+            " --workers 0, which only prepares the folder, or with --workers N."
+        )
+    remedy = "start the sweep again with its own command, which writes it anew"
+    with reading(path, remedy):
+        return from_document(Task, read_object(path, remedy))

@@ -1,0 +1,43 @@
+"""Targets as they are typed."""
+
+import pytest
+
+from lora_jax.errors import LoraJaxError
+from lora_jax.target import DEVICES, parse_target
+
+
+@pytest.mark.parametrize("kind", DEVICES)
+def test_a_target_is_read_from_its_own_name(kind: str) -> None:
+    sides = "x".join(["2"] * DEVICES[kind].n_axes)
+    target = parse_target(f"{kind}:{sides}")
+    assert target.name == f"{kind}:{sides}"
+    assert parse_target(target.name) == target
+    assert target.n_devices == 2 ** DEVICES[kind].n_axes
+    assert target.device is DEVICES[kind]
+    assert target.platform == DEVICES[kind].platform
+
+
+def test_one_gpu_needs_no_number() -> None:
+    assert parse_target("H100") == parse_target("h100-80gb:1")
+    assert parse_target("v5e:4x4").kind == "tpu-v5e"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("h10:8", r"unknown device 'h10' \(nearest: 'h"),
+        ("v5x:4x4", r"unknown device 'v5x' \(nearest: 'v5"),
+        ("v5e", "'v5e' needs the 2 sides of a slice after the colon: write v5e:4x4"),
+        ("v5e:16", "'v5e:16' needs the 2 sides"),
+        ("v5p:2x2", "needs the 3 sides of a slice after the colon: write v5p:2x2x1"),
+        ("h100:2x2", "needs a number after the colon: write h100:8"),
+        ("h100:", "needs a number"),
+        ("h100:-1", "needs a number"),
+        ("h100:0", "--target, a side of 'h100:0', is 0, it must be a whole number from 1"),
+        ("", "unknown device ''"),
+    ],
+)
+def test_what_is_no_target_is_refused_in_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(LoraJaxError, match=message) as refusal:
+        parse_target(text)
+    assert "\n" not in str(refusal.value)
