@@ -25,6 +25,27 @@ def sweep():
         seeds=(0, 1),
     )
 '''
+STUDY = '''"""What?"""
+from lora_jax.config import TaskConfig
+from lora_jax.finetuning.config import TuneConfig
+from lora_jax.finetuning.study import Arm, FinetuneStudy
+from lora_jax.peft.methods.lora import LoRA
+from lora_jax.peft.methods.subset import Full
+def study():
+    return FinetuneStudy(
+        bases={"small": BASE},
+        arms=(
+            Arm(
+                task=TaskConfig(name=TASK, max_tokens=16),
+                n_train=(4, 6),
+                methods={"full": Full(), "LoRA": LoRA(rank=2, targets=("all",))},
+                rates={"full": (1e-3,), "LoRA": (1e-3, 3e-3)},
+                optim=TuneConfig(batch_size=2, epochs=1, evaluations=1),
+                seeds=(0, 1),
+            ),
+        ),
+    )
+'''
 INCONTEXT = '''"""What?"""
 from lora_jax.prompting.incontext.config import InContextConfig, ShotPlan, TaskPlan
 from lora_jax.prompting.prompt import Prompt
@@ -44,6 +65,7 @@ DRIVERS = {
         FINETUNE,
         ("seeds", "base", "optim.batch_size", "optim.epochs", "task.name", "task.max_tokens"),
     ),
+    "finetune_laws": (STUDY, ()),
     "incontext": (INCONTEXT, ()),
 }
 WRITES = {"--out", "--report"}  # where it writes is ours to say; a report wants runs

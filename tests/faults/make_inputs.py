@@ -167,7 +167,7 @@ GOOD = {
     evaluate MODEL sentiment-sample
     """.strip().split("\n")
 }
-DRIVEN = ("scaling", "finetune", "incontext")  # make_drives.py asks these
+DRIVEN = ("scaling", "finetune", "finetune_laws", "incontext")  # make_drives.py asks these
 WRITES = ("--out", "--trace")  # options that name what is written
 
 
