@@ -53,11 +53,15 @@ def make_batch(tokens_BT: np.ndarray) -> Batch:
     targets_BT, weights_BT = np.zeros((B, T), np.int32), np.ones((B, T), np.float32)
     targets_BT[:, :-1], weights_BT[:, -1] = tokens_BT[:, 1:], 0
     return Batch(
-        tokens_BT=tokens_BT.astype(np.int32), segments_BT=ones_BT,
-        positions_BT=np.tile(np.arange(T, dtype=np.int32), (B, 1)), types_BT=0 * ones_BT,
-        targets_BT=targets_BT, weights_BT=weights_BT, labels_B=np.zeros(B, np.int32),
+        tokens_BT=tokens_BT.astype(np.int32),
+        segments_BT=ones_BT,
+        positions_BT=np.tile(np.arange(T, dtype=np.int32), (B, 1)),
+        types_BT=0 * ones_BT,
+        targets_BT=targets_BT,
+        weights_BT=weights_BT,
+        labels_B=np.zeros(B, np.int32),
         example_weights_B=np.ones(B, np.float32),
-    )  # fmt: skip
+    )
 
 
 def draw_tokens(model: ModelConfig, batch: int, seq_len: int, seed: int) -> np.ndarray:

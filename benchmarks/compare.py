@@ -119,10 +119,13 @@ def make_change_table(changes: Sequence[Change], missing: Sequence[Key]) -> Tabl
     if missing:
         note += f" Measured then and not now: {'; '.join(', '.join(key) for key in missing)}."
     return Table(
-        "Then and now", ("", "ratio", "then", "now", "times as good", "verdict"), tuple(rows),
+        "Then and now",
+        ("", "ratio", "then", "now", "times as good", "verdict"),
+        tuple(rows),
         numeric=frozenset({2, 3, 4}),
-        flagged=frozenset(i for i, change in enumerate(changes) if change.verdict == "worse"), note=note,
-    )  # fmt: skip
+        flagged=frozenset(i for i, change in enumerate(changes) if change.verdict == "worse"),
+        note=note,
+    )
 
 
 def _figures(sections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Key, Figure]]:

@@ -38,25 +38,29 @@ def measure_fits(repeats: int, say: Say) -> Section:
     rows = (
         Row(FIT, _settings(table), (Figure("wall time", "s", tuple(seconds[FIT]), FIT_AT_MOST),)),
         Row(
-            BOOTSTRAP, {"resamples": RESAMPLES},
+            BOOTSTRAP,
+            {"resamples": RESAMPLES},
             (
                 Figure("wall time", "s", tuple(seconds[BOOTSTRAP]), BOOTSTRAP_AT_MOST),
                 Figure("objective over SciPy's, worst", "ratio", (worst,), better="less"),
             ),
         ),
         Row(
-            SCIPY, {"resamples": SCIPY_RESAMPLES, "scaled_to": RESAMPLES},
+            SCIPY,
+            {"resamples": SCIPY_RESAMPLES, "scaled_to": RESAMPLES},
             (
                 Figure("wall time", "s", tuple(loop)),
                 Figure("times ours", "ratio", tuple(divide(loop, seconds[BOOTSTRAP])), better="more"),
             ),
         ),
-    )  # fmt: skip
+    )
     return Section(
-        "fits", "Chinchilla's law on 240 published runs", rows,
+        "fits",
+        "Chinchilla's law on 240 published runs",
+        rows,
         note="Huber(1e-3) of log residuals. SciPy: BFGS with exact gradients to 1e-9 from the fit, one by"
         f" one, {SCIPY_RESAMPLES} timed and scaled to {RESAMPLES:,}.",
-    )  # fmt: skip
+    )
 
 
 def refit(found: Fit, weights: np.ndarray) -> np.ndarray:

@@ -40,9 +40,13 @@ class Size:
 
     def model(self, seq_len: int) -> ModelConfig:
         return ModelConfig(
-            d_model=self.d_model, n_layers=self.n_layers, n_heads=self.n_heads, vocab_size=VOCABULARY,
-            context=seq_len, compute_dtype="bfloat16",
-        )  # fmt: skip
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            n_heads=self.n_heads,
+            vocab_size=VOCABULARY,
+            context=seq_len,
+            compute_dtype="bfloat16",
+        )
 
 
 SIZES = (
@@ -141,11 +145,18 @@ def make_row(
     utilisation = tuple(flops / s / device.peak_flops for s in seconds)
     return Row(
         f"{size.label}, T {seq_len}, B {batch}{remat}",
-        {"d_model": size.d_model, "n_layers": size.n_layers, "seq_len": seq_len, "batch": batch,
-         "remat": model.remat, "flops": flops, "peak_flops": device.peak_flops},
+        {
+            "d_model": size.d_model,
+            "n_layers": size.n_layers,
+            "seq_len": seq_len,
+            "batch": batch,
+            "remat": model.remat,
+            "flops": flops,
+            "peak_flops": device.peak_flops,
+        },
         (
             Figure("tokens/s", "tokens/s", tuple(tokens / s for s in seconds)),
             Figure("step", "ms", tuple(1e3 * s for s in seconds)),
             Figure("MFU", "ratio", utilisation, at_least=asked, better="more"),
         ),
-    )  # fmt: skip
+    )

@@ -64,15 +64,36 @@ def _make_record(run: RunConfig, noise: float) -> RunRecord:
     off = math.log2(run.optim.learning_rate / BEST_RATE)
     loss = _loss(counts.non_embedding, run.n_tokens) * math.exp(noise) + 0.02 * off**2
     return RunRecord(
-        run_id=run_id(run), sweep="large", status="done", config=to_dict(run), data={"tokenizer": "bytes"},
-        seed=run.seed, n_params=counts.non_embedding, n_params_with_head=counts.with_head,
-        n_params_total=counts.total, n_tokens=run.n_tokens, unique_tokens=run.n_tokens, epochs=0.5,
-        flops=6.0 * counts.with_head * run.n_tokens, flops_exact=per_token * run.n_tokens,
-        train_loss=loss - 0.02, heldout_loss=loss, heldout_loss_se=0.008, bits_per_byte=loss / math.log(2),
-        cooled=True, learning_rate=peak_learning_rate(run), n_steps=run.n_steps, diverged_at=None,
-        wall_seconds=12.5, trained_tokens=run.n_tokens, tokens_per_second=6e4, device="cpu",
-        versions={"jax": "0", "python": "3"}, git_commit=None, created_at="2025-01-01T00:00:00+00:00",
-    )  # fmt: skip
+        run_id=run_id(run),
+        sweep="large",
+        status="done",
+        config=to_dict(run),
+        data={"tokenizer": "bytes"},
+        seed=run.seed,
+        n_params=counts.non_embedding,
+        n_params_with_head=counts.with_head,
+        n_params_total=counts.total,
+        n_tokens=run.n_tokens,
+        unique_tokens=run.n_tokens,
+        epochs=0.5,
+        flops=6.0 * counts.with_head * run.n_tokens,
+        flops_exact=per_token * run.n_tokens,
+        train_loss=loss - 0.02,
+        heldout_loss=loss,
+        heldout_loss_se=0.008,
+        bits_per_byte=loss / math.log(2),
+        cooled=True,
+        learning_rate=peak_learning_rate(run),
+        n_steps=run.n_steps,
+        diverged_at=None,
+        wall_seconds=12.5,
+        trained_tokens=run.n_tokens,
+        tokens_per_second=6e4,
+        device="cpu",
+        versions={"jax": "0", "python": "3"},
+        git_commit=None,
+        created_at="2025-01-01T00:00:00+00:00",
+    )
 
 
 def _make_curve(run: RunConfig, rng: np.random.Generator) -> Curve:

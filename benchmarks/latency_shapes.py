@@ -57,9 +57,12 @@ def shape_model(divisor: int) -> ModelConfig:
     """Return GPT-2 medium's shape, divided. Raises LoraJaxError for a divisor that leaves parts of a head."""
     check_divisor(divisor)
     return ModelConfig(
-        d_model=1024 // divisor, n_layers=24 // divisor, n_heads=16 // divisor, context=1024 // divisor,
+        d_model=1024 // divisor,
+        n_layers=24 // divisor,
+        n_heads=16 // divisor,
+        context=1024 // divisor,
         vocab_size=math.ceil(50_257 / divisor**2),
-    )  # fmt: skip
+    )
 
 
 def shape_sizes(divisor: int) -> tuple[Size, ...]:

@@ -42,17 +42,28 @@ class Base:
 BASES = (
     Base(
         "d 256 x 6, T 256, B 16",
-        ModelConfig(d_model=256, n_layers=6, n_heads=8, vocab_size=256, context=256, **LLAMA), 256, 16,
+        ModelConfig(d_model=256, n_layers=6, n_heads=8, vocab_size=256, context=256, **LLAMA),
+        256,
+        16,
     ),
     Base(
         "SmolLM2-135M, T 128, B 4",
         ModelConfig(
-            d_model=576, n_layers=30, n_heads=9, n_kv_heads=3, d_ff=1536, vocab_size=49152, context=8192,
-            rope_theta=100_000.0, **LLAMA,
+            d_model=576,
+            n_layers=30,
+            n_heads=9,
+            n_kv_heads=3,
+            d_ff=1536,
+            vocab_size=49152,
+            context=8192,
+            rope_theta=100_000.0,
+            **LLAMA,
         ),
-        128, 4, SMOLLM2,
+        128,
+        4,
+        SMOLLM2,
     ),
-)  # fmt: skip
+)
 
 
 def measure_lora(

@@ -31,14 +31,17 @@ def make_section(costs: Sequence[Cost], runs: Sequence[tuple[int, int]]) -> Sect
     row = Row(
         "quickstart",
         {
-            "runs": len(runs), "sizes": len(sizes), "n_params": [min(sizes), max(sizes)],
-            "token_counts": len(tokens), "n_tokens": [min(tokens), max(tokens)],
+            "runs": len(runs),
+            "sizes": len(sizes),
+            "n_params": [min(sizes), max(sizes)],
+            "token_counts": len(tokens),
+            "n_tokens": [min(tokens), max(tokens)],
         },
         (
             Figure("wall time", "s", tuple(cost.seconds for cost in costs), SECONDS_AT_MOST),
             Figure("peak memory", "GB", tuple(1e-9 * cost.peak_bytes for cost in costs), GIGABYTES_AT_MOST),
         ),
-    )  # fmt: skip
+    )
     return Section(
         "quickstart",
         "The whole quickstart, from an empty cache to the report",

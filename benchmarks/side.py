@@ -49,9 +49,12 @@ class Side:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (what libraries print, for where it fails)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.side", program, json.dumps(dict(settings))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
             env=os.environ | {"PYTHONPATH": _checkout_path()},
-        )  # fmt: skip
+        )
         try:
             self.facts: dict[str, Any] = self._read()
         except BaseException:

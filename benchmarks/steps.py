@@ -50,9 +50,12 @@ class Shape:
     @property
     def model(self) -> ModelConfig:
         return ModelConfig(
-            d_model=self.d_model, n_layers=self.n_layers, n_heads=max(1, self.d_model // HEAD_WIDTH),
-            vocab_size=VOCABULARY, context=self.seq_len,
-        )  # fmt: skip
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            n_heads=max(1, self.d_model // HEAD_WIDTH),
+            vocab_size=VOCABULARY,
+            context=self.seq_len,
+        )
 
     @property
     def tokens(self) -> int:
@@ -87,9 +90,11 @@ def measure_steps(
         " backward, in one compiled program, run in turns with the step."
     )
     first = Section(
-        "step", "Training step: forward, backward, clipping and AdamW", tuple(rows),
+        "step",
+        "Training step: forward, backward, clipping and AdamW",
+        tuple(rows),
         note=" ".join(filter(None, [note, "" if rivals else missing])),
-    )  # fmt: skip
+    )
     if not rivals:
         return (first,)
     note = (

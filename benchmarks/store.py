@@ -38,11 +38,13 @@ def measure_store(repeats: int, say: Say, n_runs: int = N_RUNS) -> Section:
         Row("plan, fit and page", settings, _figures(concluded, ALL_AT_MOST)),
     )
     return Section(
-        "store", f"A results folder of {n_runs:,} runs", rows,
+        "store",
+        f"A results folder of {n_runs:,} runs",
+        rows,
         note=f"Storing: curve, record and row of the table, the mean of {BLOCK} runs with the others there."
         " Reading: every digest and curve is checked, in a fresh process. CPU time is less than wall time by"
         " what the process waited for the disk and for other processes.",
-    )  # fmt: skip
+    )
 
 
 def _figures(rounds: Sequence[Mapping[str, float]], at_most: float) -> tuple[Figure, ...]:

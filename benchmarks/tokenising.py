@@ -51,21 +51,33 @@ def measure_tokenising(repeats: int, say: Say, megabytes: float = MEGABYTES) -> 
     }  # fmt: skip
     ratio = tuple(a / b for a, b in zip(by_cpu["ours"], by_cpu["alone"], strict=True))
     rows = (
-        Row("text to batches", settings, (
-            Figure("speed", "MB/s", speeds["ours"], at_least=MB_PER_SECOND),
-            Figure("by CPU time", "MB/s", by_cpu["ours"]),
-            Figure("peak memory", "GB", tuple(c.peak_bytes / GB for c in ours), GIGABYTES),
-        )),
-        Row("tokenizers alone", settings, (
-            Figure("speed", "MB/s", speeds["alone"]),
-            Figure("by CPU time", "MB/s", by_cpu["alone"]),
-            Figure("ours / alone, by CPU time", "", ratio, better="more"),
-        )),
-        Row("opened again", settings, (
-            Figure("wall time", "s", tuple(c.seconds for c in opened), OPEN_SECONDS),
-            Figure("peak memory", "GB", tuple(c.peak_bytes / GB for c in opened), GIGABYTES),
-        )),
-    )  # fmt: skip
+        Row(
+            "text to batches",
+            settings,
+            (
+                Figure("speed", "MB/s", speeds["ours"], at_least=MB_PER_SECOND),
+                Figure("by CPU time", "MB/s", by_cpu["ours"]),
+                Figure("peak memory", "GB", tuple(c.peak_bytes / GB for c in ours), GIGABYTES),
+            ),
+        ),
+        Row(
+            "tokenizers alone",
+            settings,
+            (
+                Figure("speed", "MB/s", speeds["alone"]),
+                Figure("by CPU time", "MB/s", by_cpu["alone"]),
+                Figure("ours / alone, by CPU time", "", ratio, better="more"),
+            ),
+        ),
+        Row(
+            "opened again",
+            settings,
+            (
+                Figure("wall time", "s", tuple(c.seconds for c in opened), OPEN_SECONDS),
+                Figure("peak memory", "GB", tuple(c.peak_bytes / GB for c in opened), GIGABYTES),
+            ),
+        ),
+    )
     return Section(
         "tokenising",
         "A corpus to tokens",

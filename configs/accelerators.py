@@ -17,9 +17,13 @@ def runs() -> list[RunConfig]:
     found = []
     for d_model, n_layers, n_heads, seq_len in SHAPES:
         model = ModelConfig(
-            d_model=d_model, n_layers=n_layers, n_heads=n_heads, vocab_size=50_304, context=seq_len,
+            d_model=d_model,
+            n_layers=n_layers,
+            n_heads=n_heads,
+            vocab_size=50_304,
+            context=seq_len,
             remat="full" if d_model > 768 else "none",
-        )  # fmt: skip
+        )
         data, optim = DataConfig(tokenizer="bpe:50304", seq_len=seq_len), OptimConfig(batch_size=32)
         found.append(RunConfig(model=model, data=data, optim=optim, n_tokens=32 * seq_len * 10_000))
     return found

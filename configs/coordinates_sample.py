@@ -13,9 +13,15 @@ from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConf
 
 def runs() -> list[RunConfig]:
     model = ModelConfig(
-        d_model=64, n_layers=2, n_heads=4, vocab_size=512, context=64, **LLAMA,
-        parametrisation="mup", base_width=64,
-    )  # fmt: skip
+        d_model=64,
+        n_layers=2,
+        n_heads=4,
+        vocab_size=512,
+        context=64,
+        **LLAMA,
+        parametrisation="mup",
+        base_width=64,
+    )
     return [
         RunConfig(
             model=model,

@@ -74,9 +74,14 @@ def arm(task: TaskConfig, sizes: tuple[int, ...], methods: Mapping[str, MethodCo
         for label, method in methods.items()
     }
     return Arm(
-        task=task, n_train=sizes, methods=dict(methods), rates=rates, optim=OPTIM, seeds=(0, 1),
+        task=task,
+        n_train=sizes,
+        methods=dict(methods),
+        rates=rates,
+        optim=OPTIM,
+        seeds=(0, 1),
         bases=(f"d {width}",),
-    )  # fmt: skip
+    )
 
 
 def study() -> FinetuneStudy:

@@ -32,9 +32,16 @@ FULL_RATES, LORA_RATES = (1e-5, 3e-5, 1e-4, 3e-4), (1e-4, 3e-4, 1e-3, 3e-3)
 
 def shape(d_model: int, n_layers: int, n_heads: int, n_kv_heads: int, d_ff: int) -> ModelConfig:
     return ModelConfig(
-        d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_kv_heads, d_ff=d_ff,
-        vocab_size=49_152, context=8_192, tied_head=True, **LLAMA,
-    )  # fmt: skip
+        d_model=d_model,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        d_ff=d_ff,
+        vocab_size=49_152,
+        context=8_192,
+        tied_head=True,
+        **LLAMA,
+    )
 
 
 SHAPES = {
@@ -54,9 +61,14 @@ def arm(
 ) -> Arm:
     rates = {label: LORA_RATES if isinstance(m, LoRA) else FULL_RATES for label, m in methods.items()}
     return Arm(
-        task=TASK, n_train=sizes, methods=dict(methods), rates=rates, bases=bases, seeds=(0, 1),
+        task=TASK,
+        n_train=sizes,
+        methods=dict(methods),
+        rates=rates,
+        bases=bases,
+        seeds=(0, 1),
         optim=TuneConfig(batch_size=batch_size, epochs=1, evaluations=2),
-    )  # fmt: skip
+    )
 
 
 def study() -> FinetuneStudy:

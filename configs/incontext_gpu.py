@@ -42,7 +42,12 @@ def comparison() -> InContextConfig:
         shots=(ShotPlan(base="smollm2", draws=DRAWS),),
         tunings=(
             TunePlan(
-                base="smollm2", methods=METHODS, rates=WORD_RATES, n_train=sizes, draws=DRAWS, optim=optim,
+                base="smollm2",
+                methods=METHODS,
+                rates=WORD_RATES,
+                n_train=sizes,
+                draws=DRAWS,
+                optim=optim,
                 n_steps=60,
             ),
             TunePlan(
@@ -50,4 +55,4 @@ def comparison() -> InContextConfig:
             ),
         ),
         backward=BackwardPlan(base="smollm2", methods=METHODS, batch_size=8, seq_len=128, repeats=20),
-    )  # fmt: skip
+    )

@@ -23,9 +23,14 @@ def comparison() -> InContextConfig:
         shots=(ShotPlan(base="smollm2", ks=(0, 4, 16), draws=(0, 1)),),
         tunings=(
             TunePlan(
-                base="minilm", head=True, methods={"full": Full(), "LoRA r 8": LoRA(rank=8, alpha=16.0)},
-                rates={"full": (1e-4,), "LoRA r 8": (3e-3,)}, n_train=(16, 64), draws=(0,), n_steps=20,
+                base="minilm",
+                head=True,
+                methods={"full": Full(), "LoRA r 8": LoRA(rank=8, alpha=16.0)},
+                rates={"full": (1e-4,), "LoRA r 8": (3e-3,)},
+                n_train=(16, 64),
+                draws=(0,),
+                n_steps=20,
                 optim=TuneConfig(batch_size=8, epochs=1, evaluations=1),
             ),
         ),
-    )  # fmt: skip
+    )

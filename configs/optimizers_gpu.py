@@ -24,16 +24,27 @@ RATES = {"adamw": (1e-3, 2e-3, 4e-3, 8e-3), "lion": (1e-4, 2e-4, 4e-4, 8e-4)}
 
 BASE = RunConfig(
     model=ModelConfig(
-        d_model=BASE_WIDTH, n_layers=8, n_heads=BASE_WIDTH // HEAD, vocab_size=16_384, context=LENGTH,
-        tied_head=False, qk_norm=True, parametrisation="mup", base_width=BASE_WIDTH, **LLAMA,
+        d_model=BASE_WIDTH,
+        n_layers=8,
+        n_heads=BASE_WIDTH // HEAD,
+        vocab_size=16_384,
+        context=LENGTH,
+        tied_head=False,
+        qk_norm=True,
+        parametrisation="mup",
+        base_width=BASE_WIDTH,
+        **LLAMA,
     ),
     data=DataConfig(
-        sources=(SourceConfig(name="tfds:wiki40b/en"),), tokenizer="bpe:16384", seq_len=LENGTH,
-        heldout_fraction=0.005, heldout_tokens=2**20,
+        sources=(SourceConfig(name="tfds:wiki40b/en"),),
+        tokenizer="bpe:16384",
+        seq_len=LENGTH,
+        heldout_fraction=0.005,
+        heldout_tokens=2**20,
     ),
     optim=OptimConfig(batch_size=ROWS, warmup_steps=150, lr_size_exponent=0),
     n_tokens=1000 * ROWS * LENGTH,
-)  # fmt: skip
+)
 
 
 def runs() -> list[RunConfig]:

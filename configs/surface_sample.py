@@ -19,14 +19,19 @@ RATES = tuple(4e-3 * 2.0**power for power in range(5))
 def runs() -> list[RunConfig]:
     base = RunConfig(
         model=ModelConfig(
-            d_model=16, n_layers=2, n_heads=2, vocab_size=512, context=64, tied_head=False,
+            d_model=16,
+            n_layers=2,
+            n_heads=2,
+            vocab_size=512,
+            context=64,
+            tied_head=False,
             qk_norm=True,  # or the loss jumps near the best rate, and the surface is no quadratic
             **LLAMA,
         ),
         data=DataConfig(tokenizer="bpe:512", seq_len=64, heldout_tokens=32_768),
         optim=OptimConfig(batch_size=16, warmup_steps=20, lr_size_exponent=0),
         n_tokens=131_072,
-    )  # fmt: skip
+    )
     batches = zipped(
         over("optim.batch_size", BATCHES), over("optim.warmup_steps", [320 // batch for batch in BATCHES])
     )

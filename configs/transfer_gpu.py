@@ -28,16 +28,25 @@ PARAMETRISATIONS = [
 
 BASE = RunConfig(
     model=ModelConfig(
-        d_model=BASE_WIDTH, n_layers=BASE_DEPTH, n_heads=BASE_WIDTH // HEAD, vocab_size=16_384,
-        context=LENGTH, tied_head=False, qk_norm=True, **LLAMA,
+        d_model=BASE_WIDTH,
+        n_layers=BASE_DEPTH,
+        n_heads=BASE_WIDTH // HEAD,
+        vocab_size=16_384,
+        context=LENGTH,
+        tied_head=False,
+        qk_norm=True,
+        **LLAMA,
     ),
     data=DataConfig(
-        sources=(SourceConfig(name="tfds:wiki40b/en"),), tokenizer="bpe:16384", seq_len=LENGTH,
-        heldout_fraction=0.005, heldout_tokens=2**20,
+        sources=(SourceConfig(name="tfds:wiki40b/en"),),
+        tokenizer="bpe:16384",
+        seq_len=LENGTH,
+        heldout_fraction=0.005,
+        heldout_tokens=2**20,
     ),
     optim=OptimConfig(batch_size=ROWS, warmup_steps=150, lr_size_exponent=0),
     n_tokens=STEPS[0] * ROWS * LENGTH,
-)  # fmt: skip
+)
 
 
 def runs() -> list[RunConfig]:

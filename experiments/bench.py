@@ -46,27 +46,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         " results.",
     )
     parser.add_argument(
-        "--only", nargs="+", choices=tuple(SECTIONS), metavar="SECTION",
+        "--only",
+        nargs="+",
+        choices=tuple(SECTIONS),
+        metavar="SECTION",
         help=f"measure only these sections, of {', '.join(SECTIONS)}",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--torch", action="store_true",
+        "--torch",
+        action="store_true",
         help="compare with PyTorch and peft; launch.sh installs them (default: on if they are installed)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--quickstart",
         action="store_true",
         help="also time the whole quickstart from an empty cache; this takes minutes",
     )
     add_number(
-        parser, "--repeats", REPEATS, metavar="N",
+        parser,
+        "--repeats",
+        REPEATS,
+        metavar="N",
         help="number of repetitions (default:"
         f" {', '.join(f'{n} for {name}' for name, (n, _) in SECTIONS.items())})",
-    )  # fmt: skip
+    )
     add_number(
-        parser, "--corpus-mb", MEGABYTES, metavar="MB",
+        parser,
+        "--corpus-mb",
+        MEGABYTES,
+        metavar="MB",
         help="size of the corpus of the section tokenising (default: 300); it needs twice as much disk",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--json",
         metavar="PATH",

@@ -39,14 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         " machine. docs/latency.md explains the report.",
     )
     add_number(
-        parser, "--trials", TRIALS, default=N_TRIALS, metavar="N",
+        parser,
+        "--trials",
+        TRIALS,
+        default=N_TRIALS,
+        metavar="N",
         help=f"number of trials; each runs every variant once (default: {N_TRIALS}; at least {FEWEST})",
-    )  # fmt: skip
+    )
     add_number(
-        parser, "--divide", whole(1, 8), metavar="N",
+        parser,
+        "--divide",
+        whole(1, 8),
+        metavar="N",
         help="divide the width, depth and heads of GPT-2 medium and the paper's sequence lengths by N:"
         " 1, 2, 4 or 8 (default: 8 on a CPU, otherwise 1)",
-    )  # fmt: skip
+    )
     add_number(
         parser,
         "--seed",
@@ -55,9 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="random seed of the weights, the tokens and the order within a trial (default: 0)",
     )
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "results" / "latency",
+        "--out",
+        type=Path,
+        default=ROOT / "results" / "latency",
         help="results folder (default: results/latency in this checkout)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and print what would be timed; time nothing"
     )
@@ -88,9 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
     load, watch = os.getloadavg()[0], Watch()
     timed = measure_latency(model, sizes, arguments.trials, arguments.seed, say)
     provenance = Provenance(
-        " ".join(["./launch.sh latency", *sys.argv[1:]]), describe_device(), describe_versions(),
-        describe_commit(), load, watch.others(),
-    )  # fmt: skip
+        " ".join(["./launch.sh latency", *sys.argv[1:]]),
+        describe_device(),
+        describe_versions(),
+        describe_commit(),
+        load,
+        watch.others(),
+    )
     table = make_table(provenance, model, divisor, arguments.seed, timed)
     warnings = warn(load, provenance.others)
     page = write_latency(table, warnings, arguments.out)

@@ -124,8 +124,9 @@ def is_tracked(path: Path) -> bool:
     try:
         done = subprocess.run(
             ["git", "-C", str(path.resolve().parent), "ls-files", "--error-unmatch", path.name],
-            capture_output=True, timeout=10,
-        )  # fmt: skip
+            capture_output=True,
+            timeout=10,
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

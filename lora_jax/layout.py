@@ -68,9 +68,12 @@ def lay_out(
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
     """Return a sentence in lines of at most `width`; a word that is longer stands whole in its own."""
     return textwrap.wrap(
-        text, max(width, len(indent) + 1), subsequent_indent=indent, break_long_words=False,
+        text,
+        max(width, len(indent) + 1),
+        subsequent_indent=indent,
+        break_long_words=False,
         break_on_hyphens=False,
-    ) or [""]  # fmt: skip
+    ) or [""]
 
 
 def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[int]) -> list[str]:

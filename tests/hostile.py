@@ -15,13 +15,21 @@ ODD = (
     "$x$", "%s", "{}",
 )  # fmt: skip
 NUMBERS = st.one_of(
-    st.sampled_from(EDGES), st.integers(), st.floats(), st.integers(-10, 100), st.floats(0, 1),
+    st.sampled_from(EDGES),
+    st.integers(),
+    st.floats(),
+    st.integers(-10, 100),
+    st.floats(0, 1),
     st.sampled_from([None, True, "8", "", (), [1], {}, 1j, b"1", float]).filter(lambda v: v is not None),
-)  # fmt: skip
+)
 TEXTS = st.one_of(
-    st.sampled_from(ODD), st.sampled_from(EDGES).map(lambda edge: spell(edge)),
-    st.integers().map(str), st.integers(-10, 100).map(str), st.floats().map(repr), st.floats(0, 1).map(repr),
-)  # fmt: skip
+    st.sampled_from(ODD),
+    st.sampled_from(EDGES).map(lambda edge: spell(edge)),
+    st.integers().map(str),
+    st.integers(-10, 100).map(str),
+    st.floats().map(repr),
+    st.floats(0, 1).map(repr),
+)
 
 
 def spell(value: float) -> str:

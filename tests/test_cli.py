@@ -23,8 +23,12 @@ TOKENS = [4.0**k * 1e6 for k in range(5)]
 def lora_jax(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lora_jax.cli", *map(str, arguments)],
-        cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def check_mistake(done: subprocess.CompletedProcess[str], *words: object) -> None:
@@ -225,14 +229,36 @@ def make_results(folder: Path) -> Path:
             run = RunConfig(model=model, n_tokens=int(d))
             loss = (1.5 + 40 * n**-0.3 + 60 * d**-0.25) * (1 + 1e-3 * math.sin(7 * i + 3 * j))
             record = RunRecord(
-                run_id=run_id(run), sweep="law", status="done", config=to_dict(run), data={}, seed=0,
-                n_params=int(n), n_params_with_head=int(1.2 * n), n_params_total=int(1.3 * n),
-                n_tokens=int(d), unique_tokens=int(d), epochs=0.5, flops=7.2 * n * d, flops_exact=8 * n * d,
-                train_loss=loss, heldout_loss=loss, heldout_loss_se=0.01, bits_per_byte=loss, cooled=True,
-                learning_rate=0.01, n_steps=run.n_steps, diverged_at=None, wall_seconds=1.0,
-                trained_tokens=int(d), tokens_per_second=1e5, device="cpu", versions={"jax": "0"},
-                git_commit=None, created_at="2025-01-01T00:00:00+00:00",
-            )  # fmt: skip
+                run_id=run_id(run),
+                sweep="law",
+                status="done",
+                config=to_dict(run),
+                data={},
+                seed=0,
+                n_params=int(n),
+                n_params_with_head=int(1.2 * n),
+                n_params_total=int(1.3 * n),
+                n_tokens=int(d),
+                unique_tokens=int(d),
+                epochs=0.5,
+                flops=7.2 * n * d,
+                flops_exact=8 * n * d,
+                train_loss=loss,
+                heldout_loss=loss,
+                heldout_loss_se=0.01,
+                bits_per_byte=loss,
+                cooled=True,
+                learning_rate=0.01,
+                n_steps=run.n_steps,
+                diverged_at=None,
+                wall_seconds=1.0,
+                trained_tokens=int(d),
+                tokens_per_second=1e5,
+                device="cpu",
+                versions={"jax": "0"},
+                git_commit=None,
+                created_at="2025-01-01T00:00:00+00:00",
+            )
             records.append(record)
     rows = [{"step": 1, "n_tokens": 1, "flops": 1.0, "loss": 3.0, "learning_rate": 0.1}]
     for record in records[:-1]:
@@ -240,9 +266,15 @@ def make_results(folder: Path) -> Path:
         write_atomically(path, json.dumps(dataclasses.asdict(record)))
     store.write(records[-1], rows)
     store.claim(
-        {"name": "law", "question": "?", "command": "none", "overrides": [], "data": {},
-         "run_ids": [record.run_id for record in records]}
-    )  # fmt: skip
+        {
+            "name": "law",
+            "question": "?",
+            "command": "none",
+            "overrides": [],
+            "data": {},
+            "run_ids": [record.run_id for record in records],
+        }
+    )
     return folder
 
 

@@ -59,11 +59,14 @@ def test_what_is_read_and_written_again_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{", "cannot be read"), (b"\xff\xfe", "cannot be read"), (b"[" * 10**5, "cannot be read"),
-        (b"[1]", "holds a list, wanted an object"), (b'{"n": 1, "digest": "0"}', "is damaged or was edited"),
+        (b"{", "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[" * 10**5, "cannot be read"),
+        (b"[1]", "holds a list, wanted an object"),
+        (b'{"n": 1, "digest": "0"}', "is damaged or was edited"),
         (None, "is missing"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_document_is_a_sentence_with_its_name(
     tmp_path: Path, content: bytes | None, words: str
 ) -> None:

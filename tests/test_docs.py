@@ -34,8 +34,12 @@ def test_the_worked_example_runs_and_says_what_the_page_says(tmp_path: Path, pub
             assert words[0] == "lora-jax"
             done = subprocess.run(
                 [sys.executable, "-m", "lora_jax.cli", *words[1:]],
-                cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
-            )  # fmt: skip
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
             assert done.returncode == 0, f"{command}\n{done.stderr}"
             printed = done.stdout
             n_commands += 1
@@ -50,8 +54,12 @@ def test_the_example_for_users_of_peft_runs(tmp_path: Path) -> None:
     [example] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-c", example],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     assert "blocks/attn/q_lora_a" in done.stdout
 
@@ -66,8 +74,9 @@ def test_the_table_of_methods_is_what_the_shapes_give() -> None:
     model = ModelConfig(d_model=1024, n_layers=24, n_heads=16, vocab_size=50257, context=1024)
     rows = re.findall(
         r"^\| `(\w+\([^`]*\))` \|.*?\| ([\d,]+) \| ([\d.]+) \| (yes|no|) \|",
-        (ROOT / "docs" / "fine-tuning.md").read_text(), re.MULTILINE,
-    )  # fmt: skip
+        (ROOT / "docs" / "fine-tuning.md").read_text(),
+        re.MULTILINE,
+    )
     assert len(rows) == len(known) - 1, "a row for every method but Combined"
     for code, n_trainable, share, merges in rows:
         method = eval(code, known).build(model)

@@ -20,12 +20,21 @@ def test_rounding_agrees() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"n": 4}, {"n": 3.0}, {"words": "be careful"}, {"ci95": [0.25, None]}, {"ci95": [0.25, 0.5, 1.5]},
-        {"ci95": [0.25, None, 1.5 + 1e-9]}, {"inside": False}, {"inside": 1}, {"loss": {}}, {"loss": None},
-        {"loss": {"value": float("nan")}}, {"another": 1},
+        {"n": 4},
+        {"n": 3.0},
+        {"words": "be careful"},
+        {"ci95": [0.25, None]},
+        {"ci95": [0.25, 0.5, 1.5]},
+        {"ci95": [0.25, None, 1.5 + 1e-9]},
+        {"inside": False},
+        {"inside": 1},
+        {"loss": {}},
+        {"loss": None},
+        {"loss": {"value": float("nan")}},
+        {"another": 1},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_difference_is_named_by_its_place(fields: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="document"):
         assert_documents_agree(changed(**fields), DOCUMENT, rel=1e-12)

@@ -200,9 +200,11 @@ def test_whatever_a_signal_becomes_is_its_end(
 
 @BOTH
 def test_an_import_is_finished_first(
-    signum: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    signum: signal.Signals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """What an exception becomes in an import is the library's choice: a warning, another error."""
     (tmp_path / "slowly_imported.py").write_text(
         f"import signal, time\nsignal.raise_signal({int(signum)})\ntime.sleep(0.3)\nWHOLE = True\n"
@@ -220,9 +222,8 @@ def test_an_import_is_finished_first(
 
 @BOTH
 def test_a_signal_before_training_is_answered_by_training(
-    signum: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    signum: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "imported_before.py").write_text(f"import signal\nsignal.raise_signal({int(signum)})\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "imported_before", raising=False)
@@ -281,9 +282,13 @@ def is_caught(pid: int, signum: int) -> bool:
 def shoot(command: list[str], signum: int, delay: float) -> None:
     """Send the signal `delay` seconds after the program has begun to listen, and see it end well."""
     process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     while not is_caught(process.pid, signal.SIGTERM):
         assert process.poll() is None
         time.sleep(0.001)

@@ -152,8 +152,12 @@ def heavy_modules_after(*arguments: str) -> list[str]:
     """Run python with `arguments` and return the heavy packages that it imported."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     assert len(lines) > 20, "python -X importtime printed no imports"
@@ -173,8 +177,11 @@ def test_help_needs_no_installed_package() -> None:
     """launch.sh shows it before the set-up, by whatever Python there is (-S: without site-packages)."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", "lora_jax.cli", "--help"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "fit" in done.stdout
 

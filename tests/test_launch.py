@@ -59,8 +59,12 @@ class Checkout:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             ["bash", str(self.root / "launch.sh"), *arguments],
-            cwd="/", env=self.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd="/",
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def launch(self, *arguments: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*arguments, **env)
@@ -82,9 +86,12 @@ def checkout(tmp_path: Path) -> Checkout:
 def launch_here(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", str(ROOT / "launch.sh"), *arguments],
-        cwd="/", env=os.environ | {"LORA_JAX_PYTHON": sys.executable},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd="/",
+        env=os.environ | {"LORA_JAX_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 # ---- the set-up

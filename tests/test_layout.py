@@ -180,9 +180,11 @@ PRINTERS = [
 @pytest.mark.parametrize("columns", ["60", "80", "120"])
 @pytest.mark.parametrize("printer", PRINTERS, ids=lambda printer: printer.__name__)
 def test_every_name_in_the_data_is_printed_whole(
-    printer: Callable[[], list[str]], columns: str, capsys: pytest.CaptureFixture[str],
+    printer: Callable[[], list[str]],
+    columns: str,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     names = printer()
     lines = capsys.readouterr().out.splitlines()

@@ -18,7 +18,7 @@ PAGES = ("README.md", "docs/usage.md")
 # Seconds each, and nothing before them is needed.
 FAST = ("laws", "design", "plan", "sizes")
 SMALL = "model.d_model=16 model.n_heads=2 optim.batch_size=32 seed=0"  # a width, a seed, five lengths
-# What takes minutes as it is written, made shorter by what follows it; all the rest, and a dry run, runs as it is.
+# What takes minutes is made shorter by what follows it. All the rest, dry runs too, runs as it is written.
 SHORTER = {
     "./launch.sh quickstart": SMALL,
     "./launch.sh test": "--collect-only -q -n 0 tests/test_params.py",
@@ -68,8 +68,11 @@ def test_the_commands_exist() -> None:
         if program == "lora-jax" or not of_checkout:
             done = subprocess.run(
                 [sys.executable, "-m", "lora_jax.cli", name, "--help"],
-                cwd=ROOT, capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
             assert done.returncode == 0, f"{line}: {done.stderr}"
         for word in arguments:
             if word.endswith(".py"):
@@ -94,9 +97,12 @@ def test_the_python_examples_run(tmp_path: Path) -> None:
     for example in examples:
         done = subprocess.run(
             [sys.executable, "-c", example],
-            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, f"{example}\n{done.stderr}"
 
 

@@ -34,9 +34,12 @@ def test_what_hangs_fails_and_the_rest_go_on(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(TESTS)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.time_limit", "-n", "2", "--dist", "loadfile", tmp_path],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT), "LORA_JAX_TEST_SECONDS": "1"},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "LORA_JAX_TEST_SECONDS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     for name, words in (
         ("a_wait", "test_a_wait took more than 1 s"),
         ("a_child", "test_a_child took more than 1 s"),

@@ -30,9 +30,14 @@ def work_on_generation(settings: dict[str, Any]) -> Work:
         given_BT = prompts_BT[:batch]
         with torch.inference_mode():
             found_BT = model.generate(
-                given_BT, attention_mask=torch.ones_like(given_BT), do_sample=False, use_cache=True,
-                max_new_tokens=n_new, min_new_tokens=n_new, pad_token_id=0,
-            )  # fmt: skip
+                given_BT,
+                attention_mask=torch.ones_like(given_BT),
+                do_sample=False,
+                use_cache=True,
+                max_new_tokens=n_new,
+                min_new_tokens=n_new,
+                pad_token_id=0,
+            )
         wait(device)
         return found_BT[:, given_BT.shape[1] :]
 

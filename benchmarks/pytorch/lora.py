@@ -20,9 +20,12 @@ def work_on_lora(settings: dict[str, Any]) -> Work:
         settings["checkpoint"], dtype=torch.float32, attn_implementation="sdpa"
     )
     config = peft.LoraConfig(
-        r=settings["rank"], lora_alpha=settings["alpha"], target_modules=settings["targets"],
-        lora_dropout=0.0, task_type="CAUSAL_LM",
-    )  # fmt: skip
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        target_modules=settings["targets"],
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
     model = peft.get_peft_model(base, config).to(device).train()
     tokens_BT = torch.tensor(np.load(Path(settings["folder"], "tokens.npy"))).long().to(device)
     optimizer = make_optimizer(model, settings["optim"])

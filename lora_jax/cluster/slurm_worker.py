@@ -88,8 +88,9 @@ class SlurmWorker:
             print(
                 f"lora-jax: process {place.global_rank} of worker {place.job_id} ended (status {status});"
                 " the first one says whether all start again.",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _note_death(self, place: "JobEnvironment", status: int, n_before: int) -> bool:
         """Tell of a death and note it; return whether the worker is not to be started again."""

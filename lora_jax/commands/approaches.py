@@ -52,10 +52,14 @@ def fit_approach(arguments: argparse.Namespace, table: "RunTable") -> "tuple[App
     # curves are what approach 1 wants, and isoflop has named the table's doubts itself
     doubts = [line for line in table.doubts if line != step_doubt(table) and line not in found.warnings]
     report = ApproachReport(
-        found=result, source=table.source, loss_unit=table.loss_unit, columns=describe_columns(table),
+        found=result,
+        source=table.source,
+        loss_unit=table.loss_unit,
+        columns=describe_columns(table),
         warnings=(*doubts, *found.warnings, *out_of_reach(table, arguments.budget)),
-        predictions=tuple(found.at(flops) for flops in arguments.budget), notes=tuple(table.notes),
-    )  # fmt: skip
+        predictions=tuple(found.at(flops) for flops in arguments.budget),
+        notes=tuple(table.notes),
+    )
     return report, draw
 
 
@@ -77,9 +81,13 @@ def _find_isoflop(arguments: argparse.Namespace, table: "RunTable") -> "tuple[Is
     from lora_jax.scaling.tables.cells import with_one_rate
 
     found = isoflop(
-        with_one_rate(table), method=arguments.method or "parabola", budgets=arguments.budgets,
-        within=arguments.within, n_bootstrap=arguments.bootstrap or 1000, seed=arguments.seed,
-    )  # fmt: skip
+        with_one_rate(table),
+        method=arguments.method or "parabola",
+        budgets=arguments.budgets,
+        within=arguments.within,
+        n_bootstrap=arguments.bootstrap or 1000,
+        seed=arguments.seed,
+    )
 
     result = found.result()
 

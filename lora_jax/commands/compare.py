@@ -68,11 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         excluded = [f"not tried: {gone.name}: {gone.reason}" for gone in found.excluded]
         page = write_answer(
             Answer(
-                "comparison", f"Which form? {arguments.table}", command_line(sys.argv[1:]), words,
-                [table], list(draw_comparison(found)), [*excluded, *found.notes], document,
+                "comparison",
+                f"Which form? {arguments.table}",
+                command_line(sys.argv[1:]),
+                words,
+                [table],
+                list(draw_comparison(found)),
+                [*excluded, *found.notes],
+                document,
             ),
             arguments.out,
-        )  # fmt: skip
+        )
     if arguments.json:
         print(to_json(document))
         return 0

@@ -63,9 +63,13 @@ def add(commands: Any) -> None:
         help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",
     )
     add_number(
-        parser, "--late", COUNT, metavar="S", default=LATE,
+        parser,
+        "--late",
+        COUNT,
+        metavar="S",
+        default=LATE,
         help=f"measure weights after this step (default: {LATE})",
-    )  # fmt: skip
+    )
     add_number(
         parser, "--seeds", CHECK_SEEDS, metavar="K", default=3, help="seeds of each model (default: 3)"
     )
@@ -133,11 +137,17 @@ def check_coordinates(
     return CoordinateReport(
         model=_describe(first),
         rate=first.optim.learning_rate,
-        widths=tuple(widths), depths=tuple(depths), fixed_width=fixed_width, fixed_depth=fixed_depth,
-        seeds=tuple(range(arguments.seeds)), steps=tuple(steps), late=arguments.late,
+        widths=tuple(widths),
+        depths=tuple(depths),
+        fixed_width=fixed_width,
+        fixed_depth=fixed_depth,
+        seeds=tuple(range(arguments.seeds)),
+        steps=tuple(steps),
+        late=arguments.late,
         slopes=tuple(slope for axis, rows in axes.items() for slope in fit_slopes(rows, axis)),
-        coordinates=tuple(found), notes=tuple(notes),
-    )  # fmt: skip
+        coordinates=tuple(found),
+        notes=tuple(notes),
+    )
 
 
 def _resized(first: "RunConfig", sizes: Sequence[tuple[int, int]], n_seeds: int) -> "list[RunConfig]":
@@ -199,11 +209,18 @@ def _show(report: "CoordinateReport", folder: Path, as_json: bool) -> None:
     document = to_document(report)
     page = write_answer(
         Answer(
-            "coordinates", f"Coordinate check: {report.model}", command_line(sys.argv[1:]), words, tables,
-            [_draw(report, axis) for axis in axes], report.notes, document, guide="docs/parametrisation.md",
+            "coordinates",
+            f"Coordinate check: {report.model}",
+            command_line(sys.argv[1:]),
+            words,
+            tables,
+            [_draw(report, axis) for axis in axes],
+            report.notes,
+            document,
+            guide="docs/parametrisation.md",
         ),
         folder,
-    )  # fmt: skip
+    )
     if as_json:
         print(to_json(document))
         return

@@ -65,9 +65,11 @@ def count_shape(fields: dict[str, str], seq_len: int) -> dict[str, float]:
         for name in [n for n in found if n.startswith("n_params")]:
             found[f"exact FLOPs / 6ND, N = {name}"] = flops_ratio(shape, seq_len, name)
         ratio = exponent_ratio(
-            found["n_params"], vocab_size=shape.vocab_size, context=shape.context or 0,
+            found["n_params"],
+            vocab_size=shape.vocab_size,
+            context=shape.context or 0,
             aspect=shape.d_model / shape.n_layers,
-        )  # fmt: skip
+        )
         found["d ln N_all / d ln N here"] = float(ratio)
     return found
 

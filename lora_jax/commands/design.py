@@ -54,9 +54,13 @@ def add(commands: Any) -> None:
         "--target", metavar="N=7e8,D=1.4e10", help="size and tokens at which you want to know the loss"
     )
     add_number(
-        aim, "--target-flops", FLOPS, is_quantity=True, metavar="C",
+        aim,
+        "--target-flops",
+        FLOPS,
+        is_quantity=True,
+        metavar="C",
         help="instead of --target: the best N and D for this compute (default: 10 times the budget)",
-    )  # fmt: skip
+    )
     aim.add_argument(
         "--prior",
         default=PRIOR,
@@ -131,9 +135,13 @@ def _plan(
     from lora_jax.scaling.planning.plan_design import plan_design
 
     return plan_design(
-        budget_flops=flops, existing=table, max_runs=arguments.max_runs,
-        share_trunks=arguments.share_trunks, **known, **aim,
-    ).report(notes)  # fmt: skip
+        budget_flops=flops,
+        existing=table,
+        max_runs=arguments.max_runs,
+        share_trunks=arguments.share_trunks,
+        **known,
+        **aim,
+    ).report(notes)
 
 
 def _budget(arguments: argparse.Namespace) -> tuple[float, float | None]:
@@ -165,11 +173,17 @@ def _show(
             tables, words, drawings = rows.next_run_tables(report), report.words, []
         page = write_answer(
             Answer(
-                "design", "Which runs to train", command_line(sys.argv[1:]), words, tables, drawings,
-                [*report.warnings, *report.notes], document,
+                "design",
+                "Which runs to train",
+                command_line(sys.argv[1:]),
+                words,
+                tables,
+                drawings,
+                [*report.warnings, *report.notes],
+                document,
             ),
             arguments.out,
-        )  # fmt: skip
+        )
     if arguments.json:
         print(to_json(document))
         return

@@ -142,11 +142,18 @@ def run(arguments: argparse.Namespace) -> int:
     for number, shots in enumerate(draws):
         found.append(
             evaluate(
-                engine, tokenizer, task, prompt, shots,
-                normalise=arguments.normalise, calibrate=arguments.calibrate, n_examples=arguments.examples,
-                split=arguments.split, tell=lambda done, n, number=number: clock.show(number, done, n),
+                engine,
+                tokenizer,
+                task,
+                prompt,
+                shots,
+                normalise=arguments.normalise,
+                calibrate=arguments.calibrate,
+                n_examples=arguments.examples,
+                split=arguments.split,
+                tell=lambda done, n, number=number: clock.show(number, done, n),
             )
-        )  # fmt: skip
+        )
     document = _describe(arguments, prompt, found, n_seeds, n_orders)
     if arguments.json:
         print(json.dumps(document, indent=1))

@@ -115,9 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
         one_line.print_splits(experiment, prepared)
     print_methods(experiment.sweep, prepared)
     options = TrainingOptions(
-        tracker=arguments.tracker, lanes=lanes, halving=arguments.halving,
-        saving=read_saving(arguments), origin=Origin(_spell(arguments), arguments.overrides),
-    )  # fmt: skip
+        tracker=arguments.tracker,
+        lanes=lanes,
+        halving=arguments.halving,
+        saving=read_saving(arguments),
+        origin=Origin(_spell(arguments), arguments.overrides),
+    )
     if arguments.dry_run:
         check(experiment, prepared, store, options)
         return 0
@@ -134,10 +137,12 @@ def run(arguments: argparse.Namespace) -> int:
         show(store)
 
     return work_on(
-        arguments, store, [*run_ids, options.halving],
+        arguments,
+        store,
+        [*run_ids, options.halving],
         lambda: train(experiment, prepared, store, options),
         Conclusion((PAGE,), conclude_sweep, show_outcome),
-    )  # fmt: skip
+    )
 
 
 def show(store: "RunStore") -> None:

@@ -38,9 +38,11 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
     parser.add_argument("config", type=Path, help="config file, such as configs/finetune_laws.py")
     parser.add_argument(
-        "overrides", nargs="*", metavar="field=value",
+        "overrides",
+        nargs="*",
+        metavar="field=value",
         help="set this field in every arm, such as seeds=0,1, or in every base, such as bases.n_tokens=65536",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"
     )
@@ -51,9 +53,11 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         "--device", help="with --dry-run: estimate the cost on this accelerator (default: this machine)"
     )
     parser.add_argument(
-        "--lanes", default="auto", metavar="N",
+        "--lanes",
+        default="auto",
+        metavar="N",
         help="train at most N runs of one shape together in one program (default: auto, which measures)",
-    )  # fmt: skip
+    )
     add_tracker(parser)
     add_saving(parser)
     add_workers(parser)
@@ -75,9 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     command = arguments.caller.spell("finetune_laws", arguments.config, arguments.overrides)
     options = SweepOptions(
-        tracker=arguments.tracker, lanes=lanes, keep_models=True, saving=read_saving(arguments),
+        tracker=arguments.tracker,
+        lanes=lanes,
+        keep_models=True,
+        saving=read_saving(arguments),
         origin=Origin(command, arguments.overrides),
-    )  # fmt: skip
+    )
     run_ids = ids_of(experiment)
     store.check(experiment.name, run_ids)
     conclusion = Conclusion((PAGE,), lambda: conclude(experiment, store, options), lambda: show(store))
@@ -210,9 +217,11 @@ def conclude(experiment: "StudyExperiment", store: "RunStore", options: SweepOpt
     tracker = open_tracker(options.tracker, experiment.name, store.folder)
     table = claim_rows(report.tasks[0].claims)
     tracker.log_comparison(
-        {"verdict": headline(report)}, list(table.columns), [list(row) for row in table.rows],
+        {"verdict": headline(report)},
+        list(table.columns),
+        [list(row) for row in table.rows],
         sorted((store.folder / "figures").glob("*.png")),
-    )  # fmt: skip
+    )
     tracker.finish()
 
 

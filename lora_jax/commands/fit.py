@@ -181,8 +181,9 @@ def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
         fits = fit_sweep(
             doubt_recipes(table, recorded_runs(arguments.table)),
             flops_column=arguments.flops_column or "flops_exact",
-            n_bootstrap=arguments.bootstrap or REPLICATES, seed=arguments.seed,
-        )  # fmt: skip
+            n_bootstrap=arguments.bootstrap or REPLICATES,
+            seed=arguments.seed,
+        )
     if not fits.fits and not arguments.table.is_dir():
         raise LoraJaxError(f"{table.source} has too few runs for any law. {' '.join(fits.warnings)}")
     path = output_path(arguments, "fits.json")

@@ -20,10 +20,14 @@ def run_method_laws(arguments: argparse.Namespace, table: "RunTable") -> int:
 
     names = () if arguments.crossover == [EVERY] else tuple(arguments.crossover)
     asked = Inquiry(
-        law=arguments.law, by=tuple(arguments.by), names=names, targets=tuple(arguments.target),
-        n_bootstrap=arguments.bootstrap or REPLICATES, seed=arguments.seed,
+        law=arguments.law,
+        by=tuple(arguments.by),
+        names=names,
+        targets=tuple(arguments.target),
+        n_bootstrap=arguments.bootstrap or REPLICATES,
+        seed=arguments.seed,
         command=command_line(sys.argv[1:]),
-    )  # fmt: skip
+    )
     with waiting():
         report = analyse(table, asked)
         page = None

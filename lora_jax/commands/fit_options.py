@@ -74,15 +74,18 @@ def _add_fitting(fitting: Any) -> None:
         "--of", nargs="+", default=[], metavar="COLUMN", help="with --law power: columns x in k x^a"
     )
     fitting.add_argument(
-        "--objective", metavar="NAME",
+        "--objective",
+        metavar="NAME",
         help="what the fit minimises: huber, l1, squared, least-squares or quantile (default: squared"
         " for power laws, otherwise huber)",
-    )  # fmt: skip
+    )
     add_number(
-        fitting, "--quantile", PROPER_SHARE, metavar="SHARE",
-        help="with --objective quantile: share of the runs that lie below the curve; 0.1 fits the best"
-        " runs",
-    )  # fmt: skip
+        fitting,
+        "--quantile",
+        PROPER_SHARE,
+        metavar="SHARE",
+        help="with --objective quantile: share of the runs that lie below the curve; 0.1 fits the best runs",
+    )
     add_number(
         fitting,
         "--delta",
@@ -97,9 +100,12 @@ def _add_fitting(fitting: Any) -> None:
         help="hold these parameters at a value instead of fitting them",
     )
     fitting.add_argument(
-        "--bound", nargs="+", default=[], metavar="NAME=LOW:HIGH",
+        "--bound",
+        nargs="+",
+        default=[],
+        metavar="NAME=LOW:HIGH",
         help="bounds of parameters, in published units, such as c1=0:10, E=.5: or alpha=:2",
-    )  # fmt: skip
+    )
     fitting.add_argument(
         "--judge",
         nargs="+",
@@ -129,9 +135,15 @@ def _add_questions(asking: Any) -> None:
         help="predict the loss at this size and number of tokens",
     )
     add_number(
-        asking, "--budget", QUANTITY, is_quantity=True, nargs="+", default=[], metavar="FLOPS",
+        asking,
+        "--budget",
+        QUANTITY,
+        is_quantity=True,
+        nargs="+",
+        default=[],
+        metavar="FLOPS",
         help="find the best N and D for this compute (C = 6ND)",
-    )  # fmt: skip
+    )
     asking.add_argument(
         "--serve",
         nargs="+",
@@ -163,10 +175,16 @@ def _add_questions(asking: Any) -> None:
         " --by and a law of fine-tuning: no table, the methods to cross, or none for all",
     )
     add_number(
-        asking, "--target", QUANTITY, is_quantity=True, nargs="+", default=[], metavar="LOSS",
+        asking,
+        "--target",
+        QUANTITY,
+        is_quantity=True,
+        nargs="+",
+        default=[],
+        metavar="LOSS",
         help="with --by and --crossover: say which base each method needs for these losses (default: the loss"
         " that every method reaches)",
-    )  # fmt: skip
+    )
 
 
 def _add_approach_2(isoflop: Any) -> None:
@@ -174,9 +192,14 @@ def _add_approach_2(isoflop: Any) -> None:
         "--method", metavar="NAME", help="how to find each minimum: parabola or akima (default: parabola)"
     )
     add_number(
-        isoflop, "--budgets", QUANTITY, is_quantity=True, nargs="+", metavar="FLOPS",
+        isoflop,
+        "--budgets",
+        QUANTITY,
+        is_quantity=True,
+        nargs="+",
+        metavar="FLOPS",
         help="group the runs around these budgets",
-    )  # fmt: skip
+    )
     add_number(
         isoflop,
         "--within",
@@ -265,17 +288,24 @@ def questions_of(arguments: argparse.Namespace, law: "Law") -> "Questions":
     given, halves = parse_printed("--judge", arguments.judge) if arguments.judge else (None, {})
     rival, rival_at = _parse_crossover(arguments)
     return Questions(
-        objective=_objective_of(arguments), delta=arguments.delta,
-        fixed=parse_numbers("--fix", arguments.fix), bounds=_parse_bounds(arguments.bound),
-        weights=arguments.weights, given=given, halves=halves,
-        n_bootstrap=arguments.bootstrap or USUAL, seed=arguments.seed,
+        objective=_objective_of(arguments),
+        delta=arguments.delta,
+        fixed=parse_numbers("--fix", arguments.fix),
+        bounds=_parse_bounds(arguments.bound),
+        weights=arguments.weights,
+        given=given,
+        halves=halves,
+        n_bootstrap=arguments.bootstrap or USUAL,
+        seed=arguments.seed,
         predict=[parse_numbers("--predict", [text], QUANTITY) for text in arguments.predict],
         budgets=arguments.budget,
         serve=[_parse_serve(text) for text in arguments.serve],
-        versus=[_parse_versus(text) for text in arguments.versus], rival=rival, rival_at=rival_at,
+        versus=[_parse_versus(text) for text in arguments.versus],
+        rival=rival,
+        rival_at=rival_at,
         compare=arguments.compare,
         figures=arguments.out is not None,
-    )  # fmt: skip
+    )
 
 
 def _parse_serve(text: str) -> tuple[float, float]:

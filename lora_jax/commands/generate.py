@@ -163,9 +163,14 @@ def _stream(engine: Engine, tokenizer: HFTokenizer, row: Row, arguments: argpars
 
     n_written, is_first = 0, True
     pieces = stream(
-        engine, row.tokens, arguments.new, decode=tokenizer.continue_text, sampling=_sampling(arguments),
-        end_ids=_ends(tokenizer), stop=arguments.stop,
-    )  # fmt: skip
+        engine,
+        row.tokens,
+        arguments.new,
+        decode=tokenizer.continue_text,
+        sampling=_sampling(arguments),
+        end_ids=_ends(tokenizer),
+        stop=arguments.stop,
+    )
     for piece, completion in pieces:
         print(row.shown + piece if is_first else piece, end="", flush=True)
         n_written, is_first = len(completion.tokens), False
@@ -214,6 +219,12 @@ def _complete(
         ends = _ends(tokenizer)
         return search(engine, prompts, arguments.new, beam=beam, end_ids=ends, adapters=adapters)
     return generate(
-        engine, prompts, arguments.new, sampling=_sampling(arguments), end_ids=_ends(tokenizer),
-        stop=arguments.stop, decode=tokenizer.continue_text, adapters=adapters,
-    )  # fmt: skip
+        engine,
+        prompts,
+        arguments.new,
+        sampling=_sampling(arguments),
+        end_ids=_ends(tokenizer),
+        stop=arguments.stop,
+        decode=tokenizer.continue_text,
+        adapters=adapters,
+    )

@@ -83,9 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
         return show_plan(wanted, sources)
     store.check(experiment.name, run_ids)
     return work_on(
-        arguments, store, [*run_ids, *arguments.only, *arguments.stage],
-        lambda: make_runs(experiment, wanted, sources, store, arguments), conclusion,
-    )  # fmt: skip
+        arguments,
+        store,
+        [*run_ids, *arguments.only, *arguments.stage],
+        lambda: make_runs(experiment, wanted, sources, store, arguments),
+        conclusion,
+    )
 
 
 def show_plan(config, sources) -> int:
@@ -144,10 +147,19 @@ def measure(plan, sources, folder: Path) -> None:
         prepared.model, prepared.base, plan.methods, plan.batch_size, plan.seq_len, plan.repeats, print
     )
     costs = GradientCosts(
-        kind=KIND, base=plan.base, model=to_dict(prepared.model), settings=settings,
-        batch_size=plan.batch_size, seq_len=plan.seq_len, repeats=plan.repeats, methods=measured,
-        device=describe_device(), versions=describe_versions(), git_commit=describe_commit(), format=FORMAT,
-    )  # fmt: skip
+        kind=KIND,
+        base=plan.base,
+        model=to_dict(prepared.model),
+        settings=settings,
+        batch_size=plan.batch_size,
+        seq_len=plan.seq_len,
+        repeats=plan.repeats,
+        methods=measured,
+        device=describe_device(),
+        versions=describe_versions(),
+        git_commit=describe_commit(),
+        format=FORMAT,
+    )
     save_backward(folder, costs)
 
 

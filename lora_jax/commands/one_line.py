@@ -49,9 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_number(group, "--seed", SEED, metavar="N", help="seed of splits, weights and order (default: 0)")
     add_number(
-        group, "--max-tokens", whole(2, 2**20), metavar="N",
+        group,
+        "--max-tokens",
+        whole(2, 2**20),
+        metavar="N",
         help="cut rows to N tokens (default: 512, or what the base reads)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--form",
         choices=("chat", "plain"),
@@ -86,10 +89,17 @@ def load(arguments: argparse.Namespace) -> FinetuneExperiment:
 
     require_base(arguments.base, say)
     asked = Asked(
-        base=arguments.base, data=arguments.data, rank=arguments.rank, epochs=arguments.epochs,
-        steps=arguments.steps, rates=tuple(arguments.rate or ()), max_tokens=arguments.max_tokens,
-        form=arguments.form, method=arguments.method or "lora", seed=arguments.seed or 0,
-    )  # fmt: skip
+        base=arguments.base,
+        data=arguments.data,
+        rank=arguments.rank,
+        epochs=arguments.epochs,
+        steps=arguments.steps,
+        rates=tuple(arguments.rate or ()),
+        max_tokens=arguments.max_tokens,
+        form=arguments.form,
+        method=arguments.method or "lora",
+        seed=arguments.seed or 0,
+    )
     return make_experiment(asked, arguments.overrides)
 
 

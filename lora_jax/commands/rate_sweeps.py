@@ -47,26 +47,35 @@ class Inquiry:
 def add_sweep_options(parser: argparse.ArgumentParser, caller: Caller, command: str) -> None:
     """Add the arguments that say which runs are meant and how to train them."""
     parser.add_argument(
-        "config", type=Path, nargs="?",
+        "config",
+        type=Path,
+        nargs="?",
         help="config file of a sweep of rates, or the results folder of a finished one",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", type=Path,
+        "--out",
+        type=Path,
         help=f"results folder (default: results/CONFIG in {caller.place}; with --table none is written)",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help=f"print {command}.json instead of tables")
     table = parser.add_argument_group("in place of a config")
     table.add_argument(
         "--table", type=Path, metavar="FILE", help="table of finished runs with a column of learning rates"
     )
     table.add_argument(
-        "--map", nargs="+", default=[], metavar="OURS=THEIRS",
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="OURS=THEIRS",
         help="name a column of the table: loss, base_learning_rate, n_params, n_tokens, batch_size, d_model",
-    )  # fmt: skip
+    )
     table.add_argument(
-        "--where", nargs="+", default=[], metavar="CONDITION",
+        "--where",
+        nargs="+",
+        default=[],
+        metavar="CONDITION",
         help="keep only the rows of the table that meet every condition",
-    )  # fmt: skip
+    )
     add_training(parser, caller, command)
 
 

@@ -47,13 +47,17 @@ def add_training(parser: argparse.ArgumentParser, caller: Caller, command: str) 
         "overrides", nargs="*", metavar="field=value", help="set this field in every run, such as seed=1"
     )
     parser.add_argument(
-        "--plan", action="store_true", dest="dry_run",
+        "--plan",
+        action="store_true",
+        dest="dry_run",
         help="check everything and print every run and its cost; train nothing",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--lanes", default="auto", metavar="N",
+        "--lanes",
+        default="auto",
+        metavar="N",
         help="train at most N runs of one shape together in one program (default: auto, which measures)",
-    )  # fmt: skip
+    )
     add_tracker(parser)
     add_saving(parser)
     add_workers(parser)
@@ -80,9 +84,11 @@ def train_and_report(arguments: argparse.Namespace, reporting: "Reporting[Report
     words = [*arguments.overrides, *reporting.words]
     command = arguments.caller.spell(arguments.command, config, words)
     options = scaling.SweepOptions(
-        tracker=arguments.tracker, lanes=lanes, saving=read_saving(arguments),
+        tracker=arguments.tracker,
+        lanes=lanes,
+        saving=read_saving(arguments),
         origin=Origin(command, arguments.overrides),
-    )  # fmt: skip
+    )
     found: list[Report] = []
 
     def report_once() -> None:

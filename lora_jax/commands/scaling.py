@@ -118,10 +118,15 @@ def run(arguments: argparse.Namespace) -> int:
     words = [*arguments.overrides, *["--halving"] * arguments.halving]
     command = arguments.caller.spell("scaling", find_config(arguments.config), words)
     options = SweepOptions(
-        tracker=arguments.tracker, lanes=lanes, halving=arguments.halving, mesh=arguments.mesh,
-        keep_models=arguments.keep_models, saving=read_saving(arguments),
-        measuring=read_measuring(arguments), origin=Origin(command, arguments.overrides),
-    )  # fmt: skip
+        tracker=arguments.tracker,
+        lanes=lanes,
+        halving=arguments.halving,
+        mesh=arguments.mesh,
+        keep_models=arguments.keep_models,
+        saving=read_saving(arguments),
+        measuring=read_measuring(arguments),
+        origin=Origin(command, arguments.overrides),
+    )
     if options.mesh is None or is_launch(arguments):
         return lead(experiment, store, options, arguments)
     from lora_jax.training.processes import run_together

@@ -111,11 +111,16 @@ def fit_law() -> "tuple[SizesLaw, Bootstrap | None]":
     from lora_jax.scaling.tables.table import read_table
 
     law = SizesLaw(
-        formula=CHINCHILLA.formula, reference=CHINCHILLA.reference, table=TABLE,
+        formula=CHINCHILLA.formula,
+        reference=CHINCHILLA.reference,
+        table=TABLE,
         command=f"lora-jax fit {TABLE} --law chinchilla --drop-worst {DROPPED} --bootstrap {REPLICATES}",
         corpus="Chinchilla's corpus and tokenizer: of other texts and tokens the loss is another",
-        n_runs=None, params=None, verdict=None, unavailable=None,
-    )  # fmt: skip
+        n_runs=None,
+        params=None,
+        verdict=None,
+        unavailable=None,
+    )
     try:
         table = read_table(TABLE, drop_worst=DROPPED)
     except LoraJaxError as problem:
@@ -132,10 +137,17 @@ def measure_preset(preset: "Preset", seq_len: int | None, replicates: "Bootstrap
     if counted is not None and preset.config is not None and preset.config.has_lm_head:
         loss = predict_size(counted.n_params, preset.n_tokens, replicates)
     return ModelSize(
-        model=preset.title, creators=preset.creators, year=preset.year, n_tokens=preset.n_tokens,
-        announced_params=preset.announced, published_params=preset.n_params, counted=counted, loss=loss,
-        source=preset.source, notes=preset.notes,
-    )  # fmt: skip
+        model=preset.title,
+        creators=preset.creators,
+        year=preset.year,
+        n_tokens=preset.n_tokens,
+        announced_params=preset.announced,
+        published_params=preset.n_params,
+        counted=counted,
+        loss=loss,
+        source=preset.source,
+        notes=preset.notes,
+    )
 
 
 def count_preset(preset: "Preset", seq_len: int | None) -> Counted | None:
@@ -150,13 +162,17 @@ def count_preset(preset: "Preset", seq_len: int | None) -> Counted | None:
     per_token = 2 * config.n_layers * config.kv_heads * config.head_dim  # a key and a value in each layer
     cache_bytes = BYTES_SERVED * per_token * length if config.causal else 0
     return Counted(
-        n_params=n_params, difference=n_params / preset.n_params - 1,
-        tokens_per_param=preset.n_tokens / n_params, seq_len=length,
+        n_params=n_params,
+        difference=n_params / preset.n_params - 1,
+        tokens_per_param=preset.n_tokens / n_params,
+        seq_len=length,
         flops_6nd=6 * n_params * preset.n_tokens,
         flops_exact=flops_per_token(config, length) * preset.n_tokens,
-        train_bytes=BYTES_TRAINED * n_params, weights_bytes=BYTES_SERVED * n_params,
-        cache_bytes=cache_bytes, serve_bytes=BYTES_SERVED * n_params + cache_bytes,
-    )  # fmt: skip
+        train_bytes=BYTES_TRAINED * n_params,
+        weights_bytes=BYTES_SERVED * n_params,
+        cache_bytes=cache_bytes,
+        serve_bytes=BYTES_SERVED * n_params + cache_bytes,
+    )
 
 
 def predict_size(n_params: int, n_tokens: int | None, replicates: "Bootstrap | None") -> LossOfSize | None:

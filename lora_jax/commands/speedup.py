@@ -32,9 +32,11 @@ def add(commands: Any) -> None:
     )
     add_table_options(parser)
     parser.add_argument(
-        "rival", type=Path, nargs="?",
+        "rival",
+        type=Path,
+        nargs="?",
         help="table or results folder of the recipe that is compared with the first, the baseline",
-    )  # fmt: skip
+    )
     _add_recipes(parser.add_argument_group("the recipes"))
     _add_laws(parser.add_argument_group("the laws"))
     _add_curves(parser.add_argument_group("training curves"))
@@ -56,9 +58,10 @@ def _add_recipes(recipes: Any) -> None:
         "--baseline", metavar="NAME", help="recipe that the others are compared with (default: the first)"
     )
     recipes.add_argument(
-        "--seconds", metavar="COLUMN",
+        "--seconds",
+        metavar="COLUMN",
         help="column of the seconds of a run, to compare seconds as well: wall_seconds, ms/1e3",
-    )  # fmt: skip
+    )
     recipes.add_argument(
         "--unfinished", metavar="COLUMN", help="column that counts the runs that a search still lacks"
     )
@@ -66,53 +69,70 @@ def _add_recipes(recipes: Any) -> None:
 
 def _add_laws(laws: Any) -> None:
     laws.add_argument(
-        "--law", metavar="NAME",
+        "--law",
+        metavar="NAME",
         help="law of each recipe (default: chinchilla; power-d-floor where all runs have one N)",
-    )  # fmt: skip
+    )
     laws.add_argument(
         "--objective",
         metavar="NAME",
         help="what the fits minimise: squared, huber, l1 or least-squares (default: squared)",
     )
     laws.add_argument(
-        "--shared", nargs="+", default=[], metavar="NAME",
+        "--shared",
+        nargs="+",
+        default=[],
+        metavar="NAME",
         help="parameters that are the same in all fits, such as the floor E of one data set",
-    )  # fmt: skip
+    )
     laws.add_argument(
         "--fix", nargs="+", default=[], metavar="NAME=VALUE", help="hold these parameters at a value"
     )
     laws.add_argument(
-        "--measured", action="store_true",
+        "--measured",
+        action="store_true",
         help="fit the baseline alone, and take the losses of the others as measured",
-    )  # fmt: skip
+    )
     laws.add_argument(
-        "--each", metavar="COLUMN",
+        "--each",
+        metavar="COLUMN",
         help="fit a law of one variable to the baseline for each value of this column, such as the size, and"
         " take the losses of the others as measured",
-    )  # fmt: skip
+    )
     laws.add_argument(
         "--of", metavar="COLUMN", help="with --each: the variable (default: D); with --curves: the steps"
     )
     add_number(
-        laws, "--bootstrap", REPLICATES, default=2000, metavar="N",
+        laws,
+        "--bootstrap",
+        REPLICATES,
+        default=2000,
+        metavar="N",
         help="number of bootstrap resamples (default: 2000)",
-    )  # fmt: skip
+    )
     add_number(laws, "--seed", SEED, default=0, help="random seed of the bootstrap (default: 0)")
 
 
 def _add_curves(curves: Any) -> None:
     curves.add_argument(
-        "--curves", action="store_true",
+        "--curves",
+        action="store_true",
         help="the rows are evaluations of one run of each recipe: compare the steps and seconds to a loss",
-    )  # fmt: skip
+    )
     add_number(
-        curves, "--loss", QUANTITY, metavar="LOSS",
+        curves,
+        "--loss",
+        QUANTITY,
+        metavar="LOSS",
         help="with --curves: the loss to reach (default: the last of the baseline)",
-    )  # fmt: skip
+    )
     add_number(
-        curves, "--noise", NOISE, metavar="SD",
+        curves,
+        "--noise",
+        NOISE,
+        metavar="SD",
         help="with --curves: standard deviation of the loss between seeds, for intervals",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -188,11 +208,18 @@ def _question_of(arguments: argparse.Namespace) -> "Question":
     from lora_jax.scaling.speedups.speedup import Question
 
     return Question(
-        law=None if arguments.law is None else find_law(arguments.law), objective=arguments.objective,
-        shared=tuple(arguments.shared), fixed=parse_numbers("--fix", arguments.fix), each=arguments.each,
-        of=arguments.of or "D", measured=arguments.measured, seconds=arguments.seconds,
-        unfinished=arguments.unfinished, n_bootstrap=arguments.bootstrap, seed=arguments.seed,
-    )  # fmt: skip
+        law=None if arguments.law is None else find_law(arguments.law),
+        objective=arguments.objective,
+        shared=tuple(arguments.shared),
+        fixed=parse_numbers("--fix", arguments.fix),
+        each=arguments.each,
+        of=arguments.of or "D",
+        measured=arguments.measured,
+        seconds=arguments.seconds,
+        unfinished=arguments.unfinished,
+        n_bootstrap=arguments.bootstrap,
+        seed=arguments.seed,
+    )
 
 
 def _read_recipes(arguments: argparse.Namespace) -> "list[tuple[str, RunTable, Path]]":

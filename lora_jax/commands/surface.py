@@ -37,15 +37,23 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
     add_sweep_options(parser, caller, "surface")
     add_number(
-        parser, "--flat", PERCENT, default=USUAL, metavar="PERCENT",
+        parser,
+        "--flat",
+        PERCENT,
+        default=USUAL,
+        metavar="PERCENT",
         help="say within which rates and batch sizes the loss is at most this much above the least"
         " (default: 0.5)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--predict", nargs="+", action="append", default=[], metavar="N=...,D=...",
+        "--predict",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="N=...,D=...",
         help="the best pair at a size, by the power laws: --predict N=7e9,D=1.4e11; may be given several"
         " times",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
 
 

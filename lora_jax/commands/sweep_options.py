@@ -25,7 +25,10 @@ def make_settings(options: SweepOptions) -> "SweepSettings":
     from lora_jax.training.mesh import make_mesh
 
     return SweepSettings(
-        keep_models=options.keep_models, lanes=options.lanes, halving=options.halving,
-        mesh=None if options.mesh is None else make_mesh(options.mesh), saving=options.saving,
+        keep_models=options.keep_models,
+        lanes=options.lanes,
+        halving=options.halving,
+        mesh=None if options.mesh is None else make_mesh(options.mesh),
+        saving=options.saving,
         measuring=options.measuring,
-    )  # fmt: skip
+    )

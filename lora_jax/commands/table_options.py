@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -> None:
     """Add the table and the options that choose and name its columns and rows."""
     parser.add_argument(
-        "table", type=Path, nargs="?" if optional else None,
+        "table",
+        type=Path,
+        nargs="?" if optional else None,
         help="results folder, a CSV, JSON-lines or Parquet file, or published:NAME",
-    )  # fmt: skip
+    )
     options = parser.add_argument_group("the table")
     options.add_argument(
-        "--map", nargs="+", default=[], metavar="OURS=THEIRS",
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="OURS=THEIRS",
         help="name a column, or convert it to our units: n_params='size (M)*1e6' flops='10**log10_flops'",
-    )  # fmt: skip
+    )
     options.add_argument(
-        "--where", nargs="+", default=[], metavar="CONDITION",
-        help="keep only the rows that meet every condition: split=train 'D>=1e9' 'name~^rpj' 'size in"
-        " 1,2'",
-    )  # fmt: skip
+        "--where",
+        nargs="+",
+        default=[],
+        metavar="CONDITION",
+        help="keep only the rows that meet every condition: split=train 'D>=1e9' 'name~^rpj' 'size in 1,2'",
+    )
     add_number(
         options,
         "--drop-worst",
@@ -55,20 +62,24 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
         " were decayed)",
     )
     options.add_argument(
-        "--last-step-per-run", action="store_true",
+        "--last-step-per-run",
+        action="store_true",
         help="keep only the last step of each training run; --cluster names the run, otherwise run_id,"
         " Name, ... do",
-    )  # fmt: skip
+    )
     options.add_argument(
-        "--best-per-cell", action="store_true",
+        "--best-per-cell",
+        action="store_true",
         help="where several rows have the same N and D (and U), keep the one with the least loss, as in"
         " a sweep of learning rates",
-    )  # fmt: skip
+    )
     options.add_argument(
-        "--wide", nargs="+", metavar=("VARIABLE=LOSS", "COLUMNS"),
+        "--wide",
+        nargs="+",
+        metavar=("VARIABLE=LOSS", "COLUMNS"),
         help="read a table with one loss column for each value of a variable: --wide"
         " finetune_tokens=loss, or --wide n_tokens=loss 'loss@*'",
-    )  # fmt: skip
+    )
     options.add_argument("--n-column", metavar="COLUMN", help="column to use as N (default: n_params)")
     options.add_argument("--flops-column", metavar="COLUMN", help="column to use as C (default: flops)")
 
@@ -82,13 +93,21 @@ def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTa
     renew_table(arguments.table)
     reshaping = Reshaping(
         None if arguments.wide is None else parse_wide(arguments.wide),
-        arguments.last_step_per_run, arguments.best_per_cell, _apart(arguments),
-    )  # fmt: skip
+        arguments.last_step_per_run,
+        arguments.best_per_cell,
+        _apart(arguments),
+    )
     table = read_table(
-        arguments.table, parse_pairs("--map", arguments.map), where=arguments.where,
-        drop_worst=arguments.drop_worst, loss_unit=arguments.loss_unit, cluster=arguments.cluster,
-        keep_uncooled=arguments.keep_uncooled, needs_loss=needs_loss, reshaping=reshaping,
-    )  # fmt: skip
+        arguments.table,
+        parse_pairs("--map", arguments.map),
+        where=arguments.where,
+        drop_worst=arguments.drop_worst,
+        loss_unit=arguments.loss_unit,
+        cluster=arguments.cluster,
+        keep_uncooled=arguments.keep_uncooled,
+        needs_loss=needs_loss,
+        reshaping=reshaping,
+    )
     if arguments.n_column is None and arguments.flops_column is None:
         return table
     chosen = table.using(

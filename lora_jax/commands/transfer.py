@@ -35,9 +35,13 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
     add_sweep_options(parser, caller, "transfer")
     add_number(
-        parser, "--tolerance", TOLERANCE, default=USUAL, metavar="POWER",
+        parser,
+        "--tolerance",
+        TOLERANCE,
+        default=USUAL,
+        metavar="POWER",
         help="a best rate that moves with a power of the size within this is said not to move (default: 0.1)",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
 
 

@@ -27,9 +27,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--once", action="store_true", help="show it once, rather than until the sweep ends")
     parser.add_argument("--all", action="store_true", help=f"show every run, not {SHOWN} of each kind")
     add_number(
-        parser, "--every", BETWEEN, default=EVERY_SECONDS, metavar="SECONDS",
+        parser,
+        "--every",
+        BETWEEN,
+        default=EVERY_SECONDS,
+        metavar="SECONDS",
         help="time between two looks (default: %(default)g)",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
 
 

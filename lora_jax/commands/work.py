@@ -38,9 +38,13 @@ def add(commands: Any) -> None:
         "--cancel", action="store_true", help="cancel the jobs that --slurm submitted for this folder"
     )
     add_number(
-        parser, "--stale-seconds", STALE, metavar="S", default=STALE_SECONDS,
+        parser,
+        "--stale-seconds",
+        STALE,
+        metavar="S",
+        default=STALE_SECONDS,
         help="take over from a worker that gives no sign for S seconds (default: %(default)g)",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
 
 

@@ -26,15 +26,19 @@ WORKERS = Range(0, 10_000, whole=True)
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add --workers and --slurm."""
     add_number(
-        parser, "--workers", WORKERS, metavar="N",
+        parser,
+        "--workers",
+        WORKERS,
+        metavar="N",
         help="train with N workers, a process each; one GPU each where there are GPUs. 0 only prepares the"
         " folder for `lora-jax work` (default: this process alone)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--slurm", metavar="KEY=VALUE,...",
+        "--slurm",
+        metavar="KEY=VALUE,...",
         help="submit the workers as one SLURM array, such as partition=gpu,gpus=1,hours=4; they are requeued"
         " after preemption, and go on",
-    )  # fmt: skip
+    )
     parser.set_defaults(invited=False, stale_seconds=None)
 
 

@@ -59,9 +59,15 @@ def _compare(point: Point, prompt: Point, rights: Rights) -> Difference:
         shared, difference_SN = list(ours), np.array([values - mean_N for values in ours.values()])
     found = paired_difference(difference_SN)
     return Difference(
-        found.value, found.se, found.ci95, n=point.n, n_draws=len(shared), p=found.p,
-        distinguishable=found.distinguishable, after_holm=False,
-    )  # fmt: skip
+        found.value,
+        found.se,
+        found.ci95,
+        n=point.n,
+        n_draws=len(shared),
+        p=found.p,
+        distinguishable=found.distinguishable,
+        after_holm=False,
+    )
 
 
 def _by_draw(point: Point, rights: Rights) -> dict[int, Array]:

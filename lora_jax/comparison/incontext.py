@@ -58,10 +58,17 @@ def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[DealtRun])
         task = _compare_task(label, [run for run in (*shots, *tunings) if run.task == label])
         tasks.append(replace(task, crossings=find_crossings(task, rights)))
     return InContextComparison(
-        kind=KIND, n_prompts=len(prompts), n_runs=len(runs), n_diverged=len(tunings) - len(finished),
-        published=PUBLISHED, estimator=Estimators(CROSSED, PAIRED), tasks=tuple(tasks),
-        verdict=tuple(say_incontext(tasks)), warnings=tuple(warn_incontext(tasks, tunings)), format=FORMAT,
-    )  # fmt: skip
+        kind=KIND,
+        n_prompts=len(prompts),
+        n_runs=len(runs),
+        n_diverged=len(tunings) - len(finished),
+        published=PUBLISHED,
+        estimator=Estimators(CROSSED, PAIRED),
+        tasks=tuple(tasks),
+        verdict=tuple(say_incontext(tasks)),
+        warnings=tuple(warn_incontext(tasks, tunings)),
+        format=FORMAT,
+    )
 
 
 def _compare_task(label: str, runs: Sequence[Attempt]) -> TaskComparison:
@@ -102,15 +109,20 @@ def _make_point(n: int, runs: Sequence[Attempt]) -> Point | None:
     rights_SN = np.array([run.rights for run in chosen], float)
     held = [run.n_shots for run in chosen if run.n_shots is not None]
     return Point(
-        n=n, is_all=chosen[0].is_all, run_ids=tuple(run.run_id for run in chosen),
+        n=n,
+        is_all=chosen[0].is_all,
+        run_ids=tuple(run.run_id for run in chosen),
         draws=tuple(run.draw for run in chosen),
         score=crossed_mean(rights_SN, (0.0, 1.0)),
-        by_draw=tuple(rights_SN.mean(axis=1).tolist()), rate=rate, at_edge=at_edge,
-        n_steps=chosen[0].n_steps, n_shots=_mean(held) if held else None,
+        by_draw=tuple(rights_SN.mean(axis=1).tolist()),
+        rate=rate,
+        at_edge=at_edge,
+        n_steps=chosen[0].n_steps,
+        n_shots=_mean(held) if held else None,
         learn=_typical_cost([run.learn for run in chosen]),
         answer=_typical_cost([run.answer for run in chosen]),
         notes=tuple(dict.fromkeys(note for run in chosen for note in run.notes)),
-    )  # fmt: skip
+    )
 
 
 def _choose_rate(runs: Sequence[Attempt]) -> tuple[float | None, str | None]:

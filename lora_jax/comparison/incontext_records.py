@@ -204,13 +204,28 @@ def list_shots(record: ScoredPrompt) -> list[Attempt]:
     for name, label, answers in halves:
         if answers is None:
             continue
-        found.append(Attempt(
-            run_id=f"{record.run_id}:{name}", task=config.label, base=config.base, way=PROMPT, label=label,
-            head=False, n=config.k, is_all=False, draw=config.draw, rate=None, dev=None,
-            rights=answers.rights, n_steps=None, n_shots=record.n_shots, notes=record.notes,
-            n_labels=len(config.task.prompt.answers), learn=Cost(0, 0.0),
-            answer=Cost(answers.tokens, answers.seconds),
-        ))  # fmt: skip
+        found.append(
+            Attempt(
+                run_id=f"{record.run_id}:{name}",
+                task=config.label,
+                base=config.base,
+                way=PROMPT,
+                label=label,
+                head=False,
+                n=config.k,
+                is_all=False,
+                draw=config.draw,
+                rate=None,
+                dev=None,
+                rights=answers.rights,
+                n_steps=None,
+                n_shots=record.n_shots,
+                notes=record.notes,
+                n_labels=len(config.task.prompt.answers),
+                learn=Cost(0, 0.0),
+                answer=Cost(answers.tokens, answers.seconds),
+            )
+        )
     return found
 
 
@@ -232,10 +247,22 @@ def read_tuned(dealt_run: DealtRun) -> Attempt:
         answer = Cost(dealt.answered.tokens, dealt.answered.seconds)
     dev = tuning.dev.get("accuracy" if dealt.head else "loss")
     return Attempt(
-        run_id=record.run_id, task=dealt.label, base=tuning.base, way=TUNE, label=tuning.label,
-        head=dealt.head, n=data.splits.train.examples, is_all=dealt.n is None, draw=dealt.draw,
-        rate=record.learning_rate, dev=None if dev is None or math.isnan(dev.value) else dev.value,
-        rights=tuning.test_values if record.status == "done" else (), n_steps=record.n_steps, n_shots=None,
-        notes=(), n_labels=len(data.labels),
-        learn=Cost(record.n_tokens, None if step is None else step * record.n_steps), answer=answer,
-    )  # fmt: skip
+        run_id=record.run_id,
+        task=dealt.label,
+        base=tuning.base,
+        way=TUNE,
+        label=tuning.label,
+        head=dealt.head,
+        n=data.splits.train.examples,
+        is_all=dealt.n is None,
+        draw=dealt.draw,
+        rate=record.learning_rate,
+        dev=None if dev is None or math.isnan(dev.value) else dev.value,
+        rights=tuning.test_values if record.status == "done" else (),
+        n_steps=record.n_steps,
+        n_shots=None,
+        notes=(),
+        n_labels=len(data.labels),
+        learn=Cost(record.n_tokens, None if step is None else step * record.n_steps),
+        answer=answer,
+    )

@@ -73,15 +73,26 @@ def compare_methods(runs: Sequence[TunedRun]) -> MethodComparison:
     ranked = sorted(scored, key=lambda method: sign * method.finished_score.value)
     first = runs[0].finetuning
     found = MethodComparison(
-        kind=KIND, base=first.base, base_fingerprint=first.base_fingerprint, task=first.task,
-        metric=first.metric, larger_is_better=sweep.larger_is_better,
+        kind=KIND,
+        base=first.base,
+        base_fingerprint=first.base_fingerprint,
+        task=first.task,
+        metric=first.metric,
+        larger_is_better=sweep.larger_is_better,
         n_test=max(len(run.finetuning.test_values) for run in runs),
-        n_runs=len(runs), n_diverged=sum(run.status == "diverged" for run in runs),
-        first_seed=sweep.first_seed, seeds=tuple(sorted({run.seed for run in runs})), reference=base.label,
+        n_runs=len(runs),
+        n_diverged=sum(run.status == "diverged" for run in runs),
+        first_seed=sweep.first_seed,
+        seeds=tuple(sorted({run.seed for run in runs})),
+        reference=base.label,
         estimator=Estimators(CROSSED if sweep.values_are_scores else PER_RUN, PAIRED),
-        methods=tuple(methods), ranking=tuple(method.label for method in ranked),
-        verdict=(), warnings=(), target_sets=_compare_targets(methods, by_id, sweep), format=FORMAT,
-    )  # fmt: skip
+        methods=tuple(methods),
+        ranking=tuple(method.label for method in ranked),
+        verdict=(),
+        warnings=(),
+        target_sets=_compare_targets(methods, by_id, sweep),
+        format=FORMAT,
+    )
     return replace(found, verdict=tuple(say_verdict(found)), warnings=tuple(say_warnings(found)))
 
 
@@ -121,27 +132,38 @@ def _summarise(label: str, runs: Sequence[TunedRun], sweep: _Sweep) -> MethodRes
     tried = sorted(runs, key=lambda run: run.learning_rate)
     rates = tuple(
         TriedRate(
-            run.learning_rate, run.run_id,
+            run.learning_rate,
+            run.run_id,
             dev=run.finetuning.dev[sweep.metric] if run.is_finished else None,
             diverged=run.status != "halted" and not run.is_finished,
         )
-        for run in tried if run.seed == sweep.first_seed
-    )  # fmt: skip
+        for run in tried
+        if run.seed == sweep.first_seed
+    )
     best, at_edge = _choose_rate(rates, sweep)
     chosen = sorted((run for run in runs if run.learning_rate == best), key=lambda run: run.seed)
     finished = [run for run in chosen if run.is_finished]
     timed = [run.finetuning.seconds_per_step for run in runs if run.finetuning.seconds_per_step]
     return MethodResult(
-        label=label, config=tuning.method, n_trainable=tuning.n_trainable, n_head=tuning.n_head,
-        flops_share=tuning.flops_share, optimizer_bytes=tuning.optimizer_bytes,
+        label=label,
+        config=tuning.method,
+        n_trainable=tuning.n_trainable,
+        n_head=tuning.n_head,
+        flops_share=tuning.flops_share,
+        optimizer_bytes=tuning.optimizer_bytes,
         share=tuning.n_trainable / sweep.base_size,
         seconds_per_step=float(np.median(timed)) if timed else None,
-        rates=rates, best_rate=best, at_edge=at_edge,
-        run_ids=tuple(run.run_id for run in finished), seeds=tuple(run.seed for run in finished),
+        rates=rates,
+        best_rate=best,
+        at_edge=at_edge,
+        run_ids=tuple(run.run_id for run in finished),
+        seeds=tuple(run.seed for run in finished),
         scores=tuple(float(run.score.value) for run in finished),
-        n_seeds=len(finished), n_diverged=len(chosen) - len(finished),
-        score=_mean_score(finished, sweep) if finished else None, difference=None,
-    )  # fmt: skip
+        n_seeds=len(finished),
+        n_diverged=len(chosen) - len(finished),
+        score=_mean_score(finished, sweep) if finished else None,
+        difference=None,
+    )
 
 
 def _choose_rate(rates: Sequence[TriedRate], sweep: _Sweep) -> tuple[float | None, str | None]:
@@ -199,9 +221,16 @@ def _difference(method: MethodResult, base: MethodResult, by_id: Runs, sweep: _S
     else:
         found, of = unpaired_difference(method.finished_score, base.finished_score), sweep.metric
     return ReferenceDifference(
-        found.value, found.se, found.ci95, p=found.p, reference=base.label, of=of,
-        paired=paired, n_seeds=len(shared), after_holm=False,
-    )  # fmt: skip
+        found.value,
+        found.se,
+        found.ci95,
+        p=found.p,
+        reference=base.label,
+        of=of,
+        paired=paired,
+        n_seeds=len(shared),
+        after_holm=False,
+    )
 
 
 def _compare_targets(methods: Sequence[MethodResult], by_id: Runs, sweep: _Sweep) -> TargetSets | None:

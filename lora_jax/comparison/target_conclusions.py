@@ -82,8 +82,9 @@ def _say_growth(line: RankLine, growth: Contrast, found: TargetSets) -> str:
     low, high = line.ranks[0], line.ranks[-1]
     outcome = (
         ("better" if found.is_better(growth) else "worse") + " with more rank"
-        if growth.distinguishable else "flat as far as this tells"
-    )  # fmt: skip
+        if growth.distinguishable
+        else "flat as far as this tells"
+    )
     return f"{line.name} from rank {low} to {high}: {show_difference(growth, found)}, {outcome}."
 
 

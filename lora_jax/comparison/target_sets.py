@@ -52,10 +52,13 @@ def compare_target_sets(
 
     budget = _find_budget(members)
     found = TargetSets(
-        of=of, unit="points" if larger_is_better else "nats", larger_is_better=larger_is_better,
+        of=of,
+        unit="points" if larger_is_better else "nats",
+        larger_is_better=larger_is_better,
         budget=_describe_budget(budget, contrast, larger_is_better) if budget else None,
-        ranks=tuple(_describe_ranks(line, contrast) for line in _find_lines(members)), sentences=(),
-    )  # fmt: skip
+        ranks=tuple(_describe_ranks(line, contrast) for line in _find_lines(members)),
+        sentences=(),
+    )
     return replace(found, sentences=tuple(say_target_sets(found, {m.label: m for m in members})))
 
 
@@ -106,11 +109,13 @@ def _describe_budget(budget: Sequence[MethodResult], contrast: Contrasting, larg
     other = [m for m in single if m not in softmax]
     sizes = [m.n_trainable for m in budget]
     return Budget(
-        n_least=min(sizes), n_most=max(sizes),
+        n_least=min(sizes),
+        n_most=max(sizes),
         sets=tuple(TargetSet(m.label, set_name(m), m.rank, m.n_trainable) for m in ordered),
-        several_less_single=contrast(several, single), softmax_less_other=contrast(softmax, other),
+        several_less_single=contrast(several, single),
+        softmax_less_other=contrast(softmax, other),
         pairs=_pair(ordered, contrast),
-    )  # fmt: skip
+    )
 
 
 def _pair(ordered: Sequence[MethodResult], contrast: Contrasting) -> tuple[SetPair, ...]:
@@ -144,9 +149,11 @@ def _find_lines(members: Sequence[MethodResult]) -> list[list[MethodResult]]:
 
 def _describe_ranks(line: Sequence[MethodResult], contrast: Contrasting) -> RankLine:
     return RankLine(
-        name=set_name(line[0]), labels=tuple(m.label for m in line), ranks=tuple(m.rank for m in line),
+        name=set_name(line[0]),
+        labels=tuple(m.label for m in line),
+        ranks=tuple(m.rank for m in line),
         growth=contrast([line[-1]], [line[0]]),
-    )  # fmt: skip
+    )
 
 
 def _contrast(
@@ -160,6 +167,11 @@ def _contrast(
     values_MSN = np.array([[values_of(runs[seed]) for seed in seeds] for runs in every])
     found = paired_difference(values_MSN[: len(more)].mean(0) - values_MSN[len(more) :].mean(0))
     return Contrast(
-        found.value, found.se, found.ci95, p=found.p, more=tuple(m.label for m in more),
-        less=tuple(m.label for m in less), n_seeds=len(seeds),
-    )  # fmt: skip
+        found.value,
+        found.se,
+        found.ci95,
+        p=found.p,
+        more=tuple(m.label for m in more),
+        less=tuple(m.label for m in less),
+        n_seeds=len(seeds),
+    )

@@ -95,9 +95,14 @@ def _with_interval(mean: float, of_seeds: float, of_examples: float, n_seeds: in
     """Return a score from the variances of its two parts; seed_sd is not known yet."""
     half = _quantile(0.975, of_seeds**0.5, of_examples**0.5, n_seeds - 1)
     return Score(
-        mean, (of_seeds + of_examples) ** 0.5, (mean - half, mean + half),
-        seed_se=of_seeds**0.5, test_se=of_examples**0.5, df=n_seeds - 1 or None, seed_sd=None,
-    )  # fmt: skip
+        mean,
+        (of_seeds + of_examples) ** 0.5,
+        (mean - half, mean + half),
+        seed_se=of_seeds**0.5,
+        test_se=of_examples**0.5,
+        df=n_seeds - 1 or None,
+        seed_sd=None,
+    )
 
 
 def _quantile(share: float, of_seeds: float, of_examples: float, df: int) -> float:

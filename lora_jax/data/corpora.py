@@ -96,6 +96,7 @@ def needs_download(source: SourceConfig, cache: Path) -> bool:
     if kind == "hf" and rest:
         return not hub.check_available(source)
     return (
-        kind == "tfds" and bool(rest)
+        kind == "tfds"
+        and bool(rest)
         and not tfds.check_available(tfds.parse_name(rest), tfds.find_data_dir(cache))
-    )  # fmt: skip
+    )

@@ -81,9 +81,12 @@ class TuneConfig:
     def numbers(self) -> OptimConfig:
         """What the compiled step depends on: runs that differ in the rest share one program."""
         common: dict[str, Any] = dict(
-            weight_decay=self.weight_decay, clip_norm=self.clip_norm,
-            batch_size=self.batch_size, accumulate=self.accumulate, classes=self.classes,
-        )  # fmt: skip
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            classes=self.classes,
+        )
         if self.optimizer is not None:
             schedule = "constant" if self.optimizer.takes_rate else "wsd"
             return OptimConfig(optimizer=self.optimizer, schedule=schedule, **common)
@@ -177,9 +180,13 @@ class FinetuneSweep:
 
     def run(self, label: str, rate: float, seed: int) -> FinetuneConfig:
         return FinetuneConfig(
-            base=self.base, task=self.task, method=self.methods[label], label=label,
-            optim=replace(self.optim, learning_rate=rate), seed=seed,
-        )  # fmt: skip
+            base=self.base,
+            task=self.task,
+            method=self.methods[label],
+            label=label,
+            optim=replace(self.optim, learning_rate=rate),
+            seed=seed,
+        )
 
     def first_runs(self, label: str) -> list[FinetuneConfig]:
         """Return the runs that choose a method's rate."""

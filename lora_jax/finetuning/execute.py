@@ -165,9 +165,12 @@ class Tuner:
         progress = Progress(planned)
         self._tracker.announce({item.run_id: finetune_to_dict(item.run) for item in pending})
         rounds = Rounds(
-            self.store.crew, [item.run_id for item in planned],
-            partial(self.store.is_settled, halving=self.halving), progress, should_stop,
-        )  # fmt: skip
+            self.store.crew,
+            [item.run_id for item in planned],
+            partial(self.store.is_settled, halving=self.halving),
+            progress,
+            should_stop,
+        )
         with watched(self.store.folder, planned, progress, self._tracker) as watching:
             for turn in rounds:
                 for group in groups:
@@ -234,11 +237,14 @@ class Tuner:
             left = list({item.run_id: item for item in items if not item.finished}.values())
             runs = tuple(
                 TuneRun(
-                    item.run, item.cell.prepared, self._checkpoints(item.run_id), saving=self._saving,
+                    item.run,
+                    item.cell.prepared,
+                    self._checkpoints(item.run_id),
+                    saving=self._saving,
                     source=None if item.cell.source is None else item.cell.source.windows,
                 )
                 for item in sorted(left, key=lambda item: item.n_steps)
-            )  # fmt: skip
+            )
             if runs:
                 check_group(runs)
                 tokens = sum(item.own_tokens for item in left)

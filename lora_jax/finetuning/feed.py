@@ -12,9 +12,13 @@ from lora_jax.training.step import StepInput
 def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
     """Return a step's learning rate as a share of the peak: linear warmup, then the schedule."""
     return Schedule(
-        optim.schedule, round(optim.warmup_fraction * n_steps), n_steps,
-        optim.cooldown, optim.cooldown_fraction, optim.final_lr_fraction,
-    ).rate(step)  # fmt: skip
+        optim.schedule,
+        round(optim.warmup_fraction * n_steps),
+        n_steps,
+        optim.cooldown,
+        optim.cooldown_fraction,
+        optim.final_lr_fraction,
+    ).rate(step)
 
 
 def count_steps(config: FinetuneConfig, prepared: Prepared) -> int:

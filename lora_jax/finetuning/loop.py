@@ -168,11 +168,20 @@ def _conclude(
 ) -> FinetuneResult:
     history = trial.history
     return FinetuneResult(
-        config=trial.config, method=trial.placed.method, planned_steps=trial.feed.n_steps,
-        losses=np.asarray(history.losses, np.float32), tokens=np.asarray(history.tokens, np.int64),
-        diverged_at=history.diverged_at, halted_at=history.halted_at,
-        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None, weights=history.kept,
-        dev=history.dev if history.diverged_at is None else None, test=test, completions=completions,
-        dev_curve=history.dev_curve, kept_step=history.kept_step, stopped_early=trial.stopped_early,
+        config=trial.config,
+        method=trial.placed.method,
+        planned_steps=trial.feed.n_steps,
+        losses=np.asarray(history.losses, np.float32),
+        tokens=np.asarray(history.tokens, np.int64),
+        diverged_at=history.diverged_at,
+        halted_at=history.halted_at,
+        heldout=HeldOut(test.loss, test.scores["loss"]["se"]) if test else None,
+        weights=history.kept,
+        dev=history.dev if history.diverged_at is None else None,
+        test=test,
+        completions=completions,
+        dev_curve=history.dev_curve,
+        kept_step=history.kept_step,
+        stopped_early=trial.stopped_early,
         cost=trial.timer.cost(seconds),
-    )  # fmt: skip
+    )

@@ -69,11 +69,13 @@ def make_experiment(asked: Asked, overrides: Sequence[str] = ()) -> FinetuneExpe
     source = read_source(f"files:{asked.data}")
     _refuse_few(asked, source)
     sweep = FinetuneSweep(
-        base=asked.base, task=_choose_task(asked, source), methods={asked.method: method},
+        base=asked.base,
+        task=_choose_task(asked, source),
+        methods={asked.method: method},
         seeds=(asked.seed,),
         optim=TuneConfig(evaluations=5, n_completions=16, steps=asked.steps, epochs=asked.epochs or 3),
         rates={asked.method: asked.rates or default_rates(method)[:1]},
-    )  # fmt: skip
+    )
     sweep = overlay(sweep, parse_overrides(overrides, FinetuneSweep))
     return FinetuneExperiment(_name(asked), "\n".join(_describe(sweep, source)), sweep)
 

@@ -36,15 +36,19 @@ class Preset:
 def _gpt2(title: str, announced: int, n_params: int, d_model: int, n_layers: int, n_heads: int) -> Preset:
     shape: dict[str, Any] = dict(d_model=d_model, n_layers=n_layers, n_heads=n_heads)
     return Preset(
-        title=title, creators="OpenAI", year=2019,
+        title=title,
+        creators="OpenAI",
+        year=2019,
         config=ModelConfig(**shape, vocab_size=50_257, context=1024),
-        announced=announced, n_params=n_params, n_tokens=10_000_000_000,
+        announced=announced,
+        n_params=n_params,
+        n_tokens=10_000_000_000,
         source="Radford et al. 2019; sizes as its released code corrects them",
         notes=(
             "The paper says 40 GB of text and no count of tokens: 10 billion is 4 bytes a token, read once.",
             "The paper's sizes (117 to 1,542 M) are miscounted, says its code; its own are compared here.",
         ),
-    )  # fmt: skip
+    )
 
 
 PRESETS: dict[str, Preset] = {

@@ -84,9 +84,12 @@ def finetune(
     folder = Path(folder)
     experiment = FinetuneExperiment(folder.resolve().name, "", sweep)
     options = TrainingOptions(
-        tracker=tracker, lanes=lanes, halving=halving, saving=saving,
+        tracker=tracker,
+        lanes=lanes,
+        halving=halving,
+        saving=saving,
         origin=Origin(f"lora_jax.finetune(sweep, {str(folder)!r})"),
-    )  # fmt: skip
+    )
     store = RunStore(folder)
     if train_sweep(experiment, prepare(sweep.base, sweep.task, say), store, options):
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")

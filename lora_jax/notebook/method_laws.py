@@ -102,9 +102,13 @@ def finetuning_laws(
     """
     columns = (by,) if isinstance(by, str) else tuple(by)
     asked = Inquiry(
-        f"finetuning-{x.lower()}", columns, tuple(methods), tuple(targets), n_bootstrap,
+        f"finetuning-{x.lower()}",
+        columns,
+        tuple(methods),
+        tuple(targets),
+        n_bootstrap,
         command="lora_jax.finetuning_laws",
-    )  # fmt: skip
+    )
     return MethodLaws(analyse(_as_table(table), asked))
 
 

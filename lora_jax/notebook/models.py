@@ -135,9 +135,14 @@ def generate(
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     tokenizer, framing = base.tokenizer, Framing(base.tokenizer)
     found = complete(
-        make_engine(base, weights), [framing.prompt(text).ids for text in texts], n_new, sampling=sampling,
-        end_ids=find_end_ids(tokenizer), stop=stop, decode=tokenizer.continue_text,
-    )  # fmt: skip
+        make_engine(base, weights),
+        [framing.prompt(text).ids for text in texts],
+        n_new,
+        sampling=sampling,
+        end_ids=find_end_ids(tokenizer),
+        stop=stop,
+        decode=tokenizer.continue_text,
+    )
     return [cut_at_stop(tokenizer.continue_text(one.tokens), stop) for one in found]
 
 

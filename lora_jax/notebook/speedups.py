@@ -91,7 +91,9 @@ def speedup(
     paths = [None if isinstance(t, RunTable) else Path(t) for t in (baseline, recipe)]
     made = [make_recipe(n, t, p) for n, t, p in zip(names, tables, paths, strict=True)]
     question = Question(
-        law=None if law is None else find_law(law), shared=tuple(shared), fixed=dict(fixed or {}),
+        law=None if law is None else find_law(law),
+        shared=tuple(shared),
+        fixed=dict(fixed or {}),
         measured=measured,
-    )  # fmt: skip
+    )
     return RecipeComparison(compare_recipes(made[0], made[1:], question, "lora_jax.speedup"))

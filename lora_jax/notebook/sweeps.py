@@ -102,10 +102,14 @@ def train(
     folder, by_id = Path(folder), {run_id(run): run for run in wanted}
     experiment = Experiment(folder.resolve().name, "", tuple(by_id.values()))
     options = SweepOptions(
-        tracker=tracker, lanes=lanes, halving=halving, keep_models=keep_models, saving=saving,
+        tracker=tracker,
+        lanes=lanes,
+        halving=halving,
+        keep_models=keep_models,
+        saving=saving,
         measuring=measuring,
         origin=Origin(f"lora_jax.train(runs, {str(folder)!r})"),
-    )  # fmt: skip
+    )
     store = RunStore(folder)
     store.check(experiment.name, list(by_id))
     with store.joined(Joining(digest([*by_id, halving, keep_models])), say):

@@ -46,9 +46,15 @@ def write_answers(
     """
     contexts = prompted.contexts
     completions = generate(
-        engine, contexts, prompt.n_new, end_ids=find_end_ids(tokenizer), stop=prompt.stop,
-        decode=tokenizer.decode, batch_size=BATCH, say=tell,
-    )  # fmt: skip
+        engine,
+        contexts,
+        prompt.n_new,
+        end_ids=find_end_ids(tokenizer),
+        stop=prompt.stop,
+        decode=tokenizer.decode,
+        batch_size=BATCH,
+        say=tell,
+    )
     texts = (cut_at_stop(tokenizer.decode(one.tokens), prompt.stop).strip() for one in completions)
     n_asked = sum(map(len, contexts)) + sum(len(one.tokens) for one in completions)
     # What all of them begin with was read once.

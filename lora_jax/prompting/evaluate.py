@@ -119,9 +119,15 @@ def evaluate(
     started = time.perf_counter()
     if prompt.scorer == "likelihood":
         chosen = choose_labels(
-            engine, tokenizer, prompt, demonstrations, prompted,
-            normalise=normalise, calibrate=calibrate, tell=tell,
-        )  # fmt: skip
+            engine,
+            tokenizer,
+            prompt,
+            demonstrations,
+            prompted,
+            normalise=normalise,
+            calibrate=calibrate,
+            tell=tell,
+        )
         predictions, label_scores = chosen.labels_N.tolist(), chosen.scores_NC
         scores, values = _score_labels(predictions, questions)
         n_asked, n_run = chosen.n_tokens_asked, chosen.n_tokens_run

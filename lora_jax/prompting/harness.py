@@ -159,9 +159,11 @@ class LoraJaxLM(TemplateLM):
         counts = []
         for request in requests:
             pairs = utils.get_rolling_token_windows(
-                token_list=self.tok_encode(request.args[0]), prefix_token=self.prefix_token_id,
-                max_seq_len=self.max_length, context_len=1,
-            )  # fmt: skip
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.max_length,
+                context_len=1,
+            )
             own: list[Encoded] = [(None, *utils.make_disjoint_window(pair)) for pair in pairs]
             windows += own
             counts.append(len(own))
@@ -199,10 +201,15 @@ class LoraJaxLM(TemplateLM):
         stop = handle_stop_sequences(stop, eos=self._tokenizer.decode([self.eot_token_id], special=True))
         prompts = [(self.tok_encode(text) or [self.prefix_token_id])[-room:] for text in contexts]
         completions = generate(
-            self._engine, prompts, n_new, sampling=sampling, end_ids=self._end_ids,
-            stop=[text for text in stop if text], batch_size=self.batch_size,
+            self._engine,
+            prompts,
+            n_new,
+            sampling=sampling,
+            end_ids=self._end_ids,
+            stop=[text for text in stop if text],
+            batch_size=self.batch_size,
             decode=lambda ids: self._tokenizer.decode(ids, special=True),
-        )  # fmt: skip
+        )
         texts = [self._tokenizer.decode(completion.tokens) for completion in completions]
         return [postprocess_generated_text(text, stop, think_end_token=None) for text in texts]
 

@@ -122,7 +122,9 @@ def make_workspace(sweep: TrackedSweep) -> Any:
         name=_title(sweep),
         sections=[
             ws.Section(
-                name=section.title, panels=section.panels, is_open=section.title not in ("Training", "Speed"),
+                name=section.title,
+                panels=section.panels,
+                is_open=section.title not in ("Training", "Speed"),
                 layout_settings=ws.SectionLayoutSettings(columns=2, rows=2),
             )
             for section in make_sections(sweep.contents)
@@ -132,7 +134,7 @@ def make_workspace(sweep: TrackedSweep) -> Any:
             filters=sweep.filters,
             run_settings={name: ws.RunSettings(color=color) for name, color in sweep.colors.items()},
         ),
-    )  # fmt: skip
+    )
 
 
 def make_report(sweep: TrackedSweep) -> Any:
@@ -156,9 +158,12 @@ def _make_grid(sweep: TrackedSweep, section: Section) -> Any:
     import wandb_workspaces.reports.v2.interface as wr
 
     runs = wr.Runset(
-        entity=sweep.entity, project=sweep.project, name=sweep.name, filters=sweep.filters,
+        entity=sweep.entity,
+        project=sweep.project,
+        name=sweep.name,
+        filters=sweep.filters,
         run_settings={name: wr.RunSettings(color=color) for name, color in sweep.colors.items()},
-    )  # fmt: skip
+    )
     return wr.PanelGrid(runsets=[runs], panels=section.panels)
 
 

@@ -141,9 +141,15 @@ def _curve(title: str, y: str, x: str, log_y: bool = False) -> Any:
     import wandb_workspaces.reports.v2.interface as wr
 
     return wr.LinePlot(
-        title=title, x=x, y=[y], log_x=x != "Step", log_y=log_y, ignore_outliers=False,
-        legend_template="${run:displayName}", layout=_layout(),
-    )  # fmt: skip
+        title=title,
+        x=x,
+        y=[y],
+        log_x=x != "Step",
+        log_y=log_y,
+        ignore_outliers=False,
+        legend_template="${run:displayName}",
+        layout=_layout(),
+    )
 
 
 def _figures(contents: Contents) -> list[Any]:
@@ -160,9 +166,12 @@ def _table_scatter(title: str, table: str, x: str, y: str) -> Any:
     import wandb_workspaces.reports.v2.interface as wr
 
     return wr.CustomChart(
-        query={"summaryTable": {"tableKey": f"{FITS}{table}"}}, chart_name=SCATTER,
-        chart_fields={"x": x, "y": y}, chart_strings={"title": title}, layout=_layout(),
-    )  # fmt: skip
+        query={"summaryTable": {"tableKey": f"{FITS}{table}"}},
+        chart_name=SCATTER,
+        chart_fields={"x": x, "y": y},
+        chart_strings={"title": title},
+        layout=_layout(),
+    )
 
 
 def _table(key: str) -> Any:

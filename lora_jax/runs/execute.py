@@ -171,20 +171,28 @@ def run_sweep(
 
     with watched(store.folder, planned, progress, tracker, settings.measuring) as watching:
         rounds = Rounds(
-            store.crew, list(ids.values()), lambda run_id: store.is_settled(run_id, halving), progress,
+            store.crew,
+            list(ids.values()),
+            lambda run_id: store.is_settled(run_id, halving),
+            progress,
             should_stop,
-        )  # fmt: skip
+        )
         for turn, group, held in hand_out(groups, rounds):
             n_lanes = pick_lanes(group, lanes, datasets, store, progress.say)
             if not group.rungs:  # rivals stay together
                 n_lanes = min(n_lanes, turn.share(group.trunks))
             trunks = (
                 Trunk(
-                    runs, datasets[runs[0].data], _state_folder(store, runs[0]), group.rungs, progress.say,
-                    settings.saving, guard,
+                    runs,
+                    datasets[runs[0].data],
+                    _state_folder(store, runs[0]),
+                    group.rungs,
+                    progress.say,
+                    settings.saving,
+                    guard,
                 )
                 for runs, guard in held
-            )  # fmt: skip
+            )
             train_trunks(
                 trunks, n_lanes, on_result=keep, should_stop=should_stop, watching=watching, mesh=mesh
             )
@@ -217,15 +225,22 @@ def follow_sweep(
     for held in follow_out(runs):
         trunks = (
             Trunk(
-                runs, datasets[runs[0].data], _state_folder(store, runs[0]), saving=settings.saving,
+                runs,
+                datasets[runs[0].data],
+                _state_folder(store, runs[0]),
+                saving=settings.saving,
                 guard=guard,
             )
             for runs, guard in held
-        )  # fmt: skip
+        )
         train_trunks(
-            trunks, 1, on_result=keep, should_stop=lambda: False,
-            watching=Watching(measuring=settings.measuring), mesh=settings.mesh,
-        )  # fmt: skip
+            trunks,
+            1,
+            on_result=keep,
+            should_stop=lambda: False,
+            watching=Watching(measuring=settings.measuring),
+            mesh=settings.mesh,
+        )
 
 
 def _state_folder(store: RunStore, run: RunConfig) -> Path:

@@ -80,11 +80,22 @@ def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | N
     replicates = replace(own.replicates, fit=found)
     name, value = law.leading(found.theta)
     return FitReport(
-        law=law.key, name=law.name, formula=law.formula, reference=law.reference,
-        variables=tuple(law.variables), response=law.response,
-        table=table.source, n=len(table), n_clusters=replicates.n_clusters, clusters=replicates.units,
-        columns=describe_columns(table), unit_told=table.unit_told, loss_unit=table.loss_unit,
-        response_unit=table.unit_of(law.response), n_column=table.n_column, flops_column=table.flops_column,
+        law=law.key,
+        name=law.name,
+        formula=law.formula,
+        reference=law.reference,
+        variables=tuple(law.variables),
+        response=law.response,
+        table=table.source,
+        n=len(table),
+        n_clusters=replicates.n_clusters,
+        clusters=replicates.units,
+        columns=describe_columns(table),
+        unit_told=table.unit_told,
+        loss_unit=table.loss_unit,
+        response_unit=table.unit_of(law.response),
+        n_column=table.n_column,
+        flops_column=table.flops_column,
         notes=(*found.problem.table.notes, *own.notes, *(() if is_own else GIVEN)),
         left_out=left_out_of(table),
         objective=Objective(goal.name, found.objective, goal.words),
@@ -105,7 +116,7 @@ def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | N
         command=further.command,
         versions={"lora-jax": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
         format=FORMAT,
-    )  # fmt: skip
+    )
 
 
 def left_out_of(table: RunTable) -> tuple[LeftOutRun, ...]:
@@ -134,17 +145,29 @@ def _certificate(found: Fit, own: Appraisal, doubts: Sequence[str]) -> FitCertif
         return None if influence is None else Moved(influence.exponent, influence.shift, influence.run_ids)
 
     return FitCertificate(
-        converged=c.converged, grad_norm=c.grad_norm, polish_gain=c.polish_gain, n_minima=c.n_minima,
-        condition_number=c.condition_number, at_bound=c.at_bound, weakly_identified=c.weakly_identified,
+        converged=c.converged,
+        grad_norm=c.grad_norm,
+        polish_gain=c.polish_gain,
+        n_minima=c.n_minima,
+        condition_number=c.condition_number,
+        at_bound=c.at_bound,
+        weakly_identified=c.weakly_identified,
         start_equals_answer=c.start_equals_answer,
-        influence=show(c.influence), outliers=show(c.outliers),
+        influence=show(c.influence),
+        outliers=show(c.outliers),
         structure=None if waves is None else ResidualStructure(**vars(waves)),
-        largest_runs=None if largest is None else LargestPredicted(
-            largest.share, largest.n_runs, largest.n_inside,
-            (float(largest.errors.min()), float(largest.errors.max())), largest.p_inside, largest.p_side,
+        largest_runs=None
+        if largest is None
+        else LargestPredicted(
+            largest.share,
+            largest.n_runs,
+            largest.n_inside,
+            (float(largest.errors.min()), float(largest.errors.max())),
+            largest.p_inside,
+            largest.p_side,
         ),
         warnings=(*warnings, *doubts),
-    )  # fmt: skip
+    )
 
 
 def _runs(found: Fit, minimum: Array, every: bool) -> tuple[FittedRun, ...]:
@@ -161,11 +184,14 @@ def _runs(found: Fit, minimum: Array, every: bool) -> tuple[FittedRun, ...]:
         shifts = shifts_without(problem, minimum, np.arange(len(table))).tolist()
     return tuple(
         FittedRun(
-            table.run_ids[i], {v: float(x[i]) for v, x in columns.items()}, float(measured[i]),
-            float(fitted[i]), shifts[i],
+            table.run_ids[i],
+            {v: float(x[i]) for v, x in columns.items()},
+            float(measured[i]),
+            float(fitted[i]),
+            shifts[i],
         )
         for i in range(len(table))
-    )  # fmt: skip
+    )
 
 
 def _samples(replicates: Bootstrap) -> dict[str, tuple[float, ...]]:

@@ -119,9 +119,12 @@ def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Apprai
     if not questions.fixed:
         refuse_constant_columns(table, law)
     return appraise(
-        fit_as_asked(table, law, questions), n_bootstrap=questions.n_bootstrap, seed=questions.seed,
-        rates=rates, every_profile=questions.figures,
-    )  # fmt: skip
+        fit_as_asked(table, law, questions),
+        n_bootstrap=questions.n_bootstrap,
+        seed=questions.seed,
+        rates=rates,
+        every_profile=questions.figures,
+    )
 
 
 def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:
@@ -145,18 +148,29 @@ def refuse_constant_columns(table: RunTable, law: Law) -> None:
 
 def fit_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
     return fit(
-        law, table, questions.objective or law.usual_objective, weights_of(table, law, questions),
-        fixed=questions.fixed, delta=questions.delta, moved=questions.bounds,
-    )  # fmt: skip
+        law,
+        table,
+        questions.objective or law.usual_objective,
+        weights_of(table, law, questions),
+        fixed=questions.fixed,
+        delta=questions.delta,
+        moved=questions.bounds,
+    )
 
 
 def evaluate_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
     """Return the parameters that were given, as an answer to the same problem as `fit_as_asked`'s."""
     return evaluate_given(
-        law, table, questions.given or {}, objective=questions.objective or law.usual_objective,
-        weights=weights_of(table, law, questions), fixed=questions.fixed, delta=questions.delta,
-        halves=questions.halves, moved=questions.bounds,
-    )  # fmt: skip
+        law,
+        table,
+        questions.given or {},
+        objective=questions.objective or law.usual_objective,
+        weights=weights_of(table, law, questions),
+        fixed=questions.fixed,
+        delta=questions.delta,
+        halves=questions.halves,
+        moved=questions.bounds,
+    )
 
 
 def weights_of(table: RunTable, law: Law, questions: Questions) -> Array | None:
@@ -231,10 +245,11 @@ def _difference(replicates: Bootstrap, number: int, published: str | Mapping[str
     found = difference(replicates, published)
     return Difference(
         name=published if isinstance(published, str) else f"given ({number})",
-        p=found.p, objective_ratio=found.objective_ratio,
+        p=found.p,
+        objective_ratio=found.objective_ratio,
         params={k: PublishedValue(row.published, row.inside) for k, row in found.params.items()},
         words=found.words,
-    )  # fmt: skip
+    )
 
 
 def _band_at(replicates: Bootstrap) -> Array:

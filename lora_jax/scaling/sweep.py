@@ -199,18 +199,25 @@ def _add(state: _Sweep, law: Law, runs: RunTable, points: RunTable, words: str) 
         return
     found = fit(law, points, law.usual_objective)
     said = appraise(
-        found, n_bootstrap=state.n_bootstrap, seed=state.seed, runs=runs,
-        noise=None if points is runs else state.noise, rates=edge_warnings(grids_in(state.grids, runs)),
-    )  # fmt: skip
+        found,
+        n_bootstrap=state.n_bootstrap,
+        seed=state.seed,
+        runs=runs,
+        noise=None if points is runs else state.noise,
+        rates=edge_warnings(grids_in(state.grids, runs)),
+    )
     state.fits[law.key] = said
     band_at = _band_at(state, law.variables[0]) if len(law.variables) == 1 else None
     report = report_fit(said, runs, Further(band_at=band_at, bulk=False))
     state.entries.append(
         SweepFit(
-            **vars(report), key=law.key, slice=words, run_ids=tuple(runs.run_ids),
+            **vars(report),
+            key=law.key,
+            slice=words,
+            run_ids=tuple(runs.run_ids),
             residuals=tuple(residuals_of(found, runs).tolist()),
         )
-    )  # fmt: skip
+    )
 
 
 def _band_at(state: _Sweep, variable: str) -> Array:

@@ -119,10 +119,14 @@ def run_together(lead: Callable[[], int], follow: Callable[[], int]) -> int:
 def _join(place: Place) -> None:
     try:
         jax.distributed.initialize(
-            place.address, place.n_processes, place.number, [] if place.has_node else None,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            place.address,
+            place.n_processes,
+            place.number,
+            [] if place.has_node else None,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
             cluster_detection_method="deactivate" if place.address else None,
-        )  # fmt: skip
+        )
     except (ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())[:200]
         raise LoraJaxError(

@@ -105,9 +105,13 @@ def schedule_of(run: RunConfig) -> Schedule:
     """Return the schedule of a run of pretraining."""
     optim = run.optim
     return Schedule(
-        optim.schedule, run.warmup_steps, run.n_steps,
-        optim.cooldown, optim.cooldown_fraction, optim.final_lr_fraction,
-    )  # fmt: skip
+        optim.schedule,
+        run.warmup_steps,
+        run.n_steps,
+        optim.cooldown,
+        optim.cooldown_fraction,
+        optim.final_lr_fraction,
+    )
 
 
 def cooldown_start(run: RunConfig) -> int:

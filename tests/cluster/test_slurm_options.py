@@ -16,10 +16,13 @@ NAMES = st.text(st.sampled_from("abcdefgh-_0123456789"), min_size=1, max_size=12
 
 
 @given(
-    partition=NAMES | st.none(), account=NAMES | st.none(), gpus=st.integers(1, 64) | st.none(),
-    cpus=st.integers(1, 4096) | st.none(), gigabytes=st.integers(1, 4096) | st.none(),
+    partition=NAMES | st.none(),
+    account=NAMES | st.none(),
+    gpus=st.integers(1, 64) | st.none(),
+    cpus=st.integers(1, 4096) | st.none(),
+    gigabytes=st.integers(1, 4096) | st.none(),
     minutes=st.integers(1, 527_040),
-)  # fmt: skip
+)
 def test_what_is_written_is_read(partition, account, gpus, cpus, gigabytes, minutes) -> None:
     asked = {
         "partition": partition, "account": account, "gpus": gpus, "cpus": cpus, "memory": gigabytes,
@@ -119,11 +122,24 @@ def sbatch_text(text: str) -> str:
 def test_every_key_reaches_sbatch() -> None:
     lines = sbatch_text(ASKED).splitlines()
     for line in (
-        "--partition=gpu", "--account=lab", "--qos=high", "--constraint=a100", "--gpus-per-node=a100:2",
-        "--cpus-per-task=8", "--mem=32G", "--time=240", "--exclude=node7,node8", "--exclusive",
-        "--nodes=3", "--ntasks-per-node=1", "--array=0-7%8",
-        "--requeue", "--signal=USR2@120", "--open-mode=append", "--job-name='lora-jax an hour'",
-    ):  # fmt: skip
+        "--partition=gpu",
+        "--account=lab",
+        "--qos=high",
+        "--constraint=a100",
+        "--gpus-per-node=a100:2",
+        "--cpus-per-task=8",
+        "--mem=32G",
+        "--time=240",
+        "--exclude=node7,node8",
+        "--exclusive",
+        "--nodes=3",
+        "--ntasks-per-node=1",
+        "--array=0-7%8",
+        "--requeue",
+        "--signal=USR2@120",
+        "--open-mode=append",
+        "--job-name='lora-jax an hour'",
+    ):
         assert f"#SBATCH {line}" in lines
     assert not any("wckey" in line for line in lines)
     (command,) = (line for line in lines if line.endswith(" COMMAND"))

@@ -193,16 +193,18 @@ def test_a_worker_that_dies_at_once_is_not_queued_again(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("hours=1,partition=lo",
-         "invalid partition specified: lo; Batch job submission failed: Invalid partition name specified"
-         " (nearest: 'low')"),
+        (
+            "hours=1,partition=lo",
+            "invalid partition specified: lo; Batch job submission failed: Invalid partition name specified"
+            " (nearest: 'low')",
+        ),
         ("hours=1,gpus=1", "Invalid generic resource (gres) specification"),
         ("hours=1,constraint=a100", "Invalid feature specification"),
         ("hours=30", "Requested time limit is invalid"),
         ("hours=1,cpus=64", "More processors requested than permitted"),
         ("hours=1,sbatch.no-such-option=1", "unrecognized option '--no-such-option=1'"),
     ],
-)  # fmt: skip
+)
 def test_what_slurm_refuses_is_told_in_its_words(
     slurm: Slurm, tmp_path: Path, capfd: pytest.CaptureFixture[str], asked: str, words: str
 ) -> None:

@@ -69,12 +69,30 @@ def test_two_tasks_of_a_step_are_one_worker_on_a_mesh(slurm: Slurm, place: Place
     folder = place.folder / "mesh"
     done = subprocess.run(
         [
-            "srun", "--partition=graceful", "--ntasks=2", "--cpus-per-task=1", "--kill-on-bad-exit=1",
-            sys.executable, str(DRIVER), str(place.config), "model.d_model=4", "n_tokens=2560", "seed=0",
-            "--mesh", "data=2", "--tracker", "off", "--out", str(folder),
+            "srun",
+            "--partition=graceful",
+            "--ntasks=2",
+            "--cpus-per-task=1",
+            "--kill-on-bad-exit=1",
+            sys.executable,
+            str(DRIVER),
+            str(place.config),
+            "model.d_model=4",
+            "n_tokens=2560",
+            "seed=0",
+            "--mesh",
+            "data=2",
+            "--tracker",
+            "off",
+            "--out",
+            str(folder),
         ],
-        cwd=place.folder, env=place.env, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=place.folder,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Report:") == 1, "the first one alone prints"
     [record] = read_records(folder).values()

@@ -39,7 +39,7 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["design", "--flops", "1e20", "--next"],
     ],
     ids=lambda command: " ".join(command[:3]),
-)  # fmt: skip
+)
 def test_the_doubt_is_said_and_stands_in_the_json(run: Run, doubtful: Path, command: list[str]) -> None:
     arguments = [command[0], doubtful, *command[1:]]
     status, out, err = run(*arguments)

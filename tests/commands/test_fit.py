@@ -70,9 +70,19 @@ def test_a_folder_gets_the_page_the_figures_and_everything(run: Run, theirs: Pat
 
 def test_every_question_has_an_answer(run: Run, theirs: Path) -> None:
     out = run(
-        "fit", theirs, *MAP, "--law", "chinchilla", "--budget", "1e18", "--serve", "2.1,1e9", "--versus",
-        "hoffmann", *FEW,
-    )[1]  # fmt: skip
+        "fit",
+        theirs,
+        *MAP,
+        "--law",
+        "chinchilla",
+        "--budget",
+        "1e18",
+        "--serve",
+        "2.1,1e9",
+        "--versus",
+        "hoffmann",
+        *FEW,
+    )[1]
     for words in ("N*", "D/N", "N to serve", "FLOPs in all", "differs from Hoffmann"):
         assert words in out
 
@@ -124,9 +134,16 @@ def test_two_tables_cross(run: Run, tmp_path: Path) -> None:
         text = "n_params,trainable_params,finetune_tokens,loss\n" + "\n".join(f"1e9,{row}" for row in rows)
         (tmp_path / f"{name}.csv").write_text(text + "\n")
     out = run(
-        "fit", tmp_path / "one.csv", "--law", "finetuning-p", "--crossover", tmp_path / "two.csv", "P=1e5",
-        "--json", *FEW,
-    )[1]  # fmt: skip
+        "fit",
+        tmp_path / "one.csv",
+        "--law",
+        "finetuning-p",
+        "--crossover",
+        tmp_path / "two.csv",
+        "P=1e5",
+        "--json",
+        *FEW,
+    )[1]
     (row,) = json.loads(out)["predictions"]
     h = (9.0 / 40.0) ** (1 / (0.10 - 0.22))
     gamma = (0.02 - 0.05) / (0.10 - 0.22)

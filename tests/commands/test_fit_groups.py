@@ -34,7 +34,7 @@ def test_every_group_is_fitted_as_by_a_call_of_its_own(run: Run, rates: Path) ->
     for entry, power in zip(found, (-0.3, -0.6), strict=False):
         alone = run(
             "fit", rates, "--where", f"optimizer={entry['group']['optimizer']}", *POWER, "--json", *FEW
-        )  # fmt: skip
+        )
         assert json.loads(alone[1])["params"] == entry["params"]
         assert entry["params"]["a"]["value"] == pytest.approx(power, abs=0.02)
     assert "N = 1e+07 in every row" in found[2]["not_fitted"]
@@ -69,9 +69,17 @@ def test_approaches_take_groups_too(run: Run, published: Path) -> None:
         "100",
     ]
     out = run(
-        "fit", published / "porian_isoflop.csv", *asked, "--by", *keys, "--law", "approach-2", "--method",
-        "akima", "--json",
-    )[1]  # fmt: skip
+        "fit",
+        published / "porian_isoflop.csv",
+        *asked,
+        "--by",
+        *keys,
+        "--law",
+        "approach-2",
+        "--method",
+        "akima",
+        "--json",
+    )[1]
     found = json.loads(out, parse_constant=pytest.fail)
     assert len(found) >= 3
     for entry in found:

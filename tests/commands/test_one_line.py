@@ -57,9 +57,11 @@ def test_what_it_prints_can_be_typed(places: Path, run: Run, tmp_path: Path) -> 
     status, said, _ = run("finetune", "--base", base, "--data", data, *options, "optim.batch_size=8")
     assert status == 0, said
     for words in (
-        f"test; dev and test cut from {data} with seed 0", "a prompt is asked as the user",
-        "parameters train (", "batches of 8",
-    ):  # fmt: skip
+        f"test; dev and test cut from {data} with seed 0",
+        "a prompt is asked as the user",
+        "parameters train (",
+        "batches of 8",
+    ):
         assert words in said
     curve = re.findall(r"^  step +(\d+)  loss (\S+)", said, re.MULTILINE)
     (record,) = [json.loads(path.read_text()) for path in out.glob("runs/*.json")]

@@ -46,9 +46,16 @@ def make_prompt(k: int, draw: int, rights: list[int], calibrated: list[int] | No
 
 
 def make_run(
-    label: str, n: int, draw: int, rights: list[int], *, base: str = "lm", rate: float = 1e-3,
-    dev: float = 0.5, is_all: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    label: str,
+    n: int,
+    draw: int,
+    rights: list[int],
+    *,
+    base: str = "lm",
+    rate: float = 1e-3,
+    dev: float = 0.5,
+    is_all: bool = False,
+) -> dict[str, Any]:
     head = base != "lm"
     return {
         "run_id": f"{base}-{label}-{n}-{draw}-{rate}", "status": "done" if rights else "diverged",

@@ -39,10 +39,25 @@ def make_score(mean, low=None, high=None):
 def make_method(label, config, n_trainable=8000, run_ids=(), score=None):
     """Return a method of which only what target sets read is told."""
     return MethodResult(
-        label=label, config=config, n_trainable=n_trainable, n_head=0, flops_share=1.0, optimizer_bytes=0,
-        share=0.1, seconds_per_step=None, rates=(), best_rate=1e-3, at_edge=None, run_ids=run_ids,
-        seeds=SEEDS, scores=(), n_seeds=len(SEEDS), n_diverged=0, score=score, difference=None,
-    )  # fmt: skip
+        label=label,
+        config=config,
+        n_trainable=n_trainable,
+        n_head=0,
+        flops_share=1.0,
+        optimizer_bytes=0,
+        share=0.1,
+        seconds_per_step=None,
+        rates=(),
+        best_rate=1e-3,
+        at_edge=None,
+        run_ids=run_ids,
+        seeds=SEEDS,
+        scores=(),
+        n_seeds=len(SEEDS),
+        n_diverged=0,
+        score=score,
+        difference=None,
+    )
 
 
 def draw(sets=None, seed=0):

@@ -5,9 +5,17 @@ from lora_jax.compiling.table import format_beside, format_markdown, format_repo
 
 ESTIMATE = StepEstimate(0.0123, 0.001, 0.0045, 0.4, ("odd_kernel",))
 FITS = CompiledStep(
-    "d8x1, batch 2 x 4", 1234, ("one", "two"), 5.6e12, True, Memory(1e9, 2e9, 3.5e9, 16e9),
-    (Collective("all-gather", 7, 1.5e9, 1e8),), ESTIMATE, ("Beware.",), 3.0,
-)  # fmt: skip
+    "d8x1, batch 2 x 4",
+    1234,
+    ("one", "two"),
+    5.6e12,
+    True,
+    Memory(1e9, 2e9, 3.5e9, 16e9),
+    (Collective("all-gather", 7, 1.5e9, 1e8),),
+    ESTIMATE,
+    ("Beware.",),
+    3.0,
+)
 TOO_LARGE = CompiledStep(
     "d9x1, batch 2 x 4", 99, ("three",), 1.0, False, None, (), None, ("It does not fit.",), 3.0
 )

@@ -62,8 +62,12 @@ class Place:
     def start(self, *arguments: object, tracker: str = "off") -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(DRIVER), *map(str, arguments), "--tracker", tracker],
-            cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def call(self, *arguments: object, tracker: str = "off") -> tuple[int, str, str]:
         process = self.start(*arguments, tracker=tracker)

@@ -36,9 +36,13 @@ def driver() -> ModuleType:
     ],
 )
 def test_a_mistake_is_a_sentence_before_anything_is_timed(
-    driver: ModuleType, arguments: tuple[str, ...], said: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    driver: ModuleType,
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
     Path("sweep").mkdir()
@@ -52,8 +56,11 @@ def test_a_mistake_is_a_sentence_before_anything_is_timed(
 def test_a_folder_and_a_document_come_of_one_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(DRIVER), "--trials", "6", "--divide", "8", "--out", str(tmp_path), "--json"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads((tmp_path / "latency.json").read_text())

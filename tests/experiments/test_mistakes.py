@@ -158,8 +158,11 @@ def test_a_full_disk_loses_no_finished_run(place: Place, whole: Path, tmp_path: 
     command = f'ulimit -f 4; exec {sys.executable} {ROOT}/experiments/scaling.py "$@" --tracker off'
     done = subprocess.run(
         ["bash", "-c", command, "bash", str(place.config), "--out", str(folder)],
-        env=place.env, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     # Where the write that failed was a checkpoint's, orbax's own threads print stack traces above the line.
     lines = [line for line in done.stderr.splitlines() if line.startswith("lora-jax: ")]
     assert done.returncode == 2, done.stderr

@@ -30,8 +30,11 @@ def watch(place: Place, folder: Path) -> str:
     """Look at a sweep from another process."""
     done = subprocess.run(
         [sys.executable, "-m", "lora_jax.cli", "watch", str(folder), "--once"],
-        env=place.env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -27,9 +27,11 @@ def make_small_places(root: Path) -> dict[str, Path]:
     """Return folders by kind: model (and base, the same), adapter, task."""
     shape = dict(d_model=16, n_layers=2, n_heads=2, vocab_size=len(WORDS), d_ff=32)
     write_model(
-        root / "model", ModelConfig(**shape, context=32, **LLAMA), "llama",
+        root / "model",
+        ModelConfig(**shape, context=32, **LLAMA),
+        "llama",
         {"eos_token": "<eos>", "pad_token": "[PAD]"},
-    )  # fmt: skip
+    )
     write_task(root)
     base, method = load_pretrained(str(root / "model")), LoRA(rank=2, targets=("q", "v"))
     built = method.build(base.config)

@@ -18,8 +18,11 @@ def test_a_minute_of_the_campaign_finds_nothing() -> None:
     seed = os.environ.get("LORA_JAX_FAULTS_SEED", "14")
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults", "--minutes", "1", "--workers", "1", "--seed", seed],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"seed {seed}" in done.stdout
     assert re.search(r"[1-9]\d*  attempts", done.stdout)

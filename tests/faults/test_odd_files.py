@@ -95,9 +95,11 @@ def test_an_output_of_any_encoding(encoding: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("run_id,n_params,loss\n" + rows, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "lora_jax.cli", "fit", str(tmp_path / "t.csv"), "--law", "power-n"],
-        cwd=ROOT, capture_output=True, timeout=60,
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
         env=os.environ | {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     done.stdout.decode(encoding)

@@ -26,9 +26,10 @@ def write_model(folder: Path, model: ModelConfig, model_type: str, special: dict
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if not model.causal:
         inner.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
             special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
-        )  # fmt: skip
+        )
     inner.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps(special))
     return folder
@@ -62,9 +63,11 @@ def fill_places(root: Path) -> Path:
         root / "models" / "encoder", ModelConfig(**shape, context=24, **BERT), "bert", {"pad_token": "[PAD]"}
     )
     write_model(
-        root / "models" / "decoder", ModelConfig(**shape, context=32, **LLAMA), "llama",
+        root / "models" / "decoder",
+        ModelConfig(**shape, context=32, **LLAMA),
+        "llama",
         {"eos_token": "<eos>", "pad_token": "[PAD]"},
-    )  # fmt: skip
+    )
     for split, n, start in (("train", 96, 0), ("dev", 24, 200), ("test", 40, 300)):
         write_split(root / "tasks" / "words" / f"{split}.jsonl", make_sentences(n, start))
         rows = [

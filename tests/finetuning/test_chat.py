@@ -48,9 +48,12 @@ def test_a_model_learns_to_answer(places: Path, tmp_path: Path) -> None:
     assert tokenizer.decode(row[:n]) == f"{first} ->"
     assert tokenizer.decode(row[n:], special=True) == f"{prepared.task.train[0].completion} <eos>"
     config = FinetuneConfig(
-        base=str(base), task=task, method=Full(), label="full",
+        base=str(base),
+        task=task,
+        method=Full(),
+        label="full",
         optim=TuneConfig(learning_rate=1e-2, batch_size=16, epochs=12, evaluations=3),
-    )  # fmt: skip
+    )
     result = finetune(config, prepared, tmp_path / "run", lambda: False)
     assert result.test is not None
     assert result.completions is not None

@@ -15,9 +15,11 @@ from lora_jax.peft.methods.subset import Full
 from lora_jax.runs.sweep import overlay, parse_overrides
 
 SWEEP = FinetuneSweep(
-    base="minilm", task=TaskConfig(), methods={"full": Full(), "LoRA r 4": LoRA(rank=4)},
+    base="minilm",
+    task=TaskConfig(),
+    methods={"full": Full(), "LoRA r 4": LoRA(rank=4)},
     rates={"full": (1e-4, 3e-4)},
-)  # fmt: skip
+)
 
 
 def test_a_method_has_its_own_rates() -> None:

@@ -32,8 +32,12 @@ def sweep():
 def run(places: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "experiments" / "finetune.py"), *arguments, "--tracker", "off"],
-        cwd=places, capture_output=True, text=True, timeout=400, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=places,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
 
 
 def write_config(places: Path, name: str, base: str, task: str) -> str:

@@ -40,11 +40,13 @@ from .conftest import task_of
 @pytest.fixture(scope="module")
 def sweep(places: Path) -> FinetuneSweep:
     return FinetuneSweep(
-        base=str(places / "models" / "encoder"), task=task_of(places, "words"),
+        base=str(places / "models" / "encoder"),
+        task=task_of(places, "words"),
         methods={"LoRA r 2": LoRA(rank=2, targets=("q", "v")), "BitFit": BitFit()},
         rates={"LoRA r 2": (1e-6, 1e-2), "BitFit": (1e-2, 1e30)},
-        optim=TuneConfig(batch_size=32, epochs=3, evaluations=2), seeds=(0, 1),
-    )  # fmt: skip
+        optim=TuneConfig(batch_size=32, epochs=3, evaluations=2),
+        seeds=(0, 1),
+    )
 
 
 def run_all(
@@ -204,9 +206,10 @@ def test_halving_ends_rates_and_the_comparison_leaves_them_out(
     sweep: FinetuneSweep, classify: Prepared, tmp_path: Path
 ) -> None:
     three = dataclasses.replace(
-        sweep.only(["LoRA r 2"]), rates={"LoRA r 2": (1e-9, 1e-2, 1e-8)},
+        sweep.only(["LoRA r 2"]),
+        rates={"LoRA r 2": (1e-9, 1e-2, 1e-8)},
         optim=dataclasses.replace(sweep.optim, evaluations=3),
-    )  # fmt: skip
+    )
     halved, _ = run_all(three, classify, tmp_path, lanes=None, halving=True)
     records = halved.finished()
     by_rate = {rate: records[finetune_id(three.run("LoRA r 2", rate, 0))] for rate in (1e-9, 1e-2, 1e-8)}
@@ -249,8 +252,10 @@ def test_two_workers_tune_a_sweep_together(
     for run_id, record in together.items():
         one = alone[run_id]
         assert (record.status, record.heldout_loss, record.n_steps) == (
-            one.status, one.heldout_loss, one.n_steps
-        )  # fmt: skip
+            one.status,
+            one.heldout_loss,
+            one.n_steps,
+        )
         assert (record.finetuning or {})["test"] == (one.finetuning or {})["test"]
 
 

@@ -28,9 +28,11 @@ def source(generate: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Sour
         words = [FILLERS[(i + i * k + k * k) % len(FILLERS)] for k in range(30)]
         (folder / f"{i}.txt").write_text(" ".join(words))
     data = DataConfig(
-        sources=(SourceConfig(name=f"files:{folder}/*.txt"),), seq_len=12, heldout_fraction=0.3,
+        sources=(SourceConfig(name=f"files:{folder}/*.txt"),),
+        seq_len=12,
+        heldout_fraction=0.3,
         heldout_tokens=12 * 30,
-    )  # fmt: skip
+    )
     return prepare_source(generate, data, lambda _: None)
 
 

@@ -25,9 +25,12 @@ LORA = LoRA(rank=2)
 
 
 def train(
-    configs: Sequence[FinetuneConfig], prepared: Prepared | Sequence[Prepared], folder: Path,
-    stop: Callable[[], bool] = lambda: False, n_rivals: int = 0,
-) -> list[FinetuneResult]:  # fmt: skip
+    configs: Sequence[FinetuneConfig],
+    prepared: Prepared | Sequence[Prepared],
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    n_rivals: int = 0,
+) -> list[FinetuneResult]:
     of_each = [prepared] * len(configs) if isinstance(prepared, Prepared) else prepared
     runs = [
         TuneRun(config, data, folder / str(number))
@@ -59,9 +62,13 @@ def fewer(prepared: Prepared, n: int) -> Prepared:
     """The same base, and the first n training rows."""
     train = prepared.train
     first: Encoded = dataclasses.replace(
-        train, tokens=train.tokens[:n], types=train.types[:n], n_prompt_N=train.n_prompt_N[:n],
-        example_N=train.example_N[:n], labels_N=None if train.labels_N is None else train.labels_N[:n],
-    )  # fmt: skip
+        train,
+        tokens=train.tokens[:n],
+        types=train.types[:n],
+        n_prompt_N=train.n_prompt_N[:n],
+        example_N=train.example_N[:n],
+        labels_N=None if train.labels_N is None else train.labels_N[:n],
+    )
     return dataclasses.replace(prepared, train=first)
 
 

@@ -28,9 +28,12 @@ LORA = LoRA(rank=4, alpha=8.0, targets=("all",))
 def make_run(places: Path, method: MethodConfig, base: str = "encoder", **optim) -> FinetuneConfig:
     fields = {"learning_rate": 1e-2, "batch_size": 16, "epochs": 6, "evaluations": 3} | optim
     return FinetuneConfig(
-        base=str(places / "models" / base), task=task_of(places, "words" if base == "encoder" else "echo"),
-        method=method, label=type(method).__name__, optim=TuneConfig(**fields),
-    )  # fmt: skip
+        base=str(places / "models" / base),
+        task=task_of(places, "words" if base == "encoder" else "echo"),
+        method=method,
+        label=type(method).__name__,
+        optim=TuneConfig(**fields),
+    )
 
 
 def train(

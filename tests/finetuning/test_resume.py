@@ -24,9 +24,12 @@ from .conftest import task_of
 def config(places: Path) -> FinetuneConfig:
     optim = TuneConfig(learning_rate=0.05, batch_size=16, epochs=4, evaluations=3)
     return FinetuneConfig(
-        base=str(places / "models" / "encoder"), task=task_of(places, "words"),
-        method=LoRA(rank=4, alpha=8.0, targets=("all",)), label="LoRA", optim=optim,
-    )  # fmt: skip
+        base=str(places / "models" / "encoder"),
+        task=task_of(places, "words"),
+        method=LoRA(rank=4, alpha=8.0, targets=("all",)),
+        label="LoRA",
+        optim=optim,
+    )
 
 
 def train(run: TuneRun, stop_after: int | None = None) -> FinetuneResult:

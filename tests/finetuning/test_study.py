@@ -25,11 +25,13 @@ BASE = RunConfig(
     n_tokens=4096,
 )
 ARM = Arm(
-    task=TaskConfig(name="text:sotu", max_tokens=16), n_train=(8, 20),
+    task=TaskConfig(name="text:sotu", max_tokens=16),
+    n_train=(8, 20),
     methods={"full": Full(), "LoRA r 2": LoRA(rank=2)},
     rates={"full": (1e-3, 1e-2, 1e-1), "LoRA r 2": (1e-2, 1e-1)},
-    optim=TuneConfig(batch_size=4, epochs=3), seeds=(0, 1),
-)  # fmt: skip
+    optim=TuneConfig(batch_size=4, epochs=3),
+    seeds=(0, 1),
+)
 LONG = replace(ARM, task=TaskConfig(max_tokens=64))
 STUDY = FinetuneStudy(bases={"small": BASE, "large": replace(BASE, n_tokens=8192)}, arms=(ARM,))
 
@@ -82,7 +84,7 @@ def test_a_base_that_is_not_here_is_priced_by_its_shape_and_refused_as_another(p
         (lambda: replace(ARM, n_train=()), "no n_train"),
         (lambda: price_study(replace(STUDY, arms=(LONG,))), "lower it"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_one_sentence(make: object, words: str) -> None:
     with pytest.raises(LoraJaxError, match=words):
         make()  # pyright: ignore[reportCallIssue]

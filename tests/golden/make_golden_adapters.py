@@ -116,10 +116,16 @@ def map_adapter(kind: str, weights: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 def main() -> None:
     config = BertConfig(
-        hidden_size=D_MODEL, num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS, intermediate_size=D_FF,
-        vocab_size=VOCAB, max_position_embeddings=CONTEXT, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0, attn_implementation="eager",
-    )  # fmt: skip
+        hidden_size=D_MODEL,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS,
+        intermediate_size=D_FF,
+        vocab_size=VOCAB,
+        max_position_embeddings=CONTEXT,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        attn_implementation="eager",
+    )
     model = BertModel(config, add_pooling_layer=False)
     adapters.init(model)
     for kind, shape in KINDS.items():

@@ -24,17 +24,26 @@ HERE = Path(__file__).parent / "models"
 D_MODEL, N_LAYERS, N_HEADS, N_KV_HEADS, D_FF, VOCAB = 16, 2, 4, 2, 24, 64
 N_TOKENS, N_PROMPT, N_GREEDY, CONTEXT = 16, 8, 64, 72
 SIZES: dict[str, Any] = dict(
-    hidden_size=D_MODEL, num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS, intermediate_size=D_FF,
-    vocab_size=VOCAB, max_position_embeddings=CONTEXT, attn_implementation="eager",
-)  # fmt: skip
+    hidden_size=D_MODEL,
+    num_hidden_layers=N_LAYERS,
+    num_attention_heads=N_HEADS,
+    intermediate_size=D_FF,
+    vocab_size=VOCAB,
+    max_position_embeddings=CONTEXT,
+    attn_implementation="eager",
+)
 DECODER: dict[str, Any] = dict(bos_token_id=0, eos_token_id=None, pad_token_id=0)
 GROUPED: dict[str, Any] = dict(num_key_value_heads=N_KV_HEADS, **SIZES, **DECODER)
 WIDE: dict[str, Any] = SIZES | dict(num_attention_heads=2)  # of which a quarter is 2 numbers
 # At a width of 8, wavelengths of 6 positions (kept), 20 (between), 63 and 199 (stretched).
 LLAMA3: dict[str, Any] = dict(
-    rope_type="llama3", rope_theta=100.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    rope_type="llama3",
+    rope_theta=100.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
     original_max_position_embeddings=32,
-)  # fmt: skip
+)
 
 
 class Case(NamedTuple):
@@ -124,9 +133,11 @@ def run_model(case: Case, model: Any, seed: int) -> dict[str, np.ndarray]:
         with torch.no_grad():
             out = model(tokens, labels=tokens)
             greedy = model.generate(
-                tokens[:, :N_PROMPT], attention_mask=torch.ones(2, N_PROMPT, dtype=torch.long),
-                do_sample=False, max_new_tokens=N_GREEDY,
-            )  # fmt: skip
+                tokens[:, :N_PROMPT],
+                attention_mask=torch.ones(2, N_PROMPT, dtype=torch.long),
+                do_sample=False,
+                max_new_tokens=N_GREEDY,
+            )
         arrays = {"logits": out.logits, "loss": out.loss, "greedy": greedy[:, N_PROMPT:]}
     arrays["tokens"] = tokens
     return {

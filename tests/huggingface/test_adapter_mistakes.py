@@ -159,11 +159,13 @@ DENSE = {"x.a.0.attention.output.dense", "x.a.0.output.dense", "x.a.1.output.den
         ({"target_modules": r".*\.\d+\.output\.dense"}, {"x.a.0.output.dense", "x.a.1.output.dense"}),
         ({"target_modules": ["x.a.0.output.dense", "query"]}, {"x.a.0.output.dense", "x.a.0.query"}),
         ({"target_modules": ["dense"], "layers_to_transform": 1}, {"x.a.1.output.dense"}),
-        ({"target_modules": ["dense"], "exclude_modules": ["attention.output.dense"]},
-         {"x.a.0.output.dense", "x.a.1.output.dense"}),
+        (
+            {"target_modules": ["dense"], "exclude_modules": ["attention.output.dense"]},
+            {"x.a.0.output.dense", "x.a.1.output.dense"},
+        ),
         ({"target_modules": ["dense", "head"], "modules_to_save": ["output"]}, {"head"}),
     ],
-)  # fmt: skip
+)
 def test_modules_are_found_by_the_rules_of_peft(fields: Fields, named: set[str]) -> None:
     names = [
         "x.a.0.attention.output.dense",

@@ -132,9 +132,13 @@ def test_what_peft_wrote_leaves_as_it_came(case, tmp_path: Path, name: str) -> N
     one = case(name)
     imported = import_adapter(one.folder, one.base.model_type, one.base.config)
     export_adapter(
-        tmp_path / "a", BASES[name], one.base.model_type, one.base.config, imported.method,
+        tmp_path / "a",
+        BASES[name],
+        one.base.model_type,
+        one.base.config,
+        imported.method,
         imported.trainable | imported.replaced,
-    )  # fmt: skip
+    )
     theirs, ours = (
         load_file(folder / "adapter_model.safetensors") for folder in (one.folder, tmp_path / "a")
     )
@@ -168,7 +172,7 @@ def test_what_peft_wrote_leaves_as_it_came(case, tmp_path: Path, name: str) -> N
         *((model_type, Prefix(length=3)) for model_type in ("gpt2", "llama", "gpt_neox")),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)  # fmt: skip
+)
 def test_ours_comes_back_with_the_same_effect(tmp_path: Path, model_type: str, config: MethodConfig) -> None:
     """The same factors A and updates s B, however the config says s; ranks follow from the shapes."""
     model = MODELS[model_type]

@@ -92,30 +92,60 @@ def test_every_weight_shows_in_the_golden_logits(case: str) -> None:
 
 
 LLAMA_3_2: dict[str, Any] = dict(  # of meta-llama/Llama-3.2-1B
-    model_type="llama", hidden_size=2048, num_hidden_layers=16, num_attention_heads=32,
-    num_key_value_heads=8, intermediate_size=8192, vocab_size=128256, max_position_embeddings=131072,
-    head_dim=64, rms_norm_eps=1e-5, tie_word_embeddings=True, hidden_act="silu", attention_bias=False,
-    rope_theta=500000.0, rope_scaling=dict(
-        rope_type="llama3", factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    model_type="llama",
+    hidden_size=2048,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    intermediate_size=8192,
+    vocab_size=128256,
+    max_position_embeddings=131072,
+    head_dim=64,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
+    hidden_act="silu",
+    attention_bias=False,
+    rope_theta=500000.0,
+    rope_scaling=dict(
+        rope_type="llama3",
+        factor=32.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
         original_max_position_embeddings=8192,
     ),
-)  # fmt: skip
+)
 
 
 def test_configurations_of_before_transformers_5_are_read() -> None:
     config = find_architecture("llama").read_config(LLAMA_3_2, None)
     scaling = RopeScaling(factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192)
     assert config == ModelConfig(
-        d_model=2048, n_layers=16, n_heads=32, n_kv_heads=8, d_ff=8192, vocab_size=128256, context=131072,
-        rope_theta=5e5, rope_scaling=scaling, **LLAMA,
-    )  # fmt: skip
+        d_model=2048,
+        n_layers=16,
+        n_heads=32,
+        n_kv_heads=8,
+        d_ff=8192,
+        vocab_size=128256,
+        context=131072,
+        rope_theta=5e5,
+        rope_scaling=scaling,
+        **LLAMA,
+    )
     assert sum(spec.size for spec in declare(config).values()) == 1_235_814_400  # as its model card says
 
     pythia = dict(  # of EleutherAI/pythia-160m
-        hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072,
-        vocab_size=50304, max_position_embeddings=2048, rotary_pct=0.25, rotary_emb_base=10000,
-        hidden_act="gelu", use_parallel_residual=True, tie_word_embeddings=False,
-    )  # fmt: skip
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        vocab_size=50304,
+        max_position_embeddings=2048,
+        rotary_pct=0.25,
+        rotary_emb_base=10000,
+        hidden_act="gelu",
+        use_parallel_residual=True,
+        tie_word_embeddings=False,
+    )
     config = find_architecture("gpt_neox").read_config(pythia, None)
     assert (config.rotary_dim, config.rope_theta, config.mlp) == (16, 10000, "gelu_exact")
     assert sum(spec.size for spec in declare(config).values()) == 162_322_944  # as its model card says

@@ -20,9 +20,14 @@ from lora_jax.model.untie import untie
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 SIZES: dict[str, Any] = dict(
-    hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=24,
-    vocab_size=64, max_position_embeddings=8192,
-)  # fmt: skip
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=24,
+    vocab_size=64,
+    max_position_embeddings=8192,
+)
 YARN = {"rope_type": "yarn", "factor": 4.0}
 LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -56,14 +61,17 @@ def test_rope_scaling_stands_in_place_of_rope_parameters() -> None:
         ("llama", dict(rope_scaling=LLAMA3, original_max_position_embeddings=16), "original context"),
         ("gpt_neox", dict(rotary_emb_base=500, rope_parameters=parameters(1e4)), "rotary_emb_base 500"),
         ("gpt_neox", dict(rope_theta=500), "theta.*10000.*rope_theta 500"),
-        ("gpt_neox", dict(rotary_pct=0.5, rope_parameters=parameters(1e4, partial_rotary_factor=1.0)),
-         r"rotated more than once.*1\.0.*rotary_pct 0\.5"),
+        (
+            "gpt_neox",
+            dict(rotary_pct=0.5, rope_parameters=parameters(1e4, partial_rotary_factor=1.0)),
+            r"rotated more than once.*1\.0.*rotary_pct 0\.5",
+        ),
         ("gpt2", dict(n_embd=8), "n_embd more than once"),
         ("qwen2", dict(layer_types=["full_attention", "sliding_attention"]), "no window for them"),
         ("llama", dict(tie_word_embeddings="false"), "must be true or false"),
         ("qwen3", dict(head_dim=None), "head_dim None"),
     ],
-)  # fmt: skip
+)
 def test_two_places_that_disagree_are_named(model_type: str, fields: dict[str, Any], words: str) -> None:
     with pytest.raises(LoraJaxError, match=words):
         read(model_type, **fields)

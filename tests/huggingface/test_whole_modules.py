@@ -39,9 +39,16 @@ def bases(tmp_path: Path) -> Bases:
 
     def make(tied: bool, dtype: Any = None, n_classes: int | None = None) -> Pretrained:
         model = ModelConfig(
-            d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=VOCAB, context=32, tied_head=tied,
-            n_classes=n_classes, **LLAMA,
-        )  # fmt: skip
+            d_model=16,
+            n_layers=2,
+            n_heads=4,
+            n_kv_heads=2,
+            vocab_size=VOCAB,
+            context=32,
+            tied_head=tied,
+            n_classes=n_classes,
+            **LLAMA,
+        )
         params = {path: w * 4 if w.ndim > 1 else w for path, w in init(declare(model), 1).items()}
         folder = save_folder(tmp_path / "base", model, params, "llama", dtype=dtype)
         make_tokenizer(begins=True).save(str(folder / "tokenizer.json"))

@@ -54,10 +54,14 @@ def test_every_size_is_within_one_per_cent_of_the_published_one(key: str) -> Non
 @pytest.mark.parametrize(
     ("key", "n_params"),
     [
-        ("gpt2", 124_439_808), ("gpt2-medium", 354_823_168), ("gpt2-large", 774_030_080),
-        ("gpt2-xl", 1_557_611_200), ("llama", 65_285_660_672), ("llama2", 68_976_648_192),
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+        ("llama", 65_285_660_672),
+        ("llama2", 68_976_648_192),
     ],
-)  # fmt: skip
+)
 def test_released_checkpoints_have_these_sizes(key: str, n_params: int) -> None:
     assert count_parameters(SHAPES[key]).total == n_params
 
@@ -144,8 +148,9 @@ def test_a_reduced_model_has_the_same_structure(key: str) -> None:
     assert count_parameters(small).total < 50_000
     assert small.n_heads * small.head_dim / small.d_model == large.n_heads * large.head_dim / large.d_model
     assert (small.kv_heads == small.n_heads, small.kv_heads == 1) == (
-        large.kv_heads == large.n_heads, large.kv_heads == 1
-    )  # fmt: skip
+        large.kv_heads == large.n_heads,
+        large.kv_heads == 1,
+    )
     assert small.ff_width / small.d_model == pytest.approx(large.ff_width / large.d_model, rel=0.01)
 
 
@@ -206,10 +211,15 @@ def test_a_step_trains_every_weight_of_an_encoder() -> None:
     B, T = 4, config.context
     ones_BT = np.ones((B, T), np.int32)
     batch = Batch(
-        every_token(config, B, T), ones_BT, np.tile(np.arange(T, dtype=np.int32), (B, 1)),
-        np.tile(np.arange(T, dtype=np.int32) % 2, (B, 1)), 0 * ones_BT, np.zeros((B, T), np.float32),
-        np.arange(B, dtype=np.int32) % 2, np.ones(B, np.float32),
-    )  # fmt: skip
+        every_token(config, B, T),
+        ones_BT,
+        np.tile(np.arange(T, dtype=np.int32), (B, 1)),
+        np.tile(np.arange(T, dtype=np.int32) % 2, (B, 1)),
+        0 * ones_BT,
+        np.zeros((B, T), np.float32),
+        np.arange(B, dtype=np.int32) % 2,
+        np.ones(B, np.float32),
+    )
     method = Full().build(config)
     adapted = adapt(draw(declare(config)), method, 0)
     step = jax.jit(make_tune_step(config, Full(), optim))

@@ -76,9 +76,16 @@ def test_gpt2_has_its_published_size() -> None:
 
 def test_llama_2_70b_has_its_published_size() -> None:
     config = ModelConfig(
-        d_model=8192, n_layers=80, n_heads=64, n_kv_heads=8, d_ff=28672, vocab_size=32000, context=4096,
-        tied_head=False, **LLAMA,
-    )  # fmt: skip
+        d_model=8192,
+        n_layers=80,
+        n_heads=64,
+        n_kv_heads=8,
+        d_ff=28672,
+        vocab_size=32000,
+        context=4096,
+        tied_head=False,
+        **LLAMA,
+    )
     assert count_parameters(config).total == 68_976_648_192
 
 

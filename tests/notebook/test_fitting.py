@@ -47,8 +47,9 @@ def test_the_command_gives_the_same_numbers(file: Path, capsys: pytest.CaptureFi
     }
     rows = {(row["quantity"], *row["at"]): row for row in theirs["predictions"]}
     for key, own in (
-        (("loss", "N", "D"), ours.predict(N=1e10, D=1e12)), (("N*", "C"), ours.optimum(1e23).n_params),
-    ):  # fmt: skip
+        (("loss", "N", "D"), ours.predict(N=1e10, D=1e12)),
+        (("N*", "C"), ours.optimum(1e23).n_params),
+    ):
         assert (own.value, list(own.ci95 or ())) == (rows[key]["value"], rows[key]["ci95"])
 
 
@@ -66,15 +67,21 @@ def test_a_prediction_goes_by_letters_and_by_columns(fitted) -> None:
     [
         lambda f: f.curve(),
         lambda f: f.predict(N=[1e9, 2e9], D=1e9),
-        lambda f: f.predict(N=1e9), lambda f: f.predict(N=1e9, D=1e9, X=1), lambda f: f.predict(N=-1, D=1e9),
-        lambda f: lj.fit("chinchila", n_params=N, n_tokens=D, loss=LOSS), lambda f: lj.fit("chinchilla"),
-        lambda f: lj.fit("chinchilla", "no/such.csv"), lambda f: lj.fit("chinchilla", n_params=N, loss=LOSS),
+        lambda f: f.predict(N=1e9),
+        lambda f: f.predict(N=1e9, D=1e9, X=1),
+        lambda f: f.predict(N=-1, D=1e9),
+        lambda f: lj.fit("chinchila", n_params=N, n_tokens=D, loss=LOSS),
+        lambda f: lj.fit("chinchilla"),
+        lambda f: lj.fit("chinchilla", "no/such.csv"),
+        lambda f: lj.fit("chinchilla", n_params=N, loss=LOSS),
         lambda f: lj.fit("chinchilla", n_params=N, n_tokens=D, loss=-LOSS),
         lambda f: lj.fit("chinchilla", n_params=N[:3], n_tokens=D, loss=LOSS),
-        lambda f: lj.design(-1.0), lambda f: lj.design(1e20, prior="nobody"), lambda f: f.optimum(0),
+        lambda f: lj.design(-1.0),
+        lambda f: lj.design(1e20, prior="nobody"),
+        lambda f: f.optimum(0),
         lambda f: lj.compare("published:nothing"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_a_sentence(ask, fitted) -> None:
     with pytest.raises(lj.LoraJaxError, match=r"\.$"):
         ask(fitted)

@@ -16,9 +16,14 @@ import pytest
 
 D_MODEL, N_LAYERS, N_HEADS, N_KV_HEADS, D_FF, VOCAB, CONTEXT, N_CLASSES = 32, 3, 4, 2, 48, 96, 32, 3
 HIDDEN: dict[str, Any] = dict(
-    hidden_size=D_MODEL, num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS, intermediate_size=D_FF,
-    vocab_size=VOCAB, max_position_embeddings=CONTEXT, attn_implementation="eager",
-)  # fmt: skip
+    hidden_size=D_MODEL,
+    num_hidden_layers=N_LAYERS,
+    num_attention_heads=N_HEADS,
+    intermediate_size=D_FF,
+    vocab_size=VOCAB,
+    max_position_embeddings=CONTEXT,
+    attn_implementation="eager",
+)
 DECODER: dict[str, Any] = dict(bos_token_id=0, eos_token_id=0)
 FAMILIES = ("gpt2", "llama", "qwen2", "gpt_neox", "bert")
 
@@ -29,9 +34,17 @@ def make_config(family: str) -> Any:
 
     if family == "gpt2":
         return t.GPT2Config(
-            n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS, vocab_size=VOCAB, n_positions=CONTEXT,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager", **DECODER,
-        )  # fmt: skip
+            n_embd=D_MODEL,
+            n_layer=N_LAYERS,
+            n_head=N_HEADS,
+            vocab_size=VOCAB,
+            n_positions=CONTEXT,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            attn_implementation="eager",
+            **DECODER,
+        )
     if family == "llama":
         return t.LlamaConfig(
             num_key_value_heads=N_KV_HEADS, tie_word_embeddings=False, rms_norm_eps=1e-5, **HIDDEN, **DECODER
@@ -42,9 +55,13 @@ def make_config(family: str) -> Any:
         )
     if family == "gpt_neox":
         return t.GPTNeoXConfig(
-            rotary_pct=0.25, hidden_dropout=0.0, attention_dropout=0.0, tie_word_embeddings=False,
-            **HIDDEN, **DECODER,
-        )  # fmt: skip
+            rotary_pct=0.25,
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            tie_word_embeddings=False,
+            **HIDDEN,
+            **DECODER,
+        )
     return t.BertConfig(
         num_labels=N_CLASSES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **HIDDEN
     )

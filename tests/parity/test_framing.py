@@ -53,10 +53,13 @@ def write_tokenizer(
         pieces = [*SPECIAL, *bytes_, "▁", *"abcdefiklmostu.\n"]
         inner = Tokenizer(
             models.BPE(
-                {piece: i for i, piece in enumerate([*pieces, "▁a"])}, [("▁", "a")], unk_token="<unk>",
-                fuse_unk=True, byte_fallback=True,
+                {piece: i for i, piece in enumerate([*pieces, "▁a"])},
+                [("▁", "a")],
+                unk_token="<unk>",
+                fuse_unk=True,
+                byte_fallback=True,
             )
-        )  # fmt: skip
+        )
         inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
         steps = [
             decoders.Replace("▁", " "),

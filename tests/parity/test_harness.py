@@ -222,9 +222,8 @@ def test_an_adapter_reads_as_its_peft_form_does(pair: Any, tmp_path: Path) -> No
     export_adapter(tmp_path / "peft", str(folder), base.model_type, base.config, method, trained)
     asked = ask("loglikelihood", *((context, " good") for context in CONTEXTS))
     theirs = HFLM(
-        str(folder), tokenizer=load_theirs(folder), peft=str(tmp_path / "peft"), device="cpu",
-        dtype="float32",
-    )  # fmt: skip
+        str(folder), tokenizer=load_theirs(folder), peft=str(tmp_path / "peft"), device="cpu", dtype="float32"
+    )
     wanted = [x for x, _ in theirs.loglikelihood(asked, disable_tqdm=True)]
     for place in ("own.safetensors", "peft"):
         lm = LoraJaxLM(str(folder), adapter=str(tmp_path / place), dtype="float32")

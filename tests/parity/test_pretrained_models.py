@@ -104,9 +104,10 @@ def test_minilm_gives_the_hidden_states_of_transformers_with_padding(
     theirs = _load(AutoModel, model.folder)
     with torch.no_grad():
         wanted = theirs(
-            input_ids=torch.tensor(tokens_BT), attention_mask=torch.tensor(real_BT),
+            input_ids=torch.tensor(tokens_BT),
+            attention_mask=torch.tensor(real_BT),
             token_type_ids=torch.tensor(types_BT),
-        ).last_hidden_state.numpy()  # fmt: skip
+        ).last_hidden_state.numpy()
     assert real_BT.min() == 0
     np.testing.assert_allclose(ours[real_BT == 1], wanted[real_BT == 1], atol=1e-4)
 

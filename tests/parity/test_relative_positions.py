@@ -31,9 +31,15 @@ def test_the_bias_is_that_of_transformers(causal: bool) -> None:
     with torch.no_grad():
         theirs_1HTS = attention.compute_bias(9, 200).numpy()
     config = ModelConfig(
-        d_model=16, n_layers=1, n_heads=4, vocab_size=8, context=200, positions="t5", causal=causal,
+        d_model=16,
+        n_layers=1,
+        n_heads=4,
+        vocab_size=8,
+        context=200,
+        positions="t5",
+        causal=causal,
         tied_head=causal,
-    )  # fmt: skip
+    )
     bias_NH = jnp.asarray(attention.relative_attention_bias.weight.detach().numpy())
     ours_1HTS = score_buckets(config, bias_NH, jnp.arange(9), jnp.arange(200))
     np.testing.assert_array_equal(ours_1HTS, theirs_1HTS)

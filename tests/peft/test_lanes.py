@@ -62,11 +62,15 @@ def make_input(model: ModelConfig, run: Run, step: int) -> StepInput:
     n_real = rng.integers(2, shape[1] + 1, (3, 1))
     is_real = np.arange(shape[1]) < n_real
     batch = Batch(
-        tokens_BT=tokens, segments_BT=is_real.astype(np.int32),
-        positions_BT=(np.arange(shape[1]) * is_real).astype(np.int32), types_BT=np.zeros(shape, np.int32),
-        targets_BT=np.roll(tokens, -1, 1), weights_BT=is_real.astype(np.float32),
-        labels_B=np.zeros(3, np.int32), example_weights_B=np.ones(3, np.float32),
-    )  # fmt: skip
+        tokens_BT=tokens,
+        segments_BT=is_real.astype(np.int32),
+        positions_BT=(np.arange(shape[1]) * is_real).astype(np.int32),
+        types_BT=np.zeros(shape, np.int32),
+        targets_BT=np.roll(tokens, -1, 1),
+        weights_BT=is_real.astype(np.float32),
+        labels_B=np.zeros(3, np.int32),
+        example_weights_B=np.ones(3, np.float32),
+    )
     hyperparams = Hyperparams(*(np.float32(x) for x in (run.rate * (1 - step / 250), run.decay, run.clip)))
     return StepInput(batch, hyperparams, dropout_key(run.seed))
 
@@ -142,9 +146,10 @@ def test_other_numbers_run_the_same_program(models: dict[str, ModelConfig], base
     compiled = compile_step(one.step, True)
     n_programs = compiled._cache_size()
     other = Group(
-        model, base,
+        model,
+        base,
         [Run(LoRA(rank=1, init="uniform", rslora=True), 0, 0.1, 0.3, 0.2), Run(LoRA(rank=2, alpha=1.0), 1)],
-    )  # fmt: skip
+    )
     other.train(3)
     assert compile_step(other.step, True) is compiled
     assert compiled._cache_size() == n_programs > 0

@@ -96,10 +96,14 @@ def test_a_starts_within_its_bounds(models: dict[str, ModelConfig], bases: dict[
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (LoRA, {"dropout": 1.0}), (LoRA, {"top_layers": 0}), (LoRA, {"rate_ratio": 0.0}),
-        (LoRA, {"rank": 17}), (LoRA, {"rank": 0}), (VeRA, {"rank": 17}),
+        (LoRA, {"dropout": 1.0}),
+        (LoRA, {"top_layers": 0}),
+        (LoRA, {"rate_ratio": 0.0}),
+        (LoRA, {"rank": 17}),
+        (LoRA, {"rank": 0}),
+        (VeRA, {"rank": 17}),
     ],
-)  # fmt: skip
+)
 def test_numbers_out_of_range_are_named(
     kind: type, fields: dict[str, Any], models: dict[str, ModelConfig]
 ) -> None:

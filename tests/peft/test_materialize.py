@@ -65,8 +65,10 @@ def test_at_step_0_it_is_the_base_and_later_the_base_with_s_a_b(model: Layers, b
     assert (out.a.shape, out.b.shape) == ((2, 3, 2), (2, 6))
     np.testing.assert_allclose(
         full["attention"]["out"]["kernel"] - base["attention"]["out"]["kernel"],
-        3 * np.einsum("hkr,ro->hko", out.a, out.b), rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        3 * np.einsum("hkr,ro->hko", out.a, out.b),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     np.testing.assert_array_equal(full["out"]["bias"], base["out"]["bias"])
     assert jax.eval_shape(model.apply, {"params": full}, jnp.ones((2, 4, 6))).shape == (2, 4, 5)
 

@@ -46,19 +46,36 @@ def make_record(config: RunConfig, noise: float, diverged: bool = False) -> RunR
     penalty = 0.02 * math.log2(config.optim.learning_rate / 1e-2) ** 2
     loss = None if diverged else loss_of(n_params, config.n_tokens) * math.exp(noise) + penalty
     return RunRecord(
-        run_id=run_id(config), sweep="synthetic", status="diverged" if diverged else "done",
-        config=to_dict(config), data={"tokenizer": "bytes", "fingerprint": "<abc>"},
-        seed=config.seed, n_params=n_params, n_params_with_head=with_head,
-        n_params_total=total, n_tokens=config.n_tokens, unique_tokens=config.n_tokens, epochs=0.4,
-        flops=6.0 * with_head * config.n_tokens, flops_exact=6.6 * with_head * config.n_tokens,
-        train_loss=None if loss is None else loss - 0.02, heldout_loss=loss,
+        run_id=run_id(config),
+        sweep="synthetic",
+        status="diverged" if diverged else "done",
+        config=to_dict(config),
+        data={"tokenizer": "bytes", "fingerprint": "<abc>"},
+        seed=config.seed,
+        n_params=n_params,
+        n_params_with_head=with_head,
+        n_params_total=total,
+        n_tokens=config.n_tokens,
+        unique_tokens=config.n_tokens,
+        epochs=0.4,
+        flops=6.0 * with_head * config.n_tokens,
+        flops_exact=6.6 * with_head * config.n_tokens,
+        train_loss=None if loss is None else loss - 0.02,
+        heldout_loss=loss,
         heldout_loss_se=None if loss is None else 0.008,
-        bits_per_byte=None if loss is None else loss / math.log(2), cooled=not diverged,
-        learning_rate=peak_learning_rate(config), n_steps=config.n_steps,
-        diverged_at=40 if diverged else None, wall_seconds=12.5, trained_tokens=config.n_tokens,
-        tokens_per_second=60_000.0, device="cpu, 2 cores", versions={"jax": "0.10.2", "python": "3.11"},
-        git_commit="0123456789abcdef", created_at="2025-01-01T00:00:00+00:00",
-    )  # fmt: skip
+        bits_per_byte=None if loss is None else loss / math.log(2),
+        cooled=not diverged,
+        learning_rate=peak_learning_rate(config),
+        n_steps=config.n_steps,
+        diverged_at=40 if diverged else None,
+        wall_seconds=12.5,
+        trained_tokens=config.n_tokens,
+        tokens_per_second=60_000.0,
+        device="cpu, 2 cores",
+        versions={"jax": "0.10.2", "python": "3.11"},
+        git_commit="0123456789abcdef",
+        created_at="2025-01-01T00:00:00+00:00",
+    )
 
 
 def make_records() -> list[RunRecord]:

@@ -22,9 +22,13 @@ def _text(kind: str) -> str:
         document = fit_law(make_runs(2, 20), law, asked, command)
     else:
         asked = Questions(
-            n_bootstrap=200, predict=[{"N": 7e10, "D": 1.4e12}], budgets=[5.76e23], versus=["hoffmann"],
-            compare=True, figures=True,
-        )  # fmt: skip
+            n_bootstrap=200,
+            predict=[{"N": 7e10, "D": 1.4e12}],
+            budgets=[5.76e23],
+            versus=["hoffmann"],
+            compare=True,
+            figures=True,
+        )
         command = "lora-jax fit runs.csv --law chinchilla"
         document = fit_law(make_runs(outlier=0.3), CHINCHILLA, asked, command)
     return json.dumps(document, allow_nan=False)

@@ -15,9 +15,18 @@ def test_a_step_has_the_colour_that_the_legend_gives_it() -> None:
         for quantity in ("size", "change")
     ]
     report = CoordinateReport(
-        model="mup, adamw", rate=0.01, widths=WIDTHS, depths=(), fixed_width=16, fixed_depth=2, seeds=SEEDS,
-        steps=(1, 3), late=3, slopes=tuple(fit_slopes(rows, "width")), coordinates=tuple(rows),
-    )  # fmt: skip
+        model="mup, adamw",
+        rate=0.01,
+        widths=WIDTHS,
+        depths=(),
+        fixed_width=16,
+        fixed_depth=2,
+        seeds=SEEDS,
+        steps=(1, 3),
+        late=3,
+        slopes=tuple(fit_slopes(rows, "width")),
+        coordinates=tuple(rows),
+    )
     size, change = plot_coordinates(report, "width").axes
     colours = [
         {

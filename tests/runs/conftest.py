@@ -23,12 +23,14 @@ def base(corpus: Path) -> RunConfig:
     return RunConfig(
         model=ModelConfig(d_model=8, n_layers=1, n_heads=1, vocab_size=256, context=16, **LLAMA),
         data=DataConfig(
-            sources=(SourceConfig(name=f"files:{corpus}/*.txt"),), seq_len=16, max_epochs=100.0,
+            sources=(SourceConfig(name=f"files:{corpus}/*.txt"),),
+            seq_len=16,
+            max_epochs=100.0,
             heldout_fraction=0.3,  # several documents, for a standard error between them
         ),
         optim=OptimConfig(batch_size=4, warmup_steps=4),
         n_tokens=20 * 4 * 16,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +44,36 @@ def make_record(base: RunConfig) -> Callable[..., RunRecord]:
 
     def make(run: RunConfig = base, **fields: object) -> RunRecord:
         record = RunRecord(
-            run_id=name_run(run), sweep="tiny", status="done", config=to_dict(run),
-            data={"tokenizer": "bytes"}, seed=run.seed,
-            n_params=100, n_params_with_head=200, n_params_total=300, n_tokens=run.n_tokens,
-            unique_tokens=run.n_tokens, epochs=0.5, flops=1.5e6, flops_exact=2.5e6, train_loss=3.25,
-            heldout_loss=3.5, heldout_loss_se=None, bits_per_byte=5.0, cooled=True, learning_rate=0.0125,
-            n_steps=run.n_steps, diverged_at=None, wall_seconds=1.5, trained_tokens=run.n_tokens,
-            tokens_per_second=None, device="cpu", versions={"jax": "0"}, git_commit=None,
+            run_id=name_run(run),
+            sweep="tiny",
+            status="done",
+            config=to_dict(run),
+            data={"tokenizer": "bytes"},
+            seed=run.seed,
+            n_params=100,
+            n_params_with_head=200,
+            n_params_total=300,
+            n_tokens=run.n_tokens,
+            unique_tokens=run.n_tokens,
+            epochs=0.5,
+            flops=1.5e6,
+            flops_exact=2.5e6,
+            train_loss=3.25,
+            heldout_loss=3.5,
+            heldout_loss_se=None,
+            bits_per_byte=5.0,
+            cooled=True,
+            learning_rate=0.0125,
+            n_steps=run.n_steps,
+            diverged_at=None,
+            wall_seconds=1.5,
+            trained_tokens=run.n_tokens,
+            tokens_per_second=None,
+            device="cpu",
+            versions={"jax": "0"},
+            git_commit=None,
             created_at="2025-01-01T00:00:00+00:00",
-        )  # fmt: skip
+        )
         return dataclasses.replace(record, **fields)
 
     return make

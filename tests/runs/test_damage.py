@@ -27,9 +27,14 @@ def sweep(
     calls, store = iter(range(10**9)), RunStore(folder)
     planned = plan_runs(runs, store.settled(False), find_device("h200"))
     return run_sweep(
-        "tiny", planned, {runs[0].data: dataset}, store, open_tracker("off", "tiny", folder),
-        lambda: stop_after is not None and next(calls) >= stop_after, SweepSettings(lanes=lanes),
-    )  # fmt: skip
+        "tiny",
+        planned,
+        {runs[0].data: dataset},
+        store,
+        open_tracker("off", "tiny", folder),
+        lambda: stop_after is not None and next(calls) >= stop_after,
+        SweepSettings(lanes=lanes),
+    )
 
 
 def test_every_byte_of_a_record_is_noticed_or_without_effect(

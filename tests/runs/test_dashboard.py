@@ -59,10 +59,14 @@ def call(*words: object, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run the command without a login of the person who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return subprocess.run(
-        [sys.executable, "-m", "lora_jax.cli", "dashboard", *map(str, words)], env=kept | env,
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
+        [sys.executable, "-m", "lora_jax.cli", "dashboard", *map(str, words)],
+        env=kept | env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
         cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    )
 
 
 def logged_out(folder: Path) -> dict[str, str]:

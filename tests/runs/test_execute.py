@@ -243,17 +243,23 @@ def test_the_order_of_the_plan_does_not_matter(
 
 
 def test_a_diverged_run_is_recorded_shown_and_left_out_of_the_fits(
-    finished: Finished, runs: list[RunConfig], dataset: Dataset, tmp_path: Path,
+    finished: Finished,
+    runs: list[RunConfig],
+    dataset: Dataset,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     hot = [overlay(run, {"optim.learning_rate": 1e30}) for run in runs]
     records = sweep([runs[0], *hot], dataset, tmp_path)
     bad = [record for record in records if record.status == "diverged"]
     assert len(bad) == len(hot)
     for record in bad:
         assert (record.heldout_loss, record.heldout_loss_se, record.train_loss, record.bits_per_byte) == (
-            None, None, None, None,
-        )  # fmt: skip
+            None,
+            None,
+            None,
+            None,
+        )
         assert record.diverged_at is not None
         curve = RunStore(tmp_path).read_curve(record.run_id)
         assert len(curve) == record.diverged_at

@@ -24,16 +24,25 @@ from lora_jax.training.side_by_side import Stopped
 
 
 def sweep(
-    runs: list[RunConfig], dataset: Dataset, folder: Path, lanes: int | None,
-    should_stop: Callable[[], bool] = lambda: False, halving: bool = False,
-) -> dict[str, RunRecord]:  # fmt: skip
+    runs: list[RunConfig],
+    dataset: Dataset,
+    folder: Path,
+    lanes: int | None,
+    should_stop: Callable[[], bool] = lambda: False,
+    halving: bool = False,
+) -> dict[str, RunRecord]:
     """Run a sweep; return the new records by run_id."""
     store = RunStore(folder)
     planned = plan_runs(runs, store.settled(halving), find_device("h200"))
     records = run_sweep(
-        "tiny", planned, {run.data: dataset for run in runs}, store, open_tracker("off", "tiny", folder),
-        should_stop, SweepSettings(lanes=lanes, halving=halving),
-    )  # fmt: skip
+        "tiny",
+        planned,
+        {run.data: dataset for run in runs},
+        store,
+        open_tracker("off", "tiny", folder),
+        should_stop,
+        SweepSettings(lanes=lanes, halving=halving),
+    )
     return {record.run_id: record for record in records}
 
 
@@ -59,9 +68,12 @@ def check_same(found: RunRecord, alone: RunRecord) -> None:
 
 
 def test_a_sweep_in_lanes_leaves_the_records_of_one_without(
-    runs: list[RunConfig], alone: dict[str, RunRecord], dataset: Dataset, tmp_path: Path,
+    runs: list[RunConfig],
+    alone: dict[str, RunRecord],
+    dataset: Dataset,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     found = sweep(runs, dataset, tmp_path, 4)
     assert found.keys() == alone.keys()
     for name, record in found.items():
@@ -103,9 +115,12 @@ def test_what_has_ended_is_recorded_before_the_group_has(
 
 
 def test_measured_lanes_are_kept_for_the_rest_of_the_sweep(
-    runs: list[RunConfig], alone: dict[str, RunRecord], dataset: Dataset, tmp_path: Path,
+    runs: list[RunConfig],
+    alone: dict[str, RunRecord],
+    dataset: Dataset,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     found = sweep(runs[:4], dataset, tmp_path, None)
     assert "too short to measure 2" in capsys.readouterr().err
     [choice] = read_object(tmp_path / "lanes.json", "mend it").values()

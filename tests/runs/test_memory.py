@@ -37,10 +37,14 @@ def test_memory_is_close_of_every_shape_policy_and_method(case: Case) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("model.d_model", 128), ("model.n_layers", 3), ("model.n_heads", 4), ("model.d_ff", 1024),
-        ("model.vocab_size", 512), ("optim.batch_size", 64),
+        ("model.d_model", 128),
+        ("model.n_layers", 3),
+        ("model.n_heads", 4),
+        ("model.d_ff", 1024),
+        ("model.vocab_size", 512),
+        ("optim.batch_size", 64),
     ],
-)  # fmt: skip
+)
 def test_more_of_anything_takes_more_memory(field: str, value: object) -> None:
     run = make_run(64, 2, 128, 32, 256)
     assert memory_bytes(overlay(run, {field: value})) > memory_bytes(run)

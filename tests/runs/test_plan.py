@@ -55,10 +55,11 @@ def test_own_steps_are_what_training_takes(runs: list[RunConfig], dataset: Datas
     trained: dict[RunConfig, int] = {}
     for name, members in trunks.items():
         train_trunks(
-            [Trunk(tuple(members), dataset, tmp_path / name)], 1,
+            [Trunk(tuple(members), dataset, tmp_path / name)],
+            1,
             on_result=lambda result: trained.update({result.run: result.cost.trained_tokens}),
             should_stop=lambda: False,
-        )  # fmt: skip
+        )
     assert trained == {item.run: item.own_steps * item.run.tokens_per_step for item in planned}
     wsd = [item.own_steps for item in planned if item.run.optim.schedule == "wsd"]
     assert sum(wsd) == 2 * (60 + 8 + 4)  # the longest, and the cooldowns of the others

@@ -158,9 +158,14 @@ def last_frame(screen: str) -> str:
     [(60, None, []), (80, None, []), (120, True, ["seed 11"]), (150, True, ["d8x1 seed 11", "step 10/30"])],
 )
 def test_what_matters_fits_every_terminal(
-    planned: list[PlannedRun], clock: Clock, monkeypatch: pytest.MonkeyPatch,
-    columns: int, has_bar: bool | None, words: list[str], speed: float,
-) -> None:  # fmt: skip
+    planned: list[PlannedRun],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    has_bar: bool | None,
+    words: list[str],
+    speed: float,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -329,10 +329,14 @@ def by_trained_sweep(folder: Path) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        by_fit_command, by_fit_of_the_file, by_report_command, by_transfer_command, by_notebook,
+        by_fit_command,
+        by_fit_of_the_file,
+        by_report_command,
+        by_transfer_command,
+        by_notebook,
         by_trained_sweep,
     ],
-)  # fmt: skip
+)
 def test_commands_and_notebooks_renew_a_table_that_lags(
     tmp_path: Path, lagging: Iterator[str], use: Callable[[Path], None]
 ) -> None:

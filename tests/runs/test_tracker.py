@@ -18,14 +18,36 @@ from lora_jax.runs.record import RunRecord
 from lora_jax.runs.tracking import open_tracker
 
 RECORD = RunRecord(
-    run_id="d16x2-t8192-s0-0123456789", sweep="tiny", status="done", config={"model": {"d_model": 16}},
-    data={"tokenizer": "bytes"}, seed=0,
-    n_params=6144, n_params_with_head=10_240, n_params_total=12_288, n_tokens=8192, unique_tokens=8192,
-    epochs=0.5, flops=5e8, flops_exact=6e8, train_loss=2.5, heldout_loss=2.625, heldout_loss_se=0.01,
-    bits_per_byte=3.787, cooled=True, learning_rate=0.02, n_steps=4, diverged_at=None, wall_seconds=1.0,
-    trained_tokens=8192, tokens_per_second=8192.0, device="cpu", versions={"jax": "0"}, git_commit=None,
+    run_id="d16x2-t8192-s0-0123456789",
+    sweep="tiny",
+    status="done",
+    config={"model": {"d_model": 16}},
+    data={"tokenizer": "bytes"},
+    seed=0,
+    n_params=6144,
+    n_params_with_head=10_240,
+    n_params_total=12_288,
+    n_tokens=8192,
+    unique_tokens=8192,
+    epochs=0.5,
+    flops=5e8,
+    flops_exact=6e8,
+    train_loss=2.5,
+    heldout_loss=2.625,
+    heldout_loss_se=0.01,
+    bits_per_byte=3.787,
+    cooled=True,
+    learning_rate=0.02,
+    n_steps=4,
+    diverged_at=None,
+    wall_seconds=1.0,
+    trained_tokens=8192,
+    tokens_per_second=8192.0,
+    device="cpu",
+    versions={"jax": "0"},
+    git_commit=None,
     created_at="2025-01-01T00:00:00+00:00",
-)  # fmt: skip
+)
 CURVE = [
     {"step": s, "n_tokens": 2048 * s, "flops": 1e8 * s, "loss": 4.0 / s, "learning_rate": 0.01}
     for s in (1, 2, 4)
@@ -91,8 +113,12 @@ def in_fresh_process(code: str, env: dict[str, str], folder: Path) -> str:
     )
     done = subprocess.run(
         [sys.executable, "-c", head + code, str(Path(__file__).parent), str(folder)],
-        env={**os.environ, **env}, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
-    )  # fmt: skip
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -40,9 +40,14 @@ def page_of(folder: Path, home: Path) -> Iterator[str]:
         "TRACKIO_DIR": str(folder / "trackio"), "HOME": str(home), "BROWSER": "true", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     with subprocess.Popen(
-        [sys.executable, "-c", SHOW, "show", "--project", "tiny"], env=env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
+        [sys.executable, "-c", SHOW, "show", "--project", "tiny"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
         assert process.stdout is not None
         try:
             found = None
@@ -59,12 +64,22 @@ def open_page(browser: str, address: str, home: Path) -> str:
     """Return the page as the browser has made it after some seconds of its own clock."""
     done = subprocess.run(
         [
-            browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={home / 'browser'}", "--window-size=1300,2400",
-            "--virtual-time-budget=15000", "--dump-dom", address,
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={home / 'browser'}",
+            "--window-size=1300,2400",
+            "--virtual-time-budget=15000",
+            "--dump-dom",
+            address,
         ],
-        env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

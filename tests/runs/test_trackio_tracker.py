@@ -24,9 +24,14 @@ SOURCE = Source(name=RUN, run=None, run_ids=(RUN,), n_steps=9)
 
 def make_row(step: int) -> Row:
     return Row(
-        step=step, n_tokens=8 * step, new_tokens=8, flops=1e6 * step, learning_rate=0.1, data_seconds=0.0,
+        step=step,
+        n_tokens=8 * step,
+        new_tokens=8,
+        flops=1e6 * step,
+        learning_rate=0.1,
+        data_seconds=0.0,
         loss=4.0 / step,
-    )  # fmt: skip
+    )
 
 
 def read_rows(folder: Path, project: str = "tiny") -> dict[str, list[tuple[int, dict[str, Any]]]]:

@@ -207,9 +207,13 @@ def test_a_signal_ends_a_fit_and_its_processes_with_one_line(signum: signal.Sign
     )
     words = ["fit", str(tmp_path / "runs.csv"), "--law", "chinchilla", "--bootstrap", "100000"]
     program = subprocess.Popen(
-        [sys.executable, "-c", start, *words], cwd=ROOT, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", start, *words],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     children: list[int] = []
     until = time.monotonic() + 300
     while len(children) < 2 and program.poll() is None and time.monotonic() < until:

@@ -34,9 +34,17 @@ def _table(change: Callable[[np.ndarray], np.ndarray], rows: slice = slice(None)
     loss = change(1.7 + 400 * n**-0.34 + 400 * d**-0.28)
     fine = np.random.default_rng(1).permutation(np.geomspace(200, 2e6, len(n)))
     return make_table(
-        "t", n_params=n, n_tokens=d, n_steps=d / 2048, unique_tokens=d / np.resize([1, 3, 9], len(n)),
-        trainable_params=n / 30, finetune_tokens=fine, loss=loss, critical_batch=loss, error=loss,
-    )  # fmt: skip
+        "t",
+        n_params=n,
+        n_tokens=d,
+        n_steps=d / 2048,
+        unique_tokens=d / np.resize([1, 3, 9], len(n)),
+        trainable_params=n / 30,
+        finetune_tokens=fine,
+        loss=loss,
+        critical_batch=loss,
+        error=loss,
+    )
 
 
 DEGENERATE = {

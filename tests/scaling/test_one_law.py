@@ -29,9 +29,13 @@ NONE_READ = 20  # replicates, where no interval is looked at
 def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
     table = sweep(6, 5)
     asked = Questions(
-        n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}], budgets=[1e16], serve=[(1.6, 1e9)],
-        versus=["besiroglu"], figures=True,
-    )  # fmt: skip
+        n_bootstrap=FEW,
+        predict=[{"N": 1e7, "D": 1e8}],
+        budgets=[1e16],
+        serve=[(1.6, 1e9)],
+        versus=["besiroglu"],
+        figures=True,
+    )
     document = fit_law(table, CHINCHILLA, asked, "lora-jax fit")
     assert set(document) == TOP
     assert set(document["params"]) == {"E", "A", "alpha", "B", "beta"} == set(document["profiles"])
@@ -134,9 +138,13 @@ GIVEN = {"E": 1.2, "A": 30.0, "alpha": 0.35, "B": 40.0, "beta": 0.4}
 def test_what_is_judged_has_no_interval_and_the_fit_beside_it_has(sweep: Callable[..., RunTable]) -> None:
     """An interval belongs to the value that it was made around, in every part of the document."""
     asked = Questions(
-        n_bootstrap=FEW, predict=[{"N": 1e7, "D": 1e8}], budgets=[1e16], serve=[(1.6, 1e9)],
-        versus=["besiroglu"], figures=True,
-    )  # fmt: skip
+        n_bootstrap=FEW,
+        predict=[{"N": 1e7, "D": 1e8}],
+        budgets=[1e16],
+        serve=[(1.6, 1e9)],
+        versus=["besiroglu"],
+        figures=True,
+    )
     table = sweep(6, 5)
     fitted = fit_law(table, CHINCHILLA, asked)
     judged = fit_law(table, CHINCHILLA, replace(asked, given=GIVEN))

@@ -81,10 +81,14 @@ def test_over_training_predicts_the_large_models(published: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        ("c4_last5", 2.3444), ("bpb_mmlu_avg_test", 0.7502), ("bpb_hellaswag_val", 0.6532),
-        ("bpb_arc_challenge_test", 0.7833), ("bpb_arc_easy_test", 0.5931), ("bpb_piqa_val", 0.8748),
+        ("c4_last5", 2.3444),
+        ("bpb_mmlu_avg_test", 0.7502),
+        ("bpb_hellaswag_val", 0.6532),
+        ("bpb_arc_challenge_test", 0.7833),
+        ("bpb_arc_easy_test", 0.5931),
+        ("bpb_piqa_val", 0.8748),
     ],
-)  # fmt: skip
+)
 def test_olmo_ladder_predicts_13b(published: Path, column: str, expected: float) -> None:
     columns = {"n_params": "N_non_embed", "n_tokens": "D", "loss": column}
     runs = read_table(published / "olmo_ladder.csv", columns, where=["mode=train"])
@@ -100,15 +104,20 @@ def test_rectified_law_beats_the_power_law(published: Path, name: str, times: fl
     wide = list(csv.DictReader(text.splitlines()))
     sizes = [column for column in wide[0] if column.isdigit() and int(column) >= 200]
     plain_law = power_sum(
-        "L(F)", "power law", "L = E + B F^-beta", "2402.02314",
+        "L(F)",
+        "power law",
+        "L = E + B F^-beta",
+        "2402.02314",
         [Term(irreducible("E")), Term(coefficient("B", F="beta"), (("F", "beta"),))],
-    )  # fmt: skip
+    )
     rectified, plain = [], []
     for row in wide[:12]:
         table = make_table(
-            row["config name"], n_params=[float(row["size"])] * len(sizes),
-            finetune_tokens=[float(size) for size in sizes], loss=[float(row[size]) for size in sizes],
-        )  # fmt: skip
+            row["config name"],
+            n_params=[float(row["size"])] * len(sizes),
+            finetune_tokens=[float(size) for size in sizes],
+            loss=[float(row[size]) for size in sizes],
+        )
         rectified.append(np.sqrt(np.mean(fit(LAWS["rectified"], table, "squared").residuals ** 2)))
         plain.append(np.sqrt(np.mean(fit(plain_law, table, "squared").residuals ** 2)))
     assert np.mean(rectified) <= 0.0080

@@ -22,9 +22,11 @@ def gradient_of(state: TrainState) -> Params:
 
 
 def assert_equal_in_parts(
-    make_step: Callable[[OptimConfig], Step], start: Callable[[OptimConfig], Any], join: Any,
+    make_step: Callable[[OptimConfig], Step],
+    start: Callable[[OptimConfig], Any],
+    join: Any,
     given: list[StepInput],
-) -> None:  # fmt: skip
+) -> None:
     """Compare losses and gradients of a step at once and of one in four parts, in every lane.
 
     start: returns fresh states and the frozen weights, a list of each.

@@ -32,9 +32,16 @@ OPTIM = OptimConfig(batch_size=8)
 
 
 def main(
-    mesh_text: str, first: str, last: str, source: str, target: str,
-    port: str = "", n: str = "1", number: str = "0", optimizer: str = "",
-) -> None:  # fmt: skip
+    mesh_text: str,
+    first: str,
+    last: str,
+    source: str,
+    target: str,
+    port: str = "",
+    n: str = "1",
+    number: str = "0",
+    optimizer: str = "",
+) -> None:
     optim = OptimConfig(batch_size=8, optimizer=find_optimizers()[optimizer]()) if optimizer else OPTIM
     if port:  # gloo, the collectives of CPUs, says something of its connections in between
         jax.distributed.initialize(f"localhost:{port}", int(n), int(number))

@@ -173,8 +173,11 @@ def run(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     root = Path(__file__).parents[2]
     return subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n{HEAD}{code}", str(folder)],
-        capture_output=True, text=True, timeout=300, cwd=root,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=root,
+    )
 
 
 def test_a_disk_that_fills_up_is_told_where_it_is_asked_for_next(tmp_path: Path) -> None:

@@ -60,9 +60,8 @@ def train(
         [Trunk(tuple(runs), dataset, folder, say=said.append, saving=EAGER)],
         1,
         on_result=results.append,
-       
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
-    )  # fmt: skip
+    )
     return results, said
 
 

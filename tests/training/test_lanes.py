@@ -22,10 +22,14 @@ SAME = 1e-5  # relative: a sum may be rounded otherwise in a program of another 
 
 
 def train(
-    trunks: Iterable[list[RunConfig]], dataset: Any, folder: Path, n_lanes: int,
-    stop_after: int | None = None, rungs: tuple[RungAt, ...] = (),
+    trunks: Iterable[list[RunConfig]],
+    dataset: Any,
+    folder: Path,
+    n_lanes: int,
+    stop_after: int | None = None,
+    rungs: tuple[RungAt, ...] = (),
     finished: dict[RunConfig, PretrainResult] | None = None,
-) -> dict[RunConfig, PretrainResult]:  # fmt: skip
+) -> dict[RunConfig, PretrainResult]:
     """Train trunks, each in a folder of its own; stop_after counts steps. Outcomes go to `finished`."""
     results: dict[RunConfig, PretrainResult] = {} if finished is None else finished
     steps = iter(range(10**9))
@@ -35,12 +39,11 @@ def train(
         results[result.run] = result
 
     train_trunks(
-        [
-            Trunk(tuple(runs), dataset, folder / name_trunk(runs[0]), rungs)
-            for runs in trunks
-        ], n_lanes, on_result=keep,
+        [Trunk(tuple(runs), dataset, folder / name_trunk(runs[0]), rungs) for runs in trunks],
+        n_lanes,
+        on_result=keep,
         should_stop=lambda: stop_after is not None and next(steps) >= stop_after,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -128,9 +131,11 @@ def test_the_batches_of_more_or_less_data_share_a_program(
     small = Dataset(less.data, dataset.sources, dataset.tokenizer)
     found: list[PretrainResult] = []
     train_trunks(
-        [Trunk((gentle,), dataset, tmp_path / "all"), Trunk((less,), small, tmp_path / "less")], 2,
-        on_result=found.append, should_stop=lambda: False,
-    )  # fmt: skip
+        [Trunk((gentle,), dataset, tmp_path / "all"), Trunk((less,), small, tmp_path / "less")],
+        2,
+        on_result=found.append,
+        should_stop=lambda: False,
+    )
     found.sort(key=lambda result: result.run.data.unique_tokens or 0)
     check_same(found[0], train([[gentle]], dataset, tmp_path, 1)[gentle])
     check_same(found[1], train([[less]], small, tmp_path / "alone", 1)[less])
@@ -194,9 +199,13 @@ def test_a_stopped_group_goes_on_and_loses_nothing(
         pending = [[run for run in runs if run not in finished] for runs in trunks]
         try:
             train(
-                [runs for runs in pending if runs], dataset, tmp_path / "parts", 4, stop_after,
+                [runs for runs in pending if runs],
+                dataset,
+                tmp_path / "parts",
+                4,
+                stop_after,
                 finished=finished,
-            )  # fmt: skip
+            )
         except Stopped:
             stops += 1
     assert stops > 1

@@ -23,10 +23,7 @@ def test_a_trunk_with_branches_comes_to_the_bits_of_the_plain_loop(
     longer = dataclasses.replace(run, n_tokens=30 * run.tokens_per_step)
     runs = (run, longer) if schedule == "wsd" else (run,)
     found: list[PretrainResult] = []
-    train_trunks(
-        [Trunk(runs, dataset, tmp_path)], 1, on_result=found.append,
-        should_stop=lambda: False,
-    )  # fmt: skip
+    train_trunks([Trunk(runs, dataset, tmp_path)], 1, on_result=found.append, should_stop=lambda: False)
     for result in found:
         plain = pretrain(result.run, dataset)
         np.testing.assert_array_equal(result.losses, plain.losses)

@@ -38,9 +38,11 @@ def train(
 ) -> list[PretrainResult]:
     calls, results = iter(range(10**9)), []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder, saving=saving)], 1, on_result=results.append,
+        [Trunk(tuple(runs), dataset, folder, saving=saving)],
+        1,
+        on_result=results.append,
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -181,8 +183,11 @@ def test_the_page_reads_a_kept_state_by_orbax_alone(kept: tuple[Path, list[Pretr
     alone = "import sys; assert not any(name.startswith('lora_jax') for name in sys.modules)\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{named}\n{alone}print(int(tree['state']['.step']), tree['losses'].shape)"],
-        capture_output=True, text=True, timeout=200, env=os.environ | {"PYTHONPATH": ""},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"PYTHONPATH": ""},
+    )
     assert done.stdout.splitlines()[-1] == "10 (10,)", done.stderr
 
 

@@ -57,9 +57,12 @@ def train(
 ) -> list[PretrainResult]:
     calls, results = iter(range(10**9)), []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder)], 1, on_result=results.append,
-        should_stop=lambda: next(calls) >= stop_after, watching=watching,
-    )  # fmt: skip
+        [Trunk(tuple(runs), dataset, folder)],
+        1,
+        on_result=results.append,
+        should_stop=lambda: next(calls) >= stop_after,
+        watching=watching,
+    )
     return results
 
 
@@ -204,9 +207,11 @@ def test_steps_lie_evenly_in_what_was_asked_for() -> None:
 
 
 @given(
-    n_steps=st.integers(2, 10**6), batch=st.integers(1, 512), n_windows=st.integers(1, 5000),
+    n_steps=st.integers(2, 10**6),
+    batch=st.integers(1, 512),
+    n_windows=st.integers(1, 5000),
     measuring=st.builds(Measuring, n_points=st.integers(0, 40), share=st.floats(0, 2), spacing=SPACED),
-)  # fmt: skip
+)
 def test_held_out_points_cost_no_more_than_their_share(
     n_steps: int, batch: int, n_windows: int, measuring: Measuring
 ) -> None:

@@ -20,9 +20,11 @@ def train(
     """Train one trunk; stop_after counts calls of should_stop, one a step."""
     calls, results = iter(range(10**9)), []
     train_trunks(
-        [Trunk(tuple(runs), dataset, folder)], 1, on_result=results.append,
+        [Trunk(tuple(runs), dataset, folder)],
+        1,
+        on_result=results.append,
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -59,11 +61,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         calls = iter(range(10**9))
         try:
             train_trunks(
-                [Trunk(tuple(run for run in runs if run not in finished), dataset, tmp_path / "parts")], 1,
+                [Trunk(tuple(run for run in runs if run not in finished), dataset, tmp_path / "parts")],
+                1,
                 on_result=lambda result: finished.update({result.run: result}),
-               
                 should_stop=lambda calls=calls: next(calls) >= stop_after,
-            )  # fmt: skip
+            )
         except Stopped:
             stops += 1
     assert stops > 0

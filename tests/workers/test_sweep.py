@@ -29,8 +29,12 @@ def prepare(place: Place, name: str, *words: object) -> Path:
 def work(place: Place, folder: Path, *words: object) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, *WORK, str(folder), *map(str, words)],
-        cwd=place.folder.parent, env=place.env, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=place.folder.parent,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -90,9 +94,12 @@ def test_slurm_wants_a_number_of_workers(place: Place, tmp_path: Path) -> None:
 def test_a_config_that_changed_is_refused_beside_a_worker_of_the_old_one(place: Place) -> None:
     folder = prepare(place, "changed", "n_tokens=81920", "--lanes", 1)
     first = subprocess.Popen(
-        [sys.executable, *WORK, str(folder)], cwd=place.folder, env=place.env,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, *WORK, str(folder)],
+        cwd=place.folder,
+        env=place.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         while not list(folder.glob("runs/*.json")):
             assert first.poll() is None

@@ -62,9 +62,11 @@ def load_text(task: TaskConfig, tokenizer: Path, vocab_size: int, say: Callable[
     seq_len = task.max_tokens - 1
     wanted = {"dev": task.n_dev or MOST, "test": task.n_test or MOST}
     data = DataConfig(
-        sources=(source,), tokenizer=str(tokenizer), seq_len=seq_len,
+        sources=(source,),
+        tokenizer=str(tokenizer),
+        seq_len=seq_len,
         heldout_tokens=SPARE * sum(wanted.values()) * seq_len,
-    )  # fmt: skip
+    )
     dataset = prepare_data(data, vocab_size, on_progress=say)
     heldout = _divide(dataset, task)
     splits = {
@@ -73,10 +75,15 @@ def load_text(task: TaskConfig, tokenizer: Path, vocab_size: int, say: Callable[
     }
     found = dataset.sources[0]
     described = TaskData(
-        name=task.name, kind="text", labels=(), train=(), dev=(), test=(),
+        name=task.name,
+        kind="text",
+        labels=(),
+        train=(),
+        dev=(),
+        test=(),
         fingerprint=f"{found.identity} {dataset.tokenizer.fingerprint}",
         text=dataset.describe() | {"tokenizer": tokenizer.name},  # where it lies here is nobody's business
-    )  # fmt: skip
+    )
     return TextTask(described, _draw(dataset, task), **splits, bytes_per_token=dataset.bytes_per_token)
 
 

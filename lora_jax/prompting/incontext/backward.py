@@ -112,12 +112,17 @@ def _describe(label: str, programs: Programs, seconds: dict[str, list[float]]) -
         memory_ratio = after.temporary / before.temporary
         whole_ratio = after.total / before.total
     return GradientCost(
-        label=label, n_trainable=sum(w.size for w in programs.adapted.trainable.values()),
-        forward_seconds=tuple(forward), gradient_seconds=tuple(gradient),
+        label=label,
+        n_trainable=sum(w.size for w in programs.adapted.trainable.values()),
+        forward_seconds=tuple(forward),
+        gradient_seconds=tuple(gradient),
         time_ratio=_mean_ratio(divide(gradient, forward)),
         vs_base=_mean_ratio(divide(gradient, seconds[FORWARD])),
-        forward_bytes=before, gradient_bytes=after, memory_ratio=memory_ratio, whole_ratio=whole_ratio,
-    )  # fmt: skip
+        forward_bytes=before,
+        gradient_bytes=after,
+        memory_ratio=memory_ratio,
+        whole_ratio=whole_ratio,
+    )
 
 
 def _mean_ratio(ratios: list[float]) -> Ratio:

@@ -53,9 +53,12 @@ class TaskPlan:
     def as_classification(self) -> TaskConfig:
         """Return the task for a classification head, with the whole pool."""
         return TaskConfig(
-            name=self.name, n_train=self.n_pool, n_dev=self.n_dev, n_test=self.n_test,
+            name=self.name,
+            n_train=self.n_pool,
+            n_dev=self.n_dev,
+            n_test=self.n_test,
             max_tokens=self.max_tokens,
-        )  # fmt: skip
+        )
 
     def as_generation(self) -> TaskConfig:
         """Return the task as next-word prediction by its prompt, with the whole pool."""
@@ -128,9 +131,13 @@ class TunePlan:
         per_epoch = -(-n_rows // self.optim.batch_size)
         epochs = max(self.optim.epochs, -(-self.n_steps // per_epoch))
         return FinetuneConfig(
-            base=self.base, task=replace(task, n_train=n), method=self.methods[label], label=label,
-            optim=replace(self.optim, learning_rate=rate, epochs=epochs), seed=draw,
-        )  # fmt: skip
+            base=self.base,
+            task=replace(task, n_train=n),
+            method=self.methods[label],
+            label=label,
+            optim=replace(self.optim, learning_rate=rate, epochs=epochs),
+            seed=draw,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,17 +110,29 @@ class Comparison:
         prepared = self.sources.get(run.base, run.label)
         demonstrations = deal(prepared, run.k, run.draw)
         found = ask(
-            self._engine(run.base, run.label), prepared.pretrained.tokenizer, run.prompt, demonstrations,
-            prepared.task.test, calibrate=True,
-        )  # fmt: skip
+            self._engine(run.base, run.label),
+            prepared.pretrained.tokenizer,
+            run.prompt,
+            demonstrations,
+            prepared.task.test,
+            calibrate=True,
+        )
         device, versions, commit = self._recorder.provenance
         record = PromptRecord(
-            run_id=run.run_id, sweep=self.name, config=run.to_dict(), n_shots=found.n_shots,
-            n_test=len(prepared.task.test), demonstrations=[[e.text, e.label] for e in demonstrations],
-            plain=asdict(found.plain), calibrated=asdict(found.calibrated) if found.calibrated else None,
-            notes=list(found.notes), device=device, versions=versions, git_commit=commit,
+            run_id=run.run_id,
+            sweep=self.name,
+            config=run.to_dict(),
+            n_shots=found.n_shots,
+            n_test=len(prepared.task.test),
+            demonstrations=[[e.text, e.label] for e in demonstrations],
+            plain=asdict(found.plain),
+            calibrated=asdict(found.calibrated) if found.calibrated else None,
+            notes=list(found.notes),
+            device=device,
+            versions=versions,
+            git_commit=commit,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )  # fmt: skip
+        )
         guard()
         self.prompts.write(record)
         progress.advance(item.run, 1, found.plain.loss["value"], item.own_tokens)

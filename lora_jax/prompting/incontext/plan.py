@@ -135,9 +135,7 @@ def price_shots(runs: Iterable[ShotRun], sources: Sources, finished: set[str]) -
         n_tokens = int(prepared.test.lengths_N.sum()) + run.k * prepared.mean_length
         seconds = FORWARD_SHARE * n_tokens * _full_price(prepared.model, prepared.mean_length) / speed
         words = f"{run.label} {run.k}-shot draw {run.draw}"
-        planned.append(
-            Planned(run, run, run.run_id, 1, n_tokens, seconds, run.run_id in finished, words)
-        )  # fmt: skip
+        planned.append(Planned(run, run, run.run_id, 1, n_tokens, seconds, run.run_id in finished, words))
     return planned
 
 

@@ -73,9 +73,12 @@ def ask(
         )
         free_RC = normalise_scores("length", more.logprobs_NC, more.n_tokens_NC, n_bytes_C)
         calibrated = _judge(
-            calibrate_scores(scores_NC, free_RC), labels_N, found.n_tokens_asked + more.n_tokens_asked,
-            found.n_tokens_run + more.n_tokens_run, time.perf_counter() - started,
-        )  # fmt: skip
+            calibrate_scores(scores_NC, free_RC),
+            labels_N,
+            found.n_tokens_asked + more.n_tokens_asked,
+            found.n_tokens_run + more.n_tokens_run,
+            time.perf_counter() - started,
+        )
     notes = tuple(built.describe_cuts(len(demonstrations), engine.room))
     return Asked(plain, calibrated, float(built.n_shots_N.mean()), notes)
 

@@ -32,9 +32,14 @@ def plot_misfits(report: AblationReport) -> "Figure | None":
     ends += [r.misfit.noise.value for r in shown if r.misfit and r.misfit.noise]
     low, high = 100 * min(ends) / 1.15, 100 * max(ends) * 1.15
     style.set_scale(
-        ax, "x", low, high, style.decade_ticks(low, high, (1, 2, 3, 5)), lambda x: f"{x:g} %",
+        ax,
+        "x",
+        low,
+        high,
+        style.decade_ticks(low, high, (1, 2, 3, 5)),
+        lambda x: f"{x:g} %",
         "standard deviation of ln loss",
-    )  # fmt: skip
+    )
     ax.set_yticks(list(ys), [name_of(recipe.label, LABEL) for recipe in shown])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(-0.6, len(shown) - 0.4)
@@ -52,16 +57,27 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
     believed = recipe.verdict is not None and recipe.verdict.is_believed
     ax.plot([100 * off.low, 100 * off.high], [y, y], color=style.BLUE, linewidth=1.6, zorder=2)
     [mark] = ax.plot(
-        [100 * off.value], [y], "o", color=style.BLUE, markersize=6, zorder=3,
+        [100 * off.value],
+        [y],
+        "o",
+        color=style.BLUE,
+        markersize=6,
+        zorder=3,
         markerfacecolor=style.BLUE if believed else "white",
         label="off the law: a fit to believe" if believed else "off the law: a fit with doubts",
-    )  # fmt: skip
+    )
     name_marks(mark, [f"{recipe.label}: {off.value:.2%} off the law"])
     if noise is not None:
         [tick] = ax.plot(
-            [100 * noise.value], [y], "|", color=style.VERMILION, markersize=13, markeredgewidth=2, zorder=4,
+            [100 * noise.value],
+            [y],
+            "|",
+            color=style.VERMILION,
+            markersize=13,
+            markeredgewidth=2,
+            zorder=4,
             label="seeds of a cell",
-        )  # fmt: skip
+        )
         name_marks(tick, [f"{recipe.label}: seeds differ by {noise.value:.2%}"])
 
 
@@ -99,9 +115,14 @@ def plot_cuts(report: AblationReport) -> "Figure | None":
         style.set_count_axis(ax, min(leasts) / 1.2, max(leasts) * 1.2, name, narrow=True)
         ax.set_title(f"Without the {CUTS_OF[cut]}", fontsize=PANEL_TITLE + 1, loc="left")
         style.set_scale(
-            ax, "y", low, high, style.decade_ticks(low, high, (1, 2, 3, 5)), lambda x: f"{x:g} %",
+            ax,
+            "y",
+            low,
+            high,
+            style.decade_ticks(low, high, (1, 2, 3, 5)),
+            lambda x: f"{x:g} %",
             "off the law" if ax is axes[0] else "",
-        )  # fmt: skip
+        )
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
@@ -127,9 +148,13 @@ def plot_residuals(report: AblationReport) -> "Figure | None":
             points = sorted((d, 100 * e) for size, d, e in recipe.residuals if size == n)
             colour = colours(sizes.index(n) / max(1, len(sizes) - 1))
             [marks] = ax.plot(
-                *zip(*points, strict=True), "o-", color=colour, markersize=3, linewidth=1,
+                *zip(*points, strict=True),
+                "o-",
+                color=colour,
+                markersize=3,
+                linewidth=1,
                 label=f"N = {format_count(n)}",
-            )  # fmt: skip
+            )
             name_marks(marks, [f"N {format_count(n)}, D {format_count(d)}: {e:+.2g} %" for d, e in points])
         ax.axhline(0, color=style.INK, linewidth=0.8)
         style.set_count_axis(ax, min(tokens) / 1.2, max(tokens) * 1.2, "", narrow=True)

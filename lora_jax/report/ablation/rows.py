@@ -13,18 +13,28 @@ def recipe_rows(report: AblationReport) -> Table:
     for recipe in report.recipes:
         if recipe.verdict is None or not recipe.verdict.is_believed:
             flagged.add(len(rows))
-        rows.append((
-            recipe.label, str(recipe.n_runs), str(recipe.n_cells), *_misfit(recipe), *_loss(recipe.largest),
-            str(recipe.verdict.level) if recipe.verdict else "no fit",
-        ))  # fmt: skip
+        rows.append(
+            (
+                recipe.label,
+                str(recipe.n_runs),
+                str(recipe.n_cells),
+                *_misfit(recipe),
+                *_loss(recipe.largest),
+                str(recipe.verdict.level) if recipe.verdict else "no fit",
+            )
+        )
     columns = (
         "recipe", "runs", "cells", "off the law", INTERVAL, "seeds", "times", INTERVAL, "loss",
         INTERVAL, "verdict",
     )  # fmt: skip
     return Table(
-        f"How far the runs of each recipe lie off {report.formula}", columns, tuple(rows),
-        frozenset({1, 2, 3, 5, 6, 8}), frozenset(flagged), note=_note(report),
-    )  # fmt: skip
+        f"How far the runs of each recipe lie off {report.formula}",
+        columns,
+        tuple(rows),
+        frozenset({1, 2, 3, 5, 6, 8}),
+        frozenset(flagged),
+        note=_note(report),
+    )
 
 
 def _note(report: AblationReport) -> str:
@@ -80,16 +90,24 @@ def cut_rows(report: AblationReport) -> Table:
     for recipe in report.recipes:
         for fit in recipe.cuts:
             off, times = fit.misfit.off, fit.misfit.times
-            rows.append((
-                recipe.label, f"from {name_least(fit)}", str(fit.n_cells), f"{off.value:.2%}",
-                f"{off.low:.2%} to {off.high:.2%}",
-                MISSING if times is None else f"{times.value:.1f}",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    recipe.label,
+                    f"from {name_least(fit)}",
+                    str(fit.n_cells),
+                    f"{off.value:.2%}",
+                    f"{off.low:.2%} to {off.high:.2%}",
+                    MISSING if times is None else f"{times.value:.1f}",
+                )
+            )
     columns = ("recipe", "range", "cells", "off the law", INTERVAL, "times the seeds' noise")
     return Table(
-        "The same law on a smaller range", columns, tuple(rows), frozenset({2, 3, 5}),
+        "The same law on a smaller range",
+        columns,
+        tuple(rows),
+        frozenset({2, 3, 5}),
         note="Each row is a fit of its own, without the shortest runs or without the smallest models.",
-    )  # fmt: skip
+    )
 
 
 def setting_rows(report: AblationReport) -> Table:

@@ -36,30 +36,60 @@ def plot_isoflop_curves(result: IsoFlopResult, unit: str = "nats per token") -> 
     for i, (row, colour) in enumerate(zip(rows, colours, strict=False)):
         first = i == 0
         ax.plot(
-            row.sizes, row.losses, "o", color=colour, markersize=3.5, markeredgewidth=0,
+            row.sizes,
+            row.losses,
+            "o",
+            color=colour,
+            markersize=3.5,
+            markeredgewidth=0,
             label="run, coloured by budget" if first else None,
-        )  # fmt: skip
+        )
         ax.plot(
-            row.curve_sizes, row.curve_losses, "-", color=colour, linewidth=1.2,
+            row.curve_sizes,
+            row.curve_losses,
+            "-",
+            color=colour,
+            linewidth=1.2,
             label=NAMES[result.method] if first else None,
-        )  # fmt: skip
+        )
         n, loss = row.n_params, row.loss
         ax.errorbar(
-            [n.value], [loss.value], xerr=_bars([n]), yerr=_bars([loss]), fmt="D",
-            color=style.VERMILION, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6,
-            linewidth=1.1, capsize=2, zorder=5,
+            [n.value],
+            [loss.value],
+            xerr=_bars([n]),
+            yerr=_bars([loss]),
+            fmt="D",
+            color=style.VERMILION,
+            markersize=4.5,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            linewidth=1.1,
+            capsize=2,
+            zorder=5,
             label="minimum and 95 % interval, with its FLOPs" if first else None,
-        )  # fmt: skip
+        )
         ax.annotate(
-            format_power(row.flops, 2), (n.value, loss.value), (0, -14), textcoords="offset points",
-            ha="center", fontsize=7.5, color=style.INK, zorder=6,
+            format_power(row.flops, 2),
+            (n.value, loss.value),
+            (0, -14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7.5,
+            color=style.INK,
+            zorder=6,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-        )  # fmt: skip
+        )
     for i, row in enumerate(refused):
         ax.plot(
-            row.sizes, row.losses, "x:", color=style.FAINT, markersize=5, linewidth=1.0, zorder=1,
+            row.sizes,
+            row.losses,
+            "x:",
+            color=style.FAINT,
+            markersize=5,
+            linewidth=1.0,
+            zorder=1,
             label=f"refused budget ({len(refused)})" if i == 0 else None,
-        )  # fmt: skip
+        )
     every = [row for row in (*rows, *refused) if row.sizes]
     sizes = [n for row in every for n in row.sizes]
     losses = [y for row in every for y in row.losses]
@@ -124,9 +154,15 @@ def plot_envelope(
             label = "envelope, fitted" if fitted else "envelope won by an edge size, not fitted"
             seen.add(fitted)
         ax.plot(
-            row.flops, row.loss, "-" if fitted else ":", color=style.VERMILION, linewidth=2.4, zorder=4,
-            solid_capstyle="butt", label=label,
-        )  # fmt: skip
+            row.flops,
+            row.loss,
+            "-" if fitted else ":",
+            color=style.VERMILION,
+            linewidth=2.4,
+            zorder=4,
+            solid_capstyle="butt",
+            label=label,
+        )
     flops = [x for row in result.stretches for x in row.flops]
     losses = [y for row in result.stretches for y in row.loss]
     style.set_flops_axis(ax, min(flops) / 1.2, max(flops) * 1.2, COMPUTE)
@@ -145,9 +181,17 @@ def _points(
         numbers = [row.n_params if is_size else row.n_tokens for row in result.rows]
         values = [number.value for number in numbers]
         ax.errorbar(
-            flops, values, yerr=_bars(numbers), fmt="o", color=style.INK, markersize=4.5, linewidth=1,
-            capsize=2, zorder=4, label="minima of the budgets" if is_size else None,
-        )  # fmt: skip
+            flops,
+            values,
+            yerr=_bars(numbers),
+            fmt="o",
+            color=style.INK,
+            markersize=4.5,
+            linewidth=1,
+            capsize=2,
+            zorder=4,
+            label="minima of the budgets" if is_size else None,
+        )
         return flops, values
     drawn: tuple[list[float], list[float]] = ([], [])
     for fitted, face, label in ((True, style.INK, "envelope, fitted"), (False, "white", "not fitted")):
@@ -155,9 +199,16 @@ def _points(
         x = [_middle(row.flops) for row in rows]
         y = [row.n_params if is_size else _middle(row.n_tokens) for row in rows]
         ax.plot(
-            x, y, "o", color=style.INK, markerfacecolor=face, markersize=4, markeredgewidth=0.8, zorder=4,
+            x,
+            y,
+            "o",
+            color=style.INK,
+            markerfacecolor=face,
+            markersize=4,
+            markeredgewidth=0.8,
+            zorder=4,
             label=label if is_size else None,
-        )  # fmt: skip
+        )
         drawn[0].extend(x)
         drawn[1].extend(y)
     return drawn

@@ -48,35 +48,62 @@ def plot_design(
     _draw_budget_lines(ax, x_range, y_range)
     if existing:
         ax.plot(
-            *zip(*existing, strict=True), "s", color=style.FAINT, markersize=4, zorder=3,
+            *zip(*existing, strict=True),
+            "s",
+            color=style.FAINT,
+            markersize=4,
+            zorder=3,
             label=f"runs there are ({len(existing)})",
-        )  # fmt: skip
+        )
     if design.ladder:
         ax.plot(
-            [c.n_params for c in ladder], [c.n_tokens for c in ladder], "x--", color=style.VERMILION,
-            linewidth=0.8, markersize=5, zorder=3,
+            [c.n_params for c in ladder],
+            [c.n_tokens for c in ladder],
+            "x--",
+            color=style.VERMILION,
+            linewidth=0.8,
+            markersize=5,
+            zorder=3,
             label=f"ladder D = {design.ladder.tokens_per_parameter:g} N, same cost and number of runs:"
             f" \u00b1{design.ladder.half_width_percent:.2g} % (simulated)",
-        )  # fmt: skip
+        )
     simulated = design.simulated
     figures = f"\u00b1{design.half_width_percent:.2g} % at the target" + (
         f" (simulated {simulated.half_width_percent:.2g} %)" if simulated else ""
     )
     ax.scatter(
-        [c.n_params for c in cells], [c.n_tokens for c in cells], s=_areas(cells), color=style.BLUE,
-        alpha=0.85, edgecolors="white", linewidths=0.6, zorder=4,
+        [c.n_params for c in cells],
+        [c.n_tokens for c in cells],
+        s=_areas(cells),
+        color=style.BLUE,
+        alpha=0.85,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=4,
         label=f"plan, {len(cells)} runs, {format_power(design.spent_flops)} FLOPs: {figures}",
-    )  # fmt: skip
+    )
     if next_cell:
         ax.plot(
-            [next_cell.n_params], [next_cell.n_tokens], "D", color=style.GREEN, markersize=8, zorder=5,
-            markeredgecolor=style.INK, label="next run worth buying",
-        )  # fmt: skip
+            [next_cell.n_params],
+            [next_cell.n_tokens],
+            "D",
+            color=style.GREEN,
+            markersize=8,
+            zorder=5,
+            markeredgecolor=style.INK,
+            label="next run worth buying",
+        )
     ax.plot(
-        [target.n_params], [target.n_tokens], "*", color=style.ORANGE, markersize=15, zorder=5,
-        markeredgecolor=style.INK, markeredgewidth=0.8,
+        [target.n_params],
+        [target.n_tokens],
+        "*",
+        color=style.ORANGE,
+        markersize=15,
+        zorder=5,
+        markeredgecolor=style.INK,
+        markeredgewidth=0.8,
         label=f"target, {format_power(target.flops)} FLOPs",
-    )  # fmt: skip
+    )
     figure.legend(loc="outside lower center", ncols=1, fontsize=8.5, frameon=False, markerscale=0.7)
     return figure
 
@@ -96,10 +123,12 @@ def plot_budgets(designs: Sequence[DesignReport]) -> "Figure":
     for promises, mark, colour, label in (
         ([one.simulated for one in designs], "D", style.GREEN, "plan, simulated"),
         (
-            [one.ladder for one in designs], "x--", style.VERMILION,
+            [one.ladder for one in designs],
+            "x--",
+            style.VERMILION,
             "ladder of the same cost and number of runs, simulated",
         ),
-    ):  # fmt: skip
+    ):
         points = [
             (flops, found.half_width_percent)
             for flops, found in zip(budgets, promises, strict=True)
@@ -144,6 +173,11 @@ def _draw_budget_lines(ax: "Axes", x_range: tuple[float, float], y_range: tuple[
         if y_range[0] * 1.5 < d and left < x_range[1] / 3:
             power = f"{flops:.0e}".split("e")[1]
             ax.annotate(
-                Maths(f"$10^{{{int(power)}}}$"), (left, d), fontsize=7.5, color="#707070", ha="left",
-                va="top", zorder=2,
-            )  # fmt: skip
+                Maths(f"$10^{{{int(power)}}}$"),
+                (left, d),
+                fontsize=7.5,
+                color="#707070",
+                ha="left",
+                va="top",
+                zorder=2,
+            )

@@ -100,9 +100,11 @@ def say_belief(report: FinetuningReport) -> str:
     if not laws:
         return "No method has a law."
     sure = sum(law.verdict.is_believed for law in laws)
-    words = f"{sure} of {len(laws)} laws are to be believed, the others with care." if sure < len(laws) else (
-        "All laws are to be believed."
-    )  # fmt: skip
+    words = (
+        f"{sure} of {len(laws)} laws are to be believed, the others with care."
+        if sure < len(laws)
+        else ("All laws are to be believed.")
+    )
     return f"{words} {report.form_why}"
 
 

@@ -51,9 +51,13 @@ def plot_frontier(found: Forgetting) -> "Figure | None":
 def _draw_base(ax: "Axes", runs: list[ForgottenRun], methods: list[str]) -> None:
     frontier = sorted((run for run in runs if run.on_frontier), key=lambda run: run.loss)
     ax.plot(
-        [run.loss for run in frontier], [run.change.value for run in frontier], "-", color=style.FAINT,
-        linewidth=1.0, zorder=1,
-    )  # fmt: skip
+        [run.loss for run in frontier],
+        [run.change.value for run in frontier],
+        "-",
+        color=style.FAINT,
+        linewidth=1.0,
+        zorder=1,
+    )
     for number, method in enumerate(methods):
         colour, marker = style.COLOURS[number], style.MARKERS[number]
         ax.plot([], [], marker, color=colour, markersize=5, label=name_of(method))
@@ -61,9 +65,14 @@ def _draw_base(ax: "Axes", runs: list[ForgottenRun], methods: list[str]) -> None
             some = [run for run in runs if run.method == method and run.on_frontier == on]
             if some:
                 [marks] = ax.plot(
-                    [run.loss for run in some], [run.change.value for run in some], marker, color=colour,
-                    markerfacecolor=fill, markersize=4.5, zorder=3,
-                )  # fmt: skip
+                    [run.loss for run in some],
+                    [run.change.value for run in some],
+                    marker,
+                    color=colour,
+                    markerfacecolor=fill,
+                    markersize=4.5,
+                    zorder=3,
+                )
                 name_marks(marks, [say_run(run) for run in some])
     ax.axhline(0, color=style.INK, linewidth=0.6, linestyle=":", zorder=1)
 

@@ -25,10 +25,16 @@ def write_finetuning_page(report: FinetuningReport, folder: Path) -> Path:
         words = "Where two methods have the same loss, with 95 % intervals. Grey: the F of the runs."
         drawings.append(Drawing("crossovers", "Crossovers", words, crossovers))
     answer = Answer(
-        "finetuning", f"Laws of fine-tuning by method: {report.source}", report.command,
-        " ".join(summarise(report)), all_rows(report), drawings, [*report.doubts, *report.notes],
-        to_document(report), guide=GUIDE,
-    )  # fmt: skip
+        "finetuning",
+        f"Laws of fine-tuning by method: {report.source}",
+        report.command,
+        " ".join(summarise(report)),
+        all_rows(report),
+        drawings,
+        [*report.doubts, *report.notes],
+        to_document(report),
+        guide=GUIDE,
+    )
     page = write_answer(answer, folder)
     write_finetuning(folder, report)  # sealed by its digest
     return page

@@ -127,9 +127,14 @@ def _draw_pair(ax: "Axes", pair: Crossover, letter: str, ends: tuple[float, floa
     for group, fill in ((inside, style.BLUE), ([c for c in found if c not in inside], "white")):
         if group:
             [marks] = ax.plot(
-                [c.at[letter] for c in group], [_value(c) for c in group], "o", color=style.BLUE,
-                markerfacecolor=fill, markersize=5.5, zorder=3,
-            )  # fmt: skip
+                [c.at[letter] for c in group],
+                [_value(c) for c in group],
+                "o",
+                color=style.BLUE,
+                markerfacecolor=fill,
+                markersize=5.5,
+                zorder=3,
+            )
             name_marks(marks, [say_crossing(c, letter) for c in group])
     if not found:
         better = {c.above for c in pair.crossings if c.above is not None}

@@ -30,13 +30,15 @@ def law_rows(report: FinetuningReport) -> Table:
     columns = ("method", "runs", "cells", "at an edge", "least loss", *names, "misses by", "verdict")
     formula = laws[0].formula if laws else f"no law in {report.x}"
     return Table(
-        f"The laws: {formula}", columns, tuple(_law_row(method, names) for method in report.methods),
+        f"The laws: {formula}",
+        columns,
+        tuple(_law_row(method, names) for method in report.methods),
         frozenset(range(1, 6 + len(names))),
         frozenset(i for i, method in enumerate(report.methods) if not method.takes_part),
         note=f"{report.form_why} cells: places of equal sizes, each at its best learning rate, a mean over"
         " seeds. at an edge: cells whose best rate is at an edge of those tried. misses by: root mean square"
         " of the residuals of ln loss. A marked method takes no part in comparisons.",
-    )  # fmt: skip
+    )
 
 
 def _law_row(method: MethodResult, names: Sequence[str]) -> tuple[str, ...]:
@@ -67,47 +69,66 @@ def form_rows(report: FinetuningReport) -> Table:
 
     rows = []
     for form in report.forms:
-        value, between = (MISSING, MISSING) if form.better is None else (
-            format_percent(form.better.value), f"{format_percent(form.better.low)} to"
-            f" {format_percent(form.better.high)}",
-        )  # fmt: skip
+        value, between = (
+            (MISSING, MISSING)
+            if form.better is None
+            else (
+                format_percent(form.better.value),
+                f"{format_percent(form.better.low)} to {format_percent(form.better.high)}",
+            )
+        )
         inside = f"{sum(one.inside for one in form.heldout)} of {len(form.heldout)}"
-        rows.append((
-            form.name + (" (chosen)" if form.chosen else ""), form.formula,
-            f"{form.n_params}" if form.n_params else MISSING, off(form.rms_by.get("F")),
-            off(form.rms_by.get("X")), inside if form.heldout else MISSING, off(form.rms_fitted), value,
-            between, form.missing or MISSING,
-        ))  # fmt: skip
+        rows.append(
+            (
+                form.name + (" (chosen)" if form.chosen else ""),
+                form.formula,
+                f"{form.n_params}" if form.n_params else MISSING,
+                off(form.rms_by.get("F")),
+                off(form.rms_by.get("X")),
+                inside if form.heldout else MISSING,
+                off(form.rms_fitted),
+                value,
+                between,
+                form.missing or MISSING,
+            )
+        )
     columns = (
         "form", "law", "parameters", "largest F", f"largest {report.x}", "inside its interval",
         "misses fitted by", "squared error against the first", INTERVAL, "remark",
     )  # fmt: skip
     return Table(
-        "Forms of the law, by what they predict unseen", columns, tuple(rows), frozenset(range(2, 9)),
+        "Forms of the law, by what they predict unseen",
+        columns,
+        tuple(rows),
+        frozenset(range(2, 9)),
         frozenset(i for i, form in enumerate(report.forms) if form.missing is not None and form.rms is None),
         note="The largest F and the largest X were held out in turn, predicted, and compared.",
-    )  # fmt: skip
+    )
 
 
 def crossing_rows(report: FinetuningReport) -> Table:
     """Return a row for each pair of methods and each X: from which F which is better."""
     rows = tuple(
         (
-            f"{pair.first}, {pair.second}", say_place(crossing.at), *show_solution(crossing.finetune_tokens),
-            crossing.found, MISSING if crossing.beyond is None else format_power(crossing.beyond, 2),
+            f"{pair.first}, {pair.second}",
+            say_place(crossing.at),
+            *show_solution(crossing.finetune_tokens),
+            crossing.found,
+            MISSING if crossing.beyond is None else format_power(crossing.beyond, 2),
             crossing.above or MISSING,
         )
         for pair in report.crossovers
         for crossing in pair.crossings
-    )  # fmt: skip
+    )
     return Table(
         f"Crossovers in F ({report.f_column})",
-        ("methods", "at", "F of equal loss", INTERVAL, "found", "of the runs' F", "better above"), rows,
+        ("methods", "at", "F of equal loss", INTERVAL, "found", "of the runs' F", "better above"),
+        rows,
         frozenset({2, 3, 5}),
         note="identified: inside the runs, between two ends. extrapolated: outside the runs. none: the runs"
         " rule it out inside their range; then the last column is the better method. not identified: the"
         " runs leave it open.",
-    )  # fmt: skip
+    )
 
 
 def capacity_rows(report: FinetuningReport) -> Table:
@@ -122,11 +143,13 @@ def capacity_rows(report: FinetuningReport) -> Table:
             rows.append((*head, say_place(knee.at), *show_solution(knee.rank), knee.found, p, MISSING))
     columns = ("method", "against", "ranks", "at", "rank of the knee", INTERVAL, "found", "p", "remark")
     return Table(
-        "Capacity: the rank below which LoRA leaves full fine-tuning's curve", columns, tuple(rows),
+        "Capacity: the rank below which LoRA leaves full fine-tuning's curve",
+        columns,
+        tuple(rows),
         frozenset({4, 5, 7}),
         note="p: how probable the excess losses are if no rank were too small. extrapolated: outside the"
         " ranks of the runs.",
-    )  # fmt: skip
+    )
 
 
 def need_rows(report: FinetuningReport) -> Table:
@@ -134,12 +157,14 @@ def need_rows(report: FinetuningReport) -> Table:
     names = list(dict.fromkeys(name for need in report.needs for name in need.costs))
     columns = ("method", "loss", "F", report.x, INTERVAL, "of the largest run", *names)
     return Table(
-        f"What a method needs for a loss: the least {report.x}, and its cost", columns,
-        tuple(_need_row(need, names) for need in report.needs), frozenset(range(1, len(columns))),
+        f"What a method needs for a loss: the least {report.x}, and its cost",
+        columns,
+        tuple(_need_row(need, names) for need in report.needs),
+        frozenset(range(1, len(columns))),
         frozenset(i for i, need in enumerate(report.needs) if need.beyond is None or need.beyond > 1),
         note="A marked row is extrapolated, or no size reaches the loss. Costs are power laws through the"
         " method's own runs.",
-    )  # fmt: skip
+    )
 
 
 def _need_row(need: Need, names: Sequence[str]) -> tuple[str, ...]:

@@ -43,31 +43,34 @@ def draw_task(task: TaskResult, several: bool) -> Iterator[Drawing]:
         figure = plot_laws(law)
         if figure is not None:
             yield Drawing(
-                f"laws_{key}", f"Loss by method against the set{of}",
+                f"laws_{key}",
+                f"Loss by method against the set{of}",
                 f"A panel for each method, a colour for each {law.x}. A mark is a cell at its best rate, the"
                 " mean over seeds; hollow where that rate is at an edge of its grid. A line is what the law"
                 " says at the cells.",
                 figure,
-            )  # fmt: skip
+            )
         figure = plot_crossovers(law)
         if figure is not None:
             yield Drawing(
-                f"crossovers_{key}", f"Where two methods have the same loss{of}",
+                f"crossovers_{key}",
+                f"Where two methods have the same loss{of}",
                 "A line is the F of equal loss by the laws, the band its 95 % interval. The grey ground and"
                 " the dotted lines are the range of the runs: what lies outside is extrapolated, and its"
                 " marks are hollow.",
                 figure,
-            )  # fmt: skip
+            )
     if task.forgetting is not None:
         figure = plot_frontier(task.forgetting)
         if figure is not None:
             yield Drawing(
-                f"forgetting{end}", f"What is learned and what is forgotten{of}",
+                f"forgetting{end}",
+                f"What is learned and what is forgotten{of}",
                 "Every run on the largest set, a panel for each base. Filled marks, joined by a line, are"
                 " beaten by no other run in both losses. Runs with a target loss of more than 1.25 times the"
                 " least are not drawn.",
                 figure,
-            )  # fmt: skip
+            )
 
 
 def make_page(report: StudyReport, figures: str, question: str, sources: str) -> str:

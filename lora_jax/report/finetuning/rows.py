@@ -14,22 +14,34 @@ def claim_rows(claims: tuple[Claim, ...]) -> Table:
     for claim in claims:
         value, between = show_number(claim.value, claim.scale)
         n_cells = f"{claim.n_cells}" + (f" ({claim.n_at_edge} at an edge)" if claim.n_at_edge else "")
-        rows.append((
-            f"{claim.number}", claim.claim, claim.measured, value, between,
-            show_band(claim.band, claim.scale), claim.found, n_cells, claim.why or MISSING,
-            claim.interval or MISSING,
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"{claim.number}",
+                claim.claim,
+                claim.measured,
+                value,
+                between,
+                show_band(claim.band, claim.scale),
+                claim.found,
+                n_cells,
+                claim.why or MISSING,
+                claim.interval or MISSING,
+            )
+        )
     columns = (
         "claim", "what it says", "measured", "value", INTERVAL, "holds within", "found", "cells", "remark",
         "interval by",
     )  # fmt: skip
     return Table(
-        "The claims of LoRA Without Regret", columns, tuple(rows), frozenset({3, 4}),
+        "The claims of LoRA Without Regret",
+        columns,
+        tuple(rows),
+        frozenset({3, 4}),
         frozenset(i for i, claim in enumerate(claims) if claim.found == "refuted"),
         note="held: the whole interval lies within. refuted: all of it lies outside, and the row is marked. A"
         " cell in which a best rate is at an edge of its grid takes no part. Claim 9 is exact: a test holds"
         " it.",
-    )  # fmt: skip
+    )
 
 
 def show_number(value: Estimate | None, scale: Scale) -> tuple[str, str]:
@@ -57,12 +69,15 @@ def forgetting_rows(found: Forgetting) -> Table:
     letters = list(dict.fromkeys(letter for law in found.laws for letter in law.exponents))
     rows = tuple(
         (
-            law.method, f"{law.n_cells}", show_estimate(law.at),
+            law.method,
+            f"{law.n_cells}",
+            show_estimate(law.at),
             *(show_estimate(law.exponents.get(letter)) for letter in letters),
-            MISSING if law.scatter is None else f"{law.scatter:.0%}", law.words,
+            MISSING if law.scatter is None else f"{law.scatter:.0%}",
+            law.words,
         )
         for law in found.laws
-    )  # fmt: skip
+    )
     columns = (
         "method",
         "cells",
@@ -72,12 +87,14 @@ def forgetting_rows(found: Forgetting) -> Table:
         "verdict",
     )
     return Table(
-        f"Forgetting of {found.source}, at the best rates", columns, rows,
+        f"Forgetting of {found.source}, at the best rates",
+        columns,
+        rows,
         frozenset(range(1, 4 + len(letters))),
         frozenset(i for i, law in enumerate(found.laws) if not law.follows),
         note="Loss on held-out text of the base after tuning less before, in nats a token, as A F^a N^b. The"
         " middle is the geometric mean of the cells. A marked method follows no power law.",
-    )  # fmt: skip
+    )
 
 
 def frontier_rows(found: Forgetting) -> Table:

@@ -95,10 +95,16 @@ def ring_points(ax: "Axes", outliers: Sequence[tuple[float, float]]) -> None:
     """Draw a ring around each outlying run (x, y)."""
     if outliers:
         ax.plot(
-            [x for x, _ in outliers], [y for _, y in outliers], "o", markersize=10,
-            markerfacecolor="none", markeredgecolor=style.VERMILION, markeredgewidth=1.3, zorder=6,
+            [x for x, _ in outliers],
+            [y for _, y in outliers],
+            "o",
+            markersize=10,
+            markerfacecolor="none",
+            markeredgecolor=style.VERMILION,
+            markeredgewidth=1.3,
+            zorder=6,
             label="outlying run",
-        )  # fmt: skip
+        )
 
 
 def name_points(ax: "Axes", points: Sequence[tuple[float, float, str]], most: int = 5) -> None:
@@ -117,11 +123,18 @@ def name_points(ax: "Axes", points: Sequence[tuple[float, float, str]], most: in
         near = [p[0] for p in shares if (p[0] < 0.5) == (x < 0.5) and abs(p[0] - x) < CLOSE]
         column = max(near) if way > 0 else min(near)
         ax.annotate(
-            short(name), (x, y), (column + way * 0.06, height), xycoords="axes fraction",
-            textcoords="axes fraction", fontsize=8, va="center", ha="left" if way > 0 else "right",
-            color=style.VERMILION, annotation_clip=False,
+            short(name),
+            (x, y),
+            (column + way * 0.06, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            fontsize=8,
+            va="center",
+            ha="left" if way > 0 else "right",
+            color=style.VERMILION,
+            annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 0.6},
-        )  # fmt: skip
+        )
 
 
 def _fit_within(heights: list[float], low: float, high: float) -> list[float]:

@@ -74,9 +74,15 @@ def _draw_law(ax: "Axes", y: int, row: RankedLaw, named: set[str]) -> list[float
     if row.heldout_rms is not None:
         x = _drawn(row.heldout_rms)
         ax.plot(
-            [x], [y], "D", color="#707070", markerfacecolor="white", markersize=5, zorder=2,
+            [x],
+            [y],
+            "D",
+            color="#707070",
+            markerfacecolor="white",
+            markersize=5,
+            zorder=2,
             label=once("on the largest runs, the rest fitted"),
-        )  # fmt: skip
+        )
         shown.append(x)
     if row.rolling_rms is None:
         return shown
@@ -153,16 +159,29 @@ def _draw_reach(ax: "Axes", reach, ratio, origin, limit, colours, norm):
     """Draw one law's predictions; those beyond the limit at the edge, as open triangles."""
     inside = np.abs(ratio) <= limit
     dots = ax.scatter(
-        reach[inside], ratio[inside], c=origin[inside], cmap=colours, norm=norm, s=13, alpha=0.85,
-        linewidths=0, zorder=3,
-    )  # fmt: skip
+        reach[inside],
+        ratio[inside],
+        c=origin[inside],
+        cmap=colours,
+        norm=norm,
+        s=13,
+        alpha=0.85,
+        linewidths=0,
+        zorder=3,
+    )
     for mark, beyond in (("^", ratio > limit), ("v", ratio < -limit)):
         if beyond.any():
             edge = np.full(beyond.sum(), 0.96 * math.copysign(limit, 1 if mark == "^" else -1))
             ax.plot(
-                reach[beyond], edge, mark, color=style.VERMILION, markerfacecolor="white", markersize=5,
-                linestyle="none", zorder=4,
-            )  # fmt: skip
+                reach[beyond],
+                edge,
+                mark,
+                color=style.VERMILION,
+                markerfacecolor="white",
+                markersize=5,
+                linestyle="none",
+                zorder=4,
+            )
     return dots
 
 

@@ -47,9 +47,12 @@ def plot_profiles(profiles: Mapping[str, ProfileCurve]) -> "Figure":
         set_number_axis(ax, "x", low, high, name)
         left, right = profile.ci95
         ax.axvspan(
-            low if left is None else left, high if right is None else right, color=style.BLUE, alpha=0.1,
+            low if left is None else left,
+            high if right is None else right,
+            color=style.BLUE,
+            alpha=0.1,
             linewidth=0,
-        )  # fmt: skip
+        )
         ax.axhline(1, color=style.VERMILION, linestyle="--", linewidth=1)
         ax.plot(x, rise, "-", color=style.BLUE, linewidth=1.8)
         at = rise.argmin()
@@ -168,9 +171,14 @@ def _cross(ax: "Axes", at: list[float], limits: list[tuple[float, float]], colou
     )
     if inside != at:
         ax.plot(
-            *([v] for v in inside), "o", color=colour, markersize=14, markerfacecolor="none", zorder=6,
+            *([v] for v in inside),
+            "o",
+            color=colour,
+            markersize=14,
+            markerfacecolor="none",
+            zorder=6,
             clip_on=False,
-        )  # fmt: skip
+        )
 
 
 def _explain(ax: "Axes", published: Mapping[str, object]) -> None:
@@ -207,9 +215,13 @@ def plot_influence(
         x, shifts, "o", color=style.BLUE, markersize=3.5, alpha=0.7, markeredgewidth=0, label="a row"
     )
     all_rows.plot(
-        [x[i] for i in order[:1]], [shifts[i] for i in order[:1]], "o", color=style.VERMILION, markersize=6,
+        [x[i] for i in order[:1]],
+        [shifts[i] for i in order[:1]],
+        "o",
+        color=style.VERMILION,
+        markersize=6,
         label=f"the worst: {short(names[order[0]])}",
-    )  # fmt: skip
+    )
     set_variable_axis(all_rows, variable, x, narrow=True)
     all_rows.set_ylabel(f"{exponent} moves by")
     far = 1.2 * max(*(abs(s) for s in shifts), 1e-12)

@@ -145,13 +145,15 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
     left_out = say_left_out(len(runs), len(report.runs), "rows", "The table")
     said = f"Outlying rows are red: {_listed(outliers)}" if named else "No row is an outlier"
     return Drawing(
-        "residuals", f"What {report.law} misses",
+        "residuals",
+        f"What {report.law} misses",
         "Measured against fitted, on the line where they agree; then the difference against"
         f" {', '.join(columns)}. Root mean square {format_percent(spread, signed=False)}."
-        f" {said}." + (" The star is the run that was held out." if heldout else "")
+        f" {said}."
+        + (" The star is the run that was held out." if heldout else "")
         + (f" {left_out}" if left_out else ""),
         figure,
-    )  # fmt: skip
+    )
 
 
 def _draw_profiles(report: FitReport) -> Iterator[Drawing]:
@@ -221,9 +223,12 @@ def _draw_influence(report: FitReport) -> Iterator[Drawing]:
     variable = "C" if all(run.at.get("C") is not None for run in runs) else report.variables[0]
     number = report.leading_estimate
     figure = diagnostic_plots.plot_influence(
-        name, shifts, [run.run_id for run in runs], named_by(report, variable),
+        name,
+        shifts,
+        [run.run_id for run in runs],
+        named_by(report, variable),
         [run.at[variable] for run in runs],
-    )  # fmt: skip
+    )
     worst, farthest = max(moved, key=lambda pair: abs(pair[1]))
     leading = abs(report.leading.value)
     share = format_percent(abs(farthest) / leading if leading else None, signed=False)
@@ -261,12 +266,14 @@ def _draw_frontier(report: FitReport) -> Iterator[Drawing]:
 def draw_comparison(comparison: ComparisonReport) -> Iterator[Drawing]:
     """Draw the ranking of the laws, and each prediction against its reach."""
     yield Drawing(
-        "ranking", "Which form? Laws by their errors on larger runs",
+        "ranking",
+        "Which form? Laws by their errors on larger runs",
         "Root mean square error of ln of the response on runs that a law has not seen, best on top.",
         comparison_plots.plot_ranking(comparison),
-    )  # fmt: skip
+    )
     yield Drawing(
-        "reach", "How far ahead the laws see",
+        "reach",
+        "How far ahead the laws see",
         "Predicted over measured response against the compute of the predicted run over the largest fitted.",
         comparison_plots.plot_reach(comparison),
-    )  # fmt: skip
+    )

@@ -74,9 +74,14 @@ def plot_one_variable(shown: OneVariable) -> "Figure":
         band = line.band
         ax.plot(band.x, band.loss, dash, color=colour, linewidth=1.8, label=line.label, zorder=5)
         ax.fill_between(
-            band.x, band.low, band.high, color=colour, alpha=0.15, linewidth=0,
+            band.x,
+            band.low,
+            band.high,
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
             label="its 95 % interval" if len(shown.lines) == 1 else None,
-        )  # fmt: skip
+        )
     ring_points(ax, shown.outliers)
     if shown.heldout is not None:
         _mark_heldout(ax, shown.heldout)
@@ -87,15 +92,28 @@ def plot_one_variable(shown: OneVariable) -> "Figure":
 
 def _draw_runs(ax: "Axes", shown: OneVariable) -> None:
     [runs] = ax.plot(
-        [x for x, *_ in shown.points], [y for _, y, _ in shown.points], "o", color=style.INK, markersize=5,
-        alpha=0.85, zorder=4, label=f"runs in the fit ({len(shown.points)})",
-    )  # fmt: skip
+        [x for x, *_ in shown.points],
+        [y for _, y, _ in shown.points],
+        "o",
+        color=style.INK,
+        markersize=5,
+        alpha=0.85,
+        zorder=4,
+        label=f"runs in the fit ({len(shown.points)})",
+    )
     name_marks(runs, [words for *_, words in shown.points])
     if shown.others:
         [others] = ax.plot(
-            [x for x, *_ in shown.others], [y for _, y, _ in shown.others], "o", color=style.FAINT,
-            markersize=3.5, alpha=0.7, markeredgewidth=0, zorder=1, label="other runs",
-        )  # fmt: skip
+            [x for x, *_ in shown.others],
+            [y for _, y, _ in shown.others],
+            "o",
+            color=style.FAINT,
+            markersize=3.5,
+            alpha=0.7,
+            markeredgewidth=0,
+            zorder=1,
+            label="other runs",
+        )
         name_marks(others, [words for *_, words in shown.others])
 
 
@@ -118,9 +136,16 @@ def _set_axes(ax: "Axes", shown: OneVariable) -> None:
 
 def _mark_heldout(ax: "Axes", heldout: Heldout) -> None:
     ax.plot(
-        [heldout.x], [heldout.measured], "*", color=style.ORANGE, markersize=15, markeredgecolor=style.INK,
-        markeredgewidth=0.8, zorder=7, label=f"held out: measured{heldout.note}",
-    )  # fmt: skip
+        [heldout.x],
+        [heldout.measured],
+        "*",
+        color=style.ORANGE,
+        markersize=15,
+        markeredgecolor=style.INK,
+        markeredgewidth=0.8,
+        zorder=7,
+        label=f"held out: measured{heldout.note}",
+    )
     for i, prediction in enumerate(heldout.predictions):
         colour = style.GREEN
         if prediction.label.startswith("L(C)"):
@@ -131,7 +156,16 @@ def _mark_heldout(ax: "Axes", heldout: Heldout) -> None:
             low, high = prediction.ci95
             errors = [[max(0.0, prediction.value - low)], [max(0.0, high - prediction.value)]]
         ax.errorbar(
-            [x], [prediction.value], yerr=errors, fmt="D", color=colour, markersize=5,
-            markerfacecolor="white", markeredgewidth=1.4, capsize=3, linewidth=1.2, zorder=8,
+            [x],
+            [prediction.value],
+            yerr=errors,
+            fmt="D",
+            color=colour,
+            markersize=5,
+            markerfacecolor="white",
+            markeredgewidth=1.4,
+            capsize=3,
+            linewidth=1.2,
+            zorder=8,
             label=f"held out: {prediction.label} is off by {format_percent(prediction.relative_error)}",
-        )  # fmt: skip
+        )

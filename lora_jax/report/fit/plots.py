@@ -90,13 +90,24 @@ def plot_levels(
     paint = ScalarMappable(LogNorm(size.min(), size.max() * 1.001), style.size_colours())
     for i, level in enumerate(levels):
         ax.plot(
-            level.x, level.loss, "-", color=paint.to_rgba(np.asarray(level.size)), linewidth=1.1, zorder=2,
+            level.x,
+            level.loss,
+            "-",
+            color=paint.to_rgba(np.asarray(level.size)),
+            linewidth=1.1,
+            zorder=2,
             label=f"the law at constant {first}" if i == 0 else None,
-        )  # fmt: skip
+        )
     runs = ax.scatter(
-        x, loss, c=paint.to_rgba(size), s=22, edgecolors="white", linewidths=0.4, zorder=3,
+        x,
+        loss,
+        c=paint.to_rgba(size),
+        s=22,
+        edgecolors="white",
+        linewidths=0.4,
+        zorder=3,
         label=f"runs ({len(points)})",
-    )  # fmt: skip
+    )
     name_marks(runs, [words for *_, words in points])
     if frontier is not None:
         _draw_band(ax, frontier, "compute-efficient frontier", style.VERMILION, "--")
@@ -193,19 +204,34 @@ def plot_frontier(rows: Sequence[BudgetRow], runs: Costs | None, largest: float 
     for ax, (letter, best) in zip(axes, optima.items(), strict=True):
         low, high = np.transpose([number.interval for number in best])
         ax.plot(
-            flops, [number.value for number in best], "-", color=style.BLUE, linewidth=1.8,
+            flops,
+            [number.value for number in best],
+            "-",
+            color=style.BLUE,
+            linewidth=1.8,
             label="compute-efficient" if letter == "N" else None,
-        )  # fmt: skip
+        )
         ax.fill_between(
-            flops, low, high, color=style.BLUE, alpha=0.16, linewidth=0,
+            flops,
+            low,
+            high,
+            color=style.BLUE,
+            alpha=0.16,
+            linewidth=0,
             label="95 % interval" if letter == "N" else None,
-        )  # fmt: skip
+        )
         drawn = [*low, *high]
         if runs is not None:
             ax.plot(
-                runs.flops, sizes[letter], "o", color=style.FAINT, markersize=3, markeredgewidth=0, zorder=1,
+                runs.flops,
+                sizes[letter],
+                "o",
+                color=style.FAINT,
+                markersize=3,
+                markeredgewidth=0,
+                zorder=1,
                 label=f"runs ({len(runs.flops)})" if letter == "N" else None,
-            )  # fmt: skip
+            )
             drawn += sizes[letter]
         if largest is not None and largest < max(flops):
             ax.axvline(largest, color=style.INK, linestyle=":", linewidth=1)

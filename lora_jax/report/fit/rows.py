@@ -133,10 +133,16 @@ def difference_rows(report: FitReport) -> Table | None:
     for d in differences:
         theirs = ", ".join(f"{name} {format_power(p.theirs)}" for name, p in d.params.items())
         outside = [name for name, p in d.params.items() if not p.inside]
-        found.append((
-            d.name, theirs, ", ".join(outside) or "none", _ratio(d.objective_ratio),
-            format_power(d.p, 2), d.words,
-        ))  # fmt: skip
+        found.append(
+            (
+                d.name,
+                theirs,
+                ", ".join(outside) or "none",
+                _ratio(d.objective_ratio),
+                format_power(d.p, 2),
+                d.words,
+            )
+        )
     columns = ("published", "its constants", "outside our intervals", "objective", "p", "in words")
     note = (
         "objective: with their constants over that of this fit. p: of these runs, were their constants true."
@@ -216,12 +222,15 @@ def run_rows(report: FitReport) -> Table:
     show = format_loss if report.response == "loss" else partial(format_power, digits=4)
     found = tuple(
         (
-            run.run_id, *(_variable(v, run.at.get(v)) for v in variables), show(run.measured),
-            show(run.fitted), format_percent(run.measured / run.fitted - 1),
+            run.run_id,
+            *(_variable(v, run.at.get(v)) for v in variables),
+            show(run.measured),
+            show(run.fitted),
+            format_percent(run.measured / run.fitted - 1),
             MISSING if run.influence is None else f"{run.influence:+.4f}".replace("-", "\u2212"),
         )
         for run in runs
-    )  # fmt: skip
+    )
     columns = ("run", *variables, "measured", "fitted", "error", f"shift of {name}")
     note = (
         f"{response_in_unit(report)}; error: measured above fitted; shift of {name}:"

@@ -81,9 +81,15 @@ def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, colour: str) -> 
         return
     for points in costed:
         ax.plot(
-            [x for x, _ in points], [p.score.value for _, p in points], "o-", color=style.FAINT,
-            linewidth=0.6, markersize=2, alpha=0.6, zorder=1,
-        )  # fmt: skip
+            [x for x, _ in points],
+            [p.score.value for _, p in points],
+            "o-",
+            color=style.FAINT,
+            linewidth=0.6,
+            markersize=2,
+            alpha=0.6,
+            zorder=1,
+        )
     xs, scores = [x for x, _ in costed[own]], [p.score for _, p in costed[own]]
     ax.vlines(xs, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=0.8, alpha=0.5)
     ax.plot(xs, [s.value for s in scores], "o-", color=colour, linewidth=1.4, markersize=4, zorder=3)

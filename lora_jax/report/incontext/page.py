@@ -82,31 +82,34 @@ def draw_incontext(found: InContextComparison, backward: GradientCosts | None) -
     """Draw every figure that the comparison can carry."""
     form = "; ".join(f"{p.task} {p.few_shot} against {p.fine_tuned}" for p in found.published)
     yield Drawing(
-        "accuracy_vs_examples", "Accuracy against the number of examples",
+        "accuracy_vs_examples",
+        "Accuracy against the number of examples",
         "Prompts and fine-tuning on the same examples and test set, with 95 % intervals of draws and test"
         " examples; dotted: chance. Where a model has no prompts, the band is the task's best prompt. The"
         f" form, as published for GPT-3, few-shot against fine-tuned, in percent: {form}. Whether two points"
         " differ is not read off their bars: the tables pair them.",
         plots.plot_accuracy(found),
-    )  # fmt: skip
+    )
     for unit in ("seconds", "tokens"):
         yield Drawing(
-            f"accuracy_vs_{unit}", f"Accuracy against the {unit} that it takes",
+            f"accuracy_vs_{unit}",
+            f"Accuracy against the {unit} that it takes",
             f"The same points against the {unit} that learning and answering the whole test set take, each"
             " with the number of its examples, a panel for each way to learn with the others in grey:"
             " a prompt learns for nothing and is read again with the questions, a tuned model reads the"
             " questions alone. A head's answers are not timed by themselves. A number that finds no free"
             " place is left out.",
             plot_cost(found, unit),
-        )  # fmt: skip
+        )
     if backward is not None:
         yield Drawing(
-            "backward", "What a gradient costs over a forward pass",
+            "backward",
+            "What a gradient costs over a forward pass",
             f"{backward.base}, {backward.batch_size} x {backward.seq_len} tokens: time of value and"
             " gradient over that of the loss, with its 95 % interval, and XLA's temporary memory of the two"
             " programs. Dashed: 3, as it is usually said.",
             plots.plot_backward(backward),
-        )  # fmt: skip
+        )
 
 
 def make_incontext_page(results: InContextResults, figures: str) -> str:

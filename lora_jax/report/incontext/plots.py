@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 PROMPTS = ((style.BLUE, "o", "-"), ("#56B4E9", "s", "--"))  # plain, calibrated
 FULL = ("#606060", "D", "-")
 OTHERS = (
-    (style.VERMILION, "^", "-"), (style.GREEN, "v", "-"), (style.PURPLE, "P", "-"), (style.ORANGE, "X", "-"),
-)  # fmt: skip
+    (style.VERMILION, "^", "-"),
+    (style.GREEN, "v", "-"),
+    (style.PURPLE, "P", "-"),
+    (style.ORANGE, "X", "-"),
+)
 ZERO = 0.5  # where no example stands on the logarithmic axis
 DODGE = 1.07  # between two lines at the same n
 LECTURE = 3.0  # what a gradient is said to cost over a forward pass
@@ -108,9 +111,10 @@ def _grid(panels: Sequence[Any], n_tasks: int, height: float) -> "tuple[Figure, 
 
     n_rows = -(-len(panels) // max(1, n_tasks))
     figure = PlainFigure(
-        figsize=(style.SIZE[0] * (1.3 if n_tasks > 1 else 1), 0.5 + height * n_rows), layout="constrained",
+        figsize=(style.SIZE[0] * (1.3 if n_tasks > 1 else 1), 0.5 + height * n_rows),
+        layout="constrained",
         facecolor="white",
-    )  # fmt: skip
+    )
     axes = [figure.add_subplot(n_rows, max(1, n_tasks), i + 1) for i in range(len(panels))]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -140,9 +144,16 @@ def _draw_points(
     colour, marker, dash = look
     wide, thin, alpha = weight
     ax.plot(
-        xs, [p.score.value for p in points], dash, marker=marker, color=colour, markersize=5,
-        linewidth=wide, label=name_of(line.label), zorder=3,
-    )  # fmt: skip
+        xs,
+        [p.score.value for p in points],
+        dash,
+        marker=marker,
+        color=colour,
+        markersize=5,
+        linewidth=wide,
+        label=name_of(line.label),
+        zorder=3,
+    )
     lows, highs = ([p.score.interval[end] for p in points] for end in (0, 1))
     ax.vlines(xs, lows, highs, color=colour, linewidth=thin, alpha=alpha, zorder=2)
 

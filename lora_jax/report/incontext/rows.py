@@ -32,12 +32,18 @@ def score_rows(task: TaskComparison) -> Table:
             difference = differences.get((i, point.n))
             if difference is not None and difference.distinguishable:
                 flagged.add(len(rows))
-            rows.append((
-                name_line(line), _examples(point), *format_interval(point.score),
-                *format_difference(difference), _standing(difference), str(len(point.draws)),
-                MISSING if point.rate is None else f"{point.rate:g}",
-                MISSING if point.n_steps is None else str(point.n_steps),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    name_line(line),
+                    _examples(point),
+                    *format_interval(point.score),
+                    *format_difference(difference),
+                    _standing(difference),
+                    str(len(point.draws)),
+                    MISSING if point.rate is None else f"{point.rate:g}",
+                    MISSING if point.n_steps is None else str(point.n_steps),
+                )
+            )
     columns = (
         "way", "examples", "accuracy", INTERVAL, "less the best prompt", "its interval", "beside it", "draws",
         "rate", "steps",
@@ -50,9 +56,13 @@ def score_rows(task: TaskComparison) -> Table:
         name = name_prompt(task, task.best_prompt)
         note += f" The best prompt: {name}, chosen by its test score, which flatters it."
     return Table(
-        f"{task.task}: accuracy by number of examples", columns, tuple(rows),
-        frozenset({1, 2, 4, 7, 8, 9}), frozenset(flagged), note,
-    )  # fmt: skip
+        f"{task.task}: accuracy by number of examples",
+        columns,
+        tuple(rows),
+        frozenset({1, 2, 4, 7, 8, 9}),
+        frozenset(flagged),
+        note,
+    )
 
 
 def _examples(point: Point) -> str:

@@ -53,9 +53,16 @@ def place_labels(
     left_out: list[str] = []
     for i in room.most_crowded_first():
         text = ax.text(
-            0, 0, names[i], fontsize=fontsize, color=colours[i], ha="center", va="center", zorder=6,
+            0,
+            0,
+            names[i],
+            fontsize=fontsize,
+            color=colours[i],
+            ha="center",
+            va="center",
+            zorder=6,
             parse_math=False,
-        )  # fmt: skip
+        )
         size = text.get_window_extent()
         place = room.take(i, size.width, size.height)
         if place is None:

@@ -35,9 +35,17 @@ def plot_overhead(table: LatencyTable) -> "Figure":
         bars = [[v - low for v, (low, _) in zip(values, ends, strict=True)]]
         bars.append([high - v for v, (_, high) in zip(values, ends, strict=True)])
         ax.errorbar(
-            [x + shift for x in range(len(found))], values, yerr=bars, fmt=marker, color=colour,
-            label=name_of(name), markersize=6, capsize=3, linewidth=1.3, zorder=4,
-        )  # fmt: skip
+            [x + shift for x in range(len(found))],
+            values,
+            yerr=bars,
+            fmt=marker,
+            color=colour,
+            label=name_of(name),
+            markersize=6,
+            capsize=3,
+            linewidth=1.3,
+            zorder=4,
+        )
         published = [
             (x + shift, 100 * overhead)
             for x, size in enumerate(table.sizes)
@@ -45,9 +53,14 @@ def plot_overhead(table: LatencyTable) -> "Figure":
         ]
         if published:
             ax.plot(
-                *zip(*published, strict=True), marker, color=colour, markerfacecolor="none", markersize=8,
-                alpha=0.5, zorder=3,
-            )  # fmt: skip
+                *zip(*published, strict=True),
+                marker,
+                color=colour,
+                markerfacecolor="none",
+                markersize=8,
+                alpha=0.5,
+                zorder=3,
+            )
     ax.plot([], [], "o", color=BASE, markerfacecolor="none", markersize=8, label="the paper")
     ax.axhline(0, color=BASE, linewidth=1, linestyle="--", zorder=1)
     ax.set_xticks(
@@ -59,9 +72,13 @@ def plot_overhead(table: LatencyTable) -> "Figure":
     handles, labels = ax.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: [*LOOKS, "the paper"].index(labels[i]))
     figure.legend(
-        [handles[i] for i in order], [labels[i] for i in order],
-        loc="outside lower center", ncols=5, fontsize=8.5, frameon=False,
-    )  # fmt: skip
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside lower center",
+        ncols=5,
+        fontsize=8.5,
+        frameon=False,
+    )
     return figure
 
 
@@ -102,7 +119,14 @@ def _draw_trials(ax: "Axes", ratios: "np.ndarray", colour: str) -> None:
     )
     ax.axhline(median, color=colour, linewidth=1.6, zorder=3)
     ax.text(
-        0.97, 0.95, f"median {median:.3f}", transform=ax.transAxes, ha="right", va="top", fontsize=8,
-        color=style.INK, bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
-    )  # fmt: skip
+        0.97,
+        0.95,
+        f"median {median:.3f}",
+        transform=ax.transAxes,
+        ha="right",
+        va="top",
+        fontsize=8,
+        color=style.INK,
+        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+    )
     ax.locator_params(axis="both", nbins=4)

@@ -13,16 +13,18 @@ def latency_rows(table: LatencyTable) -> Table:
         for variant in size.variants:
             decimals = decimals_of(variant.time)
             overhead, published = variant.overhead, variant.paper_overhead
-            rows.append((
-                label,
-                variant.name,
-                format_count(variant.n_added) if variant.n_added else "0",
-                f"{1e3 * variant.time.value:.{decimals}f}",
-                " to ".join(f"{1e3 * end:.{decimals}f}" for end in variant.time.ci95),
-                MISSING if overhead is None else percent(overhead.value, digits_of(overhead)),
-                MISSING if overhead is None else show_ends(overhead),
-                MISSING if published is None else percent(published, 1),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    label,
+                    variant.name,
+                    format_count(variant.n_added) if variant.n_added else "0",
+                    f"{1e3 * variant.time.value:.{decimals}f}",
+                    " to ".join(f"{1e3 * end:.{decimals}f}" for end in variant.time.ci95),
+                    MISSING if overhead is None else percent(overhead.value, digits_of(overhead)),
+                    MISSING if overhead is None else show_ends(overhead),
+                    MISSING if published is None else percent(published, 1),
+                )
+            )
             label = ""
     columns = (
         "batch x sequence", "variant", "added", "ms", INTERVAL, "over base", f"{INTERVAL}, paired", "paper",

@@ -77,33 +77,37 @@ def draw_methods(
     full = any(m.is_full and m.score for m in found.methods)
     band = " The grey band is full fine-tuning." if full else ""
     yield Drawing(
-        "score_vs_trainable", f"{metric[0].upper()}{metric[1:]} against trainable parameters",
+        "score_vs_trainable",
+        f"{metric[0].upper()}{metric[1:]} against trainable parameters",
         f"Mean test {metric} over seeds with its 95 % interval of seeds and test examples, each method at the"
         f" learning rate of its best dev score; the sizes of one method are joined.{band} An interval that"
         " leaves the axis is cut, and a name that finds no free place is left out."
         " Whether two methods differ is not read off their bars: the table pairs them.",
         plots.plot_trade_off(found),
-    )  # fmt: skip
+    )
     yield Drawing(
-        "score_vs_rate", f"Dev {metric} of each method at every learning rate",
+        "score_vs_rate",
+        f"Dev {metric} of each method at every learning rate",
         f"A panel for each method, with seed {found.first_seed}; the others are grey. The best rate is"
         " filled, a square with a red border where it lies at an end of the grid. A cross: diverged.",
         method_panels.plot_rates(found),
-    )  # fmt: skip
+    )
     if any(len(curve["step"]) > 1 for curve in curves.values()):
         yield Drawing(
-            "learning_curves", "Training loss of each method at its best learning rate",
+            "learning_curves",
+            "Training loss of each method at its best learning rate",
             "A panel for each method, with the first of its seeds, averaged over windows; the others are"
             " grey.",
             method_panels.plot_learning_curves(found, curves),
-        )  # fmt: skip
+        )
     yield Drawing(
-        "cost", f"Test {metric}, and what a step of each method costs",
+        "cost",
+        f"Test {metric}, and what a step of each method costs",
         f"Methods from the best test {metric} down: the score with its interval, the FLOPs of a step of"
         " training as a share of full fine-tuning, and the optimizer's memory. Seconds are in the table: they"
         " depend on how busy the machine was.",
         plots.plot_cost(found),
-    )  # fmt: skip
+    )
 
 
 def make_method_page(results: MethodResults, figures: str) -> str:

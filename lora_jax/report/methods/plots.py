@@ -62,9 +62,18 @@ def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
     value, (low, high) = method.finished_score.value, method.finished_score.interval
     colour, marker, _ = look
     ax.errorbar(
-        [x], [value], yerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt=marker, color=colour,
-        markersize=6, markeredgecolor="white", markeredgewidth=0.6, capsize=2.5, linewidth=1.2, zorder=4,
-    )  # fmt: skip
+        [x],
+        [value],
+        yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+        fmt=marker,
+        color=colour,
+        markersize=6,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        capsize=2.5,
+        linewidth=1.2,
+        zorder=4,
+    )
 
 
 def plot_cost(found: MethodComparison) -> "Figure":
@@ -84,9 +93,15 @@ def plot_cost(found: MethodComparison) -> "Figure":
         value, (low, high) = method.finished_score.value, method.finished_score.interval
         colour, marker, _ = looks[method.label]
         axes[0].errorbar(
-            [value], [y], xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt=marker, color=colour,
-            markersize=5.5, capsize=2.5, linewidth=1.2,
-        )  # fmt: skip
+            [value],
+            [y],
+            xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+            fmt=marker,
+            color=colour,
+            markersize=5.5,
+            capsize=2.5,
+            linewidth=1.2,
+        )
     axes[0].set_xlabel(f"{found.metric} (test)")
     axes[0].set_yticks(range(len(ranked)), [name_of(m.label) for m in ranked])
     for ax, (name, values) in zip(axes[1:], panels, strict=True):

@@ -28,11 +28,18 @@ def method_rows(found: MethodComparison) -> Table:
         difference = m.difference
         if m.score is None or (difference and difference.distinguishable):
             flagged.add(i)
-        rows.append((
-            label, *format_interval(m.score), *format_difference(difference), _standing(m, found),
-            format_count(m.n_trainable), show_share(m.share),
-            _rate(m.best_rate), str(m.n_seeds),
-        ))  # fmt: skip
+        rows.append(
+            (
+                label,
+                *format_interval(m.score),
+                *format_difference(difference),
+                _standing(m, found),
+                format_count(m.n_trainable),
+                show_share(m.share),
+                _rate(m.best_rate),
+                str(m.n_seeds),
+            )
+        )
     columns = (
         "method", found.metric, INTERVAL, f"less {found.reference}", "its interval",
         f"beside {found.reference}", "trainable", "of the base", "best rate", "seeds",
@@ -160,13 +167,22 @@ def run_rows(found: MethodComparison, runs: Sequence[TunedRun]) -> Table:
         elif run.status == "halted":
             status = f"halted at step {run.halted_at}"
         dev, test = tuning.dev.get(found.metric), tuning.test.get(found.metric)
-        rows.append((
-            run.run_id, tuning.label, f"{run.learning_rate:g}", str(run.seed), status,
-            format_interval(dev)[0], *format_interval(test),
-            format_loss(run.heldout_loss), format_loss(run.train_loss),
-            f"{tuning.kept_step} of {run.n_steps}{', stopped early' * tuning.stopped_early}",
-            format_power(run.flops_exact), format_seconds(run.wall_seconds),
-        ))  # fmt: skip
+        rows.append(
+            (
+                run.run_id,
+                tuning.label,
+                f"{run.learning_rate:g}",
+                str(run.seed),
+                status,
+                format_interval(dev)[0],
+                *format_interval(test),
+                format_loss(run.heldout_loss),
+                format_loss(run.train_loss),
+                f"{tuning.kept_step} of {run.n_steps}{', stopped early' * tuning.stopped_early}",
+                format_power(run.flops_exact),
+                format_seconds(run.wall_seconds),
+            )
+        )
     columns = (
         "run", "method", "rate", "seed", "status", f"dev {found.metric}", f"test {found.metric}",
         INTERVAL, "test loss", "train loss", "kept step", "FLOPs", "wall time",

@@ -23,21 +23,27 @@ def draw_target_sets(found: MethodComparison) -> list[Drawing]:
     if targets is None:
         return drawings
     if targets.budget is not None:
-        drawings.append(Drawing(
-            "score_by_targets", f"{metric[0].upper()}{metric[1:]} by what is adapted, at one budget",
-            f"Sets of matrices from the best mean test {metric} down, each with the rank that spends the"
-            " budget (beside it, with what it trains), at the learning rate of its best dev score; 95 %"
-            " intervals of seeds and test examples, strokes are the seeds. Whether two sets differ is not"
-            " read off their bars: the sentences pair them.",
-            plot_budget(found, targets.budget),
-        ))  # fmt: skip
+        drawings.append(
+            Drawing(
+                "score_by_targets",
+                f"{metric[0].upper()}{metric[1:]} by what is adapted, at one budget",
+                f"Sets of matrices from the best mean test {metric} down, each with the rank that spends the"
+                " budget (beside it, with what it trains), at the learning rate of its best dev score; 95 %"
+                " intervals of seeds and test examples, strokes are the seeds. Whether two sets differ is not"
+                " read off their bars: the sentences pair them.",
+                plot_budget(found, targets.budget),
+            )
+        )
     if targets.ranks:
-        drawings.append(Drawing(
-            "score_by_rank", f"{metric[0].upper()}{metric[1:]} by rank",
-            f"Mean test {metric} with its 95 % interval by rank, a line for each set of matrices, at the"
-            " learning rate of its best dev score.",
-            plot_ranks(found, targets.ranks),
-        ))  # fmt: skip
+        drawings.append(
+            Drawing(
+                "score_by_rank",
+                f"{metric[0].upper()}{metric[1:]} by rank",
+                f"Mean test {metric} with its 95 % interval by rank, a line for each set of matrices, at the"
+                " learning rate of its best dev score.",
+                plot_ranks(found, targets.ranks),
+            )
+        )
     return drawings
 
 
@@ -51,9 +57,16 @@ def plot_budget(found: MethodComparison, budget: Budget) -> "Figure":
         score = method.finished_score
         ends = [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
         ax.errorbar(
-            [score.value], [y], xerr=ends, fmt="o",
-            color=style.BLUE, markersize=6, capsize=3, linewidth=1.4, zorder=3,
-        )  # fmt: skip
+            [score.value],
+            [y],
+            xerr=ends,
+            fmt="o",
+            color=style.BLUE,
+            markersize=6,
+            capsize=3,
+            linewidth=1.4,
+            zorder=3,
+        )
         ax.plot(method.scores, [y] * len(method.scores), "|", color=style.INK, markersize=9, zorder=4)
         beside = f"rank {one.rank}, {one.n_trainable:,}"
         ax.text(1.01, y, beside, transform=ax.get_yaxis_transform(), fontsize=8.5, va="center")
@@ -78,10 +91,17 @@ def plot_ranks(found: MethodComparison, lines: Sequence[RankLine]) -> "Figure":
             [max(0.0, score.high - score.value) for score in scores],
         ]
         ax.errorbar(
-            [rank * shift for rank in line.ranks], values, yerr=ends, color=LINES[i % len(LINES)],
-            marker=style.MARKERS[i % len(style.MARKERS)], linestyle=DASHES[i % len(DASHES)], markersize=6,
-            capsize=3, linewidth=1.5, label=name_of(line.name),
-        )  # fmt: skip
+            [rank * shift for rank in line.ranks],
+            values,
+            yerr=ends,
+            color=LINES[i % len(LINES)],
+            marker=style.MARKERS[i % len(style.MARKERS)],
+            linestyle=DASHES[i % len(DASHES)],
+            markersize=6,
+            capsize=3,
+            linewidth=1.5,
+            label=name_of(line.name),
+        )
     ranks = sorted({rank for line in lines for rank in line.ranks})
     style.set_scale(
         ax, "x", ranks[0] / 1.25, ranks[-1] * 1.25, _far_apart(ranks), lambda x: f"{x:g}", "rank (log scale)"

@@ -14,11 +14,16 @@ def target_rows(found: MethodComparison) -> Table | None:
     rows = []
     for one in targets.budget.sets:
         method = methods[one.label]
-        rows.append((
-            one.name, str(one.rank), f"{one.n_trainable:,}",
-            *format_interval(method.score),
-            f"{method.best_rate:g}", str(method.n_seeds),
-        ))  # fmt: skip
+        rows.append(
+            (
+                one.name,
+                str(one.rank),
+                f"{one.n_trainable:,}",
+                *format_interval(method.score),
+                f"{method.best_rate:g}",
+                str(method.n_seeds),
+            )
+        )
     columns = ("adapted", "rank", "trainable", found.metric, INTERVAL, "best rate", "seeds")
     note = "Mean over seeds of the test split, intervals of 95 % over seeds and test examples."
     return Table("One budget", columns, tuple(rows), frozenset({1, 2, 3, 5, 6}), note=note)

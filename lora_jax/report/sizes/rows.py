@@ -20,20 +20,27 @@ def size_rows(found: SizesReport) -> Table:
         sizes = (model.n_tokens, model.announced_params)
         counted = model.counted
         exact = (None if counted is None else counted.n_params, model.published_params)
-        rows.append((
-            model.model, model.creators, str(model.year),
-            *(UNPUBLISHED if size is None else format_count(size) for size in sizes),
-            *(UNPUBLISHED if size is None else f"{size:,}" for size in exact),
-            format_percent(None if counted is None else counted.difference),
-        ))  # fmt: skip
+        rows.append(
+            (
+                model.model,
+                model.creators,
+                str(model.year),
+                *(UNPUBLISHED if size is None else format_count(size) for size in sizes),
+                *(UNPUBLISHED if size is None else f"{size:,}" for size in exact),
+                format_percent(None if counted is None else counted.difference),
+            )
+        )
     columns = (
         "model", "creators", "year", "training tokens", "known as", "parameters", "published", "difference"
     )  # fmt: skip
     return Table(
-        "How large are language models?", columns, tuple(rows), frozenset({3, 4, 5, 6, 7}),
+        "How large are language models?",
+        columns,
+        tuple(rows),
+        frozenset({3, 4, 5, 6, 7}),
         note="parameters: every weight once, counted from the shape; published: the most exact count that its"
         " makers print.",
-    )  # fmt: skip
+    )
 
 
 def cost_rows(found: SizesReport) -> Table:
@@ -44,21 +51,30 @@ def cost_rows(found: SizesReport) -> Table:
         if counted is None:
             rows.append((model.model, UNPUBLISHED, *[MISSING] * 8))
             continue
-        rows.append((
-            model.model, f"{counted.tokens_per_param:.3g}", format_power(counted.flops_6nd),
-            format_power(counted.flops_exact), f"{counted.flops_exact / counted.flops_6nd:.2f}",
-            format_bytes(counted.train_bytes), format_bytes(counted.serve_bytes), 
-            *format_interval(loss),
-            MISSING if loss is None or loss.beyond is None else _show_beyond(loss.beyond),
-        ))  # fmt: skip
+        rows.append(
+            (
+                model.model,
+                f"{counted.tokens_per_param:.3g}",
+                format_power(counted.flops_6nd),
+                format_power(counted.flops_exact),
+                f"{counted.flops_exact / counted.flops_6nd:.2f}",
+                format_bytes(counted.train_bytes),
+                format_bytes(counted.serve_bytes),
+                *format_interval(loss),
+                MISSING if loss is None or loss.beyond is None else _show_beyond(loss.beyond),
+            )
+        )
     columns = (
         "model", "tokens/parameter", "FLOPs, 6ND", "exact", "ratio", "to train", "to serve", "loss", INTERVAL,
         "beyond its runs",
     )  # fmt: skip
     return Table(
-        "What they cost, and the loss that Chinchilla's law gives them", columns, tuple(rows),
-        frozenset({1, 2, 3, 4, 5, 6, 7, 9}), note=_explain(found),
-    )  # fmt: skip
+        "What they cost, and the loss that Chinchilla's law gives them",
+        columns,
+        tuple(rows),
+        frozenset({1, 2, 3, 4, 5, 6, 7, 9}),
+        note=_explain(found),
+    )
 
 
 def remarks(found: SizesReport) -> list[str]:

@@ -31,8 +31,14 @@ def write_speedup_page(report: SpeedupReport | CurveReport, folder: Path) -> Pat
             )
             drawings = [Drawing("speedup", f"Speed-up over {report.baseline}", words, figure)]
     answer = Answer(
-        "speedup", f"Which recipe is better? {report.source}", report.command,
-        " ".join([f"{headline(report)}.", *lines]), tables, drawings,
-        [*map(str, report.doubts), *report.notes], to_document(report), guide=GUIDE,
-    )  # fmt: skip
+        "speedup",
+        f"Which recipe is better? {report.source}",
+        report.command,
+        " ".join([f"{headline(report)}.", *lines]),
+        tables,
+        drawings,
+        [*map(str, report.doubts), *report.notes],
+        to_document(report),
+        guide=GUIDE,
+    )
     return write_answer(answer, folder)

@@ -28,12 +28,15 @@ def speedup_rows(report: SpeedupReport) -> Table:
     )  # fmt: skip
     kinds = ", ".join(f"{of}: {UNITS.get(of, of)}" for of in dict.fromkeys(p.of for _, p in points))
     return Table(
-        f"Speed-up over {report.baseline}", columns, tuple(rows), frozenset(range(3, len(columns))),
+        f"Speed-up over {report.baseline}",
+        columns,
+        tuple(rows),
+        frozenset(range(3, len(columns))),
         frozenset(i for i, (_, point) in enumerate(points) if point.beyond > 1),
         note=f"{kinds}. of last run: what {report.baseline} needs over the most that a run of it had; above 1"
         " it is extrapolated, and marked. floor: the speed-up with the floor of each law lower and higher,"
         " the rest fitted again.",
-    )  # fmt: skip
+    )
 
 
 def fit_rows(report: SpeedupReport) -> Table:
@@ -43,10 +46,13 @@ def fit_rows(report: SpeedupReport) -> Table:
     rows = tuple(_fit_row(fit, names) for fit in fits)
     columns = ("recipe", "group", "n", *names, "freedom", "misses by", "misfit", "chance of it")
     return Table(
-        f"The laws: {report.formula}", columns, rows, frozenset({2, *range(3 + len(names), len(columns))}),
+        f"The laws: {report.formula}",
+        columns,
+        rows,
+        frozenset({2, *range(3 + len(names), len(columns))}),
         note="misses by: root mean square of ln loss. misfit: how far mean losses lie from the law beyond"
         " noise, if they do, and the chance that they do; both are in the intervals.",
-    )  # fmt: skip
+    )
 
 
 def _fit_row(fit: RecipeFit, names: Sequence[str]) -> tuple[str, ...]:
@@ -70,19 +76,28 @@ def curve_rows(report: CurveReport) -> Table:
     """Return a row for each curve: steps and seconds to the loss, side by side."""
     rows = []
     for curve in report.curves:
-        rows.append((
-            curve.name, format_loss(curve.last_loss), _number(curve.step), _number(curve.second),
-            *_ratio(curve.in_steps), *_ratio(curve.in_seconds), format_loss(curve.loss_at_seconds),
-        ))  # fmt: skip
+        rows.append(
+            (
+                curve.name,
+                format_loss(curve.last_loss),
+                _number(curve.step),
+                _number(curve.second),
+                *_ratio(curve.in_steps),
+                *_ratio(curve.in_seconds),
+                format_loss(curve.loss_at_seconds),
+            )
+        )
     columns = (
         "run", "last loss", report.step_name, "second", "ratio in steps", INTERVAL, "ratio in seconds",
         "95 % of that", f"loss at {report.baseline}'s seconds",
     )  # fmt: skip
     return Table(
-        f"To a loss of {format_loss(report.loss)}, against {report.baseline}", columns, tuple(rows),
+        f"To a loss of {format_loss(report.loss)}, against {report.baseline}",
+        columns,
+        tuple(rows),
         frozenset(range(1, len(columns))),
         note="Between evaluations by linear interpolation. A ratio above 1: the run needs less.",
-    )  # fmt: skip
+    )
 
 
 def doubt_rows(doubts: Sequence[Doubt]) -> Table:

@@ -55,12 +55,13 @@ def draw(report: SurfaceReport) -> list[Drawing]:
         drawings.insert(
             0,
             Drawing(
-                "surface_optima", "The best rate and batch size against N and D",
+                "surface_optima",
+                "The best rate and batch size against N and D",
                 "With 95 % intervals. Each is brought to the reference of the other letter by the law, so"
                 " that the line is its power law; the band is its 95 % interval.",
                 optima,
             ),
-        )  # fmt: skip
+        )
     return drawings
 
 

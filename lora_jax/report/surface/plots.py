@@ -72,9 +72,17 @@ def _draw_surface(ax: "Axes", surface: Surface) -> None:
         least = min(loss for _, _, loss in done)
         shades = [min(1.0, math.log(loss / least) / TOP) for _, _, loss in done]
         marks = ax.scatter(
-            [batch for _, batch, _ in done], [rate for rate, _, _ in done], c=shades, s=16, zorder=3,
-            cmap=style.size_colours(), vmin=0, vmax=1.15, edgecolors="white", linewidths=0.4,
-        )  # fmt: skip
+            [batch for _, batch, _ in done],
+            [rate for rate, _, _ in done],
+            c=shades,
+            s=16,
+            zorder=3,
+            cmap=style.size_colours(),
+            vmin=0,
+            vmax=1.15,
+            edgecolors="white",
+            linewidths=0.4,
+        )
         name_marks(marks, [f"rate {r:.3g}, batch {b:.3g}, loss {format_loss(y)}" for r, b, y in done])
     for rate, batch, loss in zip(surface.rates, surface.batches, surface.losses, strict=True):
         if loss is None:
@@ -101,9 +109,14 @@ def _draw_best(ax: "Axes", best: BestPair) -> None:
         + yy * y * y / 2
     )
     lines = ax.contour(
-        batches, rates, np.exp(ln_loss) / best.loss - 1, levels=LEVELS, colors=style.INK, linewidths=0.7,
+        batches,
+        rates,
+        np.exp(ln_loss) / best.loss - 1,
+        levels=LEVELS,
+        colors=style.INK,
+        linewidths=0.7,
         zorder=2,
-    )  # fmt: skip
+    )
     ax.clabel(lines, fmt=lambda level: f"{100 * level:g} %", fontsize=6.5)
     ridge = [best.rate.value * (b / best.batch.value) ** best.ridge.value for b in shape.batches]
     ax.plot(shape.batches, ridge, "--", color=style.BLUE, linewidth=1.1, zorder=2)

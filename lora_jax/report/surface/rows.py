@@ -25,12 +25,14 @@ def law_rows(report: SurfaceReport) -> Table:
     )
     sources = ", ".join(f"{p.name} ({p.source})" for p in PUBLISHED)
     return Table(
-        "The best rate and batch size as power laws of N and D", columns, tuple(rows),
+        "The best rate and batch size as power laws of N and D",
+        columns,
+        tuple(rows),
         frozenset({3, *range(5, 7 + len(PUBLISHED))}),
         note=f"{sources}: exponents of other models and settings, to read beside these; DeepSeek's is of C ="
         " 6 N D. n: sizes with a best pair. scatter: how far these lie from the law over what their errors"
         " explain; with * the interval is wider for it.",
-    )  # fmt: skip
+    )
 
 
 def _rows_of(series: SurfaceSeries, laws: PowerLaws, what: str) -> list[tuple[str, ...]]:
@@ -40,10 +42,17 @@ def _rows_of(series: SurfaceSeries, laws: PowerLaws, what: str) -> list[tuple[st
         theirs = [p.rate if what == "rate" else p.batch for p in PUBLISHED]
         known = [MISSING if powers is None else f"{powers.get(letter, 0.0):.3g}" for powers in theirs]
         together = " with ".join([letter, *laws.along])
-        rows.append((
-            series.label, NAMES[what], together, *format_interval(law.exponents[letter]), *known,
-            str(laws.n_surfaces), f"{law.scatter:.2g}{' *' if law.widened else ''}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                series.label,
+                NAMES[what],
+                together,
+                *format_interval(law.exponents[letter]),
+                *known,
+                str(laws.n_surfaces),
+                f"{law.scatter:.2g}{' *' if law.widened else ''}",
+            )
+        )
     return rows
 
 
@@ -55,23 +64,31 @@ def surface_rows(report: SurfaceReport) -> Table:
             if surface.best is None:
                 flagged.add(len(rows))
             pairs = f"{len(surface.losses)}: {len(set(surface.rates))} x {len(set(surface.batches))}"
-            rows.append((
-                series.label, name_size(surface, series), pairs, *_best(surface.best),
-                str(surface.n_diverged),
-                "" if surface.refusal is None else surface.refusal.kind,
-            ))  # fmt: skip
+            rows.append(
+                (
+                    series.label,
+                    name_size(surface, series),
+                    pairs,
+                    *_best(surface.best),
+                    str(surface.n_diverged),
+                    "" if surface.refusal is None else surface.refusal.kind,
+                )
+            )
     columns = (
         "series", "size", "pairs", "best rate", INTERVAL, "best batch", "its 95 % interval",
         "nearest", "loss",
         "rate ~ batch^", "diverged", "no best pair",
     )  # fmt: skip
     return Table(
-        f"The best {report.rate_name} and {report.batch_name} of each size", columns, tuple(rows),
-        frozenset({3, 5, 8, 9, 10}), frozenset(flagged),
+        f"The best {report.rate_name} and {report.batch_name} of each size",
+        columns,
+        tuple(rows),
+        frozenset({3, 5, 8, 9, 10}),
+        frozenset(flagged),
         note="best: the vertex of a quadratic of ln loss in ln rate and ln batch, through the runs within a"
         " factor of 4.5 of the best one. nearest: by the runs within a factor of 2.1. rate ~ batch^: how the"
         " best rate moves with the batch size.",
-    )  # fmt: skip
+    )
 
 
 def _best(best: BestPair | None) -> tuple[str, ...]:
@@ -99,10 +116,12 @@ def flat_rows(report: SurfaceReport) -> Table:
     ]  # fmt: skip
     columns = ("series", "size", "rate, alone", "rate, batch tuned", "batch, alone", "batch, rate tuned")
     return Table(
-        f"Within {100 * report.flat:.3g} % of the least loss", columns, tuple(rows),
+        f"Within {100 * report.flat:.3g} % of the least loss",
+        columns,
+        tuple(rows),
         note="alone: the other one stays at its best. tuned: the other one is the best for each. With * the"
         " range reaches further than the runs, where nothing is known.",
-    )  # fmt: skip
+    )
 
 
 def _ranges(flat: FlatRange) -> tuple[str, str]:
@@ -119,10 +138,17 @@ def prediction_rows(report: SurfaceReport) -> Table:
             if p.outside is not None:
                 flagged.add(len(rows))
             sizes = ", ".join(f"{letter} {format_count(size)}" for letter, size in p.at.items())
-            rows.append((
-                series.label, sizes, f"{p.rate.value:.3g}", f"{p.rate.low:.3g} to {p.rate.high:.3g}",
-                f"{p.batch.value:.3g}", f"{p.batch.low:.3g} to {p.batch.high:.3g}", p.outside or "",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    series.label,
+                    sizes,
+                    f"{p.rate.value:.3g}",
+                    f"{p.rate.low:.3g} to {p.rate.high:.3g}",
+                    f"{p.batch.value:.3g}",
+                    f"{p.batch.low:.3g} to {p.batch.high:.3g}",
+                    p.outside or "",
+                )
+            )
     columns = ("series", "size", "rate", INTERVAL, "batch size", "its 95 % interval", "outside the runs")
     return Table(
         "The best pair by the power laws", columns, tuple(rows), frozenset({2, 4}), frozenset(flagged)

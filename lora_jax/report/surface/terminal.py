@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def print_surface(report: SurfaceReport, console: "Console | None" = None) -> None:
     """Print the answer, the best pairs, the power laws, and what is wrong."""
     tables = (
-        rows.law_rows(report), rows.surface_rows(report), rows.flat_rows(report),
+        rows.law_rows(report),
+        rows.surface_rows(report),
+        rows.flat_rows(report),
         rows.prediction_rows(report),
-    )  # fmt: skip
+    )
     warnings = first_warnings(warnings_of(report))
     print_answer(console or make_console(), headline(report), tables, warnings, summarise(report))

@@ -55,10 +55,16 @@ def plot_training_curves(
     ):
         chosen = [c for c in ends if c.efficient == efficient]
         ax.plot(
-            [c.end[0] for c in chosen if c.end], [c.end[1] for c in chosen if c.end], "o", markersize=size,
-            color=style.VERMILION if efficient else style.INK, markeredgecolor="white", markeredgewidth=0.6,
-            zorder=4 + efficient, label=label,
-        )  # fmt: skip
+            [c.end[0] for c in chosen if c.end],
+            [c.end[1] for c in chosen if c.end],
+            "o",
+            markersize=size,
+            color=style.VERMILION if efficient else style.INK,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            zorder=4 + efficient,
+            label=label,
+        )
     if frontier:
         flops, loss, low, high = zip(*frontier, strict=True)
         ax.plot(flops, loss, "--", color=style.VERMILION, linewidth=1.8, label="frontier, L(C)", zorder=5)
@@ -89,11 +95,14 @@ def plot_sample_efficiency(curves: Sequence[Curve]) -> "Figure":
     heights = [math.log(c.loss[-1] / low) / math.log(high / low) for c in curves]
     for curve, height in zip(curves, style.spread_labels(heights, 0.045), strict=True):
         ax.annotate(
-            format_count(curve.n_params), (curve.x[-1], curve.loss[-1]),
+            format_count(curve.n_params),
+            (curve.x[-1], curve.loss[-1]),
             (right * (right / left) ** 0.03, low * (high / low) ** height),
-            color=paint.to_rgba(np.asarray(curve.n_params)), fontsize=9, va="center",
+            color=paint.to_rgba(np.asarray(curve.n_params)),
+            fontsize=9,
+            va="center",
             arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 0.6},
-        )  # fmt: skip
+        )
     sizes = [c.n_params for c in curves]
     style.add_count_bar(figure, paint, ax, "parameters N", min(sizes), max(sizes))
     return figure

@@ -111,26 +111,26 @@ def _draw_curves(results: Results) -> Iterator[Drawing]:
     n, n_efficient = len(results.runs), sum(curve.efficient for curve in curves)
     left_out = say_left_out(len(curves), n, "runs", "curves/") if n > MOST_CURVES else ""
     yield Drawing(
-        "training_curves", "Training curves and the compute-efficient frontier",
+        "training_curves",
+        "Training curves and the compute-efficient frontier",
         f"Training loss of {len(curves)} runs against compute, coloured by size, late steps averaged;"
         " dots are held-out losses,"
         f" the {n_efficient} large ones those of the compute-efficient runs, through which L(C) goes."
         + (" Where a curve bends down at its end, its learning rate cools down." if cooldown else "")
         + (f" {left_out}" if left_out else ""),
         curve_plots.plot_training_curves(curves, rows),
-    )  # fmt: skip
+    )
     every = _longest_by_size(shown, column_of(results, "N"))
     longest = choose_evenly(every, MOST_SIZES, lambda _: False)
     left_out = say_left_out(len(longest), len(every), "sizes", "runs.csv")
     if len(longest) > 1:
         yield Drawing(
-            "sample_efficiency", "Larger models need fewer samples",
+            "sample_efficiency",
+            "Larger models need fewer samples",
             "Training loss against tokens seen, for each size the run with the most tokens;"
             " late steps are averaged over windows." + (f" {left_out}" if left_out else ""),
-            curve_plots.plot_sample_efficiency(
-                [_curve(results, r, "n_tokens", r.n_tokens) for r in longest]
-            ),
-        )  # fmt: skip
+            curve_plots.plot_sample_efficiency([_curve(results, r, "n_tokens", r.n_tokens) for r in longest]),
+        )
 
 
 def _curve(results: Results, run: SweepRun, x: str, end: float, efficient: bool = False) -> curve_plots.Curve:
@@ -168,8 +168,9 @@ def _draw_rates(results: Results) -> Iterator[Drawing]:
     )
     grids = sorted(grids, key=lambda g: len(g.rates), reverse=True)[:MOST_GRIDS]
     yield Drawing(
-        "learning_rates", "Grids of learning rates",
+        "learning_rates",
+        "Grids of learning rates",
         "Held-out loss against the base learning rate; the best of a grid is filled, a red square where it"
         f" lies at an edge. Rates that diverged or were halted are not drawn.{more}",
         rate_plots.plot_learning_rates(sorted(grids, key=lambda g: (g.n_params, g.n_tokens))),
-    )  # fmt: skip
+    )

@@ -23,9 +23,15 @@ def plot_learning_rates(grids: Sequence[RateGrid]) -> "Figure":
         colour = colours[i % len(colours)]
         label = f"N = {format_count(grid.n_params)}, D = {format_count(grid.n_tokens)}"
         ax.plot(
-            [r for r, _ in pairs], [y for _, y in pairs], "o-", color=colour, markerfacecolor="white",
-            linewidth=1.4, markersize=5, label=f"{label}, best at the edge" if grid.at_edge else label,
-        )  # fmt: skip
+            [r for r, _ in pairs],
+            [y for _, y in pairs],
+            "o-",
+            color=colour,
+            markerfacecolor="white",
+            linewidth=1.4,
+            markersize=5,
+            label=f"{label}, best at the edge" if grid.at_edge else label,
+        )
         best = min(pairs, key=lambda pair: pair[1])
         ax.plot(
             *best,

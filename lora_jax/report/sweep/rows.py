@@ -225,14 +225,22 @@ def run_rows(results: Results, swept: Mapping[str, Mapping[str, str]]) -> Table:
             reason = f"halted at step {r.halted_at}"
         if reason != "fitted":
             flagged.add(i)
-        rows.append((
-            r.run_id, format_count(r.n_params), format_count(r.n_tokens),
-            format_power(r.flops_exact),
-            format_loss(r.heldout_loss), format_loss(r.heldout_loss_se), reason,
-            format_loss(r.train_loss), format_loss(r.bits_per_byte),
-            *(values[r.run_id] for values in swept.values()),
-            _digits(r.learning_rate), _seconds(r.wall_seconds),
-        ))  # fmt: skip
+        rows.append(
+            (
+                r.run_id,
+                format_count(r.n_params),
+                format_count(r.n_tokens),
+                format_power(r.flops_exact),
+                format_loss(r.heldout_loss),
+                format_loss(r.heldout_loss_se),
+                reason,
+                format_loss(r.train_loss),
+                format_loss(r.bits_per_byte),
+                *(values[r.run_id] for values in swept.values()),
+                _digits(r.learning_rate),
+                _seconds(r.wall_seconds),
+            )
+        )
     columns = (
         "run", "N", "D", "FLOPs", "held-out loss", "± se", "in the fits", "train loss", "bits per byte",
         *swept, "peak rate", "wall time",

@@ -53,12 +53,13 @@ def draw(report: TransferReport) -> list[Drawing]:
         drawings.insert(
             0,
             Drawing(
-                "transfer_drifts", "The best learning rate against size",
+                "transfer_drifts",
+                "The best learning rate against size",
                 "With 95 % intervals and the power law through them. A level line: the rate transfers. "
                 + plots.caption_of_drifts(report),
                 drifts,
             ),
-        )  # fmt: skip
+        )
     return drawings
 
 

@@ -129,9 +129,7 @@ def _draw_drift(ax: "Axes", series: Series, axis: str, number: int) -> None:
     bars = [[v - low for v, (low, _) in zip(values, ends, strict=True)]]
     bars.append([high - v for v, (_, high) in zip(values, ends, strict=True)])
     xs = [size * shift for size, _ in points]
-    ax.errorbar(
-        xs, values, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2,
-    )  # fmt: skip
+    ax.errorbar(xs, values, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2)
     [marks] = ax.plot(xs, values, marker, color=colour, markersize=5, zorder=3, label=name_of(series.label))
     words = [f"{name_size(b, series)}: {v:.3g}" for (_, b), v in zip(points, values, strict=True)]
     name_marks(marks, words)

@@ -15,19 +15,29 @@ def drift_rows(report: TransferReport) -> Table:
             scatter = (
                 MISSING if drift.scatter is None else f"{drift.scatter:.2g}{' *' if drift.widened else ''}"
             )
-            rows.append((
-                series.label, " with ".join([drift.axis, *drift.along]), value, interval,
-                f"{format_count(drift.low)} to {format_count(drift.high)}", str(drift.n_sizes),
-                str(drift.n_bowls), scatter, drift.verdict or "no slope",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    series.label,
+                    " with ".join([drift.axis, *drift.along]),
+                    value,
+                    interval,
+                    f"{format_count(drift.low)} to {format_count(drift.high)}",
+                    str(drift.n_sizes),
+                    str(drift.n_bowls),
+                    scatter,
+                    drift.verdict or "no slope",
+                )
+            )
     columns = ("series", "axis", "power", INTERVAL, "sizes", "n", "grids", "scatter", "the best rate")
     return Table(
-        "How the best rate moves: the slope of ln rate on ln size", columns, tuple(rows),
+        "How the best rate moves: the slope of ln rate on ln size",
+        columns,
+        tuple(rows),
         frozenset({2, 5, 6, 7}),
         note=f"does not move: the interval lies within -{report.tolerance:g} to {report.tolerance:g}. moves:"
         " it excludes 0. scatter: how far the best rates lie from the line over what their errors explain;"
         " with * the interval is wider for it.",
-    )  # fmt: skip
+    )
 
 
 def bowl_rows(report: TransferReport) -> Table:
@@ -37,21 +47,30 @@ def bowl_rows(report: TransferReport) -> Table:
         for bowl in series.bowls:
             if bowl.best is None:
                 flagged.add(len(rows))
-            rows.append((
-                series.label, name_size(bowl, series), _tried(bowl), *_best(bowl.best),
-                format_loss(min((loss for loss in bowl.losses if loss is not None), default=None)),
-                str(bowl.n_diverged), "" if bowl.refusal is None else bowl.refusal.kind,
-            ))  # fmt: skip
+            rows.append(
+                (
+                    series.label,
+                    name_size(bowl, series),
+                    _tried(bowl),
+                    *_best(bowl.best),
+                    format_loss(min((loss for loss in bowl.losses if loss is not None), default=None)),
+                    str(bowl.n_diverged),
+                    "" if bowl.refusal is None else bowl.refusal.kind,
+                )
+            )
     columns = (
         "series", "size", "rates", "best rate", INTERVAL, "by the nearest", "by all", "least loss",
         "diverged", "no best rate",
     )  # fmt: skip
     return Table(
-        f"The best {report.rate_name} of each size", columns, tuple(rows), frozenset({3, 5, 6, 7, 8}),
+        f"The best {report.rate_name} of each size",
+        columns,
+        tuple(rows),
+        frozenset({3, 5, 6, 7, 8}),
         frozenset(flagged),
         note="best rate: the vertex of a parabola of ln loss in ln rate through the rates within a factor of"
         " 4.5 of the best. by the nearest, by all: that of the rates within a factor of 2.1, and of all.",
-    )  # fmt: skip
+    )
 
 
 def _tried(bowl: Bowl) -> str:

@@ -76,11 +76,17 @@ class Comparison:
             predicted=tuple(
                 PredictedRun(i, self.table.run_ids[row], reach) for i, row, reach in self.predicted
             ),
-            excluded=self.excluded, noise=self.noise,
-            measure=self.order.measure, units=self.order.noun, response=self.response,
-            objective=self.objective, delta=self.delta, words=self.words,
-            warnings=tuple(self.table.doubts), notes=tuple(self.table.notes),
-        )  # fmt: skip
+            excluded=self.excluded,
+            noise=self.noise,
+            measure=self.order.measure,
+            units=self.order.noun,
+            response=self.response,
+            objective=self.objective,
+            delta=self.delta,
+            words=self.words,
+            warnings=tuple(self.table.doubts),
+            notes=tuple(self.table.notes),
+        )
 
 
 def _numbers(split: Split) -> Cut:
@@ -142,9 +148,19 @@ def compare(
     rows, noise, n_units = _rank(tried, table, response, order, splits, (top, largest), (n_bootstrap, seed))
     said = conclusions.overall(rows, splits, order, noise, n_units)
     return Comparison(
-        table, response, goal.name, goal.width, order, tuple(splits), largest, top, tuple(rows),
-        tuple(excluded), noise, said,
-    )  # fmt: skip
+        table,
+        response,
+        goal.name,
+        goal.width,
+        order,
+        tuple(splits),
+        largest,
+        top,
+        tuple(rows),
+        tuple(excluded),
+        noise,
+        said,
+    )
 
 
 def _named(laws: Sequence[str] | None) -> Mapping[str, Law]:
@@ -207,7 +223,8 @@ def _measure(
     alone = found.errors.get(largest.n_train)
     samples = None if errors is None or draws is None else np.sqrt(draws.mean(errors**2))
     return Row(
-        name=tried.name, law=tried.law,
+        name=tried.name,
+        law=tried.law,
         insample_rms=rms(tried.whole.problem.residuals(tried.whole.theta)),
         heldout_rms=found.rms(top),
         heldout_error=None if alone is None else float(np.expm1(alone.mean())),
@@ -215,6 +232,8 @@ def _measure(
         rolling_rms=None if errors is None else rms(errors),
         rolling_se=None if samples is None else float(samples.std()),
         rolling_ci95=None if samples is None else bounds_of(samples),
-        errors=errors, standing=None,
-        verdict=conclusions.cannot_be_fitted(failures, splits, order) if failures else "", notes=tuple(notes),
-    )  # fmt: skip
+        errors=errors,
+        standing=None,
+        verdict=conclusions.cannot_be_fitted(failures, splits, order) if failures else "",
+        notes=tuple(notes),
+    )

@@ -83,16 +83,28 @@ class Row:
         """Return what is told of the law; single errors are rounded."""
         law, beside = self.law, self.standing
         return RankedLaw(
-            name=self.name, key=law.key, title=law.name, formula=law.formula, n_params=len(law.names),
-            insample_rms=self.insample_rms, heldout_rms=self.heldout_rms, heldout_error=self.heldout_error,
-            origin_rms=self.origin_rms, rolling_rms=self.rolling_rms, rolling_se=self.rolling_se,
+            name=self.name,
+            key=law.key,
+            title=law.name,
+            formula=law.formula,
+            n_params=len(law.names),
+            insample_rms=self.insample_rms,
+            heldout_rms=self.heldout_rms,
+            heldout_error=self.heldout_error,
+            origin_rms=self.origin_rms,
+            rolling_rms=self.rolling_rms,
+            rolling_se=self.rolling_se,
             rolling_ci95=self.rolling_ci95,
-            difference=beside and beside.difference, difference_ci95=beside and beside.difference_ci95,
-            excess=beside and beside.excess, excess_ci95=beside and beside.excess_ci95,
-            below_noise=beside and beside.below_noise, status=beside.status if beside else "not fitted",
-            verdict=self.verdict, notes=self.notes,
+            difference=beside and beside.difference,
+            difference_ci95=beside and beside.difference_ci95,
+            excess=beside and beside.excess,
+            excess_ci95=beside and beside.excess_ci95,
+            below_noise=beside and beside.below_noise,
+            status=beside.status if beside else "not fitted",
+            verdict=self.verdict,
+            notes=self.notes,
             errors=None if self.errors is None else tuple(round(float(e), DIGITS) for e in self.errors),
-        )  # fmt: skip
+        )
 
 
 def stand(

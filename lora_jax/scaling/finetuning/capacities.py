@@ -40,9 +40,7 @@ def find_capacities(prepared: Prepared, by: Sequence[str], seed: int = 0) -> tup
     for method in methods:
         if _rank_of(method.runs) is not None:
             families[_family(method, by)].append(method)
-    return tuple(
-        _capacity(name, full, family, seed) for name, family in families.items() if len(family) > 1
-    )  # fmt: skip
+    return tuple(_capacity(name, full, family, seed) for name, family in families.items() if len(family) > 1)
 
 
 def _rank_of(table: RunTable) -> float | None:
@@ -86,9 +84,16 @@ def _capacity(name: str, full: MethodRuns | None, family: Sequence[MethodRuns], 
     best = _best_of(knees)
     params = fit.params() if fit.p < LEVEL else {}
     return Capacity(
-        name, full.name.removesuffix(", "), ranks, params, knees, _excesses(fit), fit.p, best,
+        name,
+        full.name.removesuffix(", "),
+        ranks,
+        params,
+        knees,
+        _excesses(fit),
+        fit.p,
+        best,
         None if fit.p < LEVEL else "no rank's loss is told from full fine-tuning's by more than noise",
-    )  # fmt: skip
+    )
 
 
 def _rounded(x: float) -> float:
@@ -143,5 +148,5 @@ def _excesses(fit: KneeFit) -> tuple[Excess, ...]:
         rank = float(np.exp(ranks.ln_r[i] + ranks.centre[1]))
         found.append(
             Excess(at, rank, Estimate(value, se, (value - t * se, value + t * se)), float(fitted[i]))
-        )  # fmt: skip
+        )
     return tuple(found)

@@ -56,9 +56,11 @@ def make_claims(runs: Sequence[StudyRun], folder: Path | None) -> tuple[Claim, .
 def claim_capacity(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Claim]:
     """Claim 1: LoRA is full fine-tuning below its capacity, and low ranks leave the curve first."""
     asked = Asked(
-        1, "At a rank that is high enough, LoRA reaches the loss of full fine-tuning.",
-        "loss at the highest rank over that of full fine-tuning", Band(-MARGIN, MARGIN),
-    )  # fmt: skip
+        1,
+        "At a rank that is high enough, LoRA reaches the loss of full fine-tuning.",
+        "loss at the highest rank over that of full fine-tuning",
+        Band(-MARGIN, MARGIN),
+    )
     loras = [cell for cell in cells if _is_plain_lora(cell)]
     highest = max((cell.first.rank for cell in loras), default=0)
     by_place = _by_place(cells)
@@ -71,9 +73,11 @@ def claim_capacity(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cl
     ]
     yield measure(asked, contrasts, noise, "No cell has LoRA and full fine-tuning.")
     asked = Asked(
-        1, "A low rank leaves that curve before a high one.",
-        "loss at the lowest rank over that at the highest, at the largest set", Band(0.0, None),
-    )  # fmt: skip
+        1,
+        "A low rank leaves that curve before a high one.",
+        "loss at the lowest rank over that at the highest, at the largest set",
+        Band(0.0, None),
+    )
     largest = max((cell.place.n_train for cell in cells), default=0)
     contrasts = []
     for place, group in by_place.items():
@@ -101,15 +105,18 @@ def claim_batches(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cla
             ranks.append(Contrast((*_difference(loras[-1]), *lowest)))
     none = "No method was trained with two batch sizes on one set."
     asked = Asked(
-        5, "A large batch costs LoRA more than full fine-tuning.",
-        "what the larger batch adds to LoRA's loss, over what it adds to full fine-tuning's", Band(0.0, None),
-    )  # fmt: skip
+        5,
+        "A large batch costs LoRA more than full fine-tuning.",
+        "what the larger batch adds to LoRA's loss, over what it adds to full fine-tuning's",
+        Band(0.0, None),
+    )
     yield measure(asked, more, noise, none)
     asked = Asked(
-        5, "That cost does not depend on the rank.",
+        5,
+        "That cost does not depend on the rank.",
         "what the larger batch adds at the highest rank, over what it adds at the lowest",
         Band(-MARGIN, MARGIN),
-    )  # fmt: skip
+    )
     yield measure(asked, ranks, noise, none)
 
 
@@ -129,9 +136,11 @@ def claim_targets(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cla
             nearest = min(of_all, key=lambda other: abs(_size_ratio(cell, other)))
             whole.append(Contrast(((1.0, cell), (-1.0, nearest))))
     asked = Asked(
-        6, "Attention alone is worse than the MLP alone at equal parameters.",
-        "loss with attention alone over that with the MLP alone", Band(0.0, None),
-    )  # fmt: skip
+        6,
+        "Attention alone is worse than the MLP alone at equal parameters.",
+        "loss with attention alone over that with the MLP alone",
+        Band(0.0, None),
+    )
     found = measure(asked, attention, noise, "No cell has both at equal parameters.")
     if found.value is not None:
         more = math.exp(float(np.mean([_size_ratio(c.terms[0][1], c.terms[1][1]) for c in attention])))
@@ -140,10 +149,11 @@ def claim_targets(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cla
     ranks = {(one.label, two.label) for (_, one), (_, two) in (c.terms for c in whole)}
     named = "; ".join(f"{one} and {two}" for one, two in sorted(ranks))
     asked = Asked(
-        6, "The MLP alone is as good as all matrices.",
+        6,
+        "The MLP alone is as good as all matrices.",
         f"loss with the MLP alone over that with all matrices{f' ({named})' if named else ''}",
         Band(None, MARGIN),
-    )  # fmt: skip
+    )
     yield measure(asked, whole, noise, "No cell has the MLP alone and all matrices.")
 
 
@@ -155,15 +165,19 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     """
     loras = [cell.first for cell in cells if _is_plain_lora(cell)]
     asked = Asked(
-        8, "A step of LoRA takes two thirds of the FLOPs of a full one, and what its own parameters add.",
-        "FLOPs of a step over those of full fine-tuning, less P / N", Band(2 / 3 - 0.05, 2 / 3 + 0.05),
+        8,
+        "A step of LoRA takes two thirds of the FLOPs of a full one, and what its own parameters add.",
+        "FLOPs of a step over those of full fine-tuning, less P / N",
+        Band(2 / 3 - 0.05, 2 / 3 + 0.05),
         "share",
-    )  # fmt: skip
+    )
     few = [run for run in loras if run.finetuning.n_trainable <= SMALL * run.n_params_with_head]
     if not few:
-        why = f"Every LoRA trains more than {SMALL:.0%} of the base's weights." if loras else (
-            "No run adapts every matrix by LoRA."
-        )  # fmt: skip
+        why = (
+            f"Every LoRA trains more than {SMALL:.0%} of the base's weights."
+            if loras
+            else ("No run adapts every matrix by LoRA.")
+        )
         return _missing(asked, why, 0)
     n_large, loras = len(loras) - len(few), few
     shares = [
@@ -173,10 +187,18 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     raw = [run.finetuning.flops_share for run in loras]
     left_out = f" {n_large} cells are left out: they train more than {SMALL:.0%} of N." if n_large else ""
     return Claim(
-        asked.number, asked.claim, asked.measured, asked.scale, value, asked.band, judge(value, asked.band),
+        asked.number,
+        asked.claim,
+        asked.measured,
+        asked.scale,
+        value,
+        asked.band,
+        judge(value, asked.band),
         f"With P / N the shares are {min(raw):.3f} to {max(raw):.3f}.{left_out}",
-        "counted: the least and the most over the cells", len(loras), 0,
-    )  # fmt: skip
+        "counted: the least and the most over the cells",
+        len(loras),
+        0,
+    )
 
 
 def measure(asked: Asked, contrasts: Sequence[Contrast], noise: SeedNoise, none: str) -> Claim:
@@ -195,10 +217,18 @@ def measure(asked: Asked, contrasts: Sequence[Contrast], noise: SeedNoise, none:
             why = f"A best rate is at the edge of its grid in {_all_of(n_at_edge)}."
         return _missing(asked, why, n_at_edge)
     return Claim(
-        asked.number, asked.claim, asked.measured, asked.scale, value, asked.band, judge(value, asked.band),
-        "", BY_SEEDS if noise.freedom else "scatter between cells, test windows paired", len(inside),
+        asked.number,
+        asked.claim,
+        asked.measured,
+        asked.scale,
+        value,
+        asked.band,
+        judge(value, asked.band),
+        "",
+        BY_SEEDS if noise.freedom else "scatter between cells, test windows paired",
+        len(inside),
         n_at_edge,
-    )  # fmt: skip
+    )
 
 
 def _all_of(n: int) -> str:
@@ -207,9 +237,18 @@ def _all_of(n: int) -> str:
 
 def _missing(asked: Asked, why: str, n_at_edge: int) -> Claim:
     return Claim(
-        asked.number, asked.claim, asked.measured, asked.scale, None, asked.band,
-        "not reachable at this scale", why, "", 0, n_at_edge,
-    )  # fmt: skip
+        asked.number,
+        asked.claim,
+        asked.measured,
+        asked.scale,
+        None,
+        asked.band,
+        "not reachable at this scale",
+        why,
+        "",
+        0,
+        n_at_edge,
+    )
 
 
 def _is_plain_lora(cell: MethodCell) -> bool:

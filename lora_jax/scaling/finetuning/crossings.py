@@ -128,9 +128,13 @@ def _gap_interval(
 
 
 def _nearest_root(
-    first: GroupLaw, second: GroupLaw, at: Mapping[str, float], ln_f: Array, gap: Array,
+    first: GroupLaw,
+    second: GroupLaw,
+    at: Mapping[str, float],
+    ln_f: Array,
+    gap: Array,
     span: tuple[float, float],
-) -> float | None:  # fmt: skip
+) -> float | None:
     """Return ln F of the crossing inside the span, else of the one nearest to it; None without one."""
     changes = np.flatnonzero(np.sign(gap[1:]) != np.sign(gap[:-1]))
     if not len(changes):

@@ -30,20 +30,32 @@ def measure_forgetting(runs: Sequence[StudyRun]) -> Forgetting | None:
     methods = list(dict.fromkeys(run.method for run in placed))
     sources = {run.finetuning.study.source.source for run in runs if run.finetuning.study.source}
     return Forgetting(
-        ", ".join(sorted(sources)), tuple(placed),
+        ", ".join(sorted(sources)),
+        tuple(placed),
         tuple(fit_forgetting(name, [run for run in placed if run.method == name]) for name in methods),
         tuple(_share(name, placed) for name in methods),
-    )  # fmt: skip
+    )
 
 
 def _make_run(run: StudyRun, cell: MethodCell) -> ForgottenRun:
     source, place = run.finetuning.study.source, run.place
     assert source is not None  # asked before
     return ForgottenRun(
-        run.run_id, run.label, place.base, place.n_params, place.n_train, place.finetune_tokens,
-        place.batch_size, run.finetuning.method.rank, run.learning_rate, run.seed, loss_of(run),
-        source.change, run.learning_rate == cell.best_rate, False,
-    )  # fmt: skip
+        run.run_id,
+        run.label,
+        place.base,
+        place.n_params,
+        place.n_train,
+        place.finetune_tokens,
+        place.batch_size,
+        run.finetuning.method.rank,
+        run.learning_rate,
+        run.seed,
+        loss_of(run),
+        source.change,
+        run.learning_rate == cell.best_rate,
+        False,
+    )
 
 
 def _place(run: ForgottenRun) -> tuple[str, int, int]:

@@ -41,9 +41,12 @@ def splits_of(methods: Sequence[MethodRuns], letters: Mapping[What, str]) -> lis
         if min(k.max() for k in level) + 1 >= FEWEST_LEVELS:
             largest = [k == k.max() for k in level]
             found.append(
-                Split(what, tuple(np.flatnonzero(~k) for k in largest),
-                      tuple(np.flatnonzero(k) for k in largest))
-            )  # fmt: skip
+                Split(
+                    what,
+                    tuple(np.flatnonzero(~k) for k in largest),
+                    tuple(np.flatnonzero(k) for k in largest),
+                )
+            )
     return found
 
 
@@ -100,11 +103,18 @@ def _score(form: Form, methods: Sequence[MethodRuns], splits: Sequence[Split], s
         missing.append(str(reason).rstrip("."))
     errors = {what: [h.error for h in heldout if h.what == what] for what in ("F", "X")}
     return FormScore(
-        form.name, form.law.formula, form.shared, n_params, tuple(heldout),
+        form.name,
+        form.law.formula,
+        form.shared,
+        n_params,
+        tuple(heldout),
         _rms([h.error for h in heldout]) if heldout else None,
-        {what: _rms(some) for what, some in errors.items() if some}, rms_fitted, None, False,
+        {what: _rms(some) for what, some in errors.items() if some},
+        rms_fitted,
+        None,
+        False,
         "; ".join(dict.fromkeys(missing)) or None,
-    )  # fmt: skip
+    )
 
 
 def _rms(errors: Sequence[float] | Array) -> float:
@@ -133,11 +143,15 @@ def _predict(form: Form, methods: Sequence[MethodRuns], split: Split, seed: int)
                 measured = float(np.log(table["loss"][i]))
                 found.append(
                     HeldOut(
-                        methods[k].name, split.what, {v: float(table.variable(v)[i]) for v in letters},
+                        methods[k].name,
+                        split.what,
+                        {v: float(table.variable(v)[i]) for v in letters},
                         Estimate(float(np.exp(value)), None, (float(np.exp(low)), float(np.exp(high)))),
-                        float(np.exp(measured)), value - measured, low <= measured <= high,
+                        float(np.exp(measured)),
+                        value - measured,
+                        low <= measured <= high,
                     )
-                )  # fmt: skip
+                )
     return found
 
 

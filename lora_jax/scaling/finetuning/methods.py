@@ -74,11 +74,13 @@ class MethodRuns:
         return tuple(
             Cell(
                 {v: float(self.cells.variable(v)[i]) for v in letters},
-                float(self.cells["loss"][i]), int(self.seeds[i]), self.choices[i],
+                float(self.cells["loss"][i]),
+                int(self.seeds[i]),
+                self.choices[i],
                 None if fitted is None else float(fitted[i]),
             )
             for i in map(int, order)
-        )  # fmt: skip
+        )
 
 
 def split_methods(table: RunTable, by: Sequence[str], letters: Sequence[str]) -> list[MethodRuns]:
@@ -120,9 +122,15 @@ def _make_method(
     noise = noise_between(runs, cells) if "seed" in runs.columns else UNSEEDED
     means = replace(average_rows(runs, cells), clusters=None)
     return MethodRuns(
-        ", ".join(group.values), replace(runs, left_out=table.without(dropped, LESS_GOOD).left_out), means,
-        np.bincount(cells).astype(float), noise, tuple(choices), len(table), len(failed),
-    )  # fmt: skip
+        ", ".join(group.values),
+        replace(runs, left_out=table.without(dropped, LESS_GOOD).left_out),
+        means,
+        np.bincount(cells).astype(float),
+        noise,
+        tuple(choices),
+        len(table),
+        len(failed),
+    )
 
 
 def _of_one_batch(table: RunTable, rows: np.ndarray) -> np.ndarray:

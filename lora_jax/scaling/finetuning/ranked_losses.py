@@ -86,7 +86,14 @@ def rows_of_ranks(
     centre = (float(ln_f.mean()), float(ln_r[~is_full].mean()), float(ln_n.mean()))
     within = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
     return Ranks(
-        ln_f - centre[0], np.where(is_full, 0.0, ln_r - centre[1]), ln_n - centre[2], centre, is_full,
-        np.array([places[f, n] for f, n, _ in keys]), np.array([g.mean() for g in groups]),
-        np.array([float(len(g)) for g in groups]), (within, sum(len(g) - 1 for g in groups)), by_size,
-    )  # fmt: skip
+        ln_f - centre[0],
+        np.where(is_full, 0.0, ln_r - centre[1]),
+        ln_n - centre[2],
+        centre,
+        is_full,
+        np.array([places[f, n] for f, n, _ in keys]),
+        np.array([g.mean() for g in groups]),
+        np.array([float(len(g)) for g in groups]),
+        (within, sum(len(g) - 1 for g in groups)),
+        by_size,
+    )

@@ -103,10 +103,9 @@ def _plain(best: BestRate | Refusal) -> Vertex | Refusal:
 def _claim_ratio(of_lora: tuple[Vertices, int], of_full: tuple[Vertices, int], short: bool) -> Claim:
     """Return claim 2 for the rank that has the most cells, so that no cell counts twice."""
     ratio = SHORT_RATIO if short else LONG_RATIO
-    text = (
-        f"The best rate is about {ratio:g} times that of full fine-tuning"
-        + (f" in runs below {SHORT} steps." if short else ".")
-    )  # fmt: skip
+    text = f"The best rate is about {ratio:g} times that of full fine-tuning" + (
+        f" in runs below {SHORT} steps." if short else "."
+    )
     band = Band(ratio / ABOUT, ratio * ABOUT)
     vertices = {cell: best for cell, best in of_lora[0].items() if (cell.first.n_steps < SHORT) == short}
     label = _commonest(vertices)
@@ -170,9 +169,18 @@ def _claim(
             number, text, measured, "ratio", None, band, "not reachable at this scale", why, "", 0, n_at_edge
         )
     return Claim(
-        number, text, measured, "ratio", value, band, judge(value, band), why, BY_PARABOLAS, n_cells,
+        number,
+        text,
+        measured,
+        "ratio",
+        value,
+        band,
+        judge(value, band),
+        why,
+        BY_PARABOLAS,
+        n_cells,
         n_at_edge,
-    )  # fmt: skip
+    )
 
 
 def _average(values: Sequence[float], errors: Sequence[float], freedom: int) -> Estimate | None:

@@ -82,20 +82,30 @@ def analyse(table: RunTable, asked: Inquiry) -> FinetuningReport:
     x = prepared.x if prepared.x in prepared.variables else None
     form = next((score.name for score in scores if score.chosen), None)
     return FinetuningReport(
-        source=table.source, command=asked.command, law=asked.law, by=asked.by, x=prepared.x,
-        x_column=_column(prepared.table, prepared.x), f_column=_column(prepared.table, "F"),
-        loss_unit=table.loss_unit, task=prepared.task,
+        source=table.source,
+        command=asked.command,
+        law=asked.law,
+        by=asked.by,
+        x=prepared.x,
+        x_column=_column(prepared.table, prepared.x),
+        f_column=_column(prepared.table, "F"),
+        loss_unit=table.loss_unit,
+        task=prepared.task,
         methods=tuple(_describe(m, prepared, laws.get(m.name), form, why_not, edge) for m in methods),
-        forms=scores, form=form, form_why=why,
+        forms=scores,
+        form=form,
+        form_why=why,
         crossovers=cross_all(rivals, x, asked.seed) if "F" in prepared.variables else (),
-        needs=() if x is None or not rivals else find_needs(
-            rivals, x, asked.targets, {m.name: m.runs for m in methods}
-        ),
+        needs=()
+        if x is None or not rivals
+        else find_needs(rivals, x, asked.targets, {m.name: m.runs for m in methods}),
         capacities=find_capacities(prepared, asked.by, asked.seed),
         left_out=tuple(LeftOutRun(gone.run_id, gone.reason) for gone in table.left_out),
         doubts=(*table.doubts, *prepared.doubts, *_doubts(methods, prepared.table, scores)),
-        notes=(*table.notes, *prepared.notes), kind=KIND, format=FORMAT,
-    )  # fmt: skip
+        notes=(*table.notes, *prepared.notes),
+        kind=KIND,
+        format=FORMAT,
+    )
 
 
 def _column(table: RunTable, letter: str) -> str:
@@ -152,16 +162,26 @@ def _fit_best(
 
 
 def _describe(
-    method: MethodRuns, prepared: Prepared, fitted: FittedLaw | None, form: str | None,
-    why_not: dict[str, str | None], apart: dict[str, str | None],
-) -> MethodResult:  # fmt: skip
+    method: MethodRuns,
+    prepared: Prepared,
+    fitted: FittedLaw | None,
+    form: str | None,
+    why_not: dict[str, str | None],
+    apart: dict[str, str | None],
+) -> MethodResult:
     logs = None if fitted is None else log_fitted(fitted.law, method.cells)
     law = None if fitted is None or logs is None else _law_of(method, fitted, logs, form or "")
     return MethodResult(
-        method.name, method.n_all, method.n_failed,
-        method.describe(prepared.letters, None if logs is None else np.exp(logs)), method.n_grids,
-        method.n_at_edge, law, why_not[method.name], apart[method.name],
-    )  # fmt: skip
+        method.name,
+        method.n_all,
+        method.n_failed,
+        method.describe(prepared.letters, None if logs is None else np.exp(logs)),
+        method.n_grids,
+        method.n_at_edge,
+        law,
+        why_not[method.name],
+        apart[method.name],
+    )
 
 
 def _law_of(method: MethodRuns, fitted: FittedLaw, logs: np.ndarray, form: str) -> LawFit:
@@ -172,11 +192,16 @@ def _law_of(method: MethodRuns, fitted: FittedLaw, logs: np.ndarray, form: str) 
     if method.n_at_edge:
         doubts.append(f"{method.n_at_edge} best learning rates are at an edge of those tried")
     return LawFit(
-        form, fitted.law.problem.law.formula, _params(fitted.law),
-        len(method.cells) - len(fitted.law.problem.law.names), float(np.sqrt((missed**2).mean())),
-        float(np.median(fitted.law.noise)), None if known is None else known.typical,
-        None if known is None else known.chance, verdict_of(doubts, fitted.certificate.converged),
-    )  # fmt: skip
+        form,
+        fitted.law.problem.law.formula,
+        _params(fitted.law),
+        len(method.cells) - len(fitted.law.problem.law.names),
+        float(np.sqrt((missed**2).mean())),
+        float(np.median(fitted.law.noise)),
+        None if known is None else known.typical,
+        None if known is None else known.chance,
+        verdict_of(doubts, fitted.certificate.converged),
+    )
 
 
 def _params(law: GroupLaw) -> dict[str, Estimate]:

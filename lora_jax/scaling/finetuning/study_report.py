@@ -60,9 +60,15 @@ def _analyse_task(folder: Path, task: str, every: Sequence[StudyRun], command: s
         except LoraJaxError as problem:
             missing.append(NoLaw(law, str(problem)))
     return TaskResult(
-        task, unit, len(runs) - diverged, diverged, tuple(laws), tuple(missing),
-        make_claims(runs, folder), measure_forgetting(runs),
-    )  # fmt: skip
+        task,
+        unit,
+        len(runs) - diverged,
+        diverged,
+        tuple(laws),
+        tuple(missing),
+        make_claims(runs, folder),
+        measure_forgetting(runs),
+    )
 
 
 def _needs_bits(runs: Sequence[StudyRun]) -> bool:

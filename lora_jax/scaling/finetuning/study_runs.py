@@ -151,9 +151,13 @@ class StudyRun:
         """The cell that the run belongs to, whatever its method."""
         study = self.finetuning.study
         return Place(
-            self.finetuning.base, self.n_params, study.pretraining_tokens, study.n_train,
-            study.finetune_tokens, self.config.optim.batch_size,
-        )  # fmt: skip
+            self.finetuning.base,
+            self.n_params,
+            study.pretraining_tokens,
+            study.n_train,
+            study.finetune_tokens,
+            self.config.optim.batch_size,
+        )
 
 
 @dataclass(frozen=True)

@@ -119,9 +119,18 @@ def certify(
     warnings += _design(problem)
     warnings += _moved(problem, polished, influence, outliers)
     return Certificate(
-        converged, grad_norm, polish_gain, n_minima, condition, at_bound, weak, same_as_start, influence,
-        outliers, tuple(warnings),
-    )  # fmt: skip
+        converged,
+        grad_norm,
+        polish_gain,
+        n_minima,
+        condition,
+        at_bound,
+        weak,
+        same_as_start,
+        influence,
+        outliers,
+        tuple(warnings),
+    )
 
 
 def _converged_to_digits(problem: Problem, theta: Array, halves: Mapping[str, float]) -> tuple[bool, bool]:

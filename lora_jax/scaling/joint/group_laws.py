@@ -173,9 +173,14 @@ def join_tables(tables: Sequence[RunTable], law: Law) -> RunTable:
     ids = tuple(name for table in tables for name in table.run_ids)
     first = tables[0]
     return RunTable(
-        " and ".join(dict.fromkeys(table.source for table in tables)), ids, columns,
-        n_column=first.n_column, flops_column=first.flops_column, loss_unit=first.loss_unit, clusters=labels,
-    )  # fmt: skip
+        " and ".join(dict.fromkeys(table.source for table in tables)),
+        ids,
+        columns,
+        n_column=first.n_column,
+        flops_column=first.flops_column,
+        loss_unit=first.loss_unit,
+        clusters=labels,
+    )
 
 
 def _problem_of(joint: Problem, law: GroupedLaw, how: HowToFit) -> Problem:

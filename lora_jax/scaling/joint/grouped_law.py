@@ -160,7 +160,15 @@ def grouped(base: Law, n_groups: int, shared: Collection[str] = ()) -> GroupedLa
                 parameters.append(replace(p, name=names[p.name], over=over))
         places.append(tuple(at[names[p.name]] for p in base.parameters))
     return GroupedLaw(
-        key=base.key, name=base.name, formula=base.formula, reference=base.reference,
-        parameters=tuple(parameters), variables=(*base.variables, GROUP), response=base.response,
-        same_unit=base.same_unit, usual_objective=base.usual_objective, base=base, places=tuple(places),
-    )  # fmt: skip
+        key=base.key,
+        name=base.name,
+        formula=base.formula,
+        reference=base.reference,
+        parameters=tuple(parameters),
+        variables=(*base.variables, GROUP),
+        response=base.response,
+        same_unit=base.same_unit,
+        usual_objective=base.usual_objective,
+        base=base,
+        places=tuple(places),
+    )

@@ -29,18 +29,23 @@ def broken_power_law(variable: str) -> Formula:
         formula=f"L = E + b {variable}^-c0 (1 + ({variable}/d1)^(1/f1))^(-c1 f1)",
         reference="2210.14891, equation 1",
         parameters=(
-            irreducible("E"), Parameter("b", "coefficient", ((variable, "c0"),), f"{variable}^c0"),
-            exponent("c0", (-5.0, 5.0)), exponent("c1", (-5.0, 5.0)), location("d1", variable),
+            irreducible("E"),
+            Parameter("b", "coefficient", ((variable, "c0"),), f"{variable}^c0"),
+            exponent("c0", (-5.0, 5.0)),
+            exponent("c1", (-5.0, 5.0)),
+            location("d1", variable),
             number("f1", 0.02, 10.0),
         ),
         variables=(variable,),
         log_of=log_of,
         grid={
-            "c0": np.array([-0.05, 0.03, 0.1, 0.25, 0.6]), "c1": np.array([-0.4, -0.1, 0.1, 0.4]),
-            "d1": np.array([-4.0, -2.0, -0.7, 0.0, 0.7, 2.0, 4.0]), "f1": np.log([0.1, 0.5]),
+            "c0": np.array([-0.05, 0.03, 0.1, 0.25, 0.6]),
+            "c1": np.array([-0.4, -0.1, 0.1, 0.4]),
+            "d1": np.array([-4.0, -2.0, -0.7, 0.0, 0.7, 2.0, 4.0]),
+            "f1": np.log([0.1, 0.5]),
         },
         complete=complete,
-    )  # fmt: skip
+    )
 
 
 LAWS = {f"broken-{x.lower()}": broken_power_law(x) for x in ("N", "D", "C")}

@@ -43,18 +43,25 @@ DATA_CONSTRAINED = Formula(
     formula="L = E + A N'^-alpha + B D'^-beta, D' = U (1 + R_D_star (1 - e^(-R_D/R_D_star))), N' likewise",
     reference="2305.16264",
     parameters=(
-        irreducible("E"), coefficient("A", N="alpha"), exponent("alpha"), coefficient("B", D="beta"),
-        exponent("beta"), number("R_D_star", 0.05, 2000.0, "epochs"), number("R_N_star", 0.05, 2000.0),
+        irreducible("E"),
+        coefficient("A", N="alpha"),
+        exponent("alpha"),
+        coefficient("B", D="beta"),
+        exponent("beta"),
+        number("R_D_star", 0.05, 2000.0, "epochs"),
+        number("R_N_star", 0.05, 2000.0),
     ),
     variables=("N", "D", "U"),
     same_unit={"U": "D"},
     log_of=_log_of,
     grid={
-        "alpha": np.array([0.2, 0.35, 0.55]), "beta": np.array([0.2, 0.35, 0.55]),
-        "R_D_star": np.log([2.0, 8.0, 30.0, 120.0]), "R_N_star": np.log([1.0, 5.0, 25.0, 120.0]),
+        "alpha": np.array([0.2, 0.35, 0.55]),
+        "beta": np.array([0.2, 0.35, 0.55]),
+        "R_D_star": np.log([2.0, 8.0, 30.0, 120.0]),
+        "R_N_star": np.log([1.0, 5.0, 25.0, 120.0]),
     },
     complete=_complete,
     summary=("ln R_D_star", lambda theta: theta["R_D_star"]),
-)  # fmt: skip
+)
 
 LAWS = {"data-constrained": DATA_CONSTRAINED}

@@ -255,12 +255,13 @@ FARSEER = Farseer(
     formula="L = exp(a3 N^gamma + b3) + exp(a2 N^beta + b2) D^-exp(a1 N^alpha + b1)",
     reference="2506.10972",
     parameters=(
-        *_stretched("1", "alpha", GROWING), *_stretched("2", "beta", FADING),
+        *_stretched("1", "alpha", GROWING),
+        *_stretched("2", "beta", FADING),
         *_stretched("3", "gamma", GROWING),
     ),
     variables=("N", "D"),
     same_unit={"D": "1"},
     compared=False,
-)  # fmt: skip
+)
 
 LAWS = {"farseer": FARSEER}

@@ -29,13 +29,16 @@ KAPLAN_JOINT = Formula(
     formula="L = [(N_c / N)^(alpha_N / alpha_D) + D_c / D]^alpha_D",
     reference="2001.08361, equation 1.5",
     parameters=(
-        scale("N_c", "N", "alpha_N"), exponent("alpha_N"), scale("D_c", "D", "alpha_D"), exponent("alpha_D"),
+        scale("N_c", "N", "alpha_N"),
+        exponent("alpha_N"),
+        scale("D_c", "D", "alpha_D"),
+        exponent("alpha_D"),
     ),
     variables=("N", "D"),
     log_of=_log_joint,
     grid={"alpha_N": np.geomspace(0.03, 1, 9), "alpha_D": np.geomspace(0.03, 1, 9)},
     complete=_complete_joint,
-)  # fmt: skip
+)
 
 KAPLAN_STEPS = power_sum(
     "L(N,S)",

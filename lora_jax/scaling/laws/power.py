@@ -24,9 +24,12 @@ def power_law(variable: str, irreducible: bool = False) -> PowerSum:
         found = power_sum(f"L({x})", "power law", f"L = ({x}_c / {x})^alpha_{x}", "2001.08361", [term])
         return replace(found, usual_objective="squared")
     found = power_sum(
-        f"L({x}) with floor", "power law with floor", f"L = E + ({x}_c / {x})^alpha_{x}", "2010.14701",
+        f"L({x}) with floor",
+        "power law with floor",
+        f"L = E + ({x}_c / {x})^alpha_{x}",
+        "2010.14701",
         [Term(law.irreducible("E")), term],
-    )  # fmt: skip
+    )
     return replace(found, usual_objective="squared")
 
 

@@ -157,9 +157,15 @@ def power_sum(
             parameters.setdefault(e, own.get(e) or exponent(e))
     variables = tuple(dict.fromkeys(v for term in terms for v, _ in term.powers))
     return PowerSum(
-        key=key, name=name, formula=formula, reference=reference, parameters=tuple(parameters.values()),
-        variables=variables, terms=tuple(terms), **more,
-    )  # fmt: skip
+        key=key,
+        name=name,
+        formula=formula,
+        reference=reference,
+        parameters=tuple(parameters.values()),
+        variables=variables,
+        terms=tuple(terms),
+        **more,
+    )
 
 
 def solve_shares(log_columns: Array, log_target: Array) -> Array:

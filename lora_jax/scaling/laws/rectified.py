@@ -36,6 +36,6 @@ RECTIFIED = Formula(
     log_of=_log_of,
     grid={"D_l": np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0]), "beta": np.geomspace(0.05, 1.5, 10)},
     complete=_complete,
-)  # fmt: skip
+)
 
 LAWS = {"rectified": RECTIFIED}

@@ -32,18 +32,22 @@ SHARED_EXPONENT = Formula(
     reference="2502.08606",
     parameters=(
         irreducible("E"),
-        Parameter("A", "coefficient", (("N", "alpha"),), "N^alpha", WIDE), exponent("alpha"),
-        Parameter("B", "coefficient", (("D", "beta"),), "D^beta", WIDE), exponent("beta"),
+        Parameter("A", "coefficient", (("N", "alpha"),), "N^alpha", WIDE),
+        exponent("alpha"),
+        Parameter("B", "coefficient", (("D", "beta"),), "D^beta", WIDE),
+        exponent("beta"),
         exponent("gamma", (0.05, 10.0)),
     ),
     variables=("N", "D"),
     log_of=_log_of,
     grid={
-        "alpha": np.geomspace(0.1, 1.2, 6), "beta": np.geomspace(0.1, 1.2, 6),
-        "gamma": np.array([0.4, 0.7, 1.0, 1.6]), "E": np.log([0.3, 1.0, 1.6, 2.2]),
+        "alpha": np.geomspace(0.1, 1.2, 6),
+        "beta": np.geomspace(0.1, 1.2, 6),
+        "gamma": np.array([0.4, 0.7, 1.0, 1.6]),
+        "E": np.log([0.3, 1.0, 1.6, 2.2]),
     },
     complete=_complete,
     summary=("a", lambda theta: theta["beta"] / (theta["alpha"] + theta["beta"])),
-)  # fmt: skip
+)
 
 LAWS = {"shared-exponent": SHARED_EXPONENT}

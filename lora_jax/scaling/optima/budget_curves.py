@@ -60,9 +60,12 @@ class BudgetRuns:
 
     def _take(self, rows: NDArray[np.intp]) -> "BudgetRuns":
         return replace(
-            self, run_ids=tuple(self.run_ids[i] for i in rows), ln_n=self.ln_n[rows],
-            ln_ratio=self.ln_ratio[rows], loss=self.loss[rows],
-        )  # fmt: skip
+            self,
+            run_ids=tuple(self.run_ids[i] for i in rows),
+            ln_n=self.ln_n[rows],
+            ln_ratio=self.ln_ratio[rows],
+            loss=self.loss[rows],
+        )
 
 
 def group_by_budget(

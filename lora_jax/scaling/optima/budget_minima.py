@@ -90,7 +90,7 @@ def find_minima(
     edges = np.array([c[3] for c in columns])
     return Minima(
         method, scale, tuple(runs_found), tuple(refused), ln_n, ln_d, loss, edges, sd, scatter, laws
-    )  # fmt: skip
+    )
 
 
 def local_noise(groups: Sequence[BudgetRuns]) -> tuple[float | None, int]:

@@ -78,10 +78,14 @@ class Envelope:
         starts, stops = np.append(0, ends + 1), np.append(ends, len(self.winner) - 1)
         span = self.flops[self.fitted]
         return EnvelopeResult(
-            self.exponents, len(self.flops), int(self.fitted.sum()), self.n_sizes, self.n_failed,
+            self.exponents,
+            len(self.flops),
+            int(self.fitted.sum()),
+            self.n_sizes,
+            self.n_failed,
             tuple(self._stretch(i, j) for i, j in zip(starts, stops, strict=True)),
             self.laws.bands(np.geomspace(span[0], span[-1], 25)),
-        )  # fmt: skip
+        )
 
     def _stretch(self, i: int, j: int) -> Stretch:
         """Return the bins from i to j, which one run wins."""
@@ -153,10 +157,19 @@ def envelope(
         *_doubts(curves, ln_c, ln_n, winner, fitted, exponents["a"], n_failed / n_bootstrap),
     ]  # fmt: skip
     return Envelope(
-        tuple(curve.run_id for curve in curves), np.exp(ln_c), np.exp(ln_n[winner]),
-        np.exp(ln_d[winner, bins]), np.exp(ln_loss[winner, bins]), winner, fitted, exponents,
-        len(np.unique(ln_n[winner])), n_failed, tuple(warnings), laws,
-    )  # fmt: skip
+        tuple(curve.run_id for curve in curves),
+        np.exp(ln_c),
+        np.exp(ln_n[winner]),
+        np.exp(ln_d[winner, bins]),
+        np.exp(ln_loss[winner, bins]),
+        winner,
+        fitted,
+        exponents,
+        len(np.unique(ln_n[winner])),
+        n_failed,
+        tuple(warnings),
+        laws,
+    )
 
 
 def _check(curves: Sequence[TrainingCurve], n_bins: int, smoothing: float, n_bootstrap: int) -> None:

@@ -83,9 +83,17 @@ class IsoFlop:
     def result(self) -> IsoFlopResult:
         """Return what is told of it, and written to fit.json."""
         return IsoFlopResult(
-            self.source, self.method, self.scale, self.exponents, self.budgets, self.refused, self.noise_sd,
-            self.scatter_sd, self.laws.bands(_span(self.budgets)), self.sensitivity,
-        )  # fmt: skip
+            self.source,
+            self.method,
+            self.scale,
+            self.exponents,
+            self.budgets,
+            self.refused,
+            self.noise_sd,
+            self.scatter_sd,
+            self.laws.bands(_span(self.budgets)),
+            self.sensitivity,
+        )
 
 
 def isoflop(
@@ -170,9 +178,18 @@ def isoflop(
         *falling(exponents), *of_exponent(exponents["a"]), *differ,
     ]  # fmt: skip
     return IsoFlop(
-        table.source, method, scale, tuple(_row(found, i) for i in range(len(found.runs))), found.refused,
-        exponents, found.noise_sd, found.scatter_sd, sensitivity, tuple(warnings), found.laws,
-    )  # fmt: skip
+        table.source,
+        method,
+        scale,
+        tuple(_row(found, i) for i in range(len(found.runs))),
+        found.refused,
+        exponents,
+        found.noise_sd,
+        found.scatter_sd,
+        sensitivity,
+        tuple(warnings),
+        found.laws,
+    )
 
 
 def _row(found: Minima, i: int) -> BudgetMinimum:
@@ -192,9 +209,15 @@ def _row(found: Minima, i: int) -> BudgetMinimum:
     drawn = (np.exp(runs.ln_n), runs.loss, np.exp(grid), to_loss(found.scale, curve))
     sizes, losses, curve_sizes, curve_losses = (tuple(x.tolist()) for x in drawn)
     return BudgetMinimum(
-        flops=runs.flops, **number, run_ids=runs.run_ids, sizes=sizes, losses=losses,
-        curve_sizes=curve_sizes, curve_losses=curve_losses, at_edge=float(found.edge[i]),
-    )  # fmt: skip
+        flops=runs.flops,
+        **number,
+        run_ids=runs.run_ids,
+        sizes=sizes,
+        losses=losses,
+        curve_sizes=curve_sizes,
+        curve_losses=curve_losses,
+        at_edge=float(found.edge[i]),
+    )
 
 
 def _span(rows: Sequence[BudgetMinimum]) -> Array:

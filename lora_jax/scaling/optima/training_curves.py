@@ -139,9 +139,7 @@ def curves_of(table: RunTable) -> tuple[list[TrainingCurve], int]:
             np.bincount(where, np.log(v[rows])) / count for v in (table.variable("D"), table["loss"])
         )
         hot = None if cooled is None else np.bincount(where, cooled[rows] == 0) > 0
-        curves.append(
-            TrainingCurve(label, n, np.exp(ln_d), np.exp(flops), np.exp(ln_loss), label, hot)
-        )  # fmt: skip
+        curves.append(TrainingCurve(label, n, np.exp(ln_d), np.exp(flops), np.exp(ln_loss), label, hot))
     if not curves:
         raise LoraJaxError(
             f"{table.source} has no size trained with two different C: approach 1 needs curves,"

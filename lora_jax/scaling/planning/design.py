@@ -93,17 +93,24 @@ class Design:
         return DesignReport(
             law=self.forecast.law.key,
             params={name: float(value) for name, value in self.forecast.params.items()},
-            noise_sd=self.forecast.noise_sd, n_parameter_sets=len(self.forecast.theta),
-            budget_flops=self.budget_flops, spent_flops=self.spent_flops, seconds=self.seconds,
-            n_runs=len(self.cells), n_existing=len(self.existing[0]),
-            degrees_of_freedom=self.degrees_of_freedom, design=self.words,
+            noise_sd=self.forecast.noise_sd,
+            n_parameter_sets=len(self.forecast.theta),
+            budget_flops=self.budget_flops,
+            spent_flops=self.spent_flops,
+            seconds=self.seconds,
+            n_runs=len(self.cells),
+            n_existing=len(self.existing[0]),
+            degrees_of_freedom=self.degrees_of_freedom,
+            design=self.words,
             target=self.forecast.target.report(),
             loss_at_target=loss_interval(loss, self.sd, self.half_width),
             half_width_percent=in_percent(self.half_width),
             simulated=None if ladder is None else _simulated(loss, ladder.plan_spread),
             ladder=None if ladder is None else _ladder(loss, ladder),
-            cells=tuple(cell.report() for cell in self.cells), warnings=self.warnings, notes=tuple(notes),
-        )  # fmt: skip
+            cells=tuple(cell.report() for cell in self.cells),
+            warnings=self.warnings,
+            notes=tuple(notes),
+        )
 
 
 def loss_interval(loss: float, sd: float, half_width: float) -> Estimate:
@@ -154,13 +161,16 @@ def check_design(cells: Sequence[Cell] | RunTable, law: Law = CHINCHILLA) -> Non
 def _simulated(loss: float, spread: Spread) -> SimulatedPromise:
     return SimulatedPromise(
         loss_at_target=loss_interval(loss, spread.sd, spread.half_width),
-        half_width_percent=in_percent(spread.half_width), n=spread.n, n_unfinished=spread.n_unfinished,
-    )  # fmt: skip
+        half_width_percent=in_percent(spread.half_width),
+        n=spread.n,
+        n_unfinished=spread.n_unfinished,
+    )
 
 
 def _ladder(loss: float, ladder: Ladder) -> LadderPromise:
     return LadderPromise(
-        **vars(_simulated(loss, ladder.spread)), tokens_per_parameter=LADDER_RATIO,
+        **vars(_simulated(loss, ladder.spread)),
+        tokens_per_parameter=LADDER_RATIO,
         cells=tuple(cell.report() for cell in ladder.cells),
         narrower_by=1 - ladder.plan_spread.half_width / ladder.spread.half_width,
-    )  # fmt: skip
+    )

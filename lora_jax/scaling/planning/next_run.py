@@ -95,13 +95,18 @@ class NextRun:
         """
         per_flop = sorted(self.candidates, key=lambda c: -c.narrower_per_flop)
         return NextRunReport(
-            law=self.forecast.law.key, noise_sd=self.forecast.noise_sd,
-            target=self.forecast.target.report(), before=self._promise(self.sd, self.half_width),
-            worth=self.worth, choice=None if self.choice is None else self._offered(self.choice),
-            words=self.words, by_gain=tuple(self._offered(one) for one in self.candidates[:most]),
+            law=self.forecast.law.key,
+            noise_sd=self.forecast.noise_sd,
+            target=self.forecast.target.report(),
+            before=self._promise(self.sd, self.half_width),
+            worth=self.worth,
+            choice=None if self.choice is None else self._offered(self.choice),
+            words=self.words,
+            by_gain=tuple(self._offered(one) for one in self.candidates[:most]),
             by_gain_per_flop=tuple(self._offered(one) for one in per_flop[:most]),
-            warnings=self.warnings, notes=tuple(notes),
-        )  # fmt: skip
+            warnings=self.warnings,
+            notes=tuple(notes),
+        )
 
     def _promise(self, sd: float, half_width: float) -> Promise:
         if half_width >= USELESS:
@@ -110,9 +115,11 @@ class NextRun:
 
     def _offered(self, one: Candidate) -> OfferedRun:
         return OfferedRun(
-            **vars(one.cell.report()), **vars(self._promise(one.sd, one.half_width)), narrower=one.narrower,
+            **vars(one.cell.report()),
+            **vars(self._promise(one.sd, one.half_width)),
+            narrower=one.narrower,
             narrower_per_flop=one.narrower_per_flop,
-        )  # fmt: skip
+        )
 
 
 def next_run(
@@ -164,9 +171,14 @@ def next_run(
     Reference: Sherman and Morrison 1950, for the variance after one more run.
     """
     forecast = make_forecast(
-        law, params, noise_sd=noise_sd, target=target, target_flops=target_flops,
-        flops_per_token=flops_per_token, draws=draws,
-    )  # fmt: skip
+        law,
+        params,
+        noise_sd=noise_sd,
+        target=target,
+        target_flops=target_flops,
+        flops_per_token=flops_per_token,
+        draws=draws,
+    )
     n_params, n_tokens = runs_of(table)
     freedom = len(n_params) - len(law.names)
     jacobian = forecast.jacobian(n_params, n_tokens)

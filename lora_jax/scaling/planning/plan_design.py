@@ -88,15 +88,28 @@ def plan_design(
             number of parameters of the law.
     """
     forecast = make_forecast(
-        law, params, noise_sd=noise_sd, target=target, target_flops=target_flops,
-        flops_per_token=flops_per_token, draws=draws,
-    )  # fmt: skip
+        law,
+        params,
+        noise_sd=noise_sd,
+        target=target,
+        target_flops=target_flops,
+        flops_per_token=flops_per_token,
+        draws=draws,
+    )
     if flops_per_second is not None and not flops_per_second > 0:
         raise LoraJaxError(f"The speed is {flops_per_second} FLOPs per second: give a number above 0.")
     limits = Limits(
-        float(budget_flops), n_range, ratio_range, len(law.names) + SPARE_RUNS, max_runs, max_share,
-        max_tokens, share_trunks, cooldown_fraction, flops_per_token,
-    )  # fmt: skip
+        float(budget_flops),
+        n_range,
+        ratio_range,
+        len(law.names) + SPARE_RUNS,
+        max_runs,
+        max_share,
+        max_tokens,
+        share_trunks,
+        cooldown_fraction,
+        flops_per_token,
+    )
     old = runs_of(existing)
     best, variance = _choose(forecast, limits, old)
     cells = price(limits, best.n_params, best.n_tokens, flops_per_second)
@@ -112,9 +125,16 @@ def plan_design(
         ladder = Ladder(rungs, its, own)
     half_width = forecast.half_width(variance, freedom)
     return Design(
-        forecast, cells, float(budget_flops), old, forecast.sd(variance), half_width, best.words, ladder,
+        forecast,
+        cells,
+        float(budget_flops),
+        old,
+        forecast.sd(variance),
+        half_width,
+        best.words,
+        ladder,
         (*_of_table(existing, forecast), *_warnings(forecast, limits, cells, half_width, ladder)),
-    )  # fmt: skip
+    )
 
 
 def price(limits: Limits, n_params: Array, n_tokens: Array, speed: float | None) -> tuple[Cell, ...]:

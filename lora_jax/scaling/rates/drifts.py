@@ -138,18 +138,36 @@ def find_drift(
         there = "one size" if sizes else "no two sizes"
         missing = f"{there} with a best rate, the rest being equal; a drift needs at least 2."
         return Drift(
-            axis, along, None, len(sizes), len(points), min(everything), max(everything),
-            None, False, None, missing,
-        )  # fmt: skip
+            axis,
+            along,
+            None,
+            len(sizes),
+            len(points),
+            min(everything),
+            max(everything),
+            None,
+            False,
+            None,
+            missing,
+        )
     x = np.log([bowl.sizes[axis] for bowl in points])
     y, errors = (np.array(v) for v in zip(*map(point_of, points), strict=True))
     groups_of = [[bowl in group for group in used.values()] for bowl in points]
     line = fit_line(np.column_stack([x - x.mean(), np.array(groups_of, float)]), y, errors, freedom)
     slope = line.estimate(np.array([1.0] + [0.0] * len(used)))
     return Drift(
-        axis, along, slope, len(sizes), len(points), sizes[0], sizes[-1], line.scatter, line.widened,
-        judge(slope, tolerance), None,
-    )  # fmt: skip
+        axis,
+        along,
+        slope,
+        len(sizes),
+        len(points),
+        sizes[0],
+        sizes[-1],
+        line.scatter,
+        line.widened,
+        judge(slope, tolerance),
+        None,
+    )
 
 
 def point_of(bowl: Bowl) -> tuple[float, float]:

@@ -63,9 +63,13 @@ def rate_runs(table: RunTable) -> RateRuns:
     left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
     rest = f", beside {', '.join(rates[1:])}" if rates[1:] else ""
     return RateRuns(
-        table.source, f"column {table.sources.get(rates[0], rates[0])!r}{rest}", f"loss ({table.loss_unit})",
-        (*runs, *gone), left_out, batch_name=_batch_name(table),
-    )  # fmt: skip
+        table.source,
+        f"column {table.sources.get(rates[0], rates[0])!r}{rest}",
+        f"loss ({table.loss_unit})",
+        (*runs, *gone),
+        left_out,
+        batch_name=_batch_name(table),
+    )
 
 
 def _batch_name(table: RunTable) -> str:

@@ -53,10 +53,18 @@ def analyse(given: RateRuns, command: str, tolerance: float = TOLERANCE) -> Tran
     n_diverged = sum(run.diverged for run in given.runs)
     left_out = dict(given.left_out) | ({"diverged": n_diverged} if n_diverged else {})
     return TransferReport(
-        source=given.source, command=command, rate_name=given.rate_name, loss_name=given.loss_name,
-        tolerance=tolerance, n_runs=len(given.runs), left_out=left_out, series=found,
-        warnings=(*given.warnings, *doubt_grids(given)), kind="transfer", format=FORMAT,
-    )  # fmt: skip
+        source=given.source,
+        command=command,
+        rate_name=given.rate_name,
+        loss_name=given.loss_name,
+        tolerance=tolerance,
+        n_runs=len(given.runs),
+        left_out=left_out,
+        series=found,
+        warnings=(*given.warnings, *doubt_grids(given)),
+        kind="transfer",
+        format=FORMAT,
+    )
 
 
 def _analyse_series(series: RunSeries, tolerance: float) -> Series:
@@ -71,11 +79,15 @@ def _analyse_series(series: RunSeries, tolerance: float) -> Series:
         drifts += tuple(drift for drift in rule_drifts if drift.axis == "N")
     has_fields = set(AXES) == set(bowls[0].sizes)
     return Series(
-        label=series.label, settings=series.settings, follows=series.follows,
-        noise=None if math.isnan(noise.sd) else noise.sd, degrees_of_freedom=noise.freedom,
-        bowls=tuple(bowls), drifts=drifts,
+        label=series.label,
+        settings=series.settings,
+        follows=series.follows,
+        noise=None if math.isnan(noise.sd) else noise.sd,
+        degrees_of_freedom=noise.freedom,
+        bowls=tuple(bowls),
+        drifts=drifts,
         rule=find_rule(in_rule, rule_drifts, series.shared if has_fields else {}, freedom),
-    )  # fmt: skip
+    )
 
 
 def _losses_of(grid: Sequence[RateRun]) -> RateLosses:
@@ -92,13 +104,15 @@ def _make_bowl(grid: Sequence[RateRun], data: RateLosses, best: BestRate | Refus
     means = {round(k, 9): math.exp(v) for k, v in mean_losses(data).items()} if len(data.ln_rates) else {}
     rates = tuple(sorted({run.rate for run in grid}))
     return Bowl(
-        sizes=dict(grid[0].sizes), n_params=grid[0].n_params, rates=rates,
+        sizes=dict(grid[0].sizes),
+        n_params=grid[0].n_params,
+        rates=rates,
         losses=tuple(means.get(round(math.log(rate), 9)) for rate in rates),
         n_seeds=max(Counter(run.rate for run in grid).values()),
         n_diverged=sum(run.diverged for run in grid),
         best=best if isinstance(best, BestRate) else None,
         refusal=best if isinstance(best, Refusal) else None,
-    )  # fmt: skip
+    )
 
 
 def doubt_grids(given: RateRuns) -> list[str]:

@@ -72,10 +72,19 @@ def compare_recipes(
             found.append(_fit_recipe(recipe, rows, kept, (chosen, largest, n_bootstrap, seed)))
         done(1)
     return AblationReport(
-        source=table.source, command=command, law=law, formula=chosen.formula, loss_name=loss_name(table),
-        n_column=table.n_column, n_runs=len(table), largest_cell=largest, recipes=tuple(found),
-        warnings=tuple(warnings), kind="ablation", format=FORMAT,
-    )  # fmt: skip
+        source=table.source,
+        command=command,
+        law=law,
+        formula=chosen.formula,
+        loss_name=loss_name(table),
+        n_column=table.n_column,
+        n_runs=len(table),
+        largest_cell=largest,
+        recipes=tuple(found),
+        warnings=tuple(warnings),
+        kind="ablation",
+        format=FORMAT,
+    )
 
 
 def choose_law(name: str) -> Law:
@@ -104,10 +113,19 @@ def _fit_recipe(
     noise = seed_noise(kept)
     at_largest = None if largest is None else loss_at(kept, largest, noise)
     unfitted = RecipeFit(
-        label=recipe.label, settings=recipe.settings, n_runs=len(rows), n_cells=int(cell_of(kept).max()) + 1,
-        n_rates=_most_rates(rows), params={}, misfit=None, largest=at_largest, cuts=(), residuals=(),
-        verdict=None, missing=_lacks(kept, law),
-    )  # fmt: skip
+        label=recipe.label,
+        settings=recipe.settings,
+        n_runs=len(rows),
+        n_cells=int(cell_of(kept).max()) + 1,
+        n_rates=_most_rates(rows),
+        params={},
+        misfit=None,
+        largest=at_largest,
+        cuts=(),
+        residuals=(),
+        verdict=None,
+        missing=_lacks(kept, law),
+    )
     if unfitted.missing is not None:
         return unfitted
     said = appraise(fit(law, kept, law.usual_objective), n_bootstrap=n_bootstrap, seed=seed)
@@ -117,9 +135,13 @@ def _fit_recipe(
         for r in rows_of_each(cell_of(kept))
     ]
     return replace(
-        unfitted, params={name: number.plain() for name, number in said.params.items()}, misfit=said.misfit,
-        cuts=tuple(_cut(kept, law, noise)), residuals=tuple(cells), verdict=said.verdict,
-    )  # fmt: skip
+        unfitted,
+        params={name: number.plain() for name, number in said.params.items()},
+        misfit=said.misfit,
+        cuts=tuple(_cut(kept, law, noise)),
+        residuals=tuple(cells),
+        verdict=said.verdict,
+    )
 
 
 def _most_rates(rows: RunTable) -> int:

@@ -115,11 +115,19 @@ def compare_curves(
         _compare(curve, baseline, loss, question, number) for number, curve in enumerate((baseline, *others))
     )
     return CurveReport(
-        source=table.source, command="", baseline=baseline.name, loss=loss, loss_unit=table.loss_unit,
-        noise=question.noise, step_name=step_name, curves=found,
-        doubts=tuple(_doubts(found, (baseline, *others), question)), notes=table.notes,
-        kind="speedup of curves", format=FORMAT,
-    )  # fmt: skip
+        source=table.source,
+        command="",
+        baseline=baseline.name,
+        loss=loss,
+        loss_unit=table.loss_unit,
+        noise=question.noise,
+        step_name=step_name,
+        curves=found,
+        doubts=tuple(_doubts(found, (baseline, *others), question)),
+        notes=table.notes,
+        kind="speedup of curves",
+        format=FORMAT,
+    )
 
 
 def _reaches(losses: Array, loss: float) -> float | None:
@@ -145,20 +153,28 @@ def _compare(
     end = None if baseline.seconds is None else float(baseline.seconds[-1])
     late = curve.seconds is not None and end is not None and curve.seconds[0] <= end
     return CurveSpeedup(
-        curve.name, float(curve.steps[-1]), float(curve.losses[-1]),
+        curve.name,
+        float(curve.steps[-1]),
+        float(curve.losses[-1]),
         None if curve.seconds is None else float(curve.seconds[-1]),
-        _at(curve.steps, here), None if curve.seconds is None else _at(curve.seconds, here),
+        _at(curve.steps, here),
+        None if curve.seconds is None else _at(curve.seconds, here),
         _ratio(curve, baseline, "steps", (here, there), question, number),
         _ratio(curve, baseline, "seconds", (here, there), question, number),
-        float(np.interp(end or 0.0, curve.seconds, curve.losses)) if late and curve.seconds is not None
+        float(np.interp(end or 0.0, curve.seconds, curve.losses))
+        if late and curve.seconds is not None
         else None,
-    )  # fmt: skip
+    )
 
 
 def _ratio(
-    curve: Curve, baseline: Curve, what: str, places: tuple[float | None, float | None],
-    question: CurveQuestion, number: int,
-) -> Estimate | None:  # fmt: skip
+    curve: Curve,
+    baseline: Curve,
+    what: str,
+    places: tuple[float | None, float | None],
+    question: CurveQuestion,
+    number: int,
+) -> Estimate | None:
     """Return what the baseline needs over what the curve needs, in steps or seconds."""
     mine = curve.steps if what == "steps" else curve.seconds
     theirs = baseline.steps if what == "steps" else baseline.seconds
@@ -174,9 +190,13 @@ def _ratio(
 
 
 def _with_noise(
-    curve: Curve, baseline: Curve, clocks: tuple[Array, Array], value: float, question: CurveQuestion,
+    curve: Curve,
+    baseline: Curve,
+    clocks: tuple[Array, Array],
+    value: float,
+    question: CurveQuestion,
     number: int,
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     """Return the ratio with an interval: each run's curve may lie higher or lower by the noise of seeds.
 
     A curve that is the higher for its seed reaches the loss where it now is lower by as much. Past its end a
@@ -208,10 +228,13 @@ def _doubts(found: Sequence[CurveSpeedup], curves: Sequence[Curve], question: Cu
     said = []
     if early:
         said.append(
-            Doubt("uncooled", f"{', '.join(early)} reach the loss on the way, before the learning rate is"
-                  " down: a row before the end is no run of that many steps, whose own schedule would end"
-                  " lower. So the ratios are not those of runs of these lengths, and a curve is no law in D")
-        )  # fmt: skip
+            Doubt(
+                "uncooled",
+                f"{', '.join(early)} reach the loss on the way, before the learning rate is"
+                " down: a row before the end is no run of that many steps, whose own schedule would end"
+                " lower. So the ratios are not those of runs of these lengths, and a curve is no law in D",
+            )
+        )
     never = [c.name for c in found[1:] if c.step is None]
     if never:
         said.append(
@@ -220,9 +243,12 @@ def _doubts(found: Sequence[CurveSpeedup], curves: Sequence[Curve], question: Cu
     orders = _orders(found)
     if orders is not None:
         said.append(
-            Doubt("units", f"by steps the order is {orders[0]}, by seconds {orders[1]}: faster without a unit"
-                  " says nothing")
-        )  # fmt: skip
+            Doubt(
+                "units",
+                f"by steps the order is {orders[0]}, by seconds {orders[1]}: faster without a unit"
+                " says nothing",
+            )
+        )
     said.append(_one_run(found, question))
     starts = [int(c.steps[0]) for c in curves]
     if len(set(starts)) > 1:

@@ -28,24 +28,36 @@ def _of_schedules(first: Recipe, second: Recipe) -> list[Doubt]:
     if (a.cooled is None) != (b.cooled is None):
         unknown = first if a.cooled is None else second
         found.append(
-            Doubt("uncooled", f"nobody says whether the runs of {unknown.name} were cooled down; an uncooled"
-                  " loss is higher by the cooldown alone")
-        )  # fmt: skip
+            Doubt(
+                "uncooled",
+                f"nobody says whether the runs of {unknown.name} were cooled down; an uncooled"
+                " loss is higher by the cooldown alone",
+            )
+        )
     elif a.cooled is not None and b.cooled is not None and (a.cooled < 1 or b.cooled < 1):
         found.append(
-            Doubt("uncooled", f"{a.cooled:.0%} of the runs of {first.name} and {b.cooled:.0%} of those of"
-                  f" {second.name} were cooled down; compare those alone")
-        )  # fmt: skip
+            Doubt(
+                "uncooled",
+                f"{a.cooled:.0%} of the runs of {first.name} and {b.cooled:.0%} of those of"
+                f" {second.name} were cooled down; compare those alone",
+            )
+        )
     if a.schedules and b.schedules and a.schedules != b.schedules:
         found.append(
-            Doubt("schedule", f"{first.name} was trained with {_list(a.schedules)} and {second.name} with"
-                  f" {_list(b.schedules)}: the schedule is part of what is compared")
-        )  # fmt: skip
+            Doubt(
+                "schedule",
+                f"{first.name} was trained with {_list(a.schedules)} and {second.name} with"
+                f" {_list(b.schedules)}: the schedule is part of what is compared",
+            )
+        )
     if a.texts and b.texts and a.texts != b.texts:
         found.append(
-            Doubt("held-out text", f"{first.name} and {second.name} were trained on other sources, and their"
-                  " losses are of other texts")
-        )  # fmt: skip
+            Doubt(
+                "held-out text",
+                f"{first.name} and {second.name} were trained on other sources, and their"
+                " losses are of other texts",
+            )
+        )
     return found
 
 
@@ -78,18 +90,24 @@ def doubts_of_recipes(recipes: Sequence[Recipe], unfinished: str | None) -> list
     column = recipes[0].runs.sources.get("loss", "loss")
     if any(word in column.lower().split("_") for word in SMALLEST):
         found.append(
-            Doubt("selection", f"the loss is {column!r}, the least of a search: low by selection, the more"
-                  " so the larger the search was")
-        )  # fmt: skip
+            Doubt(
+                "selection",
+                f"the loss is {column!r}, the least of a search: low by selection, the more"
+                " so the larger the search was",
+            )
+        )
     if unfinished is not None:
         found += _of_unfinished(recipes, unfinished)
     edges = [(r.name, sum(grid.at_edge for grid in r.grids), len(r.grids)) for r in recipes]
     told = [f"{n} of {total} cells of {name}" for name, n, total in edges if n]
     if told:
         found.append(
-            Doubt("rate at an edge", f"the best learning rate is at an edge of those tried in"
-                  f" {', '.join(told)}: what is not tuned looks worse than it is")
-        )  # fmt: skip
+            Doubt(
+                "rate at an edge",
+                f"the best learning rate is at an edge of those tried in"
+                f" {', '.join(told)}: what is not tuned looks worse than it is",
+            )
+        )
     found += _of_cut_tokens(recipes)
     lines = dict.fromkeys(line for recipe in recipes for line in recipe.runs.doubts)
     return [*found, *(Doubt("table", line) for line in lines)]
@@ -131,10 +149,13 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
         fit = few[0]
         free = fit.n_rows - fit.degrees_of_freedom
         found.append(
-            Doubt("few points", f"{free} parameters on {fit.n_rows} points leave {fit.degrees_of_freedom}"
-                  f" degree{'s' if fit.degrees_of_freedom != 1 else ''} of freedom ({len(few)} of"
-                  f" {len(fits)} fits): the floor is hardly determined, and so is what hangs on it")
-        )  # fmt: skip
+            Doubt(
+                "few points",
+                f"{free} parameters on {fit.n_rows} points leave {fit.degrees_of_freedom}"
+                f" degree{'s' if fit.degrees_of_freedom != 1 else ''} of freedom ({len(few)} of"
+                f" {len(fits)} fits): the floor is hardly determined, and so is what hangs on it",
+            )
+        )
     missed = [
         f"{fit.recipe} by {fit.misfit:.2%}"
         for fit in fits
@@ -142,9 +163,12 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
     ]
     if missed:
         found.append(
-            Doubt("lack of fit", f"the law misses the runs by more than noise ({', '.join(missed[:SHOWN])}"
-                  " of the loss); the intervals include it")
-        )  # fmt: skip
+            Doubt(
+                "lack of fit",
+                f"the law misses the runs by more than noise ({', '.join(missed[:SHOWN])}"
+                " of the loss); the intervals include it",
+            )
+        )
     found += [
         Doubt("lack of fit", f"{fit.recipe}: {fit.warning}; the intervals do not include it")
         for fit in fits
@@ -162,18 +186,24 @@ def doubts_of_points(baseline: str, recipes: Sequence[RecipeSpeedup], step: floa
         recipe, point = max(beyond, key=lambda pair: pair[1].beyond)
         farthest = "no run reaches" if np.isinf(point.beyond) else f"up to {point.beyond:.3g} times"
         found.append(
-            Doubt("beyond the runs", f"{len(beyond)} of {len(points)} speed-ups rest on {baseline} beyond its"
-                  f" last run ({farthest}, {recipe.name} at {words_of(point.at)})")
-        )  # fmt: skip
+            Doubt(
+                "beyond the runs",
+                f"{len(beyond)} of {len(points)} speed-ups rest on {baseline} beyond its"
+                f" last run ({farthest}, {recipe.name} at {words_of(point.at)})",
+            )
+        )
     moved = [(recipe, point, _spread(point.floors, point.speedup.value)) for recipe, point in points]
     worst = max(moved, key=lambda item: item[2], default=None)
     if worst is not None and worst[2] > FLOOR_MATTERS:
         recipe, point, _ = worst
         ends = " and ".join("none" if x is None else spell_ratio(x) for x in point.floors or ())
         found.append(
-            Doubt("floor", f"floors {step:g} lower and higher turn {spell_ratio(point.speedup.value)}"
-                  f" ({recipe.name} at {words_of(point.at)}) into {ends}")
-        )  # fmt: skip
+            Doubt(
+                "floor",
+                f"floors {step:g} lower and higher turn {spell_ratio(point.speedup.value)}"
+                f" ({recipe.name} at {words_of(point.at)}) into {ends}",
+            )
+        )
     return found
 
 

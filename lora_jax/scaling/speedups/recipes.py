@@ -82,9 +82,8 @@ def make_recipe(name: str, table: RunTable, path: Path | None = None) -> Recipe:
         rows = average_seeds(settled)
         seeds = np.bincount(cell_of(settled)).astype(float)
     return Recipe(
-        name, settled, rows, seeds, noise, grids, _count_tried(settled, grids),
-        settings_of(settled, path),
-    )  # fmt: skip
+        name, settled, rows, seeds, noise, grids, _count_tried(settled, grids), settings_of(settled, path)
+    )
 
 
 def _count_tried(settled: RunTable, grids: Sequence[RateGrid]) -> float:

@@ -69,9 +69,12 @@ def settings_of(table: RunTable, path: Path | None) -> Settings:
     vocabularies = _values(table, TOKENIZER) or _values(table, VOCABULARY)
     recorded, texts = _recorded(table, path)
     return Settings(
-        None if cooled is None else float(np.mean(cooled > 0)), recorded or vocabularies, texts,
-        _values(table, SCHEDULE), _values(table, DEVICE),
-    )  # fmt: skip
+        None if cooled is None else float(np.mean(cooled > 0)),
+        recorded or vocabularies,
+        texts,
+        _values(table, SCHEDULE),
+        _values(table, DEVICE),
+    )
 
 
 def _values(table: RunTable, column: str) -> frozenset[str]:

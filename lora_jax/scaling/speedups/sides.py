@@ -33,9 +33,13 @@ class Side:
 
 
 def make_side(
-    recipe: Recipe, tables: Sequence[RunTable], laws: Sequence[GroupLaw], how: HowToFit,
-    question: Question, groups: Sequence[str],
-) -> Side:  # fmt: skip
+    recipe: Recipe,
+    tables: Sequence[RunTable],
+    laws: Sequence[GroupLaw],
+    how: HowToFit,
+    question: Question,
+    groups: Sequence[str],
+) -> Side:
     step = question.floor_step
     moved = tuple(with_floors_moved(laws, tables, how, way * step) for way in (-1, 1))
     fits = tuple(
@@ -62,10 +66,16 @@ def _describe(recipe: str, group: str, law: GroupLaw, table: RunTable) -> Recipe
     freedom = len(table) - (len(params) - len(law.problem.fixed))
     known = law.misfits
     return RecipeFit(
-        recipe, group, len(table), params, freedom, float(np.sqrt((missed**2).mean())),
-        None if known is None else known.typical, None if known is None else known.chance,
+        recipe,
+        group,
+        len(table),
+        params,
+        freedom,
+        float(np.sqrt((missed**2).mean())),
+        None if known is None else known.typical,
+        None if known is None else known.chance,
         _structure_of(law, table) if known is None else None,
-    )  # fmt: skip
+    )
 
 
 def _structure_of(law: GroupLaw, table: RunTable) -> str | None:

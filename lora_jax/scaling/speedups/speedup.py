@@ -50,9 +50,18 @@ def compare_recipes(
         *(doubting.doubts_of_devices(everybody) if question.seconds is not None else []),
     ]
     return SpeedupReport(
-        source=" and ".join(dict.fromkeys(r.runs.source for r in everybody)), command=command,
-        baseline=baseline.name, formula=how.law.formula, loss_unit=baseline.runs.loss_unit,
-        shared=question.shared, fixed=dict(question.fixed), floor_step=question.floor_step,
-        baseline_fits=tuple(fits), recipes=tuple(found), doubts=tuple(said),
-        notes=doubting.notes_of(everybody), kind="speedup", format=FORMAT,
-    )  # fmt: skip
+        source=" and ".join(dict.fromkeys(r.runs.source for r in everybody)),
+        command=command,
+        baseline=baseline.name,
+        formula=how.law.formula,
+        loss_unit=baseline.runs.loss_unit,
+        shared=question.shared,
+        fixed=dict(question.fixed),
+        floor_step=question.floor_step,
+        baseline_fits=tuple(fits),
+        recipes=tuple(found),
+        doubts=tuple(said),
+        notes=doubting.notes_of(everybody),
+        kind="speedup",
+        format=FORMAT,
+    )

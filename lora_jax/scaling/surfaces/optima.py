@@ -62,12 +62,18 @@ def find_laws(
     covariance[:2, :2] += shared
     laws = [_law(lines[k], coefficients[k], covariance[k::2, k::2], letters) for k in (0, 1)]
     return PowerLaws(
-        rate=laws[0], batch=laws[1], letters=letters, along=along, reference=reference,
-        low={v: float(x.min()) for v, x in sizes.items()}, high={v: float(x.max()) for v, x in sizes.items()},
-        n_values={v: len(np.unique(x)) for v, x in sizes.items()}, n_surfaces=len(points),
+        rate=laws[0],
+        batch=laws[1],
+        letters=letters,
+        along=along,
+        reference=reference,
+        low={v: float(x.min()) for v, x in sizes.items()},
+        high={v: float(x.max()) for v, x in sizes.items()},
+        n_values={v: len(np.unique(x)) for v, x in sizes.items()},
+        n_surfaces=len(points),
         covariance=tuple(tuple(map(float, row)) for row in covariance),
         widening=(lines[0].widening, lines[1].widening),
-    ), None  # fmt: skip
+    ), None
 
 
 def _letters(surfaces: Sequence[Surface]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -135,9 +141,12 @@ def _law(line: Line, coefficients: Array, covariance: Array, letters: Sequence[s
     ]
     assert line.scatter is not None
     return PowerOfBest(
-        at_reference=_exp(numbers[0]), exponents=dict(zip(letters, numbers[1:], strict=True)),
-        scatter=line.scatter, widened=line.widened, extra=line.extra,
-    )  # fmt: skip
+        at_reference=_exp(numbers[0]),
+        exponents=dict(zip(letters, numbers[1:], strict=True)),
+        scatter=line.scatter,
+        widened=line.widened,
+        extra=line.extra,
+    )
 
 
 def _exp(x: Estimate) -> Estimate:

@@ -46,10 +46,19 @@ def analyse(
     n_diverged = sum(run.diverged for run in given.runs)
     left_out = dict(given.left_out) | ({"diverged": n_diverged} if n_diverged else {})
     return SurfaceReport(
-        source=given.source, command=command, rate_name=given.rate_name, batch_name=given.batch_name,
-        loss_name=given.loss_name, flat=flat, n_runs=len(given.runs), left_out=left_out, series=tuple(found),
-        warnings=(*given.warnings, *doubt_surfaces(given)), kind="surface", format=FORMAT,
-    )  # fmt: skip
+        source=given.source,
+        command=command,
+        rate_name=given.rate_name,
+        batch_name=given.batch_name,
+        loss_name=given.loss_name,
+        flat=flat,
+        n_runs=len(given.runs),
+        left_out=left_out,
+        series=tuple(found),
+        warnings=(*given.warnings, *doubt_surfaces(given)),
+        kind="surface",
+        format=FORMAT,
+    )
 
 
 def sort_surfaces(given: RateRuns) -> tuple[RunSeries, ...]:
@@ -90,22 +99,29 @@ def _analyse_series(series: RunSeries, flat: float, predict: Sequence[Mapping[st
     laws, missing = find_laws(surfaces, freedom, np.zeros((2, 2)) if skew is None else skew.covariance)
     predictions = () if laws is None else tuple(predict_pair(laws, at, surfaces) for at in predict)
     return SurfaceSeries(
-        label=series.label, settings=series.settings, follows=series.follows,
-        noise=None if math.isnan(noise.sd) else noise.sd, degrees_of_freedom=noise.freedom,
+        label=series.label,
+        settings=series.settings,
+        follows=series.follows,
+        noise=None if math.isnan(noise.sd) else noise.sd,
+        degrees_of_freedom=noise.freedom,
         skew=None if skew is None else (math.exp(skew.difference[0]), math.exp(skew.difference[1])),
         is_skewed=skew is not None and bool(skew.covariance.any()),
-        surfaces=surfaces, ridge=_ridge(surfaces, freedom), laws=laws, missing=missing,
+        surfaces=surfaces,
+        ridge=_ridge(surfaces, freedom),
+        laws=laws,
+        missing=missing,
         predictions=predictions,
-    )  # fmt: skip
+    )
 
 
 def _losses_of(grid: Sequence[RateRun]) -> SurfaceLosses:
     done = [run for run in grid if run.loss is not None]
     return SurfaceLosses(
-        np.log(_points(done)), np.log([run.loss or math.nan for run in done]),
+        np.log(_points(done)),
+        np.log([run.loss or math.nan for run in done]),
         np.array([run.seed for run in done], dtype=np.int64),
         np.log(_points([run for run in grid if run.diverged])),
-    )  # fmt: skip
+    )
 
 
 def _points(runs: Sequence[RateRun]) -> np.ndarray:
@@ -120,13 +136,17 @@ def _make_surface(grid: Sequence[RateRun], data: SurfaceLosses, best: BestPair |
     tried = sorted({_key(run.rate, run.sizes[BATCH]) for run in grid})
     first = grid[0]
     return Surface(
-        sizes=_sizes(first), n_params=first.n_params, n_tokens=first.sizes.get("tokens"),
-        rates=tuple(rate for rate, _ in tried), batches=tuple(batch for _, batch in tried),
+        sizes=_sizes(first),
+        n_params=first.n_params,
+        n_tokens=first.sizes.get("tokens"),
+        rates=tuple(rate for rate, _ in tried),
+        batches=tuple(batch for _, batch in tried),
         losses=tuple(means.get(at) for at in tried),
-        n_runs=len(grid), n_diverged=sum(run.diverged for run in grid),
+        n_runs=len(grid),
+        n_diverged=sum(run.diverged for run in grid),
         best=best if isinstance(best, BestPair) else None,
         refusal=best if isinstance(best, SurfaceRefusal) else None,
-    )  # fmt: skip
+    )
 
 
 def _key(rate: float, batch: float) -> tuple[float, float]:

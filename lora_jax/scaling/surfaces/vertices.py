@@ -101,15 +101,18 @@ def _find_pair(
     spread = float(own_errors[0] * own_errors[1])
     half = times * noise.sd * math.sqrt(surface.ridge_variance())
     return BestPair(
-        rate=rate, batch=batch,
-        se_of_noise=_pair(np.sqrt(np.diag(of_noise))), se_alone=_pair(own_errors),
+        rate=rate,
+        batch=batch,
+        se_of_noise=_pair(np.sqrt(np.diag(of_noise))),
+        se_alone=_pair(own_errors),
         correlation=float(own[0, 1]) / spread if spread else 0.0,
         loss=math.exp(surface.depth),
         near=None if shift is None else _pair(np.exp(surface.vertex + shift.difference)),
         ridge=Estimate(surface.ridge, half / NORMAL, (surface.ridge - half, surface.ridge + half)),
-        flat_rate=_flat(data, surface, flat, 0), flat_batch=_flat(data, surface, flat, 1),
+        flat_rate=_flat(data, surface, flat, 0),
+        flat_batch=_flat(data, surface, flat, 1),
         shape=_shape(data, surface),
-    )  # fmt: skip
+    )
 
 
 def _estimate(x: float, se: float, times: float) -> Estimate:
@@ -133,12 +136,14 @@ def _shape(data: SurfaceLosses, surface: Quadric) -> Shape:
     used = np.unique(data.points[surface.rows], axis=0)
     (xx, xy), (_, yy) = surface.hessian
     return Shape(
-        centre=_pair(np.exp(surface.centre)), height=surface.height, gradient=_pair(surface.gradient),
+        centre=_pair(np.exp(surface.centre)),
+        height=surface.height,
+        gradient=_pair(surface.gradient),
         hessian=(float(xx), float(xy), float(yy)),
         rates=_pair(np.exp([used[:, 0].min(), used[:, 0].max()])),
         batches=_pair(np.exp([used[:, 1].min(), used[:, 1].max()])),
         n_points=len(used),
-    )  # fmt: skip
+    )
 
 
 def _pair(values: Array) -> Pair:

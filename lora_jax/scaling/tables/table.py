@@ -148,12 +148,19 @@ def read_table(
     clusters = label_clusters(named, kept, header, rename, cluster, usual)
     column = cluster or next((c for c in usual if clusters == tuple(row.get(c, "") for _, row in kept)), "")
     table = RunTable(
-        str(path), ids, columns, tuple(left_out), tuple(notes), loss_unit=unit, clusters=clusters,
-        cluster_column=column, unit_told=loss_unit is not None or entry is not None or _says_unit(rename),
+        str(path),
+        ids,
+        columns,
+        tuple(left_out),
+        tuple(notes),
+        loss_unit=unit,
+        clusters=clusters,
+        cluster_column=column,
+        unit_told=loss_unit is not None or entry is not None or _says_unit(rename),
         labels=_read_labels(kept, header, {*columns, *rename.values()}),
         sources={ours: theirs for ours, theirs in rename.items() if ours in columns},
         doubts=tuple(naming.doubts),
-    )  # fmt: skip
+    )
     late = [c for c in conditions if c not in early]
     table = choose_rows(filter_derived(derive(table), late), reshaping, cluster)
     # of a published table we know what its rows are

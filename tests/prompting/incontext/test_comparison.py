@@ -75,9 +75,7 @@ def test_shots_are_the_first_of_the_examples_that_fine_tuning_sees(
     config: InContextConfig, sources: Sources
 ) -> None:
     plan = config.tasks["feel"]
-    words, head = (
-        sources.get(str(plan_.base), "feel", plan_.head) for plan_ in config.tunings
-    )  # fmt: skip
+    words, head = (sources.get(str(plan_.base), "feel", plan_.head) for plan_ in config.tunings)
     for draw in range(3):
         dealt = [set(deal(words, n, draw)) for n in (2, 4, 8, 16)]
         assert all(few < more for few, more in itertools.pairwise(dealt))

@@ -42,8 +42,12 @@ def comparison():
 def run(places: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "experiments" / "incontext.py"), *arguments],
-        cwd=places, capture_output=True, text=True, timeout=500, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=places,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
 
 
 def write_config(folder: Path, content: str = CONFIG) -> Path:

@@ -67,24 +67,52 @@ def make_laws() -> FinetuningReport:
         return Crossing({"N": n}, Solution(f, f / 3, None), "identified", 1.0, "full")
 
     methods = (
-        make_method("full", 0.1, 0.2), make_method(NASTY, 0.12, 0.15),
+        make_method("full", 0.1, 0.2),
+        make_method(NASTY, 0.12, 0.15),
         make_method("top", 0.1, 0.1, "its rates are at an edge"),
-    )  # fmt: skip
+    )
     curve = tuple(crossing(n, 8_000.0) for n in (5e3, 1e4, 1e5, 3e5))
     return FinetuningReport(
-        source="made up", command="none", law="finetuning-n", by=("label",), x="N", x_column="n_params",
-        f_column="finetune_tokens", loss_unit="nats per token", task="text:code", methods=methods,
+        source="made up",
+        command="none",
+        law="finetuning-n",
+        by=("label",),
+        x="N",
+        x_column="n_params",
+        f_column="finetune_tokens",
+        loss_unit="nats per token",
+        task="text:code",
+        methods=methods,
         forms=(
             FormScore(
-                "multiplicative", "L = E + A N^-alpha F^-beta", (), 8, (), 0.02, {"F": 0.02}, 0.01, None,
-                True, None,
+                "multiplicative",
+                "L = E + A N^-alpha F^-beta",
+                (),
+                8,
+                (),
+                0.02,
+                {"F": 0.02},
+                0.01,
+                None,
+                True,
+                None,
             ),
             FormScore(
-                "additive", "L = E + A N^-alpha + B F^-beta", (), 10, (), None, {}, None, None, False,
+                "additive",
+                "L = E + A N^-alpha + B F^-beta",
+                (),
+                10,
+                (),
+                None,
+                {},
+                None,
+                None,
+                False,
                 "too few cells",
             ),
         ),
-        form="multiplicative", form_why="It predicts best.",
+        form="multiplicative",
+        form_why="It predicts best.",
         crossovers=(
             Crossover("full", NASTY, (crossing(1e4, 8_000.0), crossing(1e5, None)), curve, (4032.0, 64512.0)),
         ),
@@ -93,21 +121,37 @@ def make_laws() -> FinetuningReport:
         ),
         capacities=(
             Capacity(
-                "LoRA", "full", (1.0, 4.0), {},
-                (Knee({"F": 64512.0}, Solution(3.0, 2.0, None), "identified"),), (), 0.01, "identified", None,
+                "LoRA",
+                "full",
+                (1.0, 4.0),
+                {},
+                (Knee({"F": 64512.0}, Solution(3.0, 2.0, None), "identified"),),
+                (),
+                0.01,
+                "identified",
+                None,
             ),
         ),
-        left_out=(LeftOutRun("run-1", "diverged"),), doubts=("few seeds",), notes=("a note",), kind=KIND,
+        left_out=(LeftOutRun("run-1", "diverged"),),
+        doubts=("few seeds",),
+        notes=("a note",),
+        kind=KIND,
         format=FORMAT,
-    )  # fmt: skip
+    )
 
 
 def make_report() -> StudyReport:
     runs = make_study(World(forgotten={"full": 0.03}), sizes=(64, 1024), bases=(10_000, 100_000))
     task = TaskResult(
-        "text:code", "nats per token", len(runs), 1, (make_laws(),), (NoLaw("finetuning-d", "one D."),),
-        make_claims(runs, None), measure_forgetting(runs),
-    )  # fmt: skip
+        "text:code",
+        "nats per token",
+        len(runs),
+        1,
+        (make_laws(),),
+        (NoLaw("finetuning-d", "one D."),),
+        make_claims(runs, None),
+        measure_forgetting(runs),
+    )
     bare = TaskResult("labels", "nats per token", 4, 0, (), (NoLaw("finetuning-n", "one size."),), (), None)
     return StudyReport(
         "made up", "./launch.sh finetune_laws x.py", len(runs), (task, bare), STUDY_KIND, STUDY_FORMAT

@@ -32,9 +32,10 @@ def test_the_verdict_comes_first(report: StudyReport, page: str) -> None:
 def test_the_winner_is_the_one_with_the_least_losses() -> None:
     laws = make_laws()
     places = [(n, f) for n in (1e4, 1e5) for f in (4032.0, 16128.0, 64512.0)]
-    losses = {m.name: [law_at(n, f, *e) for n, f in places] for m, e in zip(
-        laws.methods, ((0.1, 0.2), (0.12, 0.15), (0.1, 0.1)), strict=True
-    )}  # fmt: skip
+    losses = {
+        m.name: [law_at(n, f, *e) for n, f in places]
+        for m, e in zip(laws.methods, ((0.1, 0.2), (0.12, 0.15), (0.1, 0.1)), strict=True)
+    }
     wins = [min(losses, key=lambda name: losses[name][i]) for i in range(6)]
     first = max(set(wins), key=wins.count)
     assert say_winner(laws).startswith(f"{first} has the least loss at")
@@ -54,9 +55,16 @@ def test_a_label_is_text_everywhere(page: str) -> None:
 
 def test_every_part_is_on_the_page(page: str) -> None:
     for words in (
-        "Crossovers", "Forms of the law", "Capacity", "What a method needs", "Learning and forgetting",
-        "The claims of LoRA Without Regret", "Show 1 runs that are not fitted", "few seeds", "one D.",
-    ):  # fmt: skip
+        "Crossovers",
+        "Forms of the law",
+        "Capacity",
+        "What a method needs",
+        "Learning and forgetting",
+        "The claims of LoRA Without Regret",
+        "Show 1 runs that are not fitted",
+        "few seeds",
+        "one D.",
+    ):
         assert words in page, words
     assert page.count("<svg") == 3
 

@@ -79,10 +79,18 @@ def test_verdict_doubts_settings_and_provenance_are_told():
     document["left_out"] = [{"run_id": "run-9", "reason": "diverged"}]
     page = words_of(document)
     for part in (
-        "Be careful. There is one doubt:", "Weakly identified: B.", document["command"], "Huber(1e-3)",
-        "200 refits", "n_params", "versions.numpy", document["notes"][0], document["differences"][0]["words"],
-        "2203.15556", document["formula"],
-    ):  # fmt: skip
+        "Be careful. There is one doubt:",
+        "Weakly identified: B.",
+        document["command"],
+        "Huber(1e-3)",
+        "200 refits",
+        "n_params",
+        "versions.numpy",
+        document["notes"][0],
+        document["differences"][0]["words"],
+        "2203.15556",
+        document["formula"],
+    ):
         assert part in page.text, part
     assert page.text.lower().count("weakly identified: b") == 1
     assert page.table("run", "reason") == [{"run": "run-9", "reason": "diverged"}]

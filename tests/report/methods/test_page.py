@@ -56,9 +56,12 @@ def test_the_tables_hold_what_the_comparison_found(page, found):
     assert sum(row["status"] == "in the score" for row in runs) == 3 * len(METHODS)
     [diverged] = [row for row in runs if row["status"] == "diverged at step 7"]
     assert diverged["test accuracy"] == "\u2013"
-    assert "0.003: diverged" in next(
-        row for row in page.table("method", "rate: dev accuracy") if row["method"] == "AdapterH"
-    )["rate: dev accuracy"]  # fmt: skip
+    assert (
+        "0.003: diverged"
+        in next(row for row in page.table("method", "rate: dev accuracy") if row["method"] == "AdapterH")[
+            "rate: dev accuracy"
+        ]
+    )
 
 
 def test_the_page_is_one_file_and_its_figures_are_saved(page, folder):

@@ -334,13 +334,14 @@ def test_laws_that_were_not_fitted_leave_a_page(fresh):
     change_fits(
         fresh,
         fits=[f for f in fits["fits"] if f["key"].startswith("L(D)")],
-        exponents={"alpha_D": fits["exponents"]["alpha_D"]}, by_convention={},
+        exponents={"alpha_D": fits["exponents"]["alpha_D"]},
+        by_convention={},
         frontier={"a": None, "b": None, "G": None, "rows": [], "run_ids": []},
         heldout_cell=fits["heldout_cell"] | {"predictions": [], "within_3_percent": None},
         learning_rate={"grids": [], "warnings": []},
         noise={"seed_sd_log_loss": None, "n_cells": 0, "degrees_of_freedom": 0},
         warnings=["L(N) is not fitted: no token count has 3 sizes."],
-    )  # fmt: skip
+    )
     page = read_html(write_report(fresh).read_text())
     assert "L(N) is not fitted" in page.text
     assert "nothing predicts it" in page.text

@@ -17,9 +17,15 @@ BRANCH = Source(name="a", run=None, run_ids=("a",), n_steps=60, beginning="trunk
 
 def row(step: int, heldout: HeldOut | None = None) -> Row:
     return Row(
-        step=step, n_tokens=10 * step, new_tokens=10, flops=1e3 * step, learning_rate=0.1, data_seconds=0.0,
-        loss=1 / step, heldout=heldout,
-    )  # fmt: skip
+        step=step,
+        n_tokens=10 * step,
+        new_tokens=10,
+        flops=1e3 * step,
+        learning_rate=0.1,
+        data_seconds=0.0,
+        loss=1 / step,
+        heldout=heldout,
+    )
 
 
 def write(folder: Path, source: Source, begin: int, steps: list[int], end: bool = False) -> None:

@@ -66,9 +66,14 @@ def trainable(method: MethodFields) -> int:
 
 
 def make_run(
-    world: World, label: str, method: MethodFields, where: tuple[int, int, int], rate: float, seed: int,
+    world: World,
+    label: str,
+    method: MethodFields,
+    where: tuple[int, int, int],
+    rate: float,
+    seed: int,
     rng: np.random.Generator,
-) -> StudyRun:  # fmt: skip
+) -> StudyRun:
     """where: N, windows, batch size."""
     n_params, n_train, batch = where
     away = math.log(rate / world.best_rate(method))
@@ -84,15 +89,28 @@ def make_run(
     source = Forgotten("speeches", 3.0, Estimate(change, 0.01, (change - 0.02, change + 0.02)))
     return StudyRun(
         run_id=f"{label}-{n_params}-{n_train}-{batch}-{rate:g}-{seed}".replace(" ", "-"),
-        status="done", config=ConfigFields(OptimFields(batch)), data=DataFields("same"), seed=seed,
-        n_params=n_params, n_params_with_head=2 * n_params, n_steps=2 * n_train // batch,
-        learning_rate=rate, heldout_loss=loss, bits_per_byte=None,
+        status="done",
+        config=ConfigFields(OptimFields(batch)),
+        data=DataFields("same"),
+        seed=seed,
+        n_params=n_params,
+        n_params_with_head=2 * n_params,
+        n_steps=2 * n_train // batch,
+        learning_rate=rate,
+        heldout_loss=loss,
+        bits_per_byte=None,
         finetuning=TuningFields(
-            f"base {n_params}", "text:code", label, method, trainable(method),
-            1.0 if method.rank is None else 2 / 3 + trainable(method) / (2 * n_params), "loss",
-            tuple(values.tolist()), StudyFields(n_train, tokens, None, source),
+            f"base {n_params}",
+            "text:code",
+            label,
+            method,
+            trainable(method),
+            1.0 if method.rank is None else 2 / 3 + trainable(method) / (2 * n_params),
+            "loss",
+            tuple(values.tolist()),
+            StudyFields(n_train, tokens, None, source),
         ),
-    )  # fmt: skip
+    )
 
 
 def make_study(

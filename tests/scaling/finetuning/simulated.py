@@ -33,9 +33,13 @@ def true_crossing(first: str, second: str, n: float) -> float:
 
 
 def make_runs(
-    seed: int, methods: Sequence[str] = tuple(METHODS), noise: float = NOISE, n_seeds: int = SEEDS,
-    sizes: np.ndarray = N, sets: np.ndarray = F,
-) -> RunTable:  # fmt: skip
+    seed: int,
+    methods: Sequence[str] = tuple(METHODS),
+    noise: float = NOISE,
+    n_seeds: int = SEEDS,
+    sizes: np.ndarray = N,
+    sets: np.ndarray = F,
+) -> RunTable:
     """Return runs of these methods, at one rate each."""
     rng = np.random.default_rng((seed, 11))
     grid = [(m, n, f, s) for m in methods for n in sizes for f in sets for s in range(n_seeds)]
@@ -44,9 +48,12 @@ def make_runs(
 
 
 def make_ranks(
-    seed: int, noise: float = NOISE, n_seeds: int = SEEDS, capacity: Mapping[str, float] = CAPACITY,
+    seed: int,
+    noise: float = NOISE,
+    n_seeds: int = SEEDS,
+    capacity: Mapping[str, float] = CAPACITY,
     sizes: np.ndarray = N,
-) -> RunTable:  # fmt: skip
+) -> RunTable:
     """Return runs of full fine-tuning and of LoRA at several ranks, which leave it beyond their capacity."""
     rng = np.random.default_rng((seed, 12))
     grid = [("full", n, f, s) for n in sizes for f in F for s in range(n_seeds)]

@@ -45,20 +45,40 @@ def make_report() -> FinetuningReport:
     )
     crossing = Crossing({"N": 1e7}, OPEN, "not identified", 1.0, "full")
     return FinetuningReport(
-        source="runs.csv", command="lora-jax fit", law="finetuning-n", by=("method",), x="N",
-        x_column="n_params", f_column="finetune_tokens", loss_unit="nats per token", task=None,
-        methods=(full, lora), forms=(form,), form="multiplicative", form_why="It is the only one.",
+        source="runs.csv",
+        command="lora-jax fit",
+        law="finetuning-n",
+        by=("method",),
+        x="N",
+        x_column="n_params",
+        f_column="finetune_tokens",
+        loss_unit="nats per token",
+        task=None,
+        methods=(full, lora),
+        forms=(form,),
+        form="multiplicative",
+        form_why="It is the only one.",
         crossovers=(Crossover("full", "LoRA", (crossing,), (), (1e4, 1e6)),),
         needs=(Need("full", 1.8, 1e5, OPEN, 0.5, {"FLOPs": OPEN}),),
         capacities=(
             Capacity(
-                "LoRA", "full", (1.0, 4.0), {"k": OPEN},
+                "LoRA",
+                "full",
+                (1.0, 4.0),
+                {"k": OPEN},
                 (Knee({"F": 1e6}, Solution(None, None, None), "none"),),
-                (Excess({"F": 1e6}, 4.0, BETA, None),), 0.3, "not identified", None,
+                (Excess({"F": 1e6}, 4.0, BETA, None),),
+                0.3,
+                "not identified",
+                None,
             ),
         ),
-        left_out=(LeftOutRun("a", "diverged"),), doubts=("one",), notes=("two",), kind=KIND, format=FORMAT,
-    )  # fmt: skip
+        left_out=(LeftOutRun("a", "diverged"),),
+        doubts=("one",),
+        notes=("two",),
+        kind=KIND,
+        format=FORMAT,
+    )
 
 
 def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:

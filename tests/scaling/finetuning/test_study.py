@@ -142,12 +142,19 @@ def test_a_method_at_an_edge_takes_no_part() -> None:
 def test_a_rate_that_diverged_is_beyond_the_edge() -> None:
     table = with_rates(make_runs(0, ("full",), EXACT, 1), {"full": 1e-2})
     gone = tuple(
-        LeftOut(f"{n} {f}", "diverged", {
-            "method": "full", "n_params": repr(float(n)), "finetune_tokens": repr(float(f)),
-            "base_learning_rate": "0.1",
-        })
-        for n in N for f in F
-    )  # fmt: skip
+        LeftOut(
+            f"{n} {f}",
+            "diverged",
+            {
+                "method": "full",
+                "n_params": repr(float(n)),
+                "finetune_tokens": repr(float(f)),
+                "base_learning_rate": "0.1",
+            },
+        )
+        for n in N
+        for f in F
+    )
     (full,) = ask(replace(table, left_out=gone)).methods
     assert (full.n_at_edge, full.n_diverged) == (0, len(N) * len(F))
     assert full.cells[0].rate is not None

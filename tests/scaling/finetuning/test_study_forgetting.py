@@ -17,9 +17,21 @@ BASES = (10_000, 100_000, 1_000_000)
 
 def one(loss: float, change: float, name: str = "a") -> ForgottenRun:
     return ForgottenRun(
-        f"{name}-{loss}-{change}", name, "base", 1000, 64, 4032, 8, None, 0.01, 0, loss,
-        Estimate(change, None, None), True, False,
-    )  # fmt: skip
+        f"{name}-{loss}-{change}",
+        name,
+        "base",
+        1000,
+        64,
+        4032,
+        8,
+        None,
+        0.01,
+        0,
+        loss,
+        Estimate(change, None, None),
+        True,
+        False,
+    )
 
 
 def test_the_exponents_of_a_law_are_found() -> None:

@@ -21,9 +21,17 @@ def _judge(table: RunTable, printed: Mapping[str, str], objective: str = "huber"
 
 @pytest.mark.parametrize(
     ("text", "half"),
-    [("1.8172", 5e-5), ("1.81720", 5e-6), (".34", 5e-3), ("2143", 0.5), ("6.40e13", 5e10), ("70B", 5e8),
-     ("1,234.5", 0.05), ("-0.021", 5e-4)],
-)  # fmt: skip
+    [
+        ("1.8172", 5e-5),
+        ("1.81720", 5e-6),
+        (".34", 5e-3),
+        ("2143", 0.5),
+        ("6.40e13", 5e10),
+        ("70B", 5e8),
+        ("1,234.5", 0.05),
+        ("-0.021", 5e-4),
+    ],
+)
 def test_half_a_unit_in_the_last_digit(text: str, half: float) -> None:
     assert half_unit(text) == pytest.approx(half)
 

@@ -56,10 +56,16 @@ def _exact(law: Law, params: dict[str, float]) -> RunTable:
     rng = np.random.default_rng(0)
     batch = np.tile([2.0, 8.0, 32.0, 128.0], 20)  # sequences of 64 tokens
     table = make_table(
-        "exact", n_params=n_params, n_tokens=n_tokens, n_steps=n_tokens / (64 * batch), batch_size=batch,
-        unique_tokens=n_tokens / np.tile([1, 3, 9, 30], 20), trainable_params=n_params / 30,
-        finetune_tokens=rng.permutation(np.geomspace(200, 2e6, 80)), loss=np.linspace(2, 5, 80),
-    )  # fmt: skip
+        "exact",
+        n_params=n_params,
+        n_tokens=n_tokens,
+        n_steps=n_tokens / (64 * batch),
+        batch_size=batch,
+        unique_tokens=n_tokens / np.tile([1, 3, 9, 30], 20),
+        trainable_params=n_params / 30,
+        finetune_tokens=rng.permutation(np.geomspace(200, 2e6, 80)),
+        loss=np.linspace(2, 5, 80),
+    )
     features = law.features({v: table.variable(v) for v in law.variables}, ONE)
     response = np.exp(law.log_response(law.to_theta(params, ONE), features))
     return replace(table, columns={**table.columns, law.response: response})

@@ -61,6 +61,6 @@ def test_an_interval_that_ends_at_a_bound_says_so() -> None:
         ),
         ({"value": 0.01, "ci95": None, "at_bound": {"value": 0.01}}, ("0.01, its bound", "no interval")),
     ],
-)  # fmt: skip
+)
 def test_marked_numbers_as_text(number: dict[str, object], text: tuple[str, str]) -> None:
     assert format_interval(from_document(Estimate, {"se": None, **number})) == text

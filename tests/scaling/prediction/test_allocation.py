@@ -106,9 +106,12 @@ def test_the_crossover_is_h_x_to_the_gamma() -> None:
     law = LAWS["finetuning-p"]
     rng = np.random.default_rng(0)
     table = make_table(
-        "x", n_params=np.ones(20), trainable_params=rng.uniform(1e4, 1e6, 20),
-        finetune_tokens=rng.uniform(1e3, 1e6, 20), loss=np.linspace(2, 3, 20),
-    )  # fmt: skip
+        "x",
+        n_params=np.ones(20),
+        trainable_params=rng.uniform(1e4, 1e6, 20),
+        finetune_tokens=rng.uniform(1e3, 1e6, 20),
+        loss=np.linspace(2, 3, 20),
+    )
     problem = pose(law, table)
     first = {"E": 0.9, "A": 9.0, "alpha": 0.05, "beta": 0.10}
     second = {"E": 0.9, "A": 20.0, "alpha": 0.02, "beta": 0.22}

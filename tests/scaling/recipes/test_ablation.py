@@ -54,10 +54,14 @@ def make_runs(seed: int = 0, bend: float = 0.08) -> list[RateRun]:
 
 def table_of(runs: list[RateRun]) -> RunTable:
     return make_table(
-        "made up", [run.name for run in runs], n_params=[run.n_params or 0 for run in runs],
-        n_tokens=[run.sizes["tokens"] for run in runs], loss=[run.loss or 0 for run in runs],
-        seed=[run.seed for run in runs], base_learning_rate=[run.rate for run in runs],
-    )  # fmt: skip
+        "made up",
+        [run.name for run in runs],
+        n_params=[run.n_params or 0 for run in runs],
+        n_tokens=[run.sizes["tokens"] for run in runs],
+        loss=[run.loss or 0 for run in runs],
+        seed=[run.seed for run in runs],
+        base_learning_rate=[run.rate for run in runs],
+    )
 
 
 def compare(runs: list[RateRun], **options) -> AblationReport:

@@ -141,9 +141,12 @@ def test_uncooled_against_cooled_is_refused_and_unknown_is_named() -> None:
 def test_the_best_of_several_against_single_runs_is_named_and_so_is_an_edge() -> None:
     rates = np.tile([1e-3, 2e-3, 4e-3], 16)
     tuned = make_table(
-        "tuned", n_params=np.repeat(N, 3), n_tokens=np.repeat(D, 3),
-        loss=np.repeat(runs(0.95)["loss"], 3) * (1 + 0.01 * rates / 1e-3), base_learning_rate=rates,
-    )  # fmt: skip
+        "tuned",
+        n_params=np.repeat(N, 3),
+        n_tokens=np.repeat(D, 3),
+        loss=np.repeat(runs(0.95)["loss"], 3) * (1 + 0.01 * rates / 1e-3),
+        base_learning_rate=rates,
+    )
     said = {doubt.name: doubt.words for doubt in compare(runs(1.0), tuned).doubts}
     assert "a loss of B is the best of 3 runs and one of A the best of 1" in said["selection"]
     assert "16 of 16 cells of B" in said["rate at an edge"]

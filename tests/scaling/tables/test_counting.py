@@ -44,11 +44,19 @@ MODELS = {
 
 def shape_of(config: ModelConfig) -> Shape:
     return Shape(
-        n_layers=config.n_layers, d_model=config.d_model, n_heads=config.n_heads, head_dim=config.head_dim,
-        n_kv_heads=config.kv_heads, d_ff=config.ff_width, vocab_size=config.vocab_size,
-        context=config.context if config.positions == "learned" else None, gated=config.mlp == "swiglu",
-        bias=config.bias, norm=config.norm, tied_head=config.tied_head,
-    )  # fmt: skip
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        head_dim=config.head_dim,
+        n_kv_heads=config.kv_heads,
+        d_ff=config.ff_width,
+        vocab_size=config.vocab_size,
+        context=config.context if config.positions == "learned" else None,
+        gated=config.mlp == "swiglu",
+        bias=config.bias,
+        norm=config.norm,
+        tied_head=config.tied_head,
+    )
 
 
 def read_shapes(path: Path) -> list[tuple[Shape, dict[str, str]]]:

@@ -70,20 +70,29 @@ def is_the_same(table: RunTable, rel: float = 1e-9) -> None:
         {"params": [f"{n / 1e9:g}B" for n in N], "tokens": [f"{d / 1e9:g}b" for d in D], "loss": LOSS},
         {"params": [f"{n / 1e6:g}M" for n in N], "tokens": [f"{d / 1e12:g} T" for d in D], "loss": LOSS},
         {"params": [f"{n:,.0f}" for n in N], "tokens": [f"{d:,.0f}" for d in D], "loss": LOSS},
-        {"params": [f"{n:_.0f}" for n in N], "tokens": [f"{d:,.0f}".replace(",", " ") for d in D],
-         "loss": LOSS},
-        {"params (M)": [f"{n / 1e6:,.1f}" for n in N], "tokens (M)": [f"{d / 1e6:,.1f}" for d in D],
-         "loss": LOSS},
+        {
+            "params": [f"{n:_.0f}" for n in N],
+            "tokens": [f"{d:,.0f}".replace(",", " ") for d in D],
+            "loss": LOSS,
+        },
+        {
+            "params (M)": [f"{n / 1e6:,.1f}" for n in N],
+            "tokens (M)": [f"{d / 1e6:,.1f}" for d in D],
+            "loss": LOSS,
+        },
         {"params (M)": [f"{n / 1e9:g}B" for n in N], "tokens": D, "loss": LOSS},
-        {"# params": [f"{n / 1e6:g} million" for n in N], "loss": LOSS,
-         "number of tokens": [f"{d / 1e9:g}B tokens" for d in D]},
+        {
+            "# params": [f"{n / 1e6:g} million" for n in N],
+            "loss": LOSS,
+            "number of tokens": [f"{d / 1e9:g}B tokens" for d in D],
+        },
         {"lnN": np.log(N), "log10D": np.log10(D), "loss": LOSS},
         # two columns that say the same are no question, and the exact one counts
         {"params": N, "params (M)": np.round(N / 1e6), "tokens": D, "loss": LOSS},
         {"params": N, "tokens": D, "model": ["small"] * 16, "train_tokens": ["fineweb"] * 16, "loss": LOSS},
     ],
     ids=lambda columns: " ".join(columns),
-)  # fmt: skip
+)
 def test_a_table_is_read_as_its_header_says(tmp_path: Path, columns: Columns) -> None:
     table = read_table(write(tmp_path / "t.csv", columns))
     is_the_same(table)
@@ -100,8 +109,14 @@ def _european(value: float, digits: int = 9) -> str:
     ("columns", "delimiter"),
     [
         ({"N": [f"{n:.0f}" for n in N], "D": D, "loss": [_european(x) for x in LOSS]}, ";"),
-        ({"N": [_european(n, 0) for n in N], "D": [_european(d, 1) for d in D],
-          "loss": [_european(x) for x in LOSS]}, ";"),
+        (
+            {
+                "N": [_european(n, 0) for n in N],
+                "D": [_european(d, 1) for d in D],
+                "loss": [_european(x) for x in LOSS],
+            },
+            ";",
+        ),
         ({"N": N, "D": D, "loss": LOSS}, ";"),
         ({"N": N, "D": D, "loss": [_european(x) for x in LOSS]}, "\t"),
         ({"N": N, "D": D, "loss": [_european(x) for x in LOSS]}, ","),
@@ -109,7 +124,7 @@ def _european(value: float, digits: int = 9) -> str:
         ({"N": N, "D": D, "loss": LOSS}, "|"),
     ],
     ids=["semicolons", "points", "only delimiters", "tabs", "quoted", "plain tabs", "bars"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_every_delimiter_and_encoding(
     tmp_path: Path, columns: Columns, delimiter: str, encoding: str
@@ -178,25 +193,37 @@ def test_conditions_on_our_names_are_in_our_units(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"params": N, "model_size": 2 * N, "tokens": D, "loss": LOSS}, "'params' and 'model_size', which"),
-        ({"params_total": N, "params_non_embedding": N / 2, "tokens": D, "loss": LOSS},
-         "'params_total' and 'params_non_embedding', which differ and of which either could be N"),
+        (
+            {"params_total": N, "params_non_embedding": N / 2, "tokens": D, "loss": LOSS},
+            "'params_total' and 'params_non_embedding', which differ and of which either could be N",
+        ),
         ({"N": N, "tokens": D, "tokens_seen": D / 2, "loss": LOSS}, "'tokens' and 'tokens_seen', which"),
         ({"N": N, "D": D, "val_loss": LOSS, "test_loss": LOSS + 1}, "'val_loss' and 'test_loss', which"),
         ({"N": N, "D": D, "train/loss": LOSS, "eval/loss": LOSS + 1}, "'train/loss' and 'eval/loss'"),
         ({"N": N, "log(flops)": np.log(C), "loss": LOSS}, "a logarithm to a base that it does not say"),
         ({"N": N, "D": D, "eval/macro_loss": LOSS}, "loss='eval/macro_loss'"),
-        ({"N": [f"{n / 1e7:.3f}".replace(".", ",") for n in N], "D": [f"{d:.0f}" for d in D],
-          "loss": [3] * 16}, "column 'N', has '3,000', one number with a decimal comma"),
-        ({"N": ["1.234"] * 16, "D": D, "loss": [f"{x:.4f}".replace(".", ",") for x in LOSS]},
-         "column 'N', has '1.234'"),
+        (
+            {
+                "N": [f"{n / 1e7:.3f}".replace(".", ",") for n in N],
+                "D": [f"{d:.0f}" for d in D],
+                "loss": [3] * 16,
+            },
+            "column 'N', has '3,000', one number with a decimal comma",
+        ),
+        (
+            {"N": ["1.234"] * 16, "D": D, "loss": [f"{x:.4f}".replace(".", ",") for x in LOSS]},
+            "column 'N', has '1.234'",
+        ),
         ({"N": N, "D": D, "loss": [f"{x:.1f}%" for x in LOSS]}, "not a number above 0"),
         ({"N": N, "D": D, "loss": ["nan", *LOSS[1:]]}, "'nan' is not a number above 0"),
         ({"N": N, "D": D, "loss": ["", *LOSS[1:]]}, "'' is not a number above 0"),
-        ({"N": N, "tokens (B)": ["?", *D[1:] / 1e9], "loss": LOSS},
-         r"column 'tokens \(B\)\*1e9': '\?' is not a number"),
+        (
+            {"N": N, "tokens (B)": ["?", *D[1:] / 1e9], "loss": LOSS},
+            r"column 'tokens \(B\)\*1e9': '\?' is not a number",
+        ),
         ({"N": N, "D": D, "loss (bpb)": LOSS}, "say --loss-unit 'bits per byte'"),
     ],
-)  # fmt: skip
+)
 def test_what_nothing_tells_is_refused_by_name(tmp_path: Path, columns: Columns, message: str) -> None:
     with pytest.raises(LoraJaxError, match=message):
         read_table(write(tmp_path / "t.csv", columns))

@@ -35,8 +35,10 @@ def read(folder: Path, **columns: np.ndarray) -> RunTable:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"flops": 6e-9 * N * D},
-         r"= 1e-09 in every run, which is right if C is in GFLOPs \(--map flops='flops\*1e9'\)"),
+        (
+            {"flops": 6e-9 * N * D},
+            r"= 1e-09 in every run, which is right if C is in GFLOPs \(--map flops='flops\*1e9'\)",
+        ),
         ({"flops": 6 * N * D / 8.64e19}, r"C is in PF-days \(--map flops='flops\*8.64e19'\)"),
         ({"flops": np.log10(6 * N * D)}, r"C is in logarithms to base 10 \(--map flops='10\*\*flops'\)"),
         ({"flops": np.log(6 * N * D)}, r"natural logarithms \(--map flops='e\*\*flops'\)"),
@@ -46,10 +48,12 @@ def read(folder: Path, **columns: np.ndarray) -> RunTable:
         ({"n_tokens": D / 1e9}, r"D is in billions \(--map n_tokens='n_tokens\*1e9'\)"),
         ({"n_params": N / 1e6, "n_tokens": D / 1e9}, r"N is in millions and D is in billions"),
         ({"n_params": np.log10(N)}, r"N is in logarithms to base 10"),
-        ({"n_params": np.log(N), "n_tokens": np.log(D), "flops": np.log(6 * N * D)},
-         r"if N is in natural logarithms and D is in natural logarithms and C is in natural logarithms"),
+        (
+            {"n_params": np.log(N), "n_tokens": np.log(D), "flops": np.log(6 * N * D)},
+            r"if N is in natural logarithms and D is in natural logarithms and C is in natural logarithms",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_unit_that_puts_c_right_is_named(tmp_path: Path, wrong: dict[str, np.ndarray], told: str) -> None:
     columns = {"n_params": N, "n_tokens": D, "flops": 6 * N * D, "loss": LOSS} | wrong
     with pytest.raises(LoraJaxError, match=told):
@@ -88,19 +92,23 @@ def test_what_no_unit_explains_is_the_first_doubt(
     [
         ({"n_params": N / 1e6, "n_tokens": D}, r"N runs from 30 to 1.3e\+03.*--map n_params='n_params\*1e6'"),
         ({"n_params": N / 1e9, "n_tokens": D}, r"N runs from 0.03 to 1.3.*--map n_params='n_params\*1e9'"),
-        ({"n_params": np.log10(N), "n_tokens": np.log10(D)},
-         r"N runs from 7.*--map n_params='10\*\*n_params'"),
+        (
+            {"n_params": np.log10(N), "n_tokens": np.log10(D)},
+            r"N runs from 7.*--map n_params='10\*\*n_params'",
+        ),
         ({"n_params": N / 1e6, "n_tokens": D / 1e9}, "N runs from 30"),
         ({"n_params": N, "n_tokens": D / 1e9}, r"D runs from 2 to 100, which is no number of tokens"),
         ({"n_params": N / 1e3 + 0.5, "n_tokens": D / 1e3}, "N runs from 3e"),
         ({"n_params": N, "n_tokens": D * 1e6}, "D / N runs from"),
-        ({"n_params": N, "flops": 6e-9 * N * D},
-         "D is derived and runs from 2 to 100 tokens: N and C are in other"),
+        (
+            {"n_params": N, "flops": 6e-9 * N * D},
+            "D is derived and runs from 2 to 100 tokens: N and C are in other",
+        ),
         ({"n_tokens": D, "flops": 6e-9 * N * D}, "N is derived and runs from 0.03 to 1.3 parameters"),
         ({"flops": 6 * N * D / 8.64e19}, "C runs from .* which is no number of FLOPs"),
         ({"flops": np.log10(6 * N * D)}, r"C runs from 17.* --map flops='10\*\*flops'"),
     ],
-)  # fmt: skip
+)
 def test_orders_of_magnitude_that_no_model_has(
     tmp_path: Path, columns: dict[str, np.ndarray], told: str
 ) -> None:

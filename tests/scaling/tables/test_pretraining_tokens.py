@@ -13,9 +13,14 @@ def tuned() -> RunTable:
     """Return the runs of one base: two sets, three rates each."""
     loss = np.array([2.2, 2.0, 2.1, 1.9, 1.7, 1.8])
     return make_table(
-        "t", n_params=np.full(6, 1e7), n_tokens=3 * SETS, pretraining_tokens=np.full(6, 2e8),
-        finetune_tokens=SETS, loss=loss, learning_rate=RATES,
-    )  # fmt: skip
+        "t",
+        n_params=np.full(6, 1e7),
+        n_tokens=3 * SETS,
+        pretraining_tokens=np.full(6, 2e8),
+        finetune_tokens=SETS,
+        loss=loss,
+        learning_rate=RATES,
+    )
 
 
 def test_d_is_the_tokens_of_the_base() -> None:

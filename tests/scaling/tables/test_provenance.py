@@ -24,11 +24,16 @@ def read(path: Path, text: str, mapping: dict[str, str] | None = None, **keyword
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("params", None), ("Model Size", None), ("n_params", None), ("N", None),
-        ("params_non_embedding", "without embeddings"), ("N_no_embed", "without embeddings"),
-        ("nonembedding params", "without embeddings"), ("n_params_total", "every weight"),
+        ("params", None),
+        ("Model Size", None),
+        ("n_params", None),
+        ("N", None),
+        ("params_non_embedding", "without embeddings"),
+        ("N_no_embed", "without embeddings"),
+        ("nonembedding params", "without embeddings"),
+        ("n_params_total", "every weight"),
     ],
-)  # fmt: skip
+)
 def test_a_mapped_n_is_its_column_and_a_convention_only_where_the_name_says_so(
     tmp_path: Path, name: str, said: str | None
 ) -> None:

@@ -167,9 +167,18 @@ def test_every_table_says_where_it_is_from() -> None:
 
 @pytest.mark.parametrize(
     ("name", "n"),
-    [("chinchilla", 245), ("gemstones-hot", 220), ("gemstones-cool", 199), ("flan", 420), ("gigaword", 420),
-     ("gadre", 104), ("muennighoff", 296), ("olmo", 18), ("porian", 1745)],
-)  # fmt: skip
+    [
+        ("chinchilla", 245),
+        ("gemstones-hot", 220),
+        ("gemstones-cool", 199),
+        ("flan", 420),
+        ("gigaword", 420),
+        ("gadre", 104),
+        ("muennighoff", 296),
+        ("olmo", 18),
+        ("porian", 1745),
+    ],
+)
 def test_the_tables_are_read(published: Path, monkeypatch: pytest.MonkeyPatch, name: str, n: int) -> None:
     monkeypatch.setenv("LORA_JAX_PUBLISHED", str(published))
     table = read_table(f"published:{name}")  # the declared hash is that of the file

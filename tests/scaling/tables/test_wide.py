@@ -52,9 +52,11 @@ def test_patterns_of_names(tmp_path: Path, names: tuple[str, ...], pattern: str)
 
 def test_another_response_is_mapped(tmp_path: Path) -> None:
     table = read(
-        tmp_path / "a.csv", "model,loss,10,20,40\na,9,3,2.5,2\nb,9,2.9,2.4,1.9\n", "n_tokens=curve",
+        tmp_path / "a.csv",
+        "model,loss,10,20,40\na,9,3,2.5,2\nb,9,2.9,2.4,1.9\n",
+        "n_tokens=curve",
         mapping={"loss": "curve"},
-    )  # fmt: skip
+    )
     assert table["loss"].tolist() == [3, 2.5, 2, 2.9, 2.4, 1.9]
 
 

@@ -30,7 +30,7 @@ MODEL = ModelConfig(
     context=16,
     tied_head=False,
     **LLAMA,
-)  # fmt: skip
+)
 LAYERS, D, H, J, K, F, R = 2, 24, 4, 2, 6, 40, 3
 # How each weight's product reads, written here by hand: Y layers, then what it sums over, then what it gives.
 AS_WRITTEN = {
