@@ -189,3 +189,26 @@ def test_what_the_commands_leave_is_where_the_readme_says(clone: Path) -> None:
 @pytest.mark.parametrize("variable", ["LORA_JAX_TASKS", "LORA_JAX_PUBLISHED", "WANDB_MODE"])
 def test_the_readme_names_the_variables(variable: str) -> None:
     assert variable in (ROOT / "README.md").read_text()
+
+
+def find_numbers(page: str) -> list[str]:
+    """Return the numbers of a page as a reader sees it.
+
+    A number is any figure in prose or tables: digits, with what points and commas they have between them. The
+    two ends of an interval are two numbers, and the 2 of SST-2 is one. Code in blocks or backticks, the
+    targets of links and the attributes of pictures do not count.
+    """
+    for unseen in (r"^```.*?^```", r"`[^`\n]*`", r"(?<=\])\([^)\s]*\)", r"<img [^>]*>"):
+        page = re.sub(unseen, "", page, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"\d+(?:[.,]\d+)*", page)
+
+
+def test_numbers_are_counted_as_a_reader_sees_them() -> None:
+    page = "`x=1` [2.5 points](a/3.md#4) (-0.4 to 4.9)\n```\n5\n```\nSST-2: 1,200 steps. <img width=6>"
+    assert find_numbers(page) == ["2.5", "0.4", "4.9", "2", "1,200"]
+
+
+def test_the_readme_has_at_most_40_numbers() -> None:
+    """More are not read. What is cut belongs into docs/, with its interval."""
+    numbers = find_numbers((ROOT / "README.md").read_text())
+    assert len(numbers) <= 40, f"{len(numbers)} numbers: {numbers}"
