@@ -1,7 +1,7 @@
-"""Bounds of parameters as they are published, which a user may move, and what they are of theta.
+"""Bounds that a user moves. They are bounds of published parameters, and the solver needs bounds of theta.
 
-A coefficient's theta is its logarithm only where its variables are counted from 1, and the sign of a scale's
-tells on which side of x0 it lies: a problem in which these are bounded counts their variables from there.
+A coefficient's theta is its logarithm only if its variables are counted from 1. The sign of a scale's theta
+says on which side of x0 it lies. So a problem in which these are bounded counts their variables from there.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,14 @@ SHIFTING = ("coefficient", "scale", "signed")  # kinds whose theta depends on th
 def centre_for(law: Law, moved: Mapping[str, Ends], centre: Mapping[str, float]) -> dict[str, float]:
     """Return the unit of each variable in which bounds of these parameters are bounds of theta.
 
-    Raises LoraJaxError for an unknown name, ends in the wrong order, both ends of a scale, and two parameters
-    that want one variable in two units.
+    Args:
+        law: The law.
+        moved: The lower and upper end of each bounded parameter. None leaves our usual end.
+        centre: The usual units, the geometric means of the variables.
+
+    Raises:
+        LoraJaxError: A name is unknown, ends are in the wrong order, a scale is bounded at both ends, or two
+            parameters need one variable in two units.
     """
     law.check_names(moved)
     wanted: dict[str, float] = {}
@@ -49,7 +55,17 @@ def centre_for(law: Law, moved: Mapping[str, Ends], centre: Mapping[str, float])
 def recentred_bounds(
     law: Law, bounds: tuple[Array, Array], centre: Mapping[str, float], new: Mapping[str, float]
 ) -> tuple[Array, Array]:
-    """Return bounds (P,) of theta once variables are counted in new units: those of shares hold no more."""
+    """Return the bounds of theta, (P,) each, once variables are counted in new units.
+
+    The bounds of a location shift. A coefficient, a scale or a signed parameter becomes unbounded, because
+    its usual bounds hold in the middle of the runs only.
+
+    Args:
+        law: The law.
+        bounds: The bounds in the old units, (P,) each.
+        centre: The old unit of each variable.
+        new: The new unit of each variable.
+    """
     low, high = (end.copy() for end in bounds)
     for i, p in enumerate(law.parameters):
         shifts = [float(np.log(centre[v]) - np.log(new[v])) for v, _ in p.over]
@@ -63,9 +79,16 @@ def recentred_bounds(
 def moved_bounds(
     law: Law, moved: Mapping[str, Ends], centre: Mapping[str, float], bounds: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Return bounds (P,) of theta, the ends that are given moved.
+    """Return the bounds of theta, (P,) each, with the given ends moved.
 
-    Raises LoraJaxError where they leave nothing.
+    Args:
+        law: The law.
+        moved: The lower and upper end of each bounded parameter, as published. None leaves the usual end.
+        centre: The unit of each variable, from `centre_for`.
+        bounds: Our usual bounds, (P,) each.
+
+    Raises:
+        LoraJaxError: Nothing is left between the bounds of a parameter.
     """
     low, high = (end.copy() for end in bounds)
     for i, p in enumerate(law.parameters):

@@ -1,7 +1,7 @@
-"""Certificate: whether an answer is a minimum, and whether the runs could tell it from others.
+"""Certificate: whether an answer is a minimum, and whether the runs could tell it from other answers.
 
-Published fits went wrong by stopping early, by a design that cannot separate exponents, and by a few rows
-that carry the result; each has a check here that needs nothing but the problem and the answer.
+Published fits went wrong in three ways: they stopped early, their design could not separate exponents, or a
+few rows carried the result. Each has a check here, which needs only the problem and the answer.
 """
 
 from collections.abc import Mapping

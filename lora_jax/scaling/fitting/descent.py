@@ -1,7 +1,7 @@
-"""Damped, projected Newton for many members, which go through a window.
+"""Damped, projected Newton for many members of a batch, which pass through a window.
 
-As some end, others take their place: nobody waits for the slowest of a batch, and what a member's answer is
-does not depend on who else is there.
+When some members end, others take their place. So nobody waits for the slowest of a batch, and a member's
+answer does not depend on the other members.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,12 @@ Index = NDArray[np.int64]
 
 
 class Limits(NamedTuple):
-    """How long a member goes on that has not come down to its gradient: at most so many steps.
+    """When a member ends that has not reached the gradient it should.
 
-    It also ends where its objective has fallen by less than `fall` in STALL_STEPS steps. That is for who
-    wants the objective alone, and not the place along a valley where it is reached.
+    Attributes:
+        steps: It ends after this many steps.
+        fall: It also ends if its objective fell by less than this in STALL_STEPS steps. This is for callers
+            that need the objective alone, and not the place along a valley where it is reached.
     """
 
     steps: int = 2000
@@ -34,7 +36,7 @@ class Members(Protocol):
     """What is minimised, for each member of a batch."""
 
     def rows(self, index: Index) -> "Members":
-        """Return the same for some members only."""
+        """Return the members with these indices."""
         ...
 
     def derivatives(self, theta: Array, goal: Objective) -> Local:
@@ -52,10 +54,20 @@ def descend(
     width: int,
     done: Callable[[int], None] | None = None,
 ) -> Array:
-    """Return where the descents from theta (B, P) rest: at a gradient of `stop`, or where no step helps.
+    """Minimise an objective for each member of a batch, from its row of theta.
 
-    bounds: (B, P) each. limits: of each member. width: of the window, in members. done: is told how many
-    have ended, each time that some have.
+    Args:
+        members: What is minimised.
+        goal: The objective.
+        theta: Starting points, (B, P).
+        bounds: Lower and upper bounds, (B, P) each.
+        stop: The gradient at which a member is finished.
+        limits: When a member ends that does not reach `stop`.
+        width: How many members move at a time.
+        done: Called with the number of members that have ended since the last call.
+
+    Returns:
+        Where the members ended, (B, P): at a gradient of `stop`, at a limit, or where no step helps.
     """
     theta = np.clip(theta, *bounds)
     descent = _Descent(members, goal, theta, bounds, stop, limits)
@@ -161,5 +173,7 @@ class _Descent:
 
 
 def largest_open(gradient: Array, held: np.ndarray) -> Array:
-    """Return the largest entry (B,) of the gradients (B, P) that is not held."""
+    """Return the size of the largest entry, (B,), of the gradients (B, P) among the parameters that are not
+    held.
+    """
     return np.abs(np.where(held, 0, gradient)).max(-1)

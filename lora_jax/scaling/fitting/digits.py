@@ -1,7 +1,7 @@
-"""Digits: do the digits that parameters were given with explain why they are not quite at a minimum?
+"""Do the digits that parameters were given with explain why they are not quite at a minimum?
 
-A minimum that was printed is a minimum no more: in the valleys of scaling laws the tenth digit of B already
-shows in the gradient. What was printed is judged by what its digits can say.
+A minimum is no longer one once it is printed. In the valleys of scaling laws the tenth digit of B already
+shows in the gradient. So we judge printed parameters by what their digits can say.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,11 @@ MOST_CORNERS = 4096
 
 
 def half_unit(text: str) -> float:
-    """Return half a unit in the last digit of a number: "1.8172" -> 5e-5, "6.40e13" -> 5e10, "70B" -> 5e8."""
+    """Return half a unit in the last digit of a number: "1.8172" -> 5e-5, "6.40e13" -> 5e10, "70B" -> 5e8.
+
+    Raises:
+        LoraJaxError: The text is no decimal number.
+    """
     plain = plain_text(text)
     if plain is None:
         raise LoraJaxError(f"{text!r} is not a decimal number, whose digits could be counted: mend it.")
@@ -35,17 +39,23 @@ def half_unit(text: str) -> float:
 
 
 def half_units(params: Mapping[str, float]) -> dict[str, float]:
-    """Return `half_unit` of the shortest decimal number that is each of these floats."""
+    """Return for each number `half_unit` of the shortest decimal number that equals it as a float."""
     return {name: half_unit(repr(float(value))) for name, value in params.items()}
 
 
 def explain(problem: Problem, theta: Array, minimum: Array, halves: Mapping[str, float]) -> bool:
-    """Return whether rounding explains why theta (P,) is not at `minimum` (P,).
+    """Return whether rounding explains why theta is not at the minimum.
 
-    halves: half a unit in the last digit of each published parameter. It does where the minimum rounds to
-    theta, and where theta, or the best of what rounds to it, lies no higher above the minimum than rounding
-    at these digits can lift it. Few digits could lift it anywhere, so this counts only up to a tenth of the
-    rise that ends a 95% interval, which no reader of the interval would notice.
+    It does in two cases. The minimum rounds to theta. Or theta, or the best point that rounds to it, lies no
+    higher above the minimum than rounding at these digits can lift it. Few digits could lift it anywhere. So
+    this counts only up to a tenth of the rise that ends a 95 % interval, which no reader of the interval
+    would notice.
+
+    Args:
+        problem: The problem.
+        theta: The printed parameters, (P,).
+        minimum: The minimum, (P,).
+        halves: Half a unit in the last digit of each published parameter.
     """
     given, best = (problem.law.to_params(t, problem.centre) for t in (theta, minimum))
     free = [name for name in problem.law.names if name not in problem.fixed]

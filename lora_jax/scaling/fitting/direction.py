@@ -1,7 +1,7 @@
 """Does the response fall where the law can only fall?
 
-A law with exponents above 0 falls in its variables whatever its parameters are. Fitted to a response that
-rises it ends at its bounds, and the numbers that come out of it (X_c = 1e299) are those of the bounds.
+A law whose exponents are above 0 falls in its variables, whatever its parameters are. Fitted to a response
+that rises, it ends at its bounds. Its numbers (X_c = 1e299) are then those of the bounds.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SAME = 1e-9  # of ln: a smaller spread is rounding
 
 
 def falling_variables(law: Law) -> tuple[str, ...]:
-    """Return the variables in which the law can only fall: every exponent over them is bounded above 0."""
+    """Return the variables in which the law can only fall: all their exponents are bounded above 0."""
     low = {p.name: p.bounds[0] for p in law.parameters if p.kind == "exponent" and p.bounds is not None}
     over: dict[str, list[float]] = {}
     for p in law.parameters:
@@ -25,7 +25,7 @@ def falling_variables(law: Law) -> tuple[str, ...]:
 
 
 def direction_warnings(problem: Problem) -> list[str]:
-    """Return what the direction of the response rules out, whatever parameters a law of this form has."""
+    """Return warnings if the response rises where the law can only fall, or never changes."""
     law, log_response = problem.law, problem.data.log_loss
     if np.ptp(log_response) < SAME:
         return [

@@ -1,4 +1,6 @@
-"""Fit a law to runs: many starts, Newton to a vanishing gradient, and a certificate on the answer."""
+"""Fit a law to runs: many starts, Newton's method until the gradient vanishes, and a certificate of the
+answer.
+"""
 
 import itertools
 from collections.abc import Mapping
@@ -46,16 +48,21 @@ def fit(
     Args:
         law: The law.
         table: The runs.
-        objective: "huber", the sum of Huber_1e-3 of the log residuals (Hoffmann et al. 2203.15556); "l1", the
-            sum of their sizes (what Besiroglu et al. 2404.10102 print); "squared", the sum of their squares;
-            or "least-squares", that of the response itself.
+        objective: What is minimised. "huber" is the sum of Huber_1e-3 of the log residuals (Hoffmann et al.
+            2203.15556). "l1" is the sum of their sizes (what Besiroglu et al. 2404.10102 print). "squared" is
+            the sum of their squares. "least-squares" is the sum of squared residuals of the response itself.
+            "quantile(0.1)" fits the curve with a tenth of the runs below it.
         weights: Importance of each run (n,), scaled to a mean of 1.
-        fixed: Published parameters to leave as they are.
+        fixed: Published parameters to hold at a value.
         delta: Width of the Huber objective.
         moved: Bounds of published parameters, in place of our usual ones.
 
+    Returns:
+        The best of the minima that were found, with its certificate.
+
     Raises:
-        LoraJaxError: The table lacks a variable, or has fewer runs than the law has free parameters.
+        LoraJaxError: The table lacks a variable, has fewer runs than the law has free parameters, or the law
+            is not defined for its runs.
     """
     problem = pose(law, table, objective, weights, fixed=fixed, delta=delta, moved=moved)
     if problem.degrees_of_freedom < 0:
@@ -89,10 +96,10 @@ def _first_best(values: Array) -> int:
 
 
 def starting_points(problem: Problem) -> Array:
-    """Return thetas (S, P) to start from.
+    """Return the points from which a fit starts, (S, P).
 
-    A law starts where published parameters lie. Where bounds are moved beyond, its best starts are tried at
-    places between them too.
+    A law starts where published parameters lie. If bounds were moved away from there, its best starts are
+    also tried at places between the moved bounds.
     """
     usual = problem.usual or problem
     held = {n: usual.bounds_of(usual.law.names.index(n))[0] for n in usual.fixed}

@@ -1,4 +1,4 @@
-"""Influence: how far the number that people quote moves when runs are dropped."""
+"""Influence: how far the number that people quote moves if runs are left out."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,13 @@ MOST_REFITS = 40
 
 @dataclass(frozen=True)
 class Influence:
-    """How far the leading number moves when `run_ids` are dropped."""
+    """How far the leading number moves if runs are left out.
+
+    Attributes:
+        exponent: Name of the leading number.
+        shift: Its value without the runs less its value with them.
+        run_ids: The runs.
+    """
 
     exponent: str
     shift: float
@@ -24,14 +30,17 @@ class Influence:
 
 
 def shifts_without(problem: Problem, theta: Array, rows: np.ndarray) -> Array:
-    """Return the leading number's shift (m,) when each of the rows (m,) is left out, by a refit each."""
+    """Refit without each of the rows (m,), one at a time. Return the shifts of the leading number, (m,)."""
     weights = np.tile(problem.data.weights, (len(rows), 1))
     weights[np.arange(len(rows)), rows] = 0.0
     return _refit(problem, theta, weights)
 
 
 def worst_run(problem: Problem, theta: Array) -> Influence | None:
-    """Refit without each run that matters to first order; return the one that moves the number most."""
+    """Return the run that moves the leading number most if it is left out.
+
+    We refit without the runs that matter most to first order. The answer is None without a degree of freedom.
+    """
     if problem.degrees_of_freedom < 1:
         return None
     free = problem.is_free
@@ -49,7 +58,10 @@ def worst_run(problem: Problem, theta: Array) -> Influence | None:
 
 
 def outlying_runs(problem: Problem, theta: Array) -> Influence | None:
-    """Return what dropping all runs does whose residual is six robust standard deviations off, if any are."""
+    """Return what leaving out all outliers does. An outlier's residual is six robust standard deviations off.
+
+    The answer is None if there are no outliers, or too many to be exceptions.
+    """
     r = problem.residuals(theta)
     r = r - np.median(r) if problem.goal.shape == "quantile" else r  # which lies off the middle by design
     far = np.abs(r) > OUTLIER_SDS * 1.4826 * np.median(np.abs(r)) + 1e-8

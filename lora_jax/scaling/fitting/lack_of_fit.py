@@ -1,8 +1,8 @@
 """Does the law miss the runs by more than seeds differ? The F test for lack of fit.
 
-A fit can be an exact minimum with narrow intervals and still be the wrong curve. Cells that were run with
-several seeds know the noise without any law; what the cell means miss the law by is compared with it
-(Draper and Smith, Applied Regression Analysis, "lack of fit and pure error").
+A fit can be an exact minimum with narrow intervals and still be the wrong curve. Cells with several seeds
+tell us the noise without any law. We compare it with how far the cell means lie off the law (Draper and
+Smith, Applied Regression Analysis, "lack of fit and pure error").
 """
 
 import math
@@ -21,15 +21,17 @@ LEVEL = 0.01
 
 @dataclass(frozen=True)
 class LackOfFit:
-    """How far the runs lie off a law, beside what seeds differ by.
+    """How far the runs lie off a law, compared with how far seeds differ.
 
     Attributes:
-        off: The sd of ln L of the cell means around the law, for a single run's share of noise. Its interval
-            is that of a variance of normal numbers (chi squared), each cell missing the law by chance.
-        times: `off` over the noise between seeds, with the interval of F. None without seeds.
-        noise: The sd of ln L between seeds with its interval. None without seeds.
-        spare: Cells beyond the parameters: the degrees of freedom of `off`.
-        p: Of the F test that the runs miss the law by no more than seeds differ. None without seeds.
+        off: The standard deviation of ln L around the law, from the cell means, for a single run's share of
+            noise. Its interval is that of a variance of normal numbers (chi squared), as if each cell missed
+            the law by chance.
+        times: `off` over the noise between seeds, with the interval of an F test. None without seeds.
+        noise: The standard deviation of ln L between seeds, with its interval. None without seeds.
+        spare: Cells less parameters: the degrees of freedom of `off`.
+        p: The p-value of the F test that the runs miss the law by no more than seeds differ. None without
+            seeds.
     """
 
     off: Estimate
@@ -40,7 +42,7 @@ class LackOfFit:
 
     @property
     def warning(self) -> str | None:
-        """What is wrong, where the test says that something is."""
+        """The warning, or None if the test gives no reason for one."""
         if self.p is None or self.times is None or self.p >= LEVEL:
             return None
         said = f"= {self.p:.1g}" if self.p > 1e-6 else "< 1e-6"
@@ -51,9 +53,16 @@ class LackOfFit:
 
 
 def lack_of_fit(runs: RunTable, residuals: Array, n_parameters: int, noise: SeedNoise) -> LackOfFit | None:
-    """Return how far residuals (n,) of ln L lie off a law; None where no degree of freedom is left.
+    """Measure how far runs lie off a law.
 
-    noise: what `seed_noise` found.
+    Args:
+        runs: The runs.
+        residuals: Residuals of ln L, (n,).
+        n_parameters: How many parameters were fitted.
+        noise: The noise between seeds, from `seed_noise`.
+
+    Returns:
+        The result, or None if no degree of freedom is left.
     """
     cells = np.unique(cell_of(runs), return_inverse=True)[1]
     counts = np.bincount(cells)

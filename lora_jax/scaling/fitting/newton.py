@@ -1,11 +1,11 @@
 """Minimise an objective of residuals for many data sets or starts at once, by Newton's method.
 
-Every member of the batch has its own theta, and may have its own ln y, weights and bounds; a bootstrap, the
-rows left out one by one, a profile and the starts of a fit are each one call. The Hessian is exact: it needs
-of a law its slopes and the contraction of its second derivatives. Steps are damped not by a multiple of
-the identity but by the Hessian of the quadratic that lies above the objective and touches it (what
-iteratively reweighted least squares minimises): where the robust objectives have no curvature of their own,
-it still has.
+Every member of the batch has its own theta. It may also have its own ln y, weights and bounds. So a
+bootstrap, the refits without one row each, a profile and the starts of a fit are each one call. The Hessian
+is exact. It needs the law's slopes and the contraction of its second derivatives. We do not damp steps by a
+multiple of the identity. We use the Hessian of the quadratic that lies above the objective and touches it,
+which iteratively reweighted least squares minimises. It still has curvature where the robust objectives have
+none.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,14 @@ MOST_LANES, LEAST_MEMBERS = 8, 100  # processes for a batch, members of each: a 
 
 @dataclass(frozen=True)
 class Data:
-    """What is fitted: features (n, V), ln of the response (n,) or (B, n), weights (n,) or (B, n).
+    """What is fitted.
 
-    shift (B, V): added to the features, for members that count the variables in units of their own.
+    Attributes:
+        law: The law.
+        features: Centred logarithms of the variables, (n, V).
+        log_loss: ln of the response, (n,) or (B, n).
+        weights: Weights of the runs, (n,) or (B, n).
+        shift: Added to the features, (B, V), if members count the variables in units of their own.
     """
 
     law: Law
@@ -48,7 +53,7 @@ class Data:
     shift: Array | None = None
 
     def rows(self, index: NDArray[np.int64]) -> "Data":
-        """Return the same with the batch members `index` only."""
+        """Return the data of these members of the batch."""
 
         def pick(a: Array) -> Array:
             return a[index] if a.ndim == 2 else a
@@ -62,22 +67,24 @@ class Data:
         return self.features if self.shift is None else self.features + self.shift[:, None, :]
 
     def residuals(self, theta: Array) -> Array:
-        """Return fitted - measured ln y (B, n)."""
+        """Return fitted less measured ln y, (B, n)."""
         with np.errstate(over="ignore", invalid="ignore"):
             return self.law.log_response(theta, self.counted) - self.log_loss
 
     def errors(self, theta: Array, goal: Objective) -> Array:
-        """Return the residuals that the objective sees (B, n): those of ln y, or of y itself."""
+        """Return the residuals that the objective sees, (B, n): those of ln y, or those of y itself."""
         r = self.residuals(theta)
         return np.exp(self.log_loss) / goal.unit * np.expm1(r) if goal.is_linear else r
 
     def value(self, theta: Array, goal: Objective) -> Array:
+        """Return the objective, (B,), at theta (B, P)."""
         return goal.value(self.errors(theta, goal), self.weights)
 
     def derivatives(self, theta: Array, goal: Objective) -> Local:
-        """Return the (smoothed) objective and its derivatives at theta (B, P); of a large table by parts.
+        """Return the (smoothed) objective and its derivatives at theta (B, P).
 
-        They need not be finite: a step to where a law is not defined, or beyond a float, is not taken.
+        A large table is taken in parts. The numbers need not be finite. The descent takes no step to a place
+        where a law is not defined or a float overflows.
         """
         n = len(self.features)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -118,7 +125,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Solution:
-    """theta (B, P), the quoted objective (B,) and the largest entry of the projected gradient (B,)."""
+    """Where a batch of minimisations ended.
+
+    Attributes:
+        theta: The answers, (B, P).
+        value: The objective as it is quoted, (B,).
+        grad_norm: The largest entry of the projected gradient, (B,).
+    """
 
     theta: Array
     value: Array
@@ -135,13 +148,20 @@ def solve(
     limits: Limits = LIMITS,
     done: Callable[[int], None] | None = None,
 ) -> Solution:
-    """Minimise `goal` from every row of theta (B, P) inside the bounds, (P,) or (B, P) each.
+    """Minimise an objective from every row of theta, inside bounds.
 
-    A parameter whose bounds are equal stays there. Huber and l1 are first solved with a wider delta: their
-    curvature lives in the few runs whose residual is within delta, and from afar there may be none. The wider
-    stages are left out down to from_delta, where theta is the answer at that width already. limits: of a
-    member's last stage. done: is told how many members have their answer, each time that some have; by any
-    thread.
+    Huber and l1 are first solved with wider deltas. Their curvature comes from the few runs whose residual is
+    within delta, and far from the answer there may be none.
+
+    Args:
+        data: What is fitted.
+        goal: The objective.
+        theta: Starting points, (B, P).
+        bounds: Lower and upper bounds, (P,) or (B, P) each. A parameter whose bounds are equal stays there.
+        from_delta: Stages at least this wide are left out. Use it if theta is already the answer at that
+            width.
+        limits: When a member ends that does not reach the gradient, in the last stage.
+        done: Called with the number of members that have ended since the last call. Any thread may call it.
     """
     _keep_memory()
     stages = [stage for stage in goal.stages() if stage.delta < from_delta]
@@ -191,7 +211,9 @@ def _keep_memory() -> None:
 
 
 def projected_gradient(data: Data, goal: Objective, theta: Array, bounds: Bounds) -> Array:
-    """Return the largest gradient entry (B,), leaving out those that push a parameter beyond its bound."""
+    """Return the size of the largest gradient entry, (B,), without those that push a parameter beyond its
+    bound.
+    """
     gradient = data.derivatives(theta, goal).gradient
     return largest_open(gradient, held_by(theta, gradient, bounds))
 

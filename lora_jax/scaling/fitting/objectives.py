@@ -1,4 +1,4 @@
-"""Objectives: what a fit minimises, a sum over runs of a function of each residual."""
+"""Objectives: what a fit minimises. Each is a sum over runs of a function of the residual."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -50,7 +50,7 @@ class Objective:
 
     @property
     def has_corner(self) -> bool:
-        """Whether rho has a corner at 0, which is smoothed, and residuals of 0 are met exactly."""
+        """Whether rho has a corner at 0. We smooth it, and a fit meets some runs exactly."""
         return self.shape in ("l1", "quantile")
 
     @property
@@ -66,14 +66,18 @@ class Objective:
 
     @property
     def width(self) -> float | None:
-        """The delta that a user may give: that of a Huber; None for the others, which have none."""
+        """The delta that a user may set. Only a Huber has one."""
         return self.delta if self.name == "huber" else None
 
     def tolerance(self, r: Array, n_params: int) -> float:
-        """The gradient from which an answer with residuals r (n,) counts as a minimum.
+        """Return the gradient below which an answer counts as a minimum.
 
-        That of an l1 is a sum of rounding errors over the residuals within delta: of those that are exactly
-        met, as many as there are parameters, or all of them where the fit is exact.
+        With a corner the gradient is a sum of rounding errors over the residuals within delta. These are the
+        runs that are met exactly: as many as there are parameters, or all of them if the fit is exact.
+
+        Args:
+            r: The residuals at the answer, (n,).
+            n_params: How many parameters were fitted.
         """
         if not self.has_corner:
             return GRADIENT_TOLERANCE
@@ -82,12 +86,12 @@ class Objective:
 
     @property
     def stop(self) -> float:
-        """The gradient at which the descent rests: well under the tolerance, above rounding."""
+        """The gradient at which the descent rests. It is well under the tolerance and above rounding."""
         corner = 0.3 * L1_GRADIENT_TOLERANCE * self.largest
         return corner if self.has_corner else 1e-3 * GRADIENT_TOLERANCE
 
     def stages(self) -> list["Objective"]:
-        """Return the wider objectives that lead to this one."""
+        """Return the wider objectives that lead to this one, the widest first."""
         if self.shape == "squared":
             return []
         if self.shape == "huber":
@@ -95,10 +99,13 @@ class Objective:
         return [self.widened(factor) for factor in np.geomspace(1e5, 4, 9)]
 
     def widened(self, factor: float) -> "Objective":
+        """Return the same objective with a delta that is `factor` times as wide."""
         return replace(self, delta=self.delta * factor)
 
     def rougher(self) -> "Objective":
-        """Return what replicates and refits may minimise: a corner smoothed over 1e-5, far below noise."""
+        """Return an objective that is good enough for replicates: a corner is smoothed over 1e-5, far below
+        noise.
+        """
         return self.widened(100) if self.has_corner else self
 
     def fitted_to(self, log_response: Array) -> "Objective":
@@ -107,7 +114,7 @@ class Objective:
         return replace(self, unit=unit, largest=max(1.0, float(np.abs(log_response).max())))
 
     def terms(self, r: Array) -> tuple[Array, Array, Array]:
-        """Return rho, its slope and its curvature at r, each of r's shape."""
+        """Return rho, its slope and its curvature at r, each of the shape of r."""
         if self.shape == "squared":
             return r * r, 2 * r, np.full_like(r, 2.0)
         size = np.abs(r)
@@ -123,9 +130,9 @@ class Objective:
         return rho, slope, curve
 
     def touching(self, r: Array) -> Array:
-        """Return the curvature at r of the parabola around 0 that lies above rho and touches it at r.
+        """Return the curvature of the parabola that lies above rho and touches it at r, of the shape of r.
 
-        Of a quantile, beside the straight line in it.
+        The parabola's vertex is at 0. For a quantile this is the part without the straight line.
         """
         if self.shape == "squared":
             return np.full_like(r, 2.0)
@@ -135,7 +142,8 @@ class Objective:
     def value(self, r: Array, weights: Array) -> Array:
         """Return the objective as it is quoted, summed over the last axis.
 
-        For l1 and a quantile without the smoothing, for least squares in the unit of the response.
+        For l1 and a quantile this is without smoothing. For least squares it is in the unit of the response,
+        squared.
         """
         if self.shape == "quantile":
             rho = 0.5 * np.abs(r) + (0.5 - self.tau) * r
@@ -145,11 +153,15 @@ class Objective:
 
 
 def objective(name: str, delta: float | None = None) -> Objective:
-    """Return the objective of that name.
+    """Return the objective with this name.
 
-    "huber" (delta 1e-3 unless given), "l1", "quantile(0.1)" and "squared" of ln residuals; "least-squares" of
-    the response.
-    Raises LoraJaxError for another name, a delta that is not above 0, and one for an objective without.
+    Args:
+        name: "huber", "l1", "squared" or "quantile(0.1)" of the log residuals, or "least-squares" of the
+            response.
+        delta: Width of the Huber. The default is 1e-3.
+
+    Raises:
+        LoraJaxError: The name is unknown, delta is not above 0, or the objective has no delta.
     """
     known = {
         "huber": Objective("huber", "huber", HUBER_DELTA if delta is None else delta),

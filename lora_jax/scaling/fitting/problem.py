@@ -1,4 +1,6 @@
-"""A problem: a law, the runs it is fitted to, and the objective, in centred units; and an answer to one."""
+"""A problem is a law, the runs it is fitted to, and the objective, in centred units. An answer belongs to a
+problem.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,17 +45,17 @@ class Problem:
 
     @property
     def n_free(self) -> int:
-        """Parameters that are fitted."""
+        """Number of parameters that are fitted."""
         return len(self.law.names) - len(self.fixed)
 
     @property
     def is_free(self) -> np.ndarray:
-        """Which entries of theta are fitted (P,)."""
+        """Which entries of theta are fitted, (P,)."""
         return np.array([name not in self.fixed for name in self.law.names])
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Points less parameters; a weight of zero is no point."""
+        """Runs less free parameters. A run of weight zero does not count."""
         return int(np.count_nonzero(self.data.weights)) - self.n_free
 
     def bounds_of(self, index: int) -> tuple[float, float]:
@@ -71,25 +73,36 @@ class Problem:
         return np.array(rows).reshape(theta.shape)
 
     def residuals(self, theta: Array) -> Array:
-        """Return fitted - measured ln of the response (n,)."""
+        """Return fitted less measured ln of the response, (n,)."""
         return self.data.residuals(theta[None])[0]
 
     def errors(self, theta: Array) -> Array:
-        """Return the residuals that the objective sees (n,): those of ln, or of the response itself."""
+        """Return the residuals that the objective sees, (n,): those of ln of the response, or of the response
+        itself.
+        """
         return self.data.errors(theta[None], self.goal)[0]
 
     def value(self, theta: Array) -> float:
+        """Return the objective at theta (P,)."""
         return float(self.data.value(theta[None], self.goal)[0])
 
     def noise_sd(self, theta: Array) -> float | None:
-        """Return the residual sd of ln of the response with n - p degrees of freedom; None for none left."""
+        """Return the standard deviation of the residuals of ln of the response, with n - p degrees of
+        freedom.
+
+        It is None without a degree of freedom.
+        """
         if self.degrees_of_freedom < 1:
             return None
         squares = self.data.weights * self.residuals(theta) ** 2
         return float(np.sqrt(squares.sum() / self.degrees_of_freedom))
 
     def features_at(self, values: Mapping[str, Array | float]) -> Array:
-        """Return features (m, V) at new values of the law's variables, each () or (m,)."""
+        """Return the features, (m, V), at new values of the law's variables, each () or (m,).
+
+        Raises:
+            LoraJaxError: A variable of the law is missing.
+        """
         missing = [v for v in self.law.variables if v not in values]
         if missing:
             raise LoraJaxError(f"{self.law.key} needs {', '.join(missing)} to predict: give it.")
@@ -100,7 +113,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Answer:
-    """Internal theta (P,) and the objective there (a sum over runs)."""
+    """An answer to a problem.
+
+    Attributes:
+        problem: The problem.
+        theta: The internal parameters, (P,).
+        objective: The objective there.
+    """
 
     problem: Problem
     theta: Array
@@ -112,16 +131,23 @@ class Answer:
 
     @property
     def params(self) -> dict[str, float]:
-        """Published parameters; X_c in the unit of X, E in the unit of the response."""
+        """The published parameters. A scale X_c has the unit of X, and E that of the response."""
         return {k: float(v) for k, v in self.law.to_params(self.theta, self.problem.centre).items()}
 
     @property
     def residuals(self) -> Array:
-        """ln measured - fitted, in the order of the table (n,)."""
+        """ln of measured less ln of fitted, (n,), in the order of the table."""
         return -self.problem.residuals(self.theta)
 
     def predict(self, **values: Array | float) -> Array:
-        """Return the response (m,) at N=, D=, C=, ... of () or (m,), in the unit of the table."""
+        """Return the predicted response, (m,), in the unit of the table.
+
+        Args:
+            values: The law's variables, such as N= and D=, each () or (m,).
+
+        Raises:
+            LoraJaxError: A variable of the law is missing.
+        """
         with np.errstate(over="ignore"):
             return np.exp(self.law.log_response(self.theta, self.problem.features_at(values)))
 

@@ -1,9 +1,9 @@
-"""Profile: how far the objective rises when one parameter is held elsewhere and the others are fitted again.
+"""Profile: how far the objective rises if one parameter is held elsewhere and the others are fitted again.
 
-The threshold of a 95 % profile interval is that of a likelihood-ratio test for an M-estimator: with psi the
+The threshold of a 95 % profile interval is that of a likelihood-ratio test for an M-estimator. With psi the
 slope of rho, 2 (S(p) - S) E[psi'] / E[psi^2] is chi-squared with one degree of freedom (Huber and Ronchetti,
-Robust Statistics, section 13.4); an F quantile replaces that of chi-squared, because the noise is estimated.
-For squared residuals it is the F test of nested models.
+Robust Statistics, section 13.4). We use an F quantile in place of that of chi-squared, because the noise is
+estimated. For squared residuals this is the F test of nested models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Profile:
 
 
 def allowed_rise(problem: Problem, theta: Array) -> float | None:
-    """Return by how much the objective may rise within a 95 % interval; None without degrees of freedom."""
+    """Return how far the objective may rise within a 95 % interval. None without a degree of freedom."""
     dof = problem.degrees_of_freedom
     if dof < 1:
         return None
@@ -74,7 +74,17 @@ def allowed_rise(problem: Problem, theta: Array) -> float | None:
 
 
 def hold(problem: Problem, theta: Array, index: np.ndarray, values: Array) -> tuple[Array, Array]:
-    """Refit with parameter index[b] held at theta values[b]; return thetas (B, P) and objectives (B,)."""
+    """Refit with one parameter held in each refit.
+
+    Args:
+        problem: The problem.
+        theta: Where each refit starts, (P,).
+        index: Which parameter is held, (B,).
+        values: The value of theta at which it is held, (B,).
+
+    Returns:
+        The answers (B, P) and their objectives (B,).
+    """
     held = np.arange(len(theta)) == index[:, None]
     low, high = (np.where(held, values[:, None], b) for b in problem.bounds)
     start = np.clip(np.tile(theta, (len(values), 1)), low, high)
@@ -83,10 +93,16 @@ def hold(problem: Problem, theta: Array, index: np.ndarray, values: Array) -> tu
 
 
 def weakly_identified(problem: Problem, theta: Array, best: float) -> tuple[str, ...]:
-    """Return the free parameters that the runs hardly know, by their profile.
+    """Return the free parameters that the runs hardly determine.
 
-    An exponent that may as well be at its lower bound (for most next to zero; for one that may have either
-    sign, zero), and any other parameter that may be a factor e larger or smaller.
+    By its profile, such a parameter could as well be elsewhere. An exponent could be at its lower bound (for
+    most next to zero), or at zero if it may have either sign. Any other parameter could be a factor e larger
+    or smaller.
+
+    Args:
+        problem: The problem.
+        theta: The answer, (P,).
+        best: The objective there.
     """
     rise = allowed_rise(problem, theta)
     if rise is None:

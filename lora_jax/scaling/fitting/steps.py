@@ -1,8 +1,8 @@
-"""Newton steps for a batch of problems: damped, inside bounds, and downhill wherever they start.
+"""Newton steps for a batch of problems. They are damped, stay inside bounds, and lead downhill from anywhere.
 
 With H the Hessian, M the metric (of the parabola that lies above the objective and touches it) and d the
-damping, a step is -(|H| + d M)^-1 g. |H| has the sizes of H's eigenvalues in coordinates where M is the
-identity; where H is positive definite it is H itself, and the step comes from one elimination.
+damping, a step is -(|H| + d M)^-1 g. |H| has the sizes of H's eigenvalues, in coordinates in which M is the
+identity. If H is positive definite, |H| is H itself, and the step comes from one elimination.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,14 @@ Bounds = tuple[Array, Array]  # of theta, each (P,) or (B, P)
 
 
 class Local(NamedTuple):
-    """The objective (B,), its gradient (B, P) and Hessian (B, P, P); the touching parabola's (B, P, P)."""
+    """An objective and its derivatives at one point of each member.
+
+    Attributes:
+        value: The objective, (B,).
+        gradient: Its gradient, (B, P).
+        hessian: Its Hessian, (B, P, P).
+        metric: The Hessian of the parabola that lies above the objective and touches it, (B, P, P).
+    """
 
     value: Array
     gradient: Array
@@ -25,16 +32,18 @@ class Local(NamedTuple):
     metric: Array
 
     def at(self, index: np.ndarray) -> "Local":
-        """Return the members of an index array or a boolean mask."""
+        """Return the members that an index array or a boolean mask selects."""
         return Local(*(part[index] for part in self))
 
     def put(self, index: np.ndarray, other: "Local") -> None:
-        """Overwrite the members of an index array or a boolean mask by the same members of the other."""
+        """Overwrite the members that an index array or a boolean mask selects with those of `other`, in
+        order.
+        """
         for mine, theirs in zip(self, other, strict=True):
             mine[index] = theirs[index]
 
     def is_finite(self) -> np.ndarray:
-        """Whether everything is a number (B,)."""
+        """Which members have finite numbers throughout, (B,)."""
         with np.errstate(invalid="ignore", over="ignore"):
             total = self.value + self.gradient.sum(-1)
             total += self.hessian.sum((-1, -2)) + self.metric.sum((-1, -2))
@@ -42,16 +51,25 @@ class Local(NamedTuple):
 
 
 def held_by(theta: Array, gradient: Array, bounds: Bounds) -> np.ndarray:
-    """Return which parameters (B, P) stay: fixed ones, and those at a bound that the descent would cross."""
+    """Return which parameters, (B, P), do not move: fixed ones, and those that the descent would push past a
+    bound.
+    """
     low, high = bounds
     return (low == high) | ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
 
 
 def step_inside(theta: Array, local: Local, held: np.ndarray, damping: Array, bounds: Bounds) -> Array:
-    """Return steps (B, P) that follow the bounds: what would leave is held, what would cross is cut there.
+    """Return steps, (B, P), that respect the bounds.
 
-    Clipping alone would bend the step out of its descent direction wherever parameters trade off. damping
-    (B,); bounds (B, P) each.
+    A parameter at a bound that would leave is held. A step that would cross a bound is cut there. If we only
+    clipped the steps, they would turn away from the descent direction wherever parameters trade off.
+
+    Args:
+        theta: Where the steps start, (B, P).
+        local: The derivatives there.
+        held: Which parameters do not move, (B, P).
+        damping: The damping, (B,).
+        bounds: Lower and upper bounds, (B, P) each.
     """
     low, high = bounds
     step = damped_step(local, held, damping)
@@ -74,7 +92,7 @@ def step_inside(theta: Array, local: Local, held: np.ndarray, damping: Array, bo
 
 
 def damped_step(local: Local, held: np.ndarray, damping: Array) -> Array:
-    """Return the damped Newton step (B, P), zero where held and at most 2 long."""
+    """Return the damped Newton steps, (B, P). They are zero where held and at most 2 long."""
     hessian, metric, gradient = local.hessian, local.metric, local.gradient
     if held.any():
         both = ~(held[:, :, None] | held[:, None, :])
@@ -91,10 +109,20 @@ def damped_step(local: Local, held: np.ndarray, damping: Array) -> Array:
 def by_elimination(
     hessian: Array, metric: Array, gradient: Array, held: np.ndarray, damping: Array
 ) -> tuple[Array, np.ndarray]:
-    """Return -(H + d M)^-1 g (B, P), and where H is clearly positive definite, so that it counts (B,).
+    """Return -(H + d M)^-1 g by Gaussian elimination, for all members at once.
 
-    Gaussian elimination without pivoting, of all members at once, and of H for its pivots beside H + d M for
-    the step: the last axes of the array are these two and the batch.
+    There is no pivoting. H is eliminated beside H + d M, because its pivots tell whether it is positive
+    definite. The last axes of the array are these two and the batch.
+
+    Args:
+        hessian: H, (B, P, P).
+        metric: M, (B, P, P).
+        gradient: g, (B, P).
+        held: Which parameters do not move, (B, P).
+        damping: d, (B,).
+
+    Returns:
+        The steps (B, P), and which of them count (B,): those whose H is clearly positive definite.
     """
     size, n = gradient.shape
     a = np.empty((n, n + 1, 2, size))
@@ -119,10 +147,10 @@ def by_elimination(
 
 
 def by_eigenvalues(hessian: Array, metric: Array, gradient: Array, damping: Array) -> Array:
-    """Return -(|H| + d M)^-1 g (B, P).
+    """Return -(|H| + d M)^-1 g, (B, P), by eigenvalues.
 
-    In coordinates where the metric is the identity the Hessian's eigenvalues are at most about 1; their sizes
-    are taken, so that a saddle is left downhill, and the damping is added.
+    In coordinates in which the metric is the identity, the eigenvalues of the Hessian are at most about 1. We
+    take their sizes, so that a step from a saddle leads downhill, and add the damping.
     """
     scale, axes = np.linalg.eigh(metric)
     scale = np.maximum(scale, 1e-12 * scale.max(-1, keepdims=True) + 1e-300)

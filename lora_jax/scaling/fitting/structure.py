@@ -1,15 +1,15 @@
 """Is there structure in what a law misses? A sign-flip test of the residuals along every variable.
 
-A fit can be an exact minimum with narrow intervals and still be the wrong curve. Where no seeds are repeated
-the noise is not known (lack_of_fit.py), but noise has no order: residuals that rise and fall together along
-ln N, ln D, ln D/N or ln C do not come from it.
+A fit can be an exact minimum with narrow intervals and still be the wrong curve. Without repeated seeds we do
+not know the noise (lack_of_fit.py). But noise has no order. If residuals rise and fall together along ln N,
+ln D, ln D/N or ln C, noise is not the reason.
 
-Along each direction the residuals are projected on four smooth waves of the rank, made orthogonal to what the
-law's own parameters can follow. Under the law every training run (or cell) may as well have missed the other
-way, which gives the distribution of the projections whatever the noise: flipped signs keep its size in each
-run, and what the rows of one run share (the effective score test of Hemerik, Goeman and Finos 2020, JRSS B
-82, 841, and Neyman's smooth test). The largest of all directions is compared with the largest of the
-flips, so that their number is accounted for.
+Along each direction we project the residuals on four smooth waves of the rank. The waves are orthogonal to
+what the law's own parameters can follow. If the law holds, every training run (or cell) may as well have
+missed the other way. So we flip signs, which gives the distribution of the projections whatever the noise is.
+A flip keeps the size of the noise in each run, and what the rows of one run share (the effective score test
+of Hemerik, Goeman and Finos 2020, JRSS B 82, 841, and Neyman's smooth test). We compare the largest of all
+directions with the largest of each flip, so the number of directions is accounted for.
 """
 
 from dataclasses import dataclass
@@ -40,11 +40,16 @@ EXACT = 1e-8  # residuals of this size are rounding
 
 @dataclass(frozen=True)
 class Structure:
-    """p: of the largest statistic over all directions. direction: its name, such as "D/N".
+    """What the sign-flip test found.
 
-    size: root mean square of what goes with the waves of that direction, of ln; share: of the residuals'
-    variance, chance taken off. thirds: mean of ln measured - ln fitted in the lowest, the middle and the
-    highest third of the runs.
+    Attributes:
+        p: The p-value of the largest statistic over all directions.
+        direction: The direction of that statistic, such as "D/N".
+        n_directions: How many directions were tested.
+        size: Root mean square of the part of ln L that follows the waves of that direction.
+        share: Its share of the variance of the residuals, with chance taken off.
+        thirds: Mean of ln measured less ln fitted in the lowest, the middle and the highest third of the
+            runs.
     """
 
     p: float
@@ -56,18 +61,19 @@ class Structure:
 
     @property
     def is_material(self) -> bool:
+        """Whether the structure is large enough to matter."""
         return self.size >= MATERIAL or self.share >= MATERIAL_SHARE
 
     @property
     def warning(self) -> str | None:
-        """Why the form is doubted, or None where the structure may be noise, or is too small to matter."""
+        """Why we doubt the form of the law. None if the structure may be noise, or is too small to matter."""
         if self.p >= LEVEL or not self.is_material:
             return None
         return f"{self._words}, so its form is not theirs"
 
     @property
     def note(self) -> str | None:
-        """What to say of structure that is there and too small to matter; None where it is not."""
+        """What to say about structure that is there but too small to matter. None if there is none."""
         if self.p >= LEVEL or self.is_material:
             return None
         return f"{self._words}: less than seeds of one run commonly differ by"
@@ -83,9 +89,16 @@ class Structure:
 
 
 def structure(problem: Problem, theta: Array, clusters: NDArray[np.int64], seed: int = 0) -> Structure | None:
-    """Test the residuals of a fit for structure; None where the runs are too few or fitted exactly.
+    """Test the residuals of a fit for structure.
 
-    clusters (n,): number of the training run or the cell of each row, whose rows may share an error.
+    Args:
+        problem: The problem.
+        theta: The answer, (P,).
+        clusters: Number of the training run or the cell of each row, (n,). Its rows may share an error.
+        seed: Seed of the flips.
+
+    Returns:
+        The result, or None if the runs are too few or the law meets them exactly.
     """
     used = problem.data.weights > 0
     number = np.unique(clusters[used], return_inverse=True)[1].reshape(-1)

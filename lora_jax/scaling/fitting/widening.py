@@ -1,4 +1,4 @@
-"""Somebody's parameters outside our usual bounds: the bounds give way, and a note says so."""
+"""Somebody's parameters may lie outside our usual bounds. Then we widen the bounds, and a note says so."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,7 +12,7 @@ ROOM = 1.0  # beyond theta, and as much again as its size
 
 
 def widen(problem: Problem, theta: Array, kept: Collection[str]) -> Problem:
-    """Return the problem with bounds around theta (P,), but for those of the parameters in `kept`."""
+    """Return the problem with bounds that contain theta (P,). Those of the parameters in `kept` stay."""
     low, high = problem.bounds
     free = problem.is_free & np.array([name not in kept for name in problem.law.names])
     below, above = free & (theta <= low), free & (theta >= high)

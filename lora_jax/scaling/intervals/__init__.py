@@ -1,1 +1,1 @@
-"""Intervals: the bootstrap, where it cannot be trusted, tests against published constants."""
+"""Intervals: the bootstrap, where we cannot trust it, and tests against published constants."""

@@ -1,10 +1,10 @@
-"""Does a fit differ from published constants? A joint test by the bootstrap, parameter by parameter too.
+"""Does a fit differ from published constants? A joint test by the bootstrap, and one for each parameter.
 
-The parameters of a law trade off: A and alpha may both lie inside their intervals while the pair is
-impossible, and the other way round. So the test is joint, in the internal theta, where the replicates are
-nearest to an ellipsoid: the share of replicates that lie farther from the fit than the published constants
-do, by Mahalanobis distance with the replicates' covariance (Davison and Hinkley, Bootstrap Methods and Their
-Application, 1997, section 4.4 and its equation 4.11 for the 1 / (n + 1)).
+The parameters of a law trade off. A and alpha may both lie inside their intervals although the pair is
+impossible, and the other way round. So the test is joint. It works in the internal theta, where the
+replicates are closest to an ellipsoid. The p-value is the share of replicates that lie farther from the fit
+than the published constants do, by Mahalanobis distance with the replicates' covariance (Davison and Hinkley,
+Bootstrap Methods and Their Application, 1997, section 4.4, and equation 4.11 for the 1 / (n + 1)).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,13 @@ SAME = 1e-6  # of theta: how near a fixed parameter must be to the published one
 
 @dataclass(frozen=True)
 class PublishedFit:
-    """Constants of the law with key `law`, as they were printed: nats per token, parameters, tokens."""
+    """Published constants of a law, as they were printed.
+
+    Attributes:
+        law: Key of the law.
+        params: The constants, in nats per token, parameters and tokens.
+        source: Where they are from.
+    """
 
     law: str
     params: Mapping[str, float]
@@ -68,7 +74,14 @@ PUBLISHED_FITS: Mapping[str, PublishedFit] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Compared:
-    """A parameter of the fit beside the published one, and whether that lies inside the 95 % interval."""
+    """A parameter of a fit beside its published value.
+
+    Attributes:
+        value: The fitted value.
+        published: The published value.
+        ci95: The 95 % interval of the fitted value.
+        inside: Whether the published value lies in the interval.
+    """
 
     value: float
     published: float

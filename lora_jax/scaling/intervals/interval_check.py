@@ -1,7 +1,7 @@
-"""Where 95% intervals cannot be trusted to hold the truth in 95 of 100 tables, and why, in words.
+"""Where 95 % intervals may not hold the truth in 95 of 100 tables, and why, in words.
 
-The limits are from simulation (test_coverage.py): Chinchilla's law with 2% noise of ln L, where
-the coverage of 30 runs and more is 94 to 96%, and that of 8 to 20 runs lies anywhere between 86 and 100%.
+The limits come from simulation (test_coverage.py), of Chinchilla's law with 2 % noise of ln L. The coverage
+for 30 runs and more is 94 to 96 %. For 8 to 20 runs it lies anywhere between 86 and 100 %.
 """
 
 from typing import TYPE_CHECKING
@@ -22,10 +22,10 @@ TAIL = 0.025  # as many replicates at a bound, and the interval ends there
 
 
 def few_runs_warning(problem: Problem) -> str | None:
-    """Return why the runs are too few for an interval of the law's parameters, or None.
+    """Return the warning if the runs are too few for intervals of the law's parameters, else None.
 
-    A law that is linear in theta, as a power law without an irreducible loss, needs one degree of freedom:
-    drawn noise then gives Student's interval.
+    A law that is linear in theta, such as a power law without a floor, needs one degree of freedom only.
+    Drawn noise then gives Student's interval.
     """
     freedom = problem.degrees_of_freedom
     if freedom >= LEAST_FREEDOM or (freedom >= 1 and _is_linear(problem)):
@@ -58,10 +58,11 @@ def _is_linear(problem: Problem) -> bool:
 
 
 def interval_warning(replicates: "Bootstrap") -> str | None:
-    """Return why the intervals of these replicates are not to be trusted, or None.
+    """Return why the intervals of these replicates cannot be trusted, or None.
 
-    Too few degrees of freedom, clusters or replicates; replicates that failed; rows of one training run drawn
-    as if they were independent; a parameter whose interval ends at its bound, which the runs did not choose.
+    The reasons are: too few degrees of freedom, clusters or replicates; replicates that did not converge;
+    rows of one training run that were drawn as if they were independent; and a parameter whose interval ends
+    at its bound, which the runs did not choose.
     """
     problem = replicates.fit.problem
     reasons = []

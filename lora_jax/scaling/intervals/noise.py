@@ -1,11 +1,9 @@
-"""The noise behind a fit: its size, and whether it is normal, of one size and new for every run.
+"""The noise behind a fit: its size, and whether it is normal, of one size and independent for every run.
 
-If it is, a bootstrap can draw it anew.
-
-A bootstrap that draws runs with replacement assumes less, but pays for it where the objective has corners
-(l1, Huber 1e-3): on simulated tables of 48 runs with normal noise its 95% intervals hold the truth in 99%,
-those of drawn noise in 95% (test_coverage.py). So noise is drawn unless the residuals speak
-against it.
+If it is, a bootstrap can draw new noise. A bootstrap that draws runs with replacement assumes less. But it
+pays for this if the objective has corners (l1, Huber 1e-3). On simulated tables of 48 runs with normal noise
+its 95 % intervals hold the truth in 99 %, and those of drawn noise in 95 % (test_coverage.py). So we draw
+noise unless the residuals speak against it.
 """
 
 import numpy as np
@@ -24,13 +22,13 @@ MOST_NORMAL = 5000  # residuals that Shapiro and Wilk's test is made for
 
 
 def noise_sd(problem: Problem, theta: Array) -> float | None:
-    """Return the sd of ln of a run's response, or None where no degree of freedom is left.
+    """Return the standard deviation of ln of a run's response. None without a degree of freedom.
 
-    The residuals' sum of squares is sigma^2 (n - p) for least squares. An M-estimator with slope psi follows
-    the runs less closely: with normal noise its error is Cov = tau^2 sigma^2 (J'J)^-1, tau^2 =
-    E psi^2 / (sigma^2 (E psi')^2), its covariance with the noise sigma^2 (J'J)^-1 J' (E e psi = sigma^2
-    E psi'), so that the sum is sigma^2 (n - p (2 - tau^2)) to first order; tau^2 is pi / 2 for l1. Without
-    this the noise of an l1 fit to 30 runs with 5 parameters would count 5% too large.
+    For least squares the residuals' sum of squares is sigma^2 (n - p). An M-estimator with slope psi follows
+    the runs less closely. With normal noise its error is Cov = tau^2 sigma^2 (J'J)^-1 with tau^2 = E psi^2 /
+    (sigma^2 (E psi')^2). Its covariance with the noise is sigma^2 (J'J)^-1 J', since E e psi = sigma^2 E
+    psi'. So the sum is sigma^2 (n - p (2 - tau^2)) to first order. For l1 tau^2 is pi / 2. Without this
+    correction the noise of an l1 fit to 30 runs with 5 parameters would come out 5 % too large.
     """
     plain = problem.noise_sd(theta)
     if plain is None or plain == 0:
@@ -52,11 +50,16 @@ def _inefficiency(goal: Objective, sd: float) -> float:
 
 
 def departure(problem: Problem, theta: Array, cells: NDArray[np.int64]) -> str | None:
-    """Return how the residuals differ from independent normal noise of one size, or None where they do not.
+    """Return how the residuals differ from independent normal noise of one size, in words. None if they do
+    not.
 
-    cells (n,): numbers of what may share an error, such as the seeds of one N and D. Shapiro and Wilk's test
-    of the standardised residuals, Spearman's correlation of their size with the fitted values, and the F test
-    of cell means against the spread within cells. Needs degrees of freedom.
+    There are three tests: Shapiro and Wilk's of the standardised residuals, Spearman's correlation of their
+    size with the fitted values, and the F test of cell means against the spread within cells.
+
+    Args:
+        problem: The problem, with at least one degree of freedom.
+        theta: The answer, (P,).
+        cells: Number of the rows that may share an error, such as the seeds of one N and D, (n,).
     """
     from scipy.stats import shapiro, spearmanr
 
@@ -80,7 +83,15 @@ def departure(problem: Problem, theta: Array, cells: NDArray[np.int64]) -> str |
 
 
 def shared_error(problem: Problem, theta: Array, cells: NDArray[np.int64]) -> float | None:
-    """Return p of the F test of cell means against the spread within cells; None where it cannot be made."""
+    """Return the p-value of the F test of cell means against the spread within cells.
+
+    It is None if the cells are too few, or have one run each.
+
+    Args:
+        problem: The problem.
+        theta: The answer, (P,).
+        cells: Number of the cell of each run, (n,).
+    """
     from scipy.stats import f
 
     used = problem.data.weights > 0

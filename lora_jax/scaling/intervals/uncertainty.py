@@ -1,13 +1,15 @@
 """Bootstrap intervals of a fit, for its parameters and for anything computed from them.
 
-Two kinds. Parametric: new normal noise around the fit. The residual sd s has nu = n - p degrees of freedom
-and is itself uncertain, so each replicate draws its own sd, s sqrt(nu / chi2_nu), before its noise; a linear
-law then gets the exact Student t interval, where the plain bootstrap's is too short (by 2 at n = 5). Case:
-runs are drawn with replacement, whole training runs and whole cells at once, so that their rows do not count
-as different evidence. Noise is drawn below 25 runs and wherever the residuals pass for normal noise of one
-size (noise.py), else cases. Replicates start from the fit. An interval is the percentiles
-2.5 and 97.5 of the replicates: they follow any change of variable, and respect bounds. How often it holds the
-truth was simulated (tests/scaling/intervals/coverage.py); where it cannot, `interval_warning` says so.
+There are two kinds. The parametric bootstrap draws new normal noise around the fit. The residual sd s has nu
+= n - p degrees of freedom and is itself uncertain. So each replicate draws its own sd, s sqrt(nu / chi2_nu),
+before its noise. A linear law then gets the exact Student t interval, where the plain bootstrap's is too
+short (by a factor of 2 at n = 5). The case bootstrap draws runs with replacement. It draws whole training
+runs and whole cells, so that their rows do not count as independent evidence.
+
+We draw noise below 25 runs, and wherever the residuals pass for normal noise of one size (noise.py).
+Otherwise we draw cases. Replicates start from the fit. An interval is the percentiles 2.5 and 97.5 of the
+replicates. Percentiles follow any change of variable and respect bounds. We simulated how often an interval
+holds the truth (tests/scaling/intervals/coverage.py). `interval_warning` says where it may not.
 """
 
 from collections.abc import Callable
@@ -67,7 +69,7 @@ class Bootstrap:
 
     @property
     def n(self) -> int:
-        """Replicates asked for."""
+        """Number of replicates that were asked for."""
         return len(self.theta) + self.n_failed
 
     @property
@@ -77,7 +79,9 @@ class Bootstrap:
 
     @property
     def at_bound(self) -> dict[str, float]:
-        """Share of the replicates in which a fitted parameter ends at a bound, by name, where above 0."""
+        """Share of the replicates in which a fitted parameter ends at a bound, by name. Shares of 0 are left
+        out.
+        """
         low, high = self.fit.problem.bounds
         stuck = ((self.theta <= low + AT_BOUND) | (self.theta >= high - AT_BOUND)) & self.fit.problem.is_free
         shares = zip(self.fit.law.names, stuck.mean(0), strict=True)
@@ -89,7 +93,7 @@ class Bootstrap:
         return units_in_words(self.fit.problem.table, (*self.fit.law.variables, *"NDC"))
 
     def intervals(self) -> dict[str, Estimate]:
-        """Return the 95% interval of every parameter, marked where an end is a bound (`mark_bound`)."""
+        """Return the 95 % interval of every parameter. `mark_bound` marks an end that is a bound."""
         samples, fit = self.params, self.fit
         return {
             name: mark_bound(self.summarise(value, samples[name]), fit.problem, i, fit.theta, self.theta)
@@ -97,26 +101,28 @@ class Bootstrap:
         }
 
     def interval_of(self, function: Callable[[dict[str, Array]], Array]) -> Estimate:
-        """Return the interval of a function of the published parameters, as {"A": (B,), ...} -> (B,)."""
+        """Return the interval of a function of the published parameters. It maps {"A": (B,), ...} to (B,)."""
         best = {name: np.array([value]) for name, value in self.fit.params.items()}
         return self.summarise(float(function(best)[0]), function(self.params))
 
     def summarise(self, value: float, samples: Array) -> Estimate:
-        """Return `interval`, with the standard deviation of the samples (B,) as se where cases were drawn.
+        """Return the `interval` of samples (B,). If cases were drawn, its se is the samples' standard
+        deviation.
 
-        That is the bootstrap's standard error as it is published. Where noise is drawn and few degrees of
-        freedom are left, the standard deviation has no limit, and half of the central 68.3% stands for it.
+        That is how a bootstrap's standard error is published. If noise was drawn and few degrees of freedom
+        are left, the standard deviation has no limit. Then half the width of the central 68.3 % takes its
+        place.
         """
         row = interval(value, samples)
         return replace(row, se=float(samples.std(ddof=1))) if self.kind == "case" else row
 
     def losses(self, **values: Array | float) -> Array:
-        """Return the replicates' mean loss (B, m) at N=, D=, C= of () or (m,)."""
+        """Return the replicates' mean loss, (B, m), at values such as N= and D= of () or (m,)."""
         with np.errstate(over="ignore"):  # beyond a float it is infinite, and undefined in a prediction
             return np.exp(self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values)))
 
     def single_runs(self, **values: Array | float) -> Array:
-        """Return draws (B, m) of what one new run would measure: the mean loss and a run's own noise."""
+        """Return draws of what one new run would measure, (B, m): the mean loss with a run's own noise."""
         rng = np.random.default_rng((self.seed, 1))
         logs = self.fit.law.log_loss(self.theta, self.fit.problem.features_at(values))
         with np.errstate(over="ignore"):
@@ -124,22 +130,36 @@ class Bootstrap:
 
 
 def interval(value: float, samples: Array) -> Estimate:
-    """Return a number with the percentiles 2.5 and 97.5 of the samples (B,).
+    """Return a number with the percentiles 2.5 and 97.5 of its samples.
 
-    A percentile p is the sample of rank p (B + 1), so that few samples do not make the interval too short.
-    se is half the width of the central 68.3%: the sd of a normal, and finite where two or fewer degrees of
-    freedom leave the sd without a limit.
+    The percentile p is the sample of rank p (B + 1), so that few samples do not make the interval too short.
+    se is half the width of the central 68.3 %. For a normal this is the standard deviation. It stays finite
+    where two or fewer degrees of freedom leave the standard deviation without a limit.
+
+    Args:
+        value: The number.
+        samples: Its bootstrap samples, (B,).
     """
     low, left, right, high = np.quantile(samples, LEVELS, method="weibull")
     return Estimate(float(value), float(right / 2 - left / 2), (float(low), float(high)))
 
 
 def mark_bound(row: Estimate, problem: Problem, index: int, theta: Array, samples: Array) -> Estimate:
-    """Return the interval of a parameter, with those of value, low and high in `at_bound` that lie there.
+    """Mark which numbers of an interval lie at a bound of the search. The numbers themselves stay as they
+    are.
 
-    index: of the parameter. theta (P,): the answer; samples (B, P): its replicates. An irreducible loss or a
-    coefficient at its lower bound is said to be 0, what the bound stands for; any other bound is itself, the
-    number printed. The numbers of the row stay as they are.
+    A floor or a coefficient at its lower bound is marked as 0, because the bound stands for a term that is
+    not there. Any other bound is marked as itself.
+
+    Args:
+        row: The interval of the parameter.
+        problem: The problem.
+        index: Index of the parameter.
+        theta: The answer, (P,).
+        samples: Its replicates, (B, P).
+
+    Returns:
+        The interval with `at_bound`, if value, low or high lie at a bound.
     """
     if not problem.is_free[index]:
         return row
@@ -232,9 +252,18 @@ def _share_error(fit: Answer, labels: NDArray[np.int64], clusters: NDArray[np.ge
 
 
 def refit(fit: Answer, n: int, draw: Callable[[slice], Data]) -> tuple[Array, NDArray[np.bool_]]:
-    """Return theta (n, P) of the replicates and which converged (n,); they are drawn some at a time.
+    """Refit resampled data, some replicates at a time.
 
-    From the fit to a large table every replicate is so near that the wider objectives would lead away.
+    On a large table every replicate lies so close to the fit that the wider objectives would lead away from
+    it.
+
+    Args:
+        fit: The fit, where the replicates start.
+        n: Number of replicates.
+        draw: Function that draws the data of a slice of the replicates.
+
+    Returns:
+        theta (n, P) of the replicates, and which of them converged (n,).
     """
     goal, bounds = fit.problem.goal.rougher(), fit.problem.bounds
     rows = len(fit.problem.data.log_loss)
@@ -288,7 +317,13 @@ def _choose(fit: Answer, labels: NDArray[np.int64], clusters: NDArray[np.generic
 
 
 def labels_of(fit: Answer, clusters: NDArray[np.generic] | None = None) -> NDArray[np.int64]:
-    """Return per run the number (n,) of what is drawn together: the clusters, else the cells."""
+    """Return the number of the group that each run is drawn with, (n,).
+
+    Groups are the given clusters, else the table's, else cells of runs that are equal in every variable.
+
+    Raises:
+        LoraJaxError: There is not one label for each run.
+    """
     table = fit.problem.table
     given = table.clusters if clusters is None else clusters
     if given is not None:

@@ -1,4 +1,8 @@
-"""What a law is, and every law, one file each: the laws are what the modules here name in their `LAWS`."""
+"""The scaling laws, one file each.
+
+`LAWS` collects every law that a module of this package names in its own `LAWS`. A new law is therefore one
+new file.
+"""
 
 import importlib
 import pkgutil
@@ -41,7 +45,16 @@ def find_law(name: str) -> Law:
 
 
 def recall_law(formula: str, response: str, variables: Sequence[str]) -> Law | None:
-    """Return the law that a document was made with, None where no law of ours has its formula."""
+    """Find the law that a document was made with.
+
+    Args:
+        formula: The law's formula, as the document has it.
+        response: The column that the law predicts.
+        variables: The columns that it depends on.
+
+    Returns:
+        The law, or None if no law of ours has this formula.
+    """
     law = next((law for law in LAWS.values() if law.formula == formula), None)
     if law is not None or not variables or len(variables) > len(any_power.EXPONENTS) or response in variables:
         return law

@@ -1,8 +1,8 @@
-"""A power law of any column over any others: y = k x1^a x2^b ..., exponents of either sign.
+"""A power law of any column over any others: y = k x1^a x2^b ..., with exponents of either sign.
 
-What tables of optima are: N*(C) = k C^a (Hoffmann et al. 2203.15556, section 3), the best learning rate
-k N^a D^b and the best batch size k D^a (Step Law, 2503.04715). ln y is linear in ln k and the exponents, so
-that for squared residuals of ln y the fit is linear regression, and its minimum the only one.
+Tables of optima follow such laws: N*(C) = k C^a (Hoffmann et al. 2203.15556, section 3), the best learning
+rate k N^a D^b and the best batch size k D^a (Step Law, 2503.04715). ln y is linear in ln k and the exponents.
+So for squared residuals of ln y the fit is a linear regression, which has one minimum.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ WIDEST = 700.0  # of ln k, beyond which it is no float
 
 @dataclass(frozen=True, kw_only=True)
 class AnyPower(Law):
-    """ln y = ln k + sum of exponents times ln x; made by `any_power`."""
+    """The law ln y = ln k + the sum of exponents times ln x. `any_power` makes it."""
 
     def log_response(self, theta: Array, features: Array) -> Array:
         return theta[..., :1] + np.einsum("...nv,...v->...n", features, theta[..., 1:])
@@ -45,7 +45,9 @@ class AnyPower(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the one start that there need be: the regression of ln y on what is not fixed."""
+        """Return the only start that is needed, (1, P): the regression of ln y on the parameters that are not
+        fixed.
+        """
         design = np.concatenate([np.ones((len(features), 1)), features], axis=1)
         theta = np.array([fixed.get(name, 0.0) for name in self.names])
         free = [i for i, name in enumerate(self.names) if name not in fixed]
@@ -55,9 +57,14 @@ class AnyPower(Law):
 
 
 def any_power(response: str, variables: Sequence[str]) -> AnyPower:
-    """Return response = k x1^a x2^b ... over the variables (letters or columns), at most eight.
+    """Make the law response = k x1^a x2^b ...
 
-    Raises LoraJaxError for no variable, too many, one twice, or the response among them.
+    Args:
+        response: The column that the law predicts.
+        variables: One to eight letters or columns.
+
+    Raises:
+        LoraJaxError: There are no variables or too many, one occurs twice, or the response is among them.
     """
     wrong = [v for i, v in enumerate(variables) if v == response or v in variables[:i]]
     if wrong or not 0 < len(variables) <= len(EXPONENTS):

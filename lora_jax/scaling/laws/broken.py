@@ -9,7 +9,16 @@ from lora_jax.scaling.laws.power_sum import solve_shares
 
 
 def broken_power_law(variable: str) -> Formula:
-    """Return L = E + b X^-c0 (1 + (X / d1)^(1/f1))^(-c1 f1): slope c0 before d1, c0 + c1 after it."""
+    """Make the law L = E + b X^-c0 (1 + (X / d1)^(1/f1))^(-c1 f1).
+
+    In a log-log plot L - E has the slope -c0 far below X = d1 and -(c0 + c1) far above it. f1 is the width of
+    the bend.
+
+    Args:
+        variable: X: "N", "D" or "C".
+
+    Reference: Caballero et al. 2022 (arXiv 2210.14891), equation 1 with one break.
+    """
 
     def log_bend(t, x: Columns):
         width = exp(t["f1"])

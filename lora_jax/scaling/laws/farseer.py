@@ -1,8 +1,9 @@
 """Farseer: L = exp(a3 N^gamma + b3) + exp(a2 N^beta + b2) D^-exp(a1 N^alpha + b1) (Li et al. 2506.10972).
 
-The exponent of D, the size of its term and what is left of the loss without end of data are each a stretched
-exponential of N, so that, unlike Chinchilla's form, N and D do not act apart. D counts in tokens and not from
-the middle of the runs: N moves its exponent, and with it what a change of unit would do to b2.
+Three things are each a stretched exponential of N: the exponent of D, the size of its term, and the loss that
+is left without end of data. So N and D do not act independently, as they do in Chinchilla's form. D counts in
+tokens and not from the middle of the runs. N moves its exponent, so a change of unit would have another
+effect on b2 at each N.
 """
 
 import math
@@ -36,10 +37,13 @@ def _stretched(number: str, name: str, bounds: tuple[float, float]) -> tuple[Par
 
 @dataclass(frozen=True, kw_only=True)
 class Farseer(Law):
-    """ln y = ln(e^p + e^q), p = u3(N), q = u2(N) - e^u1(N) ln D, in closed form.
+    """The law ln y = ln(e^p + e^q) with p = u3(N) and q = u2(N) - e^u1(N) ln D, and its derivatives in closed
+    form.
 
-    is_plain: theta is (a N0^g, g, b) of each u = a N^g + b. Else it is (s, g, c) of the same curve, its slope
-    and its value at the middle N0, and c2 that of q at MIDDLE: (a, b) run off to infinity where g is small.
+    Attributes:
+        is_plain: If True, theta is (a N0^g, g, b) of each u = a N^g + b. If False, it is (s, g, c): the same
+            curve's slope and value at the middle N0, and for u2 the value of q at ln D = MIDDLE. The second
+            form is the default, because a and b run off to infinity where g is small.
     """
 
     is_plain: bool = False
@@ -130,10 +134,10 @@ class Farseer(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the best starts of a grid over the three exponents.
+        """Return the best starts of a grid over the three exponents, (S, P).
 
-        Given these the curves are linear in a and b, and are drawn through what single sizes show: the loss
-        without end of data, the size of D's term and its exponent.
+        At given exponents the three curves are linear in a and b. We draw them through what each size shows
+        by itself: the loss without end of data, the size of D's term, and its exponent.
         """
         low, high = self.bounds(log_response)
         held = np.array([fixed.get(name, np.nan) for name in self.names])

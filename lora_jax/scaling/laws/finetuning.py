@@ -12,7 +12,14 @@ FACTORS = {"N": "model size", "D": "pretraining tokens", "P": "trainable paramet
 
 
 def multiplicative(variable: str) -> PowerSum:
-    """Return L = E + A X^-alpha F^-beta for X = N, D or P and F fine-tuning tokens (or examples)."""
+    """Make the law L = E + A X^-alpha F^-beta.
+
+    Args:
+        variable: X: "N" parameters, "D" pretraining tokens, or "P" trainable parameters. F is fine-tuning
+            tokens or examples.
+
+    Reference: Zhang et al. 2024 (arXiv 2402.17193), equation 1.
+    """
     return power_sum(
         f"L({variable},F)",
         f"fine-tuning by {FACTORS[variable]}",
@@ -29,7 +36,13 @@ def multiplicative(variable: str) -> PowerSum:
 
 
 def additive(variable: str) -> PowerSum:
-    """Return L = E + A X^-alpha + B F^-beta, the form that the source found to predict less well."""
+    """Make the law L = E + A X^-alpha + B F^-beta, which predicted less well than the product in the source.
+
+    Args:
+        variable: X: "N", "D" or "P", as for `multiplicative`.
+
+    Reference: Zhang et al. 2024 (arXiv 2402.17193), section 4.
+    """
     return power_sum(
         f"L({variable}+F)",
         f"fine-tuning by {FACTORS[variable]}, additive",
@@ -44,7 +57,11 @@ def additive(variable: str) -> PowerSum:
 
 
 def one_power(variable: str) -> PowerSum:
-    """Return the law of runs in which one variable varies: L = E + A F^-beta, or L = E + A X^-alpha."""
+    """Make the law L = E + A X^-alpha of runs in which one variable alone varies.
+
+    Args:
+        variable: X: "N", "D", "P" or "F". The exponent of F is called beta.
+    """
     e = "beta" if variable == "F" else "alpha"
     return power_sum(
         f"L({variable}) of fine-tuning",
@@ -59,10 +76,17 @@ LAWS = {f"finetuning-{x.lower()}": multiplicative(x) for x in FACTORS}
 
 
 def crossover(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
-    """Return H and gamma of the set size F_c = H X^gamma from which the second method is the better one.
+    """Return H and gamma of the set size F_c = H X^gamma at which two methods have the same loss.
 
-    Both fitted with one E: H = (A1 / A2)^(1 / (beta1 - beta2)), gamma = (alpha2 - alpha1) / (beta1 - beta2)
-    (2402.17193, section 5). Values have any common shape, such as that of bootstrap replicates.
+    H = (A1 / A2)^(1 / (beta1 - beta2)) and gamma = (alpha2 - alpha1) / (beta1 - beta2). Both laws must share
+    E. From F_c on, the method with the larger beta is the better one.
+
+    Args:
+        first: A, alpha and beta of one method. The values may have any common shape, such as (B,) of
+            bootstrap replicates.
+        second: The same of the other method.
+
+    Reference: Zhang et al. 2024 (arXiv 2402.17193), section 5.
     """
     gap = first["beta"] - second["beta"]
     return {

@@ -1,4 +1,4 @@
-"""Laws written as one formula of theta and centred logarithms; derivatives by jets.py."""
+"""Laws that are written as one formula of theta and centred logarithms. `jets.py` gives their derivatives."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -17,10 +17,12 @@ Columns = Mapping[str, Array]  # ln(x / x0) by variable, each (n,)
 
 @dataclass(frozen=True, kw_only=True)
 class Formula(Law):
-    """A law by its formula.
+    """A law that is given by its formula.
 
-    log_of(theta, x) returns ln of the response. grid: for some parameters the values of theta to start from;
-    complete(theta, x, log_response) gives the others (floats) at one point of the grid.
+    Attributes:
+        log_of: Function (theta, x) that returns ln of the response.
+        grid: Values of theta to start from, for some of the parameters.
+        complete: Function (theta, x, ln response) that gives the other parameters at one point of the grid.
     """
 
     log_of: Callable[[Named, Columns], Any]

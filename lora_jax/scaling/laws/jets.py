@@ -1,15 +1,15 @@
 """Second-order forward differentiation of a formula, for a whole batch of parameters at once.
 
 A `Jet` carries a value (B, n), its gradient (B, P, n) and its curvature with respect to theta (Griewank and
-Walther, Evaluating Derivatives, chapter 13). A law is then written once, as a formula, and its derivatives
-are exact to rounding. Here and not in a library because the fits must start within a second without a
-compiler: with JAX the import and the compilation alone take several.
+Walther, Evaluating Derivatives, chapter 13). So we write a law once, as a formula, and its derivatives are
+exact up to rounding. We do not use a library for this because fits must start within a second and without a
+compiler. With JAX the import and the compilation alone take several seconds.
 
-Second derivatives are never written run by run. A product, or a function of one quantity, adds a product of
-two gradients to the Hessian, and a jet knows these and what it was made of. A fit wants only the sum over
-runs, which `contract` finds backwards: one matrix product for each, with its jet's weight in the result.
+Second derivatives are never written down for each run. A product, or a function of one quantity, adds a
+product of two gradients to the Hessian. A jet knows these gradients and the jets that it was made of. A fit
+only needs the sum over runs. `contract` finds it backwards, with one matrix product for each jet.
 
-`exp`, `log`, `log_add`, `smaller` and `larger` also take plain arrays, so that one formula serves values and
+`exp`, `log`, `log_add`, `smaller` and `larger` also take plain arrays, so one formula gives values and
 derivatives.
 """
 
@@ -30,10 +30,14 @@ Bend = tuple[Array | float, Array, Array]  # c (B, n), g and h (B, P, n), which 
 
 @dataclass(eq=False, slots=True)
 class Jet:
-    """A quantity and its first and second derivatives; axes of length 1 stand for the whole batch.
+    """A quantity with its first and second derivatives. An axis of length 1 stands for the whole batch.
 
-    parents: what it was made of, as far as that is curved, and the slope in each; booleans where a choice was
-    made. bends: what it adds itself to the Hessian, sum_k c_k (g_k h_k' + h_k g_k') / 2.
+    Attributes:
+        value: The value, (B, n).
+        gradient: The derivatives with respect to theta, (B, P, n).
+        parents: The jets that it was made of, if they are curved, each with the slope in it. The slope is a
+            boolean array where a smaller or larger value was chosen.
+        bends: What it adds to the Hessian itself: the sum over k of c_k (g_k h_k' + h_k g_k') / 2.
     """
 
     value: Array
@@ -80,7 +84,7 @@ class Jet:
     __rmul__ = __mul__
 
     def contract(self, weights: Array) -> Array:
-        """Return the sum over runs of the weights (B, n) times the Hessian, (B, P, P)."""
+        """Return the sum over runs of `weights` (B, n) times the Hessian, as (B, P, P)."""
         size, n = weights.shape
         n_params = self.gradient.shape[1]
         total = np.zeros((size, n_params, n_params))
@@ -119,12 +123,13 @@ Value = TypeVar("Value", Jet, Array)
 
 
 def variables(theta: Array) -> list[Jet]:
-    """Return a jet for each column of theta (B, P), to be combined with arrays (n,)."""
+    """Return one jet for each column of theta (B, P). It combines with arrays (n,)."""
     basis = np.eye(theta.shape[1])[:, None, :, None]
     return [Jet(theta[:, p, None], basis[p]) for p in range(theta.shape[1])]
 
 
 def exp(x: Value) -> Value:
+    """Return e^x."""
     if not isinstance(x, Jet):
         return np.exp(x)
     value = np.exp(x.value)
@@ -132,7 +137,7 @@ def exp(x: Value) -> Value:
 
 
 def log(x: Value) -> Value:
-    """ln x; nan for x <= 0, where a law is not defined."""
+    """Return ln x. It is nan for x <= 0, where a law is not defined."""
     if not isinstance(x, Jet):
         return _log(x)
     inverse = 1 / np.where(x.value > 0, x.value, np.nan)
@@ -140,14 +145,14 @@ def log(x: Value) -> Value:
 
 
 def log_add(x: Value, y: Value) -> Value:
-    """ln(e^x + e^y), without overflow."""
+    """Return ln(e^x + e^y), without overflow."""
     if isinstance(x, Jet) and isinstance(y, Jet):
         return y + softplus(x - y)
     return np.asarray(np.logaddexp(np.asarray(x), np.asarray(y)))
 
 
 def softplus(x: Value) -> Value:
-    """ln(1 + e^x), without overflow."""
+    """Return ln(1 + e^x), without overflow."""
     if not isinstance(x, Jet):
         return np.logaddexp(0, x)
     small = np.exp(-np.minimum(np.abs(x.value), FAR))
@@ -156,12 +161,12 @@ def softplus(x: Value) -> Value:
 
 
 def smaller(x: Value, y: Array) -> Value:
-    """The smaller of a quantity and a given number (n,)."""
+    """Return the smaller of a quantity and a given array (n,), run by run."""
     return _choose(x, y, lambda a, b: a < b)
 
 
 def larger(x: Value, y: Array | float) -> Value:
-    """The larger of a quantity and a given number."""
+    """Return the larger of a quantity and a given number or array (n,), run by run."""
     return _choose(x, np.asarray(y), lambda a, b: a > b)
 
 

@@ -66,10 +66,30 @@ LAWS = {"kaplan": KAPLAN_JOINT, "kaplan-steps": KAPLAN_STEPS, "critical-batch": 
 
 
 def minimal_steps(n_steps: Array, batch_tokens: Array, critical_batch: Array) -> Array:
-    """Return S_min = S / (1 + B_crit / B) (equation 5.4); B and B_crit in tokens."""
+    """Return S_min, the steps that the same loss takes at a batch far above the critical one.
+
+    S_min = S / (1 + B_crit / B).
+
+    Args:
+        n_steps: S, the steps that were taken.
+        batch_tokens: B, tokens in a batch.
+        critical_batch: B_crit, in tokens.
+
+    Reference: Kaplan et al. 2020 (arXiv 2001.08361), equation 5.4.
+    """
     return np.asarray(n_steps / (1 + critical_batch / batch_tokens))
 
 
 def minimal_flops(flops: Array, batch_tokens: Array, critical_batch: Array) -> Array:
-    """Return C_min = C / (1 + B / B_crit) (equation 5.5): what the run had cost at a small batch."""
+    """Return C_min, the compute that the same loss takes at a batch far below the critical one.
+
+    C_min = C / (1 + B / B_crit).
+
+    Args:
+        flops: C, the compute that was spent, in any unit.
+        batch_tokens: B, tokens in a batch.
+        critical_batch: B_crit, in tokens.
+
+    Reference: Kaplan et al. 2020 (arXiv 2001.08361), equation 5.5.
+    """
     return np.asarray(flops / (1 + batch_tokens / critical_batch))

@@ -1,12 +1,11 @@
 """What a law is: parameters with units and bounds, and ln of the response as a function of them.
 
-Inside, every law works on centred logarithms: a variable x enters as ln(x / x0), x0 its geometric mean over
-the runs, so that neither an answer nor its conditioning depends on whether N counts parameters or billions.
+Every law works on centred logarithms. A variable x enters as ln(x / x0), where x0 is its geometric mean over
+the runs. So neither an answer nor its conditioning depends on whether N counts parameters or billions.
 `Parameter` says how each internal number theta_p becomes the published one, and back.
 
-Two families give the derivatives that the solver needs: `PowerSum` (power_sum.py) in closed
-form, `Formula` (lora_jax/scaling/laws/formula.py) from the formula itself. A new law is one file in
-lora_jax/scaling/laws/.
+Two families give the derivatives that the solver needs: `PowerSum` (power_sum.py) in closed form, and
+`Formula` (formula.py) from the formula itself. A new law is one file in lora_jax/scaling/laws/.
 """
 
 from abc import ABC, abstractmethod
@@ -65,45 +64,49 @@ class Parameter:
 
     @property
     def way(self) -> int:
-        """The sign with which the logarithms of the variables enter a coefficient."""
+        """The sign of the variables' logarithms in a coefficient: -1 for a rising term, else 1."""
         return -1 if self.rising else 1
 
 
 def irreducible(name: str, unit: str = "response") -> Parameter:
-    """The part of the response that no size removes, such as the loss E."""
+    """Make the part of the response that no size removes, such as the loss E."""
     return Parameter(name, "irreducible", unit=unit)
 
 
 def coefficient(name: str, **over: str) -> Parameter:
-    """p of p x^-alpha, as coefficient("A", N="alpha")."""
+    """Make p of the term p x^-alpha. `coefficient("A", N="alpha")` is A of A N^-alpha."""
     powers = " ".join(f"{variable}^{exponent}" for variable, exponent in over.items())
     return Parameter(name, "coefficient", tuple(over.items()), f"response {powers}")
 
 
 def scale(name: str, variable: str, exponent: str) -> Parameter:
-    """p of (p / x)^alpha, in the unit of x."""
+    """Make p of the term (p / x)^alpha, in the unit of x."""
     return Parameter(name, "scale", ((variable, exponent),), variable)
 
 
 def exponent(name: str, bounds: tuple[float, float] = EXPONENT_BOUNDS) -> Parameter:
+    """Make an exponent, with bounds of its value."""
     return Parameter(name, "exponent", bounds=bounds)
 
 
 def location(name: str, variable: str) -> Parameter:
-    """A value of the variable, such as where a broken power law bends."""
+    """Make a value of the variable, such as where a broken power law bends."""
     return Parameter(name, "location", ((variable, ""),), variable, LOCATION_BOUNDS)
 
 
 def number(name: str, low: float, high: float, unit: str = "") -> Parameter:
-    """A positive number between low and high."""
+    """Make a positive number between `low` and `high`."""
     return Parameter(name, "number", unit=unit, bounds=(float(np.log(low)), float(np.log(high))))
 
 
 class Slopes(NamedTuple):
-    """ln y (B, n), its slopes (B, P, n), and a contraction of the second derivatives of y.
+    """A law's value and derivatives at theta (B, P), for n runs.
 
-    bend(w) returns the sum over n of w_n (d2 y_n) / y_n, (B, P, P), for w (B, n); that of d2 ln y is less by
-    the products of the slopes, and is what bend returns where `is_of_log`.
+    Attributes:
+        log_response: ln y, (B, n).
+        across: d ln y / d theta, (B, P, n).
+        bend: Function of weights w (B, n). It returns the sum over runs of w_n (d2 y_n) / y_n, as (B, P, P).
+        is_of_log: If True, `bend` returns the sum of w_n d2 ln y_n instead.
     """
 
     log_response: Array
@@ -154,14 +157,16 @@ class Law(ABC):
 
     @abstractmethod
     def log_response(self, theta: Array, features: Array) -> Array:
-        """Return ln of the response (..., n); nan where the law is not defined at theta.
+        """Return ln of the response, (..., n). It is nan where the law is not defined at theta.
 
-        features (n, V), or (..., n, V) for other runs at each theta.
+        Args:
+            theta: Internal parameters, (..., P).
+            features: Centred logarithms, (n, V), or (..., n, V) if each theta has its own runs.
         """
 
     @abstractmethod
     def slopes(self, theta: Array, features: Array) -> Slopes:
-        """Return value and derivatives for theta (B, P); features (n, V), or (B, n, V)."""
+        """Return value and derivatives at theta (B, P). Features are (n, V) or (B, n, V)."""
 
     @abstractmethod
     def starts(
@@ -172,13 +177,21 @@ class Law(ABC):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the best `keep` starts (S, P) by `score` (theta (S, P) -> (S,)).
+        """Return points from which a fit should start, the best first, (S, P) with S <= `keep`.
 
-        fixed: theta of parameters that are not fitted.
+        Args:
+            features: Centred logarithms, (n, V).
+            log_response: ln of the measured response, (n,).
+            score: What the fit minimises: theta (S, P) -> (S,).
+            fixed: Values of theta for the parameters that are not fitted, by name.
+            keep: The most starts to return.
         """
 
     def holding(self, names: Collection[str]) -> "Law":
-        """Return the law in coordinates of which these published parameters are some: by default its own."""
+        """Return the same law in coordinates in which these published parameters are coordinates.
+
+        A fit that holds a parameter fixed needs this. Most laws return themselves.
+        """
         return self
 
     @cached_property
@@ -188,39 +201,48 @@ class Law(ABC):
 
     @property
     def is_exponent(self) -> NDArray[np.bool_]:
+        """Which parameters are exponents, (P,)."""
         return np.array([p.kind == "exponent" for p in self.parameters])
 
     def log_loss(self, theta: Array, features: Array) -> Array:
-        """Return ln of the response (..., n), for most laws that of the loss."""
+        """Return ln of the response, (..., n). For most laws the response is the loss."""
         return self.log_response(theta, features)
 
     def log_response_each(self, theta: Array, features: Array) -> Array:
-        """Return ln of the response (B,) of each theta (B, P) at its own features (B, V)."""
+        """Return ln of the response, (B,), of each theta (B, P) at features of its own, (B, V)."""
         return self.log_response(theta, features[:, None, :])[:, 0]
 
     def jacobian(self, theta: Array, features: Array) -> Array:
-        """Return d ln response / d theta (..., n, P)."""
+        """Return d ln response / d theta, (..., n, P)."""
         flat = theta.reshape(-1, theta.shape[-1])
         jacobian = np.swapaxes(self.slopes(flat, features).across, 1, 2)
         return jacobian.reshape(*theta.shape[:-1], *jacobian.shape[1:])
 
     def features(self, values: Mapping[str, Array], centre: Mapping[str, float]) -> Array:
-        """Return ln(x / x0) of every variable (n, V)."""
+        """Return ln(x / x0) of every variable, (n, V).
+
+        Args:
+            values: Each variable, (n,).
+            centre: Its x0, the geometric mean over the runs of the fit.
+        """
         return np.stack([np.log(values[v]) - np.log(centre[v]) for v in self.variables], axis=1)
 
     def bounds(self, log_response: Array) -> tuple[Array, Array]:
-        """Return lower and upper bounds of theta (P,) for runs of these ln responses."""
+        """Return the lower and upper bounds of theta, each (P,), for runs with these ln responses (n,)."""
         share = (log_response.min() + SHARE_BOUNDS[0], log_response.max() + SHARE_BOUNDS[1])
         pairs = np.array([p.bounds or share for p in self.parameters])
         return pairs[:, 0], pairs[:, 1]
 
     def to_params(self, theta: Array, centre: Mapping[str, float]) -> dict[str, Array]:
-        """Return the published parameters, each (...,), of theta (..., P); logarithms are cut at +-690."""
+        """Return the published parameters of theta (..., P), each (...,). Logarithms are clipped to +-690."""
         at = {p.name: theta[..., i] for i, p in enumerate(self.parameters)}
         return {p.name: _publish(p, at, centre) for p in self.parameters}
 
     def to_theta(self, params: Mapping[str, float], centre: Mapping[str, float]) -> Array:
-        """Return theta (P,) of published parameters, the inverse of `to_params`."""
+        """Return theta (P,) of published parameters, the inverse of `to_params`.
+
+        Raises LoraJaxError if a parameter is missing, unknown, or not positive where it must be.
+        """
         self.check_names(params)
         missing = [name for name in self.names if name not in params]
         if missing:
@@ -228,7 +250,11 @@ class Law(ABC):
         return np.array([self.internal(p, params, centre) for p in self.parameters])
 
     def internal(self, p: Parameter, params: Mapping[str, float], centre: Mapping[str, float]) -> float:
-        """Return theta of one parameter; a coefficient or a scale needs its exponents among `params`."""
+        """Return theta of one parameter.
+
+        Raises LoraJaxError if its exponents are not among `params`, or if it is not positive where it must
+        be.
+        """
         value = float(params[p.name])
         if p.kind == "exponent":
             return value
@@ -252,7 +278,7 @@ class Law(ABC):
         return ln_value
 
     def check_names(self, params: Collection[str]) -> None:
-        """Raise LoraJaxError for a name that is no parameter of the law."""
+        """Raise LoraJaxError if a name is no parameter of the law."""
         for name in params:
             if name not in self.names:
                 raise LoraJaxError(
@@ -260,7 +286,7 @@ class Law(ABC):
                 )
 
     def check_given(self, params: Mapping[str, float]) -> None:
-        """Raise LoraJaxError for a name that is no parameter, and for a number that it cannot be."""
+        """Raise LoraJaxError if a name is no parameter of the law, or if it cannot have this value."""
         self.check_names(params)
         for p in self.parameters:
             if p.name in params:
@@ -269,7 +295,11 @@ class Law(ABC):
                 within.check(f"{self.key}: {p.name}", params[p.name])
 
     def leading(self, theta: Array) -> tuple[str, Array]:
-        """Return the number that people quote: `summary`, else the first exponent, or the first parameter."""
+        """Return the number that people quote of the law, with its name.
+
+        This is `summary`, else the first exponent, else the first parameter. For theta (..., P) the number is
+        (...,).
+        """
         if self.summary is not None:
             name, function = self.summary
             return name, function({n: theta[..., i] for i, n in enumerate(self.names)})

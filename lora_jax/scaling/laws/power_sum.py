@@ -1,9 +1,10 @@
-"""Laws that are a sum of power terms, y = sum_k c_k prod_v x_v^-alpha_kv, with exact closed-form derivatives.
+"""Laws that are a sum of power terms, y = sum_k c_k prod_v x_v^-alpha_kv, with exact derivatives in closed
+form.
 
-Kaplan's one-variable laws (arXiv 2001.08361), the same with an irreducible loss (2010.14701),
-Chinchilla's third approach (2203.15556), over-training (2403.08540) and multiplicative fine-tuning
-(2402.17193) are of this form. ln y is a log-sum-exp of terms that are linear in theta: with shares s and
-features f of the terms, d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k f_k'.
+Of this form are Kaplan's laws of one variable (arXiv 2001.08361), the same with an irreducible loss
+(2010.14701), Chinchilla's third approach (2203.15556), over-training (2403.08540) and fine-tuning
+(2402.17193). ln y is a log-sum-exp of terms that are linear in theta. With shares s and features f of the
+terms, d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k f_k'.
 """
 
 import itertools
@@ -25,7 +26,12 @@ LARGEST = 300.0  # of a logarithm whose exponential is squared by a least-square
 
 @dataclass(frozen=True)
 class Term:
-    """One term: its coefficient (irreducible, coefficient or scale) and (variable, exponent's name) pairs."""
+    """One term of the sum.
+
+    Attributes:
+        coefficient: A parameter of kind irreducible, coefficient or scale.
+        powers: Pairs of a variable and the name of its exponent.
+    """
 
     coefficient: Parameter
     powers: tuple[tuple[str, str], ...] = ()
@@ -33,7 +39,7 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerSum(Law):
-    """A sum of power terms; exponents of the same name are one parameter. Made by `power_sum`."""
+    """A sum of power terms. Exponents of the same name are one parameter. `power_sum` makes it."""
 
     terms: tuple[Term, ...]
 
@@ -105,10 +111,10 @@ class PowerSum(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the best starts of a grid over the exponents.
+        """Return the best starts of a grid over the exponents, (S, P).
 
-        Given these the response is linear in the coefficients, which a non-negative least-squares solve of
-        relative errors finds (variable projection).
+        At given exponents the response is linear in the coefficients. A non-negative least-squares solve of
+        relative errors finds them (variable projection).
         """
         exponents = [n for n, e in zip(self.names, self.is_exponent, strict=True) if e and n not in fixed]
         low, high = self.bounds(log_response)
@@ -169,10 +175,16 @@ def power_sum(
 
 
 def solve_shares(log_columns: Array, log_target: Array) -> Array:
-    """Return ln c (K,) of c >= 0 that minimise the relative errors of sum_k c_k exp(log_columns[:, k]).
+    """Find the c >= 0 for which sum_k c_k exp(log_columns[:, k]) has the least squared relative errors.
 
-    log_columns (n, K), log_target (n,). A coefficient of zero becomes a small share of the smallest target,
-    because its logarithm must exist.
+    A coefficient of zero becomes a small share of the smallest target, because its logarithm must exist.
+
+    Args:
+        log_columns: ln of the terms without their coefficients, (n, K).
+        log_target: ln of what they should add up to, (n,).
+
+    Returns:
+        ln c, (K,).
     """
     size = log_columns.max(axis=0)  # columns and target of like size, whatever the units
     level = log_target.mean()
@@ -183,10 +195,15 @@ def solve_shares(log_columns: Array, log_target: Array) -> Array:
 
 
 def best_starts(thetas: Array, score: Callable[[Array], Array], keep: int) -> Array:
-    """Return the `keep` rows of thetas (S, P) with the lowest score; those without one come last.
+    """Return the rows of `thetas` with the lowest scores, the lowest first. Rows without a score come last.
 
-    Of equal scores the first comes first, as where D = k N and two exponents may change places; equal is what
-    single precision cannot tell apart, lest rounding decides.
+    Scores that are equal in single precision count as equal, so that rounding decides nothing. Of equal
+    scores the first row comes first. They occur if D = k N, where two exponents may change places.
+
+    Args:
+        thetas: The candidates, (S, P).
+        score: Function (S, P) -> (S,).
+        keep: The most rows to return.
     """
     values = np.nan_to_num(score(thetas), nan=np.inf)
     with np.errstate(over="ignore"):

@@ -1,6 +1,7 @@
 """Rectified fine-tuning: L = B / (D_l + D_f^beta) + E (Lin et al. 2402.02314, equation 4).
 
-D_l is the fine-tuning data that the pretraining was already worth, to the power beta.
+D_f is the fine-tuning data. D_l is the fine-tuning data that pretraining was already worth, to the power
+beta.
 """
 
 import numpy as np

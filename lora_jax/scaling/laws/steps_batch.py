@@ -1,7 +1,7 @@
-"""Steps and batch apart: the same tokens in many small steps or in few large ones (Schaipp, 2607.01487).
+"""Steps and batch as two variables: L = E + A_N N^-alpha + A_S S^-beta + A_B B^-gamma (Schaipp, 2607.01487).
 
-At D = S B tokens the terms of S and B pull against each other, and the loss is least at the batch
-B* ~ D^(beta / (beta + gamma)).
+The same tokens can be trained in many small steps or in few large ones. At D = S B tokens the terms of S and
+B pull against each other. The loss is least at the batch B* ~ D^(beta / (beta + gamma)).
 """
 
 from lora_jax.scaling.laws.law import coefficient, irreducible
