@@ -1,4 +1,4 @@
-"""Which laws a table can be asked about, and why not the others."""
+"""Which laws a table can be asked about, and why it cannot be asked about the others."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,18 +17,24 @@ DETERMINED = 1e-6  # residual of a logarithm that the law's own variables leave 
 def candidates(
     table: RunTable, response: str = "loss", shares: Sequence[float] = SHARES
 ) -> list[tuple[str, Law]]:
-    """Return (name, law) of every law that predicts `response`, whose variables the table has and varies, and
-    that leaves a degree of freedom in the smallest training set of the origins at `shares`.
+    """Return (name, law) of every law that the table can be asked about.
 
-    A law of one variable is a candidate on a table in which others vary too, because the table may be a
-    slice; `notes_of` says what it ignores. Laws of two variables are candidates where D = kN as well.
+    Such a law predicts the response. The table has its variables, and they vary. The smallest training set of
+    the origins leaves it a degree of freedom. A law of one variable is a candidate even if other variables
+    vary, because the table may be a slice. `notes_of` says what it ignores. Laws of two variables are also
+    candidates if D = kN.
+
+    Args:
+        table: The runs.
+        response: The column to predict.
+        shares: Shares of the rows at which the origins lie.
     """
     usual = {name: law for name, law in LAWS.items() if law.compared}
     return screen(table, usual, response, cut(order_rows(table, response), shares))[0]
 
 
 def unasked() -> list[Excluded]:
-    """Return the laws that a comparison tries only where they are named."""
+    """Return the laws that a comparison tries only if you name them."""
     return [
         Excluded(name, f"{len(law.names)} parameters take long at every origin: name it by --laws {name}")
         for name, law in LAWS.items()
@@ -39,7 +45,14 @@ def unasked() -> list[Excluded]:
 def screen(
     table: RunTable, laws: Mapping[str, Law], response: str, splits: Sequence[Split]
 ) -> tuple[list[tuple[str, Law]], list[Excluded]]:
-    """Return the laws that qualify, and those that do not, each with its reason."""
+    """Return the laws that qualify, and those that do not, each with its reason.
+
+    Args:
+        table: The runs.
+        laws: The laws by name.
+        response: The column to predict.
+        splits: The splits at which they would be fitted.
+    """
     n_smallest = min(len(s.train) for s in splits)
     kept, excluded = [], []
     for name, law in laws.items():
@@ -73,7 +86,7 @@ def _reason(table: RunTable, law: Law, response: str, n_smallest: int) -> str | 
 
 
 def notes_of(law: Law, table: RunTable) -> list[str]:
-    """Return what a reader must know of a law on this table: what it ignores, what it cannot separate."""
+    """Return what a reader must know about a law on this table: what it ignores or cannot separate."""
     notes = []
     ignored = _ignored(law, table)
     if ignored:

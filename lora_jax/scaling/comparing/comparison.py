@@ -1,8 +1,8 @@
-"""Which form? Laws ranked by how they predict runs that they have not seen, larger than those they have.
+"""Which form? Laws ranked by how well they predict larger runs, which they have not seen.
 
-Residuals reward parameters, and a scaling law is wanted for what lies beyond the runs. So every law is fitted
-to the smaller runs and predicts the larger ones, from several origins (origins.py), and the squared errors of
-ln of the response are compared, prediction by prediction (error_resampling.py).
+Residuals reward parameters. But we want a scaling law for what lies beyond the runs. So we fit every law to
+the smaller runs and let it predict the larger ones, from several origins (origins.py). We compare the squared
+errors of ln of the response, prediction by prediction (error_resampling.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +41,18 @@ class Comparison:
     """Laws by rising `rolling_rms`. Those that could not be fitted at every origin come last.
 
     Attributes:
+        table: The runs.
+        response: The column that is predicted.
+        objective: What the fits minimise.
+        delta: Width of the Huber objective, if it has one.
+        order: The runs by rising compute.
+        origins: The splits at which every law predicts.
         largest: The split that holds out the largest cell alone.
         top: The split that holds out the largest tenth of the rows. In a small table it is the same.
+        rows: The laws.
+        excluded: Laws that were not compared, with reasons.
+        noise: The noise of one run, if it is known.
+        words: The conclusion.
     """
 
     table: RunTable
@@ -60,7 +70,7 @@ class Comparison:
 
     @property
     def predicted(self) -> list[tuple[int, int, float]]:
-        """Return (number of the origin, row of the table, reach) of each prediction, as `Row.errors`."""
+        """The predictions in the order of `Row.errors`: number of the origin, row of the table, reach."""
         return [
             (i, int(row), float(reach))
             for i, split in enumerate(self.origins)
@@ -68,7 +78,7 @@ class Comparison:
         ]
 
     def report(self) -> ComparisonReport:
-        """Return what is told of the comparison, and written to comparison.json."""
+        """Return the comparison as it is printed and written to comparison.json."""
         return ComparisonReport(
             rows=tuple(row.report() for row in self.rows),
             origins=tuple(_numbers(split) for split in self.origins),

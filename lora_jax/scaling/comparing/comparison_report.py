@@ -1,6 +1,6 @@
 """What a comparison of laws found, as types: comparison.json, and `comparison` of fit.json.
 
-Every field is a key of the document of the same name. `Comparison.report` makes them of what was computed.
+Every field is the key of the same name in the document. `Comparison.report` makes them.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Noise:
-    """sd of ln of the response of one run, and where it is known from."""
+    """The noise of one run.
+
+    Attributes:
+        sd: Standard deviation of ln of the response.
+        source: How it is known.
+    """
 
     sd: float
     source: str
@@ -16,7 +21,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class Excluded:
-    """A law that the table cannot be asked about, by its name on the command line, and why."""
+    """A law that the table cannot be asked about.
+
+    Attributes:
+        name: Its name on the command line.
+        reason: Why.
+    """
 
     name: str
     reason: str
@@ -24,9 +34,12 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Cut:
-    """One split of the table into rows to fit and rows to predict, by their numbers.
+    """A split of the table into rows to fit and rows to predict.
 
     Attributes:
+        share: Share of the units that are fitted.
+        n_train: Rows that are fitted.
+        n_test: Rows that are predicted.
         reach: Compute of the farthest predicted row over the largest compute that was fitted.
     """
 
@@ -51,7 +64,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class PredictedRun:
-    """One prediction: the number of its origin, the run, and its compute over the largest that was fitted."""
+    """One prediction.
+
+    Attributes:
+        origin: Number of its origin.
+        run_id: The run.
+        reach: Compute of the run over the largest compute that was fitted.
+    """
 
     origin: int
     run_id: str
@@ -62,15 +81,15 @@ class PredictedRun:
 class RankedLaw:
     """One law of a ranking. The fields are those of `comparison_rows.Row` and its `Standing`.
 
-    Whatever needs every origin is None if the law could not be fitted at one of them. The status is then "not
-    fitted".
+    Fields that need every origin are None if the law could not be fitted at one of them. The status is then
+    "not fitted".
 
     Attributes:
         name: The law's name on the command line.
         key: A short name, such as "L(N,D)".
         title: The law in words.
         n_params: Number of the law's parameters.
-        errors: (M,), of ln of the response, one for each prediction.
+        errors: Errors of ln of the response, (M,), one for each prediction.
     """
 
     name: str
@@ -101,7 +120,7 @@ class ComparisonReport:
     """A ranking of laws, the best first. Laws that could not be fitted at every origin come last.
 
     Attributes:
-        predicted: The measured values that the laws' `errors` belong to.
+        predicted: The predictions that the laws' `errors` belong to, in the same order.
         measure: What the runs are ordered by.
         units: What is never split, in the plural.
         warnings: Doubts about the table.

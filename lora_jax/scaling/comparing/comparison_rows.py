@@ -1,4 +1,4 @@
-"""One law in a comparison: its errors, and how they stand beside the best law's."""
+"""One law in a comparison: its errors, and how they compare with those of the best law."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,14 @@ DIGITS = 7  # decimals of ln of single errors that are told
 
 @dataclass(frozen=True)
 class Tried:
-    """A law, its fit to all rows, and its errors beyond the rows of every split."""
+    """A law that was tried.
+
+    Attributes:
+        name: Its name on the command line.
+        law: The law.
+        whole: Its fit to all rows.
+        found: Its errors beyond the rows of every split.
+    """
 
     name: str
     law: Law
@@ -80,7 +87,7 @@ class Row:
     notes: tuple[str, ...]
 
     def report(self) -> RankedLaw:
-        """Return what is told of the law; single errors are rounded."""
+        """Return the law as it is printed. Its single errors are rounded."""
         law, beside = self.law, self.standing
         return RankedLaw(
             name=self.name,
@@ -136,10 +143,16 @@ def stand(
 
 
 def noise_of(table: RunTable, response: str, best: Answer) -> Noise | None:
-    """Return the pooled sd between runs of one cell (and one learning rate, where the table says it), else
-    the residual sd of the best law's fit to all rows; None where neither says anything.
+    """Return the noise of one run, or None if nothing tells it.
 
-    The cells are those of all that varies: rows of other unique tokens are no seeds of one another.
+    It is the pooled standard deviation between runs of one cell (and of one learning rate, if the table has
+    it). Without such runs it is the standard deviation of the best law's residuals. Cells are rows that are
+    equal in all that varies. So rows with other unique tokens do not count as seeds of one another.
+
+    Args:
+        table: The runs.
+        response: The column that is predicted.
+        best: The best law's fit to all rows.
     """
     labels, log_response = number_cells(table), np.log(table[response])
     if "base_learning_rate" in table.columns:
@@ -157,4 +170,5 @@ def noise_of(table: RunTable, response: str, best: Answer) -> Noise | None:
 
 
 def rms(values: Array) -> float:
+    """Return the root mean square."""
     return float(np.sqrt((values**2).mean()))

@@ -1,4 +1,4 @@
-"""What a comparison of laws says, and no more than was tested."""
+"""What a comparison of laws concludes. It says no more than was tested."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,14 @@ NOT_TOLD = "not distinguishable from the best"
 
 
 def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Order) -> str:
-    """Return what a law that was fitted at every origin is beside the best one; n_units were predicted."""
+    """Return how a law compares with the best one, in words. It must have been fitted at every origin.
+
+    Args:
+        standing: The comparison with the best law.
+        noise: The noise of one run, if it is known.
+        n_units: How many units were predicted.
+        order: The order of the runs.
+    """
     status, excess, interval = standing.status, standing.excess, standing.excess_ci95
     if status == "best":
         return "best"
@@ -48,7 +55,15 @@ def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order
 def overall(
     rows: Sequence["Row"], splits: Sequence[Split], order: Order, noise: "Noise | None", n_units: int
 ) -> str:
-    """Return which forms the table supports, how well, and how far beyond its runs that was tested."""
+    """Return which forms the table supports, how well, and how far beyond its runs we tested that, in words.
+
+    Args:
+        rows: The laws, the best first.
+        splits: The origins.
+        order: The order of the runs.
+        noise: The noise of one run, if it is known.
+        n_units: How many units were predicted.
+    """
     return " ".join((*_support(rows), *_noise(rows, noise), _tested(splits, order, n_units)))
 
 

@@ -1,13 +1,14 @@
-"""How certain a difference of prediction errors is: origins and held-out units are drawn anew.
+"""How certain is a difference between prediction errors? We draw the origins and the held-out units anew.
 
-All predictions from one origin share one fit's error, and all of one unit share that unit's noise, so neither
-are independent. Both are drawn with replacement, independently, and a prediction counts as often as its
-origin was drawn times its unit (the pigeonhole bootstrap of crossed factors: Owen 2007, Annals of Applied
-Statistics 1, 386, which errs towards too wide). Laws are compared on the same draws.
+All predictions from one origin share the error of one fit. All predictions of one unit share that unit's
+noise. So neither are independent. We draw both with replacement and independently. A prediction counts as
+often as its origin was drawn, times how often its unit was drawn. This is the pigeonhole bootstrap of crossed
+factors (Owen 2007, Annals of Applied Statistics 1, 386), which errs towards intervals that are too wide. All
+laws are compared on the same draws.
 
-Measured on 120 simulated tables of 42 runs from Chinchilla's law, five laws compared: the truth was called
-worse than the best in 2. Pairwise intervals called it so in 7 of 40 other tables, and in 13 with units alone
-drawn.
+We measured this on 120 simulated tables of 42 runs from Chinchilla's law, with five laws compared. In 2 of
+them the truth was called worse than the best. Intervals of single pairs called it so in 7 of 40 other tables,
+and in 13 if units alone were drawn.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,14 @@ MOST_UNITS = 5000  # drawn by themselves: 160 MB of multiplicities; of more some
 
 @dataclass(frozen=True)
 class Draws:
-    """Multiplicities of the origins (B, O) and of the units (B, U); where of every prediction, (M,) each."""
+    """How often each origin and each unit was drawn.
+
+    Attributes:
+        origins: Counts of the origins, (B, O).
+        units: Counts of the units, (B, U).
+        origin: The origin of each prediction, (M,).
+        unit: The unit of each prediction, (M,).
+    """
 
     origins: Array
     units: Array
@@ -32,7 +40,7 @@ class Draws:
     unit: Index
 
     def mean(self, values: Array) -> Array:
-        """Return the mean (B,) of values (M,) in every replicate."""
+        """Return the mean of values (M,) in every replicate, (B,)."""
         return self._total(values) / self._total(np.ones_like(values))
 
     def _total(self, values: Array) -> Array:
@@ -43,9 +51,15 @@ class Draws:
 
 
 def draw(origin: Index, unit: Index, n: int = 4000, seed: int = 0) -> Draws | None:
-    """Return `n` draws for predictions (M,) from these origins of these units; None for too few units.
+    """Draw origins and units. None if there are too few units.
 
-    A draw in which no drawn origin predicts a drawn unit says nothing and is left out.
+    A draw says nothing if no drawn origin predicts a drawn unit. Such draws are left out.
+
+    Args:
+        origin: The origin of each prediction, (M,).
+        unit: The unit of each prediction, (M,).
+        n: Number of draws.
+        seed: Their seed.
     """
     number = np.unique(unit, return_inverse=True)[1].reshape(-1) % MOST_UNITS
     n_origins, n_units = int(origin.max()) + 1, int(number.max()) + 1
@@ -60,7 +74,10 @@ def draw(origin: Index, unit: Index, n: int = 4000, seed: int = 0) -> Draws | No
 
 
 def bounds_of(samples: Array, n_together: int = 1) -> tuple[float, float]:
-    """Return the 95% interval of samples (B,): one of `n_together` that hold together (Bonferroni)."""
+    """Return the 95 % interval of samples (B,).
+
+    It is widened so that `n_together` such intervals hold together (Bonferroni).
+    """
     tail = TAIL / n_together
     low, high = np.quantile(samples, (tail, 1 - tail), method="weibull")
     return float(low), float(high)

@@ -22,16 +22,23 @@ ROUGH, FINE, KEPT = 20, 200, 3  # steps from every start, steps from the best of
 
 @dataclass(frozen=True)
 class Found(Answer):
-    """The answer of least objective that was found; whether its gradient vanishes."""
+    """The best answer that was found.
+
+    Attributes:
+        converged: Whether its gradient vanishes.
+    """
 
     converged: bool
 
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """ln predicted - ln measured of each split's rows to predict, or why there is none.
+    """How a law predicts beyond the rows of each split. Splits are named by `Split.n_train`.
 
-    Both are by `Split.n_train`, and so is `unconverged`, the splits whose fit is not at a minimum.
+    Attributes:
+        errors: ln predicted less ln measured of the rows to predict, (m,), by split.
+        failures: Why there are no errors, by split.
+        unconverged: Splits whose fit is not at a minimum.
     """
 
     errors: Mapping[int, Array]
@@ -39,11 +46,12 @@ class Extrapolation:
     unconverged: frozenset[int]
 
     def rms(self, split: Split) -> float | None:
+        """Return the root mean square error of a split. None if the law could not be fitted."""
         found = self.errors.get(split.n_train)
         return None if found is None else float(np.sqrt((found**2).mean()))
 
     def pooled(self, splits: Sequence[Split]) -> Array | None:
-        """Return the errors of all predictions of these splits (M,), None where one could not be fitted."""
+        """Return the errors of all predictions of these splits, (M,). None if the law failed at one."""
         parts = [self.errors[s.n_train] for s in splits if s.n_train in self.errors]
         return np.concatenate(parts) if len(parts) == len(splits) else None
 
@@ -55,10 +63,17 @@ def extrapolate(
     objective: str | Objective = "huber",
     weights: Array | None = None,
 ) -> Extrapolation:
-    """Fit the law to each split's rows and predict what lies beyond them; splits are nested.
+    """Fit a law to the rows of each split, and predict the rows beyond them.
 
-    A fit starts where the law starts, and from the answer to the split before: never from one that has seen
-    the rows to predict.
+    A fit starts where the law starts, and from the answer to the split before. It never starts from an answer
+    that has seen the rows to predict.
+
+    Args:
+        law: The law.
+        table: The runs.
+        splits: The splits. They are nested.
+        objective: What the fits minimise.
+        weights: Importance of each run, (n,).
     """
     errors: dict[int, Array] = {}
     failures: dict[int, str] = {}
@@ -103,10 +118,12 @@ def search(
 
 
 def descend(problem: Problem, starts: Array) -> Found:
-    """Return the least minimum that a short descent from every start, and a long one from the best, find.
+    """Return the lowest minimum that a short descent from every start, and a long one from the best, find.
 
-    Without the certificate of `fit`, which costs more than the answer. Raises LoraJaxError where the law is
-    not defined for the rows at any start.
+    There is no certificate as in `fit`, because it costs more than the answer.
+
+    Raises:
+        LoraJaxError: The law is not defined for the rows at any start.
     """
     d, goal = problem.data, problem.goal
     rough = solve(d, goal, starts, problem.bounds, limits=Limits(ROUGH))
@@ -124,7 +141,11 @@ def descend(problem: Problem, starts: Array) -> Found:
 
 
 def prediction_errors(answer: Answer, table: RunTable) -> Array:
-    """Return ln predicted - ln measured (n,); raises LoraJaxError for a row where the law is not defined."""
+    """Return ln predicted less ln measured, (n,).
+
+    Raises:
+        LoraJaxError: The law is not defined at a row.
+    """
     law = answer.problem.law
     values = {v: table.variable(v) for v in law.variables}
     found = law.log_response(answer.theta, answer.problem.features_at(values)) - np.log(table[law.response])

@@ -1,14 +1,14 @@
-"""Does a law predict its own largest runs? The fit's out-of-sample check, which its verdict heeds.
+"""Does a law predict its own largest runs? The verdict of every fit heeds this check.
 
-The law is fitted to the runs below about four fifths of the units by compute, with the same objective, and
-predicts the rest, split as `compare` splits (origins.py). Two things may go wrong: fewer of these runs lie
-inside their 95% intervals than should, or they are all missed to one side. Predictions share one fit, and
-rows of one training run share its noise, so neither is counted as if runs were independent: the same
-numbers are computed of draws, each with the errors of one replicate of the fit and new noise.
+We fit the law to the runs below about four fifths of the units by compute, with the same objective, and
+predict the rest. The split is that of `compare` (origins.py). Two things may go wrong. Fewer of these runs
+than should may lie inside their 95 % intervals. Or the law may miss them all to one side. Predictions share
+one fit, and rows of one training run share its noise. So we do not count as if runs were independent. We
+compute the same numbers for draws, each with the errors of one replicate of the fit and new noise.
 
-Measured on 320 tables simulated from Chinchilla's law: it doubted 1 of them (of 30 scattered runs), and none
-of 48 runs with normal, unequal or heavy-tailed noise (60 each), of 16 training runs of 8 rows (30), of
-Besiroglu's 240 with heavy tails (30) and of 404 (20).
+We measured this on 320 tables simulated from Chinchilla's law. It doubted 1 of them (of 30 scattered runs).
+It doubted none of 48 runs with normal, unequal or heavy-tailed noise (60 each), of 16 training runs of 8 rows
+(30), of Besiroglu's 240 with heavy tails (30) and of 404 (20).
 """
 
 from dataclasses import dataclass, replace
@@ -38,8 +38,10 @@ class LargestRuns:
     """How well a law predicts the largest runs, which were left out of its fit.
 
     Attributes:
-        n_inside: Number of the `n_runs` that lie inside their 95 % intervals.
-        errors: (n_runs,), predicted / measured - 1.
+        share: Share of the units that were fitted.
+        n_runs: Number of runs that were predicted.
+        n_inside: Number of them that lie inside their 95 % intervals.
+        errors: Predicted over measured less 1, (n_runs,).
         p_inside: Probability that so few lie inside, if the law holds.
         p_side: Probability of so large a miss to one side, measured in standard deviations of prediction.
     """
@@ -53,7 +55,7 @@ class LargestRuns:
 
     @property
     def warning(self) -> str | None:
-        """What to say of it, or None where the runs are predicted as well as the intervals promise."""
+        """The warning. None if the runs are predicted as well as the intervals promise."""
         if min(self.p_inside, self.p_side) >= LEVEL:
             return None
         e = self.errors
@@ -65,11 +67,17 @@ class LargestRuns:
 
 
 def largest_runs(problem: Problem, theta: Array, seed: int = 0) -> LargestRuns | None:
-    """Predict the largest runs of a problem by the law fitted to the others.
+    """Predict the largest runs of a problem with the law fitted to the others.
 
-    theta (P,): the fit to all runs, which knows how far the largest scatter: where that is more than the
-    others do, their intervals are as wide, since it is the law that is asked about and not their noise. None
-    where the runs are too few, cost all the same, or cannot be ordered but by what is to be predicted.
+    Args:
+        problem: The problem.
+        theta: The fit to all runs, (P,). It knows how far the largest runs scatter. If they scatter more than
+            the others, their intervals are as wide, because we ask about the law and not about its noise.
+        seed: Seed of the replicates.
+
+    Returns:
+        The result. None if the runs are too few, cost all the same, or can be ordered only by what is
+        predicted.
     """
     order, split = _split(problem)
     if order is None or split is None:

@@ -1,7 +1,7 @@
 """Which rows to fit and which to predict: the table by rising compute, cut where a forecaster would stand.
 
-Rolling-origin evaluation (Tashman 2000, International Journal of Forecasting 16, 437): from each of several
-origins all later observations are predicted, by a law fitted to the earlier ones alone.
+This is rolling-origin evaluation (Tashman 2000, International Journal of Forecasting 16, 437). From each of
+several origins a law that is fitted to the earlier observations predicts all later ones.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,15 @@ Index = NDArray[np.int64]
 class Order:
     """The units of a table by rising compute.
 
-    A unit is what must not be split: a training run where the table says which rows share one
-    (`RunTable.clusters`), else a cell, the rows that are equal in every variable.
+    A unit must not be split. It is a training run if the table says which rows share one
+    (`RunTable.clusters`). Otherwise it is a cell: the rows that are equal in every variable.
 
-    measure: what the rows are ordered by. progress (n,): its value in each row. unit (n,): number of the
-    row's unit, by rising progress of its farthest row. level (units,): units of equal progress share one.
-    noun: what the units are, in the plural.
+    Attributes:
+        measure: What the rows are ordered by.
+        progress: The value of the measure in each row, (n,).
+        unit: Number of the row's unit, (n,). Units are numbered by rising progress of their farthest row.
+        level: Number of the unit's compute level, (units,). Units of equal progress share one.
+        noun: What the units are, in the plural.
     """
 
     measure: str
@@ -46,9 +49,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to fit, and rows to predict, which all lie beyond them; share of the units that are fitted.
+    """Rows to fit, and rows to predict, which all lie beyond them.
 
     Rows of a later unit that do not lie beyond the fitted ones belong to neither.
+
+    Attributes:
+        share: Share of the units that are fitted.
+        train: Rows to fit.
+        test: Rows to predict.
+        reach: Progress of each row to predict over the largest that is fitted.
     """
 
     share: float
@@ -58,7 +67,7 @@ class Split:
 
     @property
     def n_train(self) -> int:
-        """Rows that are fitted: of the nested splits of one table, the name."""
+        """Number of rows that are fitted. It names a split among the nested splits of a table."""
         return len(self.train)
 
     @property
@@ -72,9 +81,10 @@ def varying(table: RunTable, letters: Sequence[str] = DESCRIBING) -> list[str]:
 
 
 def order_rows(table: RunTable, response: str = "loss") -> Order:
-    """Order a table by compute: C; the product of what varies where it has no C; else the falling response.
+    """Order the rows of a table by compute.
 
-    Where fine-tuning tokens vary, C (of the pretraining) does not count them, and the product is taken.
+    Compute is C, or the product of what varies if there is no C, or else the falling response. If fine-tuning
+    tokens vary, the product is taken, because C (of the pretraining) does not count them.
     """
     measure, progress = _progress(table, response)
     noun, label = noun_of_units(table), number_cells(table)
@@ -100,7 +110,10 @@ def _progress(table: RunTable, response: str) -> tuple[str, Array]:
 
 
 def number_cells(table: RunTable) -> Index:
-    """Return each row's cell (n,): rows that are equal (to 1%) in all that varies; without any, one a row."""
+    """Return the number of each row's cell, (n,).
+
+    A cell is the rows that are equal, to 1 %, in all that varies. If nothing varies, each row is a cell.
+    """
     letters = varying(table) or varying(table, ("C",))
     if not letters:
         return np.arange(len(table), dtype=np.int64)
@@ -111,8 +124,10 @@ def number_cells(table: RunTable) -> Index:
 def cut(order: Order, shares: Sequence[float] = SHARES) -> list[Split]:
     """Return the splits nearest to these shares, by rising share, each once.
 
-    Units of equal compute are never parted, so that a table of few budgets has few origins. Raises
-    LoraJaxError for shares outside (0, 1), and for rows that all cost the same.
+    Units of equal compute are never parted. So a table of few budgets has few origins.
+
+    Raises:
+        LoraJaxError: A share is not between 0 and 1, or all rows cost the same.
     """
     bad = [s for s in shares if not 0 < s < 1]
     if bad or not shares:

@@ -173,7 +173,8 @@ class _Descent:
 
 
 def largest_open(gradient: Array, held: np.ndarray) -> Array:
-    """Return the size of the largest entry, (B,), of the gradients (B, P) among the parameters that are not
-    held.
+    """Return the size of the largest entry of each gradient, (B,).
+
+    Parameters that are held (B, P) do not count in the gradients (B, P).
     """
     return np.abs(np.where(held, 0, gradient)).max(-1)

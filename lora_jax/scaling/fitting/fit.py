@@ -1,6 +1,4 @@
-"""Fit a law to runs: many starts, Newton's method until the gradient vanishes, and a certificate of the
-answer.
-"""
+"""Fit a law to runs: many starts, Newton's method until the gradient vanishes, and a certificate."""
 
 import itertools
 from collections.abc import Mapping

@@ -211,8 +211,9 @@ def _keep_memory() -> None:
 
 
 def projected_gradient(data: Data, goal: Objective, theta: Array, bounds: Bounds) -> Array:
-    """Return the size of the largest gradient entry, (B,), without those that push a parameter beyond its
-    bound.
+    """Return the size of the largest gradient entry, (B,).
+
+    Entries that push a parameter beyond its bound do not count.
     """
     gradient = data.derivatives(theta, goal).gradient
     return largest_open(gradient, held_by(theta, gradient, bounds))

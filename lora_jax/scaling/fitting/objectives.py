@@ -103,8 +103,9 @@ class Objective:
         return replace(self, delta=self.delta * factor)
 
     def rougher(self) -> "Objective":
-        """Return an objective that is good enough for replicates: a corner is smoothed over 1e-5, far below
-        noise.
+        """Return an objective that is good enough for replicates and refits.
+
+        In it a corner is smoothed over 1e-5, which is far below noise.
         """
         return self.widened(100) if self.has_corner else self
 

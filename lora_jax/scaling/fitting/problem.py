@@ -1,5 +1,6 @@
-"""A problem is a law, the runs it is fitted to, and the objective, in centred units. An answer belongs to a
-problem.
+"""A problem is a law, the runs it is fitted to, and the objective, in centred units.
+
+An `Answer` belongs to a problem.
 """
 
 from collections.abc import Mapping
@@ -77,8 +78,9 @@ class Problem:
         return self.data.residuals(theta[None])[0]
 
     def errors(self, theta: Array) -> Array:
-        """Return the residuals that the objective sees, (n,): those of ln of the response, or of the response
-        itself.
+        """Return the residuals that the objective sees, (n,).
+
+        They are those of ln of the response, or of the response itself.
         """
         return self.data.errors(theta[None], self.goal)[0]
 
@@ -87,10 +89,9 @@ class Problem:
         return float(self.data.value(theta[None], self.goal)[0])
 
     def noise_sd(self, theta: Array) -> float | None:
-        """Return the standard deviation of the residuals of ln of the response, with n - p degrees of
-        freedom.
+        """Return the standard deviation of the residuals of ln of the response.
 
-        It is None without a degree of freedom.
+        It has n - p degrees of freedom. It is None without one.
         """
         if self.degrees_of_freedom < 1:
             return None

@@ -36,9 +36,7 @@ class Local(NamedTuple):
         return Local(*(part[index] for part in self))
 
     def put(self, index: np.ndarray, other: "Local") -> None:
-        """Overwrite the members that an index array or a boolean mask selects with those of `other`, in
-        order.
-        """
+        """Overwrite the members that an index array or a mask selects with those of `other`, in order."""
         for mine, theirs in zip(self, other, strict=True):
             mine[index] = theirs[index]
 
@@ -51,8 +49,9 @@ class Local(NamedTuple):
 
 
 def held_by(theta: Array, gradient: Array, bounds: Bounds) -> np.ndarray:
-    """Return which parameters, (B, P), do not move: fixed ones, and those that the descent would push past a
-    bound.
+    """Return which parameters do not move, (B, P).
+
+    These are fixed parameters, and those that the descent would push past a bound.
     """
     low, high = bounds
     return (low == high) | ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))

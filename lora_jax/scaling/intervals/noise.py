@@ -50,11 +50,11 @@ def _inefficiency(goal: Objective, sd: float) -> float:
 
 
 def departure(problem: Problem, theta: Array, cells: NDArray[np.int64]) -> str | None:
-    """Return how the residuals differ from independent normal noise of one size, in words. None if they do
-    not.
+    """Return how the residuals differ from independent normal noise of one size, in words.
 
-    There are three tests: Shapiro and Wilk's of the standardised residuals, Spearman's correlation of their
-    size with the fitted values, and the F test of cell means against the spread within cells.
+    It is None if they do not. There are three tests: Shapiro and Wilk's of the standardised residuals,
+    Spearman's correlation of their size with the fitted values, and the F test of cell means against the
+    spread within cells.
 
     Args:
         problem: The problem, with at least one degree of freedom.

@@ -79,9 +79,7 @@ class Bootstrap:
 
     @property
     def at_bound(self) -> dict[str, float]:
-        """Share of the replicates in which a fitted parameter ends at a bound, by name. Shares of 0 are left
-        out.
-        """
+        """Share of the replicates in which a parameter ends at a bound, by name, if above 0."""
         low, high = self.fit.problem.bounds
         stuck = ((self.theta <= low + AT_BOUND) | (self.theta >= high - AT_BOUND)) & self.fit.problem.is_free
         shares = zip(self.fit.law.names, stuck.mean(0), strict=True)
@@ -106,12 +104,11 @@ class Bootstrap:
         return self.summarise(float(function(best)[0]), function(self.params))
 
     def summarise(self, value: float, samples: Array) -> Estimate:
-        """Return the `interval` of samples (B,). If cases were drawn, its se is the samples' standard
-        deviation.
+        """Return the `interval` of samples (B,).
 
-        That is how a bootstrap's standard error is published. If noise was drawn and few degrees of freedom
-        are left, the standard deviation has no limit. Then half the width of the central 68.3 % takes its
-        place.
+        If cases were drawn, its se is the samples' standard deviation, as a bootstrap's standard error is
+        published. If noise was drawn and few degrees of freedom are left, the standard deviation has no
+        limit. Then half the width of the central 68.3 % takes its place.
         """
         row = interval(value, samples)
         return replace(row, se=float(samples.std(ddof=1))) if self.kind == "case" else row

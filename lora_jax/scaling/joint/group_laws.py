@@ -1,4 +1,4 @@
-"""The law of each group of runs, such as a recipe or a method: replicates include noise and misfit."""
+"""The law of each group of runs, such as a recipe or a method. Its replicates include noise and misfit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,14 +49,14 @@ class HowToFit:
 
 @dataclass(frozen=True)
 class GroupLaw:
-    """The law of one group: of a recipe or one size of it, or of a method.
+    """The law of one group: of a recipe, of one size of a recipe, or of a method.
 
     Attributes:
-        problem: The law and the units in which theta counts.
-        theta: The fitted parameters (P,).
-        samples: Their replicates (B, P).
-        noise: The sd of ln L of one run in each replicate (B,).
-        misfits: How far mean losses lie from the law in each replicate. None where nothing tells.
+        problem: The law, and the units of theta.
+        theta: The fitted parameters, (P,).
+        samples: Their replicates, (B, P).
+        noise: Standard deviation of ln L of one run, in each replicate (B,).
+        misfits: How far mean losses lie from the law in each replicate. None if the runs cannot tell.
         group: The number of the group among those of `misfits`.
     """
 
@@ -87,14 +87,19 @@ class GroupLaw:
         }
 
     def misfit_at(self, values: Mapping[str, float], seed: int) -> Array:
-        """Return how far the mean loss at a place lies from the law: of ln L, in each replicate (B,)."""
+        """Return how far the mean of ln L at a place lies from the law, in each replicate (B,).
+
+        Args:
+            values: The place: a value of each variable.
+            seed: Seed of the draws.
+        """
         if self.misfits is None:
             return np.zeros(len(self.samples))
         return self.misfits.at(values, self.group, np.random.default_rng((seed, 3, int(self.group))))
 
 
 def fit_alone(table: RunTable, how: HowToFit) -> Fit:
-    """Fit the law to one group; raises LoraJaxError as `fit` does."""
+    """Fit the law to one group. It raises LoraJaxError as `fit` does."""
     return fit(how.law, table, how.goal, fixed=how.fixed)
 
 
@@ -113,19 +118,31 @@ def law_alone(found: Answer, how: HowToFit, noise: SeedNoise = UNSEEDED, stream:
 
 
 def laws_together(tables: Sequence[RunTable], how: HowToFit, noise: SeedNoise = UNSEEDED) -> list[GroupLaw]:
-    """Return the laws of several groups that are fitted together: they share a noise, and `how.shared`."""
+    """Fit the laws of several groups together. They share one noise, and the parameters in `how.shared`.
+
+    Args:
+        tables: The runs of each group.
+        how: How to fit.
+        noise: The noise between seeds, if it is known.
+    """
     law, joined = pose_together(tables, how)
     fixed = {n: how.fixed[n.partition("[")[0]] for n in law.names if n.partition("[")[0] in how.fixed}
     return laws_of_joint(fit(law, joined, how.goal, fixed=fixed), how, noise)
 
 
 def pose_together(tables: Sequence[RunTable], how: HowToFit) -> tuple[GroupedLaw, RunTable]:
-    """Return the law of several groups, and their rows as one table."""
+    """Return the joint law of several groups, and their rows as one table."""
     return grouped(how.law, len(tables), how.shared), join_tables(tables, how.law)
 
 
 def laws_of_joint(found: Answer, how: HowToFit, noise: SeedNoise = UNSEEDED) -> list[GroupLaw]:
-    """Return the laws of the groups of an answer to `pose_together`, with their replicates."""
+    """Return the law of each group, with replicates, from an answer to the joint problem.
+
+    Args:
+        found: An answer to the problem that `pose_together` poses.
+        how: How to fit.
+        noise: The noise between seeds, if it is known.
+    """
     law = found.law
     assert isinstance(law, GroupedLaw)
     theta, sd, misfits = _replicates(found, how, noise, found.problem.table[GROUP], how.seed)
@@ -162,7 +179,7 @@ def _replicates(
 
 
 def join_tables(tables: Sequence[RunTable], law: Law) -> RunTable:
-    """Return the rows of several tables as one, with the column "group", and what the law reads."""
+    """Return the rows of several tables as one table. It has what the law reads, and a column "group"."""
     parts = [{v: table.variable(v) for v in law.variables} for table in tables]
     columns = {tables[0].column_of(v): np.concatenate([part[v] for part in parts]) for v in law.variables}
     columns["loss"] = np.concatenate([table["loss"] for table in tables])
@@ -191,5 +208,5 @@ def _problem_of(joint: Problem, law: GroupedLaw, how: HowToFit) -> Problem:
 
 
 def stream_seed(seed: int, stream: int) -> int:
-    """Return a seed for each group, so that no two of them share their draws."""
+    """Return a seed for each group, so that no two groups share their draws."""
     return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])

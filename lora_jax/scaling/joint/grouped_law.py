@@ -1,8 +1,8 @@
-"""One law for several groups of runs, such as two recipes or three sizes, some of its parameters shared.
+"""One law for several groups of runs, such as two recipes or three sizes. Groups can share parameters.
 
-Each group has parameters of its own, called "alpha[2]" in the second, besides those that all groups share.
-To the solver this is a law like any other. So the groups are fitted together, with one noise that all their
-residuals tell, and a bootstrap moves what they share in all of them at once.
+Each group has parameters of its own, such as "alpha[2]" of the second, beside the shared ones. To the solver
+this is a law like any other. So the groups are fitted together, with one noise that the residuals of all
+groups tell. A bootstrap moves a shared parameter in all groups at once.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,18 +19,18 @@ PLACES = 5  # of a shared parameter at which starts are sought
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedLaw(Law):
-    """A law with parameters for each group. Made by `grouped`.
+    """A law with parameters for each group. `grouped` makes it.
 
     Attributes:
         base: The law of one group.
-        places: For each group, where the parameters of `base` stand among those of this law.
+        places: For each group, where the parameters of `base` are among those of this law.
     """
 
     base: Law
     places: tuple[tuple[int, ...], ...]
 
     def features(self, values: Mapping[str, Array], centre: Mapping[str, float]) -> Array:
-        """Return ln(x / x0) of every variable of the base, and the number of the group (n, V + 1)."""
+        """Return ln(x / x0) of every variable of the base, and the number of the group, (n, V + 1)."""
         return np.concatenate([self.base.features(values, centre), np.asarray(values[GROUP])[:, None]], 1)
 
     def log_response(self, theta: Array, features: Array) -> Array:
@@ -73,7 +73,7 @@ class GroupedLaw(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the best joint starts: those of each group, with what is shared held at several places."""
+        """Return the best joint starts, (S, P): those of each group, for several values of shared parameters."""
         parts = self._parts(features)
         held = [
             {n: fixed[self.names[i]] for n, i in zip(self.base.names, place, strict=True)
@@ -99,7 +99,7 @@ class GroupedLaw(Law):
         return best_starts(np.array(thetas), score, keep)
 
     def group_theta(self, theta: Array, number: int) -> Array:
-        """Return the parameters (..., P of the base) of one group, numbered from 1."""
+        """Return the parameters of one group, (..., P of the base). Groups are numbered from 1."""
         return theta[..., self.places[number - 1]]
 
     def _parts(self, features: Array) -> list[tuple[np.ndarray, list[int]]]:

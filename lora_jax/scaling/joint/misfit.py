@@ -1,12 +1,13 @@
-"""How far mean losses lie from a law, smoothly in ln N and ln D: drawn beside the noise.
+"""How far mean losses lie from a law, smoothly in ln N and ln D.
 
-A law is never quite the form of its runs. What it misses by does not scatter like noise: neighbouring cells
-share it, and so does the place at which the law is asked. A bootstrap that draws every run's error anew does
-not see that. Here the errors of ln L are noise of variance s^2 and a Gaussian process of variance t s^2 with
-Matern's covariance (smoothness 3/2) over the logarithms of the law's variables, each scaled by its range. How
-large t is follows from the residuals (restricted likelihood, Patterson and Thompson 1971) and from seeds
-where there are some. Every replicate draws t by its likelihood, and then the errors of the runs and of the
-place together.
+A law never has exactly the form of its runs. What it misses by does not scatter like noise. Neighbouring
+cells share it, and so does the place at which we ask the law. A bootstrap that draws every run's error anew
+does not see that. So we draw this misfit in addition to the noise.
+
+Here the errors of ln L are noise of variance s^2, plus a Gaussian process of variance t s^2 with Matern's
+covariance (smoothness 3/2) over the logarithms of the law's variables, each scaled by its range. The
+residuals tell how large t is (restricted likelihood, Patterson and Thompson 1971), and so do seeds, if there
+are any. Every replicate draws t by its likelihood, and then the errors of the runs and of the place together.
 """
 
 from collections.abc import Mapping
@@ -30,13 +31,14 @@ SMALLEST = 1e-30  # variance of an exact fit
 
 @dataclass(frozen=True)
 class Kernel:
-    """The places of runs, and how alike errors are between two.
+    """Places of runs, and how alike the errors at two places are.
 
     Attributes:
         names: The variables.
-        middle, span: Of ln of each variable (V,).
-        places: Scaled places of the runs (n, V).
-        groups: The group of each run (n,), such as its recipe. Errors of two groups are independent.
+        middle: Mean of ln of each variable, (V,).
+        span: Range of ln of each variable, (V,).
+        places: Scaled places of the runs, (n, V).
+        groups: The group of each run, (n,), such as its recipe. Errors of two groups are independent.
     """
 
     names: tuple[str, ...]
@@ -46,17 +48,19 @@ class Kernel:
     groups: Array
 
     def scale(self, values: Mapping[str, float]) -> Array:
-        """Return the scaled place (V,) of values of the variables."""
+        """Return the scaled place, (V,), of these values of the variables."""
         return (np.log([values[name] for name in self.names]) - self.middle) / self.span
 
     def among(self) -> Array:
-        """Return the covariance (n, n) of the runs' misfits, of unit variance."""
+        """Return the covariance of the runs' misfits, (n, n), for unit variance."""
         gaps = np.linalg.norm(self.places[:, None] - self.places[None], axis=-1) / LENGTH
         same = self.groups[:, None] == self.groups[None]
         return _matern(gaps) * same + JITTER * np.eye(len(self.places))
 
     def to(self, place: Array, group: float) -> Array:
-        """Return the covariance (n,) of the runs' misfits with that at a place."""
+        """Return the covariance of the runs' misfits with that at a place of a group, (n,), for unit
+        variance.
+        """
         gaps = np.linalg.norm(self.places - place, axis=-1) / LENGTH
         return _matern(gaps) * (self.groups == group)
 
@@ -71,10 +75,10 @@ class Misfits:
     """The misfits of ln L that the replicates drew.
 
     Attributes:
-        kernel: The runs' places.
-        sizes: The sd of each replicate's misfit (B,). 0 where it has none.
-        drawn: The misfits of the runs (B, n).
-        chance: How probable any misfit is, by the residuals.
+        kernel: The places of the runs.
+        sizes: Standard deviation of each replicate's misfit, (B,). 0 if it has none.
+        drawn: The misfits of the runs, (B, n).
+        chance: How probable it is that there is any misfit, by the residuals.
     """
 
     kernel: Kernel
@@ -84,16 +88,16 @@ class Misfits:
 
     @property
     def typical(self) -> float:
-        """The median size where there is one: sd of ln L."""
+        """The median size of those that are not 0, as a standard deviation of ln L."""
         some = self.sizes[self.sizes > 0]
         return float(np.median(some)) if len(some) else 0.0
 
     def only(self, good: np.ndarray) -> "Misfits":
-        """Return those of some replicates (B,)."""
+        """Return the misfits of the replicates that a mask (B,) selects."""
         return replace(self, sizes=self.sizes[good], drawn=self.drawn[good])
 
     def at(self, values: Mapping[str, float], group: float, rng: np.random.Generator) -> Array:
-        """Draw the misfit at a place (B,), given those of the runs."""
+        """Draw the misfit at a place, (B,), given those of the runs."""
         near = self.kernel.to(self.kernel.scale(values), group)
         weights = np.linalg.solve(self.kernel.among(), near)
         left = np.sqrt(max(0.0, 1 - float(near @ weights)))
@@ -101,7 +105,7 @@ class Misfits:
 
 
 def make_kernel(table: RunTable, names: tuple[str, ...], groups: Array) -> Kernel:
-    """Make the kernel of a table's rows over some of its variables. One that does not vary is left out."""
+    """Make the kernel of a table's rows over these variables. A variable that does not vary is left out."""
     logs = {name: np.log(table.variable(name)) for name in names}
     varying = tuple(name for name, x in logs.items() if np.ptp(x) > 0)
     x = np.stack([logs[name] for name in varying], 1)
@@ -110,7 +114,7 @@ def make_kernel(table: RunTable, names: tuple[str, ...], groups: Array) -> Kerne
 
 
 def can_tell(found: Answer) -> bool:
-    """Return whether there are rows enough to tell misfit from noise."""
+    """Return whether there are enough rows to tell misfit from noise."""
     problem = found.problem
     return len(problem.table) >= LEAST_ROWS and problem.degrees_of_freedom >= LEAST_FREEDOM
 

@@ -45,8 +45,9 @@ class AnyPower(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the only start that is needed, (1, P): the regression of ln y on the parameters that are not
-        fixed.
+        """Return the only start that is needed, (1, P).
+
+        It is the regression of ln y on the parameters that are not fixed.
         """
         design = np.concatenate([np.ones((len(features), 1)), features], axis=1)
         theta = np.array([fixed.get(name, 0.0) for name in self.names])

@@ -37,8 +37,9 @@ def _stretched(number: str, name: str, bounds: tuple[float, float]) -> tuple[Par
 
 @dataclass(frozen=True, kw_only=True)
 class Farseer(Law):
-    """The law ln y = ln(e^p + e^q) with p = u3(N) and q = u2(N) - e^u1(N) ln D, and its derivatives in closed
-    form.
+    """Farseer's law, with its derivatives in closed form.
+
+    It is ln y = ln(e^p + e^q) with p = u3(N) and q = u2(N) - e^u1(N) ln D.
 
     Attributes:
         is_plain: If True, theta is (a N0^g, g, b) of each u = a N^g + b. If False, it is (s, g, c): the same

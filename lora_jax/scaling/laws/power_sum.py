@@ -1,10 +1,10 @@
-"""Laws that are a sum of power terms, y = sum_k c_k prod_v x_v^-alpha_kv, with exact derivatives in closed
-form.
+"""Laws that are a sum of power terms, y = sum_k c_k prod_v x_v^-alpha_kv.
 
 Of this form are Kaplan's laws of one variable (arXiv 2001.08361), the same with an irreducible loss
 (2010.14701), Chinchilla's third approach (2203.15556), over-training (2403.08540) and fine-tuning
-(2402.17193). ln y is a log-sum-exp of terms that are linear in theta. With shares s and features f of the
-terms, d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k f_k'.
+(2402.17193). Their derivatives are exact and in closed form. ln y is a log-sum-exp of terms that are linear
+in theta. With shares s and features f of the terms, d ln y = sum_k s_k f_k and (d2 y) / y = sum_k s_k f_k
+f_k'.
 """
 
 import itertools

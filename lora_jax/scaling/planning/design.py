@@ -1,4 +1,4 @@
-"""Designs: runs to train, what they cost, what they promise; and those that no law can be read off."""
+"""Designs: runs to train, what they cost, what they promise, and which of them tell a law's parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The D = 20 N ladder of the same cost and number of runs, and what simulation gives it and the plan."""
+    """A ladder of runs with D = 20 N, of the same cost and number of runs as the plan.
+
+    Attributes:
+        cells: Its runs.
+        spread: How far fits to its simulated tables scatter.
+        plan_spread: The same for the plan.
+    """
 
     cells: tuple[Cell, ...]
     spread: Spread
@@ -60,7 +66,15 @@ class Design:
     """Runs to train.
 
     Attributes:
+        forecast: The law, the target and the noise.
+        cells: The runs.
+        budget_flops: The budget.
+        existing: N and D of the runs that are already trained, (n,) each.
+        sd: Standard deviation of ln L at the target, to first order.
         half_width: Half the width of the 95 % interval of ln L at the target, to first order.
+        words: The plan in words.
+        ladder: A ladder to compare with. None if nothing was simulated.
+        warnings: Every doubt, in words.
     """
 
     forecast: Forecast
@@ -79,7 +93,7 @@ class Design:
 
     @property
     def seconds(self) -> float | None:
-        """Wall time of all runs one after the other, where a speed was given."""
+        """Wall time of all runs one after the other. None if no speed was given."""
         times = [cell.seconds for cell in self.cells if cell.seconds is not None]
         return sum(times) if len(times) == len(self.cells) else None
 
@@ -88,7 +102,11 @@ class Design:
         return len(self.cells) + len(self.existing[0]) - len(self.forecast.law.names)
 
     def report(self, notes: Sequence[str] = ()) -> DesignReport:
-        """Return what is told of the plan, and written to design.json; notes: of the table."""
+        """Return the plan as it is printed and written to design.json.
+
+        Args:
+            notes: Notes of the table of existing runs.
+        """
         loss, ladder = self.forecast.loss(), self.ladder
         return DesignReport(
             law=self.forecast.law.key,
@@ -114,21 +132,32 @@ class Design:
 
 
 def loss_interval(loss: float, sd: float, half_width: float) -> Estimate:
-    """Return the interval of a loss from the sd and half-width of its logarithm."""
+    """Return a loss with its interval.
+
+    Args:
+        loss: The loss.
+        sd: Standard deviation of its logarithm.
+        half_width: Half the interval of its logarithm.
+    """
     ends = (float(loss * np.exp(-half_width)), float(loss * np.exp(half_width)))
     return Estimate(loss, loss * sd, ends)
 
 
 def in_percent(half_width: float) -> float:
-    """Return the half-width of a loss in percent from that of its logarithm."""
+    """Return half the interval of a loss in percent, from that of its logarithm."""
     return 100 * float(np.expm1(half_width))
 
 
 def check_design(cells: Sequence[Cell] | RunTable, law: Law = CHINCHILLA) -> None:
-    """Raise LoraJaxError for runs that cannot tell the law's parameters apart, whatever their losses.
+    """Check that runs can tell the law's parameters apart, whatever their losses will be.
 
-    D = k N in every run, ln N and ln D correlated above .995 (as in the certificate), fewer than 3 sizes or
-    token counts, fewer runs than parameters.
+    Args:
+        cells: The runs.
+        law: A law of N and D.
+
+    Raises:
+        LoraJaxError: D = k N in every run, ln N and ln D are correlated above .995, there are fewer than 3
+            sizes or token counts, or fewer runs than parameters.
     """
     if isinstance(cells, RunTable):
         n_params, n_tokens = runs_of(cells)

@@ -1,7 +1,7 @@
 """What a design or the next run promises, as types: design.json.
 
-Every field is a key of the document of the same name. `Design.report` and `NextRun.report` make them. Losses
-at the target are in nats per token, with the 95 % interval that the runs would give.
+Every field is the key of the same name in the document. `Design.report` and `NextRun.report` make them.
+Losses at the target are in nats per token, with the 95 % interval that the runs would give.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True)
 class PlannedTarget:
-    """Where the loss is to be known."""
+    """The run whose loss is to be known."""
 
     n_params: float
     n_tokens: float
@@ -39,7 +39,10 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Promise:
-    """What runs would tell of the loss at the target: None where the interval is too wide for any use."""
+    """What runs would tell about the loss at the target.
+
+    The fields are None if the interval is too wide for any use.
+    """
 
     loss_at_target: Estimate | None
     half_width_percent: float | None
@@ -47,7 +50,14 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedRun(PlannedRun):
-    """A run that may be bought, what it would promise, and the share that it takes off the interval."""
+    """A run that may be bought, and what it would promise.
+
+    Attributes:
+        loss_at_target: The loss at the target with this run.
+        half_width_percent: Half its interval, in percent.
+        narrower: Share of the interval that this run takes off.
+        narrower_per_flop: The same per FLOP.
+    """
 
     loss_at_target: Estimate | None
     half_width_percent: float | None
@@ -89,7 +99,8 @@ class DesignReport:
 
     Attributes:
         design: The plan in words.
-        simulated, ladder: None if nothing was simulated.
+        simulated: What simulated tables of the plan say. None if nothing was simulated.
+        ladder: The same for the ladder. None if nothing was simulated.
     """
 
     law: str
@@ -115,7 +126,15 @@ class DesignReport:
 
 @dataclass(frozen=True, kw_only=True)
 class NextRunReport:
-    """The next run worth buying, None where none takes off more than `worth`, and others on offer."""
+    """The next run worth buying, and other runs on offer.
+
+    Attributes:
+        before: What the runs there are promise.
+        worth: Share of the interval that a run must take off to be worth buying.
+        choice: The run. None if no run is worth buying.
+        by_gain: Runs on offer, the largest gain first.
+        by_gain_per_flop: Runs on offer, the largest gain per FLOP first.
+    """
 
     law: str
     noise_sd: float

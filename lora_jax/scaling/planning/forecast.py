@@ -1,9 +1,9 @@
-"""How well runs will pin down the loss at a target, before any of them is trained.
+"""How well runs will determine the loss at a target, before any of them is trained.
 
-To first order the fitted parameters of a law scatter with covariance s^2 (J'J)^-1, where J (n, P) is the
-Jacobian of ln L at the runs and s the sd of a run's ln L, so that ln L at the target scatters with variance
-s^2 g'(J'J)^-1 g, g its gradient there (c-optimal design: Atkinson, Donev and Tobias, Optimum Experimental
-Designs, 2007, section 10.2). The losses themselves do not enter, only where the runs are.
+To first order the fitted parameters of a law scatter with covariance s^2 (J'J)^-1. J (n, P) is the Jacobian
+of ln L at the runs, and s the standard deviation of a run's ln L. So ln L at the target scatters with
+variance s^2 g'(J'J)^-1 g, where g is its gradient there (c-optimal design: Atkinson, Donev and Tobias,
+Optimum Experimental Designs, 2007, section 10.2). Only the places of the runs matter, not their losses.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,13 +23,19 @@ RATIOS = (1e-3, 1e7)  # D/N among which the frontier is sought
 
 
 def six_n(n_params: Array) -> Array:
-    """Return the training FLOPs of a token, 6N (Kaplan et al. 2001.08361, section 2.1)."""
+    """Return the training FLOPs per token, 6N (Kaplan et al. 2001.08361, section 2.1)."""
     return 6 * n_params
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the loss is to be known: parameters, training tokens, FLOPs of that run."""
+    """The run whose loss is to be known.
+
+    Attributes:
+        n_params: Its parameters.
+        n_tokens: Its training tokens.
+        flops: Its training FLOPs.
+    """
 
     n_params: float
     n_tokens: float
@@ -41,10 +47,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The interval at `target` that runs would give, for parameter sets theta (B, P) in units of `centre`.
+    """The interval at a target that runs would give.
 
-    The first theta is the best guess. With several the half-width is their median: one draw whose exponents
-    nearly coincide has an interval thousands of times wider and would decide a mean alone.
+    With several parameter sets the half-width is their median. A mean would be decided by a single draw whose
+    exponents nearly coincide, because its interval is thousands of times wider.
+
+    Attributes:
+        law: The law.
+        params: Its published parameters.
+        theta: Parameter sets, (B, P), in units of `centre`. The first one is the best guess.
+        centre: The unit of each variable.
+        target: The run whose loss is to be known.
+        noise_sd: Standard deviation of ln L of one run.
     """
 
     law: Law
@@ -55,12 +69,12 @@ class Forecast:
     noise_sd: float
 
     def jacobian(self, n_params: Array, n_tokens: Array) -> Array:
-        """Return d ln L / d theta (B, n, P) at runs of these parameters and tokens, each (n,)."""
+        """Return d ln L / d theta, (B, n, P), at runs with these parameters and tokens, (n,) each."""
         features = self.law.features({"N": np.asarray(n_params), "D": np.asarray(n_tokens)}, self.centre)
         return np.asarray(self.law.jacobian(self.theta, features), np.float64)
 
     def gradient(self) -> Array:
-        """Return d ln L / d theta (B, P) at the target."""
+        """Return d ln L / d theta, (B, P), at the target."""
         return self.jacobian(np.array([self.target.n_params]), np.array([self.target.n_tokens]))[:, 0]
 
     def loss(self) -> float:
@@ -69,10 +83,17 @@ class Forecast:
         return float(np.exp(self.law.log_loss(self.theta[0], self.law.features(at, self.centre))[0]))
 
     def whiten(self, jacobian: Array, vectors: Array) -> Array | None:
-        """Return R^-T v (B, m, P) for J = QR (B, n, P) and v (B, m, P), so that v'(J'J)^-1 w = their product.
+        """Return R^-T v for J = QR, so that v'(J'J)^-1 w is the product of the whitened v and w.
 
-        None where the runs leave a direction of the best guess free; nan in a draw for which they do. Columns
-        are scaled to unit length first, and J'J, which would square the condition, is never formed.
+        We scale columns to unit length first. We never form J'J, which would square the condition number.
+
+        Args:
+            jacobian: J of the runs, (B, n, P).
+            vectors: v, (B, m, P).
+
+        Returns:
+            The whitened vectors, (B, m, P). None if the runs leave a direction of the best guess free. Draws
+            in which they do are nan.
         """
         if jacobian.shape[1] < jacobian.shape[2]:
             return None
@@ -90,21 +111,24 @@ class Forecast:
         return white
 
     def variance(self, jacobian: Array) -> Array | None:
-        """Return g'(J'J)^-1 g (B,) of the runs' Jacobian (B, n, P); None, or nan for a draw, as `whiten`."""
+        """Return g'(J'J)^-1 g, (B,), of the runs' Jacobian (B, n, P). It is None or nan as for `whiten`."""
         z = self.whiten(jacobian, self.gradient()[:, None])
         return None if z is None else (z[:, 0] ** 2).sum(-1)
 
     def sd(self, variance: Array) -> float:
-        """Return the sd of ln L at the target, the median over the parameter sets (B,) that determine it."""
+        """Return the standard deviation of ln L at the target.
+
+        It is the median over the parameter sets (B,) that determine it.
+        """
         return self.noise_sd * float(np.sqrt(np.nanmedian(variance)))
 
     def half_width(self, variance: Array, degrees_of_freedom: int) -> float:
-        """Return the half-width of the 95% interval of ln L at the target, by Student's t."""
+        """Return half the 95 % interval of ln L at the target, by Student's t."""
         return student_t(degrees_of_freedom) * self.sd(variance)
 
 
 def student_t(degrees_of_freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t."""
+    """Return the 97.5 % quantile of Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, 0.975))
@@ -156,7 +180,7 @@ def make_forecast(
 
 
 def runs_of(table: RunTable | None) -> tuple[Array, Array]:
-    """Return N and D (n,) of the runs of a table, empty without one."""
+    """Return N and D, (n,) each, of the runs of a table. They are empty without a table."""
     if table is None:
         return np.empty(0), np.empty(0)
     return table.variable("N"), table.variable("D")

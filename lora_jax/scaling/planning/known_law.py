@@ -1,4 +1,4 @@
-"""The law that a design starts from: a published one, or the one fitted to the runs there are."""
+"""The law that a design starts from: a published one, or one that is fitted to the runs there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,15 @@ class KnownLaw:
 
 
 def published_law(name: str, noise_sd: float | None = None) -> KnownLaw:
-    """Return the law of a published fit, such as "besiroglu"; the noise is 1% unless it is given."""
+    """Return the law of a published fit, such as "besiroglu".
+
+    Args:
+        name: A name of `PUBLISHED_FITS`.
+        noise_sd: Standard deviation of ln L of one run. The default is 1 %.
+
+    Raises:
+        LoraJaxError: The name is unknown.
+    """
     if name not in PUBLISHED_FITS:
         raise LoraJaxError(
             f"No published fit is called {name!r}{nearest(name, PUBLISHED_FITS)}: name one of these."
@@ -42,10 +50,14 @@ def published_law(name: str, noise_sd: float | None = None) -> KnownLaw:
 
 
 def law_of_runs(table: RunTable, noise_sd: float | None = None) -> KnownLaw:
-    """Return Chinchilla's law fitted to the runs, with draws of its parameters.
+    """Fit Chinchilla's law to runs, and draw its parameters.
 
-    The noise is that of the residuals unless it is given. Raises LoraJaxError where they leave none to plan
-    for.
+    Args:
+        table: The runs.
+        noise_sd: Standard deviation of ln L of one run. By default it is that of the residuals.
+
+    Raises:
+        LoraJaxError: No noise is given and the residuals leave none to plan for.
     """
     found = fit(CHINCHILLA, table)
     draws = bootstrap(found, DRAWS).params

@@ -1,8 +1,8 @@
-"""Lattices of model sizes by D/N ratios, scaled to a budget: the designs that a plan chooses among.
+"""Lattices: grids of model sizes and D/N ratios, scaled to a budget. A plan chooses among these designs.
 
-Sizes and ratios are spaced evenly in their logarithms. The most expensive corner, the largest sizes with most
-tokens a parameter, is cut off until no run takes more than a given share. What is left looks like what
-published sweeps look like, and every plan is told in four numbers.
+Sizes and ratios are spaced evenly in their logarithms. The most expensive corner has the largest sizes with
+most tokens per parameter. It is cut off until no run takes more than a given share of the budget. What is
+left looks like published sweeps, and four numbers describe it.
 """
 
 from collections.abc import Iterator
@@ -76,7 +76,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Lattice:
-    """N, D (n,) of the runs and how many the whole lattice, before its corner was cut, had of each."""
+    """The runs of a lattice.
+
+    Attributes:
+        n_params: N of each run, (n,).
+        n_tokens: D of each run, (n,).
+        n_sizes: Sizes of the whole lattice, before its corner was cut.
+        n_ratios: D/N ratios of the whole lattice.
+    """
 
     n_params: Array
     n_tokens: Array
@@ -85,7 +92,7 @@ class Lattice:
 
     @property
     def words(self) -> str:
-        """Return the lattice as one reads it out."""
+        """Return a description in words."""
         whole = self.n_sizes * self.n_ratios
         cut = f", less the {whole - len(self.n_params)} dearest" if whole > len(self.n_params) else ""
         ratios, span = self.n_tokens / self.n_params, self.n_params.max() / self.n_params.min()
@@ -96,7 +103,7 @@ class Lattice:
 
 
 def paid_flops(limits: Limits, n_params: Array, n_tokens: Array) -> Array:
-    """Return what each run (n,) adds to the bill: its FLOPs less what it takes from a shorter one's trunk."""
+    """Return what each run, (n,), adds to the bill: its FLOPs less those it shares with a shorter run."""
     per_token = limits.flops_per_token(n_params)
     paid = per_token * n_tokens
     if not limits.share_trunks:
@@ -110,7 +117,7 @@ def paid_flops(limits: Limits, n_params: Array, n_tokens: Array) -> Array:
 
 
 def lattices(limits: Limits) -> Iterator[Lattice]:
-    """Yield the lattices that spend the budget, or as much of it as n_range and max_tokens allow."""
+    """Yield the lattices that spend the budget, or as much of it as `n_range` and `max_tokens` allow."""
     low, high = limits.ratio_range
     spans = NARROWEST_RATIOS * 2.0 ** np.arange(np.floor(np.log2(high / low / NARROWEST_RATIOS) + 1e-9) + 1)
     ratio_ends = [

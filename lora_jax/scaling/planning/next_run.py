@@ -1,7 +1,7 @@
-"""The next run worth buying: which one, added to the runs there are, narrows the interval at the target most.
+"""The next run worth buying: the one that narrows the interval at the target most, beside the runs there are.
 
-One run with gradient j takes (g'M^-1 j)^2 / (1 + j'M^-1 j) off the variance g'M^-1 g, M = J'J of the runs
-there are (Sherman and Morrison 1950), so all candidates are judged at once.
+One run with gradient j takes (g'M^-1 j)^2 / (1 + j'M^-1 j) off the variance g'M^-1 g, where M = J'J of the
+runs there are (Sherman and Morrison 1950). So all candidates are judged at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,11 +71,12 @@ class NextRun:
 
     @property
     def best_per_flop(self) -> Candidate:
-        """The candidate that narrows most per FLOP, often too small a run to narrow by much."""
+        """The candidate that narrows the interval most per FLOP. It is often too small a run."""
         return max(self.candidates, key=lambda c: c.narrower_per_flop)
 
     @property
     def words(self) -> str:
+        """The recommendation in words."""
         best = self.candidates[0]
         if self.choice is None:
             return (
@@ -89,9 +90,13 @@ class NextRun:
         )
 
     def report(self, notes: Sequence[str] = (), most: int = 10) -> NextRunReport:
-        """Return what is told of it: `most` candidates by gain, and as many by gain per FLOP.
+        """Return the answer as it is printed and written to design.json.
 
-        An interval is None where it is wider than a factor e either way. notes: of the table.
+        An interval is None if it is wider than a factor e either way.
+
+        Args:
+            notes: Notes of the table.
+            most: How many candidates to list by gain, and by gain per FLOP.
         """
         per_flop = sorted(self.candidates, key=lambda c: -c.narrower_per_flop)
         return NextRunReport(

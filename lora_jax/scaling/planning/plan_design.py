@@ -1,11 +1,13 @@
-"""From a budget to the design of the narrowest interval at the target.
+"""From a budget to the design with the narrowest interval at the target.
 
-A design is judged by the interval of ln L at the target that it would give, to first order
-(forecast.py), chosen among lattices of sizes by D/N ratios (lattice.py).
-On Hoffmann's constants a plan of 20 runs gives about half the interval of the D = 20 N ladder of the same
-cost and number of runs, fitted by the same law (test_design.py). Exchanging single runs of the
-lattice for others takes off another 6 to 10% (1e18 and 1e22 FLOPs) and is not done: the grid could no longer
-be told in a line, nor its rows and columns be looked at one by one where a law does not fit.
+We judge a design by the interval of ln L at the target that it would give, to first order (forecast.py). We
+choose among lattices of sizes and D/N ratios (lattice.py). On Hoffmann's constants a plan of 20 runs gives
+about half the interval of the D = 20 N ladder of the same cost and number of runs, fitted by the same law
+(test_design.py).
+
+If we exchanged single runs of the lattice for others, the interval would narrow by another 6 to 10 % (1e18
+and 1e22 FLOPs). We do not, because one line could no longer describe the grid, and nobody could look at its
+rows and columns one by one where a law does not fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,7 +140,14 @@ def plan_design(
 
 
 def price(limits: Limits, n_params: Array, n_tokens: Array, speed: float | None) -> tuple[Cell, ...]:
-    """Return the cells of runs (n,), with seconds at `speed` FLOPs per second."""
+    """Return the runs with their costs.
+
+    Args:
+        limits: What the design must keep to.
+        n_params: N of each run, (n,).
+        n_tokens: D of each run, (n,).
+        speed: FLOPs per second, for the time that each run takes.
+    """
     flops = limits.flops_per_token(n_params) * n_tokens
     paid = paid_flops(limits, n_params, n_tokens)
     return tuple(
@@ -148,10 +157,11 @@ def price(limits: Limits, n_params: Array, n_tokens: Array, speed: float | None)
 
 
 def ladder_runs(limits: Limits, n_runs: int, ratio: float = LADDER_RATIO) -> tuple[Array, Array]:
-    """Return N and D (n,) of a ladder, D = ratio N, that costs the whole budget.
+    """Return N and D, (n,) each, of a ladder D = ratio N that costs the whole budget.
 
-    Its sizes span as much as a plan's may, in equal factors: of ladders within that span the wider, and those
-    of more runs, had the narrower interval at all budgets tried (Hoffmann's constants, 1e18 to 1e22 FLOPs).
+    Its sizes span as much as a plan's may, in equal factors. Within that span, wider ladders and ladders of
+    more runs had the narrower interval at all budgets that we tried (Hoffmann's constants, 1e18 to 1e22
+    FLOPs).
     """
     size = np.geomspace(1 / SIZE_SPANS[-1], 1, n_runs)
     ln_top = 0.5 * np.log(limits.budget_flops / (6 * ratio * (size**2).sum()))

@@ -1,7 +1,7 @@
-"""The interval of a design by simulation: losses drawn from the law at its runs, fitted again, many times.
+"""The interval of a design by simulation: we draw losses from the law at its runs and fit them, many times.
 
-Where runs are nearly collinear the first-order interval means nothing (a ladder's can be hundreds of times
-too wide, because fits stop at positive terms), so designs are compared by this one.
+If runs are nearly collinear, the first-order interval means nothing. A ladder's can be hundreds of times too
+wide, because fits stop at positive terms. So we compare designs by simulation.
 """
 
 from dataclasses import dataclass
@@ -44,11 +44,21 @@ class Spread:
 def simulate_spread(
     forecast: Forecast, n_params: Array, n_tokens: Array, *, n: int = 200, seed: int = 0
 ) -> Spread:
-    """Fit `n` tables drawn from the best guess at these runs (m,) and measure the spread at the target.
+    """Simulate tables of a design, fit each, and measure the spread of the fits at the target.
 
-    Least squares of ln L from the true parameters. sd is the central 95% of the fits over 2 x 1.96; the
-    half-width is Student's t at m - P degrees of freedom times that, to compare with the predicted one.
-    Raises LoraJaxError where there are not more runs than parameters.
+    The losses are drawn from the best guess. Each fit takes least squares of ln L and starts at the true
+    parameters. sd is the width of the central 95 % of the fits over 2 x 1.96. The half-width is sd times
+    Student's t at m - P degrees of freedom, so that it compares with the predicted one.
+
+    Args:
+        forecast: The law, the target and the noise.
+        n_params: N of each run, (m,).
+        n_tokens: D of each run, (m,).
+        n: Number of simulated tables.
+        seed: Seed of the draws.
+
+    Raises:
+        LoraJaxError: There are no more runs than parameters.
     """
     law = forecast.law
     freedom = len(n_params) - len(law.names)

@@ -1,7 +1,7 @@
-"""How to spend: the best N and D for a budget, the cheapest model for a serving load, and crossovers.
+"""How to spend compute: the best N and D for a budget, the cheapest model for a serving load, and crossovers.
 
-Everything is done for a batch of theta at once, so that bootstrap replicates give intervals, and by search on
-ln N, so that any law of N and D has an optimum and not only those with a closed form.
+Everything is done for a batch of theta at once, so that bootstrap replicates give intervals. We search over
+ln N. So any law of N and D has an optimum, and not only those with a closed form.
 """
 
 import math
@@ -140,11 +140,17 @@ def ln_reaching(
 def crossing(
     first: tuple[Problem, Array], second: tuple[Problem, Array], variable: str, at: Mapping[str, float]
 ) -> Array:
-    """Return the value (B,) of the variable where two laws cross, for paired theta (B, P); nan for never.
+    """Return the value of one variable at which two laws cross, (B,). It is nan where they do not cross.
 
-    Such as the fine-tuning set from which a method is the better one; with one irreducible loss and the law
-    of Zhang et al. 2402.17193 it is H X^gamma of laws/finetuning.py. Of several crossings the lowest is
-    returned.
+    An example is the size of the fine-tuning set from which one method is better than another. With one
+    irreducible loss and the law of Zhang et al. (arXiv 2402.17193) it is H X^gamma of laws/finetuning.py. Of
+    several crossings the lowest is returned.
+
+    Args:
+        first: A problem and thetas of its law, (B, P).
+        second: The other law, with as many thetas. Row b of one is paired with row b of the other.
+        variable: The variable that is varied, over a wide range around its middle in `first`.
+        at: Values of the other variables.
     """
     middle = np.log(first[0].centre[variable])
     grid = middle + np.linspace(-WIDE / 2, WIDE / 2, 801)
@@ -169,16 +175,21 @@ def crossing(
 def with_interval(
     replicates: Bootstrap, function: Callable[[Array], dict[str, Array]]
 ) -> dict[str, Resampled]:
-    """Return the summary of each number that function(theta (B, P)) gives."""
+    """Summarise each number that a function of theta (B, P) returns, over the fit and its replicates."""
     best, samples = function(replicates.fit.theta[None]), function(replicates.theta)
     return {name: summarise(replicates, value, samples[name]) for name, value in best.items()}
 
 
 def summarise(replicates: Bootstrap, best: Array, samples: Array) -> Resampled:
-    """Return value, se, the 95 % and the 80 % interval of a number: best (1,), in the replicates (B,).
+    """Return a number with its standard error and its 95 % and 80 % intervals.
 
-    A number that does not exist for more than a fortieth of the replicates has no interval; `undefined` is
-    their share. One that does not exist at all is nan.
+    `undefined` is the share of the replicates for which the number does not exist. If this is more than a
+    fortieth, the number has no interval. If the number does not exist for the fit itself, it is nan.
+
+    Args:
+        replicates: The fit and its replicates.
+        best: The number for the fit, (1,).
+        samples: The number for each replicate, (B,).
     """
     exists = np.isfinite(samples)
     share = float(1 - exists.mean())

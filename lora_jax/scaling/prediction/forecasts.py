@@ -16,7 +16,15 @@ UNITS = {"N*": "parameters", "D*": "tokens", "D/N": "tokens per parameter", "N":
 
 
 def predict_loss(replicates: Bootstrap, at: Mapping[str, float]) -> list[Prediction]:
-    """Return the mean response and what one run would measure, its own noise included, at a target."""
+    """Predict the mean response at a target, and what one run would measure there with its own noise.
+
+    Args:
+        replicates: The fit and its replicates.
+        at: The target: each variable of the law by its letter or its column.
+
+    Raises:
+        LoraJaxError: A variable is unknown, missing, or not positive.
+    """
     law, table = replicates.fit.law, replicates.fit.problem.table
     letters = {table.column_of(v): v for v in law.variables}
     at = {letters.get(name, name): value for name, value in at.items()}
@@ -46,7 +54,15 @@ def predict_loss(replicates: Bootstrap, at: Mapping[str, float]) -> list[Predict
 
 
 def predict_budget(replicates: Bootstrap, flops: float) -> list[Prediction]:
-    """Return N*, D*, D/N and the loss at C = 6ND = flops, each with intervals."""
+    """Predict N*, D*, D/N and the loss at a budget C = 6ND, each with its interval.
+
+    Args:
+        replicates: The fit and its replicates.
+        flops: The budget, in FLOPs.
+
+    Raises:
+        LoraJaxError: The budget is not positive, or the law has no best N and D for a budget.
+    """
     QUANTITY.check("a budget in FLOPs", flops)
     problem = replicates.fit.problem
     _check_splits(problem.law)
@@ -59,7 +75,19 @@ def predict_budget(replicates: Bootstrap, flops: float) -> list[Prediction]:
 
 
 def predict_serving(replicates: Bootstrap, loss: float, inference_tokens: float) -> list[Prediction]:
-    """Return the model of this loss that costs least to train and to serve (2401.00448), with intervals."""
+    """Predict the model with this loss that costs least to train and to serve, with intervals.
+
+    Args:
+        replicates: The fit and its replicates.
+        loss: The loss that the model must reach, in the unit of the table.
+        inference_tokens: Tokens that it will serve.
+
+    Raises:
+        LoraJaxError: The loss is not above the fitted floor, a number is out of range, or the law has no best
+            N and D for a budget.
+
+    Reference: Sardana et al. 2023 (arXiv 2401.00448).
+    """
     QUANTITY.check("a loss to serve", loss)
     SERVED.check("a number of inference tokens", inference_tokens)
     problem = replicates.fit.problem

@@ -1,4 +1,4 @@
-"""The compute-efficient frontier: the runs on it, and N*(C), D*(C) of the joint fit."""
+"""The compute-efficient frontier: the runs that lie on it, and N*(C) and D*(C) of the joint fit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +15,9 @@ from lora_jax.scaling.tables.table import RunTable
 def efficient_runs(table: RunTable) -> np.ndarray:
     """Return the indices (k,) of the compute-efficient runs, by rising compute.
 
-    They are the Pareto set: no run with as much compute or less has a lower loss. The lower convex hull of
-    (ln C, ln L) is not taken: on simulated sweeps its exponent is no less biased, and varies more, because it
-    keeps 6 to 8 runs where the Pareto set keeps 13 to 35.
+    They are the Pareto set: no run with as much compute or less has a lower loss. We do not take the lower
+    convex hull of (ln C, ln L). On simulated sweeps its exponent is no less biased and varies more, because
+    the hull keeps 6 to 8 runs where the Pareto set keeps 13 to 35.
     """
     flops, loss = table.variable("C"), table["loss"]
     order = np.lexsort((loss, flops))
@@ -26,10 +26,19 @@ def efficient_runs(table: RunTable) -> np.ndarray:
 
 
 def optimum(params: Mapping[str, Array], flops: float) -> dict[str, Array]:
-    """Return a, b, G, N*, D* and the loss at C = 6ND FLOPs, each of params' shape.
+    """Return a, b, G, N*, D* and the loss at a budget C = 6ND.
 
-    Hoffmann et al. 2203.15556, equation 4: N* = G (C/6)^a, D* = (C/6)^b / G, a = beta / (alpha + beta),
-    G = (alpha A / (beta B))^(1 / (alpha + beta)). Logarithms are cut at +-690, as those of X_c.
+    N* = G (C/6)^a and D* = (C/6)^b / G, with a = beta / (alpha + beta), b = 1 - a and G = (alpha A / (beta
+    B))^(1 / (alpha + beta)). Logarithms are clipped to +-690.
+
+    Args:
+        params: Parameters of Chinchilla's law, of any common shape.
+        flops: C.
+
+    Returns:
+        The six numbers, each of the parameters' shape.
+
+    Reference: Hoffmann et al. 2022 (arXiv 2203.15556), equation 4.
     """
     alpha, beta = params["alpha"], params["beta"]
     ln_a, ln_b = np.log(params["A"]), np.log(params["B"])

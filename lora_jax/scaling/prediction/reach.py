@@ -1,4 +1,7 @@
-"""What an answer may not say, whatever its intervals: budgets out of reach of the runs, optima that fall."""
+"""What an answer must not claim, whatever its intervals.
+
+These are budgets out of reach of the runs, and optima that fall with compute.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +15,7 @@ FARTHEST = 1e6  # times the largest compute of the runs; nobody has tested a law
 
 
 def largest_compute(table: RunTable) -> float | None:
-    """Return the most FLOPs that a run of the table took: its C, else 6ND; None where it says neither."""
+    """Return the most FLOPs that a run of the table took: its C, or else 6ND. None without either."""
     if table.has("C"):
         return float(table.variable("C").max())
     if table.has("N") and table.has("D"):
@@ -21,7 +24,7 @@ def largest_compute(table: RunTable) -> float | None:
 
 
 def out_of_reach(table: RunTable, budgets: Iterable[float]) -> list[str]:
-    """Return a sentence for each budget (FLOPs) beyond `FARTHEST` times the runs."""
+    """Return a sentence for each budget, in FLOPs, that is more than `FARTHEST` times the largest run."""
     largest = largest_compute(table)
     if largest is None:
         return []
@@ -33,9 +36,10 @@ def out_of_reach(table: RunTable, budgets: Iterable[float]) -> list[str]:
 
 
 def predictions_out_of_reach(table: RunTable, predictions: Sequence[Prediction]) -> list[str]:
-    """Return a sentence for each target of fit.json's `predictions` beyond `FARTHEST` times the runs.
+    """Return a sentence for each prediction whose target is more than `FARTHEST` times the largest run.
 
-    A serving load counts by what training its model takes; a target without C, or N and D, by its variables.
+    A serving load counts by the compute that training its model takes. A target without C, or N and D, counts
+    by its variables.
     """
     budgets: list[float] = []
     serving: dict[tuple[Any, ...], dict[str, float]] = {}
