@@ -73,7 +73,10 @@ class GroupedLaw(Law):
         fixed: Mapping[str, float],
         keep: int = MOST_STARTS,
     ) -> Array:
-        """Return the best joint starts, (S, P): those of each group, for several values of shared parameters."""
+        """Return the best joint starts, (S, P).
+
+        They are those of each group, with shared parameters held at several values.
+        """
         parts = self._parts(features)
         held = [
             {n: fixed[self.names[i]] for n, i in zip(self.base.names, place, strict=True)

@@ -58,9 +58,7 @@ class Kernel:
         return _matern(gaps) * same + JITTER * np.eye(len(self.places))
 
     def to(self, place: Array, group: float) -> Array:
-        """Return the covariance of the runs' misfits with that at a place of a group, (n,), for unit
-        variance.
-        """
+        """Return the covariance (n,) of the runs' misfits with that at a place, for unit variance."""
         gaps = np.linalg.norm(self.places - place, axis=-1) / LENGTH
         return _matern(gaps) * (self.groups == group)
 
