@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-QUIET = 0.1  # cores that others may keep busy
 
 
 class Watch:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, Provenance, Section, to_json
-from benchmarks.quiet import QUIET as OTHERS_AT_MOST
 from benchmarks.quiet import Watch
 from benchmarks.sections import SECTIONS as SHORT
 from benchmarks.sections import run_tokenising
@@ -18,6 +17,7 @@ from lora_jax.cli import guard
 from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import Range, whole
+from lora_jax.report.latency.doubts import QUIET_CORES, QUIET_LOAD
 from lora_jax.timing import Say
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ SLOW, CORPUS = "quickstart", "tokenising"  # minutes each, so only when asked fo
 STDOUT = "-"
 REPEATS = whole(1, 10_000)
 MEGABYTES = Range(1, 1_000_000)
-QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
 WORSE = 1  # exit status of --against where a figure is worse
 
 
@@ -93,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [name for name in SECTIONS if is_chosen(name, arguments)]
     before = read_before(arguments.against)
     load, watch = os.getloadavg()[0], Watch()
-    if load > QUIET:
+    if load > QUIET_LOAD:
         say(f"The load of this machine is {load:.1f}, not 0: what else runs will show in the figures.")
     # A process beside this one, and PyTorch's, want some of an accelerator's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -182,7 +181,7 @@ def show(provenance: Provenance, sections: Sequence[Section]) -> None:
     versions = ", ".join(f"{name} {provenance.versions[name]}" for name in ("lora-jax", "jax", "python"))
     print(f"{provenance.device}; {versions}; commit {provenance.git_commit}")
     if provenance.others is not None:
-        warning = ": too much, run it again on a quiet machine" if provenance.others > OTHERS_AT_MOST else ""
+        warning = ": too much, run it again on a quiet machine" if provenance.others > QUIET_CORES else ""
         print(f"Other processes kept {provenance.others:.2f} cores busy on average{warning}.")
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.medians import FEWEST
-from benchmarks.quiet import QUIET as OTHERS_AT_MOST
 from benchmarks.quiet import Watch
 from lora_jax.cli import guard
 from lora_jax.commands.number_options import add_number
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 N_TRIALS = 100  # the paper's
 TRIALS = whole(FEWEST, 1_000_000)  # the 95 % interval of a median needs the fewest
-QUIET = 0.3  # load average of the last minute up to which a machine passes for quiet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from benchmarks.latency import measure_latency
     from benchmarks.latency_findings import make_table
     from benchmarks.latency_shapes import ON_CPU, shape_model, shape_sizes
+    from lora_jax.report.latency.doubts import doubts_of
     from lora_jax.report.latency.page import write_latency
     from lora_jax.runs.execute import use_compilation_cache
     from lora_jax.runs.provenance import describe_commit, describe_device, describe_versions
@@ -105,8 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         watch.others(),
     )
     table = make_table(provenance, model, divisor, arguments.seed, timed)
-    warnings = warn(load, provenance.others)
-    page = write_latency(table, warnings, arguments.out)
+    page = write_latency(table, arguments.out)
     if arguments.json:
         from lora_jax.report.latency.documents import latency_to_json
 
@@ -118,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_table(latency_rows(table), make_console())
         for statement in table.statements:
             print(statement.words)
-    for line in warnings:
+    for line in doubts_of(table):
         say(f"warning: {line}")
     say(f"Every trial, the figures and the page: {page}")
     return 0
@@ -160,18 +158,6 @@ def check_folder(folder: Path, make: bool) -> None:
         raise LoraJaxError(
             f"--out is {folder}, which cannot be made or written ({error.strerror}): name a folder that can."
         ) from error
-
-
-def warn(load: float, others: float | None) -> list[str]:
-    """Return what speaks against the figures."""
-    warnings = []
-    if load > QUIET:
-        warnings.append(f"the load of this machine was {load:.1f} when it began, not 0.")
-    if others is not None and others > OTHERS_AT_MOST:
-        warnings.append(
-            f"other processes kept {others:.2f} cores busy on average: run it again on a quiet machine."
-        )
-    return warnings
 
 
 def say(text: str) -> None:

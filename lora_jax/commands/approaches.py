@@ -99,7 +99,10 @@ def _find_isoflop(arguments: argparse.Namespace, table: "RunTable") -> "tuple[Is
         words = (
             "Loss against N at each budget, the curve through it and its minimum; refused budgets are grey."
         )
-        return [Drawing("isoflop", "IsoFLOP curves", words, curves), _draw_optima(result)]
+        return [
+            Drawing("isoflop", "Loss against size at equal compute (IsoFLOP curves)", words, curves),
+            _draw_optima(result),
+        ]
 
     return found, result, figures
 
@@ -131,7 +134,10 @@ def _find_envelope(
         lines = [(c.n_params, c.flops.tolist(), c.loss.tolist()) for c in curves]
         drawn = plot_envelope(lines, result, table.loss_unit)
         words = "Training curves and their lower envelope, whose winners give N* and D* at each compute."
-        return [Drawing("envelope", "The lower envelope", words, drawn), _draw_optima(result)]
+        return [
+            Drawing("envelope", "The training curves and their lower envelope", words, drawn),
+            _draw_optima(result),
+        ]
 
     return found, result, figures
 

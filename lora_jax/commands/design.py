@@ -200,4 +200,4 @@ def _draw(report: "DesignReport", existing: Sequence[Any]) -> "list[Drawing]":
     from lora_jax.report.kit.drawing import Drawing
 
     words = "The runs to train by N and D, larger the dearer, with lines of equal compute and the target."
-    return [Drawing("design", "The design", words, plot_design(report, existing))]
+    return [Drawing("design", "The runs of the design", words, plot_design(report, existing))]

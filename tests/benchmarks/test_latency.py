@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def test_sentences_hold_the_numbers_of_the_trials() -> None:
 def test_the_folder_holds_every_trial_the_figures_and_a_page(tmp_path: Path) -> None:
     timed = make_timed(AS_PUBLISHED)
     table = table_of(timed)
-    page = write_latency(table, ["somebody was busy."], tmp_path)
+    page = write_latency(replace(table, others=1.234), tmp_path)
     written = json.loads((tmp_path / "latency.json").read_text())
     found = [variant["seconds"] for size in written["sizes"] for variant in size["variants"]]
     assert found == [list(variant.seconds) for one in timed for variant in one.variants]
@@ -216,7 +217,7 @@ def test_the_folder_holds_every_trial_the_figures_and_a_page(tmp_path: Path) -> 
     text = page.read_text()
     for statement in written["statements"]:
         assert statement["claim"] in text
-    assert "somebody was busy." in text
+    assert "Other processes kept 1.23 cores busy" in text
     assert len(latency_rows(load_latency(tmp_path)).rows) == 3 * len(VARIANTS)
 
 

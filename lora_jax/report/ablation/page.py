@@ -39,7 +39,7 @@ def draw(report: AblationReport) -> list[Drawing]:
             plots.plot_misfits(report),
         ),
         (
-            "ablation_range", "The same on a smaller range",
+            "ablation_range", "How far the runs lie off the law on a smaller range",
             "Each point is a fit of its own. The misfit falls where what was left out follows another law.",
             plots.plot_cuts(report),
         ),

@@ -6,7 +6,8 @@ from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count
-from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, share_labels
+from lora_jax.report.kit.panels import PANEL_TITLE, label_below, new_grid, share_labels
+from lora_jax.report.kit.thinning import spread
 from lora_jax.scaling.recipes.results import CUTS_OF, AblationReport, Cut, CutFit, RecipeFit
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 ROW = 0.42  # inches a recipe
 LABEL = 34  # letters of a recipe's name beside an axis
 MOST_PANELS = 12
+MOST_TICKS = 6
 
 
 def plot_misfits(report: AblationReport) -> "Figure | None":
@@ -112,7 +114,8 @@ def plot_cuts(report: AblationReport) -> "Figure | None":
             )
         leasts = [fit.least for recipe in report.recipes for fit in _of(recipe, cut)]
         name = "least D kept (tokens)" if cut == "tokens" else "least N kept (parameters)"
-        style.set_count_axis(ax, min(leasts) / 1.2, max(leasts) * 1.2, name, narrow=True)
+        ticks = spread(sorted(set(leasts)), MOST_TICKS)  # the ranges that were cut, not round numbers
+        style.set_scale(ax, "x", min(leasts) / 1.2, max(leasts) * 1.2, ticks, format_count, name)
         ax.set_title(f"Without the {CUTS_OF[cut]}", fontsize=PANEL_TITLE + 1, loc="left")
         style.set_scale(
             ax,
@@ -138,7 +141,7 @@ def plot_residuals(report: AblationReport) -> "Figure | None":
     if not shown:
         return None
     columns = min(3, len(shown))
-    figure, axes = new_grid(len(shown), columns, 1.9)
+    figure, axes = new_grid(len(shown), columns, 1.9 if len(shown) > columns else 3.0)
     sizes = sorted({n for recipe in shown for n, _, _ in recipe.residuals})
     tokens = [d for recipe in shown for _, d, _ in recipe.residuals]
     most = 110 * max(abs(e) for recipe in shown for _, _, e in recipe.residuals)
@@ -160,7 +163,8 @@ def plot_residuals(report: AblationReport) -> "Figure | None":
         style.set_count_axis(ax, min(tokens) / 1.2, max(tokens) * 1.2, "", narrow=True)
         ax.set_ylim(-most, most)
         ax.set_title(name_of(recipe.label, LABEL), fontsize=PANEL_TITLE, loc="left")
-    share_labels(figure, axes, columns, "training tokens D", "ln measured - ln fitted (%)")
+    share_labels(figure, axes, columns, "", "ln measured - ln fitted (%)")
+    label_below(axes, columns, "training tokens D")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure

@@ -20,10 +20,10 @@ def write_finetuning_page(report: FinetuningReport, folder: Path) -> Path:
     drawings: list[Drawing] = []
     if laws is not None:
         words = "Loss against the size of the fine-tuning set, by method. Lines: the law of each method."
-        drawings.append(Drawing("laws", "Loss against F", words, laws))
+        drawings.append(Drawing("laws", "Loss of each method against F", words, laws))
     if crossovers is not None:
         words = "Where two methods have the same loss, with 95 % intervals. Grey: the F of the runs."
-        drawings.append(Drawing("crossovers", "Crossovers", words, crossovers))
+        drawings.append(Drawing("crossovers", "Where two methods have the same loss", words, crossovers))
     answer = Answer(
         "finetuning",
         f"Laws of fine-tuning by method: {report.source}",

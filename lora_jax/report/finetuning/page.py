@@ -44,7 +44,7 @@ def draw_task(task: TaskResult, several: bool) -> Iterator[Drawing]:
         if figure is not None:
             yield Drawing(
                 f"laws_{key}",
-                f"Loss by method against the set{of}",
+                f"Loss of each method against the size of its training set{of}",
                 f"A panel for each method, a colour for each {law.x}. A mark is a cell at its best rate, the"
                 " mean over seeds; hollow where that rate is at an edge of its grid. A line is what the law"
                 " says at the cells.",

@@ -146,7 +146,7 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
     said = f"Outlying rows are red: {_listed(outliers)}" if named else "No row is an outlier"
     return Drawing(
         "residuals",
-        f"What {report.law} misses",
+        f"Where the runs lie off {report.law}",
         "Measured against fitted, on the line where they agree; then the difference against"
         f" {', '.join(columns)}. Root mean square {format_percent(spread, signed=False)}."
         f" {said}."
@@ -170,7 +170,9 @@ def _draw_profiles(report: FitReport) -> Iterator[Drawing]:
         " curve means that the runs do not know the parameter."
         + (f" Open on one side or both: {', '.join(open_ones)}." if open_ones else "")
     )
-    yield Drawing("profiles", "Profiles", caption, diagnostic_plots.plot_profiles(profiles))
+    yield Drawing(
+        "profiles", "How well the runs fix each parameter", caption, diagnostic_plots.plot_profiles(profiles)
+    )
 
 
 def _draw_contours(report: FitReport) -> Iterator[Drawing]:
@@ -188,7 +190,7 @@ def _draw_contours(report: FitReport) -> Iterator[Drawing]:
         " and 95 % of them; a narrow slanting cloud is a pair that the runs hardly separate."
         + (" Crosses are published constants; a ringed one lies beyond its panel." if published else "")
     )
-    yield Drawing("contours", "Pairs of parameters", caption, figure)
+    yield Drawing("contours", "How the parameters vary together", caption, figure)
 
 
 def pairs_of(report: FitReport) -> list[tuple[str, str]]:
@@ -239,7 +241,7 @@ def _draw_influence(report: FitReport) -> Iterator[Drawing]:
     )
     if number is not None and number.se is not None:
         caption += f" The standard error of {name} is {format_power(number.se, 2)}."
-    yield Drawing("influence", "Influence of single rows", caption, figure)
+    yield Drawing("influence", "How much single rows move the fit", caption, figure)
 
 
 def _draw_frontier(report: FitReport) -> Iterator[Drawing]:
@@ -273,7 +275,7 @@ def draw_comparison(comparison: ComparisonReport) -> Iterator[Drawing]:
     )
     yield Drawing(
         "reach",
-        "How far ahead the laws see",
+        "Predicted over measured, against how far ahead a law predicts",
         "Predicted over measured response against the compute of the predicted run over the largest fitted.",
         comparison_plots.plot_reach(comparison),
     )

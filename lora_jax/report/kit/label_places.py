@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.path import Path
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
 ANGLES = (0, 180, 45, 315, 135, 225, 90, 270, 22, 338, 158, 202)  # degrees: right first, then left
@@ -29,9 +30,9 @@ def place_labels(
     """Write each name beside its point.
 
     A thin line joins a name to its point where it lies far off, or where another point is as near. No name
-    covers another name or a point. None covers a line, and no thin line runs over another point, where there
-    is room to avoid it. The layout must be settled before, by `figure.draw_without_rendering()` after the
-    last change of limits, scales and sizes: places are pixels.
+    covers another name or a point. No thin line runs over a name, none runs over another point, and no name
+    covers a line, where there is room to avoid it. The layout must be settled before, by
+    `figure.draw_without_rendering()` after the last change of limits, scales and sizes: places are pixels.
 
     Args:
         ax: The axes of the points.
@@ -48,34 +49,89 @@ def place_labels(
     assert figure is not None  # axes are made in a figure
     pixels: list[Pixel] = [(float(x), float(y)) for x, y in map(ax.transData.transform, points)]
     segments = [_segment(*ax.transData.transform(line)) for line in lines]
-    room = _Room(ax.get_window_extent(), figure.dpi / 72, pixels, segments)
+    texts = [_write(ax, name, colour, fontsize) for name, colour in zip(names, colours, strict=True)]
+    extents = [text.get_window_extent() for text in texts]
+    sizes = [(extent.width, extent.height) for extent in extents]
+    places = _find_places(ax.get_window_extent(), figure.dpi / 72, pixels, segments, sizes)
     back = ax.transData.inverted()
     left_out: list[str] = []
-    for i in room.most_crowded_first():
-        text = ax.text(
-            0,
-            0,
-            names[i],
-            fontsize=fontsize,
-            color=colours[i],
-            ha="center",
-            va="center",
-            zorder=6,
-            parse_math=False,
-        )
-        size = text.get_window_extent()
-        place = room.take(i, size.width, size.height)
+    for i, (text, place) in enumerate(zip(texts, places, strict=True)):
         if place is None:
             text.remove()
             left_out.append(names[i])
             continue
-        box, joined = place
+        box, joined = place.box, place.joined
         x, y = back.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
         text.set_position((float(x), float(y)))
         if joined:
             ends = back.transform([pixels[i], _nearest_in(box, pixels[i])])
             ax.plot(ends[:, 0], ends[:, 1], "-", color=colours[i], linewidth=0.6, alpha=0.7, zorder=2)
     return left_out
+
+
+def _write(ax: "Axes", name: str, colour: str, fontsize: float) -> "Text":
+    return ax.text(
+        0, 0, name, fontsize=fontsize, color=colour, ha="center", va="center", zorder=6, parse_math=False
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a name goes.
+
+    Attributes:
+        joined: Whether a thin line joins it to its point.
+        meets: Whether a thin line runs over a name.
+        crossed: Whether another line is in the way.
+    """
+
+    box: "Bbox"
+    joined: bool
+    meets: bool
+    crossed: bool
+
+
+def _find_places(
+    frame: "Bbox",
+    scale: float,
+    pixels: Sequence[Pixel],
+    segments: "Sequence[Path]",
+    sizes: Sequence[tuple[float, float]],
+) -> list[_Place | None]:
+    """Return a place for each name, None where there is none: by the order of naming that does best.
+
+    A name takes the best place that the names before it have left, so that their order matters.
+    """
+    best: list[_Place | None] = []
+    least: tuple[int, ...] | None = None
+    for order in _orders(pixels):
+        room = _Room(frame, scale, pixels, segments)
+        found: list[_Place | None] = [None] * len(pixels)
+        for i in order:
+            found[i] = room.take(i, *sizes[i])
+        named = [place for place in found if place is not None]
+        cost = (
+            len(found) - len(named),
+            sum(place.meets for place in named),
+            sum(place.crossed for place in named),
+            sum(place.joined for place in named),
+        )
+        if least is None or cost < least:
+            best, least = found, cost
+        if not any(cost[:3]):
+            break
+    return best
+
+
+def _orders(pixels: Sequence[Pixel]) -> Iterator[list[int]]:
+    """Yield orders in which to name points: the crowded first, for they have the fewest places."""
+    gaps = [
+        min((math.dist(own, other) for j, other in enumerate(pixels) if j != i), default=math.inf)
+        for i, own in enumerate(pixels)
+    ]
+    yield sorted(range(len(gaps)), key=gaps.__getitem__)
+    yield sorted(range(len(gaps)), key=lambda i: pixels[i][0])
+    yield sorted(range(len(gaps)), key=lambda i: -pixels[i][0])
 
 
 @dataclass
@@ -92,16 +148,8 @@ class _Room:
     def __post_init__(self) -> None:
         self.taken = [_box(x, y, POINT * self.scale, POINT * self.scale) for x, y in self.pixels]
 
-    def most_crowded_first(self) -> list[int]:
-        """Return the points in the order in which they are named: the crowded have the fewest places."""
-        gaps = [
-            min((math.dist(own, other) for other in self._without(i)), default=math.inf)
-            for i, own in enumerate(self.pixels)
-        ]
-        return sorted(range(len(gaps)), key=gaps.__getitem__)
-
-    def take(self, i: int, width: float, height: float) -> "tuple[Bbox, bool] | None":
-        """Return a place for the name of point i, and whether a thin line joins them. None: no place."""
+    def take(self, i: int, width: float, height: float) -> _Place | None:
+        """Return the best free place for the name of point i, and keep it. None: there is none."""
         pad = 2 * PAD * self.scale
         places = list(self._places(self.pixels[i], width + pad, height + pad))
         free = [
@@ -113,25 +161,28 @@ class _Room:
         judged = [self._judge(i, box, far) for box, far in free]
         best = min(range(len(free)), key=lambda k: (*judged[k], k))
         box, far = free[best]
-        joined = far or judged[best][1]
+        meets, crossed, near_another = judged[best]
+        joined = far or near_another
         self.boxes.append(box)
         if joined:
             self.joints.append(_segment(self.pixels[i], _nearest_in(box, self.pixels[i])))
-        return box, joined
+        return _Place(box, joined, meets, crossed)
 
-    def _judge(self, i: int, box: "Bbox", far: bool) -> tuple[bool, bool]:
-        """Return whether a place is in the way of something, and whether another point is as near."""
+    def _judge(self, i: int, box: "Bbox", far: bool) -> tuple[bool, bool, bool]:
+        """Return whether a thin line meets a name, or a line, and whether another point is as near."""
         own = self.pixels[i]
         gap = math.dist(own, _nearest_in(box, own)) + MARGIN * self.scale
         other_near = any(math.dist(other, _nearest_in(box, other)) <= gap for other in self._without(i))
-        crossed = any(line.intersects_bbox(box, filled=False) for line in (*self.segments, *self.joints))
+        meets = any(line.intersects_bbox(box, filled=False) for line in self.joints)
+        crossed = any(line.intersects_bbox(box, filled=False) for line in self.segments)
         if far or other_near:
             joint = _segment(own, _nearest_in(box, own))
             # Of a point that lies over its own, a line cannot keep clear.
             apart = [b for j, b in enumerate(self.taken) if j != i and not b.contains(*own)]
-            crossed |= any(joint.intersects_bbox(b, filled=True) for b in (*apart, *self.boxes))
+            meets |= any(joint.intersects_bbox(b, filled=True) for b in self.boxes)
+            crossed |= any(joint.intersects_bbox(b, filled=True) for b in apart)
             crossed |= any(joint.intersects_path(other) for other in self.joints)
-        return crossed, other_near
+        return meets, crossed, other_near
 
     def _without(self, i: int) -> list[Pixel]:
         return [pixel for j, pixel in enumerate(self.pixels) if j != i]

@@ -87,7 +87,7 @@ def _clean_ticks(axis: "Axis") -> bool:
 
     def show(x: float, pos: int | None = None) -> str:
         text = inner(x, pos)
-        return text if isinstance(text, Maths) else cut(readable(text), LONGEST_TICK)
+        return text if isinstance(text, Maths) else _cut_lines(text, LONGEST_TICK)
 
     axis.set_major_formatter(_Readable(show))
     axis.get_ticklabels()  # the ticks are there from now on, and each draws its text by itself
@@ -102,4 +102,4 @@ def _settle_text(text: Text) -> None:
 
 
 def _cut_lines(text: str, longest: int) -> str:
-    return "\n".join(cut(line, longest) for line in text.split("\n")[:MOST_LINES])
+    return "\n".join(cut(readable(line), longest) for line in text.split("\n")[:MOST_LINES])

@@ -15,6 +15,7 @@ from lora_jax.report.kit.page_shell import (
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.latency.documents import save_latency
+from lora_jax.report.latency.doubts import doubts_of
 from lora_jax.report.latency.plots import plot_overhead, plot_trials
 from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable
 from lora_jax.report.latency.rows import latency_rows
@@ -22,19 +23,17 @@ from lora_jax.report.latency.rows import latency_rows
 QUESTION = "What does an adaptation method cost in one forward pass, and does merged LoRA cost nothing?"
 
 
-def write_latency(table: LatencyTable, warnings: list[str], folder: Path) -> Path:
+def write_latency(table: LatencyTable, folder: Path) -> Path:
     """Write latency.json, figures/ and report.html into the folder; return the page's path."""
     save_latency(folder, table)
     sources = show_sources(folder, table.command, "docs/latency.md")
-    return write_page(
-        folder, draw_latency(table), lambda figures: make_latency_page(table, warnings, figures, sources)
-    )
+    return write_page(folder, draw_latency(table), lambda figures: make_latency_page(table, figures, sources))
 
 
-def make_latency_page(table: LatencyTable, warnings: list[str], figures: str, sources: str) -> str:
+def make_latency_page(table: LatencyTable, figures: str, sources: str) -> str:
     """Make the page of a latency table; `figures` and `sources` are HTML."""
     sections = [
-        ("summary", "Summary", _summary(table, warnings)),
+        ("summary", "Summary", _summary(table)),
         ("table", "Table", show_tables(latency_rows(table))),
         ("figures", "Figures", figures),
         ("settings", "Settings", _settings(table)),
@@ -47,7 +46,7 @@ def draw_latency(table: LatencyTable) -> list[Drawing]:
     n = table.n_trials
     return [
         Drawing(
-            "overhead", "Time over the base",
+            "overhead", "Time of each variant over that of the base",
             f"Median over {n} trials of the ratio to the base within a trial, less one, with its 95 %"
             " interval. Hollow: Table 1 of the LoRA paper, GPT-2 medium on a GPU.",
             plot_overhead(table),
@@ -61,7 +60,7 @@ def draw_latency(table: LatencyTable) -> list[Drawing]:
     ]  # fmt: skip
 
 
-def _summary(table: LatencyTable, warnings: list[str]) -> str:
+def _summary(table: LatencyTable) -> str:
     kinds = {CAME_OUT: "good", DID_NOT: "bad", UNDECIDED: "bad"}
     words = "".join(
         f'<p class="verdict {kinds[statement.verdict]}">{escape(statement.claim)}:'
@@ -69,7 +68,7 @@ def _summary(table: LatencyTable, warnings: list[str]) -> str:
         f"<p>{to_prose(statement.words.partition('. ')[2])}</p>\n"
         for statement in table.statements
     )
-    return f"{words}{show_warnings(warnings)}"
+    return f"{words}{show_warnings(doubts_of(table))}"
 
 
 def _settings(table: LatencyTable) -> str:

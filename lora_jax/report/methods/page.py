@@ -78,9 +78,10 @@ def draw_methods(
     band = " The grey band is full fine-tuning." if full else ""
     yield Drawing(
         "score_vs_trainable",
-        f"{metric[0].upper()}{metric[1:]} against trainable parameters",
+        f"Test {metric} against trainable parameters",
         f"Mean test {metric} over seeds with its 95 % interval of seeds and test examples, each method at the"
-        f" learning rate of its best dev score; the sizes of one method are joined.{band} An interval that"
+        f" learning rate of its best dev score; the sizes of one method are joined.{band}"
+        " Methods of about one size stand side by side. An interval that"
         " leaves the axis is cut, and a name that finds no free place is left out."
         " Whether two methods differ is not read off their bars: the table pairs them.",
         plots.plot_trade_off(found),

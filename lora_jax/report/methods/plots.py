@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.label_places import place_labels
 from lora_jax.report.kit.panels import set_title
+from lora_jax.report.kit.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 DASHES = ("-", "--", ":", "-.")
 FULL = "#707070"
+GAP = 0.012  # of the axis, between two methods of one size
 Look = tuple[str, str, str]  # colour, marker, dash
 
 
@@ -24,7 +27,7 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
     """Draw the test score against trainable parameters with 95 % intervals, a name at each point.
 
     The members of a family (LoRA by rank, top layers by their number) are joined; the reference is a band
-    over the whole width where it is full fine-tuning.
+    over the whole width where it is full fine-tuning. Methods of about one size stand side by side.
     """
     figure, [ax] = style.new_figure()
     scored = _scored(found)
@@ -32,6 +35,7 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
     sizes = [m.n_trainable for m in scored]
     low, high = _score_limits(scored)
     left, right = min(sizes) / 2.2, max(sizes) * 2.2
+    places = _places(scored, GAP * math.log(right / left))
     style.set_count_axis(ax, left, right, "trainable parameters, without a new head")
     ax.set_ylim(low, high)
     ax.set_ylabel(_score_label(found))
@@ -45,17 +49,28 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
     for members in _group(scored, _all_but_size).values():
         if len(members) > 1:
             members = sorted(members, key=lambda m: m.n_trainable)
-            xs, ys = [m.n_trainable for m in members], [m.finished_score.value for m in members]
+            xs, ys = [places[m.label] for m in members], [m.finished_score.value for m in members]
             ax.plot(xs, ys, "-", color=looks[members[0].label][0], linewidth=1.3, alpha=0.7, zorder=2)
             lines += itertools.pairwise(zip(xs, ys, strict=True))
     for method in scored:
-        _draw_score(ax, method.n_trainable, method, looks[method.label])
-    points = [(m.n_trainable, m.finished_score.value) for m in scored]
-    bars = [(m.n_trainable, _clipped(m.finished_score.interval, low, high)) for m in scored]
+        _draw_score(ax, places[method.label], method, looks[method.label])
+    points = [(places[m.label], m.finished_score.value) for m in scored]
+    bars = [(places[m.label], _clipped(m.finished_score.interval, low, high)) for m in scored]
     lines += [((x, bottom), (x, top)) for x, (bottom, top) in bars]
     figure.draw_without_rendering()  # names are placed in pixels
     place_labels(ax, points, [name_of(m.label) for m in scored], [looks[m.label][0] for m in scored], lines)
     return figure
+
+
+def _places(scored: Sequence[MethodResult], gap: float) -> dict[str, float]:
+    """Return where each method stands by its trainable parameters, at least `gap` of ln from the next."""
+    inside = sorted(scored, key=lambda m: m.finished_score.value)
+    moved = side_by_side([math.log(m.n_trainable) for m in inside], gap)
+    near = {m.label: math.exp(x) for m, x in zip(inside, moved, strict=True)}
+    return {
+        m.label: m.n_trainable if math.isclose(near[m.label], m.n_trainable) else near[m.label]
+        for m in inside
+    }
 
 
 def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:

@@ -26,7 +26,7 @@ def draw_target_sets(found: MethodComparison) -> list[Drawing]:
         drawings.append(
             Drawing(
                 "score_by_targets",
-                f"{metric[0].upper()}{metric[1:]} by what is adapted, at one budget",
+                f"Test {metric} by the matrices that LoRA adapts, at one budget of parameters",
                 f"Sets of matrices from the best mean test {metric} down, each with the rank that spends the"
                 " budget (beside it, with what it trains), at the learning rate of its best dev score; 95 %"
                 " intervals of seeds and test examples, strokes are the seeds. Whether two sets differ is not"
@@ -38,7 +38,7 @@ def draw_target_sets(found: MethodComparison) -> list[Drawing]:
         drawings.append(
             Drawing(
                 "score_by_rank",
-                f"{metric[0].upper()}{metric[1:]} by rank",
+                f"Test {metric} against rank, a line for each set of matrices",
                 f"Mean test {metric} with its 95 % interval by rank, a line for each set of matrices, at the"
                 " learning rate of its best dev score.",
                 plot_ranks(found, targets.ranks),

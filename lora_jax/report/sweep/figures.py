@@ -126,7 +126,7 @@ def _draw_curves(results: Results) -> Iterator[Drawing]:
     if len(longest) > 1:
         yield Drawing(
             "sample_efficiency",
-            "Larger models need fewer samples",
+            "Training loss against tokens seen, a line for each size",
             "Training loss against tokens seen, for each size the run with the most tokens;"
             " late steps are averaged over windows." + (f" {left_out}" if left_out else ""),
             curve_plots.plot_sample_efficiency([_curve(results, r, "n_tokens", r.n_tokens) for r in longest]),
@@ -169,7 +169,7 @@ def _draw_rates(results: Results) -> Iterator[Drawing]:
     grids = sorted(grids, key=lambda g: len(g.rates), reverse=True)[:MOST_GRIDS]
     yield Drawing(
         "learning_rates",
-        "Grids of learning rates",
+        "Held-out loss against the learning rate, a line for each size",
         "Held-out loss against the base learning rate; the best of a grid is filled, a red square where it"
         f" lies at an edge. Rates that diverged or were halted are not drawn.{more}",
         rate_plots.plot_learning_rates(sorted(grids, key=lambda g: (g.n_params, g.n_tokens))),

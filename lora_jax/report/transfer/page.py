@@ -55,8 +55,8 @@ def draw(report: TransferReport) -> list[Drawing]:
             Drawing(
                 "transfer_drifts",
                 "The best learning rate against size",
-                "With 95 % intervals and the power law through them. A level line: the rate transfers. "
-                + plots.caption_of_drifts(report),
+                "With 95 % intervals and the power law through them. Points of one size stand side by side."
+                " A level line means that the rate transfers. " + plots.caption_of_drifts(report),
                 drifts,
             ),
         )

@@ -1,5 +1,6 @@
 """Figures of a transfer of learning rates."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count, format_loss
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid
+from lora_jax.report.kit.side_by_side import side_by_side
 from lora_jax.report.kit.thinning import spread
 from lora_jax.report.transfer.conclusions import name_size
 from lora_jax.scaling.rates.bowls import evaluate
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 MOST_PANELS = 24
 TITLE_WIDTH = 24  # letters of a panel's title that fit over it
 POINTS = 80  # of a drawn parabola
-SPREAD = 1.02  # between two series at one size, a factor
+GAP = 0.012  # of the axis, between two points at one size
+ONE_SIZE = 1.05  # a factor within which two sizes have one tick, such as counts of N of one shape
+SHARE = 0.6  # of the way to the next size that the points of a size may fill
 TOP = 1.3  # times the least loss: what is higher is a cross at the top
 
 
@@ -92,9 +96,10 @@ def plot_drifts(report: TransferReport) -> "Figure | None":
     ends = [end for bowl in bowls if bowl.best is not None for end in bowl.best.rate.interval]
     ticks = style.decade_ticks(min(ends) / 1.3, max(ends) * 1.3)
     for ax, axis in zip(axes, axes_drawn, strict=True):
-        for i, series in enumerate(report.series):
-            _draw_drift(ax, series, axis, i)
         sizes = sorted({size for s in report.series for b in s.bowls if (size := _size(b, axis))})
+        places = _places(report, axis, sizes)
+        for i, series in enumerate(report.series):
+            _draw_drift(ax, series, axis, i, places[i])
         style.set_count_axis(ax, sizes[0] / 1.3, sizes[-1] * 1.3, axis, narrow=True)
         _set_size_ticks(ax, sizes)
         name = name_of(report.rate_name, 40)
@@ -109,28 +114,51 @@ def _set_size_ticks(ax: "Axes", sizes: Sequence[float]) -> None:
     """Write the sizes themselves below the axis, where they are few."""
     from matplotlib.ticker import FixedLocator
 
-    if len(sizes) <= 8:
-        ax.xaxis.set_major_locator(FixedLocator(list(sizes)))
+    apart = _apart(sizes)
+    if len(apart) <= 8:
+        ax.xaxis.set_major_locator(FixedLocator(apart))
         ax.tick_params(axis="x", labelsize=8)
+
+
+def _apart(sizes: Sequence[float]) -> list[float]:
+    """Return sizes in rising order without those that are within 5 % of the one before."""
+    return [*sizes[:1], *(high for low, high in itertools.pairwise(sizes) if high > ONE_SIZE * low)]
 
 
 def _size(bowl: Bowl, axis: str) -> float | None:
     return bowl.sizes.get(axis, bowl.n_params if axis == "N" else None)
 
 
-def _draw_drift(ax: "Axes", series: Series, axis: str, number: int) -> None:
+def _best_of(series: Series, axis: str) -> list[tuple[float, Bowl]]:
+    """Return the grids of a series that have a best rate and a size on this axis, with that size."""
+    return [(size, b) for b in series.bowls if b.best is not None and (size := _size(b, axis)) is not None]
+
+
+def _places(report: TransferReport, axis: str, sizes: Sequence[float]) -> list[list[float]]:
+    """Return where the points of each series stand: at their size, side by side where that is one."""
+    known = [[math.log(size) for size, _ in _best_of(series, axis)] for series in report.series]
+    places = [place for series in known for place in series]
+    gap = GAP * math.log(1.3**2 * sizes[-1] / sizes[0])
+    apart = [math.log(size) for size in _apart(sizes)]
+    if len(apart) > 1 and places:
+        nearest = [min(apart, key=lambda size: abs(size - place)) for place in places]
+        most = max(nearest.count(size) for size in apart)
+        gap = min(gap, SHARE * min(high - low for low, high in itertools.pairwise(apart)) / most)
+    moved = iter(math.exp(place) for place in side_by_side(places, gap))
+    return [list(itertools.islice(moved, len(series))) for series in known]
+
+
+def _draw_drift(ax: "Axes", series: Series, axis: str, number: int, xs: Sequence[float]) -> None:
     colour, marker = style.COLOURS[number % len(style.COLOURS)], style.MARKERS[number % len(style.MARKERS)]
-    points = [(size, b) for b in series.bowls if b.best is not None and (size := _size(b, axis)) is not None]
+    points = _best_of(series, axis)
     if not points:
         return
-    shift = SPREAD**number
     values = [b.best.rate.value for _, b in points if b.best is not None]
     ends = [b.best.rate.interval for _, b in points if b.best is not None]
     bars = [[v - low for v, (low, _) in zip(values, ends, strict=True)]]
     bars.append([high - v for v, (_, high) in zip(values, ends, strict=True)])
-    xs = [size * shift for size, _ in points]
-    ax.errorbar(xs, values, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2)
-    [marks] = ax.plot(xs, values, marker, color=colour, markersize=5, zorder=3, label=name_of(series.label))
+    ax.errorbar(xs, values, yerr=bars, fmt="none", ecolor=colour, elinewidth=1, capsize=0, zorder=2)
+    [marks] = ax.plot(xs, values, marker, color=colour, markersize=4.5, zorder=3, label=name_of(series.label))
     words = [f"{name_size(b, series)}: {v:.3g}" for (_, b), v in zip(points, values, strict=True)]
     name_marks(marks, words)
     drift = next((d for d in series.drifts if d.axis == axis), None)

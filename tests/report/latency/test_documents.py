@@ -30,7 +30,7 @@ def test_what_is_published_is_read_and_written_again_the_same(path: Path, tmp_pa
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
 def test_a_published_page_is_drawn_again(path: Path, tmp_path: Path) -> None:
     table = load_latency(path.parent)
-    page = write_latency(table, [], tmp_path).read_text()
+    page = write_latency(table, tmp_path).read_text()
     for statement in table.statements:
         assert f"{escape(statement.claim)}: {statement.verdict}." in page
     drawn = {file.name for file in (tmp_path / "figures").iterdir()}
