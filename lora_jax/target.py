@@ -111,6 +111,12 @@ def find_device(text: str) -> Device:
     return DEVICES[name_device(text)]
 
 
+def one_of(device: Device) -> Target:
+    """Return the target that is a single device of a data sheet of DEVICES."""
+    name = next(name for name, known in DEVICES.items() if known is device)
+    return Target(device.platform, name, (1,) * device.n_axes, device.capability)
+
+
 def parse_target(text: str) -> Target:
     """Read a target: "h100:8" is eight GPUs, "v5e:4x4" and "v5p:2x2x1" are slices of TPUs, "h100" is one GPU.
 

@@ -35,7 +35,7 @@ HASTY = ("not slow and not parity", "slow")  # what -m selects in the runs of wh
 # The files that take longest begin first: a long one at the end would leave the other processes idle. Those
 # of SLURM wait most of their time, beside others that compute, and not two of them at once.
 LONGEST = (
-    "cluster/test_submit.py", "test_readme.py", "peft/test_lanes.py", "runs/test_memory.py",
+    "cluster/test_submit.py", "test_readme.py", "peft/test_lanes.py", "training/test_cpu_memory.py",
     "cluster/test_several_nodes.py", "faults/test_inputs.py", "experiments/test_scaling.py",
     "cluster/test_sweep.py", "faults/test_campaign.py", "workers/test_sweep.py",
     "experiments/test_processes.py", "commands/test_coordinates.py", "finetuning/test_execute.py",

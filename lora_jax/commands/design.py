@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from lora_jax.files import to_json
 from lora_jax.ranges import QUANTITY, Range, whole
 
 if TYPE_CHECKING:
+    from lora_jax.compiling.pricing import Speed
     from lora_jax.report.kit.drawing import Drawing
     from lora_jax.scaling.planning.design_report import DesignReport, NextRunReport
     from lora_jax.scaling.tables.run_table import RunTable
@@ -27,6 +29,7 @@ PRIOR = "besiroglu"
 FLOPS = Range(1, 1e60)
 HOURS = Range(0, 1e9, above=True)  # 100,000 years
 NOISE = Range(1e-8, 10)  # of ln L: below it is rounding
+UTILISATION = Range(0, 1, above=True)  # of the peak
 RUNS = whole(1, 1000)  # a lattice of 10 sizes and 8 ratios is the largest that is tried
 
 
@@ -43,7 +46,13 @@ def add(commands: Any) -> None:
     add_number(
         budget, "--flops", FLOPS, is_quantity=True, metavar="C", help="training FLOPs for all runs together"
     )
-    add_number(budget, "--hours", HOURS, metavar="H", help="hours on this machine, at its estimated speed")
+    add_number(
+        budget,
+        "--hours",
+        HOURS,
+        metavar="H",
+        help="hours on this machine, or on the devices of --target, at their estimated speed",
+    )
     budget.add_argument(
         "--next",
         action="store_true",
@@ -51,7 +60,11 @@ def add(commands: Any) -> None:
     )
     aim = parser.add_argument_group("the aim")
     aim.add_argument(
-        "--target", metavar="N=7e8,D=1.4e10", help="size and tokens at which you want to know the loss"
+        "--target",
+        action="append",
+        metavar="N=7e8,D=1.4e10",
+        help="size and tokens at which you want to know the loss; or the devices to price for, such as"
+        " v5e:4x4 (give it twice for both)",
     )
     add_number(
         aim,
@@ -74,6 +87,7 @@ def add(commands: Any) -> None:
         metavar="SD",
         help="standard deviation of ln L between seeds (default: the fit's, or 0.01 without a table)",
     )
+    _add_price(parser.add_argument_group("the price on a --target of devices"))
     limits = parser.add_argument_group("limits")
     add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="plan at most K runs (default: 20)")
     add_number(
@@ -96,15 +110,35 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_price(price: Any) -> None:
+    price.add_argument(
+        "--like",
+        type=Path,
+        metavar="CONFIG",
+        help="compile the largest step of this config for the target, and price by its estimate",
+    )
+    price.add_argument("--mesh", help="how the devices are used for --like (default: all on fsdp)")
+    add_number(
+        price,
+        "--utilisation",
+        UTILISATION,
+        metavar="SHARE",
+        help="share of the peak that is assumed (default, without --like: 0.3)",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.commands.waiting import waiting
     from lora_jax.scaling.planning.forecast import runs_of
     from lora_jax.scaling.tables.cells import with_one_rate
 
     table = with_one_rate(load_table(arguments)) if arguments.table is not None else None
-    flops, speed = _budget(arguments)
+    speed = _speed_of_target(arguments)
+    flops, here = _budget(arguments, speed)
     with waiting():
-        report = _plan(arguments, table, flops, speed)
+        report = _plan(arguments, table, flops, here)
+    if speed is not None:
+        report = _price(report, speed)
     _show(arguments, report, [] if table is None else list(zip(*runs_of(table), strict=True)))
     return 0
 
@@ -117,8 +151,9 @@ def _plan(
     noise = arguments.noise
     known = vars(published_law(arguments.prior, noise) if table is None else law_of_runs(table, noise))
     aim: dict[str, Any] = {"flops_per_second": speed}
-    if arguments.target is not None:
-        aim["target"] = parse_numbers("--target", [arguments.target], QUANTITY)
+    points = [text for text in arguments.target or [] if "=" in text]
+    if points:
+        aim["target"] = parse_numbers("--target", points, QUANTITY)
     if arguments.target_flops is not None:
         aim["target_flops"] = arguments.target_flops
     if not {"target", "target_flops"} & set(aim):
@@ -144,16 +179,56 @@ def _plan(
     ).report(notes)
 
 
-def _budget(arguments: argparse.Namespace) -> tuple[float, float | None]:
-    """Return the FLOPs, and the FLOPs per second where hours were asked for."""
+def _speed_of_target(arguments: argparse.Namespace) -> "Speed | None":
+    """Return how fast the devices of --target train; None where it names none."""
+    named = [text for text in arguments.target or [] if "=" not in text]
+    if not named:
+        for option in ("like", "mesh", "utilisation"):
+            if getattr(arguments, option) is not None:
+                raise LoraJaxError(f"--{option} prices devices: name them, such as --target v5e:4x4.")
+        return None
+    if len(named) > 1:
+        raise LoraJaxError(f"--target names devices twice, {' and '.join(named)}: name one of them.")
+    from lora_jax.compiling.pricing import assume_speed, estimate_speed, largest_step
+    from lora_jax.compiling.start import compile_config
+    from lora_jax.runs.machine import ASSUMED_UTILISATION
+    from lora_jax.target import parse_target
+
+    target = parse_target(named[0])
+    if arguments.like is None:
+        if arguments.mesh is not None:
+            raise LoraJaxError(
+                "--mesh says how a compiled step uses the devices: name its config with --like."
+            )
+        return assume_speed(target, arguments.utilisation or ASSUMED_UTILISATION)
+    if arguments.utilisation is not None:
+        raise LoraJaxError("--like takes the utilisation of the compiled step: leave out --utilisation.")
+    report = compile_config(arguments.like, [], target, arguments.mesh)
+    return estimate_speed(report, target, {largest_step(report).run_ids[0]: 1.0})
+
+
+def _budget(arguments: argparse.Namespace, speed: "Speed | None") -> tuple[float, float | None]:
+    """Return the FLOPs, and the FLOPs per second where they are known; of two bounds the slower."""
     if (arguments.flops is None) == (arguments.hours is None):
         raise LoraJaxError("A design needs one budget: give --flops or --hours.")
     if arguments.flops is not None:
-        return arguments.flops, None
+        return arguments.flops, None if speed is None else speed.slowest
+    if speed is not None:
+        return arguments.hours * 3600 * speed.slowest, speed.slowest
     from lora_jax.runs.machine import present_speed
 
-    speed = present_speed()
-    return arguments.hours * 3600 * speed, speed
+    found = present_speed()
+    return arguments.hours * 3600 * found, found
+
+
+def _price(report: "DesignReport | NextRunReport", speed: "Speed") -> "DesignReport | NextRunReport":
+    """Return the report with what its runs cost on the target, in a sentence."""
+    from lora_jax.scaling.planning.design_report import DesignReport
+
+    if isinstance(report, DesignReport):
+        return replace(report, notes=(speed.describe(report.spent_flops), *report.notes))
+    flops = 0.0 if report.choice is None else report.choice.paid_flops
+    return replace(report, notes=(speed.describe(flops), *report.notes)) if flops else report
 
 
 def _show(

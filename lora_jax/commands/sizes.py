@@ -153,7 +153,7 @@ def measure_preset(preset: "Preset", seq_len: int | None, replicates: "Bootstrap
 def count_preset(preset: "Preset", seq_len: int | None) -> Counted | None:
     """Return what a model's shape and tokens cost; None where one of them is not published."""
     from lora_jax.model.declare import count_parameters, flops_per_token
-    from lora_jax.runs.memory import BYTES_TRAINED
+    from lora_jax.training.cpu_memory import BYTES_TRAINED
 
     config = preset.config
     if config is None or preset.n_params is None or preset.n_tokens is None:

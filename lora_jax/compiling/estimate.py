@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lora_jax.compiling.collectives import kind_of
 from lora_jax.compiling.cost import count_bytes, count_flops, is_free, kernel_target
 from lora_jax.compiling.hlo import Computation, Instruction, Program
+from lora_jax.compiling.links import communication_seconds
 from lora_jax.compiling.results import Collective, StepEstimate
 from lora_jax.compiling.walk import walk
 from lora_jax.target import Target
@@ -48,12 +49,11 @@ def estimate_step(
                 unpriced[kernel] = None
         elif target.platform != "tpu":
             total.seconds += times * _roofline(program, computation, instruction, target, 1.0)
-    received = sum(collective.received_bytes for collective in collectives)
     peak = target.device.peak_flops * target.n_devices
     return StepEstimate(
         seconds=total.seconds,
         kernel_seconds=total.kernel_seconds,
-        communication_seconds=received / target.device.link_bandwidth,
+        communication_seconds=communication_seconds(collectives, target),
         utilisation=flops / (peak * total.seconds) if total.seconds else 0.0,
         unpriced_kernels=tuple(unpriced),
     )

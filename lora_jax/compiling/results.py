@@ -44,8 +44,7 @@ class StepEstimate:
     Attributes:
         seconds: Computing, of one step.
         kernel_seconds: The part of it that is custom kernels, whose time we add by our own rule.
-        communication_seconds: The collectives alone, at the links' full speed. It comes on top where the
-            program does not hide it behind the computing.
+        communication_seconds: The collectives alone, at the links' full speed (compiling/links.py).
         utilisation: FLOPs of the model over what the devices could compute in `seconds`.
         unpriced_kernels: Custom kernels whose FLOPs we cannot read. Only their bytes are in `seconds`.
     """
@@ -55,6 +54,20 @@ class StepEstimate:
     communication_seconds: float
     utilisation: float
     unpriced_kernels: tuple[str, ...]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the seconds of a step whose communication is hidden, and of one where none is."""
+        computing, communication = self.seconds, self.communication_seconds
+        return max(computing, communication), computing + communication
+
+    @property
+    def utilisations(self) -> tuple[float, float]:
+        """Return the shares of the peak that the step reaches at these bounds, the smaller first."""
+        least, most = self.bounds
+        if not most:
+            return 0.0, 0.0
+        return self.utilisation * self.seconds / most, self.utilisation * self.seconds / least
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def format_report(report: CompileReport) -> str:
 
 
 def format_beside(report: CompileReport, predicted_bytes: Mapping[str, float]) -> str:
-    """Return what was compiled beside what the plan predicts for one device that does it all.
+    """Return what was compiled beside what the plan predicts for a device of the target.
 
     predicted_bytes: memory of each run's step, by its run_id.
     """
@@ -55,8 +55,8 @@ def format_beside(report: CompileReport, predicted_bytes: Mapping[str, float]) -
         for step in report.steps
     ]  # fmt: skip
     told = (
-        f"Compiled for {report.target}, mesh {report.mesh}, memory of one device. The prediction is of one"
-        " device that holds everything. The estimate is no measurement (docs/accelerators.md)."
+        f"Compiled for {report.target}, mesh {report.mesh}, memory of one device. The estimate is no"
+        " measurement (docs/accelerators.md)."
     )
     return "\n".join([*draw(columns, rows, set(range(1, len(columns)))), "", fill(told)])
 
@@ -111,6 +111,11 @@ def format_milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
 
 
+def format_span(least: float, most: float) -> str:
+    """Return two times as "12.3 ms to 1.20 s", or as one where they are written alike."""
+    return " to ".join(dict.fromkeys((format_milliseconds(least), format_milliseconds(most))))
+
+
 def _memory_cells(memory: Memory | None) -> tuple[str, ...]:
     if memory is None:
         return ("-", "-", "too much", "-")
@@ -121,7 +126,8 @@ def _memory_cells(memory: Memory | None) -> tuple[str, ...]:
 def _estimate_cells(estimate: StepEstimate | None) -> tuple[str, str]:
     if estimate is None:
         return ("-", "-")
-    return format_milliseconds(estimate.seconds), f"{estimate.utilisation:.0%}"
+    (least, most), (low, high) = estimate.bounds, estimate.utilisations
+    return format_span(least, most), " to ".join(dict.fromkeys((f"{low:.0%}", f"{high:.0%}")))
 
 
 def _remarks(step: CompiledStep) -> list[str]:
@@ -131,8 +137,9 @@ def _remarks(step: CompiledStep) -> list[str]:
     estimate = step.estimate
     if estimate is not None and step.collectives:
         found.append(
-            f"at full speed this takes {format_milliseconds(estimate.communication_seconds)}. It is"
-            " not in the estimate: it comes on top where the program does not hide it."
+            f"at full speed this takes {format_milliseconds(estimate.communication_seconds)}, beside"
+            f" {format_milliseconds(estimate.seconds)} of computing. The estimate is from the larger of the"
+            " two, where the program hides the smaller, to their sum, where it hides nothing."
         )
     if estimate is not None and estimate.unpriced_kernels:
         names = ", ".join(estimate.unpriced_kernels)

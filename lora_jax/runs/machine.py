@@ -7,8 +7,8 @@ from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import time_matmuls
-from lora_jax.runs.memory import memory_bytes
 from lora_jax.target import DEVICES, Device
+from lora_jax.training.cpu_memory import memory_bytes
 
 ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
 DEEPEST = 48  # blocks whose matmuls are compiled to be timed, in less than a second

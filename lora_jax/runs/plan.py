@@ -8,8 +8,9 @@ from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.model.parametrisation import check_head_widths
 from lora_jax.runs.machine import seconds_per_step
-from lora_jax.runs.memory import memory_bytes
-from lora_jax.target import Device
+from lora_jax.target import Device, one_of
+from lora_jax.training.cpu_memory import memory_bytes
+from lora_jax.training.device_memory import ALONE, Split, predict_memory
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate
 
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
@@ -49,11 +50,12 @@ class PlannedRun:
 
 @uncollected()
 def plan_runs(
-    runs: Sequence[RunConfig], finished: Collection[str], device: Device | None
+    runs: Sequence[RunConfig], finished: Collection[str], device: Device | None, split: Split = ALONE
 ) -> list[PlannedRun]:
     """Order the runs by trunk, smallest model first, and price each; finished ones cost nothing.
 
     device: The accelerator to price for. None is this machine's CPU, whose matmuls are timed.
+    split: How several such devices share a step: memory is of one of them, the time as if there were one.
 
     Raises:
         LoraJaxError: Under muP or CompleteP, heads get wider with the model.
@@ -78,8 +80,9 @@ def plan_runs(
                 shared = cooldown_start(run)
             recipe = (run.model, run.optim, run.data.seq_len)
             if recipe not in memory:
-                width = 2 if device and run.model.compute_dtype != "float32" else 4
-                memory[recipe] = memory_bytes(run, width)
+                memory[recipe] = (
+                    memory_bytes(run) if device is None else predict_memory(run, one_of(device), split).peak
+                )
             planned.append(_price(run, name, trunk, own_steps, step_seconds[shape], memory[recipe]))
     return planned
 

@@ -9,27 +9,32 @@ from lora_jax.runs.plan import PlannedRun, plan_runs
 from lora_jax.runs.plan_optimizer import format_optimizers
 from lora_jax.runs.rate_rules import explain_rules
 from lora_jax.target import find_device, name_device
+from lora_jax.training.device_memory import ALONE, Split
 
 
 def print_plan(
-    experiment: Experiment, finished: Collection[str], device: str | None = None
+    experiment: Experiment, finished: Collection[str], device: str | None = None, split: Split = ALONE
 ) -> list[PlannedRun]:
     """Price an experiment's runs, print them as a table, and return them.
 
     device: A name of target.DEVICES. By default the experiment's own DEVICE, and without one the present
         machine.
+    split: How several such devices share a step; memory is then of one of them.
     """
     asked = device or experiment.device
     name = name_device(asked) if asked else None
     found = find_device(name) if name else present_device()
-    planned = plan_runs(experiment.runs, finished, found)
+    planned = plan_runs(experiment.runs, finished, found, split)
     if found is None:
         basis = "this machine's matmuls at these shapes, timed just now"
         n_counted = sum(not is_timed(run) for run in experiment.runs)
         if n_counted:
             basis += f"; {n_counted} runs of large steps by its speed on a typical shape"
     else:
-        basis = f"{ASSUMED_UTILISATION:.0%} of the peak of {name or 'the present device'}"
+        which = name or "the present device"
+        basis = f"{ASSUMED_UTILISATION:.0%} of the peak of {which}"
+        if split.n_devices > 1:
+            basis += f", as if one did it all; memory is of one of {split.n_devices} that share it"
     print(format_plan(planned, basis))
     return planned
 

@@ -61,7 +61,12 @@ def count_chunks(config: ModelConfig, n_rows: int, seq_len: int) -> int:
     A chunk has every row, so that a batch that is split over devices stays split.
     """
     n_devices = max(1, jax.sharding.get_abstract_mesh().size)
-    n_tokens = n_devices * tokens_at_once(config.vocab_size, for_cpu=on_cpu())
+    return chunks_of(config.vocab_size, n_rows, seq_len, n_devices, for_cpu=on_cpu())
+
+
+def chunks_of(vocab_size: int, n_rows: int, seq_len: int, n_devices: int, for_cpu: bool) -> int:
+    """Return `count_chunks` on so many devices, of a batch of n_rows on all of them."""
+    n_tokens = n_devices * tokens_at_once(vocab_size, for_cpu)
     return min(seq_len, -(-n_rows * seq_len // n_tokens))
 
 

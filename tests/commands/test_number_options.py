@@ -37,7 +37,7 @@ WITH_NUMBERS = {
 NAMES = {
     "table", "rival", "folder", "config", "model", "models", "task", "adapter", "name", "law", "--adapter",
     "--answers", "--base", "--baseline", "--by", "--cluster", "--data", "--device", "--each", "--entity",
-    "--flops-column", "--json", "--law", "--laws",
+    "--flops-column", "--json", "--law", "--laws", "--like",
     "--loss-unit",
     "--method", "--n-column", "--objective", "--of", "--only", "--out", "--prior", "--project", "--prompt",
     "--response", "--seconds", "--shared",

@@ -7,7 +7,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.machine import present_device, seconds_per_step
 from lora_jax.target import DEVICES, find_device
-from tests.runs.step_memory import make_run
+from tests.training.step_memory import make_run
 
 
 def test_an_unknown_device_is_refused_with_the_nearest() -> None:

@@ -8,14 +8,14 @@ import pytest
 from lora_jax.config import ModelConfig, OptimConfig, RunConfig, run_id
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import TuneConfig
-from lora_jax.runs.memory import memory_bytes
 from lora_jax.runs.sweep import overlay
+from lora_jax.training.cpu_memory import memory_bytes
 from lora_jax.training.lanes import Lanes, stack_inputs
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step
 from lora_jax.training.step import StepInput
-from tests.runs.step_memory import make_run
 from tests.training.parts import PARTS, UNCLIPPED, assert_equal_in_parts
+from tests.training.step_memory import make_run
 
 MODEL = ModelConfig(d_model=16, n_layers=1, n_heads=2, vocab_size=64, context=128)
 

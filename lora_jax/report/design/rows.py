@@ -52,7 +52,7 @@ def promise(report: DesignReport) -> str:
     target, loss = report.target, report.loss_at_target
     spent = f"{format_power(report.spent_flops)} FLOPs"
     if report.seconds is not None:
-        spent += f", about {format_seconds(report.seconds)} here"
+        spent += f", about {format_seconds(report.seconds)}"
     return (
         f"{report.n_runs} runs ({spent}) would tell the loss at N = {format_count(target.n_params)},"
         f" D = {format_count(target.n_tokens)} to +-{report.half_width_percent:.2f} % ("

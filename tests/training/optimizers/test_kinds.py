@@ -29,11 +29,11 @@ from lora_jax.finetuning.group import lane_shape
 from lora_jax.model.declare import declare
 from lora_jax.params import Spec
 from lora_jax.peft.methods.lora import LoRA
-from lora_jax.runs.memory import memory_bytes
 from lora_jax.runs.pretraining import is_cooled
 from lora_jax.runs.sweep import parse_overrides
 from lora_jax.training import optimizers
 from lora_jax.training.checkpoint import Checkpoints
+from lora_jax.training.cpu_memory import memory_bytes
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.loop import pretrain
 from lora_jax.training.optimizers import find_optimizers, optimizer_from_dict
@@ -47,7 +47,7 @@ from lora_jax.training.optimizers.sgd import SGD
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.scales import scales_of
 from lora_jax.training.step import evaluation_weights
-from tests.runs.step_memory import make_run, measure_run
+from tests.training.step_memory import make_run, measure_run
 
 from .kinds import HERE, KINDS, RATES, make_given, random_gradients, with_optimizer
 

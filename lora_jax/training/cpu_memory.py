@@ -1,8 +1,8 @@
-"""The peak memory of a training step, predicted from the configuration before anything is compiled.
+"""The peak memory of a training step on a CPU, predicted from the configuration before anything is compiled.
 
 Float32 weights, the optimizer's state and gradients are counted. What XLA keeps of the activations is a sum
 of what each layer has, with coefficients fitted to XLA's own analysis. After a change of the model's layers
-fit them anew: PYTHONPATH=. python tests/runs/step_memory.py (a few minutes).
+fit them anew: PYTHONPATH=. python tests/training/step_memory.py (a few minutes).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ SCORES_OF_BIAS = {"t5": 2.9, "transformer_xl": 4.1}
 MOMENTS = 2  # arrays of a weight in the state of Adam
 BYTES_TRAINED = 4 * (2 + MOMENTS)  # of a float32 weight: itself, its moments, its gradient
 BYTES_SUMMED = 4  # besides, where a batch is read in parts: the sum of their gradients
-FUSED_WIDTH = 128  # the widest head of the fused attention kernel, whatever the GPU
+BYTES = 4  # of an activation
 
 
 class Held(NamedTuple):
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 
 
 # Fitted on CPU at 2 to 12 layers, d_model 32 to 256, T 64 to 256, V 256 to 4,096, GPT-2's and Llama's kind,
-# within 5 %. A loop over the layers copies what each turn saves. Nothing was measured on an accelerator.
+# within 5 %. A loop over the layers copies what each turn saves. Accelerators: training/device_memory.py.
 UNROLLED = Held(9.3, 3.6, 2.0, 4.0, 1.0, 0.0, 0.0, 2.0)
 LOOPED = Held(14.4, 0.0, 2.0, 4.0, 0.65, 0.0, 0.0, 1.4)
 REMAT = {
@@ -52,14 +52,11 @@ UNROLLED_FROZEN = Held(4.5, 0.0, 2.0, 4.0, 2.1, 0.0, 0.0, 2.0)
 LOOPED_FROZEN = Held(0.0, 0.0, 2.0, 4.0, 2.1, 0.0, 0.0, 2.3)
 
 
-def memory_bytes(run: RunConfig, bytes_per_activation: int = 4, lanes: int = 1) -> float:
-    """Predict the peak of a run's training step in bytes, or that of several such runs side by side.
-
-    bytes_per_activation: 4, or 2 where the step computes in 16 bits, which it does on accelerators alone.
-    """
+def memory_bytes(run: RunConfig, lanes: int = 1) -> float:
+    """Predict the peak of a run's training step in bytes, or that of several such runs side by side."""
     optim = run.optim
     rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
-    of_part = step_bytes(run.model, rows, seq_len, bytes_per_activation, lanes)
+    of_part = step_bytes(run.model, rows, seq_len, lanes)
     of_part += lanes * more_than_adam(make_optimizer(optim), declare(run.model))
     if optim.accumulate == 1:
         return of_part
@@ -75,7 +72,6 @@ def step_bytes(
     model: ModelConfig,
     n_rows: int,
     seq_len: int,
-    bytes_per_activation: int = 4,
     lanes: int = 1,
     n_adapter: int | None = None,
 ) -> float:
@@ -88,15 +84,15 @@ def step_bytes(
     weights = BYTES_TRAINED * n_base * lanes
     if n_adapter is not None:
         weights = 4 * n_base + BYTES_TRAINED * n_adapter * lanes
-    held, kinds = which_held(model, n_adapter is not None), count_kinds(model, seq_len, bytes_per_activation)
+    held, kinds = which_held(model, n_adapter is not None), count_kinds(model, seq_len)
     *others, (kept, logits) = zip(held, kinds, strict=True)
     tokens = n_rows * seq_len
-    activations = bytes_per_activation * tokens * sum(k * n for k, n in others)
-    at_once = min(tokens, tokens_at_once(model.vocab_size, for_cpu=bytes_per_activation == 4))
-    activations += 4 * at_once * kept * logits
+    activations = BYTES * tokens * sum(k * n for k, n in others)
+    at_once = min(tokens, tokens_at_once(model.vocab_size, for_cpu=True))
+    activations += BYTES * at_once * kept * logits
     if at_once < tokens:  # the hidden states and their gradient, cut; the head's gradient, twice
         head = 0 if n_adapter is not None else model.vocab_size
-        activations += model.d_model * (2 * bytes_per_activation * tokens + 4 * head)
+        activations += BYTES * model.d_model * (2 * tokens + head)
     return weights + lanes * activations
 
 
@@ -109,7 +105,7 @@ def which_held(model: ModelConfig, is_frozen: bool) -> Held:
     return UNROLLED_FROZEN if is_frozen else UNROLLED
 
 
-def count_kinds(model: ModelConfig, seq_len: int, bytes_per_activation: int = 4) -> Held:
+def count_kinds(model: ModelConfig, seq_len: int) -> Held:
     """Return how many numbers of each kind a token has."""
     D, F, Y = model.d_model, model.ff_width, model.n_layers
     has_bias = model.positions in SCORES_OF_BIAS
@@ -120,10 +116,6 @@ def count_kinds(model: ModelConfig, seq_len: int, bytes_per_activation: int = 4)
         * seq_len
         * ((N_BLOCKS + 1) / (2 * N_BLOCKS) if is_cut else 1.0)
     )
-    if bytes_per_activation == 2:
-        is_cut = False
-        if not has_bias and model.head_dim % 8 == 0 and model.head_dim <= FUSED_WIDTH:
-            scores = 0.0  # a fused kernel never has them in memory
     gelu, swiglu = (0, F) if model.is_gated else (F, 0)
     return Held(
         d_model=Y * D,

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from lora_jax.model.declare import count_parameters
-from lora_jax.runs.memory import memory_bytes, step_bytes
 from lora_jax.runs.sweep import overlay
-from tests.runs.step_memory import KINDS, SIZES, Case, make_run, measure, predict
+from lora_jax.training.cpu_memory import memory_bytes, step_bytes
+from tests.training.step_memory import KINDS, SIZES, Case, make_run, measure, predict
 
 CHUNKED = Case((64, 2, 128, 16, 32_000), "llama")  # logits of 262 MB, 8 chunks
 FAST = [Case(SIZES[0], "gpt2"), Case(SIZES[1], "llama", "none", "lora", 4), CHUNKED]
@@ -28,7 +28,7 @@ def test_memory_is_close_to_xlas_own_analysis(case: Case) -> None:
     assert predict(case) == pytest.approx(measure(case), rel=0.15)
 
 
-@pytest.mark.slow  # 3 to 10 s of compilation each; all together: tests/runs/step_memory.py
+@pytest.mark.slow  # 3 to 10 s of compilation each; all together: tests/training/step_memory.py
 @pytest.mark.parametrize("case", FEW, ids=str)
 def test_memory_is_close_of_every_shape_policy_and_method(case: Case) -> None:
     assert predict(case) == pytest.approx(measure(case), rel=0.15)

@@ -1,9 +1,9 @@
 """What XLA says that a compiled step takes, in bytes; nothing is run.
 
-As a program (PYTHONPATH=. python tests/runs/step_memory.py [FILE]) it compiles the cases below, prints what
-is predicted over what is measured, and the coefficients of lora_jax/runs/memory.py fitted anew: least squares
-of the relative error, none negative, those of d_ff as they are, for d_model and d_ff grow together here. FILE
-keeps what was compiled, so that an interrupted fit goes on.
+As a program (PYTHONPATH=. python tests/training/step_memory.py [FILE]) it compiles the cases below, prints
+what is predicted over what is measured, and the coefficients of lora_jax/training/cpu_memory.py fitted anew:
+least squares of the relative error, none negative, those of d_ff as they are, for d_model and d_ff grow
+together here. FILE keeps what was compiled, so that an interrupted fit goes on.
 """
 
 import json
@@ -22,7 +22,7 @@ from lora_jax.model.declare import declare
 from lora_jax.params import Params, init
 from lora_jax.peft.method import Adapted, adapt
 from lora_jax.peft.methods.lora import LoRA
-from lora_jax.runs.memory import Held, count_kinds, step_bytes, which_held
+from lora_jax.training.cpu_memory import Held, count_kinds, step_bytes, which_held
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.optimizers.optimizer import make_hyperparams
 from lora_jax.training.pretraining import init_pretraining, make_pretraining_step

@@ -1,0 +1,181 @@
+"""The peak memory of a training step on an accelerator, from the arrays that the compiled program keeps.
+
+Each term is an array of XLA's buffer assignment, counted in programs for one and for four H100 and for TPUs.
+None is fitted to a total. The tests compare the sum with what the compiler says.
+
+Axes: B rows, T positions, D d_model, F d_ff, V vocabulary, H heads, K head width.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lora_jax.config import ModelConfig, RunConfig
+from lora_jax.model.compiled_for import compiling_for
+from lora_jax.model.declare import count_parameters, declare
+from lora_jax.model.fused_attention import has_fused_kernel
+from lora_jax.model.transformer import UNROLL
+from lora_jax.target import Target
+from lora_jax.training.loss import chunks_of
+from lora_jax.training.optimizers import make_optimizer
+
+FLOAT32 = 4  # bytes of a weight, a moment, a gradient, a logit
+LANES = 128  # numbers in a row of a TPU's memory
+STATISTICS = 4  # float32 numbers that two norms keep of a token
+
+
+class Split(NamedTuple):
+    """How many devices a mesh has along each axis (training/mesh.py)."""
+
+    data: int = 1
+    fsdp: int = 1
+    tensor: int = 1
+
+    @property
+    def n_devices(self) -> int:
+        """Return the number of devices."""
+        return self.data * self.fsdp * self.tensor
+
+
+ALONE = Split()
+
+
+class DeviceMemory(NamedTuple):
+    """Bytes of one device, by what they hold.
+
+    Attributes:
+        state: Weights, the optimizer's state, and the sum of gradients of a batch that is read in parts.
+        copies: The blocks' weights in 16 bits, made once a step.
+        gradients: Of the blocks' weights, in float32.
+        saved: What the forward pass keeps for the backward pass.
+        block: The largest that the backward pass of one block needs at once.
+        head: The logits of one chunk and their gradient, the head in 16 bits, the hidden states.
+        head_gradient: In float32, beside `head` and behind it.
+    """
+
+    state: float
+    copies: float
+    gradients: float
+    saved: float
+    block: float
+    head: float
+    head_gradient: float
+
+    @property
+    def peak(self) -> float:
+        """Return the larger of two moments: at the head, and in the backward pass of the first block read."""
+        always = self.state + self.copies + self.head_gradient
+        return always + self.saved + max(self.head, self.gradients + self.block)
+
+
+def predict_memory(run: RunConfig, target: Target, split: Split = ALONE) -> DeviceMemory:
+    """Predict what a device of a GPU or a TPU holds at the peak of a run's training step, in bytes.
+
+    Args:
+        run: Its model, batch, optimizer and sequence length.
+        target: What the step is compiled for.
+        split: How the devices share the work. By default one device does it all.
+    """
+    model, optim = run.model, run.optim
+    n_rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
+    counts, specs, optimizer = count_parameters(model), declare(model), make_optimizer(optim)
+    shards, width = split.fsdp * split.tensor, activation_bytes(model)
+    arrays = sum((1 + optimizer.state_arrays(spec)) * spec.size for spec in specs.values())
+    summed = counts.total if optim.accumulate > 1 else 0
+    copied = width < FLOAT32 and model.remat == "none"
+    saved, block = _activations(model, n_rows // (split.data * split.fsdp), seq_len, target, split.tensor)
+    gradients = FLOAT32 * counts.non_embedding / shards
+    if is_plain(model):  # each block's gradient takes the room of what was kept for it
+        gradients = max(0.0, gradients - saved)
+    head, head_gradient = _head(model, n_rows, seq_len, split)
+    return DeviceMemory(
+        state=FLOAT32 * (arrays + summed) / shards,
+        copies=width * counts.non_embedding / shards if copied else 0.0,
+        gradients=gradients,
+        saved=saved,
+        block=block + _gathered(model, split),
+        head=head,
+        head_gradient=head_gradient,
+    )
+
+
+def activation_bytes(model: ModelConfig) -> int:
+    """Return the bytes of an activation on an accelerator."""
+    return FLOAT32 if model.compute_dtype == "float32" else 2
+
+
+def is_plain(model: ModelConfig) -> bool:
+    """Is the backward pass over the blocks plain code, and no loop?"""
+    return model.remat == "none" and model.n_layers <= UNROLL
+
+
+def holds_scores(model: ModelConfig, seq_len: int, target: Target) -> bool:
+    """Does attention hold the scores of all positions, for want of a fused kernel?"""
+    if model.positions in ("t5", "transformer_xl"):  # their bias of the scores keeps the kernels away
+        return True
+    dtype = jnp.float32 if activation_bytes(model) == FLOAT32 else jnp.bfloat16
+    q_BTHK: Any = jax.ShapeDtypeStruct((1, seq_len, model.n_heads, model.head_dim), dtype)
+    k_BSJK: Any = jax.ShapeDtypeStruct((1, seq_len, model.kv_heads, model.head_dim), dtype)
+    with compiling_for(target):
+        return not has_fused_kernel(q_BTHK, k_BSJK)
+
+
+def _activations(
+    model: ModelConfig, n_rows: int, seq_len: int, target: Target, tensor: int
+) -> tuple[float, float]:
+    """Return the bytes of what the blocks save, and of the largest that one block's backward pass needs.
+
+    n_rows: of one device. tensor: devices that share heads and d_ff.
+    """
+    D, F = model.d_model, model.ff_width / tensor
+    scored = holds_scores(model, seq_len, target)
+    # A TPU's kernel takes heads in rows of 128 numbers, the rest of a row is empty.
+    head = -(-model.head_dim // LANES) * LANES if target.platform == "tpu" and not scored else model.head_dim
+    q, kv = model.n_heads * head / tensor, model.kv_heads * head / tensor
+    n_up = 2 if model.is_gated else 1
+    # Kept of a token, a block: its input and the sum behind attention, both normalised, q, k, v, attention's
+    # output, the products into d_ff and what goes into the product out of it.
+    kept = 4 * D + 2 * q + 2 * kv + (n_up + 1) * F
+    numbers = {"none": kept, "dots": 2 * D + q + 2 * kv + n_up * F, "full": D}[model.remat]
+    if model.remat == "none" and not is_plain(model):
+        numbers += q  # a loop keeps attention's output in the layouts of both that read it
+    # Of the block that is read: in a loop its part of each saved array and the gradients of these; where it
+    # is computed again, all that it keeps, too.
+    if model.remat != "none":
+        block = 10 * D + 3.5 * F
+    elif is_plain(model):
+        block = 6 * D
+    else:
+        block = 13 * D + F
+    width = activation_bytes(model)
+    saved, block = width * numbers, width * block
+    if model.remat == "none":
+        saved += FLOAT32 * (STATISTICS + model.n_heads / tensor)
+    if scored:
+        scores = model.n_heads / tensor * seq_len
+        # The weights of the keys, and on a GPU what they are the softmax of.
+        held = width if target.platform == "tpu" else FLOAT32 + width
+        saved += held * scores if model.remat == "none" else 0.0
+        block += (2 * FLOAT32 + width) * scores  # again, and their gradient
+    tokens = n_rows * seq_len
+    return tokens * model.n_layers * saved, tokens * block
+
+
+def _head(model: ModelConfig, n_rows: int, seq_len: int, split: Split) -> tuple[float, float]:
+    """Return the bytes of `head` and `head_gradient`; n_rows: of all devices."""
+    width, parts = activation_bytes(model), split.data * split.fsdp
+    n_chunks = chunks_of(model.vocab_size, n_rows, seq_len, split.n_devices, for_cpu=False)
+    chunk = n_rows // parts * -(-seq_len // n_chunks)
+    logits = (FLOAT32 + width) * chunk * model.vocab_size / split.tensor
+    weights = model.vocab_size * model.d_model / split.tensor
+    hidden = 3 * width * n_rows // parts * seq_len * model.d_model
+    return logits + width * weights + hidden, FLOAT32 * weights / split.fsdp
+
+
+def _gathered(model: ModelConfig, split: Split) -> float:
+    """Return the bytes of one block's weights and their gradient where a device puts the parts together."""
+    if split.fsdp == 1:
+        return 0.0
+    per_block = count_parameters(model).non_embedding / model.n_layers / split.tensor
+    return (activation_bytes(model) + FLOAT32) * per_block
