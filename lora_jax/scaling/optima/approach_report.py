@@ -1,7 +1,7 @@
 """What approaches 1 and 2 found, as types: docs/architecture.md, "fit.json".
 
-Every field is a key of the document of the same name. Their document is flat: what the approach found, then
-what was asked of it.
+Every field is the key of the same name in the document. The document is flat: first what the approach found,
+then what was asked of it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,14 @@ from lora_jax.scaling.verdict import Verdict, verdict_of
 
 @dataclass(frozen=True)
 class Optimum:
-    """N*, D* and D/N at a budget in FLOPs."""
+    """N*, D* and D/N at a budget.
+
+    Attributes:
+        flops: The budget, in FLOPs.
+        n_params: N*.
+        n_tokens: D*.
+        tokens_per_param: D*/N*.
+    """
 
     flops: float
     n_params: Estimate
@@ -25,7 +32,7 @@ class Optimum:
 
 @dataclass(frozen=True)
 class OptimumBand:
-    """One power law at budgets (m,), with its 95 % band."""
+    """A power law at budgets (m,), with its 95 % band."""
 
     value: tuple[float, ...]
     low: tuple[float, ...]
@@ -34,7 +41,7 @@ class OptimumBand:
 
 @dataclass(frozen=True)
 class OptimumBands:
-    """N* and D* at budgets flops (m,)."""
+    """N* and D* at budgets `flops`, (m,)."""
 
     flops: tuple[float, ...]
     n_params: OptimumBand
@@ -43,11 +50,14 @@ class OptimumBands:
 
 @dataclass(frozen=True)
 class BudgetMinimum:
-    """The optimum of one budget. Its intervals hold the noise of the runs only.
+    """The optimum of one budget. Its intervals contain the noise of the runs only.
 
     Attributes:
-        run_ids, sizes, losses: (k,), the runs used.
-        curve_sizes, curve_losses: (g,), the fitted curve, for a plot.
+        run_ids: The runs that were used, (k,).
+        sizes: N of these runs, (k,).
+        losses: Losses of these runs, (k,).
+        curve_sizes: N along the fitted curve, (g,), for a plot.
+        curve_losses: Losses along the fitted curve, (g,).
         at_edge: Share of noise draws whose minimum lies at or beyond the smallest or largest size.
     """
 
@@ -66,7 +76,12 @@ class BudgetMinimum:
 
 @dataclass(frozen=True)
 class RefusedBudget:
-    """A budget whose runs (k,) show no minimum, and why."""
+    """A budget whose runs, (k,), show no minimum.
+
+    Attributes:
+        flops: The budget.
+        reason: Why there is no minimum.
+    """
 
     flops: float
     reason: str
@@ -147,7 +162,7 @@ class EnvelopeResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The table that was asked, every doubt about the answer, and N* and D* at the budgets asked for."""
+    """The table that was asked, every doubt about the answer, and N* and D* at the requested budgets."""
 
     source: str
     loss_unit: str
@@ -169,11 +184,11 @@ class ApproachReport(Asked):
 
     @property
     def minima(self) -> tuple[BudgetMinimum, ...]:
-        """The budgets of approach 2 that have a minimum; approach 1 has none."""
+        """The budgets of approach 2 that have a minimum. For approach 1 it is empty."""
         return self.found.rows if isinstance(self.found, IsoFlopResult) else ()
 
     def to_document(self) -> dict[str, Any]:
-        """Return what was found and what was asked side by side, with the verdict, which follows."""
+        """Return the document: what was found, what was asked, and the verdict."""
         asked = fields_to_document(self)
         found, notes = asked.pop("found"), asked.pop("notes", [])
         doubts = {"warnings": asked["warnings"], "verdict": self.verdict.words}
@@ -181,7 +196,11 @@ class ApproachReport(Asked):
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "ApproachReport":
-        """Read either approach."""
+        """Read the document of either approach.
+
+        Raises:
+            Unreadable: It is of no approach, or a field is missing or has the wrong type.
+        """
         number = document.get("approach")
         kinds = [kind for kind in (EnvelopeResult, IsoFlopResult) if kind.approach == number]
         if not kinds:

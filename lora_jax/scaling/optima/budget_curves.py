@@ -1,4 +1,4 @@
-"""Runs grouped by compute budget, and the minimum of each budget's loss over ln N."""
+"""Runs grouped by compute budget, and the minimum of the loss over ln N at each budget."""
 
 import math
 from collections.abc import Sequence
@@ -20,10 +20,15 @@ DOWNWARD = 2  # the side of a minimum that a parabola does not have
 
 @dataclass(frozen=True)
 class BudgetRuns:
-    """The (k,) runs of one budget, by rising N: ln N, ln(6ND / C) and the loss.
+    """The runs of one budget, by rising N.
 
     Attributes:
-        spread: Largest C over the smallest.
+        flops: The budget.
+        run_ids: The runs, (k,).
+        ln_n: ln N of each run, (k,).
+        ln_ratio: ln(6ND / C) of each run, (k,).
+        loss: The loss of each run, (k,).
+        spread: Largest C of the runs over the smallest.
     """
 
     flops: float
@@ -48,12 +53,12 @@ class BudgetRuns:
         return self._take(np.flatnonzero(np.abs(self.ln_n - best) <= math.log(factor) * (1 + 1e-12)))
 
     def nearest(self, count: int) -> "BudgetRuns":
-        """Return the `count` runs nearest in ln N to the one with the lowest loss."""
+        """Return the `count` runs whose ln N is nearest to that of the run with the lowest loss."""
         distance = np.abs(self.ln_n - self.ln_n[self.loss.argmin()])
         return self._take(np.sort(np.argsort(distance, kind="stable")[:count]))
 
     def ln_tokens(self, ln_n: Array) -> Array:
-        """Return ln D at sizes between the runs, with the runs' own ratio of 6ND to C."""
+        """Return ln D at sizes between the runs. The ratio of 6ND to C is interpolated from the runs."""
         sizes, where = np.unique(self.ln_n, return_inverse=True)
         ratio = np.bincount(where, self.ln_ratio) / np.bincount(where)
         return math.log(self.flops / 6) - ln_n + np.interp(ln_n, sizes, ratio)
@@ -126,7 +131,17 @@ def _runs_of(table: RunTable, flops: float, rows: NDArray[np.intp]) -> BudgetRun
 
 
 def evaluate(method: str, x: Array, y: Array, at: Array) -> Array:
-    """Return R curves (R, g) at points (g,), through or near values y (R, k) over x (k,)."""
+    """Evaluate R curves at points.
+
+    Args:
+        method: "parabola" fits the values, "akima" passes through them.
+        x: ln N of the runs, (k,).
+        y: Values of each curve at the runs, (R, k).
+        at: Where to evaluate, (g,).
+
+    Returns:
+        The curves, (R, g).
+    """
     if method == "parabola":
         c0, c1, c2 = _coefficients(x, y)
         z = at - x.mean()
@@ -138,10 +153,17 @@ def evaluate(method: str, x: Array, y: Array, at: Array) -> Array:
 
 
 def locate(method: str, x: Array, y: Array) -> tuple[Array, Array, NDArray[np.int_]]:
-    """Return place, value and side (R,) of the minima of R curves y (R, k) over rising x = ln N (k,).
+    """Find the minima of R curves.
 
-    side (R,): -1 or 1 where a curve is lowest at or beyond the smallest or the largest size, DOWNWARD where a
-    parabola opens downward, else 0. A side other than 0 gives the end of the runs where the curve is lower.
+    Args:
+        method: "parabola" or "akima".
+        x: ln N of the runs, rising, (k,).
+        y: Values of each curve at the runs, (R, k).
+
+    Returns:
+        Place, value and side of each minimum, (R,) each. The side is 0 for a minimum within the runs. It is
+        -1 or 1 if the curve is lowest at or beyond the smallest or the largest size, and DOWNWARD if a
+        parabola opens downward. A side other than 0 gives the end of the runs at which the curve is lower.
     """
     ends = np.array([x.min(), x.max()])
     if method == "akima":
@@ -166,7 +188,7 @@ def locate(method: str, x: Array, y: Array) -> tuple[Array, Array, NDArray[np.in
 
 
 def why_refused(method: str, runs: BudgetRuns, y: Array) -> str | None:
-    """Return why the runs' values y (k,) show no minimum over ln N; None where they do."""
+    """Return why the runs' values y (k,) show no minimum over ln N. None if they show one."""
     if not len(runs):
         return "no run has this budget"
     if runs.n_sizes < FEWEST_SIZES:
@@ -209,9 +231,10 @@ def _coefficients(x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def noise_of(groups: Sequence[tuple[BudgetRuns, str]]) -> tuple[float | None, int]:
-    """Return the sd of ln L about each group's parabola on its scale, pooled, and its degrees of freedom.
+    """Return the pooled standard deviation of ln L about the parabolas, and its degrees of freedom.
 
-    None where no group has more runs than a parabola has coefficients.
+    Each group is the runs of a budget, and the scale of its parabola. The standard deviation is None if no
+    group has more runs than a parabola has coefficients.
     """
     squares, dof = 0.0, 0
     for runs, scale in groups:

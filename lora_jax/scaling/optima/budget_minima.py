@@ -1,4 +1,4 @@
-"""The minima of all budgets by one method, under the runs' noise, and the power laws through them."""
+"""The minima of all budgets by one method, with the runs' noise, and the power laws through them."""
 
 import math
 from collections.abc import Sequence
@@ -23,11 +23,22 @@ FEWEST_BUDGETS = 3
 
 @dataclass(frozen=True)
 class Minima:
-    """ln N*, ln D* and L* (1 + R, B) of the accepted budgets, the answer first and then R replicates.
+    """The minima of the B budgets that have one.
 
-    edge (B,): share of the replicates with the minimum at or beyond the smallest or the largest size.
-    noise_sd: of one run's ln L. scatter_sd: of ln N* between budgets beyond that noise. laws: none where
-    fewer than FEWEST_BUDGETS are left.
+    Row 0 of an array is the answer, the other R rows are replicates.
+
+    Attributes:
+        method: "parabola" or "akima".
+        scale: "log" if the curves go through ln L, "linear" if through L.
+        runs: The runs of each budget.
+        refused: The budgets without a minimum.
+        ln_n: ln N*, (1 + R, B).
+        ln_d: ln D*, (1 + R, B).
+        loss: L*, (1 + R, B).
+        edge: Share of the replicates whose minimum lies at or beyond the smallest or the largest size, (B,).
+        noise_sd: Standard deviation of one run's ln L.
+        scatter_sd: Standard deviation of ln N* between budgets, beyond what that noise explains.
+        laws: The power laws. None if fewer than FEWEST_BUDGETS budgets are left.
     """
 
     method: str
@@ -48,18 +59,28 @@ class Minima:
 
 
 def to_scale(scale: str, loss: Array) -> Array:
-    """Return what a curve is drawn through: ln L for "log", L for "linear"."""
+    """Return what a curve is drawn through: ln L on the scale "log", L on the scale "linear"."""
     return np.log(loss) if scale == "log" else loss
 
 
 def to_loss(scale: str, values: Array) -> Array:
+    """Return the losses of values on a scale, the inverse of `to_scale`."""
     return np.exp(values) if scale == "log" else values
 
 
 def find_minima(
     groups: Sequence[BudgetRuns], method: str, scale: str, noise_sd: float | None, n: int, seed: int
 ) -> Minima:
-    """Find every budget's minimum, n times more under noise, and fit the power laws (see `isoflop`)."""
+    """Find the minimum of every budget, find it again under noise, and fit the power laws (see `isoflop`).
+
+    Args:
+        groups: The runs of each budget.
+        method: "parabola" or "akima".
+        scale: "log" or "linear".
+        noise_sd: Standard deviation of one run's ln L. None estimates it from residuals.
+        n: Number of replicates.
+        seed: Seed of the noise.
+    """
     reasons = [why_refused(method, runs, to_scale(scale, runs.loss)) for runs in groups]
     kept = [runs for runs, reason in zip(groups, reasons, strict=True) if reason is None]
     refused = [_refuse(runs, why) for runs, why in zip(groups, reasons, strict=True) if why is not None]
@@ -94,7 +115,7 @@ def find_minima(
 
 
 def local_noise(groups: Sequence[BudgetRuns]) -> tuple[float | None, int]:
-    """Return the sd of ln L about a parabola through the runs nearest each minimum, and its dof."""
+    """Return the noise about a parabola through the runs nearest to each minimum, as `noise_of` does."""
     return noise_of([(runs.nearest(LOCAL_RUNS), "log") for runs in groups])
 
 

@@ -1,11 +1,13 @@
-"""Approach 1: the lower envelope of the training curves, and power laws of the sizes and tokens on it.
+"""Approach 1: the lower envelope of the training curves, and power laws of its sizes and tokens.
 
-Hoffmann et al. 2203.15556, section 3.1: at each of 1500 FLOP counts, even in ln C, the run with the lowest
-loss gives N*(C) and D*(C). Where the winner is the smallest or the largest size that got so far, a smaller or
-larger one might have won: such bins are shown and not fitted. A point in the middle of a schedule has a loss
-that a cooldown would still lower, and not by as much for every size, so `a` from such points is biased.
-Noise biases it as well, since the luckiest of many curves wins: on 50 simulated curves of Chinchilla's law
-(a = .514), 2 % noise on each of 200 points, smoothed over .1, .5 and 1 in ln D, it was .454, .476 and .494.
+Hoffmann et al. 2203.15556, section 3.1. At each of 1500 FLOP counts, even in ln C, the run with the lowest
+loss gives N*(C) and D*(C). If the winner is the smallest or the largest size that got so far, a smaller or
+larger one might have won. We show such bins and do not fit them.
+
+Two things bias `a`. A point in the middle of a schedule has a loss that a cooldown would still lower, and not
+by as much for every size. And the luckiest of many noisy curves wins. We simulated 50 curves of Chinchilla's
+law (a = .514) with 2 % noise on each of 200 points. Smoothed over .1, .5 and 1 in ln D, `a` came out as .454,
+.476 and .494.
 """
 
 import math
@@ -73,7 +75,7 @@ class Envelope:
         return self.laws.at(flops)
 
     def result(self) -> EnvelopeResult:
-        """Return what is told of it, and written to fit.json: the stretches won by one run each."""
+        """Return the result as it is printed and written to fit.json."""
         ends = np.flatnonzero(np.diff(self.winner) | np.diff(self.fitted.astype(int)))
         starts, stops = np.append(0, ends + 1), np.append(ends, len(self.winner) - 1)
         span = self.flops[self.fitted]
@@ -186,7 +188,7 @@ def _check(curves: Sequence[TrainingCurve], n_bins: int, smoothing: float, n_boo
 
 
 def smooth_loss(curve: TrainingCurve, width: float) -> Array:
-    """Return ln L (k,) averaged over a centred window of this width in ln D, narrower towards the ends."""
+    """Return ln L, (k,), averaged over a centred window in ln D, which narrows towards the ends."""
     ln_d, ln_loss = np.log(curve.n_tokens), np.log(curve.loss)
     half = np.minimum(width / 2, np.minimum(ln_d - ln_d[0], ln_d[-1] - ln_d)) + 1e-12
     first, stop = np.searchsorted(ln_d, ln_d - half), np.searchsorted(ln_d, ln_d + half, side="right")

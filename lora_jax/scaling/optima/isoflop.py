@@ -1,10 +1,11 @@
-"""Approach 2: the minimum over ln N of each compute budget's loss, and power laws of the minima over budgets.
+"""Approach 2: the minimum over ln N of each compute budget's loss, and power laws through the minima.
 
-Hoffmann et al. 2203.15556, section 3.2 (a parabola); Porian et al. 2406.19146 (Akima interpolation). A
-parabola is symmetric in ln N and the loss is not, so its vertex is shifted: by a constant factor of N*, and
-by an error in `a` too where the runs of different budgets lie differently about their minima (2603.22339).
-Akima has no such bias, but follows the noise: with 0.5 % of it on 6 budgets of 9 runs within a factor of 4 of
-N*, the sd of `a` was .046 for Akima and .011 for the parabola (300 simulated tables of Chinchilla's law).
+A parabola finds the minima (Hoffmann et al. 2203.15556, section 3.2), or Akima interpolation (Porian et al.
+2406.19146). A parabola is symmetric in ln N and the loss is not. So its vertex is shifted: N* by a constant
+factor, and also `a` if the runs of different budgets lie differently about their minima (2603.22339). Akima
+has no such bias, but it follows the noise. With 0.5 % noise on 6 budgets of 9 runs within a factor of 4 of
+N*, the standard deviation of `a` was .046 for Akima and .011 for the parabola (300 simulated tables of
+Chinchilla's law).
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ class IsoFlop:
         return self.laws.at(flops)
 
     def result(self) -> IsoFlopResult:
-        """Return what is told of it, and written to fit.json."""
+        """Return the result as it is printed and written to fit.json."""
         return IsoFlopResult(
             self.source,
             self.method,

@@ -21,7 +21,11 @@ _NAMES = {"parabola": "the parabola", "akima": "Akima"}
 
 
 def compare(found: Minima, other: Minima) -> tuple[Sensitivity, list[str]]:
-    """Return what the other method finds and the difference in words, and a warning where noise is not it."""
+    """Compare two methods.
+
+    Returns:
+        What the other method finds, with the difference in words, and warnings if noise does not explain it.
+    """
     this, that = _NAMES[found.method], _NAMES[other.method]
     n_theirs = len(other.runs)
     if found.laws is None or other.laws is None:
@@ -53,7 +57,7 @@ def compare(found: Minima, other: Minima) -> tuple[Sensitivity, list[str]]:
 
 
 def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
-    """What the choice of budgets and runs leaves unknown."""
+    """Return warnings about the choice of budgets and runs."""
     warnings = []
     if found.refused:
         named = [f"{r.flops:.3g} FLOPs ({r.reason})" for r in found.refused]
@@ -81,7 +85,7 @@ def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
 
 
 def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
-    """Where a budget's minimum is not what it looks like."""
+    """Return warnings about budgets whose minimum is not what it looks like."""
     warnings = []
     for runs, edge in zip(found.runs, found.edge, strict=True):
         lowest = runs.ln_n[runs.loss.argmin()]
@@ -110,5 +114,6 @@ def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
 
 
 def of_exponent(a: Estimate) -> list[str]:
+    """Return a warning if the exponent is hardly known."""
     low, high = a.interval
     return [f"a is hardly known: {low:.2f} to {high:.2f}"] if high - low > 2 * WIDE else []

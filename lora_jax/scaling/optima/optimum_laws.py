@@ -1,4 +1,4 @@
-"""The power laws N*(C) = G_N C^a and D*(C) = G_D C^b of approaches 1 and 2, with replicates."""
+"""The power laws N*(C) = G_N C^a and D*(C) = G_D C^b of approaches 1 and 2, with their replicates."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,11 @@ LARGEST_LN = 690.0  # exp of more overflows
 
 @dataclass(frozen=True)
 class OptimumLaws:
-    """lines (1 + R, 4): ln G_N, a, ln G_D, b; the answer first, then R replicates. C in FLOPs."""
+    """The two power laws, with C in FLOPs.
+
+    Attributes:
+        lines: ln G_N, a, ln G_D and b, (1 + R, 4). Row 0 is the answer, the other rows are replicates.
+    """
 
     lines: Array
 
@@ -28,14 +32,18 @@ class OptimumLaws:
         return {name: interval(float(v[0]), v[1:]) for name, v in samples.items()}
 
     def at(self, flops: float) -> Optimum:
-        """Return N*, D* and D/N at a budget, within the runs or beyond, each with its interval."""
+        """Return N*, D* and D/N at a budget in FLOPs, each with its interval. It may lie beyond the runs.
+
+        Raises:
+            LoraJaxError: The budget is not a number above 0.
+        """
         if not (math.isfinite(flops) and flops > 0):
             raise LoraJaxError(f"The budget is {flops:g} FLOPs: give a number above 0.")
         ln_n, ln_d = self._logs(np.array([math.log(flops)]))
         return Optimum(flops, *(_number(logs) for logs in (ln_n, ln_d, ln_d - ln_n)))
 
     def bands(self, flops: Array) -> OptimumBands:
-        """Return N* and D* at budgets (m,), with their 95% bands."""
+        """Return N* and D* at budgets (m,), with their 95 % bands."""
         ln_n, ln_d = self._logs(np.log(flops))
         return OptimumBands(tuple(np.asarray(flops).tolist()), _band(ln_n), _band(ln_d))
 
@@ -45,7 +53,7 @@ class OptimumLaws:
 
 
 def slopes(ln_c: Array, values: Array) -> tuple[Array, Array]:
-    """Return the intercepts and slopes (R,) of the least-squares lines of values (R, B) over ln C (B,)."""
+    """Return intercepts and slopes, (R,) each, of the least-squares lines of values (R, B) over ln C (B,)."""
     x = ln_c - ln_c.mean()
     slope = values @ x / (x @ x)
     return values.mean(1) - slope * ln_c.mean(), slope

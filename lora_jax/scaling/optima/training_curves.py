@@ -1,4 +1,4 @@
-"""Training curves: loss against tokens and FLOPs of each run, from a results folder or a table of runs."""
+"""Training curves: the loss of each run against its tokens and FLOPs, from a results folder or a table."""
 
 import csv
 from collections import defaultdict
@@ -61,11 +61,18 @@ class TrainingCurve:
 
 
 def read_curves(folder: str | Path, *, n_column: str = "n_params") -> list[TrainingCurve]:
-    """Read curves/RUN_ID.csv of every run in runs.csv that is done (docs/architecture.md), cooled or not.
+    """Read the training curve of every finished run of a results folder, cooled or not.
 
-    n_column: which N of runs.csv. FLOPs are the curve's own. A row's loss is the mean since the row before
-    it, so it is put halfway between the two. Runs of one size and seed are a cluster: they may share a trunk.
-    Raises LoraJaxError for a missing file or column, and where a run has fewer than two rows.
+    The files are curves/RUN_ID.csv of the runs in runs.csv (docs/architecture.md). FLOPs are the curve's own.
+    A row's loss is the mean since the row before it, so we put it halfway between the two. Runs of one size
+    and seed are a cluster, because they may share a trunk.
+
+    Args:
+        folder: The results folder.
+        n_column: Which column of runs.csv is N.
+
+    Raises:
+        LoraJaxError: A file or a column is missing, or a run has fewer than two rows.
     """
     folder = Path(folder)
     table = read_table(folder, keep_uncooled=True)
@@ -118,10 +125,11 @@ def _read_rows(path: Path) -> dict[str, Array]:
 
 
 def curves_of(table: RunTable) -> tuple[list[TrainingCurve], int]:
-    """Return a curve per training run of a table, and how many rows belong to none.
+    """Return one curve for each training run of a table, and the number of rows that belong to none.
 
-    A training run is a cluster of the table or, where it names none, a model size; rows of one size and one
-    C are averaged. A curve needs two different C. Points are cooled where the table's `cooled` says so.
+    A training run is a cluster of the table. If the table names none, it is a model size. Rows of one size
+    and one C are averaged. A curve needs two different C. A point is cooled if the table's column `cooled`
+    says so.
     """
     labels = table.clusters or tuple(f"N = {n:.9g}" for n in table.variable("N"))
     members: dict[tuple[str, float], list[int]] = defaultdict(list)

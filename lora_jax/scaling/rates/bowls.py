@@ -1,13 +1,16 @@
 """The best learning rate of one size: the vertex of a parabola in ln rate, with an interval.
 
-The curve is fitted to ln loss at the rates within a factor of 4.5 of the best one (at least four). Rates
-beyond one at which the loss is 28 % above the least are left out, if four remain: there training broke down.
-Seeds have an offset each, so that only what differs between rates counts. The scatter around the curves is
-pooled over the sizes of a series; a size that scatters far more than the others keeps its own. The interval
-of a vertex is Fieller's, which is exact for normal noise. A second parabola through the rates within half
-that distance (in ln rate) shows whether the curve is one at all: what its vertex differs by, beyond what
-noise explains (Hausman 1978), is added to the variance. For this the noise is that around cubics, because the
-scatter around parabolas holds what is to be found.
+- **Window.** We fit the curve to ln loss at the rates within a factor of 4.5 of the best one (at least four).
+We leave out rates beyond one at which the loss is 28 % above the least, if four remain. There training broke
+down.
+- **Seeds.** Each seed has an offset, so that only differences between rates count.
+- **Noise.** The scatter around the curves is pooled over the sizes of a series. A size that scatters far more
+than the others keeps its own.
+- **Interval.** The interval of a vertex is Fieller's, which is exact for normal noise.
+- **Shape.** A second parabola, through the rates within half that distance (in ln rate), shows whether the
+curve is a parabola at all. We add to the variance what its vertex differs by beyond what noise explains
+(Hausman 1978). The noise for this is that around cubics, because the scatter around parabolas contains what
+we look for.
 """
 
 import math
@@ -35,7 +38,9 @@ class RateLosses:
     """Losses of one size at several rates.
 
     Attributes:
-        ln_rates, ln_losses, seeds: (n,), one for each run that has a loss.
+        ln_rates: ln rate of each run that has a loss, (n,).
+        ln_losses: Its ln loss, (n,).
+        seeds: Its seed, (n,).
         diverged: The rates of runs that diverged, one for each run.
     """
 
@@ -46,18 +51,22 @@ class RateLosses:
 
     @property
     def tried(self) -> Array:
-        """The rates at which there is a loss, each once, as ln rate."""
+        """The different ln rates at which there is a loss, rising."""
         return np.unique(self.ln_rates)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A parabola through some rates: coefficients of x and x^2, x = ln rate - centre.
+    """A parabola through some rates, in x = ln rate - centre.
 
     Attributes:
+        centre: ln rate at x = 0.
         height: ln loss at the centre, the mean over seeds.
-        covariance: (2, 2), of slope and curvature, for noise of variance 1.
-        squares, freedom: The sum of squared residuals, and its degrees of freedom.
+        slope: Coefficient of x.
+        curvature: Coefficient of x^2.
+        covariance: Covariance of slope and curvature, (2, 2), for noise of variance 1.
+        squares: The sum of squared residuals.
+        freedom: Its degrees of freedom.
         ln_rates: The rates that were used.
     """
 
@@ -98,9 +107,10 @@ class Fitted:
 
 
 def mean_losses(data: RateLosses) -> dict[float, float]:
-    """Return the mean ln loss at each rate, by ln rate; a seed that lacks a rate tilts none of them.
+    """Return the mean ln loss at each rate, by ln rate.
 
-    Rates and seeds have an effect each, by least squares.
+    Rates and seeds each have an effect, by least squares. So a seed that lacks a rate does not tilt the
+    others.
     """
     tried = data.tried
     means = mean_effects(np.searchsorted(tried, data.ln_rates), data.ln_losses, data.seeds)
@@ -108,7 +118,13 @@ def mean_losses(data: RateLosses) -> dict[float, float]:
 
 
 def mean_effects(places: Numbers, ln_losses: Array, seeds: Numbers) -> list[float]:
-    """Return the mean ln loss at each place, numbered from 0, where places and seeds have an effect each."""
+    """Return the mean ln loss at each place, if places and seeds each have an effect.
+
+    Args:
+        places: The number of the place of each run, (n,), from 0.
+        ln_losses: ln loss of each run, (n,).
+        seeds: Seed of each run, (n,).
+    """
     n, kinds = int(places.max()) + 1, np.unique(seeds)
     if len(kinds) == 1:
         return (np.bincount(places, ln_losses) / np.bincount(places)).tolist()
@@ -120,7 +136,10 @@ def mean_effects(places: Numbers, ln_losses: Array, seeds: Numbers) -> list[floa
 
 
 def refuse_grid(data: RateLosses) -> Refusal | None:
-    """Return why no curve can be fitted: too few rates, or the best one is the last of those tried."""
+    """Return why no curve can be fitted. None if one can.
+
+    There may be too few rates, or the best rate may be the first or the last one that was tried.
+    """
     tried = [float(r) for r in data.tried]
     if len(tried) < LEAST_RATES:
         there = ", ".join(f"{math.exp(r):.3g}" for r in tried) or "none"
@@ -147,14 +166,14 @@ def _refuse_edge(tried: Sequence[float], best: float) -> Refusal:
 
 
 def suggest_beyond(tried: Sequence[float], below: bool) -> str:
-    """Return the next two values below or above those tried (ln), in their usual step, as text."""
+    """Return as text the next two values below or above those tried (ln), in their usual step."""
     step = float(np.median(np.diff(tried))) * (-1 if below else 1)
     end = tried[0] if below else tried[-1]
     return " and ".join(f"{math.exp(end + k * step):.4g}" for k in (1, 2))
 
 
 def without_broken(data: RateLosses) -> RateLosses:
-    """Return the losses without the rates at and beyond which training broke down, if four remain."""
+    """Return the losses without the rates at and beyond which training broke down, if four rates remain."""
     means = mean_losses(data)
     low, high = whole_between(means, min(means.values()))
     if sum(low < rate < high for rate in means) < LEAST_RATES:
@@ -164,9 +183,11 @@ def without_broken(data: RateLosses) -> RateLosses:
 
 
 def whole_between(means: Mapping[float, float], least: float) -> tuple[float, float]:
-    """Return the two ln rates on either side of the best at which training broke down, or infinities.
+    """Return the two ln rates nearest to the best at which training broke down, or infinities.
 
-    means: ln loss by ln rate. least: The ln loss of which a broken run is BROKEN above.
+    Args:
+        means: ln loss by ln rate.
+        least: The least ln loss. A run whose ln loss is more than BROKEN above it broke down.
     """
     best = min(means, key=lambda rate: means[rate])
     broken = [rate for rate, loss in means.items() if loss > least + BROKEN]
@@ -183,9 +204,14 @@ def fit_window(data: RateLosses, power: int = 2) -> Fitted:
 
 
 def fit_parabola(data: RateLosses, centre: float, reach: float, least: int, power: int = 2) -> Fitted:
-    """Fit a parabola to the rates within `reach` of `centre` (ln rate), or to the `least` nearest ones.
+    """Fit a parabola to the rates near a centre.
 
-    power: 3 fits a cubic. Only its residuals are then of use.
+    Args:
+        data: The losses.
+        centre: The centre, as ln rate.
+        reach: Rates within this distance in ln rate are used.
+        least: At least so many of the nearest rates are used.
+        power: 3 fits a cubic, of which only the residuals are used.
     """
     rows = near_rows(data.ln_rates, centre, reach, least)
     x, y, seeds = data.ln_rates[rows] - centre, data.ln_losses[rows], data.seeds[rows]
@@ -208,14 +234,14 @@ def fit_parabola(data: RateLosses, centre: float, reach: float, least: int, powe
 
 
 def near_rows(values: Array, centre: float, reach: float, least: int) -> NDArray[np.bool_]:
-    """Return which values lie within `reach` of the centre, or are of the `least` nearest different ones."""
+    """Return which values lie within `reach` of the centre, or among the `least` nearest ones."""
     distance = np.sort(np.abs(np.unique(values) - centre))
     limit = max(reach, float(distance[min(least, len(distance)) - 1])) + 1e-9
     return np.abs(values - centre) <= limit
 
 
 def find_best(data: RateLosses, fit: Fitted, noise: Noise) -> BestRate | Refusal:
-    """Return the best rate by the curve that `fit_window` gave, or why there is none."""
+    """Return the best rate by the curve from `fit_window`, or why there is none."""
     if fit.curvature <= 0:
         return Refusal(
             "no bowl", "the loss does not rise on both sides of the best rate: add rates around it."
@@ -267,7 +293,7 @@ def _compare(near: Fitted, fit: Fitted, noise: Noise) -> tuple[float | None, flo
 
 
 def find_all(sizes: Mapping[int, RateLosses]) -> tuple[dict[int, BestRate | Refusal], Noise]:
-    """Return the best rate of each size of a series or why it has none, and the noise that most share."""
+    """Return the best rate of each size of a series, or why it has none, and their common noise."""
     refused = {key: why for key, data in sizes.items() if (why := refuse_grid(data)) is not None}
     whole = {key: without_broken(data) for key, data in sizes.items() if key not in refused}
     fits = {key: fit_window(data) for key, data in whole.items()}
@@ -279,6 +305,6 @@ def find_all(sizes: Mapping[int, RateLosses]) -> tuple[dict[int, BestRate | Refu
 
 
 def evaluate(parabola: Parabola, rates: Sequence[float]) -> list[float]:
-    """Return the loss of a parabola at some rates."""
+    """Return the losses of a parabola at these rates."""
     xs = [math.log(rate / parabola.centre) for rate in rates]
     return [math.exp(parabola.height + parabola.slope * x + parabola.curvature * x * x) for x in xs]

@@ -1,10 +1,11 @@
 """How the best learning rate moves along an axis: the slope of ln rate* on ln width, depth, batch or tokens.
 
-Weighted least squares, with an intercept for each combination of the other axes. If the best rates scatter
-around the line no more than their errors explain, the interval follows from the errors. If they scatter more
-(an F test at the 25 % level, for a slope that looks surer than it is does more harm than one that looks less
-sure), each gets the same variance besides, as large as the scatter asks for (Paule and Mandel 1982), and the
-interval is that of Knapp and Hartung (2003), with the few degrees of freedom that the scatter has.
+We use weighted least squares, with an intercept for each combination of the other axes. If the best rates
+scatter around the line no more than their errors explain, the interval follows from the errors. We test this
+with an F test at the 25 % level, because a slope that looks surer than it is does more harm than one that
+looks less sure. If they scatter more, each gets an additional variance, as large as the scatter asks for
+(Paule and Mandel 1982). The interval is then that of Knapp and Hartung (2003), with the few degrees of
+freedom of the scatter.
 """
 
 import math
@@ -33,10 +34,13 @@ class Line:
     """Coefficients by weighted least squares, with what their intervals need.
 
     Attributes:
-        coefficients, covariance: (k,) and (k, k), from the errors of the points.
-        scatter: chi^2 over its degrees of freedom; None if there are none.
-        widening: Half a 95 % interval over the standard error from the errors.
-        extra: The sd by which the points scatter of their own, which every error holds; 0 if not widened.
+        coefficients: The coefficients, (k,).
+        covariance: Their covariance from the errors of the points, (k, k).
+        scatter: chi^2 over its degrees of freedom. None without any.
+        widened: Whether the points scatter more than their errors explain.
+        widening: Half a 95 % interval over the standard error that follows from the errors.
+        extra: Standard deviation of the additional scatter of the points. Every error includes it. 0 if not
+            widened.
     """
 
     coefficients: Array
@@ -86,7 +90,10 @@ def _solve(design: Array, y: Array, errors: Array) -> tuple[Array, Array, float]
 
 
 def judge(slope: Estimate, tolerance: float) -> Movement:
-    """Say whether a slope is none (its interval lies within the tolerance), is one, or cannot be told."""
+    """Return whether a slope is none, is one, or cannot be told.
+
+    It is none if its interval lies within the tolerance.
+    """
     if max(abs(slope.low), abs(slope.high)) <= tolerance:
         return "does not move"
     return "moves" if slope.low > 0 or slope.high < 0 else "not told apart"
@@ -95,7 +102,12 @@ def judge(slope: Estimate, tolerance: float) -> Movement:
 def find_drifts(bowls: Sequence[Bowl], freedom: int, tolerance: float) -> tuple[Drift, ...]:
     """Return how the best rate moves along each axis on which the sizes differ.
 
-    Axes that always change together are one drift, that of the first.
+    Axes that always change together give one drift, named after the first of them.
+
+    Args:
+        bowls: The grids of a series.
+        freedom: Degrees of freedom of the noise.
+        tolerance: A slope within plus and minus this counts as none.
     """
     axes = [axis for axis in bowls[0].sizes if len({bowl.sizes[axis] for bowl in bowls}) > 1]
     found: list[Drift] = []
@@ -109,7 +121,7 @@ def find_drifts(bowls: Sequence[Bowl], freedom: int, tolerance: float) -> tuple[
 
 
 def follows(bowls: Sequence[Bowl], other: str, axis: str) -> bool:
-    """Return whether an axis has one value for each of another, so that nothing tells them apart."""
+    """Return whether one axis has one value for each value of another, so that nothing tells them apart."""
     pairs = {(bowl.sizes[axis], bowl.sizes[other]) for bowl in bowls}
     return len(pairs) == len({bowl.sizes[axis] for bowl in bowls})
 
@@ -121,9 +133,14 @@ def find_drift(
     others: Sequence[str],
     settings: tuple[int, float],
 ) -> Drift:
-    """Return the drift along one axis, the others held.
+    """Return the drift along one axis, with the other axes held.
 
-    settings: The degrees of freedom of the noise, and the tolerance.
+    Args:
+        bowls: The grids of a series.
+        axis: The axis.
+        along: Axes that change together with it.
+        others: Axes that are held.
+        settings: The degrees of freedom of the noise, and the tolerance.
     """
     freedom, tolerance = settings
     groups: dict[tuple[float, ...], list[Bowl]] = {}
@@ -171,7 +188,7 @@ def find_drift(
 
 
 def point_of(bowl: Bowl) -> tuple[float, float]:
-    """Return ln rate* and its standard error; the bowl must have a best rate."""
+    """Return ln rate* and its standard error. The bowl must have a best rate."""
     assert bowl.best is not None
     assert bowl.best.rate.se is not None
     return math.log(bowl.best.rate.value), max(bowl.best.rate.se, LEAST_ERROR)

@@ -1,8 +1,8 @@
-"""Runs in grids: which differ in the learning rate alone, which in size, and which in something else.
+"""Runs in grids: which of them differ in the learning rate alone, which in size, and which in something else.
 
 A size is its width, depth, batch and tokens. Runs that also differ in a word (the parametrisation, the
-schedule) are series of their own. A number that has one value for each size, such as the heads of each width,
-follows the size. Any other number that differs makes series as well.
+schedule) are separate series. A number that has one value for each size, such as the heads of each width,
+follows the size. Any other number that differs makes separate series as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,12 @@ class RateRun:
     Attributes:
         name: What messages call it.
         rate: Its learning rate, as the user sets it.
-        loss: None if it diverged, or if it has not been trained yet.
+        loss: Its loss. None if it diverged, or if it has not been trained yet.
         diverged: Whether it diverged.
-        sizes: By axis.
+        sizes: Its size by axis.
         settings: Every other setting, as text.
-        n_params: N, without embeddings where we trained the model. None if nobody said.
+        seed: Its seed.
+        n_params: N, without embeddings if we trained the model. None if it is not known.
     """
 
     name: str

@@ -12,7 +12,7 @@ FAR_MORE = 1e-3  # of the test whether a size scatters more than the others
 
 
 class Scattered(Protocol):
-    """A curve or surface with its residuals; the least curvature is above 0 where it is a bowl."""
+    """A curve or a surface with its residuals. It is a bowl if its least curvature is above 0."""
 
     @property
     def curvature(self) -> float: ...
@@ -24,9 +24,12 @@ class Scattered(Protocol):
 
 @dataclass(frozen=True)
 class Noise:
-    """The sd of ln loss around curves or surfaces, and its degrees of freedom (`pool_noise`).
+    """The noise of ln loss around curves or surfaces (`pool_noise`).
 
-    around_cubics: The same around cubics. None where there are too few runs for any.
+    Attributes:
+        sd: Its standard deviation.
+        freedom: Its degrees of freedom.
+        around_cubics: The standard deviation around cubics. None if there are too few runs for any.
     """
 
     sd: float
@@ -35,7 +38,12 @@ class Noise:
 
 
 def pool_noise(fits: Mapping[int, Scattered], cubics: Mapping[int, Scattered]) -> dict[int, Noise]:
-    """Return the noise of each size: what all share, or its own where it scatters far more than they."""
+    """Return the noise of each size: the one that all share, or its own if it scatters far more than they do.
+
+    Args:
+        fits: The curve of each size.
+        cubics: The cubic of each size.
+    """
     alike = [key for key, fit in fits.items() if fit.curvature > 0]
     alike.sort(key=lambda key: fits[key].squares / fits[key].freedom)
     own = {}

@@ -20,7 +20,7 @@ BATCH_NAME = "optim.batch_size (sequences)"
 
 @dataclass(frozen=True)
 class RateRecord:
-    """What runs/RUN_ID.json says that is needed here."""
+    """What we need of a record, runs/RUN_ID.json."""
 
     run_id: str
     status: str
@@ -60,9 +60,14 @@ def read_folder(folder: Path) -> RateRuns:
 def rate_run(
     name: str, config: Mapping[str, Any], n_params: int, loss: float | None, trained: bool = True
 ) -> RateRun:
-    """Return a run of our own by its configuration, which is in plain values.
+    """Make a `RateRun` from the configuration of one of our runs.
 
-    trained: Whether a missing loss means that it diverged.
+    Args:
+        name: What messages call it.
+        config: Its configuration, in plain values.
+        n_params: N.
+        loss: Its loss.
+        trained: Whether it was trained, so that a missing loss means that it diverged.
     """
     flat = flatten(config)
     settings = {k: v for k, v in flat.items() if k not in (RATE, SEED, *AXES.values())}

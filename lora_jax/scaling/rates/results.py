@@ -1,4 +1,4 @@
-"""What `lora-jax transfer` finds, as types: every field is a key of transfer.json of the same name."""
+"""What `lora-jax transfer` finds, as types. Every field is the key of the same name in transfer.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,12 @@ Movement = Literal["does not move", "moves", "not told apart"]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a grid of rates has no best rate, and in words what would help."""
+    """Why a grid of rates has no best rate.
+
+    Attributes:
+        kind: The reason.
+        words: The reason, and what would help.
+    """
 
     kind: Why
     words: str
@@ -25,7 +30,8 @@ class Parabola:
     """ln loss = height + slope x + curvature x^2, where x = ln(rate / centre).
 
     Attributes:
-        low, high: The rates between which it was fitted.
+        low: The lowest rate that it was fitted to.
+        high: The highest rate that it was fitted to.
         n_rates: How many rates it was fitted to.
     """
 
@@ -64,12 +70,13 @@ class Bowl:
 
     Attributes:
         sizes: The size by axis ("width", "depth", "batch", "tokens"; "N" of a table without widths).
-        n_params: N, without embeddings where we trained the models. None if nobody said.
-        rates, losses: The rates that were tried and the mean loss over seeds. None where each run diverged.
-        n_seeds: Runs of a rate, at most.
+        n_params: N, without embeddings if we trained the models. None if it is not known.
+        rates: The rates that were tried.
+        losses: The mean loss over seeds at each rate. None if every run diverged.
+        n_seeds: The most runs of a rate.
         n_diverged: Runs that diverged. They have no loss and count nowhere.
-        best: The best rate, or None.
-        refusal: Why there is none, or None.
+        best: The best rate. None if there is none.
+        refusal: Why there is none. None if there is one.
     """
 
     sizes: Mapping[str, float]
@@ -89,15 +96,17 @@ class Drift:
     Attributes:
         axis: The axis.
         along: Axes that change together with this one, so that nothing tells them apart.
-        slope: The slope with its 95 % interval. Of two sizes it says their ratio and no more. None if there
-            is one size.
-        n_sizes, n_bowls: Sizes on the axis, and grids with a best rate behind the slope.
-        low, high: The least and the greatest size.
-        scatter: How far the best rates lie from the line: chi^2 over its degrees of freedom. About 1 if the
-            errors explain it.
+        slope: The slope with its 95 % interval. With two sizes it says their ratio and no more. None with one
+            size.
+        n_sizes: Sizes on the axis.
+        n_bowls: Grids with a best rate behind the slope.
+        low: The least size.
+        high: The greatest size.
+        scatter: How far the best rates lie from the line: chi^2 over its degrees of freedom. It is about 1 if
+            the errors explain it.
         widened: Whether the interval is wider because they do not.
         verdict: Whether the best rate moves. None without a slope.
-        missing: What is missing for a slope, in words, or None.
+        missing: What is missing for a slope, in words. None if nothing is.
     """
 
     axis: str
@@ -118,9 +127,9 @@ class RateRule:
     """The rule for the learning rate that the runs support.
 
     Attributes:
-        code: A fragment of a config file, or None if the runs support none.
+        code: A fragment of a config file. None if the runs support no rule.
         learning_rate: The rate in it.
-        words: What it rests on, and what the runs cannot tell, a sentence each.
+        words: One sentence for each thing that the rule rests on, or that the runs cannot tell.
     """
 
     code: str | None
@@ -133,11 +142,11 @@ class Series:
     """Grids that differ in size and rate alone.
 
     Attributes:
-        label: What sets it apart from the other series, in words.
+        label: What sets the series apart from the others, in words.
         settings: Every setting that differs between the series.
         follows: Settings that change with the size, such as the number of heads.
-        noise: The sd of ln loss around the parabolas, over all sizes. None without a parabola.
-        degrees_of_freedom: Of the noise.
+        noise: Standard deviation of ln loss around the parabolas, over all sizes. None without a parabola.
+        degrees_of_freedom: Degrees of freedom of the noise.
     """
 
     label: str

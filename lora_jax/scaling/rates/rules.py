@@ -22,12 +22,15 @@ HORIZON_EXPONENT = 0.3  # where a configuration does not write it down
 
 
 def is_relative(shared: Mapping[str, str]) -> bool:
-    """Return whether models of these settings have a base model, which sets how rates change with size."""
+    """Return whether models with these settings have a base model, to which their rates relate."""
     return shared.get(PARAMETRISATION) in RELATIVE
 
 
 def by_params(bowls: Sequence[Bowl]) -> list[Bowl]:
-    """Return the grids with N in place of width and depth; none where N is unknown or the only size."""
+    """Return the grids with N in place of width and depth.
+
+    There are none if N is not known, or if neither width nor depth varies.
+    """
     varies = any(len({bowl.sizes.get(axis) for bowl in bowls}) > 1 for axis in ("width", "depth"))
     if not varies or any(bowl.n_params is None for bowl in bowls):
         return []
@@ -68,9 +71,12 @@ def find_rule(
 
 
 def predict_rate(bowls: Sequence[Bowl], at: Mapping[str, float], freedom: int) -> Estimate:
-    """Return the best rate at a size by a power law of the axes in `at`; the other axes make no difference.
+    """Return the best rate at a size, by a power law of the axes in `at`. Its `se` is that of ln rate.
 
-    Its `se` is that of ln rate.
+    Args:
+        bowls: Grids with a best rate.
+        at: The size, by axis. Other axes make no difference.
+        freedom: Degrees of freedom of the noise.
     """
     points = [point_of(bowl) for bowl in bowls]
     y, errors = (np.array(v) for v in zip(*points, strict=True))

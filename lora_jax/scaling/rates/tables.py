@@ -1,4 +1,4 @@
-"""Rows of anybody's table as `RateRun`s: which columns are the rate, the size, the seed, other settings."""
+"""Rows of anybody's table as `RateRun`s: which columns are rate, size, seed and other settings."""
 
 import numpy as np
 

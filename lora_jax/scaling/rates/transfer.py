@@ -1,4 +1,4 @@
-"""Does the learning rate transfer? The best rate of every size, how it moves, and the rule that it gives."""
+"""Does the learning rate transfer? The best rate of every size, how it moves, and the rule that follows."""
 
 import math
 from collections import Counter
@@ -20,13 +20,16 @@ LEAST_RATES = 4
 
 @dataclass(frozen=True)
 class RateRuns:
-    """Runs at several rates, and what their numbers are.
+    """Runs at several rates.
 
     Attributes:
         source: Where they come from, for messages.
-        rate_name, loss_name, batch_name: What `rate`, `loss` and the axis `batch` are.
-        left_out: Runs that were left out before, by reason.
-        warnings: What is wrong with them.
+        rate_name: What the rates are: a field that a user sets, or a column.
+        loss_name: What the losses are.
+        runs: The runs.
+        left_out: Runs that were left out, by reason.
+        warnings: What is wrong with the runs.
+        batch_name: What the axis "batch" is.
     """
 
     source: str
@@ -116,9 +119,10 @@ def _make_bowl(grid: Sequence[RateRun], data: RateLosses, best: BestRate | Refus
 
 
 def doubt_grids(given: RateRuns) -> list[str]:
-    """Return what the runs cannot tell whatever their losses are, which is known before they train.
+    """Return what the runs cannot tell, whatever their losses are. This is known before they train.
 
-    Raises LoraJaxError as `analyse` does.
+    Raises:
+        LoraJaxError: As `analyse` does.
     """
     words = []
     for series in sort_runs(given.runs, given.source):

@@ -1,4 +1,7 @@
-"""Which recipe gives runs that a law describes? One law on the runs of every recipe, and on parts of them."""
+"""Which recipe gives runs that a law describes?
+
+We fit one law to the runs of each recipe, and to parts of them.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -88,7 +91,11 @@ def compare_recipes(
 
 
 def choose_law(name: str) -> Law:
-    """Return a law of N and D by its name."""
+    """Return the law of N and D with this name.
+
+    Raises:
+        LoraJaxError: There is no such law, or it has other variables.
+    """
     law = LAWS.get(name)
     if law is None or set(law.variables) != {"N", "D"}:
         fitting = ", ".join(key for key, law in LAWS.items() if set(law.variables) == {"N", "D"})
@@ -97,7 +104,7 @@ def choose_law(name: str) -> Law:
 
 
 def largest_common_cell(tables: Sequence[RunTable]) -> Cell | None:
-    """Return N and D of the cell with the most 6ND that every table has; None if they share none."""
+    """Return N and D of the cell with the most 6ND among those that every table has. None without one."""
     cells = [
         {(float(n), float(d)) for n, d in zip(t.variable("N"), t.variable("D"), strict=True)} for t in tables
     ]
@@ -162,7 +169,7 @@ def _lacks(table: RunTable, law: Law) -> str | None:
 
 
 def loss_at(table: RunTable, cell: Cell, noise: SeedNoise) -> Estimate:
-    """Return the mean loss of a cell, with the 95 % interval that the noise between seeds gives it."""
+    """Return the mean loss of a cell (N, D). Its 95 % interval comes from the noise between seeds."""
     rows = (table.variable("N") == cell[0]) & (table.variable("D") == cell[1])
     logs = np.log(table["loss"][rows])
     value = math.exp(float(logs.mean()))

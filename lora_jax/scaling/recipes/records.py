@@ -1,4 +1,4 @@
-"""The recipes of a results folder, by its records, which say more than its table."""
+"""The recipes of a results folder, from its records, which say more than its table."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,18 +12,21 @@ from lora_jax.table_lag import find_folder, list_records
 
 
 def recorded_runs(path: Path) -> list[RateRun]:
-    """Return the runs of a results folder with their settings. Of any other table there are none.
+    """Return the runs of a results folder with their settings. Any other table has none.
 
-    path: The folder, or its runs.csv.
+    Args:
+        path: The folder, or its runs.csv.
     """
     folder = find_folder(path)
     return list(read_folder(folder).runs) if folder is not None and list_records(folder) else []
 
 
 def doubt_recipes(table: RunTable, recorded: Sequence[RateRun]) -> RunTable:
-    """Return the table with one doubt more where its runs come from several recipes.
+    """Return the table, with one more doubt if its runs come from several recipes.
 
-    recorded: Runs with their settings, among them those of the table (`recorded_runs`).
+    Args:
+        table: The table.
+        recorded: Runs with their settings, from `recorded_runs`. Those of the table are among them.
     """
     doubt = doubt_mixture(_of(table, recorded))
     return table if doubt is None else replace(table, doubts=(*table.doubts, doubt))

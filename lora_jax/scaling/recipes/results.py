@@ -1,4 +1,4 @@
-"""What `lora-jax ablation` finds, as types: every field is a key of ablation.json of the same name."""
+"""What `lora-jax ablation` finds, as types. Every field is the key of the same name in ablation.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class CutFit:
     """The law fitted again without the shortest runs, or without the smallest models.
 
     Attributes:
-        cut: What was cut.
+        cut: What was left out.
         least: The least D, or N, that was kept.
         n_cells: Cells of equal N and D that were kept.
         misfit: How far they lie off the law that is fitted to them.

@@ -1,4 +1,4 @@
-"""Runs by recipe: those that share every setting but the model's size, the tokens, the rate and the seed."""
+"""Runs by recipe. Runs of a recipe share every setting but the model's size, tokens, rate and seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,16 +29,17 @@ class Recipe:
 
 
 def sort_recipes(runs: Sequence[RateRun], source: str) -> tuple[Recipe, ...]:
-    """Sort runs into recipes, first the one with the most runs; of several the one most like the others.
+    """Sort runs into recipes, first the one with the most runs.
 
-    A setting that has one value for each size, such as the number of heads, belongs to the size.
+    If several have as many runs, the one that is most like the others comes first. A setting that has one
+    value for each size, such as the number of heads, belongs to the size.
 
     Args:
         runs: Runs of one sweep.
-        source: What messages call them together.
+        source: What messages call the runs.
 
     Raises:
-        LoraJaxError: There is one recipe.
+        LoraJaxError: There is only one recipe.
     """
     recipes = _sort(runs)
     if len(recipes) < 2:
@@ -50,7 +51,7 @@ def sort_recipes(runs: Sequence[RateRun], source: str) -> tuple[Recipe, ...]:
 
 
 def doubt_mixture(runs: Sequence[RateRun]) -> str | None:
-    """Return a doubt about one law for all of these runs, where they come from several recipes.
+    """Return a doubt about one law for all of these runs, if they come from several recipes. Else None.
 
     Only settings of the optimizer and of the model count. Data are what a law may be about.
     """

@@ -1,6 +1,6 @@
-"""Power laws of the best rate and batch size that others published, to be read beside one's own.
+"""Power laws of the best rate and batch size that others published, to compare one's own with.
 
-Only exponents are compared: rates and batch sizes of other models, optimizers and units are other numbers.
+We compare exponents only. Rates and batch sizes of other models, optimizers and units are other numbers.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedLaw:
-    """The exponents of a study, by letter; a letter that is missing has no part in its law.
+    """The exponents of a study, by letter. A letter that is missing has no part in its law.
 
-    batch: None where the study gives none, or where we do not know it.
+    Attributes:
+        name: Name of the study.
+        source: Where it was published.
+        rate: Exponents of the best rate.
+        batch: Exponents of the best batch size. None if the study gives none, or if we do not know them.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """A quadratic of ln loss in (ln rate, ln batch), through the runs of one size near the best of them.
 
-Its gradient and its second derivatives are linear in the losses. `pull` holds that linear map, so that the
-covariance of any two fits to overlapping runs is exact, up to the delta method of a vertex.
+Its gradient and its second derivatives are linear in the losses. `pull` is that linear map. So the covariance
+of any two fits to overlapping runs is exact, up to the delta method for a vertex.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,10 @@ class SurfaceLosses:
     """Losses of one size at several rates and batch sizes.
 
     Attributes:
-        points: ln rate and ln batch (n, 2), one row for each run that has a loss.
-        ln_losses, seeds: (n,).
-        diverged: ln rate and ln batch (m, 2) of the runs that diverged.
+        points: ln rate and ln batch of each run that has a loss, (n, 2).
+        ln_losses: Its ln loss, (n,).
+        seeds: Its seed, (n,).
+        diverged: ln rate and ln batch of the runs that diverged, (m, 2).
     """
 
     points: Array
@@ -47,11 +48,15 @@ class Quadric:
     """ln loss = height + gradient x + x' hessian x / 2, where x = (ln rate, ln batch) - centre.
 
     Attributes:
-        height: The mean over seeds.
-        pull: How gradient and hessian (2 + 3 numbers: rate rate, rate batch, batch batch) follow from the ln
-            losses (5, n). Zero for runs outside the window.
-        squares, freedom: The sum of squared residuals, and its degrees of freedom.
-        rows: The runs that were used (n,).
+        centre: ln rate and ln batch at x = 0, (2,).
+        height: ln loss there, the mean over seeds.
+        gradient: Its gradient, (2,).
+        hessian: Its second derivatives, (2, 2).
+        pull: The linear map from the ln losses to gradient and hessian, (5, n). The hessian's numbers are
+            rate-rate, rate-batch and batch-batch. The map is zero for runs outside the window.
+        squares: The sum of squared residuals.
+        freedom: Its degrees of freedom.
+        rows: Which runs were used, (n,).
     """
 
     centre: Array
@@ -70,13 +75,13 @@ class Quadric:
 
     @cached_property
     def axes(self) -> tuple[Array, Array]:
-        """The two curvatures, the lesser first, and their directions (2, 2), one a column."""
+        """The two curvatures, the lesser first, and their directions as the columns of a (2, 2) array."""
         values, directions = np.linalg.eigh(self.hessian)
         return values, directions
 
     @property
     def curvature(self) -> float:
-        """The lesser of the two curvatures: above 0 for a bowl."""
+        """The lesser of the two curvatures. It is above 0 for a bowl."""
         return float(self.axes[0][0])
 
     def curvature_variance(self) -> float:
@@ -92,7 +97,7 @@ class Quadric:
 
     @cached_property
     def vertex_pull(self) -> Array:
-        """How the vertex moves with each ln loss (2, n), by the delta method."""
+        """How much the vertex moves with each ln loss, (2, n), by the delta method."""
         x, y = self.vertex - self.centre
         moved = np.array([[1, 0, x, y, 0], [0, 1, 0, x, y]])
         return np.asarray(-np.linalg.solve(self.hessian, moved @ self.pull), dtype=np.float64)
@@ -104,7 +109,7 @@ class Quadric:
 
     @property
     def ridge(self) -> float:
-        """The power of the batch with which the best rate of each batch moves."""
+        """The exponent of the batch size in the best rate of each batch size."""
         return float(-self.hessian[0, 1] / self.hessian[0, 0])
 
     def ridge_variance(self) -> float:
@@ -161,13 +166,13 @@ def _fit(data: SurfaceLosses, centre: Array, rows: NDArray[np.bool_], power: int
 
 
 def mean_points(data: SurfaceLosses) -> tuple[Array, Array]:
-    """Return each pair of ln rate and ln batch once (m, 2), and the mean ln loss there over seeds (m,)."""
+    """Return the different pairs of ln rate and ln batch, (m, 2), and the mean ln losses there, (m,)."""
     points, places = np.unique(data.points, axis=0, return_inverse=True)
     return points, np.array(mean_effects(places.reshape(-1), data.ln_losses, data.seeds))
 
 
 def best_point(data: SurfaceLosses) -> Array:
-    """Return the ln rate and ln batch of the least mean loss."""
+    """Return ln rate and ln batch of the least mean loss."""
     points, means = mean_points(data)
     return points[means.argmin()]
 
@@ -175,8 +180,8 @@ def best_point(data: SurfaceLosses) -> Array:
 def without_broken(data: SurfaceLosses) -> SurfaceLosses:
     """Return the losses without the runs at and beyond which training broke down.
 
-    At each batch these are the rates that `rates.bowls` leaves out of a curve. If too few runs remain, all
-    stay.
+    At each batch size these are the rates that `rates.bowls` leaves out of a curve. If too few runs remained,
+    none is left out.
     """
     points, means = mean_points(data)
     least, keep = float(means.min()), np.ones(len(data.ln_losses), dtype=bool)

@@ -16,7 +16,7 @@ MOSTLY = 0.9  # of a direction that is called by the name of its axis
 
 
 def is_inside(point: Array, points: Array) -> bool:
-    """Return whether a point (2,) lies in the convex hull of points (n, 2), which are not on one line."""
+    """Return whether a point (2,) lies in the convex hull of points (n, 2). They must not lie on one line."""
     corners = hull_of(points)
     edges = np.roll(corners, -1, axis=0) - corners
     to = point - corners
@@ -25,7 +25,7 @@ def is_inside(point: Array, points: Array) -> bool:
 
 
 def hull_of(points: Array) -> Array:
-    """Return the corners of the convex hull (m, 2), anticlockwise (Andrew 1979)."""
+    """Return the corners of the convex hull, (m, 2), anticlockwise (Andrew 1979)."""
     ordered = [(float(x), float(y)) for x, y in np.unique(points, axis=0)]
 
     def half(way: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -43,7 +43,7 @@ def hull_of(points: Array) -> Array:
 
 
 def refuse_runs(data: SurfaceLosses) -> SurfaceRefusal:
-    """Return what is missing for a surface: pairs, rates, batch sizes, or pairs off one line."""
+    """Return what is missing for a surface: pairs, rates, batch sizes, or pairs that are not on one line."""
     points = np.unique(data.points, axis=0)
     counts = [len(np.unique(points[:, k])) for k in (0, 1)]
     if len(points) < LEAST_POINTS or min(counts, default=0) < LEAST_VALUES:
@@ -61,9 +61,12 @@ def refuse_runs(data: SurfaceLosses) -> SurfaceRefusal:
 
 
 def refuse_shape(data: SurfaceLosses, surface: Quadric, reach: float) -> SurfaceRefusal | None:
-    """Return why a surface is no bowl, or cannot be told from none; None for a bowl.
+    """Return why a surface is no bowl, or cannot be told from none. None for a bowl.
 
-    reach: Half a 95 % interval of a number whose variance is 1 for noise of variance 1.
+    Args:
+        data: The losses.
+        surface: The surface.
+        reach: Half the 95 % interval of a number that has variance 1 for noise of variance 1.
     """
     across = surface.axes[1][:, 0]
     shares = across**2
@@ -100,9 +103,14 @@ def _more(data: SurfaceLosses, surface: Quadric) -> str:
 
 
 def refuse_vertex(data: SurfaceLosses, surface: Quadric, halves: Array) -> SurfaceRefusal | None:
-    """Return why a vertex is no best pair: it lies outside the runs, or is known worse than they reach.
+    """Return why a vertex is no best pair. None if it is one.
 
-    halves: Half the 95 % interval of ln rate and of ln batch.
+    It may lie outside the runs, or its interval may be wider than the range of the runs.
+
+    Args:
+        data: The losses.
+        surface: The surface.
+        halves: Half the 95 % interval of ln rate and of ln batch, (2,).
     """
     vertex, points = surface.vertex, data.points
     if not is_inside(vertex, points):

@@ -1,4 +1,4 @@
-"""What `lora-jax surface` finds, as types: every field is a key of surface.json of the same name."""
+"""What `lora-jax surface` finds, as types. Every field is the key of the same name in surface.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,12 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class SurfaceRefusal:
-    """Why a size has no best pair of rate and batch, and in words what would help."""
+    """Why a size has no best pair of rate and batch size.
+
+    Attributes:
+        kind: The reason.
+        words: The reason, and what would help.
+    """
 
     kind: Why
     words: str
@@ -25,11 +30,12 @@ class Shape:
     """ln loss = height + gradient x + x' hessian x / 2, where x = (ln(rate / centre), ln(batch / centre)).
 
     Attributes:
-        centre: Rate and batch.
-        gradient: By ln rate and by ln batch.
-        hessian: Twice by ln rate, by both, twice by ln batch.
-        rates, batches: The least and the greatest between which it was fitted.
-        n_points: How many pairs of rate and batch it was fitted to.
+        centre: Rate and batch size at x = 0.
+        gradient: Derivatives by ln rate and by ln batch.
+        hessian: Second derivatives: by ln rate twice, by both, by ln batch twice.
+        rates: The least and the greatest rate that it was fitted to.
+        batches: The least and the greatest batch size that it was fitted to.
+        n_points: How many pairs of rate and batch size it was fitted to.
     """
 
     centre: Pair
@@ -43,12 +49,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class FlatRange:
-    """Between which rates, or batch sizes, the loss is within a share of the least.
+    """The range of rates, or of batch sizes, over which the loss stays within a share of the least.
 
     Attributes:
-        alone: The other one held at its best.
-        together: The other one best for each.
-        beyond: Whether a range reaches further than the runs, where nothing is known.
+        alone: The range if the other one is held at its best.
+        together: The range if the other one is the best for each.
+        beyond: Whether a range reaches beyond the runs, where nothing is known.
     """
 
     alone: Pair
@@ -61,15 +67,17 @@ class BestPair:
     """The rate and the batch size at which the loss of one size is least.
 
     Attributes:
-        rate, batch: With 95 % intervals. Their `se` are those of the logarithms.
-        se_of_noise: The part of the `se` that comes from the scatter of the losses.
-        se_alone: The `se` without what all sizes share (`SurfaceSeries.skew`).
-        correlation: Of ln rate and ln batch, likewise, between -1 and 1.
+        rate: The rate with its 95 % interval. Its `se` is that of the logarithm.
+        batch: The batch size, likewise.
+        se_of_noise: The part of each `se` that comes from the scatter of the losses.
+        se_alone: Each `se` without what all sizes share (`SurfaceSeries.skew`).
+        correlation: Correlation of ln rate and ln batch without what all sizes share, between -1 and 1.
         loss: The loss there, by the surface.
-        near: The pair by the nearest runs alone, None if they show no bowl or are all. If it differs by more
-            than noise explains, the surface is no quadratic, and the intervals are wider for it.
-        ridge: The power of the batch with which the best rate of each batch moves.
-        flat_rate, flat_batch: What may be changed at little cost.
+        near: The pair by the nearest runs alone. None if they show no bowl or are all the runs. If it differs
+            by more than noise explains, the surface is no quadratic, and the intervals are wider for it.
+        ridge: The exponent of the batch size in the best rate of each batch size.
+        flat_rate: How far the rate may change at little cost.
+        flat_batch: How far the batch size may change at little cost.
         shape: The surface.
     """
 
@@ -92,12 +100,15 @@ class Surface:
 
     Attributes:
         sizes: The size by axis ("width", "depth", "tokens"; "N" of a table without widths).
-        n_params: N, None if nobody said. n_tokens: D, likewise.
-        rates, batches, losses: Each pair that was tried and the mean loss over seeds. None where each run
-            diverged.
-        n_runs, n_diverged: Runs, and those of them that diverged. These have no loss and count nowhere.
-        best: The best pair, or None.
-        refusal: Why there is none, or None.
+        n_params: N. None if it is not known.
+        n_tokens: D. None if it is not known.
+        rates: The rate of each pair that was tried.
+        batches: Its batch size.
+        losses: Its mean loss over seeds. None if every run diverged.
+        n_runs: Number of runs.
+        n_diverged: Runs that diverged. They have no loss and count nowhere.
+        best: The best pair. None if there is none.
+        refusal: Why there is none. None if there is one.
     """
 
     sizes: Mapping[str, float]
@@ -137,15 +148,17 @@ class PowerLaws:
     """The best pair as power laws of N and D, fitted together.
 
     Attributes:
-        rate, batch: The two laws.
+        rate: The law of the best rate.
+        batch: The law of the best batch size.
         letters: What they depend on.
         along: Letters that change together with one of these, so that nothing tells them apart.
         reference: The size at which `at_reference` holds, by letter.
-        low, high: The least and the greatest size behind them, by letter.
+        low: The least size behind them, by letter.
+        high: The greatest size behind them, by letter.
         n_values: How many different sizes there are, by letter.
         n_surfaces: Surfaces with a best pair.
-        covariance: (2k, 2k) of ln at_reference and the exponents, rate and batch in turn.
-        widening: Half a 95 % interval over the standard error, of rate and of batch.
+        covariance: Covariance of ln at_reference and the exponents, of rate and then of batch, (2k, 2k).
+        widening: Half a 95 % interval over the standard error, for rate and for batch.
     """
 
     rate: PowerOfBest
@@ -167,8 +180,9 @@ class PredictedPair:
 
     Attributes:
         at: The size, by letter.
-        rate, batch: With 95 % intervals, which hold the scatter of sizes too.
-        outside: In words, how far the size lies outside those of the runs; None inside.
+        rate: The rate with its 95 % interval, which includes the scatter of sizes.
+        batch: The batch size, likewise.
+        outside: How far the size lies outside those of the runs, in words. None inside.
     """
 
     at: Mapping[str, float]
@@ -182,19 +196,20 @@ class SurfaceSeries:
     """Sizes that differ in nothing else.
 
     Attributes:
-        label: What sets it apart from the other series, in words.
+        label: What sets the series apart from the others, in words.
         settings: Every setting that differs between the series.
         follows: Settings that change with size or batch, such as the number of heads.
-        noise: The sd of ln loss around the surfaces, over all sizes. None without a surface.
-        degrees_of_freedom: Of the noise.
-        skew: The factors by which the nearest runs give another rate and batch size, over all sizes. None
-            where no size shows it.
+        noise: Standard deviation of ln loss around the surfaces, over all sizes. None without a surface.
+        degrees_of_freedom: Degrees of freedom of the noise.
+        skew: The factors by which the nearest runs give another rate and batch size, over all sizes. None if
+            no size shows it.
         is_skewed: Whether noise does not explain these, so that every interval is wider for it.
-        surfaces: One a size.
-        ridge: The power of the batch with which the best rate moves, over all sizes. None without a best
-        pair. laws: The power laws of the best pairs, or None.
-        missing: What is missing for them, in words, or None.
-        predictions: What was asked.
+        surfaces: One for each size.
+        ridge: The exponent of the batch size in the best rate of each batch size, over all sizes. None
+            without a best pair.
+        laws: The power laws of the best pairs. None if there are none.
+        missing: What is missing for them, in words. None if nothing is.
+        predictions: The best pairs at the sizes that were asked for.
     """
 
     label: str
@@ -216,7 +231,9 @@ class SurfaceReport:
     """The best rate and batch size of every size, and how they move: surface.json.
 
     Attributes:
-        rate_name, batch_name, loss_name: What "rate", "batch" and "loss" are.
+        rate_name: What "rate" is.
+        batch_name: What "batch" is.
+        loss_name: What "loss" is.
         flat: The share of the least loss that `FlatRange` allows.
         left_out: Runs that were left out, by reason.
     """

@@ -1,9 +1,9 @@
-"""Is a surface a quadratic? Its vertex against that of the runs within half the distance.
+"""Is a surface a quadratic? We compare its vertex with that of the runs within half the distance.
 
-Real surfaces are steeper towards high rates, so that a wide window draws every vertex to low ones. The
-difference is found over all sizes together, in which it stands out of the noise first: what it is beyond
-that widens every interval, and in the power laws the level alone, for it is no matter of N or D. What one
-size differs by besides widens its own.
+Real surfaces are steeper towards high rates. So a wide window draws every vertex to low rates. We look for
+the difference over all sizes together, where it first stands out of the noise. What it is beyond noise widens
+every interval. In the power laws it widens the level alone, because it does not depend on N or D. What one
+size differs by in addition widens its own interval.
 """
 
 import math
@@ -23,7 +23,12 @@ BY_CHANCE = -2 * math.log(0.1)  # chi^2 of two numbers that noise exceeds in 10 
 
 @dataclass(frozen=True)
 class Shift:
-    """What the vertex of one size differs by (2,), and the covariance that noise gives that (2, 2)."""
+    """How much the nearest runs move the vertex of one size.
+
+    Attributes:
+        difference: The move in ln rate and ln batch, (2,).
+        explained: The covariance that noise gives it, (2, 2).
+    """
 
     difference: Array
     explained: Array
@@ -31,24 +36,24 @@ class Shift:
 
 @dataclass(frozen=True)
 class Skew:
-    """What the vertices differ by over all sizes, as far as noise does not explain it.
+    """How much the nearest runs move the vertices over all sizes, as far as noise does not explain it.
 
     Attributes:
-        difference: ln rate and ln batch of the nearest runs less those of all (2,), the weighted mean.
-        covariance: What it adds to that of every vertex (2, 2).
+        difference: ln rate and ln batch by the nearest runs less those by all runs, (2,), the weighted mean.
+        covariance: What it adds to the covariance of every vertex, (2, 2).
     """
 
     difference: Array
     covariance: Array
 
     def beyond(self, shift: Shift) -> Array:
-        """Return the covariance (2, 2) that a size gets because it differs otherwise than the others."""
+        """Return the covariance, (2, 2), that a size gets because it differs from the other sizes."""
         common = self.difference if self.covariance.any() else np.zeros(2)
         return _beyond_noise(shift.difference - common, shift.explained)
 
 
 def find_shift(data: SurfaceLosses, surface: Quadric, noise: Noise) -> Shift | None:
-    """Return how the nearest runs differ; None if they are all, or show no bowl."""
+    """Return how much the nearest runs move the vertex. None if they are all the runs, or show no bowl."""
     near = fit_window(data, WINDOW / 2, LEAST_NEAR)
     if near is None or near.curvature <= 0 or (near.rows == surface.rows).all():
         return None
@@ -61,7 +66,7 @@ def find_shift(data: SurfaceLosses, surface: Quadric, noise: Noise) -> Shift | N
 
 
 def find_skew(shifts: Sequence[Shift]) -> Skew | None:
-    """Return what the sizes have in common, None without any."""
+    """Return what the shifts of the sizes have in common. None without a shift."""
     if not shifts:
         return None
     weights = [np.linalg.inv(shift.explained) for shift in shifts]

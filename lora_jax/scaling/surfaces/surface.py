@@ -62,7 +62,11 @@ def analyse(
 
 
 def sort_surfaces(given: RateRuns) -> tuple[RunSeries, ...]:
-    """Return the series, with the runs of all batch sizes of a size as one grid."""
+    """Return the series. The runs of all batch sizes of a size are one grid.
+
+    Raises:
+        LoraJaxError: The batch size is not known, or does not vary.
+    """
     batches = {run.sizes.get(BATCH) for run in given.runs}
     if batches == {None}:
         raise LoraJaxError(
@@ -167,9 +171,10 @@ def _ridge(surfaces: Sequence[Surface], freedom: int) -> Estimate | None:
 
 
 def doubt_surfaces(given: RateRuns) -> list[str]:
-    """Return what the runs cannot tell whatever their losses are, which is known before they train.
+    """Return what the runs cannot tell, whatever their losses are. This is known before they train.
 
-    Raises LoraJaxError as `analyse` does.
+    Raises:
+        LoraJaxError: As `analyse` does.
     """
     words = []
     for series in sort_surfaces(given):

@@ -1,7 +1,7 @@
 """The best rate and batch size of one size: the vertex of its surface, or why there is none.
 
-The surface goes through the runs within a factor of 4.5 of the best one, in rate and in batch. The noise is
-pooled over the sizes of a series, as for curves (rates/noise.py). A second surface through the runs within
+The surface goes through the runs within a factor of 4.5 of the best one, in rate and in batch size. The noise
+is pooled over the sizes of a series, as for curves (rates/noise.py). A second surface through the runs within
 half that distance shows whether it is a quadratic at all (skew.py).
 """
 
@@ -33,9 +33,9 @@ class Pairs:
     """The best pair of each size of a series.
 
     Attributes:
-        found: By number of the size: the pair, or why there is none.
-        noise: What most sizes share.
-        skew: By how much the nearest runs differ over all sizes, None where no size shows it.
+        found: The pair, or why there is none, by the number of the size.
+        noise: The noise that most sizes share.
+        skew: How much the nearest runs move the vertices over all sizes. None if no size shows it.
     """
 
     found: dict[int, BestPair | SurfaceRefusal]
@@ -46,7 +46,9 @@ class Pairs:
 def find_pairs(sizes: Mapping[int, SurfaceLosses], flat: float) -> Pairs:
     """Return the best pair of each size of a series.
 
-    flat: The share of the least loss that `FlatRange` allows.
+    Args:
+        sizes: The losses, by the number of the size.
+        flat: The share of the least loss that `FlatRange` allows.
     """
     found: dict[int, BestPair | SurfaceRefusal] = {}
     fits: dict[int, Quadric] = {}
