@@ -26,9 +26,14 @@ Losses = dict[tuple[float, float, float | None], list[float]]
 
 
 def find_capacities(prepared: Prepared, by: Sequence[str], seed: int = 0) -> tuple[Capacity, ...]:
-    """Return the capacity of every method with several ranks; () where the table has no ranks.
+    """Return the capacity of every method that has several ranks, or () if the table has no ranks.
 
-    Each rank and place takes part at its own best learning rate, if that is not at an edge of its grid.
+    Each rank and place takes part with its own best learning rate, unless that is at an edge of its grid.
+
+    Args:
+        prepared: The table.
+        by: The columns that make a method.
+        seed: Seed of the intervals.
     """
     table = prepared.table
     if RANK not in table.labels and RANK not in table.columns:

@@ -33,14 +33,14 @@ SCAN = 31  # values at which a profile is computed
 
 @dataclass(frozen=True)
 class KneeFit:
-    """The law of the excess, fitted.
+    """The fitted law of the excess.
 
     Attributes:
         ranks: The data.
-        slopes: k, and k times ln c, g and h, in centred logarithms (4,).
-        starts: Other slopes to start from (S, 4).
-        square: The sum of squares, that within rows included.
-        p: How probable so large a gain over no excess at all is by noise alone.
+        slopes: k, and k times ln c, g and h, in centred logarithms, (4,).
+        starts: Other slopes to start from, (S, 4).
+        square: The sum of squares, including that within rows.
+        p: Probability that noise alone gains so much over no excess at all.
     """
 
     ranks: Ranks
@@ -51,7 +51,7 @@ class KneeFit:
 
     @property
     def sd(self) -> float:
-        """The noise of one run: sd of ln L."""
+        """Standard deviation of ln L of one run."""
         return float(np.sqrt(self.square / self.ranks.freedom))
 
     @property

@@ -1,4 +1,4 @@
-"""Claims about low-rank adaptation beside what a study measured, as types."""
+"""What low-rank adaptation is claimed to do, beside what a study measured, as types."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ Scale = Literal["ratio", "percent", "share"]  # how a number is written
 
 @dataclass(frozen=True)
 class Band:
-    """Where a number has to lie for a claim to hold; None is an open end."""
+    """The range in which a number must lie for a claim to hold. None is an open end."""
 
     low: float | None
     high: float | None
@@ -19,18 +19,17 @@ class Band:
 
 @dataclass(frozen=True)
 class Claim:
-    """A part of a claim of "LoRA Without Regret", and what the runs say of it.
+    """A part of a claim of "LoRA Without Regret", and what the runs say about it.
 
     Attributes:
         number: The claim, as docs/finetuning-laws.md counts them.
         claim: The part of the claim, a sentence.
         measured: What the number is.
-        scale: How it is written. Differences of ln loss are "percent".
-        value: The number with its 95 % interval. None where it was not measured.
-        band: The claim holds where the whole interval lies inside, and is refuted where all of it lies
-            outside.
-        found: What may be said of it.
-        why: Why it was not measured, or what limits it. Empty where nothing is to be said.
+        scale: How the number is written. Differences of ln loss are "percent".
+        value: The number with its 95 % interval. None if it was not measured.
+        band: The claim holds if the whole interval lies inside. It is refuted if all of it lies outside.
+        found: The conclusion.
+        why: Why it was not measured, or what limits it. It may be empty.
         interval: How the interval was made.
         n_cells: Cells or runs that took part.
         n_at_edge: Cells that did not, because a best rate is at an edge of its grid.
@@ -50,7 +49,7 @@ class Claim:
 
 
 def judge(value: Estimate, band: Band) -> Found:
-    """Return what an interval says of a claim that holds inside the band."""
+    """Return what an interval says about a claim that holds inside the band."""
     low = -float("inf") if band.low is None else band.low
     high = float("inf") if band.high is None else band.high
     if low <= value.low and value.high <= high:

@@ -1,6 +1,6 @@
 """The claims of "LoRA Without Regret" (Schulman et al. 2025), measured on the runs of a study.
 
-Claim 7 is not about runs, and claim 9 is exact: `tests/peft/test_lora.py` holds it.
+Two claims are not here. Claim 7 is not about runs. Claim 9 is exact, and `tests/peft/test_lora.py` holds it.
 """
 
 import math
@@ -36,9 +36,11 @@ class Asked:
 
 
 def make_claims(runs: Sequence[StudyRun], folder: Path | None) -> tuple[Claim, ...]:
-    """Return what the runs of one task say of the claims.
+    """Return what the runs of one task say about the claims.
 
-    folder: The results folder, whose curves claim 4 reads. None without curves.
+    Args:
+        runs: The runs.
+        folder: The results folder, whose curves claim 4 reads. None without curves.
     """
     cells = cells_of(runs)
     noise = pool_seed_noise(cells)
@@ -121,7 +123,7 @@ def claim_batches(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cla
 
 
 def claim_targets(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Claim]:
-    """Claim 6: attention alone is worse than the MLP alone at equal parameters, the MLP as good as all."""
+    """Claim 6: attention alone is worse than the MLP alone at equal parameters. The MLP is as good as all."""
     attention, whole = [], []
     for group in _by_place(cells).values():
         of_mlp = [cell for cell in group if cell.first.is_lora and cell.first.adapts == "MLP"]
@@ -160,8 +162,8 @@ def claim_targets(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Cla
 def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     """Claim 8: a step of LoRA takes two thirds of the FLOPs of full fine-tuning, and a little more.
 
-    The FLOPs are counted, so that there is no error. The ends are the least and the most over the cells.
-    What a rank adds by the count of its parameters P is P / N, N with the output head.
+    We count the FLOPs, so there is no error. The ends are the least and the most over the cells. By the count
+    of its parameters P, a rank adds P / N, where N includes the output head.
     """
     loras = [cell.first for cell in cells if _is_plain_lora(cell)]
     asked = Asked(
@@ -202,9 +204,13 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
 
 
 def measure(asked: Asked, contrasts: Sequence[Contrast], noise: SeedNoise, none: str) -> Claim:
-    """Return a part of a claim from contrasts of ln loss; those at an edge take no part.
+    """Measure a part of a claim from contrasts of ln loss. Contrasts at an edge take no part.
 
-    none: Why there are no contrasts, if there are none.
+    Args:
+        asked: The part of the claim.
+        contrasts: The contrasts.
+        noise: The noise between seeds.
+        none: What to say if there are no contrasts.
     """
     inside = [contrast for contrast in contrasts if not contrast.at_edge]
     n_at_edge = len(contrasts) - len(inside)

@@ -1,9 +1,13 @@
 """Differences of ln loss between methods of a study, with intervals from seeds, cells and test windows.
 
-Three things move such a difference. The seeds: the sd of ln loss between the seeds of a cell is pooled over
-all cells, because two seeds alone tell little. The cells: where the differences of several cells scatter more
-than the seeds explain, the interval is that of Knapp and Hartung (`rates.drifts.fit_line`). The test windows:
-all methods are scored on the same ones, so that the standard error is of the difference of each window.
+Three things move such a difference.
+
+- **Seeds.** We pool the standard deviation of ln loss between the seeds of a cell over all cells, because two
+seeds alone tell little.
+- **Cells.** If the differences of several cells scatter more than the seeds explain, the interval is that of
+Knapp and Hartung (`rates.drifts.fit_line`).
+- **Test windows.** All methods are scored on the same windows. So the standard error is that of the
+difference of each window.
 """
 
 import math
@@ -23,7 +27,12 @@ NO_NOISE_KNOWN = 1_000_000  # degrees of freedom where the cells alone tell the 
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """The sd of ln loss between seeds, and its degrees of freedom; 0 of them where no cell has two seeds."""
+    """The noise between seeds.
+
+    Attributes:
+        sd: Standard deviation of ln loss.
+        freedom: Its degrees of freedom. 0 if no cell has two seeds.
+    """
 
     sd: float
     freedom: int
@@ -47,7 +56,7 @@ class Contrast:
 
     @property
     def value(self) -> float:
-        """The sum."""
+        """The weighted sum."""
         return sum(weight * cell.ln_loss for weight, cell in self.terms)
 
     def error(self, noise: SeedNoise) -> float:
@@ -56,7 +65,7 @@ class Contrast:
         return max(noise.sd * math.sqrt(squares), LEAST_ERROR)
 
     def by_window(self) -> Array:
-        """Return what each test window adds (W,); empty where the cells have no windows in common."""
+        """Return what each test window adds, (W,). It is empty if the cells have no windows in common."""
         parts = [(weight, [_shares(run) for run in cell.best]) for weight, cell in self.terms]
         lengths = {len(shares) for _, rows in parts for shares in rows}
         if len(lengths) > 1:
@@ -80,9 +89,9 @@ def pool_seed_noise(cells: Sequence[MethodCell]) -> SeedNoise:
 
 
 def mean_contrast(contrasts: Sequence[Contrast], noise: SeedNoise) -> Estimate | None:
-    """Return the mean of contrasts with its interval; None where nothing tells an error.
+    """Return the mean of contrasts with its interval. None if nothing tells an error.
 
-    That is where there is one cell, and no cell of the study has a second seed.
+    That is the case with one cell, if no cell of the study has a second seed.
     """
     if not contrasts or (len(contrasts) < 2 and not noise.freedom):
         return None

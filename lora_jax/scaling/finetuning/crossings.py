@@ -1,9 +1,9 @@
 """Where two methods have the same loss: the size of the fine-tuning set from which the other one is better.
 
-At a place X the difference d(F) = ln L_1 - ln L_2 of two laws is known with an interval at every F, from
-replicates of both. The crossing is where d is 0, and its 95 % interval is all F around it at which d = 0
-cannot be ruled out (Fieller's way, by inverting a test). The interval is open where the runs do not bound it.
-The percentiles of the replicates' own crossings would leave out those that never cross.
+At a place X we know the difference d(F) = ln L_1 - ln L_2 of two laws with an interval at every F, from
+replicates of both. The crossing is where d is 0. Its 95 % interval is all F around it at which we cannot rule
+out d = 0 (Fieller's way: by inverting a test). The interval is open if the runs do not bound it. We do not
+take percentiles of the replicates' own crossings, because they would leave out replicates that never cross.
 """
 
 import itertools
@@ -27,7 +27,13 @@ HALVINGS = 40
 
 @dataclass(frozen=True)
 class Rival:
-    """A method that may be crossed with others: its name, its law, and its cells."""
+    """A method that may be compared with others.
+
+    Attributes:
+        name: Its name.
+        law: Its law.
+        cells: Its cells.
+    """
 
     name: str
     law: GroupLaw
@@ -37,13 +43,23 @@ class Rival:
 def cross_all(rivals: Sequence[Rival], x: str | None, seed: int = 0) -> tuple[Crossover, ...]:
     """Return the crossover of every pair of methods.
 
-    x: The letter of X, None for laws of F alone.
+    Args:
+        rivals: The methods.
+        x: The letter of X. None for laws of F alone.
+        seed: Seed of the draws.
     """
     return tuple(cross(a, b, x, seed) for a, b in itertools.combinations(rivals, 2))
 
 
 def cross(first: Rival, second: Rival, x: str | None, seed: int = 0) -> Crossover:
-    """Return where two methods cross, at each X that both have, and between for a figure."""
+    """Return where two methods cross, at each X that both have, and between these for a figure.
+
+    Args:
+        first: One method.
+        second: The other.
+        x: The letter of X. None for laws of F alone.
+        seed: Seed of the draws.
+    """
     spans = [(float(f.min()), float(f.max())) for r in (first, second) for f in [r.cells.variable("F")]]
     span = (max(low for low, _ in spans), min(high for _, high in spans))
     if x is None:
@@ -59,7 +75,7 @@ def cross(first: Rival, second: Rival, x: str | None, seed: int = 0) -> Crossove
 
 
 def shared_levels(first: Array, second: Array) -> list[float]:
-    """Return the values, rising, that both arrays have; where they share none, those of both."""
+    """Return the values that both arrays have, rising. If they share none, return those of both."""
     both = np.concatenate([first, second])
     level, is_first = levels(both), np.arange(len(both)) < len(first)
     shared = sorted(set(level[is_first].tolist()) & set(level[~is_first].tolist()))

@@ -23,10 +23,14 @@ BAND = Band(-MARGIN, MARGIN)
 
 
 def claim_early(cells: Sequence[MethodCell], folder: Path | None) -> Claim:
-    """Return claim 4: the lowest against the highest rank at equal rate and seed.
+    """Return claim 4: the lowest against the highest rank, at equal rate and seed.
 
-    Rates above the best of the two take no part: there training may be unstable. Where the loss has not
+    Rates above the best of the two take no part, because training may be unstable there. If the loss has not
     fallen by more than the margin, equal curves would say nothing.
+
+    Args:
+        cells: The cells.
+        folder: The results folder with the curves. None without curves.
     """
     pairs = [] if folder is None else find_pairs(cells)
     found = [both for pair in pairs if folder is not None and (both := _compare(folder, *pair)) is not None]

@@ -99,8 +99,12 @@ def _share(name: str, runs: Sequence[ForgottenRun]) -> FrontierShare:
 def fit_forgetting(name: str, runs: Sequence[ForgottenRun]) -> ForgettingLaw:
     """Fit change = A F^a N^b to a method's cells at their best rates, by least squares of ln change.
 
-    A cell is the mean over its seeds, and has the batch size that most cells have. Where few cells are left,
-    or a change is not above 0, or the cells scatter far around the law, it says that there is none.
+    A cell is the mean over its seeds. It has the batch size that most cells have. There is no law if few
+    cells are left, if a change is not above 0, or if the cells scatter far around the law.
+
+    Args:
+        name: The method.
+        runs: Its runs.
     """
     cells: dict[tuple[str, int, int], list[ForgottenRun]] = {}
     batches = [run.batch_size for run in runs]

@@ -1,4 +1,4 @@
-"""What is forgotten beside what is learned, as types."""
+"""What is forgotten and what is learned, as types."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True)
 class ForgottenRun:
-    """A run: what it learned and what it forgot.
+    """What a run learned and what it forgot.
 
     Attributes:
-        loss: On the target's test split.
-        change: The loss on the base's own text after tuning, minus before, with its interval by documents.
-        best: Whether it is at the best rate of its cell.
-        on_frontier: Whether no run of the same base and set loses less on the target and forgets less.
+        loss: The loss on the target's test split.
+        change: The loss on the base's own text after tuning less that before, with its interval by documents.
+        best: Whether the run has the best rate of its cell.
+        on_frontier: Whether no run of the same base and set is better in both: target loss and forgetting.
     """
 
     run_id: str
@@ -39,12 +39,12 @@ class ForgettingLaw:
 
     Attributes:
         method: The method.
-        exponents: By letter, those of F and N that vary in its cells. Empty without a law.
+        exponents: Those of F and N, by letter, if they vary in its cells. Empty without a law.
         at: The change at the geometric mean of the cells. None without a law.
-        scatter: The sd of ln change around the law.
-        n_cells: Cells behind it, means over seeds.
-        follows: Whether it follows a power law: the scatter is small.
-        words: What may be said of it, a sentence.
+        scatter: Standard deviation of ln change around the law.
+        n_cells: Cells behind it. Each is a mean over seeds.
+        follows: Whether the method follows a power law: the scatter is small.
+        words: The conclusion, a sentence.
     """
 
     method: str

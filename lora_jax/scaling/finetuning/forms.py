@@ -1,4 +1,4 @@
-"""The forms that a law of fine-tuning may have: multiplicative, additive, rectified; what methods share."""
+"""The forms that a law of fine-tuning may have: multiplicative, additive or rectified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ FIRST = "multiplicative"
 
 @dataclass(frozen=True)
 class Form:
-    """A form for all methods.
+    """A form of the law for all methods.
 
     Attributes:
         name: What the report calls it.
         law: The law of one method.
         shared: Parameters that all methods share.
-        each: The letter of X where every X has a law in F of its own, which says nothing of an X without
-            runs.
+        each: The letter of X, if every X has a law in F of its own. Such a form says nothing about other X.
     """
 
     name: str

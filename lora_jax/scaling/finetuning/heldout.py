@@ -1,4 +1,4 @@
-"""Which form of the law predicts what it has not seen: the largest F held out, and the largest X."""
+"""Which form of the law predicts what it has not seen? We hold out the largest F, and the largest X."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,13 @@ FEWEST_LEVELS = 3  # of a variable: with two, the largest is no test of a law
 
 @dataclass(frozen=True)
 class Split:
-    """What is held out of every method: the rows of its cells to fit, and those to predict."""
+    """What is held out of every method.
+
+    Attributes:
+        what: What is held out.
+        train: The rows of each method's cells to fit.
+        test: The rows of each method's cells to predict.
+    """
 
     what: What
     train: tuple[np.ndarray, ...]
@@ -31,9 +37,12 @@ class Split:
 
 
 def splits_of(methods: Sequence[MethodRuns], letters: Mapping[What, str]) -> list[Split]:
-    """Return the splits: the cells of each method's largest F, and those of its largest X.
+    """Return the splits that hold out the cells of each method's largest F, and those of its largest X.
 
-    letters: The variable behind each of "F" and "X". One that has few levels in a method is not split.
+    Args:
+        methods: The methods.
+        letters: The variable behind each of "F" and "X". There is no split of one with few levels in a
+            method.
     """
     found = []
     for what, letter in letters.items():
@@ -53,11 +62,21 @@ def splits_of(methods: Sequence[MethodRuns], letters: Mapping[What, str]) -> lis
 def score_forms(
     forms: Sequence[Form], methods: Sequence[MethodRuns], splits: Sequence[Split], seed: int = 0
 ) -> tuple[tuple[FormScore, ...], str]:
-    """Score every form by what it predicts unseen, and choose one; return the scores and why.
+    """Score every form by what it predicts unseen, and choose one.
 
-    The first form is the law as published. Another takes its place only where its errors are smaller by more
-    than chance explains, over all that was held out (`comparing/error_resampling.py`): the one with the least
-    error of those. So a law that is true is rarely given up, and its intervals stay what they are.
+    The first form is the law as published. Another takes its place only if its errors are smaller by more
+    than chance explains, over all that was held out (`comparing/error_resampling.py`). Of several such forms
+    it is the one with the least error. So a true law is rarely given up, and its intervals stay what they
+    are.
+
+    Args:
+        forms: The forms.
+        methods: The runs of each method.
+        splits: What is held out.
+        seed: Seed of the intervals.
+
+    Returns:
+        The scores, and why the form was chosen.
     """
     scores = [_score(form, methods, splits, seed) for form in forms]
     if not splits or not scores[0].heldout:

@@ -1,8 +1,8 @@
 """Least squares of a hinge: an excess that is 0 up to a capacity and rises linearly in logarithms beyond it.
 
-Of the slopes b = (k, k ln c, k g, k h) the excess max(0, b . t) is linear wherever it is above 0. So a step
-solves a linear least-squares problem on the rows that are beyond their capacity, and is shortened until the
-sum of squares falls (Gauss-Newton). A profile holds one number, which is a linear condition on b.
+With slopes b = (k, k ln c, k g, k h), the excess max(0, b . t) is linear wherever it is above 0. So a step
+solves a linear least-squares problem on the rows beyond their capacity, and is shortened until the sum of
+squares falls (Gauss-Newton). A profile holds one number, which is a linear condition on b.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ NULL_DRAWS = 499
 
 
 def mesh_of(ranks: Ranks) -> Array:
-    """Return slopes (M, 4) with k = 1 on a mesh of ln c, g and h."""
+    """Return slopes, (M, 4), on a mesh of ln c, g and h, with k = 1."""
     sizes = np.linspace(*POWERS_OF_SIZE, MESH[2]) if ranks.by_size else np.zeros(1)
     a = np.linspace(ranks.ln_f.min() - CENTRE, ranks.ln_f.max(), MESH[0])
     g = np.geomspace(*POWERS_OF_RANK, MESH[1])
@@ -29,7 +29,7 @@ def mesh_of(ranks: Ranks) -> Array:
 
 
 def starts_of(ranks: Ranks) -> Array:
-    """Return the best slopes (S, 4) of the mesh, each with its best k."""
+    """Return the best slopes of the mesh, (S, 4), each with its best k."""
     slopes = mesh_of(ranks)
     x, y = ranks.centred(ranks.excess(slopes)), ranks.centred(ranks.log_loss)
     size, along = (x * x) @ ranks.weights, x @ (ranks.weights * y)

@@ -1,4 +1,4 @@
-"""A form fitted to all methods, and what it predicts of cells that it has not seen."""
+"""A form fitted to all methods, and what it predicts for cells that it has not seen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from lora_jax.scaling.tables.run_table import RunTable
 
 @dataclass(frozen=True)
 class FittedLaw:
-    """The law of a method, and the certificate of its fit; methods that share parameters have one fit."""
+    """The law of a method, and the certificate of its fit. Methods that share parameters have one fit."""
 
     law: GroupLaw
     certificate: Certificate
 
 
 def how_to_fit(form: Form, n_bootstrap: int, seed: int) -> HowToFit:
-    """Return how the methods are fitted by a form: least squares of ln residuals."""
+    """Return how a form is fitted to the methods: by least squares of ln residuals."""
     return HowToFit(form.law, shared=form.shared, n_bootstrap=n_bootstrap, seed=seed)
 
 
@@ -67,7 +67,10 @@ def fit_quickly(
 
 
 def residuals_of(form: Form, methods: Sequence[MethodRuns], rows: Sequence[np.ndarray]) -> Array:
-    """Return ln measured - fitted of these rows of the methods' cells; raises as `fit_quickly` does."""
+    """Return ln measured less ln fitted for these rows of the methods' cells.
+
+    It raises as `fit_quickly` does.
+    """
     return np.concatenate([answer.residuals for answer in _search(form, methods, rows)])
 
 
@@ -95,14 +98,17 @@ def pool_noise(methods: Sequence[MethodRuns]) -> SeedNoise:
 
 
 def log_fitted(law: GroupLaw, table: RunTable) -> Array:
-    """Return what the law says of ln L of each row (n,)."""
+    """Return ln L of each row by the law, (n,)."""
     known = law.problem.law
     features = law.problem.features_at({v: table.variable(v) for v in known.variables})
     return known.log_loss(law.theta, features)
 
 
 def predict_cells(law: GroupLaw, table: RunTable, seed: int) -> list[tuple[float, tuple[float, float]]]:
-    """Return ln L of each row, with the 95 % interval of the mean of a cell measured there."""
+    """Return ln L of each row by the law.
+
+    Each has the 95 % interval of the mean of a cell that is measured there.
+    """
     known, rng = law.problem.law, np.random.default_rng((seed, 5))
     found = []
     for i, value in enumerate(log_fitted(law, table)):

@@ -34,10 +34,10 @@ class MethodRuns:
     Attributes:
         name: What answers call it.
         runs: Its runs at the best learning rate of each cell.
-        cells: A row for each cell: the geometric mean over the seeds.
-        seeds: Runs behind each row of `cells` (n,).
-        noise: The noise of one run, by seeds.
-        choices: How the rate of each cell was chosen, one a row of `cells`. None where there are no rates.
+        cells: One row for each cell: the geometric mean over the seeds.
+        seeds: Runs behind each row of `cells`, (n,).
+        noise: The noise of one run, between seeds.
+        choices: How the rate of each cell was chosen, in the order of `cells`. None if there are no rates.
         n_all: Its finished runs at all rates.
         n_failed: Runs that diverged or were halted.
     """
@@ -63,7 +63,7 @@ class MethodRuns:
 
     @property
     def noise_of_cells(self) -> SeedNoise:
-        """The noise of a row of `cells`, a mean over seeds."""
+        """The noise of a row of `cells`, which is a mean over seeds."""
         if self.noise.sd is None:
             return UNSEEDED
         return replace(self.noise, sd=self.noise.sd * float(np.sqrt(np.mean(1 / self.seeds))))

@@ -1,4 +1,4 @@
-"""A table of fine-tuning runs made ready: which column is X and which is F, what varies, what is refused."""
+"""A table of fine-tuning runs made ready: which columns are X and F, what varies, and what is refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ class Prepared:
     Attributes:
         table: The runs.
         x: The letter of X.
-        variables: Those of X and F that vary, which a law can be in.
+        variables: Those of X and F that vary. A law can be in these.
         letters: What tells the cells of a method apart.
-        task: The task, where the table says it.
-        notes: What was done, and what the table does not carry.
-        doubts: What is wrong with it.
+        task: The task, if the table says it.
+        notes: What was done to the table, and what it does not contain.
+        doubts: What is wrong with the table.
     """
 
     table: RunTable
@@ -41,7 +41,11 @@ class Prepared:
 
 
 def factor_of(law: str) -> Factor:
-    """Return the letter of X of a law of fine-tuning, such as "N" of "finetuning-n"."""
+    """Return the letter of X in a law of fine-tuning, such as "N" in "finetuning-n".
+
+    Raises:
+        LoraJaxError: It is no law of fine-tuning.
+    """
     if law not in LAWS:
         raise LoraJaxError(f"{law} is no law of fine-tuning by method: take one of {', '.join(LAWS)}.")
     return next(x for x in ("N", "D", "P") if law == f"finetuning-{x.lower()}")

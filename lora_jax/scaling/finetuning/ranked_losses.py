@@ -13,12 +13,14 @@ class Ranks:
     """Mean losses of full fine-tuning and of ranks, at places where both have runs.
 
     Attributes:
-        ln_f, ln_r, ln_n: Of each row (n,), less their centre; ln_r of full fine-tuning is 0.
-        centre: What was subtracted of ln F, ln r and ln N.
-        is_full: Which rows are full fine-tuning (n,).
-        place: The place of each row (n,), numbered from 0.
-        log_loss: Mean ln L (n,).
-        weights: Runs behind each row (n,).
+        ln_f: ln F of each row less its centre, (n,).
+        ln_r: ln of the rank of each row less its centre, (n,). 0 for full fine-tuning.
+        ln_n: ln N of each row less its centre, (n,).
+        centre: What was subtracted from ln F, ln r and ln N.
+        is_full: Which rows are full fine-tuning, (n,).
+        place: The number of the place of each row, (n,), from 0.
+        log_loss: Mean ln L, (n,).
+        weights: Runs behind each row, (n,).
         within: The sum of squares within rows, between seeds, and its degrees of freedom.
         by_size: Whether N varies.
     """
@@ -36,7 +38,7 @@ class Ranks:
 
     @property
     def n_params(self) -> int:
-        """Of the law of the excess."""
+        """Number of parameters of the law of the excess."""
         return 4 if self.by_size else 3
 
     @property
@@ -46,7 +48,10 @@ class Ranks:
 
     @property
     def terms(self) -> Array:
-        """What ln F - ln F^c is linear in (n, 4): ln F, -1, -ln r and -ln N. 0 of full fine-tuning."""
+        """The terms in which ln F - ln F^c is linear, (n, 4).
+
+        They are ln F, -1, -ln r and -ln N. All are 0 for full fine-tuning.
+        """
         columns = np.stack([self.ln_f, -np.ones_like(self.ln_f), -self.ln_r, -self.ln_n], 1)
         return columns * ~self.is_full[:, None]
 
@@ -57,11 +62,11 @@ class Ranks:
         return values - means[..., self.place]
 
     def excess(self, slopes: Array) -> Array:
-        """Return the excess (..., n) of the law with these slopes (..., 4): k, and k times ln c, g and h."""
+        """Return the excess, (..., n), of the law with slopes (..., 4): k, and k times ln c, g and h."""
         return np.maximum(0.0, slopes @ self.terms.T)
 
     def squares(self, slopes: Array) -> Array:
-        """Return the weighted sum of squares (...) of what a law leaves of the mean losses."""
+        """Return the weighted sum of squares, (...), that laws with these slopes leave."""
         left = self.centred(self.log_loss - self.excess(slopes))
         return (left * left) @ self.weights
 
@@ -69,9 +74,11 @@ class Ranks:
 def rows_of_ranks(
     log_loss: Mapping[tuple[float, float, float | None], Sequence[float]], by_size: bool
 ) -> Ranks | None:
-    """Return the rows of ranks and of full fine-tuning; None where no place has both.
+    """Return the rows of ranks and of full fine-tuning. None if no place has both.
 
-    log_loss: ln L of the runs by (F, N, rank), the rank None for full fine-tuning.
+    Args:
+        log_loss: ln L of the runs by (F, N, rank). The rank is None for full fine-tuning.
+        by_size: Whether N varies.
     """
     full = {(f, n) for f, n, r in log_loss if r is None}
     keys = [key for key in sorted(log_loss, key=str) if (key[0], key[1]) in full]

@@ -40,7 +40,12 @@ NEAREST = 3  # rates of a parabola near the minimum
 
 @dataclass(frozen=True)
 class Vertex:
-    """The best rate of a cell: ln rate, and its standard error."""
+    """The best rate of a cell.
+
+    Attributes:
+        ln_rate: ln rate.
+        error: Its standard error.
+    """
 
     ln_rate: float
     error: float
@@ -50,7 +55,7 @@ Vertices = dict[MethodCell, Vertex | Refusal]
 
 
 def claim_rates(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Claim]:
-    """Return claims 2 (long runs and short ones) and 3."""
+    """Return claim 2, of long runs and of short ones, and claim 3."""
     loras = [cell for cell in cells if cell.first.is_lora and cell.first.adapts == "all"]
     full = [cell for cell in cells if cell.first.is_full]
     of_lora, of_full = (find_vertices(group, noise) for group in (loras, full))
@@ -60,7 +65,7 @@ def claim_rates(cells: Sequence[MethodCell], noise: SeedNoise) -> Iterator[Claim
 
 
 def find_vertices(cells: Sequence[MethodCell], seeds: SeedNoise) -> tuple[Vertices, int]:
-    """Return the best rate of each cell or why it has none, and the degrees of freedom of the noise."""
+    """Return the best rate of each cell, or why it has none, and the degrees of freedom of the noise."""
     grids = {i: _losses(cell) for i, cell in enumerate(cells)}
     if seeds.freedom:
         noise = Noise(seeds.sd, seeds.freedom, None)

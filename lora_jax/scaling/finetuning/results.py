@@ -1,7 +1,8 @@
-"""What a table of fine-tuning runs tells, as types: every field is a key of finetuning.json of the same name.
+"""What a table of fine-tuning runs tells, as types: finetuning.json.
 
-N is the base's parameters, D its pretraining tokens, P the parameters that a method trains, and F the size of
-the fine-tuning set. X is the one of N, D and P that the law is about. Places are by these letters.
+Every field is the key of the same name in the document. N is the base's parameters, D its pretraining tokens,
+P the parameters that a method trains, and F the size of the fine-tuning set. X is the one of N, D and P that
+the law is about. These letters name places.
 """
 
 from collections.abc import Mapping
@@ -21,11 +22,12 @@ Found = Literal["identified", "not identified", "extrapolated", "none"]
 
 @dataclass(frozen=True)
 class Solution:
-    """Where an equation holds: a number whose interval may be open.
+    """Where an equation holds. It is a number whose interval may be open.
 
     Attributes:
-        value: The number. None where the equation holds nowhere.
-        low, high: The ends of the 95 % interval: where the equation cannot be ruled out. None is an open end.
+        value: The number. None if the equation holds nowhere.
+        low: Lower end of the 95 % interval, in which the equation cannot be ruled out. None if it is open.
+        high: Upper end. None if it is open.
     """
 
     value: float | None
@@ -38,9 +40,9 @@ class RateChoice:
     """The learning rate of a cell.
 
     Attributes:
-        rates: Those tried, rising.
-        losses: The mean loss at each, None where the runs diverged.
-        best: The one that is kept.
+        rates: The rates that were tried, rising.
+        losses: The mean loss at each rate. None if the runs diverged.
+        best: The rate that was kept.
         at_edge: Whether it is the smallest or the largest of several.
     """
 
@@ -245,9 +247,13 @@ class Need:
 
 @dataclass(frozen=True)
 class Excess:
-    """The loss of a rank over that of full fine-tuning at one place: ln L_r - ln L_full, with its interval.
+    """The loss of a rank over that of full fine-tuning at one place.
 
-    fitted: what the law of the capacity says.
+    Attributes:
+        at: The place.
+        rank: The rank.
+        excess: ln L_r - ln L_full, with its interval.
+        fitted: The excess by the law of the capacity.
     """
 
     at: Mapping[str, float]

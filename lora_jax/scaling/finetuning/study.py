@@ -42,10 +42,11 @@ class Inquiry:
     Attributes:
         law: "finetuning-n", "finetuning-d" or "finetuning-p".
         by: The columns that make a method.
-        names: The methods to cross. Empty for all.
-        targets: Losses to reach. Empty for the one that every method reaches.
-        n_bootstrap, seed: Of the bootstrap.
-        command: Who asked, to be kept in the report.
+        names: The methods to compare. Empty for all.
+        targets: Losses to reach. Empty for one that every method reaches.
+        n_bootstrap: Bootstrap replicates.
+        seed: Seed of the bootstrap.
+        command: The command that asked, for the report.
     """
 
     law: str = "finetuning-n"

@@ -34,7 +34,7 @@ class MethodFields:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """The loss on the base's own text: before tuning, and how it changed."""
+    """The loss on the base's own text before tuning, and how tuning changed it."""
 
     source: str
     before: float
@@ -84,8 +84,10 @@ class ConfigFields:
 class DataFields:
     """What a run was trained on.
 
-    fingerprint: Of the task and the tokenizer. Runs with the same one have the same test windows.
-    labels: Of a task of labels.
+    Attributes:
+        fingerprint: Fingerprint of the task and the tokenizer. Runs with the same one have the same test
+            windows.
+        labels: The labels of a task that has labels.
     """
 
     fingerprint: str
@@ -142,7 +144,7 @@ class StudyRun:
 
     @property
     def values_W(self) -> Array:
-        """The loss of each test window (W,); empty where the score of the task is no loss."""
+        """The loss of each test window, (W,). It is empty if the task's score is no loss."""
         values = self.finetuning.test_values if self.finetuning.metric == "loss" else ()
         return np.array(values, dtype=np.float64)
 
@@ -162,7 +164,7 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Place:
-    """What the runs of a cell share besides the method: the base, the set, and the batch size."""
+    """What the runs of a cell share, whatever their method: the base, the set, and the batch size."""
 
     base: str
     n_params: int
@@ -190,12 +192,15 @@ class MethodCell:
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
-        """The rates that were tried, rising, those that diverged among them."""
+        """The rates that were tried, rising, including those that diverged."""
         return tuple(sorted({run.learning_rate for run in self.runs} | set(self.diverged)))
 
     @cached_property
     def best_rate(self) -> float:
-        """The rate that the study chose: the one with the most seeds, and of several the least mean loss."""
+        """The rate that the study chose.
+
+        It is the one with the most seeds, and of several such rates the one with the least mean loss.
+        """
         losses = {rate: [loss_of(r) for r in self.runs if r.learning_rate == rate] for rate in self.rates}
         there = {rate: values for rate, values in losses.items() if values}
         return min(there, key=lambda rate: (-len(there[rate]), float(np.mean(there[rate]))))
@@ -219,7 +224,7 @@ class MethodCell:
 
     @property
     def first(self) -> StudyRun:
-        """A run, for what all of them share."""
+        """One of the runs, for what all of them share."""
         return self.runs[0]
 
 
@@ -265,7 +270,7 @@ def read_study(folder: Path) -> tuple[StudyRun, ...]:
 
 
 def tasks_of(runs: Sequence[StudyRun]) -> list[str]:
-    """Return the tasks: those of text first, then by the number of runs."""
+    """Return the tasks: those of text first, and then by the number of runs."""
     names = [run.finetuning.task for run in runs]
     return sorted(set(names), key=lambda name: (not name.startswith("text:"), -names.count(name), name))
 
@@ -285,9 +290,9 @@ def cells_of(runs: Sequence[StudyRun]) -> list[MethodCell]:
 
 
 def is_at_chance(runs: Sequence[StudyRun]) -> bool:
-    """Say whether a task of labels was learned by no run: none is right more often than by guessing.
+    """Return whether no run learned a task with labels: none is right more often than by guessing.
 
-    With some hundred runs one lies three standard errors above chance now and then, so more is asked for.
+    Of some hundred runs one lies three standard errors above chance now and then. So we ask for more.
     """
     tested = [run for run in runs if run.data.labels and run.finetuning.test_values]
     return bool(tested) and all(_above_chance(run) < SURE for run in tested)

@@ -23,7 +23,11 @@ from lora_jax.scaling.speedups.sides import Side, in_seconds, make_side
 def compare_by_laws(
     baseline: Recipe, rivals: Sequence[Recipe], how: HowToFit, question: Question
 ) -> tuple[tuple[RecipeFit, ...], list[RecipeSpeedup]]:
-    """Compare by a law of each recipe. Where they share parameters each pair is fitted together."""
+    """Compare recipes by a law of each. If they share parameters, each pair is fitted together.
+
+    Returns:
+        The laws of the baseline, and the speed-ups of each rival.
+    """
     fits: tuple[RecipeFit, ...] = ()
     found = []
     for number, rival in enumerate(rivals, 1):

@@ -1,4 +1,4 @@
-"""Measured losses of recipes held against laws of the baseline: one law of it, or one for each size."""
+"""Measured losses of recipes, compared with laws of the baseline: one law, or one for each size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +28,7 @@ LEAST_FREEDOM = 1  # degrees of freedom that all fits together must have
 def compare_measured(
     baseline: Recipe, rivals: Sequence[Recipe], how: HowToFit, question: Question
 ) -> tuple[tuple[RecipeFit, ...], list[RecipeSpeedup]]:
+    """Compare measured losses with one law of the baseline."""
     law = law_alone(fit_alone(baseline.table, how), how, baseline.noise_of_rows)
     side = make_side(baseline, (baseline.table,), (law,), how, question, ("",))
     return side.fits, [

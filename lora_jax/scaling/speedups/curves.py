@@ -1,4 +1,4 @@
-"""Training curves against a baseline's: the steps and seconds to one loss, side by side."""
+"""Training curves against a baseline's: the steps and seconds to reach one loss."""
 
 import itertools
 import math
@@ -22,7 +22,14 @@ CLOSE = 0.002  # nats: about what one run differs from the next by, where nobody
 
 @dataclass(frozen=True)
 class Curve:
-    """The evaluations of one run, by rising step, each (n,). Seconds are None where nobody measured them."""
+    """The evaluations of one run, by rising step.
+
+    Attributes:
+        name: The run.
+        steps: Its steps, (n,).
+        losses: Its losses, (n,).
+        seconds: Its seconds, (n,). None if nobody measured them.
+    """
 
     name: str
     steps: Array
@@ -36,7 +43,8 @@ class CurveQuestion:
 
     Attributes:
         loss: The loss to reach. None takes the baseline's last.
-        noise: The sd of the loss between seeds, from which the intervals follow. None gives none.
+        noise: Standard deviation of the loss between seeds, from which the intervals follow. None gives no
+            intervals.
         seed: Seed of the draws.
     """
 
@@ -46,9 +54,10 @@ class CurveQuestion:
 
 
 def find_step_column(table: RunTable, of: str | None) -> str:
-    """Return the column of steps: the one that is named, else the first of a known name that varies.
+    """Return the column of steps: the named one, or else the first one with a known name that varies.
 
-    Raises LoraJaxError where there is none.
+    Raises:
+        LoraJaxError: There is none.
     """
     if of is not None:
         return table.column_of(table.letter_of(of))

@@ -1,4 +1,4 @@
-"""The traps of a comparison of recipes, each by its name and with what it does here."""
+"""The traps of comparing recipes. Each has a name, and says what it does here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,7 +18,7 @@ SHOWN = 4
 
 
 def doubts_of_pair(first: Recipe, second: Recipe) -> list[Doubt]:
-    """Return what is unlike between the runs of two recipes, or unknown."""
+    """Return what differs between the runs of two recipes, or is not known."""
     return [*_of_schedules(first, second), *_of_selection(first, second), *_of_counts(first, second)]
 
 
@@ -178,7 +178,7 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
 
 
 def doubts_of_points(baseline: str, recipes: Sequence[RecipeSpeedup], step: float) -> list[Doubt]:
-    """Return which speed-ups are extrapolated, and how much they hang on the floor."""
+    """Return which speed-ups are extrapolated, and how much they depend on the floor."""
     points = [(recipe, point) for recipe in recipes for point in recipe.points]
     beyond = [(recipe, point) for recipe, point in points if point.beyond > 1]
     found: list[Doubt] = []
@@ -219,7 +219,7 @@ def words_of(at: Mapping[str, float]) -> str:
 
 
 def doubts_of_devices(recipes: Sequence[Recipe]) -> list[Doubt]:
-    """Return a doubt where seconds were measured on several devices."""
+    """Return a doubt if seconds were measured on several devices."""
     devices = {device for recipe in recipes for device in recipe.settings.devices}
     if len(devices) < 2:
         return []
@@ -227,7 +227,7 @@ def doubts_of_devices(recipes: Sequence[Recipe]) -> list[Doubt]:
 
 
 def notes_of(recipes: Sequence[Recipe]) -> tuple[str, ...]:
-    """Return the notes of the tables, each once, and that nobody says of the cooldown."""
+    """Return the notes of the tables, each once. One more says if the cooldown is not known."""
     lines = dict.fromkeys(line for recipe in recipes for line in recipe.runs.notes)
     if all(recipe.settings.cooled is None for recipe in recipes):
         lines["No table says whether its runs were cooled down: make sure that all were."] = None

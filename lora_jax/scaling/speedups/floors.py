@@ -1,4 +1,4 @@
-"""How much of a speed-up hangs on the floor: the same with every floor a little lower, and higher."""
+"""How much of a speed-up depends on the floor: the same with every floor a little lower, and higher."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +16,11 @@ STEP = 0.02  # in units of the loss: a floor is rarely known better
 
 
 def refuse_floor_above(tables: Sequence[RunTable], fixed: Mapping[str, float]) -> None:
-    """Raise LoraJaxError where a floor was pinned at or above a loss that was measured."""
+    """Refuse a floor that is pinned at or above a measured loss.
+
+    Raises:
+        LoraJaxError: One is.
+    """
     if FLOOR not in fixed:
         return
     for table in tables:
@@ -37,10 +41,16 @@ def has_free_floor(how: HowToFit) -> bool:
 def with_floors_moved(
     laws: Sequence[GroupLaw], tables: Sequence[RunTable], how: HowToFit, step: float
 ) -> list[GroupLaw | None] | None:
-    """Return the laws with every floor moved by a step and the rest refitted; None where that cannot be.
+    """Return the laws with every floor moved by a step and the rest fitted again. None if that cannot be.
 
-    It cannot be where the moved floor is no longer between 0 and the least loss, or where the fits share more
-    than the floor.
+    It cannot be if the moved floor is no longer between 0 and the least loss, or if the fits share more than
+    the floor.
+
+    Args:
+        laws: The laws.
+        tables: The runs of each.
+        how: How they were fitted.
+        step: By how much the floors move, in units of the loss.
     """
     if not has_free_floor(how) or set(how.shared) - {FLOOR}:
         return None
@@ -61,7 +71,12 @@ def _with_floor_moved(law: GroupLaw, table: RunTable, how: HowToFit, step: float
 def range_of_floors(
     value: Callable[[Sequence[GroupLaw]], float], moved: Sequence[Sequence[GroupLaw | None] | None]
 ) -> tuple[float | None, float | None] | None:
-    """Return a number by the laws with lower and with higher floors; None where there are no such laws."""
+    """Return a number by the laws with lower floors and by those with higher floors. None without such laws.
+
+    Args:
+        value: The number, a function of the laws.
+        moved: The laws with lower floors, and those with higher floors.
+    """
     found = []
     for laws in moved:
         whole = None if laws is None else [law for law in laws if law is not None]

@@ -1,4 +1,4 @@
-"""How many seconds a token takes a recipe, at any size: a line of ln seconds on ln N."""
+"""How many seconds a token takes in a recipe, at any size: a line of ln seconds on ln N."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Pace:
 
 
 def find_seconds(table: RunTable, column: str) -> Array:
-    """Return the seconds of each run (n,) of a column, which may be a formula: "ms/1e3".
+    """Return the seconds of each run, (n,), from a column or a formula of one, such as "ms/1e3".
 
     Raises:
         LoraJaxError: There is no such column, or a cell is not above 0.

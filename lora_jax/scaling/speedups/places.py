@@ -15,7 +15,7 @@ SAME_SIZE = 0.02  # of ln N
 
 
 def compute_of(table: RunTable) -> np.ndarray:
-    """Return 6ND of each row (n,), which the frontier of a law counts in."""
+    """Return 6ND of each row, (n,). The frontier of a law counts compute in this way."""
     return 6 * table.variable("N") * table.variable("D")
 
 
@@ -25,7 +25,7 @@ def largest_compute(table: RunTable) -> float:
 
 
 def largest_of(table: RunTable, variable: str, at: Mapping[str, float]) -> float:
-    """Return the largest value of a variable, of the rows of the place's N where the table has such."""
+    """Return the largest value of a variable. If the place has an N, only rows of that N count."""
     values = table.variable(variable)
     if "N" not in at or not table.has("N"):
         return float(values.max())
@@ -34,15 +34,16 @@ def largest_of(table: RunTable, variable: str, at: Mapping[str, float]) -> float
 
 
 def frontier_budgets(first: RunTable, second: RunTable) -> list[float]:
-    """Return budgets of the second recipe to compare at: within the compute of the runs of both.
+    """Return budgets of the second recipe at which to compare: within the compute of the runs of both.
 
-    Raises LoraJaxError where no budget is within both.
+    Raises:
+        LoraJaxError: No budget is within both.
     """
     return _between(compute_of(first), compute_of(second), "compute", (first, second))
 
 
 def scales_of(first: RunTable, second: RunTable, variable: str) -> list[float]:
-    """Return values of one variable to compare at, within those of both; raises as `frontier_budgets`."""
+    """Return values of a variable within those of both recipes. It raises as `frontier_budgets`."""
     return _between(first.variable(variable), second.variable(variable), variable, (first, second))
 
 
@@ -58,9 +59,9 @@ def _between(a: np.ndarray, b: np.ndarray, what: str, tables: tuple[RunTable, Ru
 
 
 def lengths_at_sizes(first: RunTable, second: RunTable) -> list[tuple[float, float]]:
-    """Return (N, D) for each size that both recipes have: the largest D that both have there.
+    """Return (N, D) for each size that both recipes have. D is the largest that both have there.
 
-    Of many sizes some are returned, the smallest and the largest among them.
+    If there are many sizes, some are returned, among them the smallest and the largest.
     """
     n = np.concatenate([first.variable("N"), second.variable("N")])
     d = np.concatenate([first.variable("D"), second.variable("D")])
@@ -77,7 +78,11 @@ def lengths_at_sizes(first: RunTable, second: RunTable) -> list[tuple[float, flo
 
 
 def groups_by(table: RunTable, column: str) -> dict[str, np.ndarray]:
-    """Return the rows of each value of a column, as they appear; raises LoraJaxError for no column."""
+    """Return the rows of each value of a column, in the order in which the values appear.
+
+    Raises:
+        LoraJaxError: There is no such column.
+    """
     groups_of(table, [column])  # says what is missing
     if column in table.labels:
         texts = list(table.labels[column])

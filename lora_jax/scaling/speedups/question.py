@@ -1,4 +1,4 @@
-"""How recipes are compared, and the law that follows where none is named."""
+"""How recipes are compared, and the law if none is named."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -23,10 +23,10 @@ class Ratio:
 
     Attributes:
         loss: The loss that both reach.
-        needed: What the baseline needs for it, in FLOPs, tokens or another variable. inf where its law stays
-            above the loss.
+        needed: What the baseline needs for it, in FLOPs, tokens or another variable. It is inf if the
+            baseline's law stays above the loss.
         spent: What the recipe needs for it.
-        samples: The replicates of needed / spent (B,), inf as in `needed`.
+        samples: Replicates of needed / spent, (B,). They are inf as `needed` is.
     """
 
     loss: float
@@ -57,9 +57,15 @@ class Ratio:
 
 
 def ratio_of_compute(first: GroupLaw, second: GroupLaw, flops: float, seed: int = 0) -> Ratio:
-    """Return C_first / C_second at the loss that the second reaches with C_second = flops.
+    """Return C_first / C_second at the loss that the second recipe reaches with C_second = `flops`.
 
     Each recipe splits its compute 6ND as its own law says is best.
+
+    Args:
+        first: The law of the baseline.
+        second: The law of the recipe.
+        flops: C_second.
+        seed: Seed of the draws.
     """
     size = min(len(first.samples), len(second.samples))
     loss = least_loss(second.problem, second.theta[None], flops)
@@ -73,7 +79,7 @@ def ratio_of_compute(first: GroupLaw, second: GroupLaw, flops: float, seed: int 
 
 
 def best_split(law: GroupLaw, flops: float) -> dict[str, float]:
-    """Return the N and D that a recipe's law makes of a budget C = 6ND; nan where it has no best split."""
+    """Return the N and D of a budget C = 6ND by a recipe's law. They are nan if it has no best split."""
     if law.problem.law == CHINCHILLA:
         params = {name: np.array([value]) for name, value in law.params.items()}
         found = frontier_optimum(params, flops)
@@ -104,7 +110,10 @@ def least_compute(problem: Problem, theta: Array, loss: Array) -> Array:
 
 
 def least_loss(problem: Problem, theta: Array, flops: float) -> Array:
-    """Return the least loss (B,) of a budget C = 6ND by a law of N and D; nan where it has no best split."""
+    """Return the least loss at a budget C = 6ND, (B,), by a law of N and D.
+
+    It is nan if the law has no best split.
+    """
     if problem.law != CHINCHILLA:
         return optimum(problem, theta, flops)["loss"]
     return frontier_optimum(problem.law.to_params(theta, problem.centre), flops)["loss"]
@@ -113,9 +122,14 @@ def least_loss(problem: Problem, theta: Array, flops: float) -> Array:
 def ratio_along(
     first: GroupLaw, second: GroupLaw, variable: str, at: Mapping[str, float], seed: int = 0
 ) -> Ratio:
-    """Return x_first / x_second at the loss that the second's law gives at x_second, for one variable x.
+    """Return x_first / x_second at the loss that the second law gives at x_second, for one variable x.
 
-    at: The second's place: its x, and the other variables, which both recipes have.
+    Args:
+        first: The law of the baseline.
+        second: The law of the recipe.
+        variable: x.
+        at: The second recipe's place: its x, and the other variables, which both recipes have.
+        seed: Seed of the draws.
     """
     size = min(len(first.samples), len(second.samples))
     features = second.problem.features_at(at)

@@ -1,4 +1,4 @@
-"""A recipe: the runs of one way to train, a row for each cell, and what is known of how they were trained."""
+"""A recipe: the runs of one way to train, one row for each cell, and what is known about the training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,7 +95,11 @@ def _count_tried(settled: RunTable, grids: Sequence[RateGrid]) -> float:
 
 
 def refuse_unlike(first: Recipe, second: Recipe) -> None:
-    """Raise LoraJaxError where the losses or the N of two recipes are not the same thing."""
+    """Refuse two recipes whose losses or whose N are not the same thing.
+
+    Raises:
+        LoraJaxError: They are not.
+    """
     a, b = first.runs, second.runs
     names = f"{first.name} and {second.name}"
     if a.loss_unit != b.loss_unit:

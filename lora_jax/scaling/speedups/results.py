@@ -1,4 +1,4 @@
-"""What `lora-jax speedup` finds, as types: every field is a key of speedup.json of the same name."""
+"""What `lora-jax speedup` finds, as types. Every field is the key of the same name in speedup.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,18 @@ Why = Literal[
 
 
 def spell_ratio(ratio: float, decimals: int = 3) -> str:
-    """Return a ratio to so many decimals, and one of a thousand or more in powers of ten."""
+    """Return a ratio as text, with so many decimals, or in powers of ten from a thousand on."""
     return f"{ratio:.{decimals}f}" if ratio < 1000 else f"{ratio:.2g}"
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Something that makes a comparison less than it seems: the name of the trap, and what it is here."""
+    """Something that makes a comparison less than it seems.
+
+    Attributes:
+        name: Name of the trap.
+        words: What it is here.
+    """
 
     name: Why
     words: str
@@ -91,7 +96,11 @@ class Point:
 class RecipeSpeedup:
     """The speed-ups of one recipe over the baseline.
 
-    fits: Its own laws. Empty where its losses were taken as measured.
+    Attributes:
+        name: The recipe.
+        n_rows: Its rows.
+        fits: Its own laws. Empty if its losses were taken as measured.
+        points: Its speed-ups.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How the runs of a recipe were trained: by the columns of their table, and by the records of a folder."""
+"""How the runs of a recipe were trained, by the columns of their table and the records of a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,14 @@ VOCABULARY = "vocab_size"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is known of how runs were trained. A set is empty where nobody says.
+    """What is known about how runs were trained. A set is empty if nobody says.
 
     Attributes:
-        cooled: The share of the runs whose learning rate was decayed. None where nobody says.
+        cooled: Share of the runs whose learning rate was decayed. None if nobody says.
         vocabularies: Tokenizers, or sizes of vocabularies.
         texts: What the loss was measured on.
-        schedules, devices: As the table says.
+        schedules: Schedules of the learning rate.
+        devices: Devices.
     """
 
     cooled: float | None
@@ -34,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """A source of text, as a record has it."""
+    """A source of text, as it is in a record."""
 
     name: str
     identity: str | None = None
@@ -48,7 +49,7 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data of a run, as its record has them."""
+    """The data of a run, as they are in its record."""
 
     tokenizer: str | None = None
     tokenizer_fingerprint: str | None = None
@@ -57,7 +58,7 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class TrainedRecord:
-    """What runs/RUN_ID.json says that is needed here."""
+    """What we need of a record, runs/RUN_ID.json."""
 
     run_id: str
     data: DataRecord | None = None

@@ -1,4 +1,4 @@
-"""One side of a comparison: the runs of a recipe by group, with the law and the pace of each."""
+"""One side of a comparison: the runs of a recipe by group, with a law and a pace for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +90,15 @@ def _structure_of(law: GroupLaw, table: RunTable) -> str | None:
 def in_seconds(
     found: Ratio, first: Pace, second: Pace, sizes: tuple[float | None, float | None], times: float
 ) -> Estimate:
-    """Return the ratio of the seconds: that of the tokens times that of the seconds a token takes."""
+    """Return the ratio of the seconds: that of the tokens, times that of the seconds per token.
+
+    Args:
+        found: The ratio of the tokens.
+        first: The pace of the baseline.
+        second: The pace of the recipe.
+        sizes: N of the baseline and of the recipe, if they have one.
+        times: Factor on the ratio.
+    """
     (a, draws_a), (b, draws_b) = first.seconds(sizes[0]), second.seconds(sizes[1])
     size = len(found.samples)
     return found.estimate(times * a / b, times * draws_a[:size] / draws_b[:size])
