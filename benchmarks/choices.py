@@ -114,12 +114,12 @@ def attend_plainly(
     v_BSHK: jax.Array,
     *,
     causal: bool = True,
-    visible_BTT: None = None,
+    visible: None = None,
     bias_BHTS: None = None,
 ) -> jax.Array:
     """Causal attention as one writes it down, differentiated by JAX; it has no other choice of `attend`'s."""
     assert causal
-    assert visible_BTT is None
+    assert visible is None
     assert bias_BHTS is None
     T, K = q_BTHK.shape[1], q_BTHK.shape[3]
     scores_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK) * K**-0.5

@@ -1,9 +1,7 @@
 """What one instruction of a program computes and moves, read from its text."""
 
-import math
-import re
-
 from lora_jax.compiling.hlo import Computation, Instruction, Program
+from lora_jax.compiling.kernels import count_kernel_flops, product_flops
 
 # What costs nothing: names of arrays that are there.
 FREE = frozenset({
@@ -11,9 +9,6 @@ FREE = frozenset({
     "replica-id", "opt-barrier", "add-dependency", "async-update",
 })  # fmt: skip
 SLICES = ("slice", "dynamic-slice", "gather")
-ATTENTION = "__cudnn$fmha"
-# A query's products with the keys and the weights' with the values; backward these again, and four gradients.
-FORWARD_PRODUCTS, BACKWARD_PRODUCTS = 2, 5
 
 
 def is_free(instruction: Instruction) -> bool:
@@ -27,11 +22,11 @@ def count_flops(program: Program, computation: Computation, instruction: Instruc
     Sums and elementwise functions are not counted. They are bound by their bytes.
     """
     if instruction.opcode == "dot":
-        return _product_flops(
+        return product_flops(
             computation, instruction, _dims(instruction, r"lhs_contracting_dims=\{([\d,]*)\}")
         )
     if instruction.opcode == "custom-call":
-        return _custom_flops(computation, instruction)
+        return count_kernel_flops(computation, instruction) or 0.0
     inner = program.computations.get(instruction.called or "")
     if instruction.opcode == "fusion" and inner is not None:
         return sum(count_flops(program, inner, one) for one in inner.values())
@@ -54,38 +49,6 @@ def count_bytes(program: Program, computation: Computation, instruction: Instruc
         _bytes_read(inner, parameters[at]) for at in range(len(instruction.operands)) if at in parameters
     )
     return read + _bytes_written(inner, instruction)
-
-
-def kernel_target(instruction: Instruction) -> str | None:
-    """Return the name of the custom kernel that an instruction calls; None where it calls none."""
-    if instruction.opcode != "custom-call":
-        return None
-    return instruction.attribute(r'custom_call_target="([^"]+)"')
-
-
-def _custom_flops(computation: Computation, instruction: Instruction) -> float:
-    target = kernel_target(instruction) or ""
-    if target.startswith(ATTENTION):
-        return _attention_flops(computation, instruction, "Backward" in target)
-    if target.startswith("__cublas"):
-        found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
-        return _product_flops(computation, instruction, [int(at) for at in re.findall(r"\d+", found)])
-    return 0.0
-
-
-def _product_flops(computation: Computation, instruction: Instruction, contracted: list[int]) -> float:
-    left = computation[instruction.operands[0]].arrays[0]
-    depth = math.prod(left.shape[at] for at in contracted)
-    return 2.0 * instruction.arrays[0].size * depth
-
-
-def _attention_flops(computation: Computation, instruction: Instruction, is_backward: bool) -> float:
-    """Return the FLOPs of cuDNN's attention, (B, T, H, K) each operand; a causal one leaves out half."""
-    B, T, H, K = computation[instruction.operands[0]].arrays[0].shape
-    S = computation[instruction.operands[1]].arrays[0].shape[1]
-    products = BACKWARD_PRODUCTS if is_backward else FORWARD_PRODUCTS
-    share = 0.5 if "CAUSAL" in instruction.text else 1.0
-    return share * products * 2.0 * B * H * T * S * K
 
 
 def _bytes_of(computation: Computation, name: str) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_jax.compiling.collectives import kind_of
-from lora_jax.compiling.cost import count_bytes, count_flops, is_free, kernel_target
+from lora_jax.compiling.cost import count_bytes, count_flops, is_free
 from lora_jax.compiling.hlo import Computation, Instruction, Program
+from lora_jax.compiling.kernels import count_kernel_flops, kernel_target
 from lora_jax.compiling.links import communication_seconds
 from lora_jax.compiling.results import Collective, StepEstimate
 from lora_jax.compiling.walk import walk
@@ -19,7 +20,6 @@ from lora_jax.target import Target
 
 KERNEL_SHARE = 0.5  # of the peak, which a custom kernel is taken to reach
 CYCLES = r'"estimated_cycles":"?(\d+)'
-PRICED = ("__cudnn$fmha", "__cublas")  # beginnings of kernels whose FLOPs we can read
 NO_WORK = ("AllocateBuffer", "ConcatBitcast", "AssumeGatherIndicesInBound", "Sharding", "LayoutConstraint")
 
 
@@ -45,7 +45,7 @@ def estimate_step(
             seconds = times * _roofline(program, computation, instruction, target, KERNEL_SHARE)
             total.seconds += seconds
             total.kernel_seconds += seconds
-            if not kernel.startswith(PRICED):
+            if count_kernel_flops(computation, instruction) is None:
                 unpriced[kernel] = None
         elif target.platform != "tpu":
             total.seconds += times * _roofline(program, computation, instruction, target, 1.0)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 BITS = {"pred": 8, "token": 0, "opaque": 0}  # of what says no size in its own name
@@ -88,7 +88,7 @@ def parse(text: str) -> Program:
     """Read a program from the text that `compiled.as_text()` gives."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", {}
-    for line in text.splitlines():
+    for line in _join_lines(text):
         header = _HEADER.match(line)
         if header:
             current = computations[header[2]] = {}
@@ -99,6 +99,22 @@ def parse(text: str) -> Program:
     if not entry:
         raise ValueError("this text has no ENTRY computation: it is no program of XLA's")
     return Program(computations, entry)
+
+
+def _join_lines(text: str) -> Iterator[str]:
+    """Yield the lines of a program; an instruction that goes on over several lines is one.
+
+    The notes of a kernel, and of what the compiler made of it, have line breaks in them. Behind these stand
+    the cycles.
+    """
+    kept: list[str] = []
+    for line in text.splitlines():
+        begins = not line or line == "}" or line.startswith("  ") or _HEADER.match(line) is not None
+        if begins and kept:
+            yield " ".join(kept)
+            kept = []
+        kept.append(line)
+    yield " ".join(kept)
 
 
 def _parse_line(line: str) -> Instruction:

@@ -9,21 +9,23 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh
 
 from lora_jax.compiling.collectives import count_collectives
-from lora_jax.compiling.cost import ATTENTION, kernel_target
 from lora_jax.compiling.estimate import estimate_step
 from lora_jax.compiling.hlo import Program, parse
+from lora_jax.compiling.kernels import is_attention
 from lora_jax.compiling.results import Collective, CompiledStep, Memory
 from lora_jax.compiling.step import Lowered, lower_step
 from lora_jax.compiling.walk import UnknownLoop
 from lora_jax.compiling.warnings import find_warnings
 from lora_jax.config import RunConfig, run_id
+from lora_jax.model.attention_kernel import choose_kernel, heads_of
+from lora_jax.model.compiled_for import compiling_for
 from lora_jax.model.declare import count_parameters
+from lora_jax.model.transformer import compute_dtype
 from lora_jax.runs.machine import step_flops
 from lora_jax.target import Target
 from lora_jax.training.trunk import shape_of
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
-KERNELS = (ATTENTION, "tpu_custom_call")  # beginnings of kernels that attend without holding the scores
 
 
 def compile_runs(
@@ -68,16 +70,30 @@ def compile_run(alike: Sequence[RunConfig], target: Target, mesh: Mesh) -> Compi
         collectives=collectives,
         estimate=estimate,
         warnings=unread
-        + find_warnings(memory, None if program is None else fused, lowered.whole_bytes, collectives, target),
+        + find_warnings(
+            memory,
+            None if program is None or fused else why_unfused(run, target),
+            lowered.whole_bytes,
+            collectives,
+            target,
+        ),
         compile_seconds=seconds,
     )
 
 
+def why_unfused(run: RunConfig, target: Target) -> str:
+    """Return why no kernel attends in the steps of a run: the end of a sentence."""
+    with compiling_for(target):
+        heads = heads_of(run.model, run.data.seq_len, compute_dtype(run.model))
+    reason = choose_kernel(target, heads).reason
+    return reason or "the program calls no kernel that we know"
+
+
 def is_attention_fused(program: Program) -> bool:
     """Does a custom kernel attend in this program, so that no array holds all scores?"""
-    instructions = (one for computation in program.computations.values() for one in computation.values())
-    kernels = map(kernel_target, instructions)
-    return any(kernel.startswith(KERNELS) for kernel in kernels if kernel is not None)
+    return any(
+        is_attention(one) for computation in program.computations.values() for one in computation.values()
+    )
 
 
 def _compile(lowered: Lowered, target: Target) -> tuple[Program | None, Memory | None]:

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from lora_jax.compiling.cudnn_checks import answering_for
 from lora_jax.config import RunConfig
 from lora_jax.model.compiled_for import compiling_for
 from lora_jax.model.declare import declare
-from lora_jax.model.transformer import BATCH_AXES
+from lora_jax.model.placing import BATCH_AXES
 from lora_jax.target import Target
 from lora_jax.training.lanes import compile_step
 from lora_jax.training.mesh import check_mesh, spread_step, state_shardings
@@ -38,7 +39,7 @@ def lower_step(run: RunConfig, target: Target, mesh: Mesh) -> Lowered:
 
     A mesh of one device is none: the plain step is what trains there.
     """
-    with compiling_for(target):
+    with compiling_for(target), answering_for(target):
         state = jax.eval_shape(lambda: init_pretraining(run.model, run.optim, 0))
         step = make_pretraining_step(run.model, run.optim)
         if mesh.size == 1:

@@ -10,7 +10,7 @@ LARGE_BYTES = 64e6  # of an array that each device holds whole
 
 def find_warnings(
     memory: Memory | None,
-    fused_attention: bool | None,
+    why_unfused: str | None,
     whole_bytes: Mapping[str, float],
     collectives: Sequence[Collective],
     target: Target,
@@ -19,7 +19,7 @@ def find_warnings(
 
     Args:
         memory: None where the compiler refused the program for its memory.
-        fused_attention: None where there is no program to look at.
+        why_unfused: Why no kernel attends. None where one does, or where there is no program to look at.
         whole_bytes: Bytes of every array of the state that each of several devices holds whole.
         collectives: What the devices say to each other.
         target: What was compiled for.
@@ -28,7 +28,7 @@ def find_warnings(
         _about_memory(memory, target),
         _about_whole(whole_bytes),
         _about_sums(collectives),
-        _about_attention(fused_attention),
+        _about_attention(why_unfused),
     ]
     return tuple(sentence for sentence in found if sentence is not None)
 
@@ -65,11 +65,10 @@ def _about_sums(collectives: Sequence[Collective]) -> str | None:
     )
 
 
-def _about_attention(fused: bool | None) -> str | None:
-    if fused is not False:
+def _about_attention(reason: str | None) -> str | None:
+    if reason is None:
         return None
     return (
-        "Attention is not fused: the scores of all positions are in memory, which grows with the square of"
-        " the sequence (on GPUs cuDNN's kernel needs 16-bit numbers and a head width that is a multiple of 8,"
-        " at most 128; on TPUs there is none yet)."
+        f"Attention is not fused: {reason}. The scores of all positions are in memory, which grows with the"
+        " square of the sequence."
     )

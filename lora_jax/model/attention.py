@@ -3,15 +3,30 @@
 Axes: B batch, T position, S key position, H heads, J key/value heads, K head width.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
-from lora_jax.model.compiled_for import on_cpu
+from lora_jax.model.attention_kernel import Mask, choose_kernel, describe_heads
+from lora_jax.model.compiled_for import current_target, on_cpu
 from lora_jax.model.convention import is_counting
-from lora_jax.model.fused_attention import attend_fused, has_fused_kernel
+from lora_jax.model.cudnn_attention import attend_by_cudnn
+from lora_jax.model.splash_attention import attend_by_splash
+
+
+class Visible(NamedTuple):
+    """Who sees whom, beside the causal order.
+
+    Attributes:
+        pairs_BTT: Does a position see another (`see_segments`)?
+        segments_BT: The segments, where the pairs say no more than that a position sees its own. Kernels read
+            these in place of the pairs.
+    """
+
+    pairs_BTT: jax.Array
+    segments_BT: jax.Array | None = None
 
 
 def attend(
@@ -20,7 +35,7 @@ def attend(
     v_BSJK: jax.Array,
     *,
     causal: bool = True,
-    visible_BTT: jax.Array | None = None,
+    visible: Visible | None = None,
     bias_BHTS: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention: softmax(q k^T / sqrt(K)) v, with the softmax in float32.
@@ -29,42 +44,62 @@ def attend(
     (grouped queries).
 
     Args:
-        visible_BTT: Which of the other keys a position sees (`see_segments`). None for all.
+        visible: Which of the other keys a position sees. None for all.
         bias_BHTS: Added to the scores (model/relative.py). JAX differentiates this case; the others have
             a gradient of our own on a CPU.
-
     Returns:
         (B, T, H, K).
 
     Reference: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
     """
-    T, S = q_BTHK.shape[1], k_BSJK.shape[1]
-    visible = _visible(T, S, causal, visible_BTT)
-    if bias_BHTS is not None:
-        mask_B1TS = None if visible is None else visible.reshape(-1, 1, T, S)
-        return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, bias=bias_BHTS, mask=mask_B1TS)
     if not on_cpu():
-        if visible_BTT is None and (S == T or not causal):  # a mask would keep the fused kernel away
-            if has_fused_kernel(q_BTHK, k_BSJK):
-                return attend_fused(q_BTHK, k_BSJK, v_BSJK, causal)
-            return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, is_causal=causal)
-        mask_B1TS = None if visible is None else visible.reshape(-1, 1, T, S)
-        return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, mask=mask_B1TS)
+        return _attend_on_accelerator(q_BTHK, k_BSJK, v_BSJK, causal, visible, bias_BHTS)
+    T, S = q_BTHK.shape[1], k_BSJK.shape[1]
+    seen = _see(T, S, causal, visible)
+    if bias_BHTS is not None:
+        mask_B1TS = None if seen is None else seen.reshape(-1, 1, T, S)
+        return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, bias=bias_BHTS, mask=mask_B1TS)
     group = q_BTHK.shape[2] // k_BSJK.shape[2]
     if group > 1:
         k_BSJK, v_BSJK = (jnp.repeat(heads, group, axis=2) for heads in (k_BSJK, v_BSJK))
     q_BHTK, k_BHSK, v_BHSK = (heads.transpose(0, 2, 1, 3) for heads in (q_BTHK, k_BSJK, v_BSJK))
-    return _attend(_cut_rows(T, S, causal), q_BHTK, k_BHSK, v_BHSK, visible).transpose(0, 2, 1, 3)
+    return _attend(_cut_rows(T, S, causal), q_BHTK, k_BHSK, v_BHSK, seen).transpose(0, 2, 1, 3)
 
 
-def _visible(T: int, S: int, causal: bool, visible_BTT: jax.Array | None) -> jax.Array | None:
+def _attend_on_accelerator(
+    q_BTHK: jax.Array,
+    k_BSJK: jax.Array,
+    v_BSJK: jax.Array,
+    causal: bool,
+    visible: Visible | None,
+    bias_BHTS: jax.Array | None,
+) -> jax.Array:
+    """Attend by the kernel of `choose_kernel`, else by JAX's plain operations, which hold all scores."""
+    segments_BT = None if visible is None else visible.segments_BT
+    kind: Mask = "none" if visible is None else "any" if segments_BT is None else "segments"
+    kernel = choose_kernel(
+        current_target(), describe_heads(q_BTHK, k_BSJK, kind, bias_BHTS is not None)
+    ).kernel
+    if kernel == "splash":
+        return attend_by_splash(q_BTHK, k_BSJK, v_BSJK, causal, segments_BT)
+    if kernel == "cudnn":
+        return attend_by_cudnn(q_BTHK, k_BSJK, v_BSJK, causal)
+    T, S = q_BTHK.shape[1], k_BSJK.shape[1]
+    if kind == "none" and bias_BHTS is None and (S == T or not causal):
+        return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, is_causal=causal)
+    seen = _see(T, S, causal, visible)
+    mask_B1TS = None if seen is None else seen.reshape(-1, 1, T, S)
+    return jax.nn.dot_product_attention(q_BTHK, k_BSJK, v_BSJK, bias=bias_BHTS, mask=mask_B1TS)
+
+
+def _see(T: int, S: int, causal: bool, visible: Visible | None) -> jax.Array | None:
     """Return what a position may see: None for all, (T, S), or (B, 1, T, S)."""
-    visible = jnp.tril(jnp.ones((T, S), bool), S - T) if causal else None
-    if visible_BTT is None:
-        return visible
-    seen_BTS = jnp.pad(visible_BTT, ((0, 0), (0, 0), (S - T, 0)), constant_values=True)
+    before = jnp.tril(jnp.ones((T, S), bool), S - T) if causal else None
+    if visible is None:
+        return before
+    seen_BTS = jnp.pad(visible.pairs_BTT, ((0, 0), (0, 0), (S - T, 0)), constant_values=True)
     seen_B1TS = seen_BTS[:, None]
-    return seen_B1TS if visible is None else seen_B1TS & visible
+    return seen_B1TS if before is None else seen_B1TS & before
 
 
 def see_segments(segments_BT: jax.Array, seen_by_all: int) -> jax.Array:

@@ -2,32 +2,37 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.attention import attend, see_segments
+from lora_jax.model.attention import Visible, attend, see_segments
 from lora_jax.model.compiled_for import on_cpu
+from lora_jax.model.gathering import gather_weights, look_up
 from lora_jax.model.hooks import NO_HOOKS, HookPoint, Hooks, Pass, fold_path
 from lora_jax.model.layers import ACTIVATIONS, GATED_ACTIVATIONS, layernorm, linear, rmsnorm, rope
 from lora_jax.model.parametrisation import readout_multiplier, residual_multiplier
+from lora_jax.model.placing import BATCH_AXES, hold
 from lora_jax.model.relative import find_key_positions, relate, score_buckets
+from lora_jax.model.splash_attention import SAVED
 from lora_jax.model.stacks import STACKS, inside_block
 from lora_jax.params import Params
 
 # Up to so many layers are compiled as plain code, 12 to 17 % off a CPU step (docs/performance.md);
 # deeper models are a loop, one block a turn, so that compilation does not grow with depth.
 UNROLL = 8
-# What is kept of a block for its backward pass, where not everything is: the products with weights, or its
-# input alone (Chen et al. 2016, arXiv 1604.06174).
+# What is kept of a block for its backward pass, where not everything is: the products with weights and what a
+# TPU's attention made of them, or its input alone (Chen et al. 2016, arXiv 1604.06174).
 REMAT = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(SAVED),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-BATCH_AXES = ("data", "fsdp")  # of a mesh of devices (training/mesh.py): they split the batch
 SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompts
 
 
@@ -49,10 +54,16 @@ class Inputs(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What every block is told: positions, (T,) or (B, T), who sees whom, and a bias of all their scores."""
+    """What every block is told.
+
+    Attributes:
+        positions: (T,) or (B, T).
+        visible: Who sees whom, beside the causal order. None: everybody everybody.
+        bias_BHTS: A bias of all scores.
+    """
 
     positions: jax.Array
-    visible_BTT: jax.Array | None
+    visible: Visible | None
     bias_BHTS: jax.Array | None = None
 
 
@@ -129,7 +140,7 @@ def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout
     config, hooks = this.config, this.hooks
     dtype, n_before = compute_dtype(config), hooks.n_before
     tokens_BT, segments_BT, positions_BT, types_BT = inputs
-    x_BTD = _hold(params["embed/tokens"], "tensor")[tokens_BT].astype(dtype)
+    x_BTD = look_up(params["embed/tokens"], tokens_BT).astype(dtype)
     if hooks.embed is not None:
         x_BTD = hooks.embed(HookPoint("embed", params, key=fold_path(this.key, "embed")), tokens_BT, x_BTD)
     n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
@@ -152,8 +163,10 @@ def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout
         x_BTD = x_BTD + params["embed/types"][types].astype(dtype)
     if config.norm_placement == "post":
         x_BTD = _normalise(config, params, "embed/norm", x_BTD)
-    visible = None if segments_BT is None else see_segments(segments_BT, SEEN_BY_ALL)
-    return x_BTD, Layout(positions, visible)
+    if segments_BT is None:
+        return x_BTD, Layout(positions, None)
+    pairs_BTT = see_segments(segments_BT, SEEN_BY_ALL)
+    return x_BTD, Layout(positions, Visible(pairs_BTT, None if n_prompt else segments_BT))
 
 
 def _run_stack(
@@ -169,8 +182,9 @@ def _run_stack(
 
     def step(x, turn):
         block, block_key = turn
+        block = gather_weights(this.config, block, x.dtype)
         reach = block if this.hooks is NO_HOOKS else {**outside, **block}
-        return apply_block(replace(this, key=block_key), reach, _hold(x, BATCH_AXES), layout), None
+        return apply_block(replace(this, key=block_key), reach, hold(x, BATCH_AXES), layout), None
 
     if this.config.remat == "none":
         unroll = n_layers if n_layers <= UNROLL else 1
@@ -179,16 +193,6 @@ def _run_stack(
     # barriers or not, and keeps what should have been dropped.
     step = jax.checkpoint(step, policy=REMAT[this.config.remat], prevent_cse=False)
     return jax.lax.scan(step, x_BTD, (stacked, keys))[0]
-
-
-def _hold(array: jax.Array, *axes: Any) -> jax.Array:
-    """Hold an array to a split over the axes of the mesh that the step is traced on, if it is on one.
-
-    Left to itself XLA may split activations as the weights are, and communicate those instead.
-    """
-    if jax.sharding.get_abstract_mesh().empty:
-        return array
-    return jax.lax.with_sharding_constraint(array, jax.sharding.PartitionSpec(*axes))
 
 
 def apply_block(
@@ -256,7 +260,7 @@ def _attention(
             k_positions = find_key_positions(layout.positions, k_BTJK.shape[1])
             q_BTHK, bias_BHTS = relate(config, block, q_BTHK, layout.positions, k_positions)
         h_BTHK = attend(
-            q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible_BTT=layout.visible_BTT, bias_BHTS=bias_BHTS
+            q_BTHK, k_BTJK, v_BTJK, causal=config.causal, visible=layout.visible, bias_BHTS=bias_BHTS
         )
     return _affine(this, block, "attn/o", h_BTHK, n_contract=2)
 
@@ -289,6 +293,7 @@ def read_head(
     key: jax.Array | None = None,
 ) -> jax.Array:
     """Return the next-token logits (B, T, V) in float32 of hidden states."""
+    params = gather_weights(config, params, x_BTD.dtype)
     if config.tied_head:
         params = {**params, "head": params["embed/tokens"].T}
     return _affine(Pass(config, hooks, key), params, "head", x_BTD).astype(jnp.float32)

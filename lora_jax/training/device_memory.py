@@ -6,15 +6,13 @@ None is fitted to a total. The tests compare the sum with what the compiler says
 Axes: B rows, T positions, D d_model, F d_ff, V vocabulary, H heads, K head width.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig, RunConfig
-from lora_jax.model.compiled_for import compiling_for
+from lora_jax.model.attention_kernel import choose_kernel, heads_of
 from lora_jax.model.declare import count_parameters, declare
-from lora_jax.model.fused_attention import has_fused_kernel
 from lora_jax.model.transformer import UNROLL
 from lora_jax.target import Target
 from lora_jax.training.loss import chunks_of
@@ -112,13 +110,8 @@ def is_plain(model: ModelConfig) -> bool:
 
 def holds_scores(model: ModelConfig, seq_len: int, target: Target) -> bool:
     """Does attention hold the scores of all positions, for want of a fused kernel?"""
-    if model.positions in ("t5", "transformer_xl"):  # their bias of the scores keeps the kernels away
-        return True
-    dtype = jnp.float32 if activation_bytes(model) == FLOAT32 else jnp.bfloat16
-    q_BTHK: Any = jax.ShapeDtypeStruct((1, seq_len, model.n_heads, model.head_dim), dtype)
-    k_BSJK: Any = jax.ShapeDtypeStruct((1, seq_len, model.kv_heads, model.head_dim), dtype)
-    with compiling_for(target):
-        return not has_fused_kernel(q_BTHK, k_BSJK)
+    dtype = jnp.dtype(jnp.float32 if activation_bytes(model) == FLOAT32 else jnp.bfloat16)
+    return choose_kernel(target, heads_of(model, seq_len, dtype)).kernel is None
 
 
 def _activations(
@@ -140,6 +133,8 @@ def _activations(
     numbers = {"none": kept, "dots": 2 * D + q + 2 * kv + n_up * F, "full": D}[model.remat]
     if model.remat == "none" and not is_plain(model):
         numbers += q  # a loop keeps attention's output in the layouts of both that read it
+    if model.remat == "dots" and target.platform == "tpu" and not scored:
+        numbers += q  # the kernel's output, by its name
     # Of the block that is read: in a loop its part of each saved array and the gradients of these; where it
     # is computed again, all that it keeps, too.
     if model.remat != "none":

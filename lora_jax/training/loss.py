@@ -3,6 +3,8 @@
 Axes: B batch, U = T + 1 tokens of a window, T predictions, D model, V vocabulary, N chunks of C positions.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
 from lora_jax.model.compiled_for import on_cpu
+from lora_jax.model.gathering import gather_weights
 from lora_jax.model.hooks import NO_HOOKS, Pass
 from lora_jax.model.stacks import inside_block
 from lora_jax.model.transformer import Inputs, encode, read_head
@@ -120,11 +123,15 @@ def summed_loss(
     rest = (_cut(targets_BT, n_chunks), _cut(weights_BT, n_chunks), jnp.arange(n_chunks))
     first = jax.tree.map(lambda chunks: chunks[0], (x_NBCD, rest))
     head = _read_by(chunk_loss, outside, *first, this.key)
-    return _sum_over_chunks(chunk_loss)(head, x_NBCD, rest, this.key)
+    gather = partial(gather_weights, config, dtype=x_BTD.dtype)
+    return _sum_over_chunks(chunk_loss, gather)(head, x_NBCD, rest, this.key)
 
 
-def _sum_over_chunks(chunk_loss: Any) -> Any:
-    """Return f(head, x_NBCD, rest, key) -> sum of the chunks' losses, with the gradient described above."""
+def _sum_over_chunks(chunk_loss: Any, gather: Callable[[Params], Params]) -> Any:
+    """Return f(head, x_NBCD, rest, key) -> sum of the chunks' losses, with the gradient described above.
+
+    gather: makes weights on a mesh ready for all chunks.
+    """
 
     @jax.custom_vjp
     def total(head: Params, x_NBCD: jax.Array, rest: Any, key: Any) -> jax.Array:
@@ -134,6 +141,8 @@ def _sum_over_chunks(chunk_loss: Any) -> Any:
         x_NBCD, rest, key = x_NBCD.value, *jax.tree.map(lambda leaf: leaf.value, (rest, key))
         wanted = {path: weight.value for path, weight in head.items() if weight.perturbed}
         kept = {path: weight.value for path, weight in head.items() if not weight.perturbed}
+        nothing = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, wanted))
+        wanted = gather(wanted)  # once, not chunk by chunk
 
         def add(carry: tuple[jax.Array, Params], chunk: Any) -> tuple[tuple[jax.Array, Params], jax.Array]:
             x_BCD, others = chunk
@@ -141,7 +150,6 @@ def _sum_over_chunks(chunk_loss: Any) -> Any:
             gradient, dx_BCD = pull(jnp.ones_like(loss))
             return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradient)), dx_BCD
 
-        nothing = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, wanted))
         (loss, gradient), dx_NBCD = jax.lax.scan(add, nothing, (x_NBCD, rest))
         return loss, (gradient, dx_NBCD, dict.fromkeys(kept))
 

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lora_jax.config import ModelConfig, OptimConfig, RunConfig
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.model.declare import declare
-from lora_jax.model.transformer import BATCH_AXES
+from lora_jax.model.placing import BATCH_AXES, SPLIT_BY, TENSOR_AXIS
 from lora_jax.params import Params, Spec, init
 from lora_jax.ranges import whole
 from lora_jax.training.lanes import stack_inputs
@@ -25,9 +25,8 @@ from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.pretraining import init_pretraining, make_evaluate
 from lora_jax.training.step import Measured, Step, TrainState
 
-MESH_AXES = (*BATCH_AXES, "tensor")
+MESH_AXES = (*BATCH_AXES, TENSOR_AXIS)
 DEVICES = whole(1, 2**20)
-SPLIT_BY = {"d_model": "fsdp", "d_ff": "tensor", "heads": "tensor", "kv_heads": "tensor", "vocab": "tensor"}
 
 
 def parse_mesh(text: str) -> dict[str, int]:

@@ -150,6 +150,42 @@ def test_a_kernel_whose_flops_cannot_be_read_takes_its_bytes_and_is_named() -> N
     assert found.kernel_seconds == pytest.approx(2 * (1024 * 2048 + 1024 * 512) / 0.819e12)
 
 
+SPLASH = """
+  %table = s8[1,4,4]{2,1,0} parameter(2)
+  %q = bf16[8,12,2048,64]{3,2,1,0} parameter(3)
+  %k = bf16[8,2,2048,64]{3,2,1,0} parameter(4)
+  ROOT %splash_mha_PHASE_residuals.1 = bf16[8,12,2048,64]{3,2,1,0} custom-call(TABLE%q, %k, %k), \
+custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 512}"
+}}, metadata={op_name="jit(f)/pallas_call"}
+"""
+
+
+def splash(phase: str, table: str = "%table, ") -> StepEstimate:
+    return estimate(program(SPLASH.replace("PHASE", phase).replace("TABLE", table)), V5E)
+
+
+def test_splash_attention_takes_the_flops_of_the_blocks_that_it_computes() -> None:
+    product = 2.0 * 8 * 12 * 2048 * 2048 * 64 / (0.5 * 197e12)
+    assert splash("fwd", "").kernel_seconds == pytest.approx(2 * product), "an encoder's scores and values"
+    causal = splash("fwd")
+    assert causal.kernel_seconds == pytest.approx(2 * product * 10 / 16), "of 4 x 4 blocks the lower ones, 10"
+    assert splash("dq").kernel_seconds == pytest.approx(3 / 2 * causal.kernel_seconds)
+    assert splash("dkv").kernel_seconds == pytest.approx(4 / 2 * causal.kernel_seconds)
+    assert causal.unpriced_kernels == ()
+
+
+def test_an_instruction_that_goes_on_over_several_lines_is_read_to_its_end() -> None:
+    """So do those that a kernel's notes are copied to; the cycles stand behind the notes."""
+    text = """  ROOT %copy.29 = bf16[1024,2048]{1,0} copy(%a.1), frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 512}"
+}}, metadata={op_name="jit(f)/pallas_call"}, backend_config={"estimated_cycles":"326272"}
+"""
+    found = parse(program(text))
+    assert list(found.computations["main"]) == ["a.1", "b.1", "copy.29"]
+    assert estimate(program(text), V5E).seconds == pytest.approx(326272 / CLOCK)
+
+
 def test_of_a_stack_of_weights_a_fusion_reads_its_slice() -> None:
     """A loop over layers else reads all layers in every turn."""
     slicing = """

@@ -57,6 +57,7 @@ def test_memory_is_of_all_weights_and_moments_and_less_than_the_peak(mesh) -> No
     assert step.collectives == ()
     assert not step.fused_attention
     assert [words.split(":")[0] for words in step.warnings] == ["Attention is not fused"]
+    assert "with 16 positions the scores are smaller than the kernel's smallest block" in step.warnings[0]
     report = CompileReport("one", V5E.name, "fsdp=1", "0", (step,))
     assert from_document(CompileReport, json.loads(json.dumps(to_document(report)))) == report
     assert "d16x1, batch 4 x 16: warning: Attention is not fused" in " ".join(format_report(report).split())
@@ -64,24 +65,24 @@ def test_memory_is_of_all_weights_and_moments_and_less_than_the_peak(mesh) -> No
 
 def test_what_does_not_fit_is_warned_of_and_not_priced() -> None:
     too_much = Memory(arguments=10e9, temporaries=9e9, peak=19e9, limit=16e9)
-    (words,) = find_warnings(too_much, True, {}, (), V5E)
+    (words,) = find_warnings(too_much, None, {}, (), V5E)
     assert "does not fit: a device needs 19.0 GB and has 16 GB" in words
     (words,) = find_warnings(None, None, {}, (), V5E)
     assert "the compiler refuses it for the 16 GB" in words
-    assert find_warnings(Memory(1, 1, 2, 16e9), True, {}, (), V5E) == ()
+    assert find_warnings(Memory(1, 1, 2, 16e9), None, {}, (), V5E) == ()
 
 
 def test_large_arrays_that_every_device_holds_are_warned_of() -> None:
-    (words,) = find_warnings(None, True, {"small": 1e6, "embed": 1e8, "head": 3e8}, (), V5E)[1:]
+    (words,) = find_warnings(None, None, {"small": 1e6, "embed": 1e8, "head": 3e8}, (), V5E)[1:]
     assert "2 large arrays of the state whole, 0.40 GB in all, the largest head of 0.30 GB" in words
 
 
 def test_a_large_sum_that_every_device_gets_whole_is_warned_of() -> None:
     found = [Collective("all-gather", 1, 9e9, 9e9), Collective("all-reduce", 5, 4e8, 2.3e8)]
-    (words,) = find_warnings(Memory(1, 1, 2, 16e9), True, {}, found, V5E)
+    (words,) = find_warnings(Memory(1, 1, 2, 16e9), None, {}, found, V5E)
     assert words.startswith("The largest all-reduce brings 0.23 GB to every device")
     found[1] = Collective("all-reduce", 5, 4e8, 1e7)
-    assert find_warnings(Memory(1, 1, 2, 16e9), True, {}, found, V5E) == ()
+    assert find_warnings(Memory(1, 1, 2, 16e9), None, {}, found, V5E) == ()
 
 
 CONFIG = '''"""One run."""

@@ -102,7 +102,9 @@ def test_one_step_compiles_for_a_device_that_is_not_here(
     assert 0 < step.memory.arguments < step.memory.peak < step.memory.limit
     assert step.estimate is not None
     assert 1e-6 < step.estimate.seconds < 1
-    assert step.fused_attention == (name == "h100:1")
+    assert step.fused_attention
+    assert step.estimate.kernel_seconds > 0
+    assert step.estimate.unpriced_kernels == ()
     if name == "v5e:2x2":
         assert {one.kind for one in step.collectives} & {"all-gather", "reduce-scatter", "all-reduce"}
         assert step.estimate.communication_seconds > 0

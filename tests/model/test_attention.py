@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lora_jax.model import attention
-from lora_jax.model.attention import attend, see_segments
+from lora_jax.model.attention import Visible, attend, see_segments
 from lora_jax.model.convention import counting
 
 B, H, K = 2, 4, 8
@@ -52,7 +52,8 @@ def test_value_and_gradient_are_jaxs(case: tuple[int, int, int, bool, bool]) -> 
         return jax.nn.dot_product_attention(q, k, v, mask=mask[:, None], implementation="xla")
 
     def own(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        return attend(q, k, v, causal=causal, visible_BTT=visible_BTT)
+        visible = None if visible_BTT is None else Visible(visible_BTT)
+        return attend(q, k, v, causal=causal, visible=visible)
 
     found, wanted = (jax.jit(pull, static_argnums=0)(function, *arrays) for function in (own, plain))
     for ours, theirs in zip(found, wanted, strict=True):

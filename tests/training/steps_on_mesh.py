@@ -2,11 +2,12 @@
 
 Arguments: a mesh ("" for a single device without one), the first step and the last, a folder to restore from
 and one to save to ("" for none), and, of several processes, the coordinator's port, how many
-and which; an optimizer's kind.
+and which; an optimizer's kind; a target to trace for ("" for these CPUs).
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import jax
 import numpy as np
 
 from lora_jax.config import LLAMA, ModelConfig, OptimConfig
+from lora_jax.model.compiled_for import compiling_for
 from lora_jax.model.declare import declare
+from lora_jax.target import parse_target
 from lora_jax.training import checkpoint, loss
 from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.lanes import Lanes, stack_inputs
@@ -31,7 +34,18 @@ MODEL = ModelConfig(
 OPTIM = OptimConfig(batch_size=8)
 
 
-def main(
+def main(*arguments: str) -> None:
+    traced_for = arguments[9] if len(arguments) > 9 else ""
+    if not traced_for:
+        train(MODEL, *arguments)
+        return
+    with compiling_for(parse_target(traced_for)):
+        for is_tied in (False, True):
+            train(replace(MODEL, compute_dtype="float32", tied_head=is_tied), *arguments[:9])
+
+
+def train(
+    model: ModelConfig,
     mesh_text: str,
     first: str,
     last: str,
@@ -47,13 +61,14 @@ def main(
         jax.distributed.initialize(f"localhost:{port}", int(n), int(number))
     if mesh_text:
         loss.ROOM["cpu"] = loss.Room(1024, 1)  # of a device: 4 chunks of 4 positions on 8 devices
+        loss.ROOM["accelerator"] = loss.ROOM["cpu"]
         mesh = make_mesh(mesh_text)
-        step = spread_step(mesh, MODEL, make_pretraining_step(MODEL, optim))
-        state, join = init_on(mesh, MODEL, optim, 0), join_on(mesh)
-        places = state_shardings(mesh, declare(MODEL), state)
+        step = spread_step(mesh, model, make_pretraining_step(model, optim))
+        state, join = init_on(mesh, model, optim, 0), join_on(mesh)
+        places = state_shardings(mesh, declare(model), state)
     else:
-        step, join, places = make_pretraining_step(MODEL, optim), stack_inputs, None
-        state = init_pretraining(MODEL, optim, 0)
+        step, join, places = make_pretraining_step(model, optim), stack_inputs, None
+        state = init_pretraining(model, optim, 0)
     if source:
         state, _ = Checkpoints(Path(source)).restore(state)
     lanes = Lanes(step, [state], join=join)

@@ -11,7 +11,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.model.transformer import BATCH_AXES
+from lora_jax.model.placing import BATCH_AXES
 from lora_jax.params import LAYERS, Params, Spec
 from lora_jax.ranges import BelowOne, Factor, Range, Small, check_fields
 from lora_jax.training.optimizers.adamw import adam_rule

@@ -1,0 +1,39 @@
+"""Where arrays lie on the mesh of devices that a step is traced on; outside a mesh these do nothing.
+
+The mesh itself, and where weights lie between steps, is in training/mesh.py.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import PartitionSpec
+
+FSDP_AXIS, TENSOR_AXIS = "fsdp", "tensor"  # of a mesh of devices (training/mesh.py)
+BATCH_AXES = ("data", FSDP_AXIS)  # they split the batch
+# Which axis of the mesh splits an axis of a weight.
+SPLIT_BY = {
+    "d_model": FSDP_AXIS,
+    "d_ff": TENSOR_AXIS,
+    "heads": TENSOR_AXIS,
+    "kv_heads": TENSOR_AXIS,
+    "vocab": TENSOR_AXIS,
+}
+
+
+def is_on_mesh() -> bool:
+    """Is this traced on a mesh of devices?"""
+    return not jax.sharding.get_abstract_mesh().empty
+
+
+def split_axes(names: Sequence[str]) -> list[str | None]:
+    """Return which axis of the mesh splits each axis of a weight, by their names; None: it is whole."""
+    return [SPLIT_BY.get(name) for name in names]
+
+
+def hold(array: jax.Array, *axes: Any) -> jax.Array:
+    """Hold an array to a split over the axes of the mesh that the step is traced on, if it is on one.
+
+    Left to itself XLA may split activations as the weights are, and communicate those instead.
+    """
+    return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes)) if is_on_mesh() else array

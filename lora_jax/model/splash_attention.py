@@ -1,0 +1,105 @@
+"""Splash attention, JAX's own fused kernel for TPUs: forward and both backward passes in blocks of positions.
+
+Axes: B batch, T position, H heads, J key/value heads, K head width.
+Reference: Dao 2023 (arXiv 2307.08691); jax.experimental.pallas.ops.tpu.splash_attention.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from lora_jax.model.placing import BATCH_AXES, TENSOR_AXIS, is_on_mesh
+
+BLOCKS = (512, 256, 128)  # positions of a block: the largest that divides the length
+PADDING = -2  # a segment of its own, which no example has
+# What the kernel's output and its log-sum-exp are called for a policy of recomputing (transformer.REMAT).
+SAVED = "splash_attention"
+
+
+def attend_by_splash(
+    q_BTHK: jax.Array,
+    k_BTJK: jax.Array,
+    v_BTJK: jax.Array,
+    causal: bool,
+    segments_BT: jax.Array | None = None,
+    interpret: bool = False,
+) -> jax.Array:
+    """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K), of what `choose_kernel` allows.
+
+    A length that 128 does not divide is filled up with positions that nobody sees. On a mesh each device
+    attends to its own rows and heads, which needs no communication.
+
+    Args:
+        causal: A position sees none behind it.
+        segments_BT: A position sees its own segment alone. None is one segment.
+        interpret: Run the kernel as plain operations, on any device (tests).
+    """
+    T = q_BTHK.shape[1]
+    n_padding = -T % BLOCKS[-1]
+    if n_padding:
+        if segments_BT is None and not causal:  # a causal order hides the padding, which stands last
+            segments_BT = jnp.zeros(q_BTHK.shape[:2], jnp.int32)
+        q_BTHK, k_BTJK, v_BTJK = (
+            jnp.pad(heads, ((0, 0), (0, n_padding), (0, 0), (0, 0))) for heads in (q_BTHK, k_BTJK, v_BTJK)
+        )
+        if segments_BT is not None:
+            segments_BT = jnp.pad(segments_BT, ((0, 0), (0, n_padding)), constant_values=PADDING)
+    attend = partial(_attend_to_rows, causal=causal, interpret=interpret)
+    if is_on_mesh():
+        heads, rows = PartitionSpec(BATCH_AXES, None, TENSOR_AXIS), PartitionSpec(BATCH_AXES)
+        attend = jax.shard_map(attend, in_specs=(heads,) * 3 + (rows,), out_specs=heads, check_vma=False)
+    return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT)[:, :T]
+
+
+def _attend_to_rows(
+    q_BTHK: jax.Array,
+    k_BTJK: jax.Array,
+    v_BTJK: jax.Array,
+    segments_BT: jax.Array | None,
+    causal: bool,
+    interpret: bool,
+) -> jax.Array:
+    kernel, splash = _make_kernel(q_BTHK.shape[2], q_BTHK.shape[1], causal, interpret)
+    q_BHTK, k_BJTK, v_BJTK = (heads.transpose(0, 2, 1, 3) for heads in (q_BTHK, k_BTJK, v_BTJK))
+    q_BHTK = q_BHTK * q_BHTK.shape[-1] ** -0.5
+
+    def attend_to_row(
+        q_HTK: jax.Array, k_JTK: jax.Array, v_JTK: jax.Array, segments_T: jax.Array | None
+    ) -> jax.Array:
+        ids = None if segments_T is None else splash.SegmentIds(segments_T, segments_T)
+        return kernel(q_HTK, k_JTK, v_JTK, ids)
+
+    return jax.vmap(attend_to_row)(q_BHTK, k_BJTK, v_BJTK, segments_BT).transpose(0, 2, 1, 3)
+
+
+def _make_kernel(n_heads: int, length: int, causal: bool, interpret: bool) -> tuple[Any, Any]:
+    """Return the kernel for the heads of one row, and JAX's module, which is imported where it is used.
+
+    The gradient has a kernel for q and one for k and v. The single one that JAX has too keeps a copy of q's
+    gradient for each block of keys, which grows with the square of the length.
+    """
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+    block = next(size for size in BLOCKS if length % size == 0)
+    sizes = splash.BlockSizes(
+        block_q=block,
+        block_kv=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_q_dq=block,
+        block_kv_dq=block,
+    )
+    mask = (masks.CausalMask if causal else masks.FullMask)((length, length))
+    kernel = splash.make_splash_mha(
+        mask=masks.MultiHeadMask([mask] * n_heads),
+        block_sizes=sizes,
+        head_shards=1,
+        q_seq_shards=1,
+        residual_checkpoint_name=SAVED,
+        interpret=interpret,
+    )
+    return kernel, splash
