@@ -147,7 +147,7 @@ def _explain(error: BaseException) -> int | None:
         return 2
     if isinstance(error, MemoryError):
         told = " ".join(str(error).split()).rstrip(".") or "no more can be had"
-        print(f"lora-jax: The memory does not suffice ({told}): give less at a time.", file=sys.stderr)
+        print(f"lora-jax: There is not enough memory ({told}): ask for less at a time.", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt | Terminated):
         signum = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT

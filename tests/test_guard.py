@@ -54,7 +54,7 @@ def check_stopped(status: int, signum: int, capsys: pytest.CaptureFixture[str]) 
         (PermissionError(13, "", "x.json"), 2, "Permission denied at x.json"),
         (OSError(27, ""), 2, "File too large: every finished run"),
         (FileNotFoundError(2, "", "x.json"), 2, "x.json is gone while it is needed: every finished run"),
-        (MemoryError("Unable to allocate 7.28 TiB"), 2, "memory does not suffice (Unable to allocate 7.28"),
+        (MemoryError("Unable to allocate 7.28 TiB"), 2, "not enough memory (Unable to allocate 7.28"),
         (KeyboardInterrupt(), 130, "stopped by SIGINT; every finished run is kept"),
         (Terminated(), 143, "stopped by SIGTERM; every finished run is kept"),
     ],

@@ -78,8 +78,8 @@ def load_engine(model: str, adapters: Sequence[Path]) -> tuple[Engine, HFTokeniz
     for one in found[1:]:
         if one.base.fingerprint != base.fingerprint:
             raise LoraJaxError(
-                f"of {len(found)} adapters some replace weights of {model}, side by side they must share the"
-                " base: load them one at a time."
+                f"Some of the {len(found)} adapters replace weights of {model}, but adapters that run"
+                " side by side must share the base: load them one at a time."
             )
     pairs = [(one.config, one.trainable) for one in found]
     return stacked.load_engine(base.config, base.params, pairs), base.tokenizer

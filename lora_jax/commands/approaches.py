@@ -120,8 +120,9 @@ def _find_envelope(
         curves, _ = curves_of(table)
     if not curves:
         raise LoraJaxError(
-            f"{table.source} has no training curves: approach 1 needs runs seen at several D, of one cluster"
-            " or one size."
+            f"{table.source} has no training curves: approach 1 needs the loss of each run at"
+            " several D. Name the column of the run by --cluster, or give a table with more rows"
+            " of each run."
         )
     found = envelope(curves, n_bootstrap=arguments.bootstrap or 400, seed=arguments.seed)
 

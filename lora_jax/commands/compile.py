@@ -24,10 +24,13 @@ def add(commands: Any) -> None:
         " several with commas between them",
     )
     parser.add_argument(
-        "--mesh", help="how the devices are used, such as data=2,fsdp=4,tensor=1 (default: all on fsdp)"
+        "--mesh",
+        help="how to split the model over the devices, such as data=2,fsdp=4,tensor=1 (default: all on fsdp)",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print a list of reports as JSON, one a target")
+    form.add_argument(
+        "--json", action="store_true", help="print a list of reports as JSON, one for each target"
+    )
     form.add_argument("--markdown", action="store_true", help="print one table of all targets for a document")
     parser.set_defaults(run=run)
 

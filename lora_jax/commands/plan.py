@@ -24,10 +24,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--device", help="estimate the cost on this accelerator (default: this machine)")
     parser.add_argument(
         "--target",
-        help="compile the steps for these devices as well, such as h100:8 or v5e:4x4, and print what they"
-        " need beside the plan's prediction (lora-jax compile says more)",
+        help="also compile the steps for these devices, such as h100:8 or v5e:4x4, and print what"
+        " they need next to the plan's prediction (`lora-jax compile` says more)",
     )
-    parser.add_argument("--mesh", help="how the devices of --target are used (default: all on fsdp)")
+    parser.add_argument(
+        "--mesh", help="how to split the model over the devices of --target (default: all on fsdp)"
+    )
     parser.add_argument(
         "--parametrisation",
         action="store_true",

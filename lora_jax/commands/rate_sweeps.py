@@ -55,7 +55,8 @@ def add_sweep_options(parser: argparse.ArgumentParser, caller: Caller, command: 
     parser.add_argument(
         "--out",
         type=Path,
-        help=f"results folder (default: results/CONFIG in {caller.place}; with --table none is written)",
+        help=f"results folder (default: results/CONFIG in {caller.place}; with --table nothing is"
+        " written unless you name one)",
     )
     parser.add_argument("--json", action="store_true", help=f"print {command}.json instead of tables")
     table = parser.add_argument_group("in place of a config")

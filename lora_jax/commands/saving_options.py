@@ -22,7 +22,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         "--save-steps",
         COUNT,
         metavar="N",
-        help="save it every N steps too (default: by seconds alone)",
+        help="also save the state every N steps (default: by seconds alone)",
     )
     add_number(
         parser,
@@ -37,7 +37,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         type=Numbers("--save-at", POSITIVE_SHARE),
         metavar="SHARES",
         default=(),
-        help="keep the states after these shares of a run's steps for good, such as 0.25,0.5 (default: none)",
+        help="keep the states after these shares of a run's steps forever, such as 0.25,0.5 (default: none)",
     )
 
 

@@ -26,9 +26,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "speedup",
         help="compare recipes: what one saves over another at equal loss",
-        description="Compare two recipes, such as two optimizers. Fit a law to the runs of each, and say how"
-        " much more compute or how many more tokens the first needs for the loss of the second, as a function"
-        " of scale, with intervals. The traps of such a comparison are named.",
+        description="Compare two recipes, such as two optimizers. Fit a law to the runs of each, and say"
+        " how much more compute, or how many more tokens, the first needs to reach the loss"
+        " of the second, as a function of scale, with intervals. Doubts name the traps of"
+        " such a comparison.",
     )
     add_table_options(parser)
     parser.add_argument(
@@ -63,7 +64,9 @@ def _add_recipes(recipes: Any) -> None:
         help="column of the seconds of a run, to compare seconds as well: wall_seconds, ms/1e3",
     )
     recipes.add_argument(
-        "--unfinished", metavar="COLUMN", help="column that counts the runs that a search still lacks"
+        "--unfinished",
+        metavar="COLUMN",
+        help="column with the number of runs that a search of hyperparameters still lacks",
     )
 
 
@@ -117,7 +120,8 @@ def _add_curves(curves: Any) -> None:
     curves.add_argument(
         "--curves",
         action="store_true",
-        help="the rows are evaluations of one run of each recipe: compare the steps and seconds to a loss",
+        help="the rows of a recipe are points of one training curve: compare the steps and seconds"
+        " to reach a loss",
     )
     add_number(
         curves,
@@ -168,8 +172,10 @@ def _check(arguments: argparse.Namespace) -> None:
     wrong = OF_LAWS if arguments.curves else OF_CURVES
     given = next((name for name in wrong if getattr(arguments, name)), None)
     if given is not None:
-        what = "laws, and --curves fits none" if arguments.curves else "curves: add --curves"
-        raise LoraJaxError(f"--{given} is asked of {what}, or leave it out.")
+        what = (
+            "laws, and --curves fits none: leave out --curves" if arguments.curves else "curves: add --curves"
+        )
+        raise LoraJaxError(f"--{given} needs {what}, or leave it out.")
     if arguments.of is not None and arguments.each is None and not arguments.curves:
         raise LoraJaxError("--of names the variable of --each or the steps of --curves: add one of them.")
     if arguments.law is not None and arguments.each is not None and arguments.of is not None:

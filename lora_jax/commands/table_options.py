@@ -28,7 +28,8 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
         nargs="+",
         default=[],
         metavar="OURS=THEIRS",
-        help="name a column, or convert it to our units: n_params='size (M)*1e6' flops='10**log10_flops'",
+        help="say which column is n_params, loss and so on, and convert its unit: n_params='size"
+        " (M)*1e6' flops='10**log10_flops'",
     )
     options.add_argument(
         "--where",
@@ -64,21 +65,22 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
     options.add_argument(
         "--last-step-per-run",
         action="store_true",
-        help="keep only the last step of each training run; --cluster names the run, otherwise run_id,"
-        " Name, ... do",
+        help="keep only the last step of each training run. The column that --cluster names tells"
+        " the runs apart, or else run_id, Name and the like",
     )
     options.add_argument(
         "--best-per-cell",
         action="store_true",
-        help="where several rows have the same N and D (and U), keep the one with the least loss, as in"
-        " a sweep of learning rates",
+        help="of several rows with the same N and D (and unique tokens), keep the one with the"
+        " lowest loss, as in a sweep of learning rates",
     )
     options.add_argument(
         "--wide",
         nargs="+",
         metavar=("VARIABLE=LOSS", "COLUMNS"),
         help="read a table with one loss column for each value of a variable: --wide"
-        " finetune_tokens=loss, or --wide n_tokens=loss 'loss@*'",
+        " finetune_tokens=loss if numbers name the columns, else with a pattern: --wide"
+        " n_tokens=loss 'loss@*'",
     )
     options.add_argument("--n-column", metavar="COLUMN", help="column to use as N (default: n_params)")
     options.add_argument("--flops-column", metavar="COLUMN", help="column to use as C (default: flops)")
@@ -145,8 +147,9 @@ def renew_table(path: Path) -> None:
                 RunStore(folder).renew_table()
         except OSError as error:
             raise LoraJaxError(
-                f"{folder / TABLE} does not say what the records beside it say, and cannot be written anew"
-                f" ({error.strerror}): make the folder writable, or copy it and name the copy."
+                f"{folder / TABLE} does not agree with the records next to it, and it cannot be"
+                f" rewritten ({error.strerror}): make the folder writable, or copy it and name the"
+                " copy."
             ) from error
 
 

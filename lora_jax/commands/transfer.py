@@ -40,7 +40,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         TOLERANCE,
         default=USUAL,
         metavar="POWER",
-        help="a best rate that moves with a power of the size within this is said not to move (default: 0.1)",
+        help="call a best rate unmoved if it changes by a power of the size that is surely within"
+        " plus or minus this (default: 0.1)",
     )
     parser.set_defaults(run=run)
 

@@ -30,14 +30,14 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         "--workers",
         WORKERS,
         metavar="N",
-        help="train with N workers, a process each; one GPU each where there are GPUs. 0 only prepares the"
-        " folder for `lora-jax work` (default: this process alone)",
+        help="train with N worker processes, each with a GPU of its own if there are GPUs. 0 only"
+        " prepares the folder for `lora-jax work` (default: train in this process)",
     )
     parser.add_argument(
         "--slurm",
         metavar="KEY=VALUE,...",
-        help="submit the workers as one SLURM array, such as partition=gpu,gpus=1,hours=4; they are requeued"
-        " after preemption, and go on",
+        help="submit the workers as one SLURM array, such as partition=gpu,gpus=1,hours=4; after"
+        " preemption they are queued again and resume",
     )
     parser.set_defaults(invited=False, stale_seconds=None)
 
@@ -193,5 +193,5 @@ def _look(folder: Path) -> str:
 def is_launch(arguments: argparse.Namespace) -> bool:
     """Are other processes to do the work? A dry run starts none."""
     if arguments.slurm is not None and not arguments.workers:
-        raise LoraJaxError("--slurm submits workers, wanted their number: add --workers N, at least 1.")
+        raise LoraJaxError("--slurm needs the number of workers: add --workers N, at least 1.")
     return arguments.workers is not None and not arguments.dry_run

@@ -42,7 +42,7 @@ def test_mistakes_are_one_sentence(mistake: Mistake, theirs: Path) -> None:
     mistake(["design", "--flops", "1e18", "--hours", "2"], "--flops or --hours")
     mistake(["design", "--flops", "many"], "'many'")
     mistake(["design", "--flops", "1e18", "--prior", "kaplan3"], "nearest: 'kaplan'")
-    mistake(["design", "--flops", "1e18", "--next"], "name the table")
+    mistake(["design", "--flops", "1e18", "--next"], "give the table")
     mistake(["design", "--flops", "1e3"], "raise the budget")
     mistake(["design", "--hours", "-1"], "above 0")
     mistake(["design", theirs, "--map", "loss=los", "--flops", "1e18"], "no column 'los'")

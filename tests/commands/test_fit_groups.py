@@ -105,7 +105,7 @@ def test_constants_of_ones_own(run: Run, mistake: Mistake, theirs: Path) -> None
 
 
 def test_by_has_no_part_without_a_law(mistake: Mistake, theirs: Path, rates: Path) -> None:
-    mistake(["fit", theirs, *MAP, "--by", "split"], "--by is asked of one law")
+    mistake(["fit", theirs, *MAP, "--by", "split"], "--by needs one law")
     mistake(["fit", rates, "--by", "optimiser", *POWER], "nearest: 'optimizer'")
     mistake(
         ["fit", theirs, *MAP, "--by", "split", "--law", "chinchilla", "--crossover", "x.csv"], "--crossover"

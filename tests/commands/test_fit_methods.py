@@ -53,10 +53,10 @@ def test_json_is_the_report(runs: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--law", "chinchilla", "--by", "who", "--crossover"], "is none"),
+        (["--law", "chinchilla", "--by", "who", "--crossover"], "is not one"),
         (["--law", "finetuning-n", "--crossover"], "wants a second table"),
-        ([*FEW, "--crossover", "--fix", "E=1"], "--fix has no part"),
-        ([*FEW, "--target", "2"], "--target is asked of methods"),
+        ([*FEW, "--crossover", "--fix", "E=1"], "--fix does not apply"),
+        ([*FEW, "--target", "2"], "--target needs methods"),
         ([*FEW, "--crossover", "full", "lorra"], "nearest: 'lora'"),
     ],
 )

@@ -66,8 +66,8 @@ def test_a_rising_response_of_a_falling_law_is_named(run: Run, tmp_path: Path) -
 
 
 def test_options_that_have_no_part_are_refused_by_name(mistake: Mistake, theirs: Path, optima: Path) -> None:
-    mistake(["fit", theirs, *MAP, "--objective", "l1"], "--objective is asked of one law")
-    mistake(["fit", theirs, *MAP, "--delta", "0.1"], "--delta is asked of one law")
+    mistake(["fit", theirs, *MAP, "--objective", "l1"], "--objective needs one law")
+    mistake(["fit", theirs, *MAP, "--delta", "0.1"], "--delta needs one law")
     mistake(
         ["fit", theirs, *MAP, "--law", "chinchilla", "--response", "loss"],
         "--response belongs to --law power",
@@ -76,8 +76,12 @@ def test_options_that_have_no_part_are_refused_by_name(mistake: Mistake, theirs:
         ["fit", theirs, *MAP, "--law", "chinchilla", "--method", "akima"],
         "--method is an option of approach 2",
     )
-    mistake(["fit", theirs, *MAP, "--law", "approach-2", "--fix", "E=1"], "--fix has no part in approach-2")
-    mistake(["fit", theirs, *MAP, "--law", "approach-1", "--compare"], "--compare has no part in approach-1")
+    mistake(
+        ["fit", theirs, *MAP, "--law", "approach-2", "--fix", "E=1"], "--fix does not apply to approach-2"
+    )
+    mistake(
+        ["fit", theirs, *MAP, "--law", "approach-1", "--compare"], "--compare does not apply to approach-1"
+    )
     mistake(["fit", optima, "--law", "power", "--of", "flops"], "lacks --response")
     mistake(["fit", optima, "--law", "power", "--response", "n_opt"], "lacks --of")
     mistake(["fit", optima, "--law", "power", "--response", "nopt", "--of", "C"], "nearest: 'n_opt'")

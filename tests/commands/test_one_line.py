@@ -110,8 +110,8 @@ def test_commands_are_those_that_the_method_has(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], ["called with nothing", "--base and --data"]),
-        (["--base", "BASE"], ["called with --base", "--base and --data"]),
+        ([], ["got nothing", "--base and --data"]),
+        (["--base", "BASE"], ["got --base", "--base and --data"]),
         (["config.py", "--data", "ROWS"], ["config.py is a config file", "--data"]),
         (["--base", "BASE", "--data", "none.jsonl"], ["there is no none.jsonl"]),
         (["--base", "BASE", "--data", "ROWS", "--epochs", 1, "--steps", 2], ["both say how long"]),

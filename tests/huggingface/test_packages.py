@@ -83,7 +83,7 @@ def test_a_model_is_fetched_once(
     assert main(["fetch", "tiny"]) == 0
     assert fetch_model("tiny") == folder
     out = capsys.readouterr().out.splitlines()
-    assert out[-1] == f"tiny is there: {folder}"
+    assert out[-1] == f"tiny is already there: {folder}"
 
 
 def test_no_connection_is_one_sentence(

@@ -154,7 +154,7 @@ def test_the_commands_notice_a_fine_tuning_folder(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert "was made from 12 runs and runs/ has 11" in (tmp_path / "report.html").read_text()
     assert main(["fit", str(tmp_path), "--where", "seed=0"]) != 0
-    assert "--where has no part in that" in capsys.readouterr().err
+    assert "--where does not apply" in capsys.readouterr().err
 
 
 def test_a_comparison_of_laws_is_none_of_methods(tmp_path):
