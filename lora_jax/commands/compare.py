@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = compare(runs, arguments.laws, objective=arguments.objective, delta=arguments.delta).report()
     table = comparison_rows(found)
     # a ranking says nothing where the table is doubtful
-    words = f"{verdict_of(found.warnings).words}. {found.words}" if found.warnings else found.words
+    doubt = f"{verdict_of(found.warnings).words}. " if found.warnings else ""
+    words = f"{doubt}{found.words}"
     document = to_document(found)
     if arguments.out is not None:
         from lora_jax.report.fit.figures import draw_comparison
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "comparison",
                 f"Which form? {arguments.table}",
                 command_line(sys.argv[1:]),
-                words,
+                words.replace(". ", ".\n", 1),  # the first sentence is the verdict
                 [table],
                 list(draw_comparison(found)),
                 [*excluded, *found.notes],

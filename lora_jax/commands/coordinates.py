@@ -204,7 +204,7 @@ def _show(report: "CoordinateReport", folder: Path, as_json: bool) -> None:
     from lora_jax.report.kit.tables import make_console, print_table
 
     axes: list[Axis] = ["width", *(["depth"] if report.depths else [])]
-    words = " ".join(say_verdict(report, axis) for axis in axes)
+    words = "\n".join(say_verdict(report, axis) for axis in axes)
     tables: list[Table | None] = [slope_table(report, axis) for axis in axes]
     document = to_document(report)
     page = write_answer(

@@ -6,7 +6,14 @@ from lora_jax.report.ablation import plots, rows
 from lora_jax.report.ablation.conclusions import doubts_of, headline, summarise
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import write_page
-from lora_jax.report.kit.page_shell import make_document, show_definitions, show_tables, show_warnings, unwrap
+from lora_jax.report.kit.page_shell import (
+    make_document,
+    show_definitions,
+    show_sentences,
+    show_tables,
+    show_warnings,
+    unwrap,
+)
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.scaling.recipes.documents import write_ablation
@@ -54,7 +61,7 @@ def draw(report: AblationReport) -> list[Drawing]:
 
 def make_page(report: AblationReport, figures: str, question: str, sources: str) -> str:
     """Return the page. figures, sources: as HTML."""
-    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in summarise(report))
+    words = show_sentences(summarise(report))
     summary = (
         f'<p class="verdict">{to_prose(headline(report))}</p>\n{words}'
         f"{show_warnings([*report.warnings, *doubts_of(report)])}"

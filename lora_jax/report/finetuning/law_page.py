@@ -28,7 +28,7 @@ def write_finetuning_page(report: FinetuningReport, folder: Path) -> Path:
         "finetuning",
         f"Laws of fine-tuning by method: {report.source}",
         report.command,
-        " ".join(summarise(report)),
+        "\n".join(summarise(report)),
         all_rows(report),
         drawings,
         [*report.doubts, *report.notes],

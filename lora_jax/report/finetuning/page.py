@@ -12,7 +12,14 @@ from lora_jax.report.finetuning.law_plots import plot_crossovers, plot_laws
 from lora_jax.report.finetuning.law_rows import all_rows, left_out_rows
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import write_page
-from lora_jax.report.kit.page_shell import make_document, show_definitions, show_tables, show_warnings, unwrap
+from lora_jax.report.kit.page_shell import (
+    make_document,
+    show_definitions,
+    show_sentences,
+    show_tables,
+    show_warnings,
+    unwrap,
+)
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import Table, to_html, to_prose
 from lora_jax.scaling.finetuning.results import FinetuningReport
@@ -96,7 +103,7 @@ def _verdict(report: StudyReport) -> str:
             parts.append(f"<h3>{escape(task.task)}</h3>")
         # the headline has the first line of the first task
         shown = lines[1:] if i == 0 and task.laws else lines
-        parts += [f"<p>{to_prose(line)}</p>" for line in shown]
+        parts.append(show_sentences(shown))
     return "\n".join([*parts, show_warnings(warnings_of(report))])
 
 

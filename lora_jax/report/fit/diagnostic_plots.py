@@ -62,7 +62,7 @@ def plot_profiles(profiles: Mapping[str, ProfileCurve]) -> "Figure":
         ax.set_ylim(0, HIGHEST)
         ax.set_yticks([0, 1, 2, 3])
         ends = [f"{'open' if end is None else format_power(end)}" for end in (left, right)]
-        ax.set_title(f"{ends[0]} to {ends[1]}", fontsize=9)
+        ax.set_title(f"95 %: {ends[0]} to {ends[1]}", fontsize=9)
         if i % columns == 0:
             ax.set_ylabel("rise of the objective\n(1 ends the interval)", fontsize=9)
     return figure

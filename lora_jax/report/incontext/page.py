@@ -22,6 +22,7 @@ from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
+    show_sentences,
     show_tables,
     show_warnings,
     unwrap,
@@ -133,8 +134,6 @@ def make_incontext_page(results: InContextResults, figures: str) -> str:
 
 
 def _verdict(results: InContextResults) -> str:
-    first, *others = results.found.verdict
-    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in others)
     lines = list(results.found.warnings)
     counted = results.found.n_prompts, results.found.n_runs
     if counted != (len(results.prompts), len(results.runs)):
@@ -147,7 +146,20 @@ def _verdict(results: InContextResults) -> str:
             f"Unfinished, or several rates were planned: {missing} of {len(planned)}"
             " fine-tuning runs that the config may come to are not here.",
         )
-    return f'<p class="verdict">{to_prose(first)}</p>\n{words}{show_warnings(lines)}'
+    return f"{_answers(results.found)}{show_warnings(lines)}"
+
+
+def _answers(found: InContextComparison) -> str:
+    """Return the verdict as HTML: the best prompt of each task, with what the other ways do beside it."""
+    heads = tuple(f"{task.task}:" for task in found.tasks)
+    groups: list[list[str]] = []
+    for line in found.verdict:
+        if not groups or line.startswith(heads):
+            groups.append([])
+        groups[-1].append(line)
+    return "".join(
+        f'<p class="verdict">{to_prose(first)}</p>\n{show_sentences(others)}' for first, *others in groups
+    )
 
 
 def _settings(results: InContextResults) -> str:

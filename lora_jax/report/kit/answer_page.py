@@ -8,7 +8,7 @@ from typing import Any
 from lora_jax.files import to_json, write_atomically
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import refuse_results_folder, write_page
-from lora_jax.report.kit.page_shell import make_document, show_tables, show_warnings
+from lora_jax.report.kit.page_shell import make_document, show_sentences, show_tables, show_warnings
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import Table, to_prose
 
@@ -19,7 +19,7 @@ class Answer:
 
     Attributes:
         name: Name of the JSON file, such as "design".
-        words: The answer in a sentence or two.
+        words: The answer. The first line is the verdict; each other line is a paragraph.
         guide: The page of docs/ that explains it.
     """
 
@@ -47,7 +47,9 @@ def write_answer(answer: Answer, folder: Path) -> Path:
 
 
 def _make_page(answer: Answer, figures: str, sources: str) -> str:
-    said = f"<p>{to_prose(answer.words)}</p>\n{show_warnings(answer.warnings)}"
+    first, *rest = answer.words.split("\n")
+    verdict = f'<p class="verdict">{to_prose(first[:1].upper() + first[1:])}</p>\n'
+    said = f"{verdict}{show_sentences(rest)}{show_warnings(answer.warnings)}"
     sections = [
         ("summary", "Summary", said),
         ("figures", "Figures", figures),

@@ -19,6 +19,7 @@ from lora_jax.report.kit.tables import Table, to_html, to_prose
 KEY = re.compile(r"[a-zA-Z][\w ]*:\s\s|expected \w+:")  # begins a line of the block that ends a question
 WRAPPED = 60  # characters; a line of a question that long was broken and goes on in the next
 MOST_DOUBTS = 3  # that a summary shows; the others are folded
+MOST_LINES = 4  # of sentences of one form, such as one for each recipe
 LARGEST_SVG = 400_000  # bytes; a denser drawing is shown as its PNG
 _POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {policy_of(SCRIPT)}"
 
@@ -31,7 +32,8 @@ def make_document(
     Args:
         heading: The page's title, as text.
         subject: What kind of page it is. The browser's title is "heading: subject".
-        intro: What stands below the heading, as text.
+        intro: What stands below the heading, as text: a command, or a question. What follows the first
+            paragraph of a question is folded, so that the answer is on the first screen.
         sections: (id, title, content as HTML) in order. Each has a link at the top. One without content is
             left out.
         sources: Where the page comes from, as HTML (`show_sources`).
@@ -51,9 +53,33 @@ def make_document(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}: {escape(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<header><h1>{name}</h1>\n<pre>{escape(intro)}</pre>\n<nav>{links}</nav>\n{sources}</header>\n"
+        f"<header><h1>{name}</h1>\n{_show_intro(intro)}\n<nav>{links}</nav>\n{sources}</header>\n"
         f"<main>\n{body}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def _show_intro(intro: str) -> str:
+    question, _, rest = intro.partition("\n\n")
+    if not question.endswith((".", "?")):  # a command
+        return f"<pre>{escape(intro)}</pre>"
+    said = f'<p class="question">{escape(question)}</p>'
+    if not rest.strip():
+        return said
+    return f"{said}\n<details><summary>What was run</summary><pre>{escape(rest)}</pre></details>"
+
+
+def show_sentences(lines: Sequence[str]) -> str:
+    """Return sentences of one form as paragraphs: the first four, and the others folded."""
+    shown, folded = ("".join(f"<p>{to_prose(line)}</p>\n" for line in part) for part in _split(lines))
+    if not folded:
+        return shown
+    n = len(lines) - MOST_LINES
+    return f"{shown}<details><summary>Show {n} more like these</summary>\n{folded}</details>\n"
+
+
+def _split(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    most = len(lines) if len(lines) == MOST_LINES + 1 else MOST_LINES  # one line is not worth a fold
+    return lines[:most], lines[most:]
 
 
 def unwrap(text: str) -> str:

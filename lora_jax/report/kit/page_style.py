@@ -18,6 +18,7 @@ pre { white-space: pre-wrap; font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", 
   overflow-wrap: anywhere; background: var(--stripe); padding: .8rem 1rem; border-radius: 4px;
   max-width: 62rem; }
 code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.question { font-size: 1.05rem; }
 .note { color: var(--soft); font-size: .88rem; } .verdict { font-weight: 600; }
 .verdict.bad { color: var(--bad); } .verdict.good { color: var(--good); }
 .warnings { background: var(--mark); padding: .6rem 1rem .6rem 2.2rem; border-radius: 4px; }

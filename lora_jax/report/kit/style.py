@@ -91,6 +91,8 @@ def add_count_bar(figure: "Figure", mappable, ax: "Axes", label: str, low: float
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: format_count(x)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")  # or a browser shows the page through the seams of its parts
 
 
 def loss_ticks(low: float, high: float) -> list[float]:

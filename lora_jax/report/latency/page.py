@@ -17,7 +17,7 @@ from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.latency.documents import save_latency
 from lora_jax.report.latency.doubts import doubts_of
 from lora_jax.report.latency.plots import plot_overhead, plot_trials
-from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable
+from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable, Statement
 from lora_jax.report.latency.rows import latency_rows
 
 QUESTION = "What does an adaptation method cost in one forward pass, and does merged LoRA cost nothing?"
@@ -61,14 +61,19 @@ def draw_latency(table: LatencyTable) -> list[Drawing]:
 
 
 def _summary(table: LatencyTable) -> str:
-    kinds = {CAME_OUT: "good", DID_NOT: "bad", UNDECIDED: "bad"}
+    kinds = {CAME_OUT: "verdict good", DID_NOT: "verdict bad", UNDECIDED: "verdict"}
     words = "".join(
-        f'<p class="verdict {kinds[statement.verdict]}">{escape(statement.claim)}:'
-        f" {statement.verdict}.</p>\n"
+        f'<p class="{kinds[statement.verdict]}">{_judge(statement)}</p>\n'
         f"<p>{to_prose(statement.words.partition('. ')[2])}</p>\n"
         for statement in table.statements
     )
     return f"{words}{show_warnings(doubts_of(table))}"
+
+
+def _judge(statement: Statement) -> str:
+    """Return a claim with its verdict before it, as HTML, such as "Came out: merged LoRA costs nothing."."""
+    verdict = {CAME_OUT: "Came out", DID_NOT: "Did not come out", UNDECIDED: "Not decided"}
+    return f"{verdict[statement.verdict]}: {escape(statement.claim)}."
 
 
 def _settings(table: LatencyTable) -> str:

@@ -34,7 +34,7 @@ def write_speedup_page(report: SpeedupReport | CurveReport, folder: Path) -> Pat
         "speedup",
         f"Which recipe is better? {report.source}",
         report.command,
-        " ".join([f"{headline(report)}.", *lines]),
+        "\n".join([f"{headline(report)}.", *lines]),
         tables,
         drawings,
         [*map(str, report.doubts), *report.notes],

@@ -7,6 +7,7 @@ from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
+    show_sentences,
     show_tables,
     show_warnings,
     unwrap,
@@ -83,7 +84,7 @@ def make_page(report: SurfaceReport, figures: str, question: str, sources: str) 
 
 
 def _summary(report: SurfaceReport) -> str:
-    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in summarise(report))
+    words = show_sentences(summarise(report))
     follows = [
         f"{series.label}: {', '.join(series.follows)} change with the size or the batch, one value for each."
         for series in report.series

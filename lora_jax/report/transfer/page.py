@@ -8,6 +8,7 @@ from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
+    show_sentences,
     show_tables,
     show_warnings,
     unwrap,
@@ -77,7 +78,7 @@ def make_page(report: TransferReport, figures: str, question: str, sources: str)
 
 
 def _summary(report: TransferReport) -> str:
-    words = "".join(f"<p>{to_prose(line)}</p>\n" for line in summarise(report))
+    words = show_sentences(summarise(report))
     follows = [line for series in report.series if (line := following(series)) is not None]
     notes = "".join(f'<p class="note">{to_prose(line)}</p>\n' for line in follows)
     return (
