@@ -39,9 +39,9 @@ def _say(recipe: RecipeSpeedup, of: str, baseline: str) -> str:
     first, last = points[0], points[-1]
     said = _judge(points)
     if first is last:
-        return f"{recipe.name} in {what}: {_number(first)} at {say_place(first)}. {said}"
+        return f"Speed-up of {recipe.name} in {what}: {_number(first)} at {say_place(first)}. {said}"
     return (
-        f"{recipe.name} in {what}: {_number(first)} at {say_place(first)}, {_number(last)} at"
+        f"Speed-up of {recipe.name} in {what}: {_number(first)} at {say_place(first)}, {_number(last)} at"
         f" {say_place(last)}. {said}"
     )
 

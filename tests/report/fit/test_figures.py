@@ -184,7 +184,7 @@ def test_a_flat_profile_looks_flat_and_an_open_one_reaches_the_edge():
     assert curve[:, 1].max() < 0.01
     assert np.interp([0.2, 0.3, 0.4], *max(points_of(sharp), key=len).T) == pytest.approx([1, 0, 1])
     assert flat.get_title() == "95 %: open to open"
-    assert sharp.get_title() == "0.2 to 0.4"
+    assert sharp.get_title() == "95 %: 0.2 to 0.4"
     shaded = flat.patches[0].get_extents().transformed(flat.transData.inverted())
     assert (shaded.x0, shaded.x1) == pytest.approx(flat.get_xlim())
 
