@@ -11,6 +11,7 @@ from lora_jax.comparison.results import MethodComparison
 from lora_jax.config import TaskConfig
 from lora_jax.finetuning.config import FinetuneSweep
 from lora_jax.finetuning.experiment import FinetuneExperiment
+from lora_jax.finetuning.export import export_chosen
 from lora_jax.finetuning.prepare import prepare
 from lora_jax.huggingface.pretrained import Pretrained
 from lora_jax.notebook.models import AdaptedModel, make_engine
@@ -31,10 +32,12 @@ class ComparedMethods:
     Attributes:
         folder: The folder. `lora-jax fit` and `lora-jax report` read it too.
         comparison: The methods with their scores, intervals and paired differences.
+        exported: A line about each method: where its adapter for peft is, or why peft has no form for it.
     """
 
     folder: Path
     comparison: MethodComparison
+    exported: tuple[str, ...] = ()
 
     @property
     def page(self) -> Path:
@@ -64,7 +67,8 @@ def finetune(
     """Adapt a pretrained model to a task by several methods, compare them, and write the report.
 
     Each method tries its own learning rates with the first seed. The best rate on the dev split then gets all
-    seeds. A run that the folder holds already is not trained again.
+    seeds. A run that the folder holds already is not trained again. The adapter of each method's best rate is
+    written for peft to folder/peft.
 
     Args:
         sweep: The base, the task, the methods, the rates and the seeds.
@@ -91,9 +95,11 @@ def finetune(
         origin=Origin(f"lora_jax.finetune(sweep, {str(folder)!r})"),
     )
     store = RunStore(folder)
-    if train_sweep(experiment, prepare(sweep.base, sweep.task, say), store, options):
+    prepared = prepare(sweep.base, sweep.task, say)
+    if train_sweep(experiment, prepared, store, options):
         raise KeyboardInterrupt(f"Stopped. Every finished run is kept in {folder}; call it again to go on.")
-    return ComparedMethods(folder, conclude(experiment.name, store, options))
+    found = conclude(experiment.name, store, options)
+    return ComparedMethods(folder, found, tuple(export_chosen(sweep, prepared, store)))
 
 
 def evaluate(
