@@ -60,7 +60,8 @@ class ModelConfig:
         n_token_types: Number of learned segment types (BERT).
         n_classes: Classes of a head that replaces the language model's. None has no such head.
         remat: What the backward pass recomputes to save memory: nothing, all but weight products, or whole
-            blocks.
+            blocks. "fit" is the cheapest of these that fits the device by prediction (training/remat.py), in
+            pretraining. Fine-tuning then recomputes nothing.
         parametrisation: How starts, multipliers and learning rates change with width and depth
             (model/parametrisation.py, docs/parametrisation.md).
         base_width: d_model of the base model, at which "mup" and "completep" are the standard model.
@@ -93,7 +94,7 @@ class ModelConfig:
     norm_placement: Literal["pre", "post"] = added_later("pre")
     n_token_types: Annotated[int, whole(0, 2**20)] = added_later(0)
     n_classes: Annotated[int, whole(2, 2**20)] | None = added_later(None)
-    remat: Literal["none", "dots", "full"] = added_later("none")
+    remat: Literal["none", "dots", "full", "fit"] = added_later("none")
     parametrisation: Literal["standard", "plain", "mup", "completep"] = added_later("standard")
     base_width: Width | None = added_later(None)
     base_depth: Layers | None = added_later(None)

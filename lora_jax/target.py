@@ -117,6 +117,13 @@ def one_of(device: Device) -> Target:
     return Target(device.platform, name, (1,) * device.n_axes, device.capability)
 
 
+def device_of(target: Target) -> Device | None:
+    """Return the data sheet of a target's devices, also of a kind that JAX names; None where there is none."""
+    if target.kind in DEVICES:
+        return DEVICES[target.kind]
+    return next((device for device in DEVICES.values() if device.jax_kind in target.kind), None)
+
+
 def parse_target(text: str) -> Target:
     """Read a target: "h100:8" is eight GPUs, "v5e:4x4" and "v5p:2x2x1" are slices of TPUs, "h100" is one GPU.
 

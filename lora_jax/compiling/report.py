@@ -105,7 +105,10 @@ def _compile(lowered: Lowered, target: Target) -> tuple[Program | None, Memory |
             return None, None
         raise
     stats = compiled.memory_analysis()
-    beyond = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    arguments, temporaries = float(stats.argument_size_in_bytes), float(stats.temp_size_in_bytes)
-    memory = Memory(arguments, temporaries, arguments + temporaries + beyond, target.device.memory_bytes)
+    memory = Memory(
+        float(stats.argument_size_in_bytes),
+        float(stats.temp_size_in_bytes),
+        float(stats.peak_memory_in_bytes),
+        target.device.memory_bytes,
+    )
     return parse(compiled.as_text()), memory

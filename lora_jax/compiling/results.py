@@ -9,8 +9,8 @@ class Memory:
 
     Attributes:
         arguments: What the step takes in: weights, the optimizer's state, the batch.
-        temporaries: What it needs besides while it runs.
-        peak: All of these and results that take no argument's place.
+        temporaries: What it needs besides while it runs, as one piece. A TPU's compiler leaves gaps in it.
+        peak: What is in use at once, at most: the compiler's own count, by which it refuses a program.
         limit: The device's memory by its data sheet.
     """
 

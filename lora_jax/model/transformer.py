@@ -186,7 +186,7 @@ def _run_stack(
         reach = block if this.hooks is NO_HOOKS else {**outside, **block}
         return apply_block(replace(this, key=block_key), reach, hold(x, BATCH_AXES), layout), None
 
-    if this.config.remat == "none":
+    if this.config.remat in ("none", "fit"):  # pretraining has put a policy in the place of "fit"
         unroll = n_layers if n_layers <= UNROLL else 1
         return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
     # Always a loop: in plain code XLA's CPU backend finds the second computation to be the first one again,

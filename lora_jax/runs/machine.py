@@ -7,8 +7,9 @@ from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import time_matmuls
-from lora_jax.target import DEVICES, Device
+from lora_jax.target import DEVICES, Device, Target
 from lora_jax.training.cpu_memory import memory_bytes
+from lora_jax.training.remat import resolve_run
 
 ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
 DEEPEST = 48  # blocks whose matmuls are compiled to be timed, in less than a second
@@ -67,7 +68,8 @@ def is_timed(run: RunConfig) -> bool:
     """Are a run's matmuls few enough to be timed for its price: a moment's, in a part of the memory?"""
     from lora_jax.runs.lane_count import memory_limit
 
-    return step_flops(run) <= MOST_TIMED and memory_bytes(run) <= memory_limit() / 2
+    traced, _ = resolve_run(run, Target("cpu", "cpu"))
+    return step_flops(run) <= MOST_TIMED and memory_bytes(traced) <= memory_limit() / 2
 
 
 # A model of the size that a sweep spends most of its time on, where the speed of a machine is asked for.

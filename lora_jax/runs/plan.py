@@ -8,11 +8,13 @@ from lora_jax.config import RunConfig, run_id, trunk_id
 from lora_jax.model.declare import count_parameters, flops_per_token
 from lora_jax.model.parametrisation import check_head_widths
 from lora_jax.runs.machine import seconds_per_step
-from lora_jax.target import Device, one_of
+from lora_jax.target import Device, Target, one_of
 from lora_jax.training.cpu_memory import memory_bytes
 from lora_jax.training.device_memory import ALONE, Split, predict_memory
+from lora_jax.training.remat import resolve_run
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate
 
+CPU = Target("cpu", "cpu")
 EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
 
 
@@ -34,6 +36,7 @@ class PlannedRun:
     memory_bytes: float
     finished: bool
     learning_rate: float  # the peak that is used: optim.learning_rate by the rule of training/schedules.py
+    remat: str = ""  # what "fit" is of model.remat, and why
 
     @property
     def own_tokens(self) -> int:
@@ -42,6 +45,12 @@ class PlannedRun:
     @property
     def n_steps(self) -> int:
         return self.run.n_steps
+
+    @property
+    def shape(self) -> str:
+        """Return the model's size and the batch, such as "d768x12, batch 32 x 1024"."""
+        model, rows = self.run.model, self.run.optim.batch_size
+        return f"d{model.d_model}x{model.n_layers}, batch {rows} x {self.run.data.seq_len}"
 
     @property
     def description(self) -> str:
@@ -65,7 +74,7 @@ def plan_runs(
     for run in sorted(runs, key=lambda run: (count_parameters(run.model).total, run.seed, run.n_tokens)):
         trunks.setdefault(trunk_id(run), []).append(run)
     step_seconds: dict[object, float] = {}
-    memory: dict[object, float] = {}
+    memory: dict[object, tuple[float, str]] = {}
     planned = []
     for trunk, members in trunks.items():
         shared = 0  # steps of the trunk that an earlier member has paid for
@@ -80,15 +89,21 @@ def plan_runs(
                 shared = cooldown_start(run)
             recipe = (run.model, run.optim, run.data.seq_len)
             if recipe not in memory:
-                memory[recipe] = (
-                    memory_bytes(run) if device is None else predict_memory(run, one_of(device), split).peak
-                )
+                memory[recipe] = _predict(run, device, split)
             planned.append(_price(run, name, trunk, own_steps, step_seconds[shape], memory[recipe]))
     return planned
 
 
+def _predict(run: RunConfig, device: Device | None, split: Split) -> tuple[float, str]:
+    """Return the bytes of a run's step, and which policy of recomputing was chosen for it, in words."""
+    target = CPU if device is None else one_of(device)
+    traced, choice = resolve_run(run, target, split)
+    needed = memory_bytes(traced) if device is None else predict_memory(traced, target, split).peak
+    return needed, "" if choice is None else choice.explain()
+
+
 def _price(
-    run: RunConfig, name: str, trunk: str, own_steps: int, step_seconds: float, memory: float
+    run: RunConfig, name: str, trunk: str, own_steps: int, step_seconds: float, memory: tuple[float, str]
 ) -> PlannedRun:
     done = own_steps == 0
     counts = count_parameters(run.model)
@@ -102,7 +117,8 @@ def _price(
         flops=float(flops_per_token(run.model, run.data.seq_len)) * run.n_steps * run.tokens_per_step,
         own_steps=own_steps,
         seconds=0.0 if done else (own_steps + evaluation) * step_seconds,
-        memory_bytes=memory,
+        memory_bytes=memory[0],
+        remat=memory[1],
         finished=done,
         learning_rate=peak_learning_rate(run),
     )

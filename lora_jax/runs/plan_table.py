@@ -56,7 +56,8 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
         for item in planned
     ]  # fmt: skip
     table = draw(columns, rows, set(range(1, len(columns))))
-    lines = (_total(planned), _rule(planned), *explain_rules(planned), f"Estimates: {basis}")
+    policies = dict.fromkeys(f"{item.shape}: {item.remat}" for item in planned if item.remat)
+    lines = (_total(planned), *policies, _rule(planned), *explain_rules(planned), f"Estimates: {basis}")
     told = map(fill, lines)
     return "\n".join([*table, "", *told, *format_optimizers([item.run for item in planned])])
 

@@ -13,6 +13,7 @@ from lora_jax.model.attention import LEAST_ROWS, N_BLOCKS
 from lora_jax.model.declare import count_parameters, declare
 from lora_jax.model.transformer import UNROLL
 from lora_jax.params import Spec
+from lora_jax.training.device_memory import Rows, rows_of
 from lora_jax.training.loss import tokens_at_once
 from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.optimizers.optimizer import Optimizer
@@ -54,13 +55,16 @@ LOOPED_FROZEN = Held(0.0, 0.0, 2.0, 4.0, 2.1, 0.0, 0.0, 2.3)
 
 def memory_bytes(run: RunConfig, lanes: int = 1) -> float:
     """Predict the peak of a run's training step in bytes, or that of several such runs side by side."""
-    optim = run.optim
-    rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
-    of_part = step_bytes(run.model, rows, seq_len, lanes)
-    of_part += lanes * more_than_adam(make_optimizer(optim), declare(run.model))
-    if optim.accumulate == 1:
+    return training_bytes(run.model, make_optimizer(run.optim), rows_of(run), lanes)
+
+
+def training_bytes(model: ModelConfig, optimizer: Optimizer, rows: Rows, lanes: int = 1) -> float:
+    """Predict the same of a model, an optimizer and the rows; model.remat is not "fit"."""
+    of_part = step_bytes(model, rows.n_rows, rows.seq_len, lanes)
+    of_part += lanes * more_than_adam(optimizer, declare(model))
+    if rows.n_parts == 1:
         return of_part
-    return of_part + BYTES_SUMMED * count_parameters(run.model).total * lanes
+    return of_part + BYTES_SUMMED * count_parameters(model).total * lanes
 
 
 def more_than_adam(optimizer: Optimizer, specs: Mapping[str, Spec]) -> float:

@@ -17,6 +17,7 @@ from lora_jax.model.transformer import UNROLL
 from lora_jax.target import Target
 from lora_jax.training.loss import chunks_of
 from lora_jax.training.optimizers import make_optimizer
+from lora_jax.training.optimizers.optimizer import Optimizer
 
 FLOAT32 = 4  # bytes of a weight, a moment, a gradient, a logit
 LANES = 128  # numbers in a row of a TPU's memory
@@ -67,6 +68,19 @@ class DeviceMemory(NamedTuple):
         return always + self.saved + max(self.head, self.gradients + self.block)
 
 
+class Rows(NamedTuple):
+    """What a step reads at once: so many rows of so many tokens, one of n_parts of its batch."""
+
+    n_rows: int
+    seq_len: int
+    n_parts: int = 1
+
+
+def rows_of(run: RunConfig) -> Rows:
+    """Return what a run's step reads at once."""
+    return Rows(run.optim.batch_size // run.optim.accumulate, run.data.seq_len, run.optim.accumulate)
+
+
 def predict_memory(run: RunConfig, target: Target, split: Split = ALONE) -> DeviceMemory:
     """Predict what a device of a GPU or a TPU holds at the peak of a run's training step, in bytes.
 
@@ -75,13 +89,20 @@ def predict_memory(run: RunConfig, target: Target, split: Split = ALONE) -> Devi
         target: What the step is compiled for.
         split: How the devices share the work. By default one device does it all.
     """
-    model, optim = run.model, run.optim
-    n_rows, seq_len = optim.batch_size // optim.accumulate, run.data.seq_len
-    counts, specs, optimizer = count_parameters(model), declare(model), make_optimizer(optim)
+    return predict_step(run.model, make_optimizer(run.optim), rows_of(run), target, split)
+
+
+def predict_step(
+    model: ModelConfig, optimizer: Optimizer, rows: Rows, target: Target, split: Split = ALONE
+) -> DeviceMemory:
+    """Predict the same of a model, an optimizer and the rows of all devices; model.remat is not "fit"."""
+    counts, specs = count_parameters(model), declare(model)
+    n_rows, seq_len, n_parts = rows
     shards, width = split.fsdp * split.tensor, activation_bytes(model)
     arrays = sum((1 + optimizer.state_arrays(spec)) * spec.size for spec in specs.values())
-    summed = counts.total if optim.accumulate > 1 else 0
-    copied = width < FLOAT32 and model.remat == "none"
+    summed = counts.total if n_parts > 1 else 0
+    # A loop that computes its blocks again makes the 16-bit weights in it; a TPU's compiler takes them out.
+    copied = width < FLOAT32 and (model.remat == "none" or target.platform == "tpu")
     saved, block = _activations(model, n_rows // (split.data * split.fsdp), seq_len, target, split.tensor)
     gradients = FLOAT32 * counts.non_embedding / shards
     if is_plain(model):  # each block's gradient takes the room of what was kept for it
@@ -121,24 +142,25 @@ def _activations(
 
     n_rows: of one device. tensor: devices that share heads and d_ff.
     """
-    D, F = model.d_model, model.ff_width / tensor
-    scored = holds_scores(model, seq_len, target)
+    on_tpu, scored = target.platform == "tpu", holds_scores(model, seq_len, target)
+    D, F, attended = model.d_model, model.ff_width / tensor, model.n_heads * model.head_dim / tensor
     # A TPU's kernel takes heads in rows of 128 numbers, the rest of a row is empty.
-    head = -(-model.head_dim // LANES) * LANES if target.platform == "tpu" and not scored else model.head_dim
+    head = -(-model.head_dim // LANES) * LANES if on_tpu and not scored else model.head_dim
     q, kv = model.n_heads * head / tensor, model.kv_heads * head / tensor
     n_up = 2 if model.is_gated else 1
     # Kept of a token, a block: its input and the sum behind attention, both normalised, q, k, v, attention's
     # output, the products into d_ff and what goes into the product out of it.
     kept = 4 * D + 2 * q + 2 * kv + (n_up + 1) * F
-    numbers = {"none": kept, "dots": 2 * D + q + 2 * kv + n_up * F, "full": D}[model.remat]
+    products = 2 * D + (q + 2 * kv) * model.head_dim / head + n_up * F
+    if on_tpu and not scored:
+        products += q  # the kernel's output too, by model/transformer.py
+    numbers = {"none": kept, "dots": products, "full": D}[model.remat]
     if model.remat == "none" and not is_plain(model):
-        numbers += q  # a loop keeps attention's output in the layouts of both that read it
-    if model.remat == "dots" and target.platform == "tpu" and not scored:
-        numbers += q  # the kernel's output, by its name
+        numbers += attended  # a loop keeps attention's output in the layouts of both that read it
     # Of the block that is read: in a loop its part of each saved array and the gradients of these; where it
     # is computed again, all that it keeps, too.
     if model.remat != "none":
-        block = 10 * D + 3.5 * F
+        block = (6 if on_tpu else 10) * D + 3.5 * F
     elif is_plain(model):
         block = 6 * D
     else:
