@@ -118,7 +118,7 @@ def one_of(device: Device) -> Target:
 
 
 def device_of(target: Target) -> Device | None:
-    """Return the data sheet of a target's devices, also of a kind that JAX names; None where there is none."""
+    """Return the data sheet of a target's devices, also of a kind as JAX names it; None for none here."""
     if target.kind in DEVICES:
         return DEVICES[target.kind]
     return next((device for device in DEVICES.values() if device.jax_kind in target.kind), None)

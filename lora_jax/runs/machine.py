@@ -7,7 +7,7 @@ from lora_jax.config import ModelConfig, RunConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import flops_per_token
 from lora_jax.runs.matmuls import time_matmuls
-from lora_jax.target import DEVICES, Device, Target
+from lora_jax.target import DEVICES, Device, Target, device_of
 from lora_jax.training.cpu_memory import memory_bytes
 from lora_jax.training.remat import resolve_run
 
@@ -24,9 +24,9 @@ def present_device() -> Device | None:
     if jax.default_backend() == "cpu":
         return None
     kind = jax.devices()[0].device_kind.lower()
-    for device in DEVICES.values():
-        if device.jax_kind in kind:
-            return device
+    device = device_of(Target(jax.default_backend(), kind))
+    if device is not None:
+        return device
     raise LoraJaxError(f"no peak is known for {kind!r}: pass --device with one of {sorted(DEVICES)}.")
 
 

@@ -59,9 +59,7 @@ def _make_step(
     return make_step(loss_of_batch, declare(model), optimizer, dict(scales), accumulation)
 
 
-def _as_traced(
-    model: ModelConfig, optimizer: Optimizer, shape: tuple[int, int], n_parts: int
-) -> ModelConfig:
+def _as_traced(model: ModelConfig, optimizer: Optimizer, shape: tuple[int, int], n_parts: int) -> ModelConfig:
     """Return the model with what "fit" is for windows (B, U) on the devices that are traced for."""
     if model.remat != "fit":
         return model

@@ -83,6 +83,7 @@ def usable_bytes(target: Target) -> float:
     device = device_of(target)
     if device is None:
         raise LoraJaxError(
-            f"model.remat is 'fit' and the memory of {target.kind!r} is not known: choose 'none', 'dots' or 'full'."
+            f"model.remat is 'fit' and the memory of {target.kind!r} is not known: choose 'none', 'dots' or"
+            " 'full'."
         )
     return USABLE[device.platform] * device.memory_bytes

@@ -1,4 +1,4 @@
-"""model.remat = "fit": the cheapest policy that fits, the same identity everywhere, the program of its policy."""
+"""model.remat = "fit": the cheapest policy that fits, one identity everywhere, the program of its policy."""
 
 from dataclasses import replace
 
@@ -58,13 +58,13 @@ def test_a_policy_that_is_named_is_left_alone() -> None:
 
 
 def test_a_device_whose_memory_nobody_knows_is_refused() -> None:
-    with pytest.raises(LoraJaxError, match="model.remat is 'fit' and the memory of 'abacus' is not known"):
+    with pytest.raises(LoraJaxError, match=r"model\.remat is 'fit' and the memory of 'abacus' is not known"):
         usable_bytes(Target("gpu", "abacus"))
     assert usable_bytes(Target("gpu", "nvidia h100 80gb hbm3", (8,), (9, 0))) == usable_bytes(H100)
 
 
 def test_identity_keeps_what_the_config_says() -> None:
-    """Not what "fit" turned out to be, which differs between machines; and a config without it is as it was."""
+    """Not what "fit" turned out to be, which differs between machines. A config without it is as it was."""
     run = make_run(64, 2, 2, 16, 4)
     assert "remat" not in to_dict(run)["model"]
     assert to_dict(with_remat(run, "fit"))["model"]["remat"] == "fit"
