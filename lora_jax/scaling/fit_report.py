@@ -106,7 +106,7 @@ def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | N
         certificate=_certificate(found, own, further.doubts),
         predictions=tuple(further.predictions if is_own else without_intervals(further.predictions)),
         differences=tuple(further.differences),
-        runs=_runs(found, own.fit.theta, further.influence),
+        runs=_runs(found, own.fit, further.influence),
         profiles={p.name: _show_profile(p) for p in own.profiles} if is_own and further.bulk else {},
         samples=_samples(replicates) if is_own and further.bulk else {},
         band=None if further.band_at is None or not is_own else _band(replicates, further.band_at),
@@ -170,8 +170,8 @@ def _certificate(found: Fit, own: Appraisal, doubts: Sequence[str]) -> FitCertif
     )
 
 
-def _runs(found: Fit, minimum: Array, every: bool) -> tuple[FittedRun, ...]:
-    """Return every row; its influence is how far the fit's leading number, at `minimum`, moves without it."""
+def _runs(found: Fit, own: Fit, every: bool) -> tuple[FittedRun, ...]:
+    """Return every row; its influence is how far the law's own fit moves its leading number without it."""
     problem, table = found.problem, found.problem.table
     measured = table[found.law.response]
     fitted = measured * np.exp(problem.residuals(found.theta))
@@ -179,16 +179,21 @@ def _runs(found: Fit, minimum: Array, every: bool) -> tuple[FittedRun, ...]:
     letters = [v for v in VARIABLES if v in mine or (v == "C" and table.has("C"))]
     letters += [v for v in mine if v not in VARIABLES]
     columns = {v: table.variable(v) for v in letters}
-    shifts: Sequence[float | None] = [None] * len(table)
+    shifts: dict[int, float] = {}
     if every and problem.degrees_of_freedom > 0 and len(table) <= MOST_ROWS:
-        shifts = shifts_without(problem, minimum, np.arange(len(table))).tolist()
+        shifts.update(own.certificate.shifts)
+        rest = np.array([i for i in range(len(table)) if i not in shifts], dtype=np.int64)
+        if len(rest):
+            shifts.update(
+                zip(rest.tolist(), shifts_without(own.problem, own.theta, rest).tolist(), strict=True)
+            )
     return tuple(
         FittedRun(
             table.run_ids[i],
             {v: float(x[i]) for v, x in columns.items()},
             float(measured[i]),
             float(fitted[i]),
-            shifts[i],
+            shifts.get(i),
         )
         for i in range(len(table))
     )

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-NOT_CONVERGED = "not converged"  # how the certificate's reason begins, which is the first to be told
+# How the certificate's gravest reasons begin. They are the first to be told.
+NOT_CONVERGED = "not converged"
+UNDETERMINED = "undetermined"  # by the choice of runs, whatever their losses
 
 
 class Level(StrEnum):
@@ -41,10 +43,12 @@ class Verdict:
 def verdict_of(doubts: Sequence[str], converged: bool = True) -> Verdict:
     """Return the verdict on an answer: the rule that everything follows which says one.
 
-    An answer that did not converge is not to be believed, whatever else is said of it. Any doubt about one
-    that did asks for care.
+    An answer that did not converge is not to be believed, nor one whose parameters the choice of runs leaves
+    open. Any other doubt asks for care.
     """
+    told = sorted(doubts, key=lambda line: not line.startswith((NOT_CONVERGED, UNDETERMINED)))
     if not converged:
-        told = sorted(doubts, key=lambda line: not line.startswith(NOT_CONVERGED))
         return Verdict(Level.DO_NOT_BELIEVE, tuple(told) or (NOT_CONVERGED,))
-    return Verdict(Level.BE_CAREFUL if doubts else Level.BELIEVE, tuple(doubts))
+    if told and told[0].startswith(UNDETERMINED):
+        return Verdict(Level.DO_NOT_BELIEVE, tuple(told))
+    return Verdict(Level.BE_CAREFUL if told else Level.BELIEVE, tuple(told))

@@ -108,6 +108,35 @@ check_no_child()
 """)
 
 
+@pytest.mark.bits
+def test_laws_compared_and_figures_drawn_by_several_processes_are_the_same(tmp_path: Path) -> None:
+    run(f"""
+from pathlib import Path
+import numpy as np
+from lora_jax.report.fit.figures import draw_comparison
+from lora_jax.report.kit.drawing import save_figures
+from lora_jax.scaling.comparing.comparison import compare
+from lora_jax.scaling.tables.table import make_table
+
+forks, start = [], dealing._start
+dealing._start = lambda *given: forks.append(1) or start(*given)
+rng = np.random.default_rng(0)
+n, d = (np.exp(rng.uniform(low, low + 5, 24)) for low in (17, 21))
+table = make_table("t", n_params=n, n_tokens=d, loss=2 + 400 * n**-0.3 + 900 * d**-0.3)
+reports, files = [], []
+for cores in (1, 2):
+    os.sched_getaffinity = lambda _: set(range(cores))
+    forks.clear()
+    reports.append(compare(table, ["chinchilla", "power-c", "kaplan"]).report())
+    saved = save_figures(list(draw_comparison(reports[-1])), Path({str(tmp_path)!r}) / str(cores))
+    assert len(forks) == (0 if cores == 1 else 5), forks
+    files.append([path.read_bytes() for one in saved for path in (one.png, one.svg)])
+assert repr(reports[0]) == repr(reports[1])
+assert files[0] == files[1]
+check_no_child()
+""")
+
+
 def test_a_killed_child_is_a_sentence_and_leaves_no_process() -> None:
     said = run("""
 def work(part, tell):

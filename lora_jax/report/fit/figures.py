@@ -1,6 +1,7 @@
 """From the report of one fit to its figures: what each one shows, and what it says in words."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -90,7 +91,7 @@ def _draw_fit(report: FitReport) -> Iterator[Drawing]:
         points = [(run.at[x], run.measured, words_of(run)) for run in runs]
         label = f"the law, {leading_of(report)}"
         lines = [Line(label, report.band)]
-        figure = plot_one_variable(OneVariable(x, response_of(report), points, lines, ringed))
+        figure = partial(plot_one_variable, OneVariable(x, response_of(report), points, lines, ringed))
         yield Drawing("fit", f"{report.law} and its runs", caption, figure)
         return
     first = variables[0]
@@ -105,7 +106,7 @@ def _draw_fit(report: FitReport) -> Iterator[Drawing]:
         + f".{_ringed(outliers)}"
     )
     across = named_by(report, x)
-    figure = plots.plot_levels((first, across), points, ringed, curves, band, response_of(report))
+    figure = partial(plots.plot_levels, (first, across), points, ringed, curves, band, response_of(report))
     yield Drawing("fit", f"{report.law} and its runs", caption, figure)
 
 
@@ -140,7 +141,7 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
     shown = dict.fromkeys([*report.variables, across])
     columns = {named_by(report, v): [run.at[v] for run in runs] for v in shown}
     rows = plots.Rows(measured, fitted, [words_of(run) for run in runs])
-    figure = plots.plot_misses(rows, columns, named, response_of(report), heldout)
+    figure = partial(plots.plot_misses, rows, columns, named, response_of(report), heldout)
     spread = float(np.sqrt(np.mean([_miss(run) ** 2 for run in report.runs])))
     left_out = say_left_out(len(runs), len(report.runs), "rows", "The table")
     said = f"Outlying rows are red: {_listed(outliers)}" if named else "No row is an outlier"
@@ -170,9 +171,8 @@ def _draw_profiles(report: FitReport) -> Iterator[Drawing]:
         " curve means that the runs do not know the parameter."
         + (f" Open on one side or both: {', '.join(open_ones)}." if open_ones else "")
     )
-    yield Drawing(
-        "profiles", "How well the runs fix each parameter", caption, diagnostic_plots.plot_profiles(profiles)
-    )
+    figure = partial(diagnostic_plots.plot_profiles, profiles)
+    yield Drawing("profiles", "How well the runs fix each parameter", caption, figure)
 
 
 def _draw_contours(report: FitReport) -> Iterator[Drawing]:
@@ -184,7 +184,7 @@ def _draw_contours(report: FitReport) -> Iterator[Drawing]:
     published = {
         d.name: {name: p.theirs for name, p in d.params.items() if name in drawn} for d in report.differences
     }
-    figure = diagnostic_plots.plot_contours(report.samples, pairs, best, published)
+    figure = partial(diagnostic_plots.plot_contours, report.samples, pairs, best, published)
     caption = (
         f"{len(report.samples[pairs[0][0]])} replicates of the bootstrap, with the contours that hold 50"
         " and 95 % of them; a narrow slanting cloud is a pair that the runs hardly separate."
@@ -224,7 +224,8 @@ def _draw_influence(report: FitReport) -> Iterator[Drawing]:
     name = report.leading.name
     variable = "C" if all(run.at.get("C") is not None for run in runs) else report.variables[0]
     number = report.leading_estimate
-    figure = diagnostic_plots.plot_influence(
+    figure = partial(
+        diagnostic_plots.plot_influence,
         name,
         shifts,
         [run.run_id for run in runs],
@@ -262,7 +263,8 @@ def _draw_frontier(report: FitReport) -> Iterator[Drawing]:
     )
     if rows[-1].flops > largest:
         caption += f" Beyond {format_power(largest)} FLOPs, the table's largest run, it is extrapolation."
-    yield Drawing("frontier", "Compute-efficient frontier", caption, plots.plot_frontier(rows, runs, largest))
+    figure = partial(plots.plot_frontier, rows, runs, largest)
+    yield Drawing("frontier", "Compute-efficient frontier", caption, figure)
 
 
 def draw_comparison(comparison: ComparisonReport) -> Iterator[Drawing]:
@@ -271,11 +273,11 @@ def draw_comparison(comparison: ComparisonReport) -> Iterator[Drawing]:
         "ranking",
         "Which form? Laws by their errors on larger runs",
         "Root mean square error of ln of the response on runs that a law has not seen, best on top.",
-        comparison_plots.plot_ranking(comparison),
+        partial(comparison_plots.plot_ranking, comparison),
     )
     yield Drawing(
         "reach",
         "Predicted over measured, against how far ahead a law predicts",
         "Predicted over measured response against the compute of the predicted run over the largest fitted.",
-        comparison_plots.plot_reach(comparison),
+        partial(comparison_plots.plot_reach, comparison),
     )

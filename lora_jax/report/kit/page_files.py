@@ -20,7 +20,7 @@ def write_page(
     page = folder / name
     sweep(folder, page.name)  # what a process that was killed here left
     sweep(folder / "figures")
-    figures = show_figures(drawings, save_figures(list(drawings), folder / "figures"))
+    figures = show_figures(drawings, save_figures(drawings, folder / "figures"))
     write_atomically(page, make_page(figures))
     return page
 

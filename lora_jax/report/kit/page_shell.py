@@ -8,9 +8,8 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
-from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.drawing import Drawing, Saved
 from lora_jax.report.kit.marks import to_inline
 from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
@@ -104,28 +103,25 @@ def show_tables(*tables: Table | None) -> str:
     return "\n".join(to_html(table) for table in tables if table is not None)
 
 
-def show_figures(drawings: Sequence[Drawing], paths: Sequence[Path]) -> str:
-    """Return the figures as HTML, nothing where there are none.
-
-    paths: the saved files, a PNG and an SVG for each drawing in turn.
-    """
-    figures = [_figure(d, png, svg) for d, png, svg in zip(drawings, paths[::2], paths[1::2], strict=True)]
+def show_figures(drawings: Sequence[Drawing], saved: Sequence[Saved]) -> str:
+    """Return the figures, with the files of each, as HTML; nothing where there are none."""
+    figures = [_figure(drawing, files) for drawing, files in zip(drawings, saved, strict=True)]
     return f'<div class="figures">{"".join(figures)}</div>' if figures else ""
 
 
-def _figure(drawing: Drawing, png: Path, svg: Path) -> str:
+def _figure(drawing: Drawing, saved: Saved) -> str:
     """Return a figure: its SVG within the page where points bear words, else as an image."""
     title = escape(drawing.title)
-    path, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
-    if kind == "svg+xml" and getattr(drawing.figure, "words", None):
+    is_small = saved.svg.stat().st_size <= LARGEST_SVG
+    path, kind = (saved.svg, "svg+xml") if is_small else (saved.png, "png")
+    if is_small and saved.has_words:
         said = f"{drawing.title}. {drawing.caption}"
         image = to_inline(path.read_text(encoding="utf-8"), drawing.name, said)
     else:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         image = f'<img src="data:image/{kind};base64,{data}" alt="{title}. {escape(drawing.caption)}">'
     # A figure that bears this very title needs it no second time.
-    above = " ".join(drawing.figure.get_suptitle().split())
-    named = "" if above == drawing.title else f"<b>{title}.</b> "
+    named = "" if " ".join(saved.title.split()) == drawing.title else f"<b>{title}.</b> "
     return f"<figure>{image}<figcaption>{named}{to_prose(drawing.caption)}</figcaption></figure>"
 
 

@@ -23,9 +23,12 @@ from lora_jax.scaling.comparing.comparison_report import (
 )
 from lora_jax.scaling.comparing.comparison_rows import Row, Tried, noise_of, rms, stand
 from lora_jax.scaling.comparing.error_resampling import Draws, bounds_of, draw
-from lora_jax.scaling.comparing.extrapolation import extrapolate, search
+from lora_jax.scaling.comparing.extrapolation import Extrapolation, Found, Sought, extrapolate, search
 from lora_jax.scaling.comparing.origins import SHARES, Order, Split, cut, cut_largest, order_rows
+from lora_jax.scaling.dealing import Done, deal
+from lora_jax.scaling.fitting.objectives import Objective
 from lora_jax.scaling.fitting.objectives import objective as find_objective
+from lora_jax.scaling.fitting.problem import pose
 from lora_jax.scaling.laws import LAWS, find_law
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.progress import begin_step
@@ -150,11 +153,7 @@ def compare(
         reasons = "; ".join(f"{e.name}: {e.reason}" for e in excluded)
         raise LoraJaxError(f"{table.source} suits none of the laws ({reasons}): give more rows or columns.")
     every = list({split.n_train: split for split in (*splits, top, largest)}.values())
-    done, tried = begin_step(f"comparing {len(kept)} laws", len(kept)), []
-    for name, law in kept:
-        whole = search(law, table, goal, weights)
-        tried.append(Tried(name, law, whole, extrapolate(law, table, every, goal, weights)))
-        done(1)
+    tried = _try_each(kept, table, every, goal, weights)
     rows, noise, n_units = _rank(tried, table, response, order, splits, (top, largest), (n_bootstrap, seed))
     said = conclusions.overall(rows, splits, order, noise, n_units)
     return Comparison(
@@ -171,6 +170,35 @@ def compare(
         noise,
         said,
     )
+
+
+def _try_each(
+    kept: Sequence[tuple[str, Law]],
+    table: RunTable,
+    splits: Sequence[Split],
+    goal: Objective,
+    weights: Array | None,
+) -> list[Tried]:
+    """Return what each law does on the whole table and at every split, in the order of `kept`.
+
+    The laws are dealt to processes, those with most parameters first: they take longest.
+    """
+
+    def work(part: tuple[str, Law], done: Done) -> tuple[Sought, Extrapolation]:
+        _, law = part
+        whole = search(law, table, goal, weights)
+        beyond = extrapolate(law, table, splits, goal, weights)
+        done(1)
+        return whole.sought, beyond
+
+    dealt = sorted(kept, key=lambda part: -len(part[1].parameters))
+    answers = deal(work, dealt, begin_step(f"comparing {len(kept)} laws", len(kept)))
+    found = {name: answer for (name, _), answer in zip(dealt, answers, strict=True)}
+    tried = []
+    for name, law in kept:
+        sought, beyond = found[name]
+        tried.append(Tried(name, law, Found.of(pose(law, table, goal, weights), sought), beyond))
+    return tried
 
 
 def _named(laws: Sequence[str] | None) -> Mapping[str, Law]:

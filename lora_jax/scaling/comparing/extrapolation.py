@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,14 @@ from lora_jax.scaling.tables.run_table import RunTable
 ROUGH, FINE, KEPT = 20, 200, 3  # steps from every start, steps from the best of them, how many these are
 
 
+class Sought(NamedTuple):
+    """The numbers of a `Found`, which one process can send to another: theta (P,), objective, converged."""
+
+    theta: Array
+    objective: float
+    converged: bool
+
+
 @dataclass(frozen=True)
 class Found(Answer):
     """The best answer that was found.
@@ -29,6 +38,14 @@ class Found(Answer):
     """
 
     converged: bool
+
+    @property
+    def sought(self) -> Sought:
+        return Sought(self.theta, self.objective, self.converged)
+
+    @classmethod
+    def of(cls, problem: Problem, sought: Sought) -> "Found":
+        return cls(problem, *sought)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ import numpy as np
 
 from lora_jax.scaling.fitting.digits import explain
 from lora_jax.scaling.fitting.direction import direction_warnings
-from lora_jax.scaling.fitting.influence import Influence, outlying_runs, worst_run
+from lora_jax.scaling.fitting.influence import Influence, outlying_runs, worst_run, worst_runs
 from lora_jax.scaling.fitting.newton import projected_gradient, solve
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.fitting.profile import allowed_rise, weakly_identified
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.tables.batches import batch_doubt
 from lora_jax.scaling.tables.mixtures import repeated_data_doubt
-from lora_jax.scaling.verdict import NOT_CONVERGED, Verdict, verdict_of
+from lora_jax.scaling.verdict import NOT_CONVERGED, UNDETERMINED, Verdict, verdict_of
 
 POLISH_TOLERANCE = 1e-9
 LARGEST_CONDITION = 1e4
@@ -42,6 +42,7 @@ class Certificate:
         weakly_identified: Parameters that the runs hardly determine.
         start_equals_answer: Whether the optimiser did not move from its start.
         influence: The run that moves the leading number most. None if no run matters.
+        shifts: How far the leading number moves without a row, for the rows that matter most, by number.
         outliers: What leaving out all outlying runs does. None if there are none.
         warnings: What else a reader must know.
     """
@@ -55,6 +56,7 @@ class Certificate:
     weakly_identified: tuple[str, ...]
     start_equals_answer: bool
     influence: Influence | None
+    shifts: Mapping[int, float]
     outliers: Influence | None
     warnings: tuple[str, ...]
 
@@ -95,7 +97,8 @@ def certify(
     condition = _condition(problem, theta)
     weak = weakly_identified(problem, polished, problem.value(polished))
     n_minima = _distinct(*minima) if minima is not None else 1
-    influence, outliers = worst_run(problem, polished), outlying_runs(problem, polished)
+    shifts = worst_runs(problem, polished)
+    influence, outliers = worst_run(problem, polished, shifts), outlying_runs(problem, polished)
     warnings = [*problem.table.doubts, *direction_warnings(problem)]
     above = f"the objective is {_excess(polish_gain)} above the minimum"
     if not converged:
@@ -128,6 +131,7 @@ def certify(
         weak,
         same_as_start,
         influence,
+        shifts,
         outliers,
         tuple(warnings),
     )
@@ -204,15 +208,15 @@ def _design(problem: Problem) -> list[str]:
     logs = {v: np.log(problem.table.variable(v)) for v in problem.law.variables}
     for v, x in logs.items():
         if np.ptp(x) < 1e-9:
-            warnings.append(f"all runs have the same {v}: its exponent cannot be known")
+            warnings.append(f"{UNDETERMINED}: all runs have the same {v}, so its exponent cannot be known")
     varied = [
         (v, x) for v, x in logs.items() if np.ptp(x) >= 1e-9 and problem.law.same_unit.get(v, "1") == "1"
     ]
     for (v, x), (w, y) in combinations(varied, 2):
         if np.ptp(x - y) < 0.01:
             warnings.append(
-                f"{w} = k {v} in every run: their exponents cannot be separated, a single power law fits as"
-                " well"
+                f"{UNDETERMINED}: {w} = k {v} in every run, so their exponents cannot be separated, and a"
+                " single power law fits as well"
             )
         elif abs(np.corrcoef(x, y)[0, 1]) > COLLINEAR:
             warnings.append(f"{v} and {w} move together over the runs: their exponents are hardly separated")

@@ -2,6 +2,12 @@
 
 When some members end, others take their place. So nobody waits for the slowest of a batch, and a member's
 answer does not depend on the other members.
+
+A step that raises the objective is not taken. Parameters that the runs hardly separate make a narrow, curved
+valley, whose floor every long step leaves, and short steps need thousands. So a member that has gone on for
+CURVED steps takes such a step on trial. The next step, from there, leads back to the floor. If the objective
+is then lower than before, the member stays there, else it goes back. This is the watchdog technique of
+Chamberlain, Powell, Lemarechal and Pedersen 1982, Mathematical Programming Study 16, 1.
 """
 
 from collections.abc import Callable
@@ -15,6 +21,7 @@ from lora_jax.scaling.fitting.steps import Bounds, Local, held_by, step_inside
 from lora_jax.scaling.laws.law import Array
 
 FIRST_DAMPING, MOST_DAMPING = 1e-3, 1e12
+CURVED = 50  # steps after which a member takes steps on trial
 STALL_STEPS = 50  # a rejected step is tried again up to about 12 times, each shorter
 Index = NDArray[np.int64]
 
@@ -91,7 +98,8 @@ def descend(
 class _Descent:
     """The members in the window: `index` says which, and the other arrays are in its order.
 
-    result (B, P): where those that have left it came to rest.
+    result (B, P): where those that have left it came to rest. theta, here: the best place of each. tried,
+    there: the place of those that took a step on `trial`.
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class _Descent:
         self.here = Local(
             np.zeros(0), np.zeros((0, n_params)), *(np.zeros((0, n_params, n_params)) for _ in range(2))
         )
+        self.tried, self.there, self.trial = self.theta, self.here, np.zeros(0, dtype=bool)
         self.damping, self.steps = np.zeros(0), np.zeros(0, dtype=np.int64)
         self.before, self.stalls = np.zeros(0), np.zeros(0, dtype=bool)  # the objective when last looked at
         self._settle()
@@ -116,11 +125,13 @@ class _Descent:
         index, here = index[fine], here.at(fine)
         self.index = np.concatenate([self.index, index])
         self.theta = np.concatenate([self.theta, self.result[index]])
-        self.here = Local(*(np.concatenate(pair) for pair in zip(self.here, here, strict=True)))
+        self.tried = np.concatenate([self.tried, self.result[index]])
+        self.here, self.there = self.here.join(here), self.there.join(here)
         self.damping = np.concatenate([self.damping, np.full(len(index), FIRST_DAMPING)])
         self.steps = np.concatenate([self.steps, np.zeros(len(index), dtype=np.int64)])
         self.before = np.concatenate([self.before, here.value])
         self.stalls = np.concatenate([self.stalls, np.zeros(len(index), dtype=bool)])
+        self.trial = np.concatenate([self.trial, np.zeros(len(index), dtype=bool)])
         self._settle()
         return len(fine) - len(index)
 
@@ -132,29 +143,43 @@ class _Descent:
         if gone:
             self.result[self.index[~stays]] = self.theta[~stays]
             self.index, self.theta, self.here = self.index[stays], self.theta[stays], self.here.at(stays)
+            self.tried, self.there, self.trial = self.tried[stays], self.there.at(stays), self.trial[stays]
             self.damping, self.steps = self.damping[stays], self.steps[stays]
             self.before, self.stalls = self.before[stays], self.stalls[stays]
             self._settle()
         return gone
 
     def step(self) -> None:
-        """Try one step of each: it is taken where it lowers the objective, else the damping grows."""
-        moved = step_inside(self.theta, self.here, self.held, self.damping, self.box)
-        trial = np.clip(self.theta + moved, *self.box)
-        there = self.members.derivatives(trial, self.goal)
-        held = held_by(trial, there.gradient, self.box)
+        """Try one step of each: it is taken where it lowers the objective, else the damping grows.
+
+        Before it does, a member in a curved valley takes the step on trial.
+        """
+        theta, here, held, damping = self.theta, self.here, self.held, self.damping
+        if self.trial.any():
+            theta = np.where(self.trial[:, None], self.tried, theta)
+            here = self.here.where(self.trial, self.there)
+            held = held_by(theta, here.gradient, self.box)
+            damping = np.where(self.trial, FIRST_DAMPING, damping)
+        arrival = np.clip(theta + step_inside(theta, here, held, damping, self.box), *self.box)
+        there = self.members.derivatives(arrival, self.goal)
+        held = held_by(arrival, there.gradient, self.box)
         size = largest_open(there.gradient, held)
         # next to the minimum the objective no longer resolves a step; the gradient does
         value = self.here.value
         level = there.value <= value + 1e-12 * np.abs(value)
         better = (there.value < value) | (level & (size < self.size))
-        better &= there.is_finite()  # a law may not be defined everywhere
-        self.theta[better] = trial[better]
+        is_finite = there.is_finite()  # a law may not be defined everywhere
+        better &= is_finite
+        self.theta[better] = arrival[better]
         self.here.put(better, there)
         self.held[better], self.size[better] = held[better], size[better]
-        self.damping = np.where(
-            better, np.maximum(self.damping * 0.1, 1e-15), np.maximum(self.damping * 10, 1e-8)
-        )
+        trial = ~better & is_finite & ~self.trial & (self.steps >= CURVED)
+        if trial.any():
+            self.tried[trial] = arrival[trial]
+            self.there.put(trial, there)
+        larger = np.where(trial, self.damping, np.maximum(self.damping * 10, 1e-8))
+        self.damping = np.where(better, np.maximum(self.damping * 0.1, 1e-15), larger)
+        self.trial = trial
         self.steps += 1
         if self.limits.fall:
             self._look_for_stalls()

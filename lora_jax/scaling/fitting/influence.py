@@ -1,5 +1,6 @@
 """Influence: how far the number that people quote moves if runs are left out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,15 @@ def shifts_without(problem: Problem, theta: Array, rows: np.ndarray) -> Array:
     return _refit(problem, theta, weights)
 
 
-def worst_run(problem: Problem, theta: Array) -> Influence | None:
-    """Return the run that moves the leading number most if it is left out.
+def worst_runs(problem: Problem, theta: Array) -> dict[int, float]:
+    """Refit without each run that matters to first order, the most important ones.
 
-    We refit without the runs that matter most to first order. The answer is None without a degree of freedom.
+    Returns:
+        How far the leading number moves without a row, by the row's number. Empty where no degree of freedom
+        is left.
     """
     if problem.degrees_of_freedom < 1:
-        return None
+        return {}
     free = problem.is_free
     slope = problem.data.weights * problem.goal.terms(problem.errors(theta))[1]
     pull = slope[:, None] * problem.law.jacobian(theta, problem.data.features)[:, free]
@@ -51,10 +54,15 @@ def worst_run(problem: Problem, theta: Array) -> Influence | None:
     matters = problem.law.is_exponent[free]
     size = np.abs(first_order[:, matters if matters.any() else slice(None)]).sum(-1)
     rows = np.argsort(-size, kind="stable")[:MOST_REFITS]
-    shifts = shifts_without(problem, theta, rows)
-    worst = int(np.abs(shifts).argmax())
-    name = problem.law.leading(theta)[0]
-    return Influence(name, float(shifts[worst]), (problem.table.run_ids[rows[worst]],))
+    return dict(zip(rows.tolist(), shifts_without(problem, theta, rows).tolist(), strict=True))
+
+
+def worst_run(problem: Problem, theta: Array, shifts: Mapping[int, float]) -> Influence | None:
+    """Return the run without which the leading number moves most; None where there are no shifts."""
+    if not shifts:
+        return None
+    row = max(shifts, key=lambda row: abs(shifts[row]))
+    return Influence(problem.law.leading(theta)[0], shifts[row], (problem.table.run_ids[row],))
 
 
 def outlying_runs(problem: Problem, theta: Array) -> Influence | None:

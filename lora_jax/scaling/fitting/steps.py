@@ -40,6 +40,16 @@ class Local(NamedTuple):
         for mine, theirs in zip(self, other, strict=True):
             mine[index] = theirs[index]
 
+    def join(self, other: "Local") -> "Local":
+        """Return these members and then the other ones."""
+        return Local(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
+    def where(self, mask: np.ndarray, other: "Local") -> "Local":
+        """Return a copy in which the members of a boolean mask are those of the other."""
+        copy = Local(*(part.copy() for part in self))
+        copy.put(mask, other)
+        return copy
+
     def is_finite(self) -> np.ndarray:
         """Which members have finite numbers throughout, (B,)."""
         with np.errstate(invalid="ignore", over="ignore"):

@@ -48,7 +48,8 @@ def test_every_figure_is_a_picture_and_a_drawing(kind, names, tmp_path):
 
     drawings = drawn(kind)
     assert set(drawings) == names
-    paths = save_figures(list(drawings.values()), tmp_path)
+    saved = save_figures(list(drawings.values()), tmp_path)
+    paths = [path for files in saved for path in (files.png, files.svg)]
     assert sorted(paths) == sorted(tmp_path.iterdir())
     for path in paths:
         if path.suffix == ".png":

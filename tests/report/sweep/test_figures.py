@@ -36,7 +36,8 @@ def test_every_figure_is_a_picture_and_a_drawing(drawings, tmp_path):
         "loss_vs_N", "loss_vs_D", "loss_vs_C", "training_curves", "sample_efficiency", "residuals",
         "learning_rates",
     }  # fmt: skip
-    paths = save_figures(list(drawings.values()), tmp_path)
+    saved = save_figures(list(drawings.values()), tmp_path)
+    paths = [path for files in saved for path in (files.png, files.svg)]
     assert sorted(paths) == sorted(tmp_path.iterdir())  # and no temporary file is left
     for path in paths:
         if path.suffix == ".png":
@@ -61,7 +62,8 @@ def test_the_same_numbers_give_the_same_bytes(synthetic, tmp_path):
     first, again = (
         save_figures(draw_figures(read_results(synthetic))[:1], tmp_path / name) for name in ("a", "b")
     )
-    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
+    assert [f.svg.read_bytes() for f in first] == [f.svg.read_bytes() for f in again]
+    assert [f.png.read_bytes() for f in first] == [f.png.read_bytes() for f in again]
 
 
 def test_no_text_lies_outside_the_figure_and_no_ticks_overlap(drawings):

@@ -129,6 +129,28 @@ def test_the_slowest_members_are_waited_for_once(monkeypatch: pytest.MonkeyPatch
     assert calls < 1.5 * once
 
 
+@pytest.mark.parametrize("start", [[0.6, -2.0, 0.3, -0.2, 0.4], [0.5, -1.0, 0.2, -1.0, 0.5]])
+def test_a_curved_valley_is_followed_to_its_minimum(start: list[float]) -> None:
+    """Losses of four decimals and D = 20 N: 8 rows on which short steps alone need 3,000 and more."""
+    n_params = np.geomspace(1e6, 3.1623e9, 8)
+    loss = np.round(1.69 + 406.4 * n_params**-0.34 + 410.7 * (20 * n_params) ** -0.28, 4)
+    table = make_table("eight", n_params=n_params, n_tokens=20 * n_params, loss=loss)
+    problem = pose(CHINCHILLA, table, "squared")
+    d = problem.data
+    ours = solve(d, problem.goal, np.array([start]), problem.bounds, limits=Limits(700))
+    assert ours.grad_norm[0] < problem.goal.stop
+
+    def residuals(theta: np.ndarray) -> np.ndarray:
+        return d.law.log_loss(theta, d.features) - d.log_loss
+
+    tight = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 20_000}
+    given = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
+    truth = problem.law.to_theta(given, problem.centre)
+    for begin in (ours.theta[0], truth):
+        theirs = least_squares(residuals, begin, bounds=problem.bounds, x_scale="jac", **tight)
+        assert ours.value[0] <= 1.0001 * 2 * theirs.cost  # theirs is half the sum of squares
+
+
 def test_elimination_and_eigenvalues_give_one_step() -> None:
     """|H| is H where it is positive definite; elsewhere elimination says so."""
     rng = np.random.default_rng(0)
