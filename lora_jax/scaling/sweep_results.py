@@ -8,7 +8,7 @@ from lora_jax.documents import Key
 from lora_jax.estimate import Estimate
 from lora_jax.scaling.results import BudgetRow, FitReport, LeftOutRun
 from lora_jax.scaling.tables.cells import LearningRates, SeedNoise
-from lora_jax.scaling.verdict import Verdict, verdict_of
+from lora_jax.scaling.verdict import Level, Verdict, verdict_of
 
 FORMAT = 3  # of what is written; in 1 and 2 a fit says less than its report (`older_sweeps.py`)
 JOINT = "L(N,D)"  # the key of the fit that splits budgets and predicts the held-out cell
@@ -141,7 +141,8 @@ class SweepReport:
             reasons += [f"{fit.key}: {line}" for line in counted]
         if self.heldout_cell.within_3_percent is False:
             reasons.insert(0, "the held-out cell is not predicted within 3 %")
-        return verdict_of(reasons, converged=not self.unconverged)
+        refused = any(fit.certificate.verdict.level is Level.DO_NOT_BELIEVE for fit in judged)
+        return verdict_of(reasons, converged=not self.unconverged and not refused)
 
     @property
     def doubted(self) -> tuple[str, ...]:

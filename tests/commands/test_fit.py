@@ -37,6 +37,23 @@ def test_the_first_line_is_the_verdict(run: Run, theirs: Path) -> None:
     assert run("fit", theirs, *MAP, *FEW)[1].splitlines()[0].split(":")[0] in ("believe it", "be careful")
 
 
+@pytest.mark.parametrize(
+    ("ratio", "said"), [("n", "D = k N in every run"), ("1e9", "the same D, so its exponent")]
+)
+def test_runs_that_leave_a_law_open_are_not_believed(run: Run, tmp_path: Path, ratio: str, said: str) -> None:
+    """D = 20 N, where alpha and beta could change places; and one D alone."""
+    path = tmp_path / "open.csv"
+    lines = ["n_params,n_tokens,loss"]
+    for n in (1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9):
+        d = 20 * n if ratio == "n" else float(ratio)
+        lines.append(f"{n},{d},{1.69 + 406.4 * n**-0.34 + 410.7 * d**-0.28:.4f}")
+    path.write_text("\n".join(lines))
+    out = run("fit", path, "--law", "chinchilla", *FEW)[1]
+    assert out.startswith("do not believe it: undetermined: ")
+    assert said in " ".join(out.split())
+    assert "not converged" not in out
+
+
 def test_printed_parameters_are_judged_by_their_digits(run: Run, theirs: Path) -> None:
     """To ten digits and to four an answer is one, and the digits that were typed count, zeros too."""
     fit = ["fit", theirs, *MAP, "--law", "chinchilla", "--delta", "1e-2", *FEW]

@@ -28,7 +28,7 @@ from lora_jax.scaling.results import FORMAT, FitReport
 from lora_jax.scaling.sweep import fit_sweep
 from lora_jax.scaling.sweep_results import FORMAT as OF_A_SWEEP
 from lora_jax.scaling.tables.table import RunTable
-from lora_jax.scaling.verdict import Level
+from lora_jax.scaling.verdict import UNDETERMINED, Level
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 FITS = sorted(PUBLISHED.rglob("fits.json"))
@@ -155,6 +155,19 @@ def test_a_fit_that_did_not_converge_is_not_to_be_believed_in_any_document() -> 
     assert verdict.level is Level.DO_NOT_BELIEVE
     assert verdict.words == "do not believe it: not converged: gradient 1e-3; weakly identified: N_c"
     assert sweep_to_document(report)["fits"][0]["certificate"]["verdict"] == verdict.words
+    assert report.verdict is not None
+    assert report.verdict.level is Level.DO_NOT_BELIEVE
+
+
+def test_a_joint_law_that_its_runs_leave_open_is_not_to_be_believed() -> None:
+    """Runs with D = k N say which of two numbers is alpha as little as a descent that was stopped."""
+    document = load_json(PUBLISHED / "scaling_cpu" / "fits.json")
+    [joint] = [fit["certificate"] for fit in document["fits"] if fit["key"] == "L(N,D)"]
+    joint |= {"warnings": ["weakly identified: B", f"{UNDETERMINED}: D = k N in every run"]}
+    report = sweep_from_document(document)
+    assert report.joint is not None
+    own = report.joint.certificate.verdict
+    assert own.words == "do not believe it: undetermined: D = k N in every run; weakly identified: B"
     assert report.verdict is not None
     assert report.verdict.level is Level.DO_NOT_BELIEVE
 
