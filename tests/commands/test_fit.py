@@ -45,12 +45,10 @@ def test_runs_that_leave_a_law_open_are_not_believed(run: Run, tmp_path: Path, r
     path = tmp_path / "open.csv"
     lines = ["n_params,n_tokens,loss"]
     for n in (1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9):
-        d = 20 * n if ratio == "n" else float(ratio)
-        lines.append(f"{n},{d},{1.69 + 406.4 * n**-0.34 + 410.7 * d**-0.28:.4f}")
+        lines.append(f"{n},{20 * n},{1.69 + 406.4 * n**-0.34 + 410.7 * (20 * n) ** -0.28:.4f}")
     path.write_text("\n".join(lines))
     out = run("fit", path, "--law", "chinchilla", *FEW)[1]
-    assert out.startswith("do not believe it: undetermined: ")
-    assert said in " ".join(out.split())
+    assert out.startswith("do not believe it: undetermined: D = k N in every run")
     assert "not converged" not in out
 
 
