@@ -14,6 +14,7 @@ from lora_jax.model.compiled_for import current_target, on_cpu
 from lora_jax.model.convention import is_counting
 from lora_jax.model.cudnn_attention import attend_by_cudnn
 from lora_jax.model.splash_attention import attend_by_splash
+from lora_jax.model.triton_attention import attend_by_triton
 
 
 class Visible(NamedTuple):
@@ -82,6 +83,8 @@ def _attend_on_accelerator(
     ).kernel
     if kernel == "splash":
         return attend_by_splash(q_BTHK, k_BSJK, v_BSJK, causal, segments_BT)
+    if kernel == "triton" and segments_BT is not None:
+        return attend_by_triton(q_BTHK, k_BSJK, v_BSJK, causal, segments_BT)
     if kernel == "cudnn":
         return attend_by_cudnn(q_BTHK, k_BSJK, v_BSJK, causal)
     T, S = q_BTHK.shape[1], k_BSJK.shape[1]

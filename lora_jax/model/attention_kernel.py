@@ -12,11 +12,13 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.target import Target
 
-Kernel = Literal["cudnn", "splash"]  # model/cudnn_attention.py, model/splash_attention.py
+Kernel = Literal["cudnn", "triton", "splash"]  # a file of model/ each, such as splash_attention.py
 # Who sees whom, beside the causal order: everybody everybody, each its own segment, or a mask of any kind.
 Mask = Literal["none", "segments", "any"]
 
 SPLASH_WIDTH = 256  # the widest heads that we compiled it for
+TRITON_WIDTHS = (16, 128)  # Triton's smallest product; what its blocks leave room for in shared memory
+TRITON_LENGTH = 64  # positions in its blocks
 LEAST_LENGTH = 128  # positions in splash attention's smallest block
 
 
@@ -99,6 +101,12 @@ def _choose_on_gpu(target: Target, heads: Heads) -> Choice:
         return Choice(
             None, f"the head width {heads.width} is not a multiple of 8 of at most {widest}, which cuDNN asks"
         )
-    if heads.mask == "segments":
-        return Choice(None, "cuDNN is given no packed segments here")
-    return Choice("cudnn")
+    if heads.mask == "none":
+        return Choice("cudnn")
+    narrowest, widest = TRITON_WIDTHS
+    if not narrowest <= heads.width <= widest:
+        width = f"in packed segments the head width {heads.width} is not between {narrowest} and {widest}"
+        return Choice(None, width)
+    if heads.n_queries < TRITON_LENGTH:
+        return Choice(None, f"packed segments of {heads.n_queries} positions are less than a block")
+    return Choice("triton")

@@ -3,7 +3,7 @@
 The mesh itself, and where weights lie between steps, is in training/mesh.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -37,3 +37,14 @@ def hold(array: jax.Array, *axes: Any) -> jax.Array:
     Left to itself XLA may split activations as the weights are, and communicate those instead.
     """
     return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes)) if is_on_mesh() else array
+
+
+def split_attention(attend: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT or None) for a mesh, where there is one.
+
+    Each device attends to its own rows and heads, which needs no communication. XLA cannot split a kernel.
+    """
+    if not is_on_mesh():
+        return attend
+    heads, rows = PartitionSpec(BATCH_AXES, None, TENSOR_AXIS), PartitionSpec(BATCH_AXES)
+    return jax.shard_map(attend, in_specs=(heads,) * 3 + (rows,), out_specs=heads, check_vma=False)

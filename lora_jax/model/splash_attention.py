@@ -9,9 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
-from lora_jax.model.placing import BATCH_AXES, TENSOR_AXIS, is_on_mesh
+from lora_jax.model.placing import split_attention
 
 BLOCKS = (512, 256, 128)  # positions of a block: the largest that divides the length
 PADDING = -2  # a segment of its own, which no example has
@@ -29,8 +28,7 @@ def attend_by_splash(
 ) -> jax.Array:
     """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K), of what `choose_kernel` allows.
 
-    A length that 128 does not divide is filled up with positions that nobody sees. On a mesh each device
-    attends to its own rows and heads, which needs no communication.
+    A length that 128 does not divide is filled up with positions that nobody sees.
 
     Args:
         causal: A position sees none behind it.
@@ -47,10 +45,7 @@ def attend_by_splash(
         )
         if segments_BT is not None:
             segments_BT = jnp.pad(segments_BT, ((0, 0), (0, n_padding)), constant_values=PADDING)
-    attend = partial(_attend_to_rows, causal=causal, interpret=interpret)
-    if is_on_mesh():
-        heads, rows = PartitionSpec(BATCH_AXES, None, TENSOR_AXIS), PartitionSpec(BATCH_AXES)
-        attend = jax.shard_map(attend, in_specs=(heads,) * 3 + (rows,), out_specs=heads, check_vma=False)
+    attend = split_attention(partial(_attend_to_rows, causal=causal, interpret=interpret))
     return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT)[:, :T]
 
 

@@ -65,6 +65,10 @@ OLD, OTHER = Target("gpu", "any", capability=(7, 5)), Target("gpu", "any")
         (H100, Heads(128, 128, 36, BF16), None, "the head width 36"),
         (H100, Heads(128, 128, 264, BF16), None, "at most 256"),
         (H100, Heads(128, 128, 64, F32), None, "the numbers are float32"),
+        (A100, Heads(200, 200, 80, BF16, "segments"), "triton", ""),
+        (H100, Heads(128, 128, 8, BF16, "segments"), None, "is not between 16 and 128"),
+        (H100, Heads(48, 48, 64, BF16, "segments"), None, "48 positions are less than a block"),
+        (H100, Heads(128, 128, 256, BF16, "segments"), None, "in packed segments the head width 256"),
         (H100, Heads(128, 130, 64, BF16), None, "more keys than queries"),
         (H100, Heads(128, 128, 64, BF16, "any"), None, "a prompt stands in front"),
         (H100, Heads(128, 128, 64, BF16, has_bias=True), None, "relative positions"),
@@ -89,7 +93,11 @@ def test_one_rule_says_which_kernel_attends_and_why_none(
     assert bool(found.reason) == (kernel is None)
 
 
-def test_a_mask_is_not_given_to_cudnn(gpu: None) -> None:
-    visible = Visible(jnp.ones((2, 128, 128), bool), jnp.ones((2, 128), jnp.int32))
-    text = lower(lambda q, k, v: attend(q, k, v, visible=visible), heads(8), heads(2), heads(2))
-    assert "cudnn" not in text
+@pytest.mark.parametrize("has_prompt", [False, True])
+def test_a_mask_is_not_given_to_cudnn(gpu: None, has_prompt: bool) -> None:
+    """Segments are read by a kernel of JAX's; what a prompt in front makes of them, by none."""
+    pairs, segments = jnp.ones((2, 128, 128), bool), jnp.ones((2, 128), jnp.int32)
+    visible = Visible(pairs, None if has_prompt else segments)
+    traced = jax.make_jaxpr(lambda q, k, v: attend(q, k, v, visible=visible))(heads(8), heads(2), heads(2))
+    assert "cudnn" not in str(traced)
+    assert ("pallas_call" in str(traced)) == (not has_prompt)

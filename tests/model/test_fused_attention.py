@@ -1,4 +1,4 @@
-"""Splash attention, run as plain operations, beside JAX's own attention: values, gradients, lanes, a mesh."""
+"""Kernels of JAX's, run as plain operations, beside JAX's own attention: values, gradients, lanes, a mesh."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lora_jax.model.splash_attention import attend_by_splash
+from lora_jax.model.triton_attention import attend_by_triton
 
 B = 2
 # T positions, H heads, J key/value heads, K head width, causal, with segments
@@ -59,6 +60,20 @@ def pull(function: Any, q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array) 
 def assert_same(found: Any, wanted: Any) -> None:
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("T", [128, 200])
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_kernel_of_gpus_attends_in_segments_as_plain_attention_does(T: int, causal: bool) -> None:
+    arrays, segments_BT = draw(T, 4, 2, 32), segment(T)
+
+    def fused(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return attend_by_triton(q, k, v, causal, segments_BT, interpret=True)
+
+    found, wanted = (
+        jax.jit(pull, static_argnums=0)(one, *arrays) for one in (fused, attend_plainly(causal, segments_BT))
+    )
+    assert_same(found, wanted)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
