@@ -1,6 +1,6 @@
 """Attention in packed segments on NVIDIA GPUs: a fused kernel of JAX's, which Triton compiles.
 
-cuDNN takes segments as a mask of all pairs alone. This kernel reads the segments' numbers and holds no scores.
+cuDNN takes segments as a mask of all pairs. This kernel reads their numbers, and it holds no scores.
 
 Axes: B batch, T position, H heads, J key/value heads, K head width.
 Reference: Dao 2023 (arXiv 2307.08691); jax.experimental.pallas.ops.gpu.attention.
