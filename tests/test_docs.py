@@ -93,3 +93,10 @@ def test_links_lead_somewhere() -> None:
         targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
         missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
         assert not missing, f"{page.name} links to {missing}"
+
+
+def test_files_are_named_by_markdown_alone() -> None:
+    """The site copies the files that Markdown names (docs/site_files.py); an HTML tag's would be missing."""
+    for page in ROOT.glob("docs/*.md"):
+        found = re.findall(r"<(?:img|a)\b[^>]*>", page.read_text())
+        assert not found, f"{page.name} has {found}"

@@ -10,11 +10,13 @@ import pytest
 from lora_jax.commands.report import ANSWERS, write_pages_of
 from lora_jax.errors import LoraJaxError
 from lora_jax.report.ablation import page as ablation
+from lora_jax.report.finetuning.law_plots import plot_crossovers, plot_laws
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.panels import set_title
 from lora_jax.report.latency.documents import load_latency
 from lora_jax.report.latency.page import draw_latency
 from lora_jax.report.transfer import page as transfer
+from lora_jax.scaling.finetuning.study_results import read_study_report
 from lora_jax.scaling.rates.documents import read_transfer
 from lora_jax.scaling.recipes.documents import read_ablation
 
@@ -65,3 +67,15 @@ def test_a_page_is_drawn_again_from_its_answer_alone(name: str, page: str, tmp_p
 def test_a_folder_without_an_answer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LoraJaxError):
         write_pages_of(tmp_path)
+
+
+def test_axes_of_laws_of_fine_tuning_are_words_that_fit() -> None:
+    """An axis says what it holds; a label that is too long for its panel would be cut."""
+    [task, *_] = read_study_report(PUBLISHED / "finetune_laws").tasks
+    for plot in (plot_laws, plot_crossovers):
+        figure = plot(task.laws[0])
+        assert figure is not None
+        figure.draw_without_rendering()
+        words = {ax.get_xlabel() for ax in figure.axes} | {figure.get_supxlabel(), figure.get_supylabel()}
+        assert "F, fine-tuning tokens" in words
+        assert not any("\u2026" in word or "_" in word for word in words)

@@ -20,6 +20,14 @@ MOST_PANELS = 9
 MOST_PAIRS = 6
 COLUMNS = 3
 PADDING = 1.4
+# What our own columns hold, in words for an axis
+WORDS = {
+    "finetune_tokens": "fine-tuning tokens",
+    "n_train": "fine-tuning examples",
+    "n_params": "parameters of the base",
+    "pretraining_tokens": "pretraining tokens",
+    "trainable_params": "parameters that train",
+}
 
 
 def plot_laws(report: FinetuningReport) -> "Figure | None":
@@ -40,11 +48,16 @@ def plot_laws(report: FinetuningReport) -> "Figure | None":
         style.set_loss_axis(ax, low, high, "")
         ax.set_title(name_of(method.name), fontsize=PANEL_TITLE, loc="left")
     share_labels(figure, axes, columns, "", f"loss, {report.loss_unit}")
-    label_below(axes, columns, f"F, {report.f_column}")
+    label_below(axes, columns, _name_axis("F", report.f_column))
     handles = [_legend_mark(axes[0], colour, report.x, x) for x, colour in colours.items()]
     if len(colours) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
     return figure
+
+
+def _name_axis(letter: str, column: str) -> str:
+    """Return such as "N, parameters of the base"; a column of somebody's own keeps its name."""
+    return f"{letter}, {WORDS.get(column, column)}"
 
 
 def _legend_mark(ax: "Axes", colour: str, letter: str, x: float) -> "Line2D":
@@ -107,7 +120,8 @@ def plot_crossovers(report: FinetuningReport) -> "Figure | None":
         ax.set_title(
             f"{name_of(pair.first, 24)} or {name_of(pair.second, 24)}", fontsize=PANEL_TITLE, loc="left"
         )
-    share_labels(figure, axes, columns, f"{report.x}, {report.x_column}", f"F, {report.f_column}")
+    across, up = _name_axis(report.x, report.x_column), _name_axis("F", report.f_column)
+    share_labels(figure, axes, columns, across, up)
     return figure
 
 
