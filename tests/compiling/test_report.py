@@ -118,6 +118,7 @@ def test_a_worker_prints_its_mesh_and_then_every_step(monkeypatch, capsys, tmp_p
         (CONFIG, ["--mesh", "fsdp=2"], "the mesh fsdp=2 is of 2 devices and the target tpu-v5e:1x1 has 1"),
         (CONFIG, ["--mesh", "fdsp=1"], "a mesh has no axis 'fdsp' (nearest: 'fsdp')"),
         ('"""None."""\ndef runs():\n    return []\n', [], "runs() returned no run"),
+        ('"""Another."""\ndef study():\n    return []\n', [], "has no function `runs()`: it has `study()`"),
     ],
 )
 def test_a_worker_says_what_is_wrong_in_one_line(

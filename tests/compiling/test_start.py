@@ -54,6 +54,39 @@ def test_an_unknown_target_is_refused_in_one_line(capsys: pytest.CaptureFixture[
     assert "unknown device 'h10' (nearest: 'h" in told
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--mesh", "fsdp=2"], "--mesh says how the devices of a target are used: name it with --target"),
+        (
+            ["--target", "h100:8", "--device", "h200"],
+            "--target prices for its own devices: leave out --device",
+        ),
+        (
+            ["--target", "h100:8", "--mesh", "fsdp=4"],
+            "the mesh fsdp=4 is of 4 devices and the target h100-80gb:8",
+        ),
+        (
+            ["--target", "v5e:8"],
+            "the target 'v5e:8' needs the 2 sides of a slice after the colon: write v5e:4x4",
+        ),
+    ],
+)
+def test_what_a_plan_for_a_target_may_not_be_given(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    more: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(topology, "require_compiler", lambda target: None)
+    (tmp_path / "one.py").write_text(CONFIG)
+    assert main(["plan", str(tmp_path / "one.py"), *more]) == 2
+    out, told = capsys.readouterr()
+    assert (out, told.count("\n")) == ("", 1)
+    assert message in told
+
+
 def test_the_end_of_a_process_is_explained_in_one_sentence() -> None:
     for status, log in (
         (-signal.SIGKILL, ""),
