@@ -31,8 +31,8 @@ def say_verdict(found: MethodComparison) -> list[str]:
         least, difference = min(alike, key=lambda pair: pair[0].n_trainable)
         low, high = _signed_interval(difference)
         said.append(
-            f"The fewest trainable parameters that are not told from {found.reference} are those of"
-            f" {least.label}, {show_share(least.share)}; that is no proof of equality: the difference"
+            f"Of the methods that are not distinguishable from {found.reference}, {least.label} trains the"
+            f" fewest parameters, {show_share(least.share)}. This does not prove them equal: the difference"
             f" may be anything from {low} to {high}."
         )
     return said
@@ -54,7 +54,7 @@ def _say_groups(compared: Sequence[tuple[MethodResult, ReferenceDifference]], fo
         told = "better" if sign * difference.value > 0 else "worse"
         groups[told if difference.distinguishable else "not distinguishable"].append(method.label)
     parts = [f"{name}: {', '.join(labels)}" for name, labels in groups.items() if labels]
-    return f"Beside {found.reference}, at 95 % each, {'; '.join(parts)}."
+    return f"Compared with {found.reference}, at 95 % each: {'; '.join(parts)}."
 
 
 def say_warnings(found: MethodComparison) -> list[str]:

@@ -1,4 +1,4 @@
-"""Gradient accumulation: a batch in parts, one after another, with the gradient of the whole."""
+"""Gradient accumulation: a batch is read in parts, one after another, and has the gradient of the whole."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,17 +13,27 @@ GradientOf = Callable[[Params, Params, Any, jax.Array | None], tuple[jax.Array, 
 
 
 class Accumulation(NamedTuple):
-    """In how many parts a batch is read, and of how many losses the mean of a part is."""
+    """How a batch is read in parts.
+
+    Attributes:
+        n_parts: Number of parts.
+        count_losses: Function of a part. It returns over how many losses (tokens or labels) the part's mean
+            is.
+    """
 
     n_parts: int
     count_losses: Callable[[Any], jax.Array]  # of a batch: tokens or labels, a number
 
 
 def accumulate(gradient_of: GradientOf, how: Accumulation) -> GradientOf:
-    """Return the same function of a whole batch, which computes it part by part and needs a part's memory.
+    """Make a gradient function of a whole batch that computes it part by part, in the memory of one part.
 
     The loss is the mean over all tokens of the batch. So each part counts by its tokens, and the sum is
     divided once, at the end. Each part has a dropout key of its own.
+
+    Args:
+        gradient_of: Loss and gradient of a batch.
+        how: How the batch is split.
     """
 
     def gradient_of_parts(

@@ -1,6 +1,6 @@
 """Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far.
 
-A large state is taken to the host, and written in a thread while training goes on. One thread writes all
+A large state is copied to the host, and a thread writes it while training continues. One thread writes all
 large states of a process, one after another. Until a state is on the disk, the host holds it beside the one
 in training.
 """
@@ -34,26 +34,26 @@ _WRITER = ThreadPoolExecutor(1, "checkpoints")
 
 
 def say_nothing(line: str) -> None:
-    """Take a line and tell it nobody."""
+    """Ignore a line."""
 
 
 def do_nothing() -> None:
-    """Follow a writing with nothing."""
+    """Do nothing after a state is written."""
 
 
 class Checkpoints:
     """The newest checkpoints of a trunk, or of a branch's cooldown, in one folder.
 
-    orbax writes to a temporary folder and renames it, so that a kill in the middle leaves the one before.
-    Each then gets the digests of its files: one that is damaged later is told (`say`) and dropped when the
-    folder is opened, and training goes on from the one before it, or from its start. Older versions wrote no
-    digests; what they wrote is taken as it is, as far as orbax can read it.
+    orbax writes to a temporary folder and renames it. So a kill in the middle leaves the checkpoint before.
+    Each checkpoint then gets the digests of its files. If one is damaged later, a line says so (`say`) and it
+    is dropped when the folder is opened. Training continues from the one before it, or from its start. Older
+    versions wrote no digests. What they wrote is taken as it is, as far as orbax can read it.
 
-    A large state may still be on its way to the disk when `save` returns. Whatever else is asked of the
-    folder waits for it, and raises the OSError that the writing met.
+    A large state may still be on its way to the disk when `save` returns. Every other method waits for it,
+    and raises the OSError if it could not be written.
 
-    Several processes of one computation read and write a state together, each its parts. What else is done
-    in the folder the first one does, while the others wait.
+    Several processes of one computation read and write a state together, each its parts. The first one does
+    everything else in the folder, while the others wait.
     """
 
     def __init__(
@@ -86,15 +86,17 @@ class Checkpoints:
         self._say(f"{damaged} is damaged: that checkpoint is dropped, and its run is trained {then}")
 
     def drop(self, step: int, damaged: Path) -> None:
-        """Take a checkpoint away because of a damaged file, and tell so."""
+        """Remove a checkpoint because of a damaged file, and say so."""
         self.wait()
         self._manager.delete(step)
         self._tell(damaged)
 
     def wait(self) -> None:
-        """Wait until what was saved is on the disk.
+        """Wait until everything that was saved is on the disk.
 
-        Raises OSError where it could not be written, such as on a full disk; the checkpoint before is there.
+        Raises:
+            OSError: It could not be written, for example because the disk is full. The checkpoint before is
+                there.
         """
         pending = self._pending
         if pending is None:
@@ -155,7 +157,7 @@ class Checkpoints:
         return frozenset() if self._kept is None else self._kept.steps
 
     def keep_newest(self) -> None:
-        """Take all but the newest checkpoint away."""
+        """Remove all checkpoints but the newest."""
         for step in self.steps()[1:]:
             self._manager.delete(step)
 
@@ -177,15 +179,18 @@ class Checkpoints:
         return self.written_steps()
 
     def written_steps(self) -> list[int]:
-        """Return the same without waiting for what is being written: for `then` of `save`."""
+        """Return the same without waiting for a state that is being written. It is for `then` of `save`."""
         return decide(lambda: sorted(self._manager.all_steps(), reverse=True))
 
     def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray]:
-        """Return the newest (state, losses); `like` gives the structure.
+        """Return the newest state and the losses up to it.
+
+        Args:
+            like: A state with the same structure.
 
         Raises:
-            Damaged: orbax cannot read it; one with digests was found whole before, so it is an older
-            version's.
+            Damaged: orbax cannot read it. One with digests was found whole before, so an older version wrote
+                it.
         """
         step = self.latest_step()
         assert step is not None, "there is a checkpoint"
@@ -207,19 +212,20 @@ class Checkpoints:
         return _unflatten(like, tree["state"]), np.asarray(tree["losses"])
 
     def close(self) -> None:
-        """Let go of the folder, with all that was saved in it; raises OSError as `wait` does."""
+        """Release the folder and keep what was saved in it. It raises OSError as `wait` does."""
         try:
             self.wait()
         finally:
             self._manager.close()
 
     def delete(self) -> None:
+        """Release the folder and remove it."""
         self.close()
         decide(partial(shutil.rmtree, self.folder))
 
 
 def clear(folder: Path) -> None:
-    """Take the folder of a run that has ended away, but for the states that are kept for good."""
+    """Remove the folder of a run that has ended, except for the states that are kept for good."""
     if not (folder / KEPT).is_dir():
         shutil.rmtree(folder)
         return

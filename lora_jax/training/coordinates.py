@@ -52,8 +52,8 @@ class Moments:
     """When a model is measured.
 
     Attributes:
-        steps: The steps after which its activations are. They are at step 0 besides.
-        late: The step after which its weights are.
+        steps: The steps after which its activations are measured, in addition to step 0.
+        late: The step after which its weights are measured.
     """
 
     steps: tuple[int, ...]
@@ -128,9 +128,9 @@ def _compile_probe(model: ModelConfig):
 
 
 def probe_sites(model: ModelConfig, params: Params, tokens_BT: jax.Array) -> dict[str, jax.Array]:
-    """Return the activations of a model by kind of site, those of all layers stacked in front.
+    """Return the activations of a model by kind of site. Those of all layers are stacked in front.
 
-    Attention logits are those that a position may see; the others are 0.
+    Attention logits that a position may not see are 0.
     """
     this, logits, outputs = Pass(model), [], []
     T = tokens_BT.shape[1]

@@ -1,8 +1,8 @@
 """The peak memory of a training step on a CPU, predicted from the configuration before anything is compiled.
 
-Float32 weights, the optimizer's state and gradients are counted. What XLA keeps of the activations is a sum
-of what each layer has, with coefficients fitted to XLA's own analysis. After a change of the model's layers
-fit them anew: PYTHONPATH=. python tests/training/step_memory.py (a few minutes).
+We count float32 weights, the optimizer's state and gradients. What XLA keeps of the activations is a sum of
+what each layer has, with coefficients that we fitted to XLA's own analysis. After a change of the model's
+layers, fit them again: PYTHONPATH=. python tests/training/step_memory.py (a few minutes).
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ LOOPED_FROZEN = Held(0.0, 0.0, 2.0, 4.0, 2.1, 0.0, 0.0, 2.3)
 
 
 def memory_bytes(run: RunConfig, lanes: int = 1) -> float:
-    """Predict the peak of a run's training step in bytes, or that of several such runs side by side."""
+    """Predict the peak memory of a run's training step in bytes, or that of several such runs in lanes."""
     return training_bytes(run.model, make_optimizer(run.optim), rows_of(run), lanes)
 
 
@@ -68,7 +68,7 @@ def training_bytes(model: ModelConfig, optimizer: Optimizer, rows: Rows, lanes: 
 
 
 def more_than_adam(optimizer: Optimizer, specs: Mapping[str, Spec]) -> float:
-    """Return the bytes of an optimizer's state beyond Adam's two moments; below 0 where it holds fewer."""
+    """Return the bytes of an optimizer's state beyond Adam's two moments. It is negative if it holds less."""
     return float(sum(4 * (optimizer.state_arrays(spec) - MOMENTS) * spec.size for spec in specs.values()))
 
 
@@ -79,10 +79,15 @@ def step_bytes(
     lanes: int = 1,
     n_adapter: int | None = None,
 ) -> float:
-    """Predict the peak of a step on n_rows sequences in bytes.
+    """Predict the peak memory of a training step in bytes.
 
-    n_adapter: the weights of an adapter, which alone train; the base is frozen, and one for all lanes. None:
-    every weight trains, in each lane.
+    Args:
+        model: The model.
+        n_rows: Sequences in the step.
+        seq_len: Tokens in a sequence.
+        lanes: Runs side by side.
+        n_adapter: Weights of an adapter. They alone train, and all lanes share the frozen base. If None,
+            every weight trains, in each lane.
     """
     n_base = count_parameters(model).total
     weights = BYTES_TRAINED * n_base * lanes
@@ -110,7 +115,7 @@ def which_held(model: ModelConfig, is_frozen: bool) -> Held:
 
 
 def count_kinds(model: ModelConfig, seq_len: int) -> Held:
-    """Return how many numbers of each kind a token has."""
+    """Return how many numbers of each kind there are for a token."""
     D, F, Y = model.d_model, model.ff_width, model.n_layers
     has_bias = model.positions in SCORES_OF_BIAS
     is_cut = model.causal and seq_len % N_BLOCKS == 0 and seq_len // N_BLOCKS >= LEAST_ROWS and not has_bias

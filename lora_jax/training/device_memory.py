@@ -45,12 +45,12 @@ class DeviceMemory(NamedTuple):
 
     Attributes:
         state: Weights, the optimizer's state, and the sum of gradients of a batch that is read in parts.
-        copies: The blocks' weights in 16 bits, made once a step.
-        gradients: Of the blocks' weights, in float32.
+        copies: The blocks' weights in 16 bits, made once in a step.
+        gradients: Gradients of the blocks' weights, in float32.
         saved: What the forward pass keeps for the backward pass.
-        block: The largest that the backward pass of one block needs at once.
-        head: The logits of one chunk and their gradient, the head in 16 bits, the hidden states.
-        head_gradient: In float32, beside `head` and behind it.
+        block: The most that the backward pass of one block needs at once.
+        head: The logits of one chunk and their gradient, the head in 16 bits, and the hidden states.
+        head_gradient: The head's gradient in float32, which exists together with `head` and after it.
     """
 
     state: float
@@ -125,12 +125,12 @@ def activation_bytes(model: ModelConfig) -> int:
 
 
 def is_plain(model: ModelConfig) -> bool:
-    """Is the backward pass over the blocks plain code, and no loop?"""
+    """Return whether the backward pass over the blocks is plain code and not a loop."""
     return model.remat == "none" and model.n_layers <= UNROLL
 
 
 def holds_scores(model: ModelConfig, seq_len: int, target: Target) -> bool:
-    """Does attention hold the scores of all positions, for want of a fused kernel?"""
+    """Return whether attention holds the scores of all positions, because there is no fused kernel."""
     dtype = jnp.dtype(jnp.float32 if activation_bytes(model) == FLOAT32 else jnp.bfloat16)
     return choose_kernel(target, heads_of(model, seq_len, dtype)).kernel is None
 

@@ -8,18 +8,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mean held-out loss in nats per token and its standard error, clustered by document."""
+    """Mean held-out loss in nats per token, and its standard error, clustered by document."""
 
     loss: float
     standard_error: float | None  # None where one document is all there is
 
     def bits_per_byte(self, bytes_per_token: float | None) -> float | None:
-        """Return the loss in bits for each byte of text, None where the text of the tokens is not known."""
+        """Return the loss in bits per byte of text. None if the text of the tokens is not known."""
         return None if bytes_per_token is None else self.loss / math.log(2) / bytes_per_token
 
 
 def clustered_standard_error(values_W: np.ndarray, clusters_W: np.ndarray) -> float | None:
-    """Return the cluster-robust standard error of a mean (Liang & Zeger 1986), None for a single cluster."""
+    """Return the cluster-robust standard error of a mean (Liang & Zeger 1986). None for one cluster."""
     _, index = np.unique(clusters_W, return_inverse=True)
     n_clusters = int(index.max()) + 1
     if n_clusters < 2:

@@ -1,4 +1,4 @@
-"""Held-out losses on the way: at which steps of a run, on which windows, and what they come to."""
+"""Held-out losses during training: at which steps of a run, on which windows, and what they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ STEP_OVER_FORWARD = 3  # FLOPs of a training step over those of its forward pass
 
 
 class HeldoutLosses(NamedTuple):
-    """Held-out loss of some weights, in all and for each source of a mixture."""
+    """Held-out loss of some weights, over all sources and for each source of a mixture."""
 
     whole: HeldOut
     by_source: Mapping[str, HeldOut]
@@ -26,7 +26,14 @@ class HeldoutLosses(NamedTuple):
 def measure_heldout(
     run: RunConfig, params: Params, dataset: Dataset, chosen_W: np.ndarray | slice = slice(None)
 ) -> HeldoutLosses:
-    """Return the held-out loss of a run's weights on these of the dataset's held-out windows, or on all."""
+    """Return the held-out loss of a run's weights.
+
+    Args:
+        run: The run.
+        params: Its weights.
+        dataset: Its data.
+        chosen_W: Which of the dataset's held-out windows to use, by default all.
+    """
     losses_W = measure_windows(run.model, params, dataset.heldout_WT[chosen_W])
     documents_W, sources_W = dataset.heldout_documents_W[chosen_W], dataset.heldout_sources_W[chosen_W]
     by_source, names = {}, dataset.heldout_names
@@ -49,10 +56,10 @@ class HeldoutPoints:
 
 
 def choose_points(run: RunConfig, n_windows: int, measuring: Measuring) -> HeldoutPoints:
-    """Return where a run's held-out loss is measured, within the share of its training that this may take.
+    """Choose where a run's held-out loss is measured, within the share of its training that this may cost.
 
-    As many windows are read at each step as the share allows, in whole batches, spread over the held-out
-    text. Where a batch at each step would be too much, there are fewer steps.
+    Each step reads as many windows as the share allows, in whole batches, spread over the held-out text. If a
+    batch at each step would cost too much, there are fewer steps.
     """
     per_step = run.optim.batch_size * STEP_OVER_FORWARD  # windows whose forward passes cost one training step
     allowed = int(measuring.share * run.n_steps * per_step)

@@ -1,4 +1,4 @@
-"""What a run gave so far."""
+"""What a run has given so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass
 class LossHistory:
-    """What a run gave so far: the loss and the tokens of every step, and whether it came to an early end."""
+    """The loss and the tokens of every step so far, and whether the run ended early."""
 
     losses: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)  # trained on by each step, without padding

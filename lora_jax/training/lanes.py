@@ -1,8 +1,8 @@
-"""Lanes: the states of several runs of one shape, stepped side by side by one compiled program.
+"""Lanes: the states of several runs of one shape, which one compiled program steps side by side.
 
 The step is vmapped over the runs. What differs between them (weights, moments, batches, rates, keys) has a
-leading lane axis; frozen weights that all of them hold are shared and have none, so that a frozen base stays
-one array and its matmuls one large matmul. A single lane is not stacked: it is the plain step.
+leading lane axis. Frozen weights that all of them hold are shared and have none. So a frozen base stays one
+array and its matmuls one large matmul. A single lane is not stacked: it is the plain step.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,14 +38,15 @@ def compile_step(step: Step, side_by_side: bool) -> Any:
 
 
 def stack_inputs(given: Sequence[Any]) -> Any:
-    """Return the inputs of all lanes as one, with a lane axis in front; that of a single lane as it is."""
+    """Return the inputs of all lanes as one, with a lane axis in front. One lane's has no such axis."""
     return given[0] if len(given) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *given)
 
 
 class Lanes:
-    """Runs side by side. A lane keeps its number until `keep` chooses which of them go on.
+    """Runs side by side. A lane keeps its number until `keep` chooses which lanes continue.
 
-    is_warm: did the last step run a program that had run before, so that nothing was compiled in it?
+    Attributes:
+        is_warm: Whether the last step used a program that had run before, so that it compiled nothing.
     """
 
     def __init__(
@@ -73,7 +74,14 @@ class Lanes:
         self._state = _stack(states)
 
     def advance(self, given: Sequence[Sequence[Any]]) -> Measured:
-        """Take K steps in one call, given[k][lane] the inputs, of one shape; return arrays (K, n_lanes)."""
+        """Take K steps in one call.
+
+        Args:
+            given: given[k][lane] is the input of a lane in step k. All have one shape.
+
+        Returns:
+            Arrays (K, n_lanes).
+        """
         joined = [self._join(one) for one in given]
         if len(joined) == 1:
             measured = self._call(self._step, joined[0])
@@ -84,7 +92,7 @@ class Lanes:
         return jax.tree.map(lambda leaf: leaf.reshape(self.n_lanes, len(given)).T, measured)
 
     def step(self, given: Sequence[Any]) -> jax.Array:
-        """Take one step in every lane, each with its own input; return the losses (n_lanes,), unread."""
+        """Take one step in every lane, each with its own input. Return the losses (n_lanes,), unread."""
         return self.advance([given]).loss[0]
 
     def _call(self, step: Step, stacked: Any) -> Measured:
@@ -96,10 +104,10 @@ class Lanes:
         return measured
 
     def memory_bytes(self, given: Sequence[Any]) -> int | None:
-        """Compile the step for inputs like these; return its peak memory, None where XLA does not tell it.
+        """Compile the step for inputs like these, and return its peak memory in bytes.
 
-        Arguments (states and frozen weights), results and everything in between, in bytes. Compiled is what
-        `step` runs, so that nothing is compiled twice.
+        It counts arguments (states and frozen weights), results and everything in between. It is None if XLA
+        does not tell. `step` runs this program, so nothing is compiled twice.
         """
         compiled = compile_step(self._step, self.n_lanes > 1)
         found = compiled.lower(self._state, self._shared, self._own, self._join(given)).compile()
@@ -110,18 +118,18 @@ class Lanes:
         return stats.argument_size_in_bytes + stats.temp_size_in_bytes + results
 
     def read(self, lane: int) -> TrainState:
-        """Return a copy of one lane's state, which no later step touches."""
+        """Return a copy of one lane's state. Later steps do not change it."""
         return jax.tree.map(jnp.copy, self._state) if self.n_lanes == 1 else _read_lane(self._state, lane)
 
     def write(self, lane: int, state: TrainState) -> None:
-        """Put a copy of another state in a lane, such as the trunk's after one of its branches has ended."""
+        """Put a copy of another state into a lane, such as the trunk's after a branch has ended."""
         if self.n_lanes == 1:
             self._state = jax.tree.map(jnp.copy, state)
         else:
             self._state = _write_lane(self._state, state, lane)
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with these lanes alone, renumbered in this order: a narrower program steps them."""
+        """Continue with these lanes alone, renumbered in this order. A narrower program steps them."""
         if self.n_lanes > 1:
             self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
         self.n_lanes = len(lanes)

@@ -1,8 +1,7 @@
 """The plain loop of one run, from top to bottom: batch -> step -> losses -> evaluation -> result.
 
-This is what training is. `training/trunk.py` does the same for several runs side by side, which share the
-steps that they have in common and can be stopped. `tests/training/test_loop.py` holds it to the bits of this
-loop.
+This is what training is. `training/trunk.py` does the same for several runs side by side, which share their
+common steps and can be stopped. `tests/training/test_loop.py` checks that both give the same bits.
 """
 
 from lora_jax.config import RunConfig
@@ -17,7 +16,7 @@ from lora_jax.training.trial import StepTimer
 
 
 def pretrain(run: RunConfig, dataset: Dataset) -> PretrainResult:
-    """Train one run from its start to its end and evaluate it; nothing is saved, nothing runs beside it."""
+    """Train one run from start to end and evaluate it. Nothing is saved."""
     history, timer = LossHistory(), StepTimer()
     state = init_pretraining(run.model, run.optim, run.seed)
     step = compile_step(make_pretraining_step(run.model, run.optim), side_by_side=False)

@@ -1,4 +1,4 @@
-"""Next-token cross-entropy, in nats per token, without ever holding the logits of a large batch whole.
+"""Next-token cross-entropy in nats per token. The logits of a large batch are never held as a whole.
 
 Axes: B batch, U = T + 1 tokens of a window, T predictions, D model, V vocabulary, N chunks of C positions.
 """
@@ -20,7 +20,12 @@ from lora_jax.params import Params
 
 
 class Room(NamedTuple):
-    """Float32 logits that one device computes at once: so many bytes, but not of fewer tokens than that."""
+    """How many float32 logits a device computes at once.
+
+    Attributes:
+        n_bytes: At most so many bytes.
+        n_tokens: But not fewer tokens than this.
+    """
 
     n_bytes: int
     n_tokens: int
@@ -34,7 +39,7 @@ ROOM = {"cpu": Room(16 * 2**20, 256), "accelerator": Room(512 * 2**20, 2048)}
 
 
 def window_losses(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax.Array:
-    """Return the mean loss of each window (B,) in float32; a window of U = T + 1 tokens has T predictions."""
+    """Return the mean loss of each window, (B,), in float32, over its T = U - 1 predictions."""
     x_BTD = encode(config, params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
     return token_losses(Pass(config), params, x_BTD, windows_BU[:, 1:]).mean(axis=-1)
 
@@ -59,22 +64,22 @@ def mean_loss(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax
 
 
 def count_chunks(config: ModelConfig, n_rows: int, seq_len: int) -> int:
-    """Return in how many chunks of positions the logits of a batch are computed; 1: whole.
+    """Return into how many chunks of positions the logits of a batch are cut. 1 leaves them whole.
 
-    A chunk has every row, so that a batch that is split over devices stays split.
+    A chunk has every row. So a batch that is split over devices stays split.
     """
     n_devices = max(1, jax.sharding.get_abstract_mesh().size)
     return chunks_of(config.vocab_size, n_rows, seq_len, n_devices, for_cpu=on_cpu())
 
 
 def chunks_of(vocab_size: int, n_rows: int, seq_len: int, n_devices: int, for_cpu: bool) -> int:
-    """Return `count_chunks` on so many devices, of a batch of n_rows on all of them."""
+    """Return `count_chunks` for a batch of `n_rows` over `n_devices` devices."""
     n_tokens = n_devices * tokens_at_once(vocab_size, for_cpu)
     return min(seq_len, -(-n_rows * seq_len // n_tokens))
 
 
 def tokens_at_once(vocab_size: int, for_cpu: bool) -> int:
-    """Return of how many tokens a device computes the logits at once."""
+    """Return for how many tokens a device computes the logits at once."""
     room = ROOM["cpu" if for_cpu else "accelerator"]
     return max(room.n_tokens, room.n_bytes // (4 * vocab_size))
 
@@ -100,12 +105,18 @@ def token_losses(this: Pass, params: Params, x_BTD: jax.Array, targets_BT: jax.A
 def summed_loss(
     this: Pass, params: Params, x_BTD: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array
 ) -> jax.Array:
-    """Return sum(weights * losses), a number whose gradient is computed in the same pass, chunk by chunk.
+    """Return sum(weights * losses). Its gradient is computed in the same pass, chunk by chunk.
 
-    The gradient of each chunk, with respect to its hidden states and to the weights that the head reads, is
-    made while its logits are there, so that the head is computed once and its logits are never stored (as in
-    Liger's fused linear cross-entropy, Hsu et al. 2024, arXiv 2410.10989). weights_BT: float32, not
-    differentiated.
+    The gradient of each chunk is made while its logits are there, with respect to its hidden states and to
+    the weights that the head reads. So the head is computed once and its logits are never stored (as in
+    Liger's fused linear cross-entropy, Hsu et al. 2024, arXiv 2410.10989).
+
+    Args:
+        this: The model, the hooks and the dropout key.
+        params: The weights.
+        x_BTD: Hidden states that the head reads (`encode`).
+        targets_BT: The tokens to predict.
+        weights_BT: Weights of the losses, float32. They are not differentiated.
     """
     config, hooks = this.config, this.hooks
     n_chunks = count_chunks(config, *targets_BT.shape)

@@ -1,6 +1,6 @@
 """At which steps of a pretraining run its held-out loss is measured, and how much that may cost.
 
-Nothing here changes what is trained, so that none of it is part of a run's identity.
+This changes nothing that is trained, so it is not part of a run's identity.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FIRST_POINT = 0.01  # share of the steps after which it is measured first, where
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """When held-out losses are measured on the way; at the end they are in any case.
+    """When held-out losses are measured during a run. At its end they are always measured.
 
     Attributes:
         n_points: Largest number of steps at which it is measured. 0 measures at the end alone.
@@ -34,7 +34,7 @@ class Measuring:
         check_fields(self)
 
     def choose_steps(self, n_steps: int, n_points: int) -> list[int]:
-        """Return at most `n_points` different steps of a run of `n_steps`, the last step not among them."""
+        """Return at most `n_points` different steps of a run of `n_steps`, without the last step."""
         if self.spacing == "log":
             shares = [FIRST_POINT ** (1 - k / n_points) for k in range(n_points)]
         else:

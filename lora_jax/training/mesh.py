@@ -44,24 +44,34 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def make_mesh(text: str | None = None) -> Mesh:
-    """Return the mesh that `text` names, over every device of every process; None: all of them on fsdp."""
+    """Return the mesh that `text` names, over every device of every process. None puts all on fsdp."""
     sizes = mesh_sizes(text, len(jax.devices()), "JAX sees", "show JAX as many devices")
     return jax.make_mesh(sizes, MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
 
 
 def mesh_of_devices(text: str | None, devices: Sequence[Any], name: str) -> Mesh:
-    """Return the mesh that `text` names over the devices of a target; None: all of them on fsdp.
+    """Return the mesh over the devices of a target.
 
-    name: of the target, for the message of a mesh that does not match it.
+    Args:
+        text: The mesh, such as "data=2,fsdp=2". None puts all devices on fsdp.
+        devices: The devices.
+        name: The target, for the message if the mesh does not match it.
     """
     sizes = mesh_sizes(text, len(devices), f"the target {name} has", "name such a target")
     return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def mesh_sizes(text: str | None, n_devices: int, who: str, remedy: str) -> tuple[int, ...]:
-    """Return the sizes of a mesh's axes; raises LoraJaxError where their product is not the devices.
+    """Return the sizes of a mesh's axes.
 
-    who: has the devices, as in "JAX sees". remedy: what else could be done.
+    Args:
+        text: The mesh. None puts all devices on fsdp.
+        n_devices: Number of devices.
+        who: Who has the devices, for the message, such as "JAX sees".
+        remedy: What else could be done, for the message.
+
+    Raises:
+        LoraJaxError: The product of the sizes is not the number of devices.
     """
     sizes = parse_mesh(f"fsdp={n_devices}" if text is None else text)
     wanted = int(np.prod(list(sizes.values())))
@@ -92,7 +102,11 @@ def batch_parts(mesh: Mesh) -> int:
 
 
 def weight_shardings(mesh: Mesh, specs: Mapping[str, Spec]) -> dict[str, NamedSharding]:
-    """Return where each weight lies; refuses a mesh that does not divide an axis."""
+    """Return where each weight lies.
+
+    Raises:
+        LoraJaxError: The mesh does not divide an axis.
+    """
     return {path: _weight_sharding(mesh, path, spec) for path, spec in specs.items()}
 
 
@@ -132,21 +146,24 @@ def place(array: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def place_input(mesh: Mesh, given: Any) -> Any:
-    """Put what a step takes in onto the mesh: arrays split along their first axis, the batch; numbers whole.
+    """Put the input of a step onto the mesh. Arrays are split along their first axis, the batch.
 
-    Every process makes the same host arrays, as they follow from the seed and the step alone.
+    Every process makes the same host arrays, because they follow from the seed and the step alone.
     """
     split, everywhere = NamedSharding(mesh, PartitionSpec(BATCH_AXES)), NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda leaf: place(leaf, split if np.ndim(leaf) else everywhere), given)
 
 
 def join_on(mesh: Mesh | None) -> Callable[[Sequence[Any]], Any]:
-    """Return the `join` of `Lanes` for a single lane on a mesh; None: on no mesh."""
+    """Return the `join` of `Lanes` for a single lane on a mesh, or on no mesh."""
     return stack_inputs if mesh is None else lambda given: place_input(mesh, stack_inputs(given))
 
 
 def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
-    """Draw a seed's state onto the mesh, to the bits of `init_pretraining`; one weight at a time is whole."""
+    """Draw the state of a seed onto the mesh, with the bits of `init_pretraining`.
+
+    Only one weight at a time is whole.
+    """
     if mesh is None:
         return init_pretraining(model, optim, seed)
     specs = declare(model)
@@ -166,10 +183,10 @@ def spread_step(mesh: Mesh, model: ModelConfig, step: Step) -> Step:
 
 
 def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
-    """Return the same pure step, traced on the mesh and with its results held to their places.
+    """Return the same pure step, traced on the mesh, with its results held to their places.
 
-    Without, XLA chooses where each new weight lies, which may differ from where it lay, and the second step
-    would be another program.
+    Otherwise XLA would choose where each new weight lies. That may differ from where it lay, and the second
+    step would be another program.
     """
 
     def pinned(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, Measured]:
@@ -183,7 +200,7 @@ def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
 
 
 def mesh_of(params: Params) -> Mesh | None:
-    """Return the mesh that the weights lie on, None where they lie on a single device without one."""
+    """Return the mesh on which the weights lie. None if they lie on a single device without one."""
     sharding = next(iter(params.values())).sharding
     return sharding.mesh if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh) else None
 

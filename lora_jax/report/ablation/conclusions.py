@@ -11,11 +11,11 @@ def headline(report: AblationReport) -> str:
     """Return the answer in one line."""
     fitted = [recipe for recipe in report.recipes if recipe.verdict is not None]
     if not fitted:
-        return "No recipe has runs enough for this law."
+        return "No recipe has enough runs for this law."
     believed = [r.label for r in fitted if r.verdict is not None and r.verdict.level is Level.BELIEVE]
     close = [r.label for r in fitted if r.misfit and r.misfit.times and r.misfit.times.value < TWICE]
-    said = f"{len(believed)} of {len(fitted)} recipes give a fit to believe"
-    return f"{said}, and {len(close)} lie less than twice the seeds' noise off {report.formula}."
+    said = f"{len(believed)} of {len(fitted)} recipes give a fit that you can believe"
+    return f"{said}, and {len(close)} lie off {report.formula} by less than twice the noise between seeds."
 
 
 def summarise(report: AblationReport) -> list[str]:

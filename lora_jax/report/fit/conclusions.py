@@ -38,7 +38,7 @@ def _believed(report: FitReport) -> str:
     if number is not None:
         value, interval = format_interval(number)
         said = f"{name} = {value}" + (f" ({interval})" if number.ci95 else "")
-    return f"{said}, converged to one minimum, and no check of the fit or of the runs warns"
+    return f"{said}; the fit converged to one minimum, and none of our checks warns"
 
 
 def describe(report: FitReport) -> list[str]:

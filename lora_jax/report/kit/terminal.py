@@ -30,7 +30,7 @@ def first_warnings(warnings: Sequence[str]) -> list[str]:
     """Return the first warnings about the sizes of a sweep as lines, and how many more there are."""
     shown = [f"warning: {line}" for line in warnings[:MOST_WARNINGS]]
     more = len(warnings) - MOST_WARNINGS
-    return [*shown, f"warning: and {more} more, of sizes that the table marks"] if more > 0 else shown
+    return [*shown, f"warning: and {more} more, about sizes that the table marks"] if more > 0 else shown
 
 
 def put(console: "Console", text: str, look: str | None = None) -> None:

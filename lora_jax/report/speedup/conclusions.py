@@ -60,8 +60,9 @@ def _judge(points: Sequence[Point]) -> str:
     if worse == len(points):
         return "It is worse at every place." if len(points) > 1 else "It is worse."
     if not better and not worse:
-        return "The runs do not tell the two apart."
-    return f"It is better at {better} and worse at {worse} of {len(points)} places; the others do not tell."
+        return "The runs cannot tell the two apart."
+    known = f"It is better at {better} and worse at {worse} of {len(points)} places"
+    return f"{known}; at the others the runs cannot tell."
 
 
 def summarise_curves(report: CurveReport) -> list[str]:

@@ -104,7 +104,12 @@ def heldout_rows(fits: SweepReport) -> Table | None:
     )
     columns = ("law", "predicted", INTERVAL, "error")
     return Table(
-        "What each law said of the held-out cell", columns, tuple(rows), frozenset({1, 3}), flagged, note
+        "What each law predicted for the held-out cell",
+        columns,
+        tuple(rows),
+        frozenset({1, 3}),
+        flagged,
+        note,
     )
 
 

@@ -8,11 +8,11 @@ def headline(report: TransferReport) -> str:
     """Return the answer in one line."""
     found = [drift for series in report.series for drift in series.drifts if drift.verdict is not None]
     if not found:
-        return "These runs do not tell whether the best learning rate moves."
+        return "These runs cannot tell whether the best learning rate moves."
     words = {
         "moves": "moves",
         "does not move": "does not move",
-        "not told apart": "may move or not",
+        "not told apart": "may or may not move",
     }
     said = [f"{words[v]} in {n}" for v in words if (n := sum(drift.verdict == v for drift in found))]
     cases = "1 case" if len(found) == 1 else f"{len(found)} cases"
@@ -44,13 +44,13 @@ def say_drift(drift: Drift, tolerance: float) -> str:
     )
     power = f"its power is {drift.slope.value:.2f} ({drift.slope.low:.2f} to {drift.slope.high:.2f})"
     if drift.n_sizes == 2:
-        power += " by two sizes alone"
+        power += " from two sizes only"
     if drift.verdict == "moves":
         return f"{start} the best rate moves; {power}, and {reach}."
     if drift.verdict == "does not move":
         still = f"the best rate does not move by more than a power of {tolerance:g}"
         return f"{start} {still}; {power}, and {reach}."
-    return f"{start} these runs do not tell whether the best rate moves; {power}, and {reach}."
+    return f"{start} these runs cannot tell whether the best rate moves; {power}, and {reach}."
 
 
 def warnings_of(report: TransferReport) -> list[str]:

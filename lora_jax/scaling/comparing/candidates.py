@@ -75,7 +75,7 @@ def _reason(table: RunTable, law: Law, response: str, n_smallest: int) -> str | 
         return f"{' and '.join(f'{table.column_of(v)} ({v})' for v in constant)} is the same in every row"
     for v, other in law.same_unit.items():
         if other != "1" and np.ptp(np.log(table.variable(v) / table.variable(other))) < SAME:
-            return f"{v} = k {other} in every row, so what sets them apart cannot be known"
+            return f"{v} = k {other} in every row, so their effects cannot be told apart"
     n_params = len(law.names)
     if n_smallest <= n_params:
         return (

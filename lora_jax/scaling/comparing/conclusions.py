@@ -83,9 +83,9 @@ def _support(rows: Sequence["Row"]) -> list[str]:
         told = f"{', '.join([best.name, *(r.name for r in tied[:-1])])} and {tied[-1].name}"
         few = min([best, *tied], key=lambda r: len(r.law.names))
         said = [
-            f"The table does not tell which of {told} is the form: their errors on its larger runs are not"
-            f" distinguishable. {best.name} has the least, {error}; {few.name} has the fewest parameters,"
-            f" {len(few.law.names)}."
+            f"The table cannot tell which of {told} is the right form: their errors on its larger runs"
+            f" are not distinguishable. {best.name} has the least, {error}; {few.name} has the fewest"
+            f" parameters, {len(few.law.names)}."
         ]
     else:
         said = [
@@ -113,25 +113,23 @@ def _noise(rows: Sequence["Row"], noise: "Noise | None") -> list[str]:
         return [f"{said}, and the best law misses by {times:.1f} times that."]
     close = [r for r in rows[1:] if r.standing and r.standing.below_noise]
     if close:
-        return [
-            f"{said}: the differences between {rows[0].name} and {', '.join(r.name for r in close)} are less."
-        ]
+        return [f"{said}: {rows[0].name} differs from {', '.join(r.name for r in close)} by less than that."]
     return [f"{said}."]
 
 
 def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
     first, last = splits[0], splits[-1]
     n = sum(len(s.test) for s in splits)
-    reach = f"{first.farthest:.3g} times the largest {order.measure} fitted"
+    reach = f"{first.farthest:.3g} times the largest fitted {order.measure}"
     if len(splits) == 1:
-        origins = f"from one origin, {first.share:.0%} of the {order.noun}, up to {reach}"
+        origins = f"from one origin, at {first.share:.0%} of the {order.noun}. They reach up to {reach}"
     else:
         origins = (
-            f"from {len(splits)} origins, {first.share:.0%} to {last.share:.0%} of the {order.noun}, up to"
-            f" {reach} from the first of them and {last.farthest:.3g} times from the last"
+            f"from {len(splits)} origins, at {first.share:.0%} to {last.share:.0%} of the {order.noun}. They"
+            f" reach up to {reach} from the first origin, and {last.farthest:.3g} times from the last"
         )
     return (
-        f"Tested by {n} predictions of {n_units} {order.noun} {origins}; of farther runs this says nothing."
+        f"We tested {n} predictions of {n_units} {order.noun} {origins}. This says nothing about runs beyond."
     )
 
 

@@ -61,8 +61,9 @@ class LargestRuns:
         e = self.errors
         low, mean, high = (f"{100 * float(x):+.2g}" for x in (e.min(), e.mean(), e.max()))
         return (
-            f"predicts its own largest runs badly: fitted to the smaller {self.share:.0%}, {self.n_inside} of"
-            f" {self.n_runs} inside their 95% intervals, {low} to {high}% off ({mean}% on average)"
+            f"predicts its own largest runs badly: fitted to the smaller {self.share:.0%}, it is {low} to"
+            f" {high}% off ({mean}% on average), with {self.n_inside} of {self.n_runs} inside their 95%"
+            " intervals"
         )
 
 

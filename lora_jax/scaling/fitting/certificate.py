@@ -238,6 +238,7 @@ def _moved(
     warnings = []
     if influence is not None and abs(influence.shift) > MOVED * abs(value):
         warnings.append(f"without run {influence.run_ids[0]} {moves} {influence.shift:+.3f}")
+    n = 0 if outliers is None else len(outliers.run_ids)
     if outliers is not None and abs(outliers.shift) > 0.5 * MOVED * abs(value):
-        warnings.append(f"without {len(outliers.run_ids)} outlying runs {moves} {outliers.shift:+.3f}")
+        warnings.append(f"without {n} outlying run{'s' if n > 1 else ''} {moves} {outliers.shift:+.3f}")
     return warnings

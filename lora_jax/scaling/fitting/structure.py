@@ -69,7 +69,7 @@ class Structure:
         """Why we doubt the form of the law. None if the structure may be noise, or is too small to matter."""
         if self.p >= LEVEL or not self.is_material:
             return None
-        return f"{self._words}, so its form is not theirs"
+        return f"{self._words}, so the runs do not follow this form"
 
     @property
     def note(self) -> str | None:

@@ -215,7 +215,11 @@ def _distance(shift: Array, free: np.ndarray, inverse: Array) -> Array:
 
 def _sentence(source: str, p: float, n: int, outside: list[str], ratio: float | None) -> str:
     said = f"p = {p:.2g}" if p > 1 / (n + 1) else f"p = {p:.2g}, the least that {n} replicates can show"
-    times = "" if ratio is None else f"; the objective there is {ratio:.3g} times the fit's"
+    times = (
+        ""
+        if ratio is None
+        else f"; with these constants the objective is {ratio:.3g} times as large as at the fit"
+    )
     if not outside:
         where = "every parameter lies inside its 95% interval"
     else:

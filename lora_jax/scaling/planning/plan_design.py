@@ -222,7 +222,9 @@ def _warnings(
     target, spent = forecast.target, sum(c.paid_flops for c in cells)
     far = target.flops / max(c.flops for c in cells)
     if far > FAR:
-        said.append(f"the target costs {far:.0f} times the dearest run: that one law holds so far is assumed")
+        said.append(
+            f"the target costs {far:.0f} times the dearest run: we assume that one law holds that far"
+        )
     ratios = [c.tokens_per_parameter for c in cells]
     if not min(ratios) / 1.01 <= target.n_tokens / target.n_params <= max(ratios) * 1.01:
         said.append(
@@ -241,7 +243,7 @@ def _warnings(
     if abs(np.log(target.n_tokens / target.n_params / LADDER_RATIO)) < ON_THE_LINE:
         said.append(
             f"the target lies on the line D = {LADDER_RATIO:g} N: there a ladder fitted with one power law of"
-            " N and a floor is about as narrow, and says nothing of any other D/N"
+            " N and a floor gives about as narrow an interval, but says nothing about any other D/N"
         )
     if ladder is None:
         return tuple(said)

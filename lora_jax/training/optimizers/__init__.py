@@ -50,7 +50,10 @@ BETA2 = (0.9, 0.9999)  # between which the batch may move it
 
 
 def scaled_beta2(beta2: float, config: OptimConfig) -> float:
-    """Return a second moment's decay at the batch size: its memory in sequences is that at base_batch."""
+    """Return the decay of a second moment at the batch size.
+
+    Its memory, counted in sequences, is the same as at `base_batch`.
+    """
     if config.base_batch in (None, config.batch_size):
         return beta2
     low, high = BETA2
@@ -58,7 +61,7 @@ def scaled_beta2(beta2: float, config: OptimConfig) -> float:
 
 
 def make_optimizer(config: OptimConfig) -> Optimizer:
-    """Return the optimizer of a configuration; its rate, decay and clip are data (`make_hyperparams`)."""
+    """Return the optimizer of a configuration. Its rate, decay and clip are data (`make_hyperparams`)."""
     optimizer: Any = config.optimizer
     if optimizer is None:
         optimizer = AdamW(beta1=config.beta1, beta2=config.beta2, eps=config.eps)

@@ -14,12 +14,12 @@ from lora_jax.training.optimizers.optimizer import Optimizer, Scale, complete_sc
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """Adam with decoupled decay. It is what runs without `optim.optimizer` use, with the config's numbers.
+    """Adam with decoupled decay. Runs without `optim.optimizer` use it, with the config's numbers.
 
     Attributes:
         beta1: Decay of the gradient's mean.
-        beta2: Decay of its square's mean.
-        eps: Added to the root of the squares' mean.
+        beta2: Decay of the mean of its square.
+        eps: Added to the root of that mean.
     """
 
     kind: Literal["adamw"] = "adamw"

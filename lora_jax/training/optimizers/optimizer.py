@@ -11,7 +11,7 @@ from lora_jax.params import Params, Spec
 
 
 class Hyperparams(NamedTuple):
-    """What the optimizer takes as data: runs that differ in these alone share one compiled step."""
+    """What the optimizer takes as data. Runs that differ only in these share one compiled step."""
 
     learning_rate: Any  # of this step: the peak times the schedule
     weight_decay: Any
@@ -26,7 +26,12 @@ def make_hyperparams(config: OptimConfig, learning_rate: float) -> Hyperparams:
 
 
 class Clip(NamedTuple):
-    """Weights whose gradients are clipped together, apart from all others, and to which norm."""
+    """Weights whose gradients are clipped together, separately from all others.
+
+    Attributes:
+        group: Name of the group.
+        norm: The norm they are clipped to.
+    """
 
     group: str
     norm: float
@@ -53,7 +58,7 @@ class Scale(NamedTuple):
 
 
 def default_scale(spec: Spec) -> Scale:
-    """Return the scale of a weight that nothing else is said of: it decays if it is a matrix."""
+    """Return the scale of a weight for which nothing else is said. It decays if it is a matrix."""
     return Scale(decay=float(spec.decays))
 
 

@@ -277,9 +277,9 @@ def test_few_predictions_rank_nothing(sweep):
 
 def test_the_words_say_what_was_tested_and_no_more(compared):
     first, last = compared.origins[0], compared.origins[-1]
-    assert f"up to {first.farthest:.3g} times the largest 6 N D fitted" in compared.words
-    assert f"{last.farthest:.3g} times from the last; of farther runs this says nothing." in compared.words
-    assert f"Tested by {sum(len(s.test) for s in compared.origins)} predictions of 21 cells" in compared.words
+    assert f"up to {first.farthest:.3g} times the largest fitted 6 N D" in compared.words
+    assert f"{last.farthest:.3g} times from the last. This says nothing about runs beyond." in compared.words
+    assert f"We tested {sum(len(s.test) for s in compared.origins)} predictions of 21 cells" in compared.words
 
 
 def test_a_difference_below_the_noise_is_said_to_be():

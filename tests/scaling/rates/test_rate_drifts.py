@@ -103,7 +103,7 @@ def test_two_lengths_have_a_ratio_and_give_no_rule() -> None:
     assert low < 0.7 < high
     assert value == pytest.approx(0.7, rel=0.05)
     said = say_drift(drift, 0.1)
-    assert "by two sizes alone" in said
+    assert "from two sizes only" in said
     assert f"changes by a factor of {value:.2f} ({low:.2f} to {high:.2f})" in said
     assert "Two sizes of tokens, 1,000,000 and 4,000,000, give no rule" in " ".join(series.rule.words)
     assert "horizon_exponent" not in (series.rule.code or "")
