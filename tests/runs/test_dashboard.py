@@ -139,7 +139,7 @@ def test_check_prints_the_workspace(tracked: Path, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     spec = json.loads(out)
     assert (spec["entity"], spec["project"]) == ("me", "mine")
-    assert "the server alone" in err
+    assert "only the server" in err
 
 
 # ---- refusals

@@ -87,7 +87,7 @@ def test_a_task_of_another_machine_is_a_sentence(place: Place) -> None:
 
 def test_slurm_wants_a_number_of_workers(place: Place, tmp_path: Path) -> None:
     got = place.call(place.config, "--out", tmp_path / "o", "--slurm", "partition=gpu")
-    check_mistake(got, "--slurm submits workers", "--workers N")
+    check_mistake(got, "--slurm needs the number of workers", "--workers N")
 
 
 @pytest.mark.slow
