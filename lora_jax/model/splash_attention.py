@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lora_jax.model.kernel_padding import fill_up
 from lora_jax.model.placing import split_attention
 
 BLOCKS = (512, 256, 128)  # positions of a block: the largest that divides the length
-PADDING = -2  # a segment of its own, which no example has
 # What the kernel's output and its log-sum-exp are called for a policy of recomputing (transformer.REMAT).
 SAVED = "splash_attention"
 
@@ -35,16 +35,10 @@ def attend_by_splash(
         segments_BT: A position sees its own segment alone. None is one segment.
         interpret: Run the kernel as plain operations, on any device (tests).
     """
-    T = q_BTHK.shape[1]
-    n_padding = -T % BLOCKS[-1]
-    if n_padding:
-        if segments_BT is None and not causal:  # a causal order hides the padding, which stands last
-            segments_BT = jnp.zeros(q_BTHK.shape[:2], jnp.int32)
-        q_BTHK, k_BTJK, v_BTJK = (
-            jnp.pad(heads, ((0, 0), (0, n_padding), (0, 0), (0, 0))) for heads in (q_BTHK, k_BTJK, v_BTJK)
-        )
-        if segments_BT is not None:
-            segments_BT = jnp.pad(segments_BT, ((0, 0), (0, n_padding)), constant_values=PADDING)
+    T, block = q_BTHK.shape[1], BLOCKS[-1]
+    if T % block and segments_BT is None and not causal:
+        segments_BT = jnp.zeros(q_BTHK.shape[:2], jnp.int32)  # a causal order would hide what is filled in
+    q_BTHK, k_BTJK, v_BTJK, segments_BT = fill_up(q_BTHK, k_BTJK, v_BTJK, segments_BT, block)
     attend = split_attention(partial(_attend_to_rows, causal=causal, interpret=interpret))
     return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT)[:, :T]
 

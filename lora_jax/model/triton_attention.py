@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.model.attention_kernel import TRITON_LENGTH
+from lora_jax.model.kernel_padding import fill_up
 from lora_jax.model.placing import split_attention
 
 BLOCK = TRITON_LENGTH  # positions of a block, of queries and of keys
-PADDING = -2  # a segment of its own, which no example has
 
 
 def attend_by_triton(
@@ -35,17 +35,13 @@ def attend_by_triton(
         segments_BT: A position sees its own segment alone.
         interpret: Run the kernel as plain operations, on any device (tests).
     """
-    T, n_padding = q_BTHK.shape[1], -q_BTHK.shape[1] % BLOCK
+    T = q_BTHK.shape[1]
     group = q_BTHK.shape[2] // k_BTJK.shape[2]
     if group > 1:
         k_BTJK, v_BTJK = (jnp.repeat(heads, group, axis=2) for heads in (k_BTJK, v_BTJK))
-    if n_padding:
-        q_BTHK, k_BTJK, v_BTJK = (
-            jnp.pad(heads, ((0, 0), (0, n_padding), (0, 0), (0, 0))) for heads in (q_BTHK, k_BTJK, v_BTJK)
-        )
-        segments_BT = jnp.pad(segments_BT, ((0, 0), (0, n_padding)), constant_values=PADDING)
+    q_BTHK, k_BTJK, v_BTJK, segments = fill_up(q_BTHK, k_BTJK, v_BTJK, segments_BT, BLOCK)
     attend = split_attention(partial(_attend_to_rows, causal=causal, interpret=interpret))
-    return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT)[:, :T]
+    return attend(q_BTHK, k_BTJK, v_BTJK, segments)[:, :T]
 
 
 def _attend_to_rows(
