@@ -18,8 +18,7 @@ PAGES = ("README.md", "docs/usage.md")
 # Seconds each, and nothing before them is needed.
 FAST = ("laws", "design", "plan", "sizes")
 SMALL = "model.d_model=16 model.n_heads=2 optim.batch_size=32 seed=0"  # a width, a seed, five lengths
-# What takes minutes is made shorter by what follows it; a dry run too, if it is of the same folder. All the rest
-# runs as it is written.
+# What takes minutes is made shorter by what follows it; a dry run too, if it is of the same folder.
 SHORTER = {
     "./launch.sh quickstart": SMALL,
     "./launch.sh test": "--collect-only -q -n 0 tests/test_params.py",
