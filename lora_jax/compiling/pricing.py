@@ -29,11 +29,9 @@ class Speed:
     def describe(self, flops: float) -> str:
         """Return what so many FLOPs take on the target, and on what that rests, in a sentence."""
         least, most = flops / self.fastest / 3600, flops / self.slowest / 3600
-        devices = (
-            ""
-            if self.n_devices == 1
-            else f" ({span(self.n_devices * least, self.n_devices * most)}" + (" device hours)")
-        )
+        devices = ""
+        if self.n_devices > 1:
+            devices = f" ({span(self.n_devices * least, self.n_devices * most)} device hours)"
         return f"{flops:.2e} FLOPs take {span(least, most)} hours on {self.target}{devices}: {self.basis}"
 
 
@@ -61,10 +59,7 @@ def estimate_speed(report: CompileReport, target: Target, n_steps: Mapping[str, 
         flops, least, most = flops + times * step.flops, least + times * fastest, most + times * slowest
     basis = "an estimate from the compiled program, which is no measurement."
     if target.n_devices > 1:
-        basis = (
-            "an estimate from the compiled program, which is no measurement. It takes less where"
-            " communication hides behind computing, and more where it does not."
-        )
+        basis += " It takes less where communication hides behind computing, and more where it does not."
     return Speed(report.target, target.n_devices, flops / most, flops / least, basis)
 
 
