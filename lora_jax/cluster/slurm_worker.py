@@ -75,6 +75,8 @@ class SlurmWorker:
     def _run_child(self, place: "JobEnvironment") -> int:
         """Run the command once and return its exit status."""
         child = self._child = Child(self.command)
+        if self._is_terminated:  # the signal came before there was a child to ask
+            child.ask_to_stop()
         if not place.global_rank:
             forget_death(self.folder, place.job_id)
         while not child.wait(FOREVER):
@@ -82,9 +84,13 @@ class SlurmWorker:
         return child.take_status()
 
     def _follow(self, place: "JobEnvironment") -> None:
-        """Run the command beside the first machine's; tell in the log of this one how it died."""
+        """Run the command beside the first machine's, and tell in this machine's log how it died.
+
+        A SIGTERM does not hide a death. srun sends one as soon as the first process has ended, and that may
+        be before this one has taken its child's status.
+        """
         status = self._run_child(place)
-        if status and status not in STOPPED and not self._is_terminated:
+        if status and status not in STOPPED:
             print(
                 f"lora-jax: process {place.global_rank} of worker {place.job_id} ended (status {status});"
                 " the first one says whether all start again.",

@@ -127,7 +127,14 @@ def test_when_one_process_is_killed_both_are_requeued_and_give_the_same_bits(
 
 @pytest.mark.slow
 def test_a_worker_of_two_nodes_that_dies_at_once_is_not_queued_again(nodes: Slurm, tmp_path: Path) -> None:
-    program = "import os, sys; print('number', os.environ['SLURM_PROCID']); sys.exit(1)"
+    program = (
+        "import os, pathlib, sys, time; number = os.environ['SLURM_PROCID']; print('number', number)\n"
+        f"ended = pathlib.Path({str(tmp_path)!r}, 'ended')\n"
+        "if number == '1': ended.touch()\n"
+        # srun ends the others with the first one, so it waits, as one that talks to the others does
+        "while not ended.exists(): time.sleep(0.05)\n"
+        "sys.exit(1)"
+    )
     submission = submit_workers(tmp_path, 1, read_slurm("hours=1,nodes=2"), [sys.executable, "-c", program])
     wait_until_all(nodes, submission, "FAILED")
     [death] = read_deaths(tmp_path)
