@@ -1,6 +1,8 @@
-"""The fit laboratory: tables of runs, laws, fits with certificates, intervals, designs. Needs no jax.
+"""The fit laboratory: tables of runs, laws, fits with certificates, intervals and designs.
 
-What a notebook wants is here; the rooms below hold the rest (docs/architecture.md).
+It does not need jax.
+
+The names that a notebook needs are here. The packages below hold the rest (docs/architecture.md).
 """
 
 import importlib
@@ -43,7 +45,7 @@ __all__ = [
     "read_table",
 ]  # fmt: skip
 
-# where each name is: a report is read without scipy, which the fits need
+# The module of each name. Names load lazily, because reading a report must not import scipy.
 _HOMES = {
     "fit_sweep": "lora_jax.scaling.sweep",
     "compare": "lora_jax.scaling.comparing.comparison",

@@ -1,4 +1,7 @@
-"""The JSON file of an answer beside its page: written and read here, whichever command makes it."""
+"""The JSON file of an answer, which lies beside its page.
+
+Every command that makes one writes and reads it here.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +16,14 @@ Report = TypeVar("Report")
 
 @dataclass(frozen=True)
 class AnswerFile(Generic[Report]):
-    """What the file of a kind of report is called, and what it holds.
+    """What the JSON file of one kind of report is called, and what it holds.
 
     Attributes:
         name: Its name in a folder.
         type: The report's class.
-        kind, format: What the file says that it is, and the newest format that can be read.
-        again: How the file is made again, for messages.
+        kind: The kind of report that the file says it is.
+        format: The newest format that we can read.
+        again: How to make the file again, for messages.
     """
 
     name: str
@@ -36,7 +40,8 @@ class AnswerFile(Generic[Report]):
         """Read the report of a folder.
 
         Raises:
-            LoraJaxError: It is missing, damaged, of another kind or of a later version's format.
+            LoraJaxError: The file is missing or damaged, is of another kind, or has the format of a later
+                version.
         """
         path = folder / self.name
         document = read_object(path, self.again)

@@ -1,15 +1,17 @@
-"""Appraisal: what is said of every fit, whichever command made it: intervals, doubts, verdict.
+"""Appraisal: the intervals, doubts and verdict of a fit. Every command that fits a law asks here.
 
-One law on the same rows gets the same answer from `fit FOLDER` and from `fit --law`, because both ask here.
+So one law on the same rows gets the same answer from `fit FOLDER` and from `fit --law`.
 
-Which interval a parameter gets, where replicates of the bootstrap end at one of its bounds: drawn noise
-hands over to the profile of the objective, which may be open, and so do drawn cases of single runs. Where
-rows that share an error are drawn together, of which the profile knows nothing, the percentiles stay.
-Measured on 150 simulated tables of 20 training runs with 8 rows each (Chinchilla's law, noise of 1% between
-runs and .3% within): in the 63 with a replicate at its bound the profile of E held the truth in 86%, the
-percentiles of the drawn runs in 98%, and a profile whose rise is widened by the design effect in 98%; of 30
-runs with 6 rows and half as much noise again, in 88, 100 and 100% of 25. The percentiles are the simpler of
-the two that hold.
+If bootstrap replicates of a parameter end at one of its bounds, the interval may come from elsewhere. If
+noise or single runs were drawn, the profile of the objective gives the interval, which may be open. If rows
+that share an error were drawn together, the percentiles stay, because the profile does not know about shared
+errors.
+
+We measured this on 150 simulated tables of 20 training runs with 8 rows each (Chinchilla's law, noise of 1 %
+between runs and .3 % within). In 63 of them a replicate of E ended at its bound. There the profile of E held
+the truth in 86 %, the percentiles of the drawn runs in 98 %, and a profile whose rise is widened by the
+design effect in 98 %. With 30 runs of 6 rows and half as much noise again, the three held it in 88, 100 and
+100 % of 25 tables. The percentiles are the simpler of the two that hold.
 """
 
 from collections.abc import Sequence
@@ -38,9 +40,18 @@ REPLICATES = 2000
 
 @dataclass(frozen=True)
 class Appraisal:
-    """A fit, its replicates, its profiles, and what is to be said of both.
+    """A fit with its replicates and profiles, and what they tell about it.
 
-    params: each by "bootstrap", "cluster bootstrap", "profile" or "fixed".
+    Attributes:
+        fit: The fit.
+        replicates: The bootstrap behind the intervals.
+        profiles: The profiles that were computed.
+        params: Each parameter with its interval. `by` is "bootstrap", "cluster bootstrap", "profile" or
+            "fixed".
+        structure: Whether the residuals have structure. None if we did not test it.
+        largest: Whether the smaller runs predict the largest ones. None if we did not test it.
+        misfit: How far the cells lie off the law beyond noise. None if we did not test it.
+        doubts: Doubts about the law, its intervals and the learning rates.
     """
 
     fit: Fit
@@ -54,12 +65,12 @@ class Appraisal:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The certificate's, and then the doubts about the law, its intervals and the learning rates."""
+        """The certificate's warnings, then the doubts about the law, its intervals and the learning rates."""
         return (*self.fit.certificate.warnings, *self.doubts)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth saying and casts no doubt."""
+        """Remarks that a reader should know and that cast no doubt."""
         problem = self.fit.problem
         waves = None if self.structure is None else self.structure.note
         notes = (batch_note(problem.table, problem.law.variables), waves)
@@ -67,6 +78,7 @@ class Appraisal:
 
     @property
     def verdict(self) -> Verdict:
+        """Whether to believe the fit."""
         return verdict_of(self.warnings, self.fit.certificate.converged)
 
 
@@ -96,7 +108,7 @@ def appraise(
     if noise is None:
         noise = seed_noise(runs) if has_cells else UNSEEDED
     said = measure(found, n_bootstrap, seed, noise.sd, every_profile)
-    # a quantile misses most runs to one side by design: what tests of a mean say of them is nothing
+    # a quantile misses most runs to one side by design, so tests of a mean say nothing about it
     is_mean = found.problem.goal.shape != "quantile"
     waves = structure(found.problem, found.theta, labels_of(found), seed) if is_mean else None
     largest = largest_runs(found.problem, found.theta, seed) if is_mean else None
@@ -109,7 +121,7 @@ def appraise(
     if is_mean and has_cells:
         misfit = lack_of_fit(runs, residuals_of(found, runs), found.problem.n_free, noise)
     lines.append(None if misfit is None else misfit.warning)
-    # of the rows behind the points, which a mean over a cell would hide
+    # we look at the rows behind the points, because a mean over a cell would hide repeated data
     repeated = repeated_data_doubt(runs, found.law.variables)
     if repeated not in found.certificate.warnings:
         lines.insert(0, repeated)
@@ -120,9 +132,15 @@ def appraise(
 def measure(
     found: Fit, n_bootstrap: int, seed: int, noise_sd: float | None = None, every_profile: bool = False
 ) -> Appraisal:
-    """Return the intervals of a fit alone.
+    """Compute the intervals of a fit, and nothing else.
 
-    noise_sd: of ln L between seeds, where the rows leave no degree of freedom to know it by.
+    Args:
+        found: The fit.
+        n_bootstrap: Bootstrap replicates behind the intervals.
+        seed: Seed of the bootstrap.
+        noise_sd: Standard deviation of ln L between seeds. It serves if the rows leave no degree of freedom
+            to estimate it from.
+        every_profile: Whether to compute the profile of every free parameter.
     """
     replicates = bootstrap(found, n_bootstrap, seed=seed, noise_sd=noise_sd)
     profiles = _profiles(found, replicates, every_profile)
@@ -134,7 +152,7 @@ def _has_cells(table: RunTable) -> bool:
 
 
 def residuals_of(found: Fit, runs: RunTable) -> Array:
-    """Return ln measured - fitted of the runs (n,)."""
+    """Return ln of the measured loss less ln of the fitted loss for each run, (n,)."""
     fitted = found.predict(**{v: runs.variable(v) for v in found.law.variables})
     return np.log(runs["loss"]) - np.log(fitted)
 
@@ -174,7 +192,8 @@ def _params(found: Fit, replicates: Bootstrap, profiles: Sequence[Profile]) -> d
 def _by_profile(row: Parameter, profile: Profile) -> Parameter:
     """Return the parameter with the interval of its profile.
 
-    Where that is open on a side, the runs do not bound it there, and no number may pretend that they do.
+    If the profile is open on a side, the runs do not bound the parameter there. Then no number may pretend
+    that they do.
     """
     low, high = profile.low, profile.high
     closed = None if low is None or high is None else (low, high)

@@ -1,4 +1,4 @@
-"""Slopes of a coordinate check: how activations, and how far they move, change with width or depth."""
+"""Slopes of a coordinate check: how activations, and their changes, depend on width or depth."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
 from lora_jax.ranges import CHECK_SEEDS
 
-TOLERANCE = 0.1  # of a slope: what grows as width^0.1 grows by a quarter over a decade
-SETTLED = 3  # from this step on a slope is judged for the whole: the first updates still show the start
+TOLERANCE = 0.1  # of a slope: a quantity that grows as width^0.1 grows by a quarter over a decade
+SETTLED = 3  # slopes from this step on count for the whole check: the first updates still show the start
 FEWEST_SIZES, FEWEST_SEEDS = 4, int(CHECK_SEEDS.low)
 
 Axis = Literal["width", "depth"]
@@ -58,9 +58,9 @@ class Slope:
     """How one quantity changes along one axis.
 
     Attributes:
-        axis: Along what.
+        axis: The axis.
         site: Kind of site.
-        quantity: Of what.
+        quantity: The quantity.
         step: Steps taken.
         slope: Slope on ln width or ln depth, with a 95 % interval.
         judgement: What the interval says.
@@ -107,7 +107,7 @@ class CoordinateReport:
     notes: tuple[str, ...] = ()
 
     def judgement(self, axis: Axis) -> Judgement:
-        """Return what the check says of an axis."""
+        """Return what the check says about an axis."""
         return judge_all([slope for slope in self.slopes if slope.axis == axis])
 
     def along(self, axis: Axis) -> list[Coordinate]:
@@ -122,7 +122,7 @@ def along(coordinates: Sequence[Coordinate], axis: Axis, fixed: int) -> list[Coo
 
 
 def settled(slopes: Sequence[Slope]) -> list[Slope]:
-    """Return the slopes that are judged for the whole: those from step 3 on."""
+    """Return the slopes that count for the whole check: those from step 3 on."""
     return [slope for slope in slopes if slope.step >= SETTLED]
 
 
@@ -177,12 +177,13 @@ def _log(row: Coordinate) -> float:
 def slope_of(x: np.ndarray, values: Sequence[Sequence[float]]) -> Estimate:
     """Return the slope of the means of `values` on x, with a 95 % interval.
 
-    The interval is the wider of two: by the scatter of the seeds, and by that of the means about the line. So
-    a curve that is no straight line is not taken for a sure slope.
+    We compute two intervals and return the wider one. One follows from the scatter of the seeds, the other
+    from the scatter of the means about the line. So a curve that is no straight line does not pass for a
+    certain slope.
 
     Args:
-        x: Where the values lie (n,).
-        values: At each x the values of several seeds.
+        x: Where the values lie, (n,).
+        values: The values of several seeds at each x.
     """
     means = np.array([np.mean(group) for group in values])
     counts = np.array([len(group) for group in values])
@@ -205,10 +206,10 @@ def slope_of(x: np.ndarray, values: Sequence[Sequence[float]]) -> Estimate:
 
 
 def judge(slope: Estimate, quantity: Quantity) -> Judgement:
-    """Return whether an interval lies within the tolerance, outside of it, or across its edge.
+    """Return whether an interval lies within the tolerance, outside it, or across its edge.
 
-    A size may shrink: at the start logits do so as 1/sqrt(width) under muP. A change may not, or wide models
-    would learn less.
+    A size may shrink with width: under muP the logits at the start shrink as 1/sqrt(width). A change may not
+    shrink, or wide models would learn less.
     """
     if slope.low > TOLERANCE or (quantity != "size" and slope.high < -TOLERANCE):
         return Judgement.FAIL
@@ -218,7 +219,7 @@ def judge(slope: Estimate, quantity: Quantity) -> Judgement:
 
 
 def judge_all(slopes: Sequence[Slope]) -> Judgement:
-    """Return what the check says as a whole, by the slopes from step 3 on."""
+    """Return what the check says as a whole. Only slopes from step 3 on count."""
     found = {slope.judgement for slope in settled(slopes)}
     if Judgement.FAIL in found:
         return Judgement.FAIL

@@ -1,12 +1,13 @@
-"""Work dealt to processes: a copy of this one for each part, which sends back its answer.
+"""Deal work to processes. A forked copy of this process computes each part and sends its answer back.
 
-The parts are forked: a child has all that its parent holds, laws with their functions too, and only answers
-are sent. Who deals makes parts whose answers do not depend on who else is in them, so that the number of
-processes changes no bit of any result.
+A child has everything that its parent holds, functions of laws included. So only answers are sent. The caller
+makes parts so that no answer depends on what else is in its part. So the number of processes changes no bit
+of any result.
 
-All is done in this process where a fork could not be trusted (`may_fork`): not on Linux; where JAX has been
-imported, whose threads hold locks that a copy would wait for; where any other thread runs but those that show
-progress (`progress.Watcher`); inside a child. So it is where there is one core.
+We compute everything in this process if there is one core, or if a fork would not be safe (`may_fork`). A
+fork is not safe outside Linux. It is not safe after JAX was imported, because JAX has threads whose locks a
+copy would wait for. It is not safe while other threads run, except those that show progress
+(`progress.Watcher`). And a child does not fork again.
 """
 
 import multiprocessing
@@ -26,7 +27,7 @@ from lora_jax.scaling.progress import stand_still, unheard
 
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
-Done = Callable[[int], None]  # told how many parts of a step are done
+Done = Callable[[int], None]  # called with the number of members that have ended since its last call
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
@@ -36,7 +37,7 @@ def cores() -> int:
 
 
 def may_fork() -> bool:
-    """Whether a copy of this process could compute (see the head of this file)."""
+    """Return whether it is safe to fork this process. The head of this file lists the conditions."""
     if sys.platform != "linux" or "jax" in sys.modules or multiprocessing.parent_process() is not None:
         return False
     with stand_still() as is_alone:
@@ -46,15 +47,16 @@ def may_fork() -> bool:
 def deal(
     work: Callable[[Part, Done], Answer], parts: Sequence[Part], done: Done | None = None
 ) -> list[Answer]:
-    """Return the answers to the parts, in their order.
+    """Compute the parts, in processes if we may fork, and return their answers in order.
 
     Args:
-        work: What is done of a part. It is given what to tell how many members have their answer.
-        parts: The parts. As many are worked on at a time as there are cores.
-        done: Is told what `work` tells.
+        work: Computes one part. It also gets a function, to be called with the number of members that have
+            ended since the last call.
+        parts: The parts. We compute as many at a time as there are cores.
+        done: Called with every number that `work` reports.
 
     Raises:
-        ProcessLost: A process ended before its answer was there.
+        ProcessLost: A process ended before it sent its answer.
     """
     tell = done or (lambda n: None)
     if cores() < 2 or len(parts) < 2 or not may_fork():
@@ -90,7 +92,12 @@ class _Child:
     reader: Connection
 
     def hear(self) -> "_Answer | int":
-        """Return the next message; raises what the child raised, and ProcessLost where there is none."""
+        """Return the next message of the child.
+
+        Raises:
+            ProcessLost: The child ended without a message.
+            Exception: Whatever the child raised.
+        """
         try:
             message = self.reader.recv()
         except (EOFError, OSError):
@@ -116,7 +123,7 @@ def _say_lost(status: int | None) -> str:
 
 @contextmanager
 def _children() -> Iterator[list[_Child]]:
-    """Yield where the children are kept; none outlives the block, however it is left."""
+    """Yield a list for the children. However the block ends, no child outlives it."""
     children: list[_Child] = []
     try:
         yield children
@@ -131,11 +138,12 @@ def _start(work: Callable[[Part, Done], Any], part: Part, number: int) -> _Child
     reader, writer = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_compute, args=(work, part, writer), daemon=True)
-    # a signal waits until the child has left this process's handlers behind
+    # block signals until the child has replaced the handlers that it inherits
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         with stand_still(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of 3.12, for any thread, one of BLAS too
+            # Python 3.12 warns about any thread, BLAS's too
+            warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -144,7 +152,10 @@ def _start(work: Callable[[Part, Done], Any], part: Part, number: int) -> _Child
 
 
 def _compute(work: Callable[[Part, Done], Any], part: Part, writer: Connection) -> NoReturn:
-    """Do a part in the child and send its answer, or the exception; end without a word if nobody hears."""
+    """Compute a part in the child and send its answer, or the exception.
+
+    If nobody listens any more, the child ends in silence.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its children
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""Reports as JSON: fits.json, fit.json and groups.json are written and read here, and nowhere else.
+"""Reports as JSON. Only this file writes and reads fits.json, fit.json and groups.json.
 
-What is written says its format; older formats are read as well, those of fits.json by `older_sweeps.py`.
+Each document says its format. We read older formats too. `older_sweeps.py` reads those of fits.json.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,9 +18,9 @@ from lora_jax.scaling.older_sweeps import sweep_from_older, sweep_to_older
 from lora_jax.scaling.results import FORMAT, FitReport
 from lora_jax.scaling.sweep_results import SweepFit, SweepReport
 
-BULK = ("samples", "profiles", "runs", "band")  # of a fit's document: for figures, not for reading
+BULK = ("samples", "profiles", "runs", "band")  # parts of a fit's document that only figures need
 NOT_OF_A_SWEEP = ("samples", "profiles")
-OF_A_GROUP = ("group", "folder", "not_fitted")  # of an entry of groups.json; the rest is the document
+OF_A_GROUP = ("group", "folder", "not_fitted")  # keys that an entry of groups.json has beside the document
 NOTHING: Mapping[str, Any] = {"samples": {}, "profiles": {}, "runs": [], "band": None}
 
 
@@ -30,15 +30,15 @@ def fit_to_document(report: FitReport) -> dict[str, Any]:
 
 
 def fit_to_short_document(report: FitReport) -> dict[str, Any]:
-    """Return the content of fit.json without what is for figures alone, as `--json` prints it."""
+    """Return the content of fit.json without what only figures need, as `--json` prints it."""
     return _without(fit_to_document(report), BULK)
 
 
 def fit_from_document(document: Mapping[str, Any]) -> FitReport:
-    """Return what fit.json says, whole or without its bulk.
+    """Return the report that a fit.json holds. The parts that only figures need may be missing.
 
     Raises:
-        Unreadable: it lacks something, holds something else, or is of a later version's format.
+        Unreadable: A field is missing or has a wrong value, or the format is of a later version.
     """
     check_format(document, FORMAT)
     return from_document(FitReport, {**NOTHING, **document})
@@ -53,7 +53,11 @@ def sweep_to_document(report: SweepReport) -> dict[str, Any]:
 
 
 def sweep_from_document(document: Mapping[str, Any]) -> SweepReport:
-    """Return what fits.json says; raises Unreadable as `fit_from_document` does."""
+    """Return the report that a fits.json holds, of any format.
+
+    Raises:
+        Unreadable: A field is missing or has a wrong value, or the format is of a later version.
+    """
     check_format(document, sweep_results.FORMAT)
     if document.get("format", 1) < sweep_results.FORMAT:
         return sweep_from_older(document)
@@ -86,7 +90,11 @@ def groups_to_document(report: GroupsReport) -> dict[str, Any]:
 
 
 def write_fits(path: str | Path, report: SweepReport) -> None:
-    """Write fits.json atomically; raises LoraJaxError where the folder cannot be written."""
+    """Write fits.json atomically.
+
+    Raises:
+        LoraJaxError: The file cannot be written.
+    """
     path = Path(path)
     try:
         write_atomically(path, to_sealed_json(sweep_to_document(report)))
@@ -97,7 +105,11 @@ def write_fits(path: str | Path, report: SweepReport) -> None:
 
 
 def read_fits(path: str | Path) -> SweepReport:
-    """Read fits.json; raises LoraJaxError where it is missing, damaged, or not what it should be."""
+    """Read fits.json.
+
+    Raises:
+        LoraJaxError: The file is missing or damaged, or holds something else.
+    """
     path = Path(path)
     document = read_object(path, "run `lora-jax fit` first")
     with reading(path, "run `lora-jax fit` again"):

@@ -1,4 +1,4 @@
-"""What the laboratory adds to a number with its interval: parameters, predictions."""
+"""Numbers with intervals that only the laboratory has: parameters and predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,17 +10,23 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter(Estimate):
-    """A parameter of a law. `fixed` says that it was held at a value and not fitted."""
+    """A parameter of a law.
+
+    Attributes:
+        unit: Its unit.
+        fixed: Whether it was held at a value instead of fitted.
+    """
 
     unit: str
     fixed: bool
 
     @property
     def is_fixed(self) -> bool:
+        """Whether the parameter was held at a value instead of fitted."""
         return self.fixed or self.by == "fixed"
 
     def plain(self) -> Estimate:
-        """Return the number without what only a parameter has."""
+        """Return the number and its interval without the fields that only a parameter has."""
         return Estimate(**{f.name: getattr(self, f.name) for f in fields(Estimate)})
 
 
@@ -45,8 +51,9 @@ class Prediction(Resampled):
     Attributes:
         quantity: What is predicted.
         at: The point, by variable.
+        unit: Unit of the prediction.
         beyond: The point's value over the largest value in the table. None if the table does not say.
-        beyond_of: The variable of which `beyond` speaks. None if the table does not say.
+        beyond_of: The variable that `beyond` is about. None if the table does not say.
     """
 
     quantity: str
@@ -56,7 +63,7 @@ class Prediction(Resampled):
     beyond_of: str | None
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields, what and where first."""
+        """Return the fields, `quantity` and `at` first."""
         document = fields_to_document(self)
         first = {name: document.pop(name) for name in ("quantity", "at")}
         return first | document

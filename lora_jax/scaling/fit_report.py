@@ -1,4 +1,4 @@
-"""The report of a fit: what `fit --law` and every law of a sweep say of an answer is made here alone."""
+"""The report of a fit. `fit --law` and every law of a sweep make theirs here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,8 +38,8 @@ from lora_jax.scaling.results import (
 from lora_jax.scaling.tables.provenance import describe_columns
 from lora_jax.scaling.tables.table import VARIABLES, RunTable
 
-MOST_SAMPLES = 500  # of replicates in the document, for contours
-MOST_ROWS = 500  # of a table whose rows are left out one by one
+MOST_SAMPLES = 500  # replicates that the document keeps, for contours
+MOST_ROWS = 500  # rows of a table up to which we leave out each row in turn
 GIVEN = (
     "The parameters were given, not fitted: they have no intervals. Those beside are of the law fitted to"
     " these runs.",
@@ -48,13 +48,19 @@ GIVEN = (
 
 @dataclass(frozen=True)
 class Further:
-    """What a report holds beside the fit. A part that was not asked for is empty.
+    """What a report holds beside the fit. A part that nobody asked for is empty.
 
     Attributes:
+        predictions: The answers to the questions.
         doubts: Doubts that the predictions raise.
-        band_at: (m,), the values of the one variable at which the band is drawn.
-        influence: Influence of every row.
-        bulk: Replicates and profiles, which only figures show.
+        differences: Comparisons with published constants.
+        band_at: Values of the one variable at which the band is drawn, (m,). None draws none.
+        frontier: N*, D* and the loss at several budgets.
+        conventions: The leading number under other ways of counting N and C.
+        comparison: The comparison with other laws.
+        command: The command that asked.
+        influence: Whether to compute the influence of every row.
+        bulk: Whether to keep the replicates and profiles, which only figures show.
     """
 
     predictions: Sequence[Prediction] = ()
@@ -73,7 +79,10 @@ def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | N
     """Report a law's own fit, or parameters that were given, with the fit beside them.
 
     Args:
+        own: The law's own fit, appraised.
         table: The runs behind the fitted rows. A row may be the mean of several runs.
+        further: What the report holds beside the fit.
+        given: The given parameters. None reports the fit itself.
     """
     found = own.fit if given is None else given
     law, goal, is_own = found.law, found.problem.goal, given is None
@@ -120,12 +129,15 @@ def report_fit(own: Appraisal, table: RunTable, further: Further, given: Fit | N
 
 
 def left_out_of(table: RunTable) -> tuple[LeftOutRun, ...]:
-    """Return the runs that the table leaves out, without their rows."""
+    """Return the runs that the table leaves out, each with its reason and without its row."""
     return tuple(LeftOutRun(gone.run_id, gone.reason) for gone in table.left_out)
 
 
 def _derived(own: Appraisal, found: Fit) -> dict[str, Estimate]:
-    """Return what follows from the parameters; of given ones without an interval, the fit's own beside it."""
+    """Return the numbers that follow from the parameters.
+
+    Numbers from given parameters have no interval. The fit's own number stands beside each.
+    """
     functions = found.law.derived
     fitted = {k: own.replicates.interval_of(function) for k, function in functions.items()}
     if found is own.fit:
@@ -171,7 +183,10 @@ def _certificate(found: Fit, own: Appraisal, doubts: Sequence[str]) -> FitCertif
 
 
 def _runs(found: Fit, own: Fit, every: bool) -> tuple[FittedRun, ...]:
-    """Return every row; its influence is how far the law's own fit moves its leading number without it."""
+    """Return every row of the table.
+
+    The influence of a row is how far the leading number moves if the law's own fit does without it.
+    """
     problem, table = found.problem, found.problem.table
     measured = table[found.law.response]
     fitted = measured * np.exp(problem.residuals(found.theta))
@@ -210,7 +225,7 @@ def _show_profile(p: Profile) -> ProfileCurve:
 
 
 def _band(replicates: Bootstrap, x: Array) -> Band:
-    """Return the mean response at x (m,) of the one variable, with its 95 % interval."""
+    """Return the mean response at values x (m,) of the one variable, with its 95 % interval."""
     (variable,) = replicates.fit.law.variables
     low, high = np.quantile(replicates.losses(**{variable: x}), [0.025, 0.975], axis=0)
     loss = replicates.fit.predict(**{variable: x})

@@ -1,4 +1,4 @@
-"""A law, or an approach, on every group of a table: docs/architecture.md, groups.json."""
+"""A law or an approach, fitted to every group of a table. docs/architecture.md describes groups.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,14 @@ from lora_jax.scaling.results import FitReport
 
 @dataclass(frozen=True)
 class GroupResult:
-    """What was found for one group: a law's report, an approach's report, or why there is neither.
+    """What we found for one group: a law's report, an approach's report, or the reason why there is neither.
 
     Attributes:
         group: The group's value in each column.
         folder: Where its files lie. None if none were written.
+        fit: The law's report, if a law was fitted.
+        approach: The report of approach 1 or 2, if one was asked for.
+        not_fitted: The reason why there is no report.
     """
 
     group: Mapping[str, str]
@@ -29,7 +32,9 @@ class GroupsReport:
 
     Attributes:
         by: The columns whose values make the groups.
-        law: The law, as it was named on the command line.
+        law: The law, as the command line named it.
+        table: Where the table is from.
+        groups: What we found for each group.
     """
 
     by: tuple[str, ...]

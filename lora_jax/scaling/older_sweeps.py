@@ -1,8 +1,9 @@
-"""fits.json of formats 1 and 2: a fit says less there than its report does, and the rest is of the sweep.
+"""Read and write fits.json of formats 1 and 2. There a fit says less than a `FitReport` does.
 
-In format 1 `law` of a fit is the law in words; in 2 it is the key of the law, and `name` has the words. What
-an older file does not say is None or empty in the report. Columns and units that it leaves out are those of
-our own runs, which alone were written so.
+In format 1 `law` of a fit is the law in words. In format 2 it is the key of the law, and `name` has the
+words. The report has None or an empty value for what an older file does not say. If an older file leaves out
+columns and units, they are those of our own runs, because older versions wrote fits.json for our own runs
+only.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,12 @@ from lora_jax.scaling.verdict import verdict_of
 
 @dataclass(frozen=True)
 class OlderObjective:
-    """What was minimised, in words, and its value."""
+    """What was minimised, in words, and its value at the answer.
+
+    Attributes:
+        name: The objective in words.
+        value: Its value.
+    """
 
     name: str
     value: float
@@ -27,7 +33,10 @@ class OlderObjective:
 
 @dataclass(frozen=True)
 class OlderCertificate:
-    """Whether an answer is a minimum, and every doubt about it."""
+    """Whether an answer is a minimum, and every doubt about it.
+
+    The fields are those of `FitCertificate`.
+    """
 
     converged: bool
     grad_norm: float
@@ -36,13 +45,30 @@ class OlderCertificate:
     warnings: tuple[str, ...]
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields, and the verdict in words, which follows from them."""
+        """Return the fields, and the verdict in words that follows from them."""
         return {**fields_to_document(self), "verdict": verdict_of(self.warnings, self.converged).words}
 
 
 @dataclass(frozen=True)
 class OlderFit:
-    """One law of a sweep. name: None in format 1."""
+    """One law of a sweep, as older files hold it.
+
+    Attributes:
+        key: Name of this fit in the rest of the document.
+        law: The law in words in format 1, the key of the law in format 2.
+        formula: Its formula.
+        variable: Its variables, with commas between them.
+        slice: The runs in words.
+        n: How many points were fitted.
+        run_ids: The runs behind the points.
+        objective: What was minimised.
+        params: The parameters by name, with intervals.
+        bootstrap: The bootstrap behind the intervals.
+        certificate: The checks of the fit.
+        residuals: ln of measured over fitted loss, for each run.
+        name: The law in words. None in format 1.
+        band: The fitted curve of a law of one variable, with its interval.
+    """
 
     key: str
     law: str
@@ -61,7 +87,11 @@ class OlderFit:
 
 
 def sweep_from_older(document: Mapping[str, Any]) -> SweepReport:
-    """Return what a document of format 1 or 2 says; raises Unreadable as `from_document` does."""
+    """Return the report that a document of format 1 or 2 holds.
+
+    Raises:
+        Unreadable: A field is missing or has a wrong value.
+    """
     sweep = from_document(SweepReport, {**document, "fits": []})
     fits = from_document(tuple[OlderFit, ...], document.get("fits"), "fits")
     return replace(sweep, fits=tuple(_to_report(fit, sweep) for fit in fits))
@@ -131,7 +161,7 @@ def _to_report(fit: OlderFit, sweep: SweepReport) -> SweepFit:
 
 
 def _derived(variables: tuple[str, ...], sweep: SweepReport) -> dict[str, Estimate]:
-    """Return a, b and G of the law of N and D, which the sweep's frontier has."""
+    """Return a, b and G of the law of N and D. The sweep's frontier holds them."""
     frontier = sweep.frontier
     named = {"a": frontier.a, "b": frontier.b, "G": frontier.coefficient}
     return {name: x for name, x in named.items() if x is not None} if len(variables) > 1 else {}

@@ -1,6 +1,6 @@
-"""One law fitted to one table, and everything that a reader may ask of the answer.
+"""One law fitted to one table, and everything that a reader may ask about the answer.
 
-`fit_law` gives the report that `lora-jax fit --law` prints and that its page shows (docs/architecture.md,
+`fit_law` makes the report that `lora-jax fit --law` prints and that its page shows (docs/architecture.md,
 "fit.json").
 """
 
@@ -44,7 +44,7 @@ from lora_jax.scaling.tables.table import RunTable
 
 CONVENTION_REPLICATES = 200
 BAND_POINTS = 60
-BUDGETS = 9  # of the frontier, up to ten times the largest compute of the runs
+BUDGETS = 9  # budgets of the frontier, up to ten times the largest compute of the runs
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") 
 
     Args:
         table: The runs.
-        law: The law, for example of `find_law`.
+        law: The law. `find_law` returns one by name.
         questions: How to fit, and what to ask.
-        command: The command that asked, to be kept in the report.
+        command: The command that asked. The report keeps it.
 
     Returns:
         The report: a verdict, the parameters with intervals, the certificate and the answers.
@@ -114,7 +114,11 @@ def fit_law(table: RunTable, law: Law, questions: Questions, command: str = "") 
 
 
 def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Appraisal:
-    """Fit `law` to the table, and return the fit with its intervals and doubts; raises as `fit_law` does."""
+    """Fit a law to a table and return the fit with its intervals and doubts.
+
+    Raises:
+        LoraJaxError: As `fit_law` raises it.
+    """
     table, rates = settle(table, law)
     if not questions.fixed:
         refuse_constant_columns(table, law)
@@ -128,7 +132,10 @@ def appraise_as_asked(table: RunTable, law: Law, questions: Questions) -> Apprai
 
 
 def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:
-    """Return the rows that a law is fitted to, one learning rate a cell, and what the grids warn of."""
+    """Return the rows to fit, with one learning rate for each cell, and the warnings about grids of rates.
+
+    Only laws of the loss on tables with N and D have cells. Other tables come back as they are.
+    """
     if law.response != "loss" or not has_cells(table):
         return table, ()
     table, rates = settle_learning_rates(table, letters_apart(law.variables))
@@ -136,7 +143,11 @@ def settle(table: RunTable, law: Law) -> tuple[RunTable, Sequence[str]]:
 
 
 def refuse_constant_columns(table: RunTable, law: Law) -> None:
-    """Raise where a variable of the law is the same in every row: no fit can say what it does."""
+    """Raise if a variable of the law has the same value in every row, since no fit can then tell its effect.
+
+    Raises:
+        LoraJaxError: A variable is constant.
+    """
     for v in law.variables:
         x = table.variable(v)
         if len(x) and x.max() <= x.min() * (1 + 1e-9):
@@ -147,6 +158,7 @@ def refuse_constant_columns(table: RunTable, law: Law) -> None:
 
 
 def fit_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
+    """Fit the law with the objective, weights, fixed parameters and bounds of the questions."""
     return fit(
         law,
         table,
@@ -159,7 +171,7 @@ def fit_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
 
 
 def evaluate_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
-    """Return the parameters that were given, as an answer to the same problem as `fit_as_asked`'s."""
+    """Return the given parameters as an answer to the problem that `fit_as_asked` solves."""
     return evaluate_given(
         law,
         table,
@@ -174,7 +186,11 @@ def evaluate_as_asked(table: RunTable, law: Law, questions: Questions) -> Fit:
 
 
 def weights_of(table: RunTable, law: Law, questions: Questions) -> Array | None:
-    """Return the importance of each row (n,) by the column of its standard error; None without one."""
+    """Return the weight of each row, (n,), from its standard error. None if no column of errors was named.
+
+    Raises:
+        LoraJaxError: A standard error is not above 0.
+    """
     if questions.weights is None:
         return None
     relative = table[questions.weights] / table[law.response]
@@ -183,24 +199,25 @@ def weights_of(table: RunTable, law: Law, questions: Questions) -> Array | None:
             f"{table.source}, column {questions.weights!r} has standard errors that are not above 0:"
             " mend them, or fit without weights."
         )
-    # the variance counts in a sum of squares, the standard deviation in one of absolute values
+    # a sum of squares weighs by 1 / variance, a sum of absolute values by 1 / standard deviation
     squares = (questions.objective or law.usual_objective) in ("squared", "least-squares")
     return relative**-2 if squares else relative**-1
 
 
 def has_cells(table: RunTable) -> bool:
+    """Return whether the table has N and D, so that its runs belong to cells."""
     return table.has("N") and table.has("D")
 
 
 def report_of(own: Appraisal, questions: Questions, command: str = "") -> FitReport:
-    """Return the report of a law's own fit, or of the parameters that were given to be judged."""
+    """Return the report of a law's own fit, or of the given parameters if there are some."""
     table, law = own.fit.problem.table, own.fit.law
     given = None if questions.given is None else evaluate_as_asked(table, law, questions)
     return report_fit(own, table, _further(own, questions, command, given), given)
 
 
 def _further(own: Appraisal, questions: Questions, command: str, given: Fit | None) -> Further:
-    """Return what was asked beside the fit, of the own fit of the law or of parameters that were given."""
+    """Return the answers that stand beside the fit, computed from the given parameters if there are some."""
     found = own.fit if given is None else given
     table, law, replicates = own.fit.problem.table, found.law, replace(own.replicates, fit=found)
     predictions = [*_predictions(replicates, questions), *_crossover(replicates, questions)]
@@ -233,7 +250,7 @@ def _predictions(replicates: Bootstrap, questions: Questions) -> list[Prediction
 
 
 def _crossover(replicates: Bootstrap, questions: Questions) -> list[Prediction]:
-    """Return where the law of the second table crosses the first's, both bootstrapped."""
+    """Return where the law of the second table crosses that of the first. We bootstrap both."""
     if questions.rival is None:
         return []
     found = fit_as_asked(questions.rival, replicates.fit.law, questions)
@@ -253,7 +270,10 @@ def _difference(replicates: Bootstrap, number: int, published: str | Mapping[str
 
 
 def _band_at(replicates: Bootstrap) -> Array:
-    """Return where the band is drawn over the one variable: to three times beyond the runs."""
+    """Return the values of the one variable where the band is drawn.
+
+    They reach to three times the largest run, or, for a law of L, to the largest.
+    """
     (variable,) = replicates.fit.law.variables
     seen = replicates.fit.problem.table.variable(variable)
     return np.geomspace(seen.min(), seen.max() * (3 if variable != "L" else 1), BAND_POINTS)
@@ -268,13 +288,13 @@ def _frontier(replicates: Bootstrap) -> FitFrontier | None:
     for flops in np.geomspace(six_nd.min(), 10 * six_nd.max(), BUDGETS):
         found = {row.quantity: row for row in predict_budget(replicates, float(flops))}
         numbers = [Estimate(found[v].value, found[v].se, found[v].ci95) for v in ("N*", "D*", "loss")]
-        if all(number.ci95 is not None for number in numbers):  # else the law has no optimum there
+        if all(number.ci95 is not None for number in numbers):  # otherwise the law has no optimum there
             rows.append(BudgetRow(float(flops), *numbers))
     return FitFrontier(tuple(rows)) if rows else None
 
 
 def _conventions(table: RunTable, law: Law, questions: Questions) -> dict[str, Convention]:
-    """Return the leading number under every convention of N and C that the table allows and the law reads."""
+    """Return the leading number under every way of counting N and C that the table and the law allow."""
     if not ({"N", "C"} & set(law.variables)) or not has_cells(table):
         return {}
     distinct: dict[tuple[str, ...], str] = {}

@@ -1,6 +1,6 @@
-"""What a long computation says of itself while it runs: which step it is at, and how much of that is done.
+"""What a long computation reports while it runs: the current step, and how much of it is done.
 
-Nothing is printed here. Who wants to show it listens; without a listener nothing happens.
+Nothing is printed here. A caller who wants to show the progress listens. Without a listener nothing happens.
 """
 
 import threading
@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_showing = threading.RLock()  # held by whoever shows something, and where nothing may be shown
+_showing = threading.RLock()  # held while something is shown, and while nothing may be shown
 Listener = Callable[[str, int, int], None]  # the step in words, parts that are done, parts in all
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` of every step that begins inside, and each time that some of its parts are done."""
+    """Call `listener` when a step begins inside the block, and each time that some of its parts are done."""
     before = _listener.set(listener)
     try:
         yield
@@ -25,7 +25,10 @@ def listening(listener: Listener) -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Tell nobody of the steps that begin inside, as where they are parts of one that is told of."""
+    """Report no step that begins inside the block.
+
+    Use it if those steps are parts of one that is reported already.
+    """
     before = _listener.set(None)
     try:
         yield
@@ -34,7 +37,16 @@ def unheard() -> Iterator[None]:
 
 
 def begin_step(words: str, parts: int) -> Callable[[int], None]:
-    """Begin a step of so many parts; return what is told how many more are done, by any thread."""
+    """Begin a step and return the function that reports its progress.
+
+    Args:
+        words: The step in words.
+        parts: How many parts it has.
+
+    Returns:
+        A function, to be called with the number of parts that have ended since its last call. Any thread may
+        call it.
+    """
     listener = _listener.get()
     if listener is None:
         return lambda n: None
@@ -51,9 +63,11 @@ def begin_step(words: str, parts: int) -> Callable[[int], None]:
 
 
 class Watcher(threading.Thread):
-    """A thread that looks at the progress now and then, to show it, until it is ended.
+    """A thread that looks at the progress now and then and shows it, until it is ended.
 
-    look: called every so many seconds, as `look` itself then says, first after `seconds`.
+    Args:
+        look: Shows the progress, and returns the seconds until its next call.
+        seconds: Seconds until the first call.
     """
 
     def __init__(self, look: Callable[[], float], seconds: float) -> None:
@@ -61,19 +75,22 @@ class Watcher(threading.Thread):
         self._look, self._seconds, self._ended = look, seconds, threading.Event()
 
     def run(self) -> None:
+        """Look until the thread is ended."""
         while not self._ended.wait(self._seconds):
             with _showing:
                 self._seconds = self._look()
 
     def end(self) -> None:
+        """Ask the thread to end. It does not look again."""
         self._ended.set()
 
 
 @contextmanager
 def stand_still() -> Iterator[bool]:
-    """Let no Watcher do anything inside; yield whether no other thread runs than this one and Watchers.
+    """Keep every Watcher still inside the block, and yield whether only this thread and Watchers run.
 
-    A process can then be forked: its copy has this thread alone, and no other holds a lock that it may want.
+    If so, the process can be forked. The copy has this thread only, and no other thread holds a lock that the
+    copy may need.
     """
     with _showing:
         others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]

@@ -1,7 +1,7 @@
-"""What a fit of one law found, as types: docs/architecture.md, "fit.json".
+"""What a fit of one law found, as types. docs/architecture.md describes them at "fit.json".
 
-Every field is a key of the document of the same name, unless it says another; `documents.py` writes and reads
-them. Whoever needs a result takes these and no dictionary.
+Every field is the key of the same name in the document, unless it names another key. `documents.py` writes
+and reads them. Code that needs a result takes these types and no dictionary.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from lora_jax.scaling.comparing.comparison_report import ComparisonReport
 from lora_jax.scaling.estimate import Parameter, Prediction
 from lora_jax.scaling.verdict import Verdict, verdict_of
 
-FORMAT = 2  # of what is written; files without a number are of format 1
+FORMAT = 2  # the format that we write; files without a number are of format 1
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,13 @@ class LeftOutRun:
 
 @dataclass(frozen=True)
 class Objective:
-    """What was minimised, in a word and in words, and its value at the answer."""
+    """What was minimised.
+
+    Attributes:
+        name: The objective in one word.
+        value: Its value at the answer.
+        words: The objective in words.
+    """
 
     name: str
     value: float
@@ -36,7 +42,14 @@ class Objective:
 
 @dataclass(frozen=True)
 class Resampling:
-    """A bootstrap: its kind, how many replicates, how many failed, and why that kind."""
+    """A bootstrap.
+
+    Attributes:
+        kind: How it drew.
+        n: How many replicates it made.
+        n_failed: How many of them did not converge.
+        reason: Why it drew in this way.
+    """
 
     kind: str
     n: int
@@ -46,7 +59,7 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Band:
-    """The response (m,) of a law of one variable at x (m,), with its 95 % interval."""
+    """The response of a law of one variable at x, with its 95 % interval. Each field has shape (m,)."""
 
     x: tuple[float, ...]
     loss: tuple[float, ...]
@@ -66,7 +79,13 @@ class BudgetRow:
 
 @dataclass(frozen=True)
 class Moved:
-    """How far the leading exponent moves without these runs."""
+    """How far the leading exponent moves without some runs.
+
+    Attributes:
+        exponent: Name of the exponent.
+        shift: How far it moves.
+        run_ids: The runs that were left out.
+    """
 
     exponent: str
     shift: float
@@ -75,7 +94,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class ResidualStructure:
-    """`fitting.structure.Structure`, as numbers."""
+    """The fields of `fitting.structure.Structure`, as a document holds them."""
 
     p: float
     direction: str
@@ -87,7 +106,7 @@ class ResidualStructure:
 
 @dataclass(frozen=True)
 class LargestPredicted:
-    """`comparing.largest_runs.LargestRuns` in numbers.
+    """The fields of `comparing.largest_runs.LargestRuns`, as a document holds them.
 
     Attributes:
         errors: The smallest and the largest error.
@@ -103,10 +122,10 @@ class LargestPredicted:
 
 @dataclass(frozen=True, kw_only=True)
 class FitCertificate:
-    """The checks of a fit: whether it is a minimum, what was found about it, and every doubt.
+    """The checks of a fit: whether it is a minimum, what we found about it, and every doubt.
 
-    `n_minima`, `at_bound`, `weakly_identified` and `start_equals_answer` are None in a report of an older
-    sweep, which did not record them.
+    `fitting.certificate.Certificate` explains the fields. A report of an older sweep did not record
+    `n_minima`, `at_bound`, `weakly_identified` and `start_equals_answer`. They are None there.
     """
 
     converged: bool
@@ -125,11 +144,11 @@ class FitCertificate:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether to believe the fit: the doubts, and the level that follows from them."""
+        """Whether to believe the fit: a level, and the doubts that it follows from."""
         return verdict_of(self.warnings, self.converged)
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields, and the verdict in words, which follows from them."""
+        """Return the fields, and the verdict in words that follows from them."""
         document = fields_to_document(self)
         warnings = document.pop("warnings")
         return {**document, "verdict": self.verdict.words, "warnings": warnings}
@@ -145,7 +164,12 @@ class Leading:
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A parameter of a published fit, and whether it lies inside our interval."""
+    """A parameter of a published fit.
+
+    Attributes:
+        theirs: The published value.
+        inside: Whether it lies inside our interval.
+    """
 
     theirs: float
     inside: bool
@@ -153,7 +177,15 @@ class PublishedValue:
 
 @dataclass(frozen=True)
 class Difference:
-    """Whether the fit differs from published constants."""
+    """Whether the fit differs from published constants.
+
+    Attributes:
+        name: Name of the published fit, or "given (1)" and so on for constants that the user gave.
+        p: p-value of the joint test.
+        objective_ratio: The objective at the published constants over that at the fit.
+        params: Each published parameter beside ours.
+        words: The answer in words.
+    """
 
     name: str
     p: float
@@ -162,15 +194,19 @@ class Difference:
     words: str
 
 
-OF_A_RUN = ("run_id", "measured", "fitted", "influence")  # what in a run's document is no variable
+OF_A_RUN = ("run_id", "measured", "fitted", "influence")  # keys of a run's document that are no variables
 
 
 @dataclass(frozen=True)
 class FittedRun:
-    """One row of the table: its variables, its measured value, the fitted value, and its influence.
+    """One row of the table.
 
     Attributes:
-        influence: How far the leading number moves without this row. None if that was not asked.
+        run_id: Its name.
+        at: Its value of each variable.
+        measured: The measured value.
+        fitted: The fitted value.
+        influence: How far the leading number moves without this row. None if it was not computed.
     """
 
     run_id: str
@@ -180,13 +216,13 @@ class FittedRun:
     influence: float | None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it with the variables beside the rest."""
+        """Return the document, in which the variables are keys beside the others."""
         rest = {"measured": self.measured, "fitted": self.fitted, "influence": self.influence}
         return {"run_id": self.run_id, **self.at, **rest}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "FittedRun":
-        """Read it; what is not one of the other fields is a variable."""
+        """Read a row. Keys that are not fields are variables."""
         plain = fields_from_document(cls, {**document, "at": {}})
         at = {name: from_document(float, x, name) for name, x in document.items() if name not in OF_A_RUN}
         return replace(plain, at=at)
@@ -194,7 +230,15 @@ class FittedRun:
 
 @dataclass(frozen=True)
 class ProfileCurve:
-    """The objective (m,) at values (m,) of one parameter; an end of ci95 is None where it is open."""
+    """The profile of one parameter.
+
+    Attributes:
+        value: Values of the parameter, (m,).
+        objective: The objective at each value, (m,).
+        best: The objective at the fit.
+        threshold: The objective at the ends of the interval.
+        ci95: The 95 % interval. An open end is None.
+    """
 
     value: tuple[float, ...]
     objective: tuple[float, ...]
@@ -212,7 +256,14 @@ class FitFrontier:
 
 @dataclass(frozen=True)
 class Convention:
-    """The leading exponent by one way of counting N and C."""
+    """The leading exponent by one way of counting N and C.
+
+    Attributes:
+        n_column: The column that counts N.
+        flops_column: The column that counts C.
+        columns: Where each variable came from, in words.
+        exponent: The exponent with its interval.
+    """
 
     n_column: str
     flops_column: str
@@ -281,12 +332,15 @@ class FitReport:
 
     @property
     def is_given(self) -> bool:
-        """Whether the parameters were given, and not fitted."""
+        """Whether the parameters were given and not fitted."""
         return any(number.by == "judged" for number in self.params.values())
 
     @property
     def leading_estimate(self) -> Estimate | None:
-        """The leading number with its interval, where the law has it as a parameter or derives it."""
+        """The leading number with its interval.
+
+        None if it is neither a parameter nor a derived number of the law.
+        """
         return self.derived.get(self.leading.name) or self.params.get(self.leading.name)
 
     def without_bulk(self) -> "FitReport":

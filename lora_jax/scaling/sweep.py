@@ -1,4 +1,4 @@
-"""From a table of runs to a SweepReport: fits with intervals, the frontier, a cell predicted unseen."""
+"""From a table of runs to a SweepReport: fits with intervals, the frontier, the held-out cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from lora_jax.scaling.tables.provenance import convention_of, describe_columns, 
 from lora_jax.scaling.tables.table import N_COLUMNS, RunTable
 
 BAND_POINTS = 60
-FEWEST_VALUES = 3  # sizes, token counts or budgets that a curve needs
+FEWEST_VALUES = 3  # how many sizes, token counts or budgets a curve needs
 PREDICTED_WELL = 0.03
 
 
@@ -131,7 +131,7 @@ def fit_sweep(
 
 
 def _fit_one_variable(state: _Sweep, over: str, at: str) -> None:
-    """Fit L(over) to the runs at the largest `at` that leaves three values of `over`."""
+    """Fit L(over) to the runs at one value of `at`: the largest at which `over` has three values."""
     runs, words = _slice(state.runs, over, at)
     if runs is None:
         state.warnings.append(f"L({over}) is not fitted: {words}.")
@@ -141,7 +141,10 @@ def _fit_one_variable(state: _Sweep, over: str, at: str) -> None:
 
 
 def _slice(runs: RunTable, over: str, at: str) -> tuple[RunTable | None, str]:
-    """Return the runs of the slice and the slice in words, or None and what is lacking."""
+    """Return the runs of the slice and the slice in words.
+
+    If there is no slice, return None and what is missing.
+    """
     name = {"N": "sizes", "D": "token counts"}
     fixed, free = levels(runs.variable(at)), levels(runs.variable(over))
     for level in range(int(fixed.max()), -1, -1):
@@ -161,9 +164,9 @@ def _rows_of_a_cell(runs: RunTable) -> str:
 
 
 def _fit_compute(state: _Sweep) -> RunTable:
-    """Fit L(C) to the compute-efficient cells; return their runs."""
+    """Fit L(C) to the compute-efficient cells, and return their runs."""
     points = average_seeds(state.runs)
-    points = points.take(np.sort(efficient_runs(points)))  # in the order of cells, as every mean
+    points = points.take(np.sort(efficient_runs(points)))  # means are always in the order of cells
     cells, chosen = cell_of(state.runs), set(points.run_ids)
     names = {int(c) for c, run_id in zip(cells, state.runs.run_ids, strict=True) if run_id in chosen}
     runs = state.runs.take(np.isin(cells, sorted(names)))
@@ -189,7 +192,10 @@ def _fit_joint(state: _Sweep) -> None:
 
 
 def _add(state: _Sweep, law: Law, runs: RunTable, points: RunTable, words: str) -> None:
-    """Fit `law` to the points, appraise it and enter it; `runs` are the runs behind the points."""
+    """Fit a law to the points, appraise it and add it to the report.
+
+    `runs` are the runs behind the points.
+    """
     spare = len(points) - len(law.names)
     if spare < 0 or (spare == 0 and state.noise.sd is None):
         state.warnings.append(
@@ -227,7 +233,7 @@ def _band_at(state: _Sweep, variable: str) -> Array:
 
 
 def _exponents(state: _Sweep) -> dict[str, Exponent]:
-    """Return alpha of the laws without an irreducible loss, the form that the exponents are quoted for."""
+    """Return alpha of each law without a floor. This is the form for which people quote exponents."""
     found = {}
     for v in ("N", "D", "C"):
         if f"L({v})" in state.fits:
@@ -269,7 +275,7 @@ def _frontier(state: _Sweep, efficient: RunTable) -> SweepFrontier:
 
 
 def _predict_heldout(state: _Sweep) -> HeldoutCell:
-    """Predict the held-out cell; an interval is that of a single run, its noise included."""
+    """Predict the held-out cell. Each interval is for a single run, so it includes the noise of a run."""
     cell = state.heldout
     measured = float(np.exp(np.log(cell["loss"]).mean()))
     at = {v: float(cell.variable(v)[0]) for v in ("N", "D", "C")}

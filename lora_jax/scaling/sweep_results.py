@@ -1,4 +1,4 @@
-"""What the fits of a sweep found, as types: docs/architecture.md, "fits.json"."""
+"""What the fits of a sweep found, as types. docs/architecture.md describes them at "fits.json"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from lora_jax.scaling.results import BudgetRow, FitReport, LeftOutRun
 from lora_jax.scaling.tables.cells import LearningRates, SeedNoise
 from lora_jax.scaling.verdict import Level, Verdict, verdict_of
 
-FORMAT = 3  # of what is written; in 1 and 2 a fit says less than its report (`older_sweeps.py`)
+FORMAT = 3  # the format that we write; in 1 and 2 a fit says less (`older_sweeps.py`)
 JOINT = "L(N,D)"  # the key of the fit that splits budgets and predicts the held-out cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFit(FitReport):
-    """One law of a sweep: its report, and the runs to which it was fitted.
+    """One law of a sweep: its report, and the runs it was fitted to.
 
-    What only the figures of one law show is not kept.
+    We do not keep what only the figures of one law show.
 
     Attributes:
         key: Name of this fit in the rest of the document.
         slice: The runs in words.
         run_ids: The runs behind the rows. A row may be the mean of several.
-        residuals: ln of measured over fitted loss, for each row.
+        residuals: ln of measured over fitted loss, for each run, in the order of `run_ids`.
     """
 
     key: str
@@ -35,7 +35,11 @@ class SweepFit(FitReport):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponent(Estimate):
-    """An exponent that is quoted. `fit` is the key of the fit that it belongs to."""
+    """An exponent as people quote it.
+
+    Attributes:
+        fit: Key of the fit that it belongs to.
+    """
 
     fit: str
 
@@ -44,9 +48,13 @@ class Exponent(Estimate):
 class SweepFrontier:
     """N*(C) = G (C / 6)^a and D*(C) = (C / 6)^b / G of the joint fit.
 
-    Without such a fit the numbers are None and there are no rows.
+    Without a joint fit the numbers are None and there are no rows.
 
     Attributes:
+        a: Exponent of N*.
+        b: Exponent of D*.
+        coefficient: G.
+        rows: N*, D* and the loss at several budgets.
         run_ids: The compute-efficient runs.
     """
 
@@ -59,7 +67,14 @@ class SweepFrontier:
 
 @dataclass(frozen=True)
 class HeldoutPrediction:
-    """What the fit of this key says of the held-out cell; ci95 is of a single run."""
+    """What one fit predicts for the held-out cell.
+
+    Attributes:
+        key: Key of the fit.
+        value: The predicted loss.
+        ci95: The 95 % interval for a single run.
+        relative_error: Predicted over measured loss, less 1.
+    """
 
     key: str
     value: float
@@ -69,7 +84,17 @@ class HeldoutPrediction:
 
 @dataclass(frozen=True)
 class HeldoutCell:
-    """The largest cell, which no fit has seen; within_3_percent: of the joint fit, None without one."""
+    """The largest cell, which no fit has seen.
+
+    Attributes:
+        run_id: Its first run.
+        n_params: Its N.
+        n_tokens: Its D.
+        flops: Its C.
+        measured: The measured loss.
+        predictions: What each fit predicts.
+        within_3_percent: Whether the joint fit predicts it within 3 %. None without a joint fit.
+    """
 
     run_id: str
     n_params: float
@@ -80,12 +105,16 @@ class HeldoutCell:
     within_3_percent: bool | None
 
     def predicted_by(self, key: str) -> HeldoutPrediction | None:
+        """Return the prediction of the fit with this key, or None."""
         return next((p for p in self.predictions if p.key == key), None)
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """Every law that a sweep can carry: fits.json. What older files do not hold is None."""
+    """Every law that a sweep can carry. This is fits.json, whose keys docs/architecture.md lists.
+
+    A field that older files do not hold is None.
+    """
 
     source: str
     n_runs: int
@@ -109,12 +138,12 @@ class SweepReport:
     format: int = 1
 
     def fit(self, key: str) -> SweepFit | None:
-        """Return the fit of this key, such as "L(N)", or None where it was not made."""
+        """Return the fit with this key, such as "L(N)", or None if there is none."""
         return next((fit for fit in self.fits if fit.key == key), None)
 
     @property
     def joint(self) -> SweepFit | None:
-        """The fit of L(N,D)."""
+        """The fit of L(N,D), or None if there is none."""
         return self.fit(JOINT)
 
     @property
@@ -124,11 +153,12 @@ class SweepReport:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict on L(N,D), to which every run goes; without it that on all fits. None without any fit.
+        """The verdict on the sweep. None without any fit.
 
-        A held-out cell that is not predicted comes first. A law along one axis is a slice of the runs and has
-        a verdict of its own. That counts here where L(N,D) is missing: of each fit its first doubt, but for
-        doubts of the table, which every fit shares.
+        It is the verdict on L(N,D), which is fitted to every run. If the held-out cell is not predicted, that
+        is the first doubt. Each law along one axis is fitted to a slice of the runs and has a verdict of its
+        own. Only if L(N,D) is missing do these laws count here. Then each adds its first doubt, beside doubts
+        about the table, which all fits share.
         """
         if not self.fits:
             return None
@@ -146,7 +176,7 @@ class SweepReport:
 
     @property
     def doubted(self) -> tuple[str, ...]:
-        """Keys of the laws along one axis that are not to be believed without care."""
+        """Keys of the laws along one axis whose verdict is not "believe it"."""
         return tuple(
             fit.key for fit in self.fits if fit.key != JOINT and not fit.certificate.verdict.is_believed
         )

@@ -1,16 +1,16 @@
-"""Verdicts: whether to believe an answer, as a value. One rule for every fit, sweep and approach."""
+"""Verdicts: whether to believe an answer, as a value. Every fit, sweep and approach follows one rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-# How the certificate's gravest reasons begin. They are the first to be told.
+# How the certificate's gravest reasons begin. They come first in a verdict.
 NOT_CONVERGED = "not converged"
-UNDETERMINED = "undetermined"  # by the choice of runs, whatever their losses
+UNDETERMINED = "undetermined"  # the choice of runs leaves parameters open, whatever the losses
 
 
 class Level(StrEnum):
-    """How far an answer may be believed; the values are the words for it."""
+    """How far you may believe an answer. The values are the words for it."""
 
     BELIEVE = "believe it"
     BE_CAREFUL = "be careful"
@@ -23,7 +23,7 @@ class Verdict:
 
     Attributes:
         level: Believe it, be careful, or do not believe it.
-        doubts: The reasons, the gravest first. Empty if the answer is to be believed.
+        doubts: The reasons, the gravest first. Empty if you can believe the answer.
     """
 
     level: Level
@@ -41,10 +41,14 @@ class Verdict:
 
 
 def verdict_of(doubts: Sequence[str], converged: bool = True) -> Verdict:
-    """Return the verdict on an answer: the rule that everything follows which says one.
+    """Return the verdict on an answer. Every verdict comes from this rule.
 
-    An answer that did not converge is not to be believed, nor one whose parameters the choice of runs leaves
-    open. Any other doubt asks for care.
+    Do not believe an answer that did not converge, or whose parameters the choice of runs leaves open. Any
+    other doubt asks for care.
+
+    Args:
+        doubts: The doubts, in any order.
+        converged: Whether the fit is a minimum.
     """
     told = sorted(doubts, key=lambda line: not line.startswith((NOT_CONVERGED, UNDETERMINED)))
     if not converged:

@@ -1,1 +1,1 @@
-"""Tables in: anybody's runs read, filtered, counted."""
+"""Tables: read anybody's runs, choose rows, count parameters and FLOPs."""

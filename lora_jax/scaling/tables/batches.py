@@ -1,7 +1,7 @@
-"""Steps and batch size beside N and D: which rows are one cell, and what unit the batch is in.
+"""Steps and batch size beside N and D: which rows are one cell, and in what unit the batch size is.
 
-D = k S B. Where k is 1 the batch counts tokens, where it is another whole number it counts sequences of k
-tokens. A k that differs between the rows means that one of the three columns is not what it says.
+D = k S B. If k is 1, the batch size counts tokens. If it is another whole number, the batch size counts
+sequences of k tokens. If k differs between the rows, one of the three columns is not what its name says.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ import numpy as np
 from lora_jax.scaling.tables.cells import SAME_COUNT
 from lora_jax.scaling.tables.run_table import RunTable
 
-ROUNDED = 2 * SAME_COUNT  # of ln k: D, S and B are published with few digits
+ROUNDED = 2 * SAME_COUNT  # tolerance of ln k, because D, S and B are published with few digits
 
 
 def letters_apart(variables: Sequence[str]) -> tuple[str, ...]:
-    """Return the variable of a law that sets rows of one N and D apart: the batch, else the steps, or none.
+    """Return the variable of a law that tells rows of one N and D apart: batch size, else steps, or none.
 
-    At one D the steps follow from the batch.
+    One is enough. At one D the steps follow from the batch size.
     """
     return next(((v,) for v in ("B", "S") if v in variables), ())
 
 
 def tokens_per_unit(table: RunTable) -> float | None:
-    """Return k of D = k S B, None where the table lacks one of the three or k differs between its rows."""
+    """Return k of D = k S B. None if the table lacks one of the three or k differs between its rows."""
     if not all(table.has(v) for v in "DSB"):
         return None
     k = _log_k(table)
@@ -31,7 +31,10 @@ def tokens_per_unit(table: RunTable) -> float | None:
 
 
 def batch_unit(table: RunTable) -> str | None:
-    """Return what the batch size counts: "tokens", "sequences of 2048 tokens"; None where nothing says."""
+    """Return what the batch size counts, such as "tokens" or "sequences of 2048 tokens".
+
+    None if we cannot tell.
+    """
     k = tokens_per_unit(table)
     if k is None:
         return None
@@ -41,7 +44,10 @@ def batch_unit(table: RunTable) -> str | None:
 
 
 def batch_note(table: RunTable, variables: Sequence[str]) -> str | None:
-    """Return in which unit a law of the batch counts it, None for a law without."""
+    """Return the note that says in which unit the batch size is.
+
+    None if the law has no batch size or there is a doubt.
+    """
     if "B" not in variables or batch_doubt(table, variables) is not None:
         return None
     unit, column = batch_unit(table), table.sources.get("batch_size", "batch_size")
@@ -54,7 +60,10 @@ def batch_note(table: RunTable, variables: Sequence[str]) -> str | None:
 
 
 def batch_doubt(table: RunTable, variables: Sequence[str]) -> str | None:
-    """Return that D is not S B, up to one factor, where a law reads the batch and the table has all three."""
+    """Return the doubt that D is not k S B with one k. None if it is, or if we cannot tell.
+
+    We can tell if the law has the batch size as a variable and the table has D, S and B.
+    """
     if "B" not in variables or not all(table.has(v) for v in "DSB"):
         return None
     k = _log_k(table)

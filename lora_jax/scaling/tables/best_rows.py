@@ -1,4 +1,4 @@
-"""The row of least loss of each cell, by the same rule as learning rates are settled (cells.py)."""
+"""Keep the row with the least loss of each cell. Learning rates are settled by the same rule (cells.py)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,13 +19,23 @@ from lora_jax.scaling.tables.cells import (
 from lora_jax.scaling.tables.knobs import rates_of, settings_within
 from lora_jax.scaling.tables.run_table import RunTable
 
-CELL = ("N", "D", "U", "F", "P")  # what a run is, whatever it was trained by
-EQUAL = 1e-4  # spread of ln x up to which sizes are one; tokens are one within cells.SAME_COUNT
+CELL = ("N", "D", "U", "F", "P")  # letters that say what a run is, whatever its settings
+EQUAL = 1e-4  # spread of ln x up to which we take sizes for equal; for tokens it is cells.SAME_COUNT
 NOT_BEST = "not the least loss of its cell"
 
 
 def number_of_cell(table: RunTable, letters: Sequence[str] = CELL) -> NDArray[np.int64]:
-    """Return each row's cell (n,): rows equal in those of the letters that the table has, or in C."""
+    """Return the number of each row's cell, (n,).
+
+    Rows of one cell are equal in the letters that the table has, or in C if it has none of them.
+
+    Args:
+        table: The runs.
+        letters: The letters that tell cells apart.
+
+    Raises:
+        LoraJaxError: The table has none of these columns.
+    """
     known = [v for v in letters if table.has(v)] or [v for v in "C" if table.has(v)]
     if not known:
         raise LoraJaxError(
@@ -36,12 +46,16 @@ def number_of_cell(table: RunTable, letters: Sequence[str] = CELL) -> NDArray[np
 
 
 def keep_best(table: RunTable, apart: Sequence[str] = ()) -> RunTable:
-    """Return the row of least loss of each cell: equal N, D and, where the table has them, U, F, P.
+    """Return the row with the least loss of each cell.
 
-    The others join `left_out`; a note says how many and what the choice does to the losses, and a doubt
-    where the best learning rate lies at an edge of its grid. Seeds of a cell are rivals too.
+    Rows of a cell have equal N, D and, if there, U, F and P.
 
-    apart: Further letters that tell cells apart.
+    The others join `left_out`. Seeds of a cell compete too. A note says how many rows went, and what the
+    choice does to the losses. If the best learning rate lies at an edge of its grid, that is a doubt.
+
+    Args:
+        table: The runs.
+        apart: Further letters that tell cells apart.
     """
     letters = (*CELL, *apart)
     cells = number_of_cell(table, letters)
@@ -65,7 +79,7 @@ def keep_best(table: RunTable, apart: Sequence[str] = ()) -> RunTable:
 
 
 def _grids(table: RunTable, groups: Sequence[Sequence[int]]) -> list[RateGrid]:
-    """Return the grid of learning rates of each cell that has several, by the first column of rates."""
+    """Return the grid of learning rates of each cell that has several. It reads the first column of rates."""
     column = next(iter(rates_of(table)), None)
     if column is None or not (table.has("N") and table.has("D")):
         return []

@@ -1,4 +1,7 @@
-"""Cells: the runs of one N and D, and of one F and P if fine-tuned, which differ in seed or rate alone."""
+"""Cells: the runs of one N and D that differ only in seed or learning rate.
+
+Fine-tuned runs share F and P too.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,25 +13,29 @@ import numpy as np
 from lora_jax.documents import Key
 from lora_jax.scaling.tables.run_table import LeftOut, RunTable
 
-SAME_COUNT = 0.01  # token counts this close (in ln) are one: batch sizes round them differently
-MOST_EDGES = 3  # grids that are named one by one
+SAME_COUNT = 0.01  # we take token counts this close (in ln) for equal: batch sizes round them differently
+MOST_EDGES = 3  # up to this many grids, each gets a warning of its own
 LEARNING_RATE_CHECK = "learning-rate check"
 
 
 def cell_of(table: RunTable) -> np.ndarray:
-    """Return each run's cell number (n,), by rising N and then D, and by F and P of fine-tuning runs."""
+    """Return the number of each run's cell, (n,).
+
+    Numbers rise with N, then D, then F and P of fine-tuning runs.
+    """
     numbers = [levels(table.variable(v)) for v in ("N", "D", *_of_finetuning(table))]
     return np.unique(np.stack(numbers, 1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _of_finetuning(table: RunTable) -> list[str]:
-    """Return what tells the runs of one base apart: the fine-tuning set, and the parameters that train."""
+    """Return the letters that tell runs on one base apart: F and P, if the table has them."""
     return [v for v in ("F", "P") if table.has(v)]
 
 
 def levels(values: np.ndarray, same: float = SAME_COUNT) -> np.ndarray:
-    """Return each value's level (n,): 0 for the smallest; a level reaches `same` (in ln, 1%) beyond its
-    smallest value.
+    """Return each value's level, (n,), from 0 for the smallest.
+
+    A level reaches `same` (in ln, so about 1 % by default) beyond its smallest value.
     """
     level = np.empty(len(values), dtype=int)
     number, first = -1, -np.inf
@@ -40,22 +47,31 @@ def levels(values: np.ndarray, same: float = SAME_COUNT) -> np.ndarray:
 
 
 def rows_of_each(numbers: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each number, rising from 0, of numbers (n,) of which none is missing."""
+    """Return the rows of each number.
+
+    Args:
+        numbers: A number for each row, (n,). Every number from 0 to the largest occurs.
+    """
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
 
 
 def average_seeds(table: RunTable) -> RunTable:
-    """Return one row a cell, with the geometric mean of its losses.
+    """Return one row for each cell, with the geometric mean of its losses.
 
-    A few cells with three seeds must neither pull a line of four points towards them nor pass for evidence
-    about its curvature; and of several seeds the luckiest must not be the one that looks compute-efficient.
+    Otherwise a few cells with three seeds would pull a line of four points towards them, and would pass for
+    evidence about its curvature. And the luckiest of several seeds would look compute-efficient.
     """
     return average_rows(table, cell_of(table))
 
 
 def average_rows(table: RunTable, cells: np.ndarray) -> RunTable:
-    """Return one row for each of the cells (n,), numbered from 0, with the geometric mean of its losses."""
+    """Return one row for each cell, with the geometric mean of its losses.
+
+    Args:
+        table: The runs.
+        cells: Number of each row's cell, (n,), from 0.
+    """
     logs, groups = np.log(table["loss"]), rows_of_each(cells)
     first = np.array([rows[0] for rows in groups])
     means = np.array([logs[rows].mean() for rows in groups])
@@ -65,7 +81,13 @@ def average_rows(table: RunTable, cells: np.ndarray) -> RunTable:
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """The pooled sd of ln L between seeds, None where no cell has several, and what it is known from."""
+    """The noise between seeds.
+
+    Attributes:
+        sd: Pooled standard deviation of ln L between seeds. None if no cell has several.
+        n_cells: Number of cells with several seeds.
+        degrees_of_freedom: Degrees of freedom behind `sd`.
+    """
 
     sd: Annotated[float | None, Key("seed_sd_log_loss")]
     n_cells: int
@@ -76,10 +98,10 @@ UNSEEDED = SeedNoise(None, 0, 0)
 
 
 def seed_noise(table: RunTable) -> SeedNoise:
-    """Return the pooled sd of ln L between seeds, or None, over how many cells and degrees of freedom.
+    """Return the noise between the seeds of a cell.
 
-    Only a column `seed` tells what seeds do: runs of one cell and one seed, or of a table without seeds,
-    differ in something else or are one run read twice. Of several runs of a seed the mean counts.
+    Only a column `seed` tells us what seeds do. Without it, runs of one cell may differ in something else, or
+    be one run read twice. If one seed has several runs, we use their mean.
     """
     if "seed" not in table.columns:
         return UNSEEDED
@@ -91,7 +113,12 @@ def seed_noise(table: RunTable) -> SeedNoise:
 
 
 def noise_between(table: RunTable, cells: np.ndarray) -> SeedNoise:
-    """Return `seed_noise` of a table with a column `seed`, whose cells (n,) are numbered from 0."""
+    """Return the noise between seeds, as `seed_noise` does, for given cells.
+
+    Args:
+        table: The runs, with a column `seed`.
+        cells: Number of each row's cell, (n,), from 0.
+    """
     log_loss = np.log(table["loss"])
     groups = []
     for rows in rows_of_each(cells):
@@ -107,7 +134,17 @@ def noise_between(table: RunTable, cells: np.ndarray) -> SeedNoise:
 
 @dataclass(frozen=True)
 class RateGrid:
-    """The learning rates of a cell and seed: the least loss at each, None where it diverged, and the best."""
+    """The learning rates that were tried for one cell and seed.
+
+    Attributes:
+        n_params: N of the cell.
+        n_tokens: D of the cell.
+        seed: The seed.
+        rates: The rates, rising.
+        losses: The least loss at each rate. None if the run diverged.
+        best: The rate with the least loss.
+        at_edge: Whether `best` is the smallest or the largest rate tried.
+    """
 
     n_params: float
     n_tokens: float
@@ -120,24 +157,34 @@ class RateGrid:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What the grids of a sweep say."""
+    """The grids of learning rates of a sweep.
+
+    Attributes:
+        grids: One grid for each cell and seed with several rates.
+        warnings: Warnings about best rates at the edge of their grid.
+    """
 
     grids: tuple[RateGrid, ...]
     warnings: tuple[str, ...]
 
 
 def settle_learning_rates(table: RunTable, apart: Sequence[str] = ()) -> tuple[RunTable, LearningRates]:
-    """Keep one learning rate a cell and seed; return the table and what the grids of rates say.
+    """Keep one learning rate for each cell and seed.
 
-    Where every cell has several rates, the best of each is kept. Where some cells have, those are a check:
-    they keep the sweep's most common rate, so that a cell is not better for having been tuned.
+    If every cell has several rates, we keep the best of each. If only some have, they are a check. They keep
+    the most common rate of the sweep, so that no cell looks better because it was tuned.
 
-    apart: Letters besides N and D that tell cells apart, for a law of the batch.
+    Args:
+        table: The runs.
+        apart: Letters besides N and D that tell cells apart, for a law with the batch size.
+
+    Returns:
+        The table with the rows that are kept, and the grids of rates with their warnings.
     """
     if "base_learning_rate" not in table.columns:
         return table, LearningRates((), ())
     rate, loss = table["base_learning_rate"], table["loss"]
-    unique = table.columns.get("unique_tokens", np.zeros(len(table)))  # other data, no rivals
+    unique = table.columns.get("unique_tokens", np.zeros(len(table)))  # runs on other data do not compete
     groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
     seed = table.columns.get("seed", np.zeros(len(table)))
     further = (levels(table.variable(v)) for v in (*apart, *_of_finetuning(table)))
@@ -164,7 +211,7 @@ def _place(key: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def with_one_rate(table: RunTable) -> RunTable:
-    """Return the table as `settle_learning_rates` leaves it, what it warns of among its doubts."""
+    """Return the table as `settle_learning_rates` leaves it. The warnings join its doubts."""
     if not (table.has("N") and table.has("D")):
         return table
     settled, found = settle_learning_rates(table)
@@ -172,7 +219,10 @@ def with_one_rate(table: RunTable) -> RunTable:
 
 
 def least_loss(rows: Sequence[int], loss: np.ndarray) -> int:
-    """Return which of the rows has the least loss, the first of equals: the best of a cell, everywhere."""
+    """Return the row with the least loss, the first one if several are equal.
+
+    Every choice of a best row uses this.
+    """
     return min(rows, key=lambda i: loss[i])
 
 
@@ -183,8 +233,13 @@ def grids_in(grids: Sequence[RateGrid], runs: RunTable) -> list[RateGrid]:
 
 
 def diverged_rates(table: RunTable, column: str) -> Mapping[tuple[float, float, float], set[float]]:
-    """Return, per cell and seed, the rates of a column that diverged or were halted: beside one there is no
-    edge.
+    """Return the rates that diverged or were halted, for each cell and seed (N, D, seed).
+
+    A best rate beside such a rate is not at an edge.
+
+    Args:
+        table: The runs.
+        column: The column of rates.
     """
     rates: dict[tuple[float, float, float], set[float]] = defaultdict(set)
     for gone in runs_that_failed(table):
@@ -193,21 +248,26 @@ def diverged_rates(table: RunTable, column: str) -> Mapping[tuple[float, float, 
             rate = float(gone.row[column])
             seed = float(gone.row.get("seed", "0"))
         except (KeyError, ValueError):
-            continue  # a table of others may not say what a diverged run was; it is listed as left out anyway
+            continue  # a foreign table may not say which run diverged; the run is listed as left out anyway
         rates[(n_params, n_tokens, seed)].add(rate)
     return rates
 
 
 def runs_that_failed(table: RunTable) -> list[LeftOut]:
-    """Return the runs that diverged or were halted, among those that were left out."""
+    """Return the runs that were left out because they diverged or were halted."""
     return [gone for gone in table.left_out if gone.reason in ("diverged", "halted")]
 
 
 def make_grid(
     key: tuple[float, float, float], rates: np.ndarray, losses: np.ndarray, diverged: set[float]
 ) -> RateGrid:
-    """Return the grid of a cell (N, D, seed): its rates, the least loss at each (None where it diverged), the
-    best rate and whether that is at an edge.
+    """Return the grid of learning rates of a cell and seed.
+
+    Args:
+        key: N, D and the seed.
+        rates: Learning rate of each run, (n,).
+        losses: Loss of each run, (n,).
+        diverged: Rates at which a run diverged. They have no loss.
     """
     measured: dict[float, float | None] = dict.fromkeys(sorted(diverged))
     for rate, loss in zip(rates, losses, strict=True):
@@ -220,7 +280,7 @@ def make_grid(
 
 
 def edge_warnings(grids: Sequence[RateGrid]) -> list[str]:
-    """Return a warning for each grid whose best rate is at its edge, or one for all where they are many."""
+    """Return a warning for each grid whose best rate is at its edge. If they are many, return one for all."""
     at_edge = [grid for grid in grids if grid.at_edge]
     if len(at_edge) <= MOST_EDGES:
         return [_edge_warning(grid) for grid in at_edge]

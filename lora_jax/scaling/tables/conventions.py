@@ -1,4 +1,4 @@
-"""From one convention of N and C to another, and one table of runs under all of them."""
+"""Convert between conventions of N and C, and show one table of runs under all of them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,8 @@ from lora_jax.scaling.tables.columns import N_COLUMNS
 from lora_jax.scaling.tables.counting import Shape, count_parameters, flops_per_token
 from lora_jax.scaling.tables.run_table import Array, RunTable
 
-SAME = 1e-3  # two counts of C this close are one convention: sources print three or four digits
+# relative difference up to which two counts of C are one convention: sources print three or four digits
+SAME = 1e-3
 # Hoffmann et al. 2022: the vocabulary, and the median d_model / n_layers of the 50 models of its table A9
 # (40 to 109), for all of which `with_embeddings` then comes within 5.2 % of the exact count
 VOCABULARY, ASPECT = 32_000, 75.0
@@ -18,11 +19,23 @@ VOCABULARY, ASPECT = 32_000, 75.0
 def with_embeddings(
     n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
 ) -> Array:
-    """Return all weights (...) of models with n_params (...) weights outside their embeddings.
+    """Return the number of all weights of models, embeddings included.
 
-    N_all = N + omega N^(1/3), omega = (vocab_size + context) (aspect / 12)^(1/3), because N = 12 n_layers
-    d_model^2 and aspect = d_model / n_layers give d_model = (aspect N / 12)^(1/3) (Pearce and Song 2024,
-    arXiv 2406.12907). One embedding matrix is counted; context = 0: positions are not learned.
+    N_all = N + omega N^(1/3) with omega = (vocab_size + context) (aspect / 12)^(1/3). It holds because N = 12
+    n_layers d_model^2 and aspect = d_model / n_layers give d_model = (aspect N / 12)^(1/3) (Pearce and Song
+    2024, arXiv 2406.12907). We count one embedding matrix.
+
+    Args:
+        n_params: Weights outside the embeddings, of any shape.
+        vocab_size: Entries of the vocabulary.
+        context: Number of learned positions. 0 if positions are not learned.
+        aspect: d_model / n_layers.
+
+    Returns:
+        All weights, in the shape of `n_params`.
+
+    Raises:
+        LoraJaxError: An argument is not above 0 (context: not at least 0).
     """
     n = _positive("n_params", n_params)
     return n + _omega(vocab_size, context, aspect) * np.cbrt(n)
@@ -31,9 +44,21 @@ def with_embeddings(
 def without_embeddings(
     n_params_total: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
 ) -> Array:
-    """Return the weights outside the embeddings (...), the inverse of `with_embeddings`.
+    """Return the number of weights outside the embeddings. This is the inverse of `with_embeddings`.
 
-    The one real root of x^3 + omega x = N_all, N = x^3, in hyperbolic form.
+    It is N = x^3, where x is the one real root of x^3 + omega x = N_all, in hyperbolic form.
+
+    Args:
+        n_params_total: All weights, of any shape.
+        vocab_size: Entries of the vocabulary.
+        context: Number of learned positions. 0 if positions are not learned.
+        aspect: d_model / n_layers.
+
+    Returns:
+        The weights outside the embeddings, in the shape of `n_params_total`.
+
+    Raises:
+        LoraJaxError: An argument is not above 0 (context: not at least 0).
     """
     total, omega = _positive("n_params_total", n_params_total), _omega(vocab_size, context, aspect)
     root = np.sqrt(omega / 3)
@@ -43,10 +68,23 @@ def without_embeddings(
 def exponent_ratio(
     n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
 ) -> Array:
-    """Return d ln N_all / d ln N (...) at n_params: what an exponent over N is of the same over all weights.
+    """Return d ln N_all / d ln N, by which an exponent over all weights changes if N leaves embeddings out.
 
-    L ~ N_all^-alpha is locally L ~ N^-(alpha ratio), and N_all* ~ C^a is N* ~ C^(a / ratio). From 1/3 for
-    models that are all embedding to 1 for large ones: the exponent of small models moves with the count.
+    L ~ N_all^-alpha is locally L ~ N^-(alpha ratio). N_all* ~ C^a is N* ~ C^(a / ratio). The ratio is 1/3 for
+    models that are all embedding, and 1 for large models. So the way of counting changes the exponents of
+    small models.
+
+    Args:
+        n_params: Weights outside the embeddings, of any shape.
+        vocab_size: Entries of the vocabulary.
+        context: Number of learned positions. 0 if positions are not learned.
+        aspect: d_model / n_layers.
+
+    Returns:
+        The ratio, in the shape of `n_params`.
+
+    Raises:
+        LoraJaxError: An argument is not above 0 (context: not at least 0).
     """
     n = _positive("n_params", n_params)
     extra = _omega(vocab_size, context, aspect) * np.cbrt(n)
@@ -54,16 +92,23 @@ def exponent_ratio(
 
 
 def flops_ratio(shape: Shape, seq_len: int, n_column: str = "n_params") -> float:
-    """Return exact training FLOPs over 6ND, with N by the convention `n_column`: C exact = ratio * 6ND."""
+    """Return exact training FLOPs over 6ND, so that C exact = ratio * 6ND.
+
+    N follows the convention `n_column`.
+    """
     return flops_per_token(shape, seq_len) / (6 * count_parameters(shape)[n_column])
 
 
 def convention_tables(table: RunTable) -> dict[str, RunTable]:
     """Return the same runs under every convention of N and C that the columns allow, to refit a law.
 
-    Keys say it, as "n_params, 6ND": N is the column n_params and C is 6 times that times n_tokens (column
-    `flops_6nd`); "n_params, exact": C is flops_exact; "n_params, as given": C is the table's flops, where
-    these are neither. Raises LoraJaxError where the table has no N or no D.
+    Returns:
+        A table for each convention. "n_params, 6ND" takes the column n_params as N and 6 n_params n_tokens as
+        C (column `flops_6nd`). "n_params, exact" takes flops_exact as C. "n_params, as given" takes the
+        table's flops as C, if they differ from both.
+
+    Raises:
+        LoraJaxError: The table has no N or no D.
     """
     sizes = [name for name in N_COLUMNS if name in table.columns]
     if not sizes:
@@ -73,7 +118,7 @@ def convention_tables(table: RunTable) -> dict[str, RunTable]:
     seen: list[Array] = []
     for name in sizes:
         if any(np.array_equal(table[name], other) for other in seen):
-            continue  # as total and with_head are where the head is tied and positions are not learned
+            continue  # total and with_head are equal if the head is tied and positions are not learned
         seen.append(table[name])
         c_6nd = 6 * table[name] * tokens
         columns = {**table.columns, "flops_6nd": c_6nd}

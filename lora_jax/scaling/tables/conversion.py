@@ -1,4 +1,4 @@
-"""Columns of the file as columns of ours: which is which, and their cells in our units."""
+"""A file's columns as our columns: which is which, and their cells in our units."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -9,7 +9,13 @@ from lora_jax.scaling.tables.units import Unit
 
 
 class File(NamedTuple):
-    """A table as its file holds it; source: its name in sentences."""
+    """A table as its file holds it.
+
+    Attributes:
+        source: Its name, for messages.
+        header: Names of the columns.
+        rows: For each row, its place in the file and its cells.
+    """
 
     source: str
     header: list[str]
@@ -18,9 +24,15 @@ class File(NamedTuple):
 
 @dataclass
 class Naming:
-    """rename: our name -> the file's. mapped: our names that a mapping says. units: of those of our columns
-    that have others than ours in the file. known: what was found by other names than ours, in words. notes:
-    what a reader has to know of it. doubts: what a reader has to confirm.
+    """Which column of a file is which of ours.
+
+    Attributes:
+        rename: For each of our names, the file's.
+        mapped: Our names that the user mapped.
+        units: Units of our columns that the file counts otherwise.
+        known: Columns that we found under other names than ours, in words.
+        notes: What a reader should know about it.
+        doubts: What a reader should confirm.
     """
 
     rename: dict[str, str]
@@ -32,9 +44,9 @@ class Naming:
 
 
 def convert(cell: str, unit: Unit) -> str:
-    """Return a cell in our unit, or as it is where it is no number.
+    """Return a cell in our unit. A cell that is no number stays as it is.
 
-    A cell with a suffix, "7B" under "params (M)", is in the unit that its suffix says.
+    If a cell has a suffix, such as "7B" under "params (M)", the suffix gives the unit.
     """
     number = read_count(cell)
     if number is None:
@@ -43,7 +55,10 @@ def convert(cell: str, unit: Unit) -> str:
 
 
 def convert_columns(file: File, naming: Naming) -> tuple[File, Naming]:
-    """Return the file with a column more for each of ours in another unit, called as a mapping writes it."""
+    """Add a column in our unit for each of our columns that the file counts otherwise.
+
+    The new columns are named as a mapping would write them, such as "params (M)*1e6".
+    """
     names = {ours: unit.formula(naming.rename[ours]) for ours, unit in naming.units.items()}
     if not names:
         return file, naming

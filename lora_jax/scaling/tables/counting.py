@@ -1,7 +1,7 @@
-"""Counting a transformer from its shape alone: parameters by three conventions, FLOPs per token exactly.
+"""Count a transformer from its shape: parameters by three conventions, and exact FLOPs per token.
 
-The same numbers as the model's own declaration gives (lora_jax/model/declare.py), for tables of others'
-runs and without jax. A multiply-add is two FLOPs; the backward pass costs twice the forward.
+The numbers are those of the model's own declaration (lora_jax/model/declare.py). Here they need no jax and
+serve for anybody's runs. A multiply-add counts as two FLOPs. The backward pass costs twice the forward pass.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,33 @@ from lora_jax.ranges import Layers, Length, Width, check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Shape of a decoder-only transformer; the defaults are GPT-2's choices."""
+    """The shape of a decoder-only transformer. The defaults are GPT-2's choices.
+
+    Attributes:
+        n_layers: Number of blocks.
+        d_model: Width of the residual stream.
+        n_heads: Number of heads. None takes d_model / head_dim, or one head without head_dim.
+        head_dim: Width of a head. None takes d_model / n_heads.
+        n_kv_heads: Number of key and value heads. None takes n_heads.
+        d_ff: Width of the MLP. None takes 4 d_model.
+        vocab_size: Entries of the vocabulary. If None, we can only count without embeddings.
+        context: Number of learned positions, of d_model weights each. None if positions are not learned.
+        gated: Whether the MLP has a third matrix, as in SwiGLU.
+        bias: Whether layer norms and all matrices but the head have biases.
+        norm: Kind of norm.
+        tied_head: Whether the head is the embedding matrix.
+    """
 
     n_layers: Layers
     d_model: Width
-    n_heads: Width | None = None  # None: one head, or d_model / head_dim where that is given
-    head_dim: Width | None = None  # None: d_model / n_heads
-    n_kv_heads: Width | None = None  # None: as many as n_heads
-    d_ff: Width | None = None  # None: 4 d_model
-    vocab_size: Width | None = None  # None: not known, and only the count without embeddings can be had
-    context: Length | None = None  # learned positions, each d_model weights; None: none are learned
-    gated: bool = False  # swiglu: a third matrix in the MLP
-    bias: bool = True  # on every matrix but the head, and in layer norms
+    n_heads: Width | None = None
+    head_dim: Width | None = None
+    n_kv_heads: Width | None = None
+    d_ff: Width | None = None
+    vocab_size: Width | None = None
+    context: Length | None = None
+    gated: bool = False
+    bias: bool = True
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     tied_head: bool = True
 
@@ -43,11 +58,12 @@ class Shape:
 
     @property
     def heads(self) -> int:
+        """Number of heads."""
         return self.n_heads or (self.d_model // self.head_dim if self.head_dim else 1)
 
     @property
     def attention_width(self) -> int:
-        """Width of all heads together, d_model in most models."""
+        """Width of all heads together. It is d_model in most models."""
         return self.heads * (self.head_dim or self.d_model // self.heads)
 
     @property
@@ -57,11 +73,16 @@ class Shape:
 
     @property
     def ff_width(self) -> int:
+        """Width of the MLP."""
         return self.d_ff or 4 * self.d_model
 
     @property
     def vocabulary(self) -> int:
-        """vocab_size; raises LoraJaxError where the shape does not say."""
+        """The size of the vocabulary.
+
+        Raises:
+            LoraJaxError: The shape does not give it.
+        """
         if self.vocab_size is None:
             raise LoraJaxError("The shape has no vocab_size, which embeddings and head need: give it.")
         return self.vocab_size
@@ -88,10 +109,13 @@ def count_parameters(shape: Shape) -> dict[str, int]:
 
 
 def flops_per_token(shape: Shape, seq_len: int) -> int:
-    """Return the exact training FLOPs per token of sequences of seq_len tokens: forward plus backward.
+    """Return the exact training FLOPs per token of sequences of `seq_len` tokens: forward plus backward.
 
-    Every matmul counts, the head and the full T x T attention scores included; elementwise work and the
-    embedding, a look-up, do not. Raises LoraJaxError where the shape has no vocab_size.
+    Every matrix multiplication counts, including the head and the full T x T attention scores. Elementwise
+    work does not count, and neither does the embedding, which is a look-up.
+
+    Raises:
+        LoraJaxError: The shape has no vocab_size.
     """
     matrices = shape.n_layers * _block_matrices(shape) + shape.d_model * shape.vocabulary
     attention = 2 * seq_len * shape.attention_width * shape.n_layers  # scores, and the average of the values
@@ -99,12 +123,19 @@ def flops_per_token(shape: Shape, seq_len: int) -> int:
 
 
 def hoffmann_flops(shape: Shape, seq_len: int = 2048, *, embeddings: bool = False) -> int:
-    """Return the training FLOPs of one sequence as Hoffmann et al. 2022 count them (2203.15556, appendix F).
+    """Return the training FLOPs of one sequence as Hoffmann et al. count them.
 
-    Per block: queries, keys, values, scores, softmax (3 H T^2), average, projection, and the two matrices of
-    the MLP. embeddings: add the embedding as a matmul and the logits, both of which the text of appendix F
-    lists. Its table A4 is met without them only: with them 6ND is exceeded by 58 % at 73 M parameters, where
-    the table says 3 %.
+    A block has queries, keys, values, scores, softmax (3 H T^2), average, projection, and the two matrices of
+    the MLP.
+
+    Args:
+        shape: Shape of the model.
+        seq_len: Tokens of the sequence, T.
+        embeddings: Whether to add the embedding as a matrix multiplication, and the logits. The text of
+            appendix F lists both. But its table A4 only comes out without them. With them the count exceeds
+            6ND by 58 % at 73 M parameters, where the table says 3 %.
+
+    Source: Hoffmann et al. 2022 (arXiv 2203.15556), appendix F.
     """
     T, D, A, F = seq_len, shape.d_model, shape.attention_width, shape.ff_width
     attention = 2 * 3 * T * D * A + 2 * T * T * A + 3 * shape.heads * T * T + 2 * T * T * A + 2 * T * A * D
@@ -115,9 +146,10 @@ def hoffmann_flops(shape: Shape, seq_len: int = 2048, *, embeddings: bool = Fals
 
 
 def hoffmann_parameters(shape: Shape) -> int:
-    """Return N of a model of Hoffmann et al. 2022, whose vocabulary is 32,000: Gopher's, one embedding.
+    """Return N of a model of Hoffmann et al. 2022. They use Gopher's vocabulary of 32,000 and one embedding.
 
-    Positions are relative (Dai et al. 2019, arXiv 1901.02860): a fifth D x A matrix and two vectors a block.
+    Positions are relative (Dai et al. 2019, arXiv 1901.02860). They add a fifth D x A matrix and two vectors
+    to each block.
     """
     D, A, F = shape.d_model, shape.attention_width, shape.ff_width
     matrices = 5 * D * A + 2 * D * F
@@ -131,7 +163,7 @@ def _block_matrices(shape: Shape) -> int:
 
 
 def _block_vectors(shape: Shape) -> int:
-    """Weights of a block that no matmul reads: its two norms, and the biases of its matrices."""
+    """Count the weights of a block outside its matrices: two norms, and the biases of the matrices."""
     norms = 2 * _norm(shape)
     if not shape.bias:
         return norms

@@ -1,4 +1,4 @@
-"""What a table lacks and its other columns determine: N, D or C from the other two, or from shapes."""
+"""Derive what a table lacks and its other columns determine: N, D or C from the other two, or from shapes."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,10 +14,14 @@ SHAPED = "counted from the shapes"
 
 
 def derive(table: RunTable) -> RunTable:
-    """Fill in what is missing and say so in `notes`.
+    """Fill in missing columns, and say so in `notes`.
 
-    With d_model and n_layers: N by the conventions that the shapes determine (`count_parameters`), and exact
-    C where vocab_size, context and n_tokens are there. Then one of N, D, C from the other two by C = 6ND.
+    If the table has d_model and n_layers, we count N by every convention that the shapes determine
+    (`count_parameters`). With vocab_size, context and n_tokens we also count the exact C. Then one of N, D
+    and C follows from the other two by C = 6ND.
+
+    Raises:
+        LoraJaxError: A row has no possible shape.
     """
     columns, notes, formulas = dict(table.columns), list(table.notes), dict(table.formulas)
     if "base_learning_rate" not in columns and "learning_rate" in columns:
@@ -61,13 +65,17 @@ def derive(table: RunTable) -> RunTable:
 
 
 def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> Array | None:
-    """Add the N that are missing, and return exact FLOPs per token (n,), or None where shapes do not say."""
+    """Add the counts of N that are missing.
+
+    Returns:
+        Exact FLOPs per token, (n,). None if the shapes do not determine them.
+    """
     if "d_model" not in columns or "n_layers" not in columns:
         return None
     given = [name for name in SHAPES if name in columns]
     counts: list[dict[str, int]] = []
     per_token: list[int] = []
-    known: dict[tuple[float, ...], tuple[dict[str, int], int | None]] = {}  # of many runs, few shapes
+    known: dict[tuple[float, ...], tuple[dict[str, int], int | None]] = {}  # many runs share few shapes
     for i, row in enumerate(zip(*(columns[name].tolist() for name in given), strict=True)):
         if row not in known:
             try:
@@ -90,8 +98,8 @@ def _count_shapes(source: str, columns: dict[str, Array], notes: list[str]) -> A
 
 
 def _count_shape(row: dict[str, float]) -> tuple[dict[str, int], int | None]:
-    """Return N by every convention, and exact FLOPs per token where the shape says them."""
-    # a fraction is for Shape to refuse, in its own words
+    """Return N by every convention, and exact FLOPs per token (None if the shape does not determine them)."""
+    # Shape refuses a fraction, in its own words
     fields: dict[str, Any] = {name: int(v) if v.is_integer() else v for name, v in row.items()}
     shape = Shape(**fields)
     if shape.vocab_size is None or shape.context is None:

@@ -1,4 +1,4 @@
-"""Groups of a table's rows: which values some columns take together, and the conditions that choose them."""
+"""Groups of a table's rows: the values that some columns take together, and conditions to select them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,23 +11,29 @@ from lora_jax.scaling.tables.columns import VARIABLES
 from lora_jax.scaling.tables.number_text import read_number
 from lora_jax.scaling.tables.run_table import RunTable
 
-TAKEN = ("figures", "report.html", "groups.json")  # beside the folders of the groups
+TAKEN = ("figures", "report.html", "groups.json")  # names that stand beside the folders of the groups
 
 
 @dataclass(frozen=True)
 class Group:
-    """Values of the columns that a table is divided by, as text, in the columns' order."""
+    """One group of rows.
+
+    Attributes:
+        columns: The columns that the table is divided by.
+        values: The group's value in each column, as text.
+    """
 
     columns: tuple[str, ...]
     values: tuple[str, ...]
 
     @property
     def conditions(self) -> list[str]:
-        """What `read_table` reads this group by."""
+        """The conditions by which `read_table` reads this group."""
         return [f"{c}={v}" for c, v in zip(self.columns, self.values, strict=True)]
 
     @property
     def words(self) -> str:
+        """The group in words, such as "dataset = rpj"."""
         return ", ".join(f"{c} = {v or '(empty)'}" for c, v in zip(self.columns, self.values, strict=True))
 
 
@@ -35,11 +41,13 @@ def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str
     """Return the groups of the table's rows by their values in these columns, in order of appearance.
 
     Args:
+        table: The runs.
+        columns: The columns that divide it.
         cells: The text of these columns in every row of the file. Groups in which every row was left out come
             last.
 
     Raises:
-        LoraJaxError: If a column does not exist, or is named twice.
+        LoraJaxError: A column does not exist, or is named twice.
     """
     found: dict[tuple[str | float, ...], tuple[str, ...]] = {}
     for row in (*zip(*_values_of(table, columns), strict=True), *cells):
@@ -48,7 +56,11 @@ def groups_of(table: RunTable, columns: Sequence[str], cells: Sequence[tuple[str
 
 
 def rows_by(table: RunTable, columns: Sequence[str]) -> dict[Group, np.ndarray]:
-    """Return the rows of each group of `groups_of`; raises as it does."""
+    """Return the rows of each group of `groups_of`.
+
+    Raises:
+        LoraJaxError: A column does not exist, or is named twice.
+    """
     keys = [tuple(map(_key, row)) for row in zip(*_values_of(table, columns), strict=True)]
     return {
         group: np.flatnonzero([key == tuple(map(_key, group.values)) for key in keys])
@@ -57,7 +69,7 @@ def rows_by(table: RunTable, columns: Sequence[str]) -> dict[Group, np.ndarray]:
 
 
 def _values_of(table: RunTable, columns: Sequence[str]) -> list[Sequence[str]]:
-    """Return the text of each column, one a row."""
+    """Return the text of each column, one for each row."""
     known = [*table.labels, *table.columns]
     values: list[Sequence[str]] = []
     for i, name in enumerate(columns):
@@ -76,12 +88,12 @@ def _values_of(table: RunTable, columns: Sequence[str]) -> list[Sequence[str]]:
 
 
 def folder_names(groups: Sequence[Group]) -> list[str]:
-    """Return a name for each group that any file system takes, none twice, whatever its case."""
+    """Return a folder name for each group. Any file system accepts them, and no two differ only in case."""
     return unique_names(["_".join(group.values) for group in groups], TAKEN)
 
 
 def _key(cell: str) -> str | float:
-    """Return what makes two cells the same: their number, else their text."""
+    """Return the key by which cells are equal: the number if the cell is one, otherwise the text."""
     number = read_number(cell)
     return cell.strip() if number is None else number
 

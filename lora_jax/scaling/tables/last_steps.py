@@ -1,4 +1,4 @@
-"""Rows of one run at many steps: which column names the run, which the step, and the last step of each."""
+"""Rows that are steps of a run: which column names the run, which gives the step, and the last step."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,30 @@ from lora_jax.scaling.tables.wide import GROUP
 RUN_NAMES = (
     "run_id", "run_name", "run", "name", "id", "trial", "trial_id", "experiment", "experiment_name", GROUP,
 )  # fmt: skip
-SURE_NAMES = ("run_id", "run_name", "run", "trial", "trial_id")  # others may name a model of several runs
-# where a run is in its training; the others may also be how long it was to be
+SURE_NAMES = (
+    "run_id",
+    "run_name",
+    "run",
+    "trial",
+    "trial_id",
+)  # the other names may mean a model, which can have several runs
+# where a run is in its training; LENGTHS may also be how long it was planned to be
 POSITIONS = ("step", "global_step", "train_step", "training_step", "iteration", "iter", "it")
 LENGTHS = ("steps", "n_steps", "num_steps", "iterations", "num_iterations", "n_iterations", "n_tokens")
-FEWEST_WITHOUT_STEP = 4  # rows a run, from which tokens alone make it a curve
-FEWEST_WITHOUT_NAME = 8  # rows of one size and label, from which steps alone make it a curve
+FEWEST_WITHOUT_STEP = 4  # with this many rows for each run, tokens alone make it a curve
+FEWEST_WITHOUT_NAME = 8  # with this many rows of one size and label, steps alone make it a curve
 NOT_LAST = "not the last step of its run"
 
 
 def drop_unlogged(rows: Rows, rename: Mapping[str, str]) -> tuple[Rows, list[LeftOut]]:
-    """Return the rows with a loss, and those without: a log has steps at which another number was written.
+    """Return the rows with a loss, and the rows without.
 
-    A loss that is no number is kept: a run that ends so has diverged, and its last step says it.
+    A log has steps at which only another number was written.
+
+    We keep a loss that is no number. A run that ends with it has diverged, and its last step must say so.
     """
     if "loss" not in rename:
-        return rows, []  # a table of something else has every row for itself
+        return rows, []  # in a table of something else, every row stands for itself
     logged = [bool((row.get(rename["loss"]) or "").strip()) for _, row in rows]
     gone = [
         leave_out(place, row, rename, "no loss at this step")
@@ -41,7 +49,11 @@ def drop_unlogged(rows: Rows, rename: Mapping[str, str]) -> tuple[Rows, list[Lef
 
 
 def refuse_unlogged(source: str, header: Sequence[str], rows: Rows, rename: Mapping[str, str]) -> None:
-    """Raise where some rows of a log have no loss, and nobody asked for the last step of each run."""
+    """Raise if some rows of a log have no loss and nobody asked for the last step of each run.
+
+    Raises:
+        LoraJaxError: The table has a column of steps, and rows without a loss.
+    """
     steps = next((c for c in header if simplify(c) in POSITIONS), None)
     if "loss" not in rename or steps is None:
         return
@@ -56,16 +68,17 @@ def refuse_unlogged(source: str, header: Sequence[str], rows: Rows, rename: Mapp
 def keep_last_steps(table: RunTable, cluster: str | None) -> RunTable:
     """Keep the last row of each run. The others join `left_out`.
 
-    Rows are ordered by a column of steps (step, _step, global_step, iteration, ...), else by tokens. Of two
-    rows at one step we keep the one that is later in the file. We do not judge whether a run had cooled down
-    by then.
+    A column of steps (step, _step, global_step, iteration, ...) orders the rows, otherwise the tokens do. If
+    two rows have the same step, we keep the later one in the file. We do not judge whether a run had cooled
+    down by then.
 
     Args:
+        table: The rows.
         cluster: The column that names the runs. None takes the first of run_id, run_name, Name and the like
             that repeats.
 
     Raises:
-        LoraJaxError: If no column names runs of several rows, or none gives their order.
+        LoraJaxError: No column names runs of several rows, or none gives their order.
     """
     column, labels = _named_by(table, cluster)
     order = _order_within(table, labels, (*POSITIONS, *LENGTHS))
@@ -82,7 +95,7 @@ def keep_last_steps(table: RunTable, cluster: str | None) -> RunTable:
     earlier = np.ones(len(table), dtype=bool)
     earlier[list(last.values())] = False
     kept = table.without(earlier, NOT_LAST)
-    # of one row each, nothing is left that a bootstrap must draw together
+    # if every run has one row left, a bootstrap need not draw rows together
     clusters = kept.clusters if kept.clusters is not None and len(set(kept.clusters)) < len(kept) else None
     ends = position[~earlier]
     note = (
@@ -94,20 +107,26 @@ def keep_last_steps(table: RunTable, cluster: str | None) -> RunTable:
 
 @dataclass(frozen=True)
 class Steps:
-    """Rows that are steps of runs. labels (n,): whose each is; order: the column that differs within one;
-    column: whose values the labels are, where it is one.
+    """Rows that are steps of runs.
+
+    Attributes:
+        column: The column that names the runs. "" if there is none.
+        labels: A label for each row, (n,). Rows of one run share it.
+        order: The column that gives the step within a run.
+        offer: How to keep the last step of each run, in words.
     """
 
     column: str
     labels: tuple[str, ...]
     order: str
-    offer: str  # how to keep the last of each
+    offer: str
 
 
 def step_doubt(table: RunTable) -> str | None:
-    """Return the doubt about a table whose rows are steps of runs; None where they are not.
+    """Return the doubt about a table whose rows are steps of runs. None if they are not.
 
-    A row before the end is no run of that many tokens: its learning rate has not come down.
+    A row before the end does not stand for a run of that many tokens, because its learning rate has not come
+    down.
     """
     steps = find_steps(table)
     if steps is None:
@@ -120,7 +139,7 @@ def step_doubt(table: RunTable) -> str | None:
 
 
 def find_steps(table: RunTable) -> Steps | None:
-    """Return the training curves that the rows look like, several steps of one run each, or None."""
+    """Return the training curves, if the rows look like several steps of each run. Otherwise return None."""
     named = _repeating_name(table)
     if named is not None:
         column, labels = named
@@ -131,7 +150,7 @@ def find_steps(table: RunTable) -> Steps | None:
         offer = f"--last-step-per-run keeps the last of each {column}"
     else:
         if any(_is_name(c) for c in (*table.labels, *table.columns)):
-            return None  # every row has a name of its own, or all have one
+            return None  # every row has a name of its own, or all share one
         column, labels = "", _alike(table)
         order = _order_within(table, labels, POSITIONS)
         if order is None or _rows_a_group(labels) < FEWEST_WITHOUT_NAME:
@@ -141,7 +160,7 @@ def find_steps(table: RunTable) -> Steps | None:
 
 
 def simplify(name: str) -> str:
-    """Return a column's name in small letters and underscores, without the group before a slash."""
+    """Return a column's name in small letters and underscores, without the part before the last slash."""
     return re.sub(r"[^a-z0-9]+", "_", name.rpartition("/")[2].strip().lower()).strip("_")
 
 
@@ -163,7 +182,7 @@ def _named_by(table: RunTable, cluster: str | None) -> tuple[str, tuple[str, ...
 
 
 def _repeating_name(table: RunTable) -> tuple[str, tuple[str, ...]] | None:
-    """Return the first column that names runs and repeats, and its values (n,)."""
+    """Return the first column that names runs and repeats, with its values, (n,)."""
     if len(set(table.run_ids)) < len(table):
         return "run_id", table.run_ids
     columns = [*table.labels, *table.columns]
@@ -175,7 +194,7 @@ def _repeating_name(table: RunTable) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _alike(table: RunTable) -> tuple[str, ...]:
-    """Return per row what it shares with the other steps of its run, where nothing names it: text and N."""
+    """Return a label for each row, made of N and of text that repeats. Steps of one run share it."""
     repeated = [v for v in table.labels.values() if len(set(v)) < len(v)]
     size = [f"{n:.6g}" for n in table.variable("N")] if table.has("N") else [""] * len(table)
     return tuple("\t".join(parts) for parts in zip(size, *repeated, strict=True))
@@ -187,7 +206,7 @@ def _rows_a_group(labels: tuple[str, ...]) -> float:
 
 
 def _order_within(table: RunTable, labels: tuple[str, ...], names: tuple[str, ...]) -> str | None:
-    """Return the first column of these names that differs within the rows of one label."""
+    """Return the first column with one of these names that differs within the rows of one label."""
     called = {c: simplify(table.sources.get(c, c)) for c in table.columns}
     called |= {c: c for c in ("n_tokens", "n_steps") if called.get(c) not in (None, *names)}
     found = [c for c in table.columns if called[c] in names]

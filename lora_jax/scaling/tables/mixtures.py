@@ -1,4 +1,4 @@
-"""Doubts about rows that are no runs of one kind: several settings in a cell, several steps of a run."""
+"""Doubts about rows that are not runs of one kind: several settings in a cell, or several steps of a run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,20 +11,24 @@ from lora_jax.scaling.tables.knobs import SEEDS, is_rate, is_tuned, settings_wit
 from lora_jax.scaling.tables.last_steps import find_steps, simplify, step_doubt
 from lora_jax.scaling.tables.run_table import RunTable
 
-# pooled sd of ln L within cells from which it is no seeds' doing: seeds of runs as they are published differ
-# by .05 to .5 %
+# If the pooled sd of ln L within cells is above one of these, more than seeds differ. Seeds of published runs
+# differ by .05 to .5 %. The limit depends on whether a column of rates, another setting or nothing differs.
 BY_RATE, BY_SETTING, BY_NOTHING = 0.003, 0.01, 0.02
-TIMES = 3.0  # the sd between rows that differ in no setting
-MOST = 0.005  # of that sd, where no column says that they are seeds
+TIMES = 3.0  # times the sd between rows that differ in no setting: the least spread that is a doubt
+MOST = 0.005  # the most that this sd counts for if no column says that the rows are seeds
 SHOWN = 4  # columns that a sentence names
 
 
 def check_rows(table: RunTable, logs: bool = True, apart: Sequence[str] = ()) -> RunTable:
-    """Return the table with the doubt that its rows are no runs of one kind: steps of a run, else settings in
-    a cell. Steps are also clusters, where the table names none.
+    """Return the table with a doubt if its rows are not runs of one kind.
 
-    logs: whether rows may be steps of a run without anybody's having said so.
-    apart: letters besides N and D that tell cells apart.
+    Rows may be steps of a run. Otherwise several settings may share a cell. Steps of one run also become a
+    cluster, if the table names no clusters.
+
+    Args:
+        table: The rows.
+        logs: Whether rows may be steps of a run although nobody said so.
+        apart: Letters besides N and D that tell cells apart.
     """
     if len(table) < 2 or "loss" not in table.columns or not any(table.has(v) for v in "NDC"):
         return table
@@ -39,9 +43,14 @@ def check_rows(table: RunTable, logs: bool = True, apart: Sequence[str] = ()) ->
 
 
 def setting_doubt(table: RunTable, apart: Sequence[str] = ()) -> str | None:
-    """Return what differs between rows of one cell whose losses differ by more than seeds would, or None.
+    """Return the doubt that rows of one cell differ by more than seeds would.
 
-    `learning_rate` and `base_learning_rate` are no doubt: `settle_learning_rates` keeps one.
+    It names the settings that differ. It is None without a doubt. A difference in `learning_rate` or
+    `base_learning_rate` alone is no doubt, because `settle_learning_rates` keeps one of them.
+
+    Args:
+        table: The runs.
+        apart: Letters besides N and D that tell cells apart.
     """
     letters = (*CELL, *apart)
     groups = [rows for rows in rows_of_each(number_of_cell(table, letters)) if len(rows) > 1]
@@ -80,7 +89,10 @@ def _values(table: RunTable, column: str) -> Sequence[str]:
 
 
 def repeated_data_doubt(table: RunTable, variables: Sequence[str]) -> str | None:
-    """Return that unique tokens differ between rows of one N and D, where no variable of the law is U."""
+    """Return the doubt that rows of one N and D differ in unique tokens and in loss. None if they do not.
+
+    There is no doubt if U is a variable of the law.
+    """
     if "U" in variables or not all(table.has(v) for v in "NDU"):
         return None
     cells = number_of_cell(table, ("N", "D"))
@@ -102,7 +114,7 @@ def _list(columns: Sequence[str]) -> str:
 
 
 def _settled(table: RunTable, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the groups parted by base learning rate: of these one is kept without anybody's asking."""
+    """Return the groups divided by base learning rate. One of these is kept without being asked for."""
     rate = levels(table["base_learning_rate"], 1e-9)
     parts = [rows[rate[rows] == r] for rows in groups for r in np.unique(rate[rows])]
     return [rows for rows in parts if len(rows) > 1]
@@ -117,7 +129,10 @@ def _pooled(table: RunTable, groups: Sequence[np.ndarray]) -> float:
 
 
 def _between_alike(table: RunTable, groups: Sequence[np.ndarray], settings: Sequence[str]) -> float:
-    """Return the pooled sd of ln L between rows of one cell that differ in no setting, 0 without any."""
+    """Return the pooled sd of ln L between rows of one cell that differ in no setting.
+
+    0 if there are none.
+    """
     alike: dict[tuple[int, ...], list[int]] = {}
     columns = [table.labels[c] if c in table.labels else table.columns[c].tolist() for c in settings]
     for number, rows in enumerate(groups):

@@ -1,4 +1,4 @@
-"""Whose column is which: names, formulas, the unit of the loss, between a file and the table made of it."""
+"""Which column of a file is which of ours: names, formulas, and the unit of the loss."""
 
 from collections.abc import Mapping
 
@@ -21,11 +21,16 @@ from lora_jax.scaling.tables.roles import assign_role, doubt_speed, find_loss, h
 from lora_jax.scaling.tables.synonyms import meaning_of, unit_of_name
 from lora_jax.scaling.tables.units import parse_formula, refuse_log
 
-CLUSTER_COLUMNS = ("trunk_id", "run_name", "run")  # one training run each, where values repeat
+CLUSTER_COLUMNS = ("trunk_id", "run_name", "run")  # if values repeat, each names a training run
 SHOWN = 5  # units that a sentence names
 
 
 def unit_of(text: str) -> str:
+    """Return the unit of a loss by any of its spellings.
+
+    Raises:
+        LoraJaxError: The spelling is unknown.
+    """
     unit = UNIT_SPELLINGS.get(text.strip().lower())
     if unit is None:
         raise LoraJaxError(f"A loss in {text!r} means nothing here{nearest(text, UNIT_SPELLINGS)}: use one.")
@@ -33,10 +38,19 @@ def unit_of(text: str) -> str:
 
 
 def name_columns(file: File, mapping: Mapping[str, str], unit: str, needs_loss: bool = True) -> Naming:
-    """Return which column each of our names is: mapped, named as ours, or by another name (synonyms.py).
+    """Find which column of the file is which of ours.
 
-    Raises LoraJaxError for a mapping from or to nothing, for two columns that could be one of ours and
-    differ, for a logarithm to an unknown base, and where there is no loss though one is needed.
+    It is mapped, has our name, or has another name (synonyms.py).
+
+    Args:
+        file: The table as its file holds it.
+        mapping: Our names and the file's column or formula.
+        unit: Unit of the loss.
+        needs_loss: Whether to refuse a table without a loss.
+
+    Raises:
+        LoraJaxError: A mapping names an unknown column, two columns that differ could be one of ours, a
+            logarithm has no base, or the loss is missing.
     """
     naming, header = Naming({}), file.header
     for ours, text in mapping.items():
@@ -62,12 +76,12 @@ def name_columns(file: File, mapping: Mapping[str, str], unit: str, needs_loss: 
 
 
 def _map(naming: Naming, file: File, ours: str, text: str) -> None:
-    """Enter one mapping, a column's name or a formula on it."""
+    """Enter one mapping: a column's name, or a formula with it."""
     known = (*KNOWN, *TEXTS)
     if ours not in known:
         raise LoraJaxError(f"Column {ours!r} means nothing here{nearest(ours, known)}: map one of these.")
     if ours in TEXTS and not text:
-        return  # "status=": no column is one
+        return  # "status=" means that no column is a status
     found = parse_formula(text, file.header)
     if found is None:
         raise LoraJaxError(
@@ -90,12 +104,16 @@ def _map(naming: Naming, file: File, ours: str, text: str) -> None:
 
 
 def nameable(header: list[str], rename: Mapping[str, str]) -> list[str]:
-    """Return what a condition may name: the file's columns, ours, those that are derived, and letters."""
+    """Return the names that a condition may use: the file's columns, ours, derived ones, and letters."""
     return list(dict.fromkeys([*rename, *header, *NEEDED, *VARIABLES]))
 
 
 def check_unit(source: str, rows: Rows, rename: Mapping[str, str], unit: str) -> None:
-    """Refuse rows of several units, and a unit that the table names and that is not the one asked for."""
+    """Refuse rows in several units, and a unit that differs from the one asked for.
+
+    Raises:
+        LoraJaxError: The rows have several units, or a unit that was not asked for or is unknown.
+    """
     for name in (name for name in UNIT_COLUMNS if name in rename):
         values = list(dict.fromkeys(row.get(rename[name], "").strip() for _, row in rows))
         if len(values) > 1:
@@ -119,9 +137,13 @@ def label_clusters(
     cluster: str | None,
     usual: tuple[str, ...],
 ) -> tuple[str, ...] | None:
-    """Return each row's training run, from the named column, or from a `usual` one that divides the rows.
+    """Return the training run of each row, or None if no column names it.
 
-    One that has a single value, or never the same twice, divides nothing.
+    The column is `cluster`, otherwise the first of `usual` whose values divide the rows. A column with a
+    single value, or whose values never repeat, divides nothing.
+
+    Raises:
+        LoraJaxError: The file has no column `cluster`.
     """
     if cluster is not None:
         column = rename.get(cluster, cluster)

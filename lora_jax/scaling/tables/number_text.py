@@ -1,4 +1,4 @@
-"""Numbers as people write them: 1.3B, 20M, 1,234,567, 1 234 567, 6,0363 of a European spreadsheet."""
+"""Numbers as people write them: 1.3B, 20M, 1,234,567, 1 234 567, or 6,0363 from a European spreadsheet."""
 
 import math
 import re
@@ -8,13 +8,16 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}  # in either case
 _LONG = {"thousand": "k", "million": "m", "mn": "m", "billion": "b", "bn": "b", "trillion": "t", "tn": "t"}
 _NOUN = re.compile(r"(?<=[0-9kmbgtn])\s*(?:tokens?|params?|parameters?|flops?)$", re.IGNORECASE)
 POINT, COMMA = ".", ","  # the decimal mark of a column
-# what may stand between thousands: spaces of four widths, the Swiss apostrophe, and the other decimal mark
+# marks between thousands: spaces of four widths, the Swiss apostrophe, and the other decimal mark
 _GROUPS = " \u00a0\u2009\u202f'\u2019_"
 _POWER = r"(?P<power>\s*[x\u00d7*\u00b7]\s*10\s*(?:\^|\*\*)\s*[+-]?\d+)?"
 
 
 def _pattern(decimal: str, group: str) -> re.Pattern[str]:
-    """A number and its suffix; groups begin with no 0 and have no exponent, so that 0.123 is no 123."""
+    """Return the pattern of a number with its suffix.
+
+    Groups of thousands begin with no 0 and have no exponent, so that 0.123 does not read as 123.
+    """
     grouped = rf"[1-9]\d{{0,2}}(?P<mark>[{re.escape(_GROUPS + group)}])\d{{3}}(?:(?P=mark)\d{{3}})*"
     mantissa = rf"(?:{grouped}(?:{re.escape(decimal)}\d*)?(?P<grouped>)|(?:\d+(?:{re.escape(decimal)}\d*)?"
     mantissa += rf"|{re.escape(decimal)}\d+)(?:[eE][+-]?\d+)?{_POWER})"
@@ -27,7 +30,10 @@ _PATTERNS = {POINT: _pattern(POINT, COMMA), COMMA: _pattern(COMMA, POINT)}
 
 
 def plain_text(text: str, decimal: str = POINT) -> str | None:
-    """Return a number as Python writes it, its suffix kept, or None for no number: "1,234" is "1234"."""
+    """Return a number as Python writes it, with its suffix: "1,234" becomes "1234".
+
+    None if the text is no number.
+    """
     found = _PATTERNS[decimal].fullmatch(text.strip().replace("\u2212", "-"))
     if found is None:
         return None
@@ -44,10 +50,11 @@ def plain_text(text: str, decimal: str = POINT) -> str | None:
 
 
 def read_number(text: str, *, even_unclear: bool = False) -> float | None:
-    """Return what a text says in a file with decimal points, with thousands and suffixes, or None.
+    """Return the number that a text means in a file with decimal points. None if it is no number.
 
-    "1,234" may be 1234 or 1.234 and is None unless `even_unclear`; "1,234,567", "12,345.6" and "1,234.5M" can
-    be read one way only. "nan" and "inf" are what Python takes them for.
+    Marks between thousands and suffixes are allowed. "1,234" may mean 1234 or 1.234, so it is None unless
+    `even_unclear`. "1,234,567", "12,345.6" and "1,234.5M" can be read in one way only. "nan" and "inf" mean
+    what they mean in Python.
     """
     try:
         return float(text)
@@ -61,17 +68,17 @@ def read_number(text: str, *, even_unclear: bool = False) -> float | None:
 
 
 def read_count(text: str) -> float | None:
-    """Return a number that may have its noun behind it, as "100B tokens" and "30 million params"."""
+    """Return a number that a noun may follow, such as "100B tokens" or "30 million params"."""
     return read_number(_NOUN.sub("", text))
 
 
 def is_ambiguous(text: str) -> bool:
-    """Whether a decimal point and a decimal comma both make a number of it, and not the same one."""
+    """Return whether the text is one number with a decimal point and another with a decimal comma."""
     return len({plain_text(text, mark) for mark in (POINT, COMMA)} - {None}) == 2
 
 
 def marks_of(cells: Sequence[str]) -> set[str]:
-    """Return the decimal marks without which some cell would be no number: none, one, or both."""
+    """Return the decimal marks that some cell needs to be a number: none, one or both."""
     found = set()
     for cell in cells:
         readings = [mark for mark in (POINT, COMMA) if plain_text(cell, mark) is not None]
@@ -110,9 +117,9 @@ def respell(
 
 
 def _mark_of(cells: Sequence[str], marks: set[str], of_file: set[str], semicolons: bool) -> str | None:
-    """Return a column's decimal mark, or None where its cells can be read both ways and nothing tells."""
+    """Return a column's decimal mark. None if its cells can be read in two ways and nothing decides."""
     if marks:
-        return COMMA if marks == {COMMA} else POINT  # both: what is no number by a point is refused by itself
+        return COMMA if marks == {COMMA} else POINT  # with both, a cell that needs a comma is refused later
     doubtful = {mark for cell in cells if is_ambiguous(cell) for mark in (POINT, COMMA) if mark in cell}
     if doubtful == {COMMA}:
         if of_file == {COMMA} or (semicolons and not of_file):
@@ -129,7 +136,7 @@ def _mostly_numbers(cells: Sequence[str]) -> bool:
 
 
 def _is_odd(cell: str) -> bool:
-    """Whether a cell is a number that Python does not read."""
+    """Return whether a cell is a number that Python cannot read."""
     return not _is_plain(cell) and any(plain_text(cell, mark) is not None for mark in (POINT, COMMA))
 
 

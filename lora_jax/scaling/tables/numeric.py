@@ -1,4 +1,4 @@
-"""Columns of numbers from cells of text, and the sentence for cells that are none."""
+"""Columns of numbers from cells of text, and the message for cells that are no numbers."""
 
 import math
 from collections.abc import Mapping
@@ -14,16 +14,27 @@ from lora_jax.scaling.tables.run_table import Array
 from lora_jax.scaling.tables.sifting import is_true
 
 NOT_MEASURED = ("run_id", "status", "cooled")
-SHOWN = 5  # bad cells that a sentence names
+SHOWN = 5  # how many bad cells a message names
 
 
 def read_columns(
     source: str, rows: Rows, header: list[str], rename: Mapping[str, str], mapped: set[str], notes: list[str]
 ) -> dict[str, Array]:
-    """Return every column of numbers, ours by our names.
+    """Return every column of numbers. Ours have our names.
 
-    A column with a cell that is no number is refused where it is needed or mapped, and is none elsewhere; an
-    optional one of ours that is dropped so joins `notes`.
+    If a cell is no number, we refuse a column that is needed or mapped, and skip any other. A note names the
+    optional columns of ours that were skipped.
+
+    Args:
+        source: Name of the table, for messages.
+        rows: The rows of the file.
+        header: Its columns.
+        rename: For each of our names, the file's.
+        mapped: Our names that the user mapped.
+        notes: The notes, to which we add.
+
+    Raises:
+        LoraJaxError: A needed or mapped column has a cell that is not a number, or not one above 0.
     """
     columns: dict[str, Array] = {}
     for name, theirs in rename.items():
@@ -54,9 +65,13 @@ def read_columns(
 def _numbers(
     rows: Rows, column: str, *, positive: bool, suffixes: bool = False
 ) -> tuple[Array, list[tuple[str, str]]]:
-    """Return a column (n,), and place and cell of what is not a finite number, or not `positive`.
+    """Return a column, (n,), and the place and text of each cell that is no finite or no `positive` number.
 
-    suffixes: 1.3B is a number there. In other columns it may be a name: a size, a version.
+    Args:
+        rows: The rows of the file.
+        column: The column.
+        positive: Whether numbers must be above 0.
+        suffixes: Whether 1.3B is a number. In other columns it may be a name, of a size or a version.
     """
     values, bad = np.empty(len(rows)), []
     for i, (place, row) in enumerate(rows):
@@ -72,6 +87,7 @@ def _numbers(
 
 
 def refuse_cells(source: str, column: str, bad: list[tuple[str, str]], *, positive: bool) -> LoraJaxError:
+    """Return the error for cells that are not numbers, or not above 0 if they must be `positive`."""
     wanted = "a number above 0" if positive else "a number"
     if any(_is_extreme(cell) for _, cell in bad):
         wanted = (CELL if positive else ANY_NUMBER).words
@@ -82,7 +98,7 @@ def refuse_cells(source: str, column: str, bad: list[tuple[str, str]], *, positi
 
 
 def _is_extreme(cell: str) -> bool:
-    """Whether a cell is a number, but one so large or small that products of it are none."""
+    """Return whether a cell is a number so large or small that products with it would overflow."""
     number = read_count(cell)
     return number is not None and math.isfinite(number) and number > 0
 

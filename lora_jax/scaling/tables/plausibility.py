@@ -1,7 +1,10 @@
-"""Are N, D and C what they say? C is held against 6ND, and each against what models and budgets there are.
+"""Are N, D and C what their names say?
 
-A wrong unit is found so, whatever its column is called: a factor that makes all of it fit is named and the
-table refused; what no unit explains is a doubt, with which every verdict begins (`RunTable.doubts`).
+We compare C with 6ND, and each with the models and budgets that exist.
+
+This finds a wrong unit, whatever the column is called. If a factor makes everything fit, we refuse the table
+and name the factor. What no unit explains becomes a doubt, and every verdict begins with it
+(`RunTable.doubts`).
 """
 
 import math
@@ -15,22 +18,23 @@ from lora_jax.scaling.tables.columns import N_COLUMNS
 from lora_jax.scaling.tables.run_table import Array, RunTable
 from lora_jax.scaling.tables.units import PLAIN, Unit, format_factor
 
-# C / 6ND of honest tables: attention, head and embeddings of small models make it larger than 1, a count of N
-# with embeddings smaller (.6 to 2.8 over our own sweeps of models from 3.5 thousand parameters)
+# C / 6ND of correct tables. Attention, head and embeddings of small models make it larger than 1. A count of
+# N with embeddings makes it smaller. (.6 to 2.8 in our own sweeps of models from 3.5 thousand parameters.)
 RATIO = (0.5, 3.0)
-NEAR = (0.7, 1.5)  # the median, once a wrong unit is put right
-EVEN, EXACT = 1.01, 0.02  # a ratio that is the same in all runs must then be 1: 1024 is a length, no unit
-FEW = 0.2  # share of the runs that are named one by one
-# smaller and larger ones are no language model's: published tables have 3e5 to 2e10 parameters, ours 3.5e3;
-# D 5e6 to 5e12, ours 1.3e5; C 1e15 to 4e23, ours 7.6e9
+NEAR = (0.7, 1.5)  # where the median must be once a wrong unit is put right
+EVEN, EXACT = 1.01, 0.02  # a ratio that is equal in all runs must then be 1: 1024 is a length and no unit
+FEW = 0.2  # share of the runs up to which a message names them one by one
+# No language model lies outside these. Published tables have 3e5 to 2e10 parameters, ours from 3.5e3. Their D
+# is 5e6 to 5e12, ours from 1.3e5. Their C is 1e15 to 4e23, ours from 7.6e9.
 LIMITS = {"N": (1e3, 1e14), "D": (1e4, 1e17), "C": (1e8, 1e30)}
 WORDS = {"N": "parameters", "D": "tokens", "C": "FLOPs"}
-LOGARITHMS = {"N": (4, 13), "D": (6, 16), "C": (12, 29)}  # to base 10, of what there is
-FRACTIONS = 1e5  # a count below is a whole number
+LOGARITHMS = {"N": (4, 13), "D": (6, 16), "C": (12, 29)}  # logarithms to base 10 of the usual values
+FRACTIONS = 1e5  # a count below this is a whole number
 TOKENS_PER_PARAMETER = (1e-3, 1e6)  # of any run; published: .006 to 6.4e4
 USUAL = (0.02, 2e4)  # of the median run
 TRAINABLE = ("trainable_params", "n_trainable")
-FROZEN = 0.9  # share of N that is trained, below which runs are fine-tuning: few tokens, and less than 6ND
+# if less than this share of N is trained, a run is fine-tuning, which has few tokens and costs less than 6ND
+FROZEN = 0.9
 UNITS = {
     "N": ((1e3, 1e6, 1e9), (10.0, math.e)),
     "D": ((1e3, 1e6, 1e9, 1e12), (10.0, math.e)),
@@ -52,8 +56,14 @@ def question(
 ) -> RunTable:
     """Return the table with its doubts about N, D and C.
 
-    given: our columns that the file has; others were derived. names: our name -> the file's, as a mapping
-    writes it. refuse: raise LoraJaxError where a unit puts C / 6ND right, and do not only doubt it.
+    Args:
+        table: The runs.
+        given: Our columns that the file has. Others were derived. None takes all.
+        names: For each of our names, the file's, as a mapping writes it.
+        refuse: Whether to raise if a unit puts C / 6ND right. Otherwise that is a doubt too.
+
+    Raises:
+        LoraJaxError: A unit puts C / 6ND right, and `refuse` is set.
     """
     given = table.columns if given is None else given
     doubts = [
@@ -63,7 +73,7 @@ def question(
 
 
 def _ratios(table: RunTable, names: Mapping[str, str], refuse: bool) -> list[str]:
-    """Hold every column of C against 6ND, by the convention of N that comes nearest."""
+    """Compare every column of C with 6ND, by the convention of N that comes nearest."""
     if not table.has("D") or _is_finetuning(table):
         return []
     sizes = [name for name in dict.fromkeys((table.n_column, *N_COLUMNS)) if name in table.columns]
@@ -94,10 +104,10 @@ def _is_finetuning(table: RunTable) -> bool:
 
 
 def _ways(quantities: Mapping[str, Array]) -> list[dict[str, Unit]]:
-    """Return the fewest units, of one of N, D and C or of two, that put C / 6ND right."""
+    """Return the ways to put C / 6ND right by the fewest units of N, D and C."""
     for count in (1, 2, 3):
         ways = [way for way in _units(count) if _fits(quantities, way)]
-        if ways:  # of several, those that say one thing of all
+        if ways:  # prefer ways that have one unit for all
             return sorted(ways, key=lambda way: len({(unit.factor, unit.base) for unit in way.values()}))
     return []
 
@@ -188,7 +198,7 @@ def _magnitudes(table: RunTable, given: Collection[str], names: Mapping[str, str
         if (finetuning and v != "N") or (v == "C" and doubts and table.column_of("C") not in given):
             continue
         low, high = LIMITS[v]
-        # few digits behind the point are a number of millions; many come of a formula
+        # few digits after the point suggest millions; many digits come from a formula
         broken = v == "N" and bool(((x < FRACTIONS) & (x != np.floor(x)) & (np.round(x, 3) == x)).any())
         if x.min() < low or x.max() > high or broken:
             doubts[v] = _doubt(table, v, x, given, names)

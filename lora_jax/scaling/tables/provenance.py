@@ -1,6 +1,6 @@
-"""Where a column came from, in words: the file's own column, or a formula; and what convention it follows.
+"""Where a column came from, in words: the file's own column or a formula, and the convention it follows.
 
-A convention is said where it is known: of our own counts, and where the name of a column says it.
+We name a convention only if we know it. We know it for our own counts, and if the name of a column says it.
 """
 
 import re
@@ -20,14 +20,14 @@ CONVENTIONS = {
 }
 NO_EMBEDDINGS = re.compile(r"(non|no|without|wo|excl|ex)_?embed|non_?emb(_|$)")
 SIX_ND = "6 N D"
-SAME = 0.01  # relative difference up to which a C is 6 N D: sources print few digits
+SAME = 0.01  # relative difference up to which C is 6 N D, because sources print few digits
 
 
 def convention_of(table: RunTable, column: str) -> str | None:
-    """Return how the N of a column was counted, where that is known, else None.
+    """Return how the N of a column was counted. None if we do not know.
 
-    Known are counts from shapes, tables with all three of our counts under their names, as a results folder
-    has them, and columns whose own name says it.
+    We know it for counts from shapes, for tables with all three of our counts under our names (a results
+    folder has them), and for columns whose name says it.
     """
     if table.formulas.get(column) == SHAPED:
         return CONVENTIONS.get(column)
@@ -40,7 +40,7 @@ def convention_of(table: RunTable, column: str) -> str | None:
 
 
 def describe_columns(table: RunTable) -> dict[str, str]:
-    """Return, by letter, where each variable of the table came from: "column 'Model Size'", "6 N D"."""
+    """Return where each variable of the table came from, by letter: "column 'Model Size'", "6 N D"."""
     return {v: _describe(table, v) for v in VARIABLES if table.has(v)}
 
 
@@ -64,17 +64,17 @@ def is_six_nd(table: RunTable) -> bool:
 
 
 def has_own_compute(table: RunTable) -> bool:
-    """Return whether C is the table's own, and not made of its N and D."""
+    """Return whether C is the table's own and not computed from its N and D."""
     return table.has("C") and table.column_of("C") not in table.formulas
 
 
 def loss_name(table: RunTable) -> str:
-    """Return what the loss is: "held-out loss" of our own runs, else no more than "loss"."""
+    """Return what to call the loss: "held-out loss" for our own runs, otherwise "loss"."""
     return "held-out loss" if table.sources.get("loss") == "heldout_loss" else "loss"
 
 
 def noun_of_units(table: RunTable) -> str:
-    """Return what rows that belong together are, in the plural: training runs, cells, values of a column."""
+    """Return a plural noun for the rows that belong together, such as training runs or cells."""
     if table.clusters is None:
         return "cells"
     column = table.cluster_column
@@ -85,7 +85,12 @@ def noun_of_units(table: RunTable) -> str:
 
 
 def units_in_words(table: RunTable, letters: tuple[str, ...]) -> str:
-    """Return `noun_of_units` and what is equal within one; letters: the variables that make a cell."""
+    """Return `noun_of_units`, with what is equal within one of them.
+
+    Args:
+        table: The runs.
+        letters: The variables that make a cell.
+    """
     noun, column = noun_of_units(table), table.cluster_column
     if table.clusters is not None:
         return f"{noun} by {column}" if column and noun in ("training runs", "trunks") else noun

@@ -1,4 +1,4 @@
-"""Published run tables, read as `published:NAME`: where they are, their licence, how their columns map."""
+"""Published run tables, read as `published:NAME`: where they are, their licences, their columns."""
 
 import hashlib
 import os
@@ -13,36 +13,53 @@ from lora_jax.scaling.tables.wide import Wide
 
 PREFIX = "published:"
 RAW = "https://raw.githubusercontent.com"
-TIMEOUT = 30.0  # seconds that a server may be silent
-NAME_TIMEOUT = (
-    5.0  # seconds that the name of a server may take: without a network some resolvers try for minutes
-)
+TIMEOUT = 30.0  # how many seconds a server may be silent
+NAME_TIMEOUT = 5.0  # seconds to look a server's name up: without a network some resolvers try for minutes
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedTable:
-    """One table: its source, and how it is read. A derived one has no `path` in its source, nor a hash."""
+    """One published table: its source, and how to read it.
 
-    file: str  # its place in a local folder and in the cache
+    A derived table has no `path` and no `sha256`, and cannot be downloaded.
+
+    Attributes:
+        file: Its place in a local folder and in the cache.
+        repository: The GitHub repository that it is from.
+        commit: The commit.
+        licence: Its licence.
+        of: Whose runs they are.
+        mapping: Our column names and the file's.
+        path: Its path in the repository. None if it is derived.
+        sha256: Hash of the file. None if it is derived.
+        wide: How to read a file with one model in each row and one column for each size.
+        named: Columns of the file that get better names.
+        cluster: The column whose equal values belong together. None lets table.py look for one.
+        notes: What a reader should know about it.
+    """
+
+    file: str
     repository: str
     commit: str
     licence: str
-    of: str  # whose runs
+    of: str
     mapping: Mapping[str, str]
-    path: str | None = None  # in the repository; None: derived, not to be downloaded
+    path: str | None = None
     sha256: str | None = None
-    wide: Wide | None = None  # one model a row, a column per size
-    named: Mapping[str, str] = field(default_factory=dict)  # columns of the file that get better names
-    cluster: str | None = None  # the column whose equal values belong together; None: table.py looks for one
+    wide: Wide | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    cluster: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str | None:
+        """Where to download it. None if it is derived."""
         return None if self.path is None else f"{RAW}/{self.repository}/{self.commit}/{self.path}"
 
     @property
     def source(self) -> str:
+        """Where it is from, in one sentence."""
         derived = "derived from " if self.path is None else ""
         return f"{derived}{self.repository} at {self.commit[:8]}, {self.licence}: {self.of}."
 
@@ -66,7 +83,7 @@ _FINETUNING: dict[str, Any] = dict(
     ),
 )
 
-# Hashes and paths are those of the files at these commits. A second set is one entry more.
+# Hashes and paths are those of the files at these commits. To add a table, add an entry.
 PUBLISHED: dict[str, PublishedTable] = {
     "chinchilla": PublishedTable(
         file="chinchilla.csv", **_GEMSTONES, path="data/epoch_chinchilla_svg_extracted_data.csv",
@@ -122,10 +139,13 @@ PUBLISHED: dict[str, PublishedTable] = {
 def find_published(name: str) -> tuple[Path, PublishedTable]:
     """Return the file of a published table and its entry.
 
-    Looked for in $LORA_JAX_PUBLISHED, in ../shared/data/published beside the checkout, in the cache
-    ($LORA_JAX_CACHE, else ~/.cache/lora_jax), and then at its URL, whence it is cached. A file is read only
-    if its SHA-256 is the declared one. Raises LoraJaxError for an unknown name, another file under this name,
-    no network, a failed download, and a derived table that no folder holds.
+    We look in $LORA_JAX_PUBLISHED, in ../shared/data/published beside the checkout, and in the cache
+    ($LORA_JAX_CACHE, else ~/.cache/lora_jax). Then we download the file from its URL and cache it. We read a
+    file only if its SHA-256 is the declared one.
+
+    Raises:
+        LoraJaxError: The name is unknown, a file under this name has another hash, the download failed, or
+            the table is derived and no folder holds it.
     """
     if name not in PUBLISHED:
         raise LoraJaxError(f"published:{name} is not known{nearest(name, PUBLISHED)}: name one of these.")
@@ -141,7 +161,7 @@ def find_published(name: str) -> tuple[Path, PublishedTable]:
             f" put its {table.file} into a folder and name that in LORA_JAX_PUBLISHED."
         )
     cached = find_cache() / "published" / table.file
-    # a damaged file of the cache is fetched anew: nobody put it there by hand
+    # download a damaged file of the cache again: nobody put it there by hand
     if not cached.is_file() or _hash(cached.read_bytes()) != table.sha256:
         content = _download(table.url, table.file)
         _check(content, table, table.url)
@@ -174,8 +194,12 @@ def _check(content: bytes, table: PublishedTable, where: str) -> None:
 
 
 def _download(url: str, file: str) -> bytes:
-    """Return what the URL holds; LoraJaxError where its server, or the proxy in front, is not reached."""
-    import http.client  # here, because urllib and its ssl are a tenth of a second that no other table needs
+    """Return the content of a URL.
+
+    Raises:
+        LoraJaxError: The server, or the proxy in front of it, cannot be reached.
+    """
+    import http.client  # here, because urllib with ssl takes a tenth of a second and no other table needs it
     import urllib.request
 
     _resolve_server(url, file)
@@ -191,7 +215,7 @@ def _download(url: str, file: str) -> bytes:
 
 
 def _resolve_server(url: str, file: str) -> None:
-    """Look the server's name up first: a machine without a network is told so at once."""
+    """Look up the server's name, so that a machine without a network gets its answer at once."""
     import socket
     import threading
     import urllib.parse
@@ -210,7 +234,7 @@ def _resolve_server(url: str, file: str) -> None:
         except OSError as problem:
             problems[:] = [problem.strerror or str(problem)]
 
-    # a thread, because a look-up knows no time-out and cannot be interrupted
+    # use a thread, because a look-up has no time-out and cannot be interrupted
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(NAME_TIMEOUT)

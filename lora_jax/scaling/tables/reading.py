@@ -1,4 +1,4 @@
-"""Rows of a table of runs: the cells of a file (rows.py) as text, without spaces, numbers respelled."""
+"""Read the rows of a table of runs: cells as stripped text, with numbers as Python writes them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,9 @@ class Sheet(NamedTuple):
     """The rows of a table as the file has them.
 
     Attributes:
-        rows: Where in the file each row is, such as "line 3", and its cells by column name, stripped.
-        notes: What was read differently from how it stands there.
+        header: Names of the columns.
+        rows: For each row, its place in the file, such as "line 3", and its cells by column name, stripped.
+        notes: What we read differently from how it is written.
         unclear: By column, a cell that is one number with a decimal point and another with a decimal comma.
     """
 
@@ -25,9 +26,10 @@ class Sheet(NamedTuple):
 
 
 def read_rows(file: Path) -> Sheet:
-    """Return the columns' names and the rows of a file; numbers come as Python writes them (spelling.py).
+    """Return the columns' names and the rows of a file. Numbers come as Python writes them (spelling.py).
 
-    Raises LoraJaxError for what `lora_jax.rows.read_rows` refuses.
+    Raises:
+        LoraJaxError: As `lora_jax.rows.read_rows` raises it.
     """
     found = rows.read_rows(file)
     cells = [

@@ -27,7 +27,13 @@ class Reshaping:
 
 
 def choose_rows(table: RunTable, reshaping: Reshaping, cluster: str | None) -> RunTable:
-    """Return the table with the rows that `reshaping` keeps; cluster: the column that names the runs."""
+    """Return the table with the rows that `reshaping` keeps.
+
+    Args:
+        table: The rows.
+        reshaping: Which rows to keep.
+        cluster: The column that names the runs, if the user named one.
+    """
     if reshaping.last_step_per_run:
         table = keep_last_steps(table, cluster)
     return keep_best(table, reshaping.apart) if reshaping.best_per_cell else table

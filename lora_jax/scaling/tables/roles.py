@@ -1,4 +1,4 @@
-"""Which column is the loss, N, D or C, where no mapping and no name of ours says it."""
+"""Which column is the loss, N, D or C, if there is no mapping and no column has our name."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,19 @@ from lora_jax.scaling.tables.synonyms import Meaning, meaning_of
 from lora_jax.scaling.tables.units import Unit, has_prefixed_flops, refuse_log
 
 LOSS_COLUMNS = {NATS: ("loss", "heldout_loss"), BITS: ("bits_per_byte", "loss")}  # the first that a file has
-SAME = 0.005  # relative difference up to which two columns are one: "params (M)" is rounded
-SMALL_LETTERS = {"n": "n_params", "d": "n_tokens", "c": "flops"}  # known only where two of them are there
+SAME = 0.005  # relative difference up to which two columns agree: "params (M)" is rounded
+SMALL_LETTERS = {"n": "n_params", "d": "n_tokens", "c": "flops"}  # they count only if two of them are there
 
 
 def find_loss(
     naming: Naming, file: File, meanings: Mapping[str, Meaning], unit: str, needed: bool = True
 ) -> None:
-    """Find the loss; say which of several is used, and refuse where nothing tells which."""
+    """Find the column of the loss, and say which of several we use.
+
+    Raises:
+        LoraJaxError: The loss is missing though it is needed, is in another unit, or could be one of several
+            columns that differ.
+    """
     if "loss" in naming.mapped:
         found = meaning_of(naming.rename["loss"])
         if unit == NATS and found is not None and (found.group == "bits" or found.loss_unit == BITS):
@@ -63,10 +68,14 @@ def _no_loss(file: File, meanings: Mapping[str, Meaning], unit: str) -> LoraJaxE
 
 
 def assign_role(naming: Naming, file: File, found: Mapping[str, Meaning]) -> None:
-    """Enter the one column that was found, or the first of several that say the same; refuse others."""
+    """Enter the column that was found, or the first of several that agree.
+
+    Raises:
+        LoraJaxError: Two columns differ, or the column is a logarithm to an unknown base.
+    """
     if not found:
         return
-    # a count in our unit before the same in millions, which is rounded
+    # a count in our unit comes before the same in millions, which is rounded
     (column, meaning), *rest = sorted(found.items(), key=lambda item: not item[1].unit.is_plain)
     for name, other in rest:
         if not _agree(file, (column, meaning.unit), (name, other.unit)):
@@ -86,7 +95,10 @@ def assign_role(naming: Naming, file: File, found: Mapping[str, Meaning]) -> Non
 
 
 def doubt_speed(naming: Naming, ours: str, column: str, unit: Unit) -> None:
-    """Doubt GFLOPs that nobody has confirmed: the same letters are a speed, or the compute of one token."""
+    """Add a doubt about GFLOPs that nobody confirmed.
+
+    The same letters may mean a speed, or the compute of one token.
+    """
     if has_prefixed_flops(column):
         naming.doubts.append(
             f"{ours} is {_in_quotes(column, unit)}, read off the column's name, which may also be a speed:"
@@ -99,18 +111,19 @@ def _in_quotes(column: str, unit: Unit) -> str:
 
 
 def small_letter(header: list[str], ours: str) -> dict[str, Meaning]:
-    """Return a column `n`, `d` or `c`, which alone may be anything, where another of the three is there."""
+    """Return a column `n`, `d` or `c` if another of the three is there too. Alone it could mean anything."""
     there = [name for name in header if name in SMALL_LETTERS]
     return {n: Meaning(ours) for n in there if SMALL_LETTERS[n] == ours and len(there) > 1}
 
 
 def has_numbers(file: File, column: str) -> bool:
+    """Return whether any cell of the column is a number."""
     cells = [row.get(column, "") for _, row in file.rows]
     return any(read_count(cell) is not None or is_ambiguous(cell) for cell in cells)
 
 
 def _agree(file: File, first: tuple[str, Unit], second: tuple[str, Unit]) -> bool:
-    """Whether two columns say the same number in every row."""
+    """Return whether two columns have the same number in every row."""
     for _, row in file.rows:
         a, b = (read_count(convert(row.get(c, ""), unit)) for c, unit in (first, second))
         if a is None or b is None or not abs(a - b) <= SAME * abs(a):

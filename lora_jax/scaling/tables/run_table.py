@@ -1,4 +1,4 @@
-"""RunTable: one row a run, columns as arrays."""
+"""RunTable: training runs, one row for each, with columns as arrays."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from lora_jax.scaling.tables.number_text import read_number
 
 Array = NDArray[np.float64]
 Row = Mapping[str, str]
-SHOWN = 3  # cells that a sentence names
+SHOWN = 3  # how many cells a message names
 UNITS = {
     "parameters": (*N_COLUMNS, "trainable_params"),
     "tokens": ("n_tokens", "unique_tokens", "finetune_tokens", PRETRAINING),
@@ -22,7 +22,13 @@ UNITS = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not fitted, why, and its cells by the names used here."""
+    """A run that is not fitted.
+
+    Attributes:
+        run_id: Its name.
+        reason: Why it is left out.
+        row: Its cells, by our names.
+    """
 
     run_id: str
     reason: str
@@ -73,6 +79,11 @@ class RunTable:
         return len(self.run_ids)
 
     def __getitem__(self, name: str) -> Array:
+        """Return a column of numbers, (n,).
+
+        Raises:
+            LoraJaxError: There is no such column, or it holds text.
+        """
         if name not in self.columns and name in self.labels:
             raise LoraJaxError(self._not_numbers(name))
         if name not in self.columns:
@@ -82,7 +93,7 @@ class RunTable:
         return self.columns[name]
 
     def _not_numbers(self, name: str) -> str:
-        """Return the sentence for a column that was read as text, and its first faulty cells."""
+        """Return the message for a column that was read as text. It names the first faulty cells."""
         bad = [i for i, cell in enumerate(self.labels[name]) if read_number(cell) is None]
         shown = ", ".join(f"{self.run_ids[i]} {self.labels[name][i]!r}" for i in bad[:SHOWN])
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
@@ -92,10 +103,13 @@ class RunTable:
         )
 
     def column_of(self, letter: str) -> str:
-        """Return the name of the column that a law's letter stands for, as "N" or "F" (`VARIABLES`).
+        """Return the name of the column that a law's letter stands for, such as "N" or "F" (`VARIABLES`).
 
-        A column's own name stands for itself. D is `pretraining_tokens` where the table has such a column:
-        there n_tokens are those that fine-tuning saw.
+        A column's own name stands for itself. D is `pretraining_tokens` if the table has that column. Then
+        n_tokens counts what fine-tuning saw.
+
+        Raises:
+            LoraJaxError: The letter is unknown.
         """
         if letter not in VARIABLES:
             if letter in self.columns:
@@ -109,9 +123,10 @@ class RunTable:
         return chosen.get(letter, VARIABLES[letter])
 
     def letter_of(self, name: str) -> str:
-        """Return the letter of a column that has one ("C" of "flops"), else the column's name.
+        """Return the letter of a column, such as "C" of "flops". If it has none, return the column's name.
 
-        Raises LoraJaxError for what is neither a letter nor a column of the table.
+        Raises:
+            LoraJaxError: The name is neither a letter nor a column of the table.
         """
         if name not in VARIABLES:
             self[name]
@@ -119,20 +134,29 @@ class RunTable:
         return name if name in VARIABLES else next(letters, name)
 
     def unit_of(self, column: str) -> str:
-        """Return the unit in which a column counts; "" where the table does not know."""
+        """Return the unit in which a column counts, "" if the table does not know it."""
         if column == "loss":
             return self.loss_unit
         return next((unit for unit, names in UNITS.items() if column in names), "")
 
     def variable(self, letter: str) -> Array:
-        """Return the column (n,) that a law's letter stands for; raises LoraJaxError where there is none."""
+        """Return the column that a law's letter stands for, (n,).
+
+        Raises:
+            LoraJaxError: There is no such column.
+        """
         return self[self.column_of(letter)]
 
     def has(self, letter: str) -> bool:
+        """Return whether the table has the column that a law's letter stands for."""
         return self.column_of(letter) in self.columns
 
     def take(self, index: Iterable[int] | np.ndarray) -> "RunTable":
-        """Return the rows of an index array or a boolean mask; `left_out` stays."""
+        """Return the table with some of its rows. `left_out` stays as it is.
+
+        Args:
+            index: Numbers of the rows, or a boolean mask.
+        """
         rows = np.asarray(index if isinstance(index, np.ndarray) else list(index))
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(int)
         columns = {name: values[rows] for name, values in self.columns.items()}
@@ -142,7 +166,12 @@ class RunTable:
         return replace(self, run_ids=ids, columns=columns, clusters=clusters, labels=labels)
 
     def without(self, mask: np.ndarray, reason: str) -> "RunTable":
-        """Return the table without the rows of the mask, which join `left_out` for this reason."""
+        """Return the table without some of its rows, which join `left_out`.
+
+        Args:
+            mask: True for the rows to leave out, (n,).
+            reason: Why they are left out.
+        """
         gone = tuple(
             LeftOut(self.run_ids[i], reason, {k: repr(float(v[i])) for k, v in self.columns.items()})
             for i in np.flatnonzero(mask)
@@ -150,7 +179,11 @@ class RunTable:
         return replace(self.take(~np.asarray(mask)), left_out=self.left_out + gone)
 
     def using(self, *, n_column: str, flops_column: str) -> "RunTable":
-        """Return the table with these conventions of N and C."""
+        """Return the table with other columns as N and C.
+
+        Raises:
+            LoraJaxError: There is no such column.
+        """
         for name in (n_column, flops_column):
             self[name]
         return replace(self, n_column=n_column, flops_column=flops_column)

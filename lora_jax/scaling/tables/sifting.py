@@ -1,4 +1,7 @@
-"""Which rows are fitted: those that meet the conditions, are done, and are cooled down where others are."""
+"""Which rows are fitted: those that meet the conditions and are done.
+
+If some have cooled down, only these.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +17,7 @@ from lora_jax.scaling.tables.where import Condition, first_failing
 def filter_rows(
     source: str, rows: Rows, rename: Mapping[str, str], conditions: Sequence[Condition]
 ) -> tuple[Rows, list[LeftOut]]:
-    """Return the rows for which all conditions on the file's cells hold, and the others."""
+    """Return the rows that meet all conditions on the file's cells, and the others."""
 
     def cells(condition: Condition) -> list[str]:
         column = rename.get(condition.column, condition.column)
@@ -31,7 +34,7 @@ def filter_rows(
 
 
 def filter_derived(table: RunTable, conditions: Sequence[Condition]) -> RunTable:
-    """Return the rows for which all conditions on derived columns, or on letters as "D", hold."""
+    """Return the rows that meet all conditions on derived columns, or on letters such as "D"."""
 
     def cells(condition: Condition) -> list[str]:
         name = condition.column
@@ -45,6 +48,11 @@ def filter_derived(table: RunTable, conditions: Sequence[Condition]) -> RunTable
 
 
 def drop_worst_runs(table: RunTable, k: int) -> RunTable:
+    """Leave out the k runs with the largest losses.
+
+    Raises:
+        LoraJaxError: k is negative, or no run would be left.
+    """
     if k < 0 or k >= len(table):
         raise LoraJaxError(
             f"{table.source} has {len(table)} runs to drop {k} of: drop at least 0, and not all."
@@ -62,7 +70,10 @@ def sift(
     """Split the rows into those to fit and those left out, each with a reason.
 
     Args:
-        reasons: Why each row does not count (statuses.py). "" for rows that do.
+        rows: The rows of the file.
+        rename: For each of our names, the file's.
+        reasons: Why each row does not count (statuses.py), "" if it does.
+        keep_uncooled: Whether to keep runs that have not cooled down beside runs that have.
     """
     kept = [pair for pair, reason in zip(rows, reasons, strict=True) if not reason]
     left_out = [
@@ -83,13 +94,16 @@ def sift(
 
 
 def is_true(cell: str) -> bool:
+    """Return whether a cell means yes."""
     return cell.strip().lower() in ("true", "1", "yes", "1.0")
 
 
 def run_id_of(place: str, row: Row) -> str:
+    """Return the name of a run. If it has none, its row in the file names it."""
     return row.get("run_id") or f"row {place.split()[-1]}"
 
 
 def leave_out(place: str, row: Row, rename: Mapping[str, str], reason: str) -> LeftOut:
+    """Return a row as a run that was left out for this reason."""
     cells = {**row, **{n: row.get(c, "") for n, c in rename.items()}}
     return LeftOut(run_id_of(place, row), reason, cells)

@@ -1,4 +1,7 @@
-"""A file's numbers respelled as Python writes them, column by column, and said: decimal commas, thousands."""
+"""Rewrite a file's numbers as Python writes them: decimal commas, and marks between thousands.
+
+This is done column by column, and notes say it.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,19 +12,25 @@ from lora_jax.scaling.tables.number_text import COMMA, plain_text, respell
 Rows = list[tuple[str, dict[str, str]]]
 GROUPED = re.compile(r"\d[ \u00a0\u2009\u202f'\u2019.,_]\d{3}(?!\d)")
 MARKED = re.compile(rf"{GROUPED.pattern}|10\s*(\^|\*\*)")
-SHOWN = 5  # columns that a note names
+SHOWN = 5  # how many columns a note names
 
 
 def respell_rows(
     header: list[str], rows: Rows, semicolons: bool = False
 ) -> tuple[Rows, list[str], dict[str, str]]:
-    """Return the rows with plain numbers, notes of what was done, and column -> a cell that is unclear.
+    """Return the rows with plain numbers. A cell that is no number stays as it is.
 
-    A cell that is no number stays as it is.
+    Args:
+        header: Names of the columns.
+        rows: The rows of the file.
+        semicolons: Whether semicolons separate its cells.
+
+    Returns:
+        The rows. Then notes of what was done. Then, by column, a cell that can be read in two ways.
     """
     columns = {name: [cell for _, row in rows if (cell := row.get(name, ""))] for name in header}
     marks, unclear = respell(columns, semicolons)
-    # "30 million" stays as it is: what counts has its suffixes read, and a name may have one
+    # leave "30 million" as it is: suffixes of counts are read later, and a name may have one
     marks = {n: mark for n, mark in marks.items() if mark == COMMA or any(map(MARKED.search, columns[n]))}
     if not marks:
         return rows, [], unclear
@@ -41,7 +50,16 @@ def respell_rows(
 
 
 def refuse_unclear(source: str, unclear: Mapping[str, str], rename: Mapping[str, str]) -> None:
-    """Raise where one of our columns may be read two ways; unclear: of `respell_rows`."""
+    """Raise if one of our columns can be read in two ways.
+
+    Args:
+        source: Name of the table, for the message.
+        unclear: The cells that `respell_rows` found unclear, by column.
+        rename: For each of our names, the file's.
+
+    Raises:
+        LoraJaxError: A cell of our columns is unclear.
+    """
     for column in (name for name in rename.values() if name in unclear):
         raise LoraJaxError(
             f"{source}, column {column!r}, has {unclear[column]!r}, one number with a decimal comma, another"

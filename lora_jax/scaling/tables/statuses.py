@@ -1,4 +1,4 @@
-"""What became of a run: the status column of whoever tracked it, and which of its words count."""
+"""What became of a run: the status column that a tracker wrote, and which of its words count as done."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ DONE = (
     "done", "finished", "finish", "complete", "completed", "success", "successful", "succeeded", "ok",
     "passed",
 )  # fmt: skip
-# of wandb, MLflow, Slurm, Optuna, Kubernetes, ClearML, Determined, and of people
+# words of wandb, MLflow, Slurm, Optuna, Kubernetes, ClearML and Determined, and words that people use
 NOT_DONE = (
     "failed", "fail", "failure", "error", "errored", "crashed", "crash", "crashloopbackoff", "killed",
     "preempted", "preempting", "evicted", "running", "active", "in_progress", "ongoing", "started",
@@ -24,15 +24,15 @@ NOT_DONE = (
     "halted", "stalled", "hung", "paused", "suspended", "pruned", "incomplete", "unfinished", "partial",
     "invalid", "broken", "lost",
 )  # fmt: skip
-POSITIVE = ("=", "in", "~")  # conditions that name the words that count
+POSITIVE = ("=", "in", "~")  # operators of conditions that name the words that count
 NO_STATUS = "no status, while others have finished"
 
 
 def reason_of(cell: str) -> str | None:
-    """Return why a run does not count, or "" where it is done; None for a word that is not known here.
+    """Return why a run does not count, "" if it is done, and None if we do not know the word.
 
-    A word that says why not may be followed by more, as "failed (OOM)" or "CANCELLED by 1000"; a word of
-    success may not, as in "finished with errors".
+    Further text may follow a word that says why not, as in "failed (OOM)" or "CANCELLED by 1000". It may not
+    follow a word of success, as in "finished with errors".
     """
     text = cell.strip()
     words = re.sub(r"[\s_\-]+", "_", text.lower()).strip("_.!").removeprefix("job_state_")
@@ -52,11 +52,22 @@ def find_statuses(
     conditions: Sequence[Condition],
     notes: list[str],
 ) -> list[str]:
-    """Return, per row, why it does not count, or "" where it does.
+    """Return for each row why it does not count, "" if it does.
 
-    Columns of COLUMNS, in any case, are statuses, or the one that is mapped to `status` (none where that is
-    empty). A condition that names the words which count (= in ~) decides instead of its column.
-    Raises LoraJaxError for an unknown word, and for two columns that disagree.
+    A column is a status if its name is in COLUMNS, in any case. If a column is mapped to `status`, only that
+    one is. An empty mapping means that none is. If a condition names the words that count (= in ~), it
+    decides and its column does not.
+
+    Args:
+        source: Name of the table, for messages.
+        header: Names of the columns.
+        rows: The rows of the file.
+        mapping: Our names and the file's.
+        conditions: The conditions on rows.
+        notes: The notes, to which we add.
+
+    Raises:
+        LoraJaxError: A word is unknown, or two columns disagree.
     """
     columns = _columns(header, rows, mapping, notes)
     asked = {c.column for c in conditions if c.operator in POSITIVE}
@@ -96,7 +107,10 @@ def _words(rows: Rows, column: str) -> list[str]:
 
 
 def _reasons(source: str, rows: Rows, column: str, notes: list[str]) -> list[str]:
-    """Return the reasons of one column. An empty cell counts where no other says that a run has finished."""
+    """Return the reasons by one column.
+
+    An empty cell counts as done unless another cell says that its run is done.
+    """
     words = {word: reason_of(word) for word in _words(rows, column)}
     unknown = [word for word, reason in words.items() if reason is None]
     if unknown:

@@ -1,4 +1,4 @@
-"""Names that others give to N, D, C and the loss, with their units: `num_params`, `tokens (B)`, `GFLOPs`."""
+"""Other people's names for N, D, C and the loss, with units: `num_params`, `tokens (B)`, `GFLOPs`."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lora_jax.scaling.tables.columns import KNOWN, UNIT_SPELLINGS
 from lora_jax.scaling.tables.units import PLAIN, Unit, read_factor
 
-# exact names, in lower case with one underscore between words; what is not here is mapped by hand
+# exact names, in lower case with one underscore between words. The user maps other names by hand.
 SYNONYMS = {
     "n_params": (
         "params", "parameters", "n_parameters", "nparams", "num_params", "num_parameters", "param_count",
@@ -44,7 +44,7 @@ SYNONYMS = {
     "pretraining_tokens": ("pretrain_tokens", "pretrained_tokens", "pre_training_tokens", "base_tokens"),
     "bits": ("bits_per_byte", "bpb", "val_bpb", "eval_bpb", "test_bpb", "final_bpb"),
 }  # fmt: skip
-STANDS_FOR = {"non_embedding": "n_params"}  # our column of a group that is not named after it
+STANDS_FOR = {"non_embedding": "n_params"}  # groups that are not named after our column
 COUNTED = ("n_params", "n_params_with_head", "n_params_total", "n_tokens", "flops")
 _LETTERS = {"N": "n_params", "D": "n_tokens", "C": "flops", "L": "loss"}
 _WORDS = {
@@ -61,9 +61,12 @@ _BASES = {"log10": 10.0, "log_10": 10.0, "lg": 10.0, "log2": 2.0, "log_2": 2.0, 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a column's name says: the group of SYNONYMS, or one of our own names, and the unit of its cells.
+    """What a column's name means.
 
-    loss_unit: of a loss whose name states it, as "loss (bits/byte)".
+    Attributes:
+        group: A group of SYNONYMS, or one of our own names.
+        unit: Unit of the cells.
+        loss_unit: Unit of a loss, if the name states it, as in "loss (bits/byte)".
     """
 
     group: str
@@ -72,17 +75,21 @@ class Meaning:
 
     @property
     def ours(self) -> str:
+        """Our name for the column."""
         return STANDS_FOR.get(self.group, self.group)
 
 
 def meaning_of(header: str) -> Meaning | None:
-    """Return what a column's name means here, or None; a path counts by its last part, as `eval/loss`."""
+    """Return what a column's name means.
+
+    None if we do not know. The last part of a path counts, as in `eval/loss`.
+    """
     found = _mean(header)
     if found is None and "/" in header:
         *path, last = header.split("/")
         found = _mean(last)
         if found is not None and found.group not in SYNONYMS:
-            return None  # `optim/learning_rate` may be any of several
+            return None  # `optim/learning_rate` may be one of several
         if found is not None and found.group == "flops" and "total" not in last.lower():
             named = {word for part in path for word in re.split(r"[_\W]+", part.lower())}
             if named & set(_RATES):  # throughput/tflops is a rate
@@ -91,7 +98,7 @@ def meaning_of(header: str) -> Meaning | None:
 
 
 def unit_of_name(header: str, ours: str) -> Unit:
-    """Return the unit that the name of a mapped column states, plain where it states none."""
+    """Return the unit that the name of a mapped column states. It is plain if the name states none."""
     found = meaning_of(header)
     if found is not None and (found.ours == ours or {found.ours, ours} <= set(COUNTED[:3])):
         return found.unit
@@ -154,7 +161,7 @@ def _mean_linear(text: str) -> Meaning | None:
 
 
 def _divisions(text: str, words: str) -> list[tuple[str, str]]:
-    """Return the ways to divide a name into a noun and a unit, the surest first."""
+    """Return the ways to divide a name into a noun and a unit, the most certain first."""
     bracket = _in_brackets(text)
     found = [bracket] if bracket is not None else []
     found += [m for sign in (",", " in ", "/") if (m := tuple(text.rsplit(sign, 1))) and len(m) == 2]
@@ -174,7 +181,7 @@ def _in_brackets(text: str) -> tuple[str, str] | None:
 
 
 def _normalise(text: str) -> str:
-    """Return a name in lower case with one underscore between its words: "Total Tokens" is total_tokens."""
+    """Return a name in lower case with one underscore between words: "Total Tokens" becomes total_tokens."""
     text = re.sub(r"^\s*(?:#|number[ _]of|no\.?[ _]of|num[ _]of)[ _]*", "", text, flags=re.IGNORECASE)
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.strip())
     return re.sub(r"[\s\-._()\[\]{}]+", "_", apart).lower().strip("_")

@@ -1,4 +1,4 @@
-"""From a results folder, a file, a published name, or columns given directly to a RunTable."""
+"""Make a RunTable from a results folder, a file, a published table, or columns."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +65,7 @@ def make_table(source: str, run_ids: Iterable[str] | None = None, **columns: Ite
     ids = tuple(run_ids) if run_ids is not None else tuple(f"row {i + 1}" for i in range(n))
     if len(ids) != n:
         raise LoraJaxError(f"{source} has {n} rows and {len(ids)} run_ids: give one a row.")
-    # in other units than ours a table is still one to be fitted, for whoever makes it knows them
+    # do not refuse other units here, because whoever makes a table knows its units
     return question(derive(RunTable(source, ids, arrays)), arrays, refuse=False)
 
 
@@ -163,15 +163,18 @@ def read_table(
     )
     late = [c for c in conditions if c not in early]
     table = choose_rows(filter_derived(derive(table), late), reshaping, cluster)
-    # of a published table we know what its rows are
+    # we know what the rows of a published table are
     table = check_rows(drop_worst_runs(table, drop_worst), logs=entry is None, apart=reshaping.apart)
     return question(table, columns, rename)
 
 
 def read_cells(path: str | Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the text of these columns in every row of the file, left out or not; [] where one is not there.
+    """Return the text of these columns in every row of the file, whether left out or not.
 
-    Raises LoraJaxError as `read_table` does of a file that cannot be read.
+    It is empty if a column is missing.
+
+    Raises:
+        LoraJaxError: The file cannot be read.
     """
     _, sheet, _ = _open(path)
     if not set(columns) <= set(sheet.header):
@@ -180,7 +183,7 @@ def read_cells(path: str | Path, columns: Sequence[str]) -> list[tuple[str, ...]
 
 
 def _open(path: str | Path) -> tuple[str, Sheet, PublishedTable | None]:
-    """Return the table's name, what its file holds, and its entry where it is a published one."""
+    """Return the table's name, what its file holds, and the entry of a published table."""
     named = str(path)
     if not named.startswith(PREFIX):
         refuse_lag(Path(path))
@@ -195,11 +198,11 @@ def _open(path: str | Path) -> tuple[str, Sheet, PublishedTable | None]:
 
 
 def _says_unit(rename: Mapping[str, str]) -> bool:
-    """Return whether the file says what its loss is in, or the loss is our own."""
+    """Return whether the file states the unit of its loss, or the loss is our own."""
     return rename.get("loss") in ("heldout_loss", "bits_per_byte") or any(c in rename for c in UNIT_COLUMNS)
 
 
 def _read_labels(rows: Rows, header: list[str], read: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return the columns of text, those that are in none of the others."""
+    """Return the columns of text that were not read otherwise."""
     names = [name for name in header if name and name not in read and name not in NOT_MEASURED]
     return {name: tuple((row.get(name) or "").strip() for _, row in rows) for name in names}

@@ -36,6 +36,7 @@ class Unit:
     """What a cell x stands for: factor * x, or factor * base**x if it is a logarithm.
 
     Attributes:
+        factor: The factor.
         base: Base of the logarithm. None if there is none, nan if the name says "log" without a base.
     """
 
@@ -44,16 +45,20 @@ class Unit:
 
     @property
     def is_plain(self) -> bool:
+        """Whether a cell stands for itself."""
         return self.factor == 1 and self.base is None
 
     def value(self, numbers: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Return the quantities (...), infinite where no float holds them."""
+        """Return the quantities that numbers of any shape stand for.
+
+        They are infinite if a float overflows.
+        """
         with np.errstate(over="ignore"):
             there = np.asarray(numbers, dtype=np.float64)
             return self.factor * (there if self.base is None else self.base**there)
 
     def formula(self, column: str) -> str:
-        """Return it as a mapping writes it, as "params (M)*1e6"."""
+        """Return the unit as a mapping writes it, such as "params (M)*1e6"."""
         power = {None: column, 10.0: f"10**{column}", 2.0: f"2**{column}", math.e: f"e**{column}"}
         text = power.get(self.base, f"10**{column}")
         return text if self.factor == 1 else f"{text}*{format_factor(self.factor)}"
@@ -63,13 +68,13 @@ PLAIN = Unit()
 
 
 def has_prefixed_flops(column: str) -> bool:
-    """Whether a name says GFLOPs or the like, and neither PF-days nor a power of ten."""
+    """Return whether a name means GFLOPs or the like, and not PF-days."""
     name = column.lower()
     return bool(_PREFIXED.search(name)) and not _RATE_TIMES.search(name)
 
 
 def format_factor(factor: float) -> str:
-    """Return a factor as one types it: 1e6, 8.64e19."""
+    """Return a factor as people type it: 1e6, 8.64e19."""
     power = round(math.log10(factor))
     return f"1e{power}" if math.isclose(factor, 10.0**power) else f"{factor:.6g}".replace("e+", "e")
 
@@ -109,10 +114,15 @@ def read_factor(text: str, flops: bool = False) -> float | None:
 
 
 def parse_formula(text: str, columns: list[str]) -> tuple[str, Unit | None] | None:
-    """Return the column that a mapping names and the unit that it states, or None where it names no column.
+    """Return the column that a mapping names and the unit that it states. None if it names no column.
 
-    "params (M)" says no unit of its own (None), "params (M)*1e6", "1e6*size", "steps/1e3", "10**lg" do. The
-    longest text that is a column's name is one: names may have stars and brackets in them.
+    "params (M)" states no unit of its own, so its unit is None. "params (M)*1e6", "1e6*size", "steps/1e3" and
+    "10**lg" state one. Names may have stars and brackets in them, so the longest text that is a column's name
+    counts.
+
+    Args:
+        text: The mapping's text.
+        columns: Names of the file's columns.
     """
     text = text.strip()
     if text in columns:
@@ -140,6 +150,7 @@ def parse_formula(text: str, columns: list[str]) -> tuple[str, Unit | None] | No
 
 
 def refuse_log(source: str, column: str, ours: str) -> LoraJaxError:
+    """Return the error for a logarithm whose base is unknown."""
     return LoraJaxError(
         f"{source}, column {column!r}, is a logarithm to a base that it does not say: write"
         f" --map {ours}='10**{column}', or 2** or e**."

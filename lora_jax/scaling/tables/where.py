@@ -1,4 +1,4 @@
-"""Conditions on rows, as "dataset=rpj", "tok_mult>=20", "name!=x", "name~regex", "size in 1,2,3"."""
+"""Conditions on rows, such as "dataset=rpj", "tok_mult>=20", "name!=x", "name~regex" or "size in 1,2,3"."""
 
 import math
 import operator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.scaling.tables.number_text import read_number
 
-# the longer ones first, since "<=" begins with "<"
+# longer ones first, because "<=" begins with "<"
 OPERATORS = re.compile(r"==|!=|>=|<=|=|<|>|~|\s+in\s+")
 ORDERS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -18,15 +18,25 @@ ORDERS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition on the cell of one column."""
+    """One condition on the cells of a column.
 
-    text: str  # as it was written
+    Attributes:
+        text: The condition as it was written.
+        column: The column.
+        operator: One of = != < <= > >= ~ in.
+        value: What the cell is compared with.
+    """
+
+    text: str
     column: str
-    operator: str  # = != < <= > >= ~ in
+    operator: str
     value: str
 
     def holds(self, cell: str) -> bool:
-        """Return whether it holds for a cell; two numbers compare as numbers, an empty cell has no order."""
+        """Return whether the condition holds for a cell.
+
+        Two numbers compare as numbers. An empty cell is neither smaller nor larger than anything.
+        """
         if self.operator == "~":
             return re.search(self.value, cell) is not None
         if self.operator == "in":
@@ -40,10 +50,18 @@ class Condition:
 
 
 def parse_condition(text: str, columns: Iterable[str], source: str) -> Condition:
-    """Return the condition that `text` writes about one of `columns`.
+    """Return the condition that a text states about one of the columns.
 
-    A column may have operators or spaces in its name: the first split whose left side is a column counts.
-    Raises LoraJaxError for an unknown column, an order by what is no number, a faulty regular expression.
+    A column's name may hold operators or spaces. So we take the first split whose left side is a column.
+
+    Args:
+        text: The condition, such as "tok_mult>=20".
+        columns: Names of the columns.
+        source: Name of the table, for messages.
+
+    Raises:
+        LoraJaxError: The column is unknown, the text compares nothing, an order needs a number, or a regular
+            expression is faulty.
     """
     known = list(columns)
     splits = [
@@ -78,10 +96,13 @@ def first_failing(
     """Return the first condition that removes each row, or None for rows that stay.
 
     Args:
-        cells: For each condition, the (n_rows,) cells of its column.
+        source: Name of the table, for messages.
+        conditions: The conditions, in order.
+        n_rows: Number of rows.
+        cells: Returns the cells of a condition's column, (n_rows,).
 
     Raises:
-        LoraJaxError: If no row stays. The message names the condition that removed the last ones.
+        LoraJaxError: No row stays. The message names the condition that removed the last ones.
     """
     removed: list[Condition | None] = [None] * n_rows
     for condition in conditions:

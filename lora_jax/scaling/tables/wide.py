@@ -1,4 +1,7 @@
-"""Wide tables, one model a row and a column per size as `loss@1B`, made long: one row a measurement."""
+"""Make wide tables long.
+
+A wide table has a model in each row and a column for each size, such as `loss@1B`.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,8 +13,8 @@ from lora_jax.scaling.tables.number_text import read_number
 from lora_jax.scaling.tables.reading import Rows
 from lora_jax.scaling.tables.run_table import LeftOut
 
-GROUP = "wide_row"  # the column that names the row of the file: what comes from one row belongs together
-SHOWN = 5  # names of columns that a sentence lists
+GROUP = "wide_row"  # the column that names the row of the file. Measurements from one row belong together.
+SHOWN = 5  # how many names of columns a message lists
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,10 @@ class Wide:
     Numbers in column names may be written 200, 1e9 or 1.3B.
 
     Attributes:
+        variable: One of our names or letters ("finetune_tokens", "F"), or a new one to be mapped.
+        response: The name of what the cells hold.
         columns: The columns' names with a * in place of the number ("loss@*"), or a regular expression with
             one group ("^loss_(\d+)$"). None takes the columns whose whole name is a number.
-        variable: One of our names or letters ("finetune_tokens", "F"), or a new one to be mapped.
     """
 
     variable: str
@@ -32,7 +36,11 @@ class Wide:
 
 
 def parse_wide(texts: Sequence[str]) -> Wide:
-    """Return what ["finetune_tokens=loss"] or ["n_tokens=loss", "loss@*"] says; raises LoraJaxError."""
+    """Return the `Wide` that ["finetune_tokens=loss"] or ["n_tokens=loss", "loss@*"] describes.
+
+    Raises:
+        LoraJaxError: The texts have another form.
+    """
     variable, equals, response = texts[0].partition("=")
     if not (variable and equals and response) or len(texts) > 2:
         raise LoraJaxError(
@@ -44,7 +52,7 @@ def parse_wide(texts: Sequence[str]) -> Wide:
 
 
 def read_size(text: str) -> float | None:
-    """Return the number that a name says, as 200, 1e9, 1.3B, 1_000; None where it says none."""
+    """Return the number that a name states, such as 200, 1e9, 1.3B or 1_000. None if it states none."""
     if not text.strip()[:1].isdigit() and not text.strip().startswith("."):
         return None
     return read_number(text, even_unclear=True)
@@ -59,15 +67,19 @@ def melt(
     its row.
 
     Args:
+        source: Name of the table, for messages.
+        header: Names of the columns.
+        rows: The rows of the file.
+        wide: Which columns to gather.
         name: The column that names a model. None takes the first of run_id, name and the like, else the first
             column of text that never repeats.
 
     Returns:
-        The header, the rows, and the cells that are no measurement: those without a value, and those at size
-        0, where a law in that size has no point.
+        The header, the rows, and the cells that are no measurement. These are cells without a value, and
+        cells at size 0, where a law in that size has no point.
 
     Raises:
-        LoraJaxError: If `columns` matches no column, or a name is taken.
+        LoraJaxError: `columns` matches no column, or a name is taken.
     """
     sizes = _sizes_of(source, header, wide)
     others = [column for column in header if column not in sizes]
@@ -102,7 +114,7 @@ def _zero(variable: str) -> str:
 
 
 def _sizes_of(source: str, header: Sequence[str], wide: Wide) -> dict[str, float]:
-    """Return the gathered columns, by the number that each name says."""
+    """Return the gathered columns, each with the number that its name states."""
     read = _reader(wide)
     found = {column: size for column in header if (size := read(column)) is not None}
     if not found:
@@ -144,7 +156,7 @@ def _reader(wide: Wide) -> Callable[[str], float | None]:
 
 
 def _names_of(rows: Rows, others: Sequence[str], name: str | None) -> list[str]:
-    """Return what names each row of the file: the column `name`, else the first that tells rows apart."""
+    """Return a name for each row of the file, from the column `name`, else from the first that differs."""
     for column in [name] if name is not None else _by_likeness(others):
         cells = [(row.get(column) or "").strip() for _, row in rows]
         if name is not None or (
