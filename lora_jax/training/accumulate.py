@@ -1,4 +1,4 @@
-"""Gradient accumulation: a batch is read in parts, one after another, and has the gradient of the whole."""
+"""Gradient accumulation: read a batch in parts, one after another, and return the gradient of the whole."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lora_jax.params import Params
 
-# (trainable, frozen, batch, key of dropout or None) -> (mean loss, its gradient)
+# (trainable, frozen, batch, dropout key or None) -> (mean loss, its gradient)
 GradientOf = Callable[[Params, Params, Any, jax.Array | None], tuple[jax.Array, Params]]
 
 
@@ -17,19 +17,18 @@ class Accumulation(NamedTuple):
 
     Attributes:
         n_parts: Number of parts.
-        count_losses: Function of a part. It returns over how many losses (tokens or labels) the part's mean
-            is.
+        count_losses: Counts the losses in a part: the tokens or labels over which its mean loss is taken.
     """
 
     n_parts: int
-    count_losses: Callable[[Any], jax.Array]  # of a batch: tokens or labels, a number
+    count_losses: Callable[[Any], jax.Array]
 
 
 def accumulate(gradient_of: GradientOf, how: Accumulation) -> GradientOf:
-    """Make a gradient function of a whole batch that computes it part by part, in the memory of one part.
+    """Return a function that computes a batch's gradient part by part, in the memory of one part.
 
-    The loss is the mean over all tokens of the batch. So each part counts by its tokens, and the sum is
-    divided once, at the end. Each part has a dropout key of its own.
+    The loss is the mean over all tokens of the batch. So each part is weighted by its number of tokens, and
+    the sum is divided once, at the end. Each part has its own dropout key.
 
     Args:
         gradient_of: Loss and gradient of a batch.
@@ -57,5 +56,5 @@ def accumulate(gradient_of: GradientOf, how: Accumulation) -> GradientOf:
 
 
 def _deal(array: jax.Array, n_parts: int) -> jax.Array:
-    """Return (B, ...) as (n_parts, B / n_parts, ...), dealt like cards: a mesh splits every part alike."""
+    """Reshape (B, ...) to (n_parts, B / n_parts, ...), dealt like cards, so that a mesh splits each part."""
     return jnp.swapaxes(array.reshape(-1, n_parts, *array.shape[1:]), 0, 1)

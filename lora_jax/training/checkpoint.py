@@ -1,4 +1,4 @@
-"""Checkpoints of a trunk or a branch in training, saved with orbax: the state and every loss so far.
+"""Checkpoints of a trunk or a branch in training: the state and every loss so far, saved with orbax.
 
 A large state is copied to the host, and a thread writes it while training continues. One thread writes all
 large states of a process, one after another. Until a state is on the disk, the host holds it beside the one
@@ -27,8 +27,8 @@ from lora_jax.training.saving import DEFAULT, KEPT, KeptStates, Saving
 from lora_jax.training.step import TrainState
 
 SLACK_BYTES = 2**20  # a checkpoint's own description and the file system's blocks
-# A state of so many bytes is written while training goes on. Writing a smaller one holds training up for less
-# than half a second (docs/watching-runs.md), of the 60 between two; it is on the disk when `save` returns.
+# A state of at least so many bytes is written while training continues. A smaller one is on the disk when
+# `save` returns. Writing it delays training by less than half a second (docs/watching-runs.md), once in 60.
 BACKGROUND_BYTES = 64 * 2**20
 _WRITER = ThreadPoolExecutor(1, "checkpoints")
 
@@ -63,7 +63,14 @@ class Checkpoints:
         saving: Saving = DEFAULT,
         kept: KeptStates | None = None,
     ) -> None:
-        """Open a folder. kept: the states that are kept for good, and where; None for none."""
+        """Open a folder, and drop its damaged checkpoints.
+
+        Args:
+            folder: Where the checkpoints are.
+            say: Called with a line if a damaged checkpoint is dropped.
+            saving: How many checkpoints are kept.
+            kept: The states that are kept for good, and where. None keeps none.
+        """
         import orbax.checkpoint as ocp
 
         self.folder, self._say, self._kept = folder.resolve(), say, kept
@@ -108,31 +115,32 @@ class Checkpoints:
                 self._pending = None
 
     def save(self, state: TrainState, losses: np.ndarray, then: Callable[[], None] = do_nothing) -> None:
-        """Save after state.step steps; losses (state.step,) are those of all steps from the first.
+        """Save the state after `state.step` steps.
 
-        The caller may go on with the state and donate it: one of `BACKGROUND_BYTES` is written from the host.
+        The caller may continue with the state and donate it afterwards. A state of at least
+        `BACKGROUND_BYTES` is copied to the host and written from there.
 
         Args:
             state: The state.
-            losses: The losses.
+            losses: The losses of all steps from the first, (state.step,).
             then: Called when the state is on the disk, in the thread that wrote it.
 
         Raises:
-            OSError: The folder cannot be written, such as on a full disk, or could not be when it was saved
-                last.
+            OSError: The folder cannot be written, for example because the disk is full. It may be the error
+                of the save before this one.
         """
         self.wait()
         step = int(state.step)
         tree = {"state": _flatten(state), "losses": np.asarray(losses, np.float32)}
         n_bytes = sum(array.nbytes for array in jax.tree.leaves(tree))
         decide(partial(self._require_space, step, n_bytes))
-        if n_bytes >= BACKGROUND_BYTES and is_alone():  # several write a state together
+        if n_bytes >= BACKGROUND_BYTES and is_alone():  # several processes write a state together
             self._pending = _WRITER.submit(partial(self._keep, step, _take_to_host(tree), then))
         else:
             self._keep(step, tree, then)
 
     def _keep(self, step: int, tree: dict[str, Any], then: Callable[[], None]) -> None:
-        """Write a checkpoint unless it is there, and its copy where that is kept for good."""
+        """Write a checkpoint unless it is there. Copy it if it is kept for good."""
         if step not in self.written_steps():
             self._write(step, tree)
         if self._kept is not None and step in self._kept.steps:
@@ -144,7 +152,7 @@ class Checkpoints:
             with QUIET.while_inside(stay_quiet=True):
                 self._manager.save(step, args=self._args.StandardSave(tree))
         except ValueError as error:
-            # tensorstore, which writes for orbax, tells a full disk in words alone.
+            # orbax writes with tensorstore, which reports a full disk only in the words of its message.
             code = re.search(r"os_error_code='(\d+)'", str(error))
             if code is None:
                 raise
@@ -162,7 +170,7 @@ class Checkpoints:
             self._manager.delete(step)
 
     def _require_space(self, step: int, n_bytes: int) -> None:
-        """Raise OSError before orbax begins what cannot end: its threads leave stack traces when full."""
+        """Raise OSError if the disk is too full. Otherwise orbax would fail midway and leave stack traces."""
         if (
             step not in self._manager.all_steps()
             and shutil.disk_usage(self.folder).free < n_bytes + SLACK_BYTES
@@ -170,16 +178,17 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
     def latest_step(self) -> int | None:
+        """Return the step of the newest checkpoint. None if there is none."""
         self.wait()
         return decide(self._manager.latest_step)
 
     def steps(self) -> list[int]:
-        """Return the steps that there are checkpoints of, the newest first."""
+        """Return the steps of all checkpoints, the newest first."""
         self.wait()
         return self.written_steps()
 
     def written_steps(self) -> list[int]:
-        """Return the same without waiting for a state that is being written. It is for `then` of `save`."""
+        """Return the same without waiting for a state that is being written. Use it in `then` of `save`."""
         return decide(lambda: sorted(self._manager.all_steps(), reverse=True))
 
     def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray]:
@@ -189,8 +198,8 @@ class Checkpoints:
             like: A state with the same structure.
 
         Raises:
-            Damaged: orbax cannot read it. One with digests was found whole before, so an older version wrote
-                it.
+            Damaged: orbax cannot read the checkpoint. Checkpoints with digests were checked before, so this
+                one comes from an older version, which wrote none.
         """
         step = self.latest_step()
         assert step is not None, "there is a checkpoint"
@@ -201,8 +210,8 @@ class Checkpoints:
         try:
             with QUIET.while_inside():
                 tree = self._manager.restore(step, args=self._args.StandardRestore(target))
-        # orbax, and tensorstore under it, raise what comes: no JSON, no such key or file, another shape or
-        # type
+        # orbax and tensorstore raise any of these: for broken JSON, a missing key or file, another shape or
+        # type.
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             what = (" ".join(str(error).split()) or type(error).__name__)[:200]
             raise Damaged(
@@ -239,12 +248,13 @@ def clear(folder: Path) -> None:
 def _copy_whole(checkpoint: Path, target: Path) -> None:
     """Copy a checkpoint with its digests, unless a whole copy is there.
 
-    A kill leaves all of it or nothing. Raises OSError where it cannot be written, such as on a full disk.
+    A kill leaves the whole copy or nothing. It raises OSError if the copy cannot be written, for example on a
+    full disk.
     """
     if target.is_dir():
         if find_damage(target) is None:
             return
-        shutil.rmtree(target)  # it is copied anew
+        shutil.rmtree(target)  # it is damaged, so we copy it again
     temporary = temporary_beside(target)
     temporary.mkdir(parents=True)
     with held(temporary):
@@ -259,16 +269,17 @@ def _copy_whole(checkpoint: Path, target: Path) -> None:
 
 
 def _list_steps(folder: Path) -> list[int]:
-    """Return the steps of a folder's checkpoints; what orbax had not finished has other names."""
+    """Return the steps of a folder's checkpoints. Those that orbax did not finish have other names."""
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
 def _take_to_host(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays in the memory of the host, which no later step touches and no device has to hold.
+    """Return the arrays in the memory of the host. No later step changes them and no device has to hold them.
 
-    On a CPU they are the same memory. JAX does not donate what numpy looks at: it copies it for the step.
+    On a CPU they share the device's memory. JAX does not donate an array that numpy refers to. It copies it
+    for the step.
     """
     for leaf in jax.tree.leaves(tree):
         if isinstance(leaf, jax.Array):

@@ -1,8 +1,8 @@
-"""How large the numbers inside a model are while it trains: the measurements of a coordinate check.
+"""The measurements of a coordinate check: how large the numbers inside a model are while it trains.
 
-The check is that of Yang et al. 2022 (arXiv 2203.03466, appendix D.1): train models of several widths for a
-few steps and see whether activations, and how far they move, depend on the width. Weights are measured as
-well, late in training, because a wrong weight decay passes the check of activations (arXiv 2510.19093).
+The check is that of Yang et al. 2022 (arXiv 2203.03466, appendix D.1). Train models of several widths for a
+few steps. See whether activations, and how far they move, depend on the width. We measure weights as well,
+late in training, because a wrong weight decay passes the check of activations (arXiv 2510.19093).
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from lora_jax.training.schedules import peak_learning_rate
 from lora_jax.training.step import StepInput
 from lora_jax.weight_class import WeightClass, classify
 
-N_WINDOWS = 8  # of text whose activations are measured, the same at every step
+N_WINDOWS = 8  # windows of text whose activations are measured, the same at every step
 
 
 class SiteSize(NamedTuple):
@@ -49,7 +49,7 @@ class SiteSize(NamedTuple):
 
 @dataclass(frozen=True)
 class Moments:
-    """When a model is measured.
+    """The steps at which a model is measured.
 
     Attributes:
         steps: The steps after which its activations are measured, in addition to step 0.
@@ -61,19 +61,19 @@ class Moments:
 
     @property
     def last(self) -> int:
-        """The last of them."""
+        """The last of these steps."""
         return max(*self.steps, self.late)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a model looks like after some steps.
+    """The measurements of a model after some steps.
 
     Attributes:
         step: Steps taken.
-        sites: The activations, where they are measured.
-        matrix_growth: Mean of ln(spectral norm / spectral norm at step 0) over the matrices, where it is
-            measured.
+        sites: Sizes of the activations. Empty if only the weights are measured at this step.
+        matrix_growth: Mean of ln(spectral norm / spectral norm at step 0) over the matrices. None if the
+            weights are not measured at this step.
     """
 
     step: int
@@ -85,12 +85,12 @@ def watch_coordinates(run: RunConfig, dataset: Dataset, moments: Moments) -> lis
     """Train a model at its peak rate, without warmup or decay of the rate, and measure it now and then.
 
     Args:
-        run: The run. Its number of tokens does not count.
+        run: The run. Its number of tokens does not matter.
         dataset: Its text.
         moments: When it is measured.
 
     Returns:
-        The snapshots, by step. They end early where the loss is no finite number.
+        The snapshots, in the order of steps. They end early if the loss is not finite.
     """
     specs, rate = declare(run.model), peak_learning_rate(run)
     state = init_pretraining(run.model, run.optim, run.seed)
@@ -128,9 +128,9 @@ def _compile_probe(model: ModelConfig):
 
 
 def probe_sites(model: ModelConfig, params: Params, tokens_BT: jax.Array) -> dict[str, jax.Array]:
-    """Return the activations of a model by kind of site. Those of all layers are stacked in front.
+    """Return the activations of a model by kind of site. Those of all layers are stacked along a first axis.
 
-    Attention logits that a position may not see are 0.
+    Attention logits of positions that may not be seen are 0.
     """
     this, logits, outputs = Pass(model), [], []
     T = tokens_BT.shape[1]
@@ -170,6 +170,6 @@ def _matrix_norms(specs: dict[str, Spec], params: Params) -> np.ndarray:
         if classify(spec) is WeightClass.MATRIX:
             w_YIO = np.asarray(as_matrices(spec, params[path])[0])
             w_YIO = w_YIO if spec.fan_in <= spec.fan_out else w_YIO.swapaxes(1, 2)
-            # Of the small side alone: a tenth of the time of singular values.
+            # We take eigenvalues on the smaller side, in a tenth of the time that singular values take.
             norms.append(np.sqrt(np.linalg.eigvalsh(w_YIO @ w_YIO.swapaxes(1, 2))[:, -1]))
     return np.concatenate(norms)

@@ -8,7 +8,7 @@ from lora_jax.params import Params
 from lora_jax.training.heldout import HeldOut, clustered_standard_error
 from lora_jax.training.mesh import batch_parts, make_evaluate_on, mesh_of
 
-EVALUATION_BATCH = 32  # windows a call
+EVALUATION_BATCH = 32  # windows in a call
 
 
 def measure_windows(model: ModelConfig, params: Params, windows_WU: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def measure_windows(model: ModelConfig, params: Params, windows_WU: np.ndarray) 
     losses = []
     for start in range(0, len(windows_WU), n_rows):
         batch = windows_WU[start : start + n_rows]
-        padding = n_rows - len(batch)  # one shape for all batches, so that one program serves them
+        padding = n_rows - len(batch)  # all batches have one shape, so one program serves them
         full = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)]) if padding else batch
         losses.append(np.asarray(compiled(params, jnp.asarray(full)), np.float64)[: len(batch)])
     return np.concatenate(losses)

@@ -8,10 +8,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mean held-out loss in nats per token, and its standard error, clustered by document."""
+    """A mean held-out loss with its standard error.
+
+    Attributes:
+        loss: Mean loss in nats per token.
+        standard_error: Its standard error, clustered by document. None if there is only one document.
+    """
 
     loss: float
-    standard_error: float | None  # None where one document is all there is
+    standard_error: float | None
 
     def bits_per_byte(self, bytes_per_token: float | None) -> float | None:
         """Return the loss in bits per byte of text. None if the text of the tokens is not known."""

@@ -1,4 +1,4 @@
-"""Held-out losses during training: at which steps of a run, on which windows, and what they are."""
+"""Held-out losses during training: at which steps and on which windows they are measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,12 @@ STEP_OVER_FORWARD = 3  # FLOPs of a training step over those of its forward pass
 
 
 class HeldoutLosses(NamedTuple):
-    """Held-out loss of some weights, over all sources and for each source of a mixture."""
+    """Held-out loss of some weights.
+
+    Attributes:
+        whole: The loss over all sources.
+        by_source: The loss for each source of a mixture, by name. It is empty if there is only one source.
+    """
 
     whole: HeldOut
     by_source: Mapping[str, HeldOut]
@@ -46,22 +51,32 @@ def measure_heldout(
 
 @dataclass(frozen=True)
 class HeldoutPoints:
-    """Steps of a run at which its held-out loss is measured, and the held-out windows that are read.
+    """When the held-out loss of a run is measured, and on which windows.
 
     The windows are the same at every step, so that the losses of a run can be compared.
+
+    Attributes:
+        steps: The steps after which it is measured.
+        chosen_W: Indices of the windows among the dataset's held-out windows.
     """
 
     steps: tuple[int, ...]
-    chosen_W: np.ndarray  # places among the dataset's held-out windows
+    chosen_W: np.ndarray
 
 
 def choose_points(run: RunConfig, n_windows: int, measuring: Measuring) -> HeldoutPoints:
-    """Choose where a run's held-out loss is measured, within the share of its training that this may cost.
+    """Choose when a run's held-out loss is measured, within the share of its training that this may cost.
 
-    Each step reads as many windows as the share allows, in whole batches, spread over the held-out text. If a
-    batch at each step would cost too much, there are fewer steps.
+    Each measurement reads as many windows as the share allows, in whole batches, spread over the held-out
+    text. If one batch at each step would cost too much, there are fewer steps.
+
+    Args:
+        run: The run.
+        n_windows: Number of held-out windows.
+        measuring: The number of steps, their spacing and the share.
     """
-    per_step = run.optim.batch_size * STEP_OVER_FORWARD  # windows whose forward passes cost one training step
+    # Forward passes of so many windows cost as much as one training step.
+    per_step = run.optim.batch_size * STEP_OVER_FORWARD
     allowed = int(measuring.share * run.n_steps * per_step)
     n_points = min(measuring.n_points, allowed // EVALUATION_BATCH)  # a smaller batch is padded to it
     steps = measuring.choose_steps(run.n_steps, n_points)

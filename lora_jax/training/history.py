@@ -1,4 +1,4 @@
-"""What a run has given so far."""
+"""The losses and token counts of a run so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,27 @@ import numpy as np
 
 @dataclass
 class LossHistory:
-    """The loss and the tokens of every step so far, and whether the run ended early."""
+    """The loss and the tokens of every step so far, and whether the run ended early.
+
+    Attributes:
+        losses: Training loss of each step.
+        tokens: Tokens that each step trained on, without padding.
+        diverged_at: The first step whose loss was not finite, counted from 0.
+        halted_at: The step of the rung at which other runs were better.
+    """
 
     losses: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)  # trained on by each step, without padding
-    diverged_at: int | None = None  # the first loss that was not finite
-    halted_at: int | None = None  # step of the rung at which others were better
+    tokens: list[int] = field(default_factory=list)
+    diverged_at: int | None = None
+    halted_at: int | None = None
 
     @property
     def ended(self) -> bool:
+        """Has the run diverged, or was it halted?"""
         return self.diverged_at is not None or self.halted_at is not None
 
     def take(self, losses: Sequence[float], tokens: Sequence[int]) -> None:
-        """Take in the losses and the tokens of a turn of steps."""
+        """Add the losses and the tokens of a turn of steps."""
         first, finite = len(self.losses), np.isfinite(losses)
         self.losses += losses
         self.tokens += tokens

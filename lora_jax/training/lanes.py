@@ -1,8 +1,8 @@
 """Lanes: the states of several runs of one shape, which one compiled program steps side by side.
 
 The step is vmapped over the runs. What differs between them (weights, moments, batches, rates, keys) has a
-leading lane axis. Frozen weights that all of them hold are shared and have none. So a frozen base stays one
-array and its matmuls one large matmul. A single lane is not stacked: it is the plain step.
+leading lane axis. Frozen weights that all runs share have no lane axis. So a frozen base stays one array, and
+its matmuls become one large matmul. A single lane has no lane axis and uses the plain step.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def compile_step(step: Step, side_by_side: bool) -> Any:
 
     Args:
         step: The step.
-        side_by_side: Whether everything except `shared` has a lane axis.
+        side_by_side: Whether all arguments except `shared` have a lane axis.
 
     Returns:
         The jitted `step(state, shared, own, given) -> (state, Measured)`. The state you pass in is no longer
@@ -38,7 +38,7 @@ def compile_step(step: Step, side_by_side: bool) -> Any:
 
 
 def stack_inputs(given: Sequence[Any]) -> Any:
-    """Return the inputs of all lanes as one, with a lane axis in front. One lane's has no such axis."""
+    """Stack the inputs of all lanes along a new first axis. A single lane's input is returned as it is."""
     return given[0] if len(given) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *given)
 
 
@@ -57,11 +57,15 @@ class Lanes:
         join: Callable[[Sequence[Any]], Any] = stack_inputs,
         steps_per_call: int = 1,
     ) -> None:
-        """Take the states, one a lane, and the frozen weights of each; the states are donated.
+        """Put one run into each lane.
 
-        A frozen weight that is one and the same array in every lane is shared, any other is stacked.
-        join: makes one input of those of all lanes, which may have to be padded to one shape first.
-        steps_per_call: so many steps are asked for at once, where so many are wanted (`training.repeat`).
+        Args:
+            step: The training step, which all runs share.
+            states: The state of each lane. They are donated, so you cannot use them afterwards.
+            frozen: The frozen weights of each lane. If all lanes have the same array, it is shared. Any other
+                frozen weight is stacked.
+            join: Makes one input out of the inputs of all lanes. It may have to pad them to one shape.
+            steps_per_call: How many steps one call takes if at least as many are wanted (`training.repeat`).
         """
         self._step, self._join, self.steps_per_call = step, join, steps_per_call
         self.n_lanes, self.is_warm = len(states), False
@@ -77,10 +81,10 @@ class Lanes:
         """Take K steps in one call.
 
         Args:
-            given: given[k][lane] is the input of a lane in step k. All have one shape.
+            given: given[k][lane] is the input of a lane in step k. All have the same shape.
 
         Returns:
-            Arrays (K, n_lanes).
+            The measurements, as arrays (K, n_lanes).
         """
         joined = [self._join(one) for one in given]
         if len(joined) == 1:
@@ -92,7 +96,11 @@ class Lanes:
         return jax.tree.map(lambda leaf: leaf.reshape(self.n_lanes, len(given)).T, measured)
 
     def step(self, given: Sequence[Any]) -> jax.Array:
-        """Take one step in every lane, each with its own input. Return the losses (n_lanes,), unread."""
+        """Take one step in every lane, each with its own input.
+
+        Returns:
+            The losses (n_lanes,). They are still on the device.
+        """
         return self.advance([given]).loss[0]
 
     def _call(self, step: Step, stacked: Any) -> Measured:
@@ -106,8 +114,8 @@ class Lanes:
     def memory_bytes(self, given: Sequence[Any]) -> int | None:
         """Compile the step for inputs like these, and return its peak memory in bytes.
 
-        It counts arguments (states and frozen weights), results and everything in between. It is None if XLA
-        does not tell. `step` runs this program, so nothing is compiled twice.
+        We count arguments (states and frozen weights), results and everything in between. None if XLA does
+        not report it. `step` runs the same program, so nothing is compiled twice.
         """
         compiled = compile_step(self._step, self.n_lanes > 1)
         found = compiled.lower(self._state, self._shared, self._own, self._join(given)).compile()
@@ -129,7 +137,7 @@ class Lanes:
             self._state = _write_lane(self._state, state, lane)
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Continue with these lanes alone, renumbered in this order. A narrower program steps them."""
+        """Continue with these lanes alone, numbered anew in this order. A narrower program steps them."""
         if self.n_lanes > 1:
             self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
         self.n_lanes = len(lanes)

@@ -1,7 +1,7 @@
 """The plain loop of one run, from top to bottom: batch -> step -> losses -> evaluation -> result.
 
-This is what training is. `training/trunk.py` does the same for several runs side by side, which share their
-common steps and can be stopped. `tests/training/test_loop.py` checks that both give the same bits.
+Read this first. `training/trunk.py` does the same for several runs side by side. They share their common
+steps and can be stopped. `tests/training/test_loop.py` checks that both give the same bits.
 """
 
 from lora_jax.config import RunConfig

@@ -23,23 +23,24 @@ class Room(NamedTuple):
     """How many float32 logits a device computes at once.
 
     Attributes:
-        n_bytes: At most so many bytes.
-        n_tokens: But not fewer tokens than this.
+        n_bytes: Largest size of the logits in bytes.
+        n_tokens: Smallest number of tokens, even if their logits take more bytes.
     """
 
     n_bytes: int
     n_tokens: int
 
 
-# A chunk reads and writes the head's gradient, 12 bytes a weight, beside 6 FLOPs a token and weight: with so
-# few tokens that is a tenth of a CPU's time and a fifth of an H100's, by their data sheets. What fits a CPU's
-# cache is faster than the whole: the head's loss and gradient at (tokens, D, V) = (1,024, 128, 8,192) took
-# 156 ms whole, 123 ms in four chunks, and 148 ms where the backward computes the head again.
+# Each chunk reads and writes the head's gradient. That moves 12 bytes for each weight, beside 6 FLOPs for
+# each token and weight. With n_tokens tokens it takes a tenth of a CPU's time and a fifth of an H100's, by
+# their data sheets. Chunks that fit a CPU's cache are faster than the whole. We timed the head's loss and
+# gradient at (tokens, D, V) = (1,024, 128, 8,192): 156 ms whole, 123 ms in four chunks, and 148 ms if the
+# backward pass computes the head again.
 ROOM = {"cpu": Room(16 * 2**20, 256), "accelerator": Room(512 * 2**20, 2048)}
 
 
 def window_losses(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax.Array:
-    """Return the mean loss of each window, (B,), in float32, over its T = U - 1 predictions."""
+    """Return the mean loss of each window over its T = U - 1 predictions, (B,), in float32."""
     x_BTD = encode(config, params, Inputs(windows_BU[:, :-1]), NO_HOOKS, None)
     return token_losses(Pass(config), params, x_BTD, windows_BU[:, 1:]).mean(axis=-1)
 
@@ -64,9 +65,9 @@ def mean_loss(config: ModelConfig, params: Params, windows_BU: jax.Array) -> jax
 
 
 def count_chunks(config: ModelConfig, n_rows: int, seq_len: int) -> int:
-    """Return into how many chunks of positions the logits of a batch are cut. 1 leaves them whole.
+    """Return the number of chunks of positions into which we cut the logits of a batch. 1 leaves them whole.
 
-    A chunk has every row. So a batch that is split over devices stays split.
+    Each chunk has every row. So a batch that is split over devices stays split.
     """
     n_devices = max(1, jax.sharding.get_abstract_mesh().size)
     return chunks_of(config.vocab_size, n_rows, seq_len, n_devices, for_cpu=on_cpu())
@@ -79,15 +80,21 @@ def chunks_of(vocab_size: int, n_rows: int, seq_len: int, n_devices: int, for_cp
 
 
 def tokens_at_once(vocab_size: int, for_cpu: bool) -> int:
-    """Return for how many tokens a device computes the logits at once."""
+    """Return the number of tokens whose logits a device computes at once."""
     room = ROOM["cpu" if for_cpu else "accelerator"]
     return max(room.n_tokens, room.n_bytes // (4 * vocab_size))
 
 
 def token_losses(this: Pass, params: Params, x_BTD: jax.Array, targets_BT: jax.Array) -> jax.Array:
-    """Return the loss of every token (B, T) in float32, of the hidden states that the head reads (`encode`).
+    """Return the loss of every token, (B, T), in float32.
 
-    In chunks its gradient computes the head a second time; `summed_loss` does not.
+    If there are several chunks, its gradient computes the head a second time. `summed_loss` does not.
+
+    Args:
+        this: The model, the hooks and the dropout key.
+        params: The weights.
+        x_BTD: Hidden states that the head reads (`encode`).
+        targets_BT: The tokens to predict.
     """
     n_chunks = count_chunks(this.config, *targets_BT.shape)
     if n_chunks == 1:
@@ -107,9 +114,9 @@ def summed_loss(
 ) -> jax.Array:
     """Return sum(weights * losses). Its gradient is computed in the same pass, chunk by chunk.
 
-    The gradient of each chunk is made while its logits are there, with respect to its hidden states and to
-    the weights that the head reads. So the head is computed once and its logits are never stored (as in
-    Liger's fused linear cross-entropy, Hsu et al. 2024, arXiv 2410.10989).
+    While the logits of a chunk are there, we compute their gradient with respect to the hidden states and the
+    weights that the head reads. So the head is computed once, and its logits are never stored (as in Liger's
+    fused linear cross-entropy, Hsu et al. 2024, arXiv 2410.10989).
 
     Args:
         this: The model, the hooks and the dropout key.
@@ -141,7 +148,9 @@ def summed_loss(
 def _sum_over_chunks(chunk_loss: Any, gather: Callable[[Params], Params]) -> Any:
     """Return f(head, x_NBCD, rest, key) -> sum of the chunks' losses, with the gradient described above.
 
-    gather: makes weights on a mesh ready for all chunks.
+    Args:
+        chunk_loss: The summed loss of one chunk.
+        gather: Makes weights on a mesh ready for all chunks.
     """
 
     @jax.custom_vjp
@@ -153,7 +162,7 @@ def _sum_over_chunks(chunk_loss: Any, gather: Callable[[Params], Params]) -> Any
         wanted = {path: weight.value for path, weight in head.items() if weight.perturbed}
         kept = {path: weight.value for path, weight in head.items() if not weight.perturbed}
         nothing = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, wanted))
-        wanted = gather(wanted)  # once, not chunk by chunk
+        wanted = gather(wanted)  # once for all chunks
 
         def add(carry: tuple[jax.Array, Params], chunk: Any) -> tuple[tuple[jax.Array, Params], jax.Array]:
             x_BCD, others = chunk
@@ -174,7 +183,7 @@ def _sum_over_chunks(chunk_loss: Any, gather: Callable[[Params], Params]) -> Any
 
 
 def _read_by(function: Any, weights: Params, *others: Any) -> Params:
-    """Return the weights that function(weights, *others) reads, so that no other is given a gradient."""
+    """Return the weights that function(weights, *others) reads, so that no other gets a gradient."""
     traced = jax.make_jaxpr(function)(weights, *others).jaxpr
     read = {id(variable) for equation in traced.eqns for variable in equation.invars}
     paths = jax.tree.leaves({path: path for path in weights})  # in the order of the variables
@@ -204,7 +213,7 @@ def _chunk_key(key: jax.Array | None, number: jax.Array) -> jax.Array | None:
 
 
 def _cut(array_BT: jax.Array, n_chunks: int) -> jax.Array:
-    """Return (B, T, ...) as (N, B, C, ...), the last chunk filled up with zeros."""
+    """Reshape (B, T, ...) to (N, B, C, ...). The last chunk is filled up with zeros."""
     B, T = array_BT.shape[:2]
     C = -(-T // n_chunks)
     padding = [(0, 0), (0, n_chunks * C - T)] + [(0, 0)] * (array_BT.ndim - 2)

@@ -1,4 +1,4 @@
-"""At which steps of a pretraining run its held-out loss is measured, and how much that may cost.
+"""When the held-out loss of a pretraining run is measured, and how much that may cost.
 
 This changes nothing that is trained, so it is not part of a run's identity.
 """
@@ -9,18 +9,18 @@ from typing import Annotated, Literal, get_args
 from lora_jax.ranges import Range, check_fields, whole
 
 NUMBER = whole(0, 10_000)
-OF_TRAINING = Range(0, 100)  # FLOPs of measuring over those of training; above 1 measuring costs more
+OF_TRAINING = Range(0, 100)  # FLOPs of measuring over those of training; above 1, measuring costs more
 Spacing = Literal["log", "even"]
 SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
-FIRST_POINT = 0.01  # share of the steps after which it is measured first, where the spacing is logarithmic
+FIRST_POINT = 0.01  # with logarithmic spacing, the first measurement comes after this share of the steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """When held-out losses are measured during a run. At its end they are always measured.
+    """When held-out losses are measured during a run. They are always measured at its end.
 
     Attributes:
-        n_points: Largest number of steps at which it is measured. 0 measures at the end alone.
+        n_points: Largest number of steps at which they are measured. 0 measures only at the end.
         share: Largest share of a run's training FLOPs that this may cost.
         spacing: "log" spaces the steps evenly in their logarithm, from a hundredth of the run on. "even"
             spaces them evenly.

@@ -1,8 +1,8 @@
-"""Training on a mesh of devices: where each array lies follows from the axis names of its Spec.
+"""Training on a mesh of devices. The axis names of a weight's Spec decide where its parts lie.
 
 Fully sharded data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054) splits weights and moments along
-d_model; tensor parallelism (Shoeybi et al. 2019, arXiv 1909.08053) splits heads, feed-forward and vocabulary.
-The step is the same pure function on every mesh: XLA puts in the communication.
+d_model. Tensor parallelism (Shoeybi et al. 2019, arXiv 1909.08053) splits heads, feed-forward and vocabulary.
+The step is the same pure function on every mesh. XLA inserts the communication.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,13 @@ DEVICES = whole(1, 2**20)
 
 
 def parse_mesh(text: str) -> dict[str, int]:
-    """Return the sizes that "data=2,fsdp=2,tensor=2" names; an axis that is not named has size 1."""
+    """Parse a mesh such as "data=2,fsdp=2,tensor=2" into the sizes of its axes.
+
+    Axes that are not named have size 1.
+
+    Raises:
+        LoraJaxError: The text names an unknown axis, an axis twice, or a size that is no positive number.
+    """
     sizes: dict[str, int] = {}
     for part in text.split(","):
         name, _, size = part.partition("=")
@@ -44,7 +50,14 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def make_mesh(text: str | None = None) -> Mesh:
-    """Return the mesh that `text` names, over every device of every process. None puts all on fsdp."""
+    """Return the mesh that `text` names, over all devices of all processes.
+
+    Args:
+        text: The mesh, such as "data=2,fsdp=2". None puts all devices on fsdp.
+
+    Raises:
+        LoraJaxError: The text is no mesh, or the product of its sizes is not the number of devices.
+    """
     sizes = mesh_sizes(text, len(jax.devices()), "JAX sees", "show JAX as many devices")
     return jax.make_mesh(sizes, MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
 
@@ -84,7 +97,11 @@ def mesh_sizes(text: str | None, n_devices: int, who: str, remedy: str) -> tuple
 
 
 def check_mesh(mesh: Mesh, run: RunConfig) -> None:
-    """Refuse a run whose weights or batch the mesh does not divide, before anything is compiled."""
+    """Check that a mesh divides a run's weights and batch, before anything is compiled.
+
+    Raises:
+        LoraJaxError: It does not divide them.
+    """
     weight_shardings(mesh, declare(run.model))
     parts, rows, name = batch_parts(mesh), run.optim.batch_size, "optim.batch_size"
     if run.optim.accumulate > 1:
@@ -97,7 +114,7 @@ def check_mesh(mesh: Mesh, run: RunConfig) -> None:
 
 
 def batch_parts(mesh: Mesh) -> int:
-    """Return in how many parts the mesh splits a batch."""
+    """Return the number of parts into which the mesh splits a batch."""
     return int(np.prod([mesh.shape[axis] for axis in BATCH_AXES]))
 
 
@@ -121,13 +138,16 @@ def _weight_sharding(mesh: Mesh, path: str, spec: Spec) -> NamedSharding:
                 f"{path} has {size} {name} and the mesh splits them in {parts} ({axis}={parts}):"
                 f" choose a mesh whose {axis} divides {size}, or another number of {name}."
             )
-    while axes and axes[-1] is None:  # as XLA writes it, so that a new weight's place equals the old one's
+    while axes and axes[-1] is None:  # XLA writes it so, and a new weight's place must equal the old one's
         axes.pop()
     return NamedSharding(mesh, PartitionSpec(*axes))
 
 
 def state_shardings(mesh: Mesh, specs: Mapping[str, Spec], state: Any) -> Any:
-    """Return where each array of a TrainState lies: moments with their weights, the rest on every device."""
+    """Return where each array of a TrainState lies.
+
+    Moments lie where their weights do. Everything else is on every device.
+    """
     weights, everywhere = weight_shardings(mesh, specs), NamedSharding(mesh, PartitionSpec())
 
     def find(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -138,7 +158,7 @@ def state_shardings(mesh: Mesh, specs: Mapping[str, Spec], state: Any) -> Any:
 
 
 def place(array: Any, sharding: NamedSharding) -> jax.Array:
-    """Put an array that every process holds whole onto its devices: each takes the parts that it needs."""
+    """Put an array onto the devices. Every process holds it whole, and each device takes its part."""
     if sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
     host = np.asarray(array)
@@ -155,14 +175,14 @@ def place_input(mesh: Mesh, given: Any) -> Any:
 
 
 def join_on(mesh: Mesh | None) -> Callable[[Sequence[Any]], Any]:
-    """Return the `join` of `Lanes` for a single lane on a mesh, or on no mesh."""
+    """Return the `join` argument of `Lanes` for a mesh with a single lane, or for no mesh."""
     return stack_inputs if mesh is None else lambda given: place_input(mesh, stack_inputs(given))
 
 
 def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
-    """Draw the state of a seed onto the mesh, with the bits of `init_pretraining`.
+    """Draw the initial state of a seed onto the mesh. It has the same bits as that of `init_pretraining`.
 
-    Only one weight at a time is whole.
+    At most one weight at a time is held whole.
     """
     if mesh is None:
         return init_pretraining(model, optim, seed)
@@ -178,15 +198,15 @@ def init_on(mesh: Mesh | None, model: ModelConfig, optim: OptimConfig, seed: int
 
 @lru_cache(maxsize=4)
 def spread_step(mesh: Mesh, model: ModelConfig, step: Step) -> Step:
-    """Return a step of pretraining for a mesh; equal arguments give the same one, which is compiled once."""
+    """Return a step of pretraining for a mesh. Equal arguments give the same one, so we compile it once."""
     return pin_step(mesh, declare(model), step)
 
 
 def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
-    """Return the same pure step, traced on the mesh, with its results held to their places.
+    """Return the same pure step, traced on the mesh, whose results lie where its inputs lay.
 
-    Otherwise XLA would choose where each new weight lies. That may differ from where it lay, and the second
-    step would be another program.
+    Otherwise XLA would choose a place for each new weight. If it differed from the old place, the second step
+    would be another program.
     """
 
     def pinned(state: TrainState, frozen: Params, given: Any) -> tuple[TrainState, Measured]:
@@ -200,14 +220,17 @@ def pin_step(mesh: Mesh, specs: Mapping[str, Spec], step: Step) -> Step:
 
 
 def mesh_of(params: Params) -> Mesh | None:
-    """Return the mesh on which the weights lie. None if they lie on a single device without one."""
+    """Return the mesh on which the weights lie. None if they lie on a single device without a mesh."""
     sharding = next(iter(params.values())).sharding
     return sharding.mesh if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh) else None
 
 
 @lru_cache(maxsize=4)
 def make_evaluate_on(mesh: Mesh | None, model: ModelConfig) -> Callable[[Params, Any], jax.Array]:
-    """Return the compiled `evaluate(params, windows_BU) -> (B,)` for a mesh, its answer on every device."""
+    """Return the compiled `evaluate(params, windows_BU) -> losses (B,)` for a mesh or for none.
+
+    On a mesh every device gets the whole answer.
+    """
     if mesh is None:
         return make_evaluate(model)
 

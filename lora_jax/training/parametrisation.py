@@ -1,7 +1,7 @@
-"""What a parametrisation multiplies learning rates, weight decay and eps by, weight by weight.
+"""The factors by which a parametrisation multiplies each weight's learning rate, weight decay and eps.
 
-Everything follows from two Specs: that of the weight, and that of the same weight in the base model. See
-model/parametrisation.py for starts and multipliers of the forward pass.
+They follow from two Specs: that of the weight, and that of the same weight in the base model. How weights
+start and what the forward pass multiplies by is in model/parametrisation.py.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ def parametrisation_scales(
 ) -> dict[str, Scale]:
     """Return the factors of a parametrisation. All are 1 without a base model.
 
-    The rate of a matrix is such that an update has a spectral norm of sqrt(fan_out / fan_in), up to a
-    constant that all sizes share (Yang et al. 2023, arXiv 2310.17813). For Adam that is muP's 1 / m_N, where
-    m_N is the width over the base's. The decay of a matrix is multiplied by the inverse, so that rate times
-    decay stays what it is. In blocks eps is divided by m_N and, with `completep`, by depth over base depth.
-    Everything else keeps its rate (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1).
+    A matrix gets a rate at which an update has a spectral norm of sqrt(fan_out / fan_in), up to a constant
+    that all sizes share (Yang et al. 2023, arXiv 2310.17813). For Adam this is muP's 1 / m_N, where m_N is
+    the width over the base's width. The decay of a matrix is divided by the same factor, so that rate times
+    decay does not change. In blocks eps is divided by m_N and, with `completep`, also by depth over base
+    depth. Everything else keeps its rate (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1).
 
     Args:
         model: The model.
-        optimizer: The optimizer, whose updates have a size of its own.
+        optimizer: The optimizer. It knows the size of its updates.
         specs: The weights, by path.
 
     Returns:

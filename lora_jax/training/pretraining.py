@@ -25,21 +25,22 @@ from lora_jax.training.step import Step, StepInput, TrainState, init_state, make
 
 
 def init_pretraining(model: ModelConfig, optim: OptimConfig, seed: int) -> TrainState:
-    """Draw the parameters of a seed and the optimizer's empty state."""
+    """Draw a model's initial weights from a seed and make the optimizer's empty state."""
     specs = declare(model)
     return init_state(init(specs, seed), specs, make_optimizer(optim))
 
 
 def make_input(run: RunConfig, dataset: Dataset, step: int) -> StepInput:
-    """Return what a run's training step (counted from 0) takes in."""
+    """Return the batch and the hyperparameters of a run's training step, counted from 0."""
     hyperparams = make_hyperparams(run.optim, peak_learning_rate(run) * unit_rate(run, step))
     return StepInput(dataset.batch(step, run.optim.batch_size, run.seed), hyperparams)
 
 
 def make_pretraining_step(model: ModelConfig, optim: OptimConfig) -> Step:
-    """Return the step whose batch is windows of tokens (B, U), int32: U - 1 predictions each.
+    """Return the training step of a language model.
 
-    Runs that differ in rate, schedule, decay, clipping, seed or length have one and the same step.
+    The batch of the step is windows of tokens (B, U), int32. Each window gives U - 1 predictions. Runs that
+    differ only in rate, schedule, decay, clipping, seed or length get the same step.
     """
     scales = scales_of(declare(model), optim, model=model)
     return _make_step(model, make_optimizer(optim), tuple(scales.items()), optim.accumulate)
@@ -60,7 +61,7 @@ def _make_step(
 
 
 def _as_traced(model: ModelConfig, optimizer: Optimizer, shape: tuple[int, int], n_parts: int) -> ModelConfig:
-    """Return the model with what "fit" is for windows (B, U) on the devices that are traced for."""
+    """Replace remat "fit" by the policy that it stands for, given windows (B, U) and the traced devices."""
     if model.remat != "fit":
         return model
     sizes = jax.sharding.get_abstract_mesh().shape

@@ -1,11 +1,12 @@
-"""Several processes of one computation (`jax.distributed`): the first one leads, the others do as it says.
+"""Several processes of one computation (`jax.distributed`). The first one leads, and the others follow it.
 
-A run on a mesh of several machines is one program that every process runs. What depends on a file, a clock
-or a signal could differ between them, and then one waits for another for ever. So the first process decides
-it and tells the others (`decide`, `tell`), who take it in the same order (`hear`). The words go through the
-key-value store of `jax.distributed`, where a process can wait for hours without holding up a device.
+A run on a mesh of several machines is one program that every process runs. Anything that depends on a file, a
+clock or a signal could differ between processes, and then one would wait for another for ever. So the first
+process decides it and tells the others (`decide`, `tell`). They receive it in the same order (`hear`). The
+words go through the key-value store of `jax.distributed`. A process can wait there for hours without blocking
+a device.
 
-Where there is one process all of this is a plain call.
+If there is only one process, all of this is a plain call.
 """
 
 import atexit
@@ -26,11 +27,11 @@ from lora_jax.errors import LoraJaxError, ProcessLost
 from lora_jax.params import Params
 
 T = TypeVar("T")
-HEARTBEAT_SECONDS = 60  # without a sign of a process, after which jax.distributed ends the others
-SHUTDOWN_SECONDS = 60  # that a process which ends waits for the others to end
-POLL_MILLISECONDS = 1000  # of one wait for a word: a signal is answered in between
-REMEMBERED = 1000  # words that are kept for processes that are behind
-# what the collectives and the coordination service say when a process is gone
+HEARTBEAT_SECONDS = 60  # after so long without a sign of a process, jax.distributed ends the others
+SHUTDOWN_SECONDS = 60  # so long a process that ends waits for the others to end
+POLL_MILLISECONDS = 1000  # length of one wait for a word; signals are handled in between
+REMEMBERED = 1000  # number of words that are kept for processes that are behind
+# Words in the errors that collectives and the coordination service raise when a process is gone.
 LOST = re.compile("gloo|nccl|coordination|heartbeat|barrier|unavailable", re.IGNORECASE)
 SAID, ENDED = "said", "ended"
 BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -38,7 +39,7 @@ _words, _rounds = count(), count()
 
 
 class LeaderEnded(Exception):
-    """The first process has come to its end: so do the others, with the same exit status."""
+    """The first process has ended. The others end as well, with the same exit status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -49,11 +50,13 @@ class LeaderEnded(Exception):
 class Place:
     """Where this process is among those of its computation.
 
+    None means that JAX finds it in SLURM's environment.
+
     Attributes:
-        address: HOST:PORT of the first one. None where JAX finds it in SLURM's environment.
-        n_processes: Number of processes. None as above.
-        number: Its number, from 0. None as above.
-        has_node: Whether it is the only one of its machine, so that all devices there are its own.
+        address: HOST:PORT of the first process.
+        n_processes: Number of processes.
+        number: Number of this process, from 0.
+        has_node: Whether it is the only process on its machine, so that all devices there are its own.
     """
 
     address: str | None = None
@@ -63,10 +66,16 @@ class Place:
 
 
 def find_place(env: Mapping[str, str]) -> Place | None:
-    """Return what an environment says of this process; None where it is alone.
+    """Read from an environment where this process is among several.
+
+    Args:
+        env: The environment variables.
+
+    Returns:
+        The place. None if the process is alone.
 
     Raises:
-        LoraJaxError: It is said in part.
+        LoraJaxError: Only a part of it is set, or the numbers make no sense.
     """
     said = [name for name in BY_HAND if env.get(name)]
     if said == list(BY_HAND):
@@ -83,18 +92,21 @@ def find_place(env: Mapping[str, str]) -> Place | None:
             f"The environment has {' and '.join(said)} without {' and '.join(missing)}: set all three for a"
             " run over several processes, or none."
         )
-    n_tasks = int(env.get("SLURM_STEP_NUM_TASKS", "1"))  # of a step that srun began
+    n_tasks = int(env.get("SLURM_STEP_NUM_TASKS", "1"))  # the tasks of a step that srun started
     return Place(has_node=env.get("SLURM_STEP_NUM_NODES") == str(n_tasks)) if n_tasks > 1 else None
 
 
 def run_together(lead: Callable[[], int], follow: Callable[[], int]) -> int:
-    """Join the computation that the environment names; call `lead` in the first process, else `follow`.
+    """Join the computation that the environment names.
+
+    Call `lead` in the first process, `follow` in the others.
 
     Returns:
-        The exit status, in each process that of the first. Where there is one process, that of `lead`.
+        The exit status of the first process, in every process. If there is only one process, that of `lead`.
 
     Raises:
-        LoraJaxError: The environment names it in part, or the other processes are not found.
+        LoraJaxError: The environment names the computation only in part, or the processes do not find each
+            other.
         ProcessLost: Another process has ended.
     """
     place = find_place(os.environ)
@@ -105,7 +117,7 @@ def run_together(lead: Callable[[], int], follow: Callable[[], int]) -> int:
         return _lead(lead) if is_leader() else follow()
     except LeaderEnded as end:
         return end.status
-    except (ValueError, RuntimeError) as error:  # as JAX and orbax raise it
+    except (ValueError, RuntimeError) as error:  # JAX and orbax raise these if a process is gone
         told = " ".join(str(error).split())[:200]
         if not LOST.search(told):
             raise
@@ -136,7 +148,7 @@ def _join(place: Place) -> None:
 
 
 def _lead(lead: Callable[[], int]) -> int:
-    status = ProcessLost.status  # where it ends by an exception that none of the others has
+    status = ProcessLost.status  # if it ends by an exception that the other processes do not have
     try:
         status = lead()
     except LoraJaxError:
@@ -148,7 +160,7 @@ def _lead(lead: Callable[[], int]) -> int:
 
 
 def _leave() -> None:
-    """End now: what JAX does at exit waits for a process that is gone."""
+    """Exit at once. JAX would otherwise wait at exit for a process that is gone."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ProcessLost.status)
@@ -160,14 +172,16 @@ def is_alone() -> bool:
 
 
 def is_leader() -> bool:
-    """Is this the process that writes records, tables and the tracker's files? One of several does."""
+    """Is this the first process? It alone writes records, tables and the tracker's files."""
     return global_state.process_id == 0
 
 
 def decide(find: Callable[[], T]) -> T:
-    """Return what the first process finds; the others do not look, they are told.
+    """Return what the first process finds. The others do not look, they are told.
 
-    find: returns what JSON can hold. It must not decide anything in turn. Where it raises, the others end.
+    Args:
+        find: Returns something that JSON can hold. It must not call `decide` itself. If it raises, the other
+            processes end.
     """
     if is_alone():
         return find()
@@ -179,7 +193,10 @@ def decide(find: Callable[[], T]) -> T:
 
 
 def tell(word: Any) -> None:
-    """Tell the others something that JSON can hold, which each `hear`s once; for the first process."""
+    """Tell the other processes something that JSON can hold. Each of them calls `hear` once for it.
+
+    Only the first process may call this.
+    """
     if not is_alone():
         _write([SAID, word])
 
@@ -192,10 +209,10 @@ def _write(message: list[Any]) -> None:
 
 
 def hear() -> Any:
-    """Return the next word of the first process, once it comes.
+    """Wait for the next word of the first process and return it.
 
     Raises:
-        LeaderEnded: It has ended instead.
+        LeaderEnded: The first process has ended instead.
     """
     kind, word = json.loads(_wait_for(_key(next(_words))))
     if kind == ENDED:
@@ -204,7 +221,7 @@ def hear() -> Any:
 
 
 def gather(word: str) -> list[str]:
-    """Return what all processes say, in their order, once all of them have called this."""
+    """Return what all processes say, in the order of their numbers. It waits until all have called it."""
     if is_alone():
         return [word]
     key = f"lora_jax/round{next(_rounds)}"
@@ -213,9 +230,14 @@ def gather(word: str) -> list[str]:
 
 
 def call_in_turn(place: str, action: Callable[[], T]) -> T:
-    """Return what an action gives, in each process; of those of one place one comes before all others.
+    """Call an action in every process. At each place, one process calls it first and the others wait.
 
-    place: such as a folder that an action fills for the others.
+    Args:
+        place: Where the action works, such as a folder that the first call fills for the others.
+        action: What to call.
+
+    Returns:
+        What the action returned in this process.
     """
     is_first = gather(place).index(place) == global_state.process_id
     found = [action()] if is_first or is_alone() else []
@@ -224,7 +246,10 @@ def call_in_turn(place: str, action: Callable[[], T]) -> T:
 
 
 def whole(params: Params) -> Params:
-    """Return weights of which this process may hold a part, whole: in the memory of the host, of each."""
+    """Return whole weights in the memory of the host, in every process.
+
+    A process may hold only parts of them.
+    """
     if is_alone():
         return params
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""What orbax's threads print of failures that orbax raises as well, kept from the terminal."""
+"""Keep orbax's threads from printing failures on the terminal that orbax also raises."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 class Quiet:
     """Keeps orbax's threads from printing the stack traces of failures that it raises as well.
 
-    Several threads may ask for it at a time; it lasts until the last has ended.
+    Several threads may ask for quiet at the same time. It lasts until the last of them has left its block.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,9 @@ class Quiet:
     def while_inside(self, stay_quiet: bool = False) -> Iterator[None]:
         """Be quiet in the block.
 
-        stay_quiet: after a failure too, for writes that are under way answer later, to a loop that is closed.
+        Args:
+            stay_quiet: Whether to stay quiet after a failure as well. Writes that are under way then answer
+                later, to an event loop that is already closed.
         """
         with self._lock:
             if self._n_asking == 0 and not self._for_good:

@@ -1,7 +1,7 @@
-"""What the backward pass computes again where a config leaves it to us: model.remat = "fit".
+"""What the backward pass computes again if a config leaves it to us: model.remat = "fit".
 
-The config keeps "fit", and so does a run's identity: it is the same on every machine. Which policy that is
-follows, while the step is traced, from the shapes and from the memory of what it is traced for.
+The config says "fit" on every machine, so a run's identity is the same everywhere. We choose the policy while
+the step is traced. It depends on the shapes and on the memory of the device that the step is traced for.
 """
 
 import os
@@ -16,9 +16,9 @@ from lora_jax.training.device_memory import ALONE, Rows, Split, predict_step, ro
 from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.optimizers.optimizer import Optimizer
 
-CHEAPEST_FIRST = ("none", "dots", "full")  # by what is computed again
-# Of the memory: JAX takes three quarters of a GPU's for itself, and elsewhere the prediction may err by 15 %.
-# A CPU has other work beside ours.
+CHEAPEST_FIRST = ("none", "dots", "full")  # by how much is computed again
+# The share of a device's memory that a step may take. JAX takes three quarters of a GPU's memory. Elsewhere
+# the prediction may err by 15 %. A CPU has other work beside ours.
 USABLE = {"gpu": 0.75, "tpu": 0.85, "cpu": 0.5}
 
 
@@ -27,7 +27,7 @@ class RematChoice(NamedTuple):
 
     Attributes:
         remat: A value of model.remat, never "fit".
-        needed: Bytes of a device by prediction, for every policy that was tried, the cheapest first.
+        needed: (policy, predicted bytes of a device) for every policy that was tried, the cheapest first.
         usable: Bytes of a device that a step may take.
     """
 
@@ -41,7 +41,7 @@ class RematChoice(NamedTuple):
         return self.needed[-1][1] <= self.usable
 
     def explain(self) -> str:
-        """Return which policy was chosen and why, in a sentence."""
+        """Say in a sentence which policy was chosen and why."""
         tried = ", ".join(f"{name} {needed / 1e9:.1f} GB" for name, needed in self.needed)
         end = "the cheapest that fits" if self.fits else "the least, and even this does not fit by prediction"
         return f"remat fit is {self.remat}, {end} in {self.usable / 1e9:.1f} GB of a device ({tried})."
@@ -50,7 +50,17 @@ class RematChoice(NamedTuple):
 def choose_remat(
     model: ModelConfig, optimizer: Optimizer, rows: Rows, target: Target, split: Split = ALONE
 ) -> RematChoice:
-    """Return the policy that computes least again among those that fit a device's memory by prediction.
+    """Return the policy that computes least again, among those that fit a device's memory by prediction.
+
+    Args:
+        model: The model. Its own remat does not count.
+        optimizer: The optimizer, whose state takes memory.
+        rows: What a step reads at once.
+        target: What the step is compiled for.
+        split: How the devices share the work. By default one device does it all.
+
+    Returns:
+        The choice. If no policy fits, it is "full", which needs least.
 
     Raises:
         LoraJaxError: The memory of the target is not known.
@@ -69,7 +79,14 @@ def choose_remat(
 
 
 def resolve_run(run: RunConfig, target: Target, split: Split = ALONE) -> tuple[RunConfig, RematChoice | None]:
-    """Return a run as its step is traced, for prediction alone, and the choice; None where it is not ours."""
+    """Replace remat "fit" by the policy that it stands for. Use the result for predictions only.
+
+    Returns:
+        The run, and the choice. The choice is None if the config does not say "fit".
+
+    Raises:
+        LoraJaxError: The memory of the target is not known.
+    """
     if run.model.remat != "fit":
         return run, None
     choice = choose_remat(run.model, make_optimizer(run.optim), rows_of(run), target, split)
@@ -77,7 +94,11 @@ def resolve_run(run: RunConfig, target: Target, split: Split = ALONE) -> tuple[R
 
 
 def usable_bytes(target: Target) -> float:
-    """Return the bytes of a device that a step may take; raises LoraJaxError where they are not known."""
+    """Return the bytes of a device that a step may take.
+
+    Raises:
+        LoraJaxError: The memory of the target is not known.
+    """
     if target.platform == "cpu":
         return USABLE["cpu"] * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     device = device_of(target)

@@ -1,4 +1,4 @@
-"""What one run came to, in pretraining as in fine-tuning."""
+"""The result of one run, in pretraining as in fine-tuning."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ class RunResult:
             is shorter if the run diverged or was halted.
         tokens: Tokens that each step trained on (n_steps,), without padding.
         cost: Its time and tokens.
-        diverged_at: The step at which it diverged.
-        halted_at: The step of the rung at which other runs were better.
+        diverged_at: The step at which it diverged. None if it did not.
+        halted_at: The step of the rung at which other runs were better. None if it was not halted.
         heldout: Held-out loss of the weights. None if the run diverged or was halted.
         heldout_by_source: The same for each source of a mixture.
         weights: The final weights. In fine-tuning, those with the best dev score.
@@ -34,7 +34,7 @@ class RunResult:
     tokens: np.ndarray
     cost: Cost
     diverged_at: int | None = None
-    halted_at: int | None = None  # step of the rung at which others were better
+    halted_at: int | None = None
     heldout: HeldOut | None = None
     heldout_by_source: Mapping[str, HeldOut] = field(default_factory=dict)
     weights: Params | None = None
@@ -42,7 +42,11 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainResult(RunResult):
-    """What one run of pretraining gave. weights: None where it diverged or was halted."""
+    """The result of one pretraining run. Its `weights` are None if it diverged or was halted.
+
+    Attributes:
+        run: The run's configuration.
+    """
 
     run: RunConfig
 
@@ -50,10 +54,21 @@ class PretrainResult(RunResult):
 def make_result(
     run: RunConfig, history: LossHistory, params: Params | None, dataset: Dataset, timer: StepTimer
 ) -> PretrainResult:
-    """Evaluate a run that has ended; params: its final weights, None where it came to an early end."""
+    """Evaluate a run that has ended.
+
+    A run whose final training loss is above its first one counts as diverged, and so does a run whose
+    held-out loss is not finite.
+
+    Args:
+        run: The run.
+        history: The losses and tokens of its steps.
+        params: Its final weights. None if it ended early.
+        dataset: Its data, with the held-out text.
+        timer: What it cost.
+    """
     diverged_at, heldout, by_source = history.diverged_at, None, {}
     if not history.ended and final_train_loss(history.losses) > history.losses[0]:
-        diverged_at = len(history.losses)  # it ended worse than it began: no number of it means anything
+        diverged_at = len(history.losses)  # it ended worse than it began, so its numbers mean nothing
     elif params is not None:
         heldout, by_source = measure_heldout(run, params, dataset)
         if not np.isfinite(heldout.loss):

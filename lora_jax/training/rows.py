@@ -1,6 +1,6 @@
-"""What a run tells while it trains: rows, one stream for each run or trunk, taken by whoever watches.
+"""What a run reports while it trains. Each run or trunk has one stream of rows, for whoever watches.
 
-Nothing here changes what is trained. Who watches, and how closely, is therefore not part of a run's identity.
+Nothing here changes what is trained. So who watches, and how closely, is not part of a run's identity.
 """
 
 import math
@@ -14,22 +14,25 @@ from lora_jax.training.measuring import DEFAULT, NEVER, Measuring
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a run tells of itself at a step.
+    """What a run reports at a step.
 
     Attributes:
         step: Steps taken so far.
         n_tokens: Tokens trained on so far, without padding.
-        new_tokens: Those of them since the row before, in this process.
+        new_tokens: Tokens that this process trained on since the row before.
         flops: FLOPs of training so far, forward and backward, counted exactly.
         loss: Mean training loss since the row before. None if a loss was not finite.
-        learning_rate: Of the last step.
-        gradient_norm: Mean L2 norm of the gradient since the row before, before it is clipped.
-        update_ratio: RMS of the last update over RMS of the weights that train. None while these are zero.
-        tokens_per_second: This run's own speed since the row before. None if something was compiled.
+        learning_rate: Learning rate of the last step.
+        gradient_norm: Mean L2 norm of the gradient since the row before, before clipping. None if it is not
+            finite.
+        update_ratio: RMS of the last update over RMS of the trainable weights. None while these are zero.
+        tokens_per_second: This run's own speed since the row before. None if no step since then was timed,
+            because each turn compiled something.
         flops_utilisation: FLOPs per second over the device's peak. None if no peak is known.
-        device_memory_bytes: Memory in use on the first device. None if JAX does not tell it, as on a CPU.
+        device_memory_bytes: Memory in use on the first device. None if JAX does not report it, as on a CPU.
         data_seconds: Time spent waiting for batches since the row before.
-        heldout: Held-out loss of these weights, if it was measured here. In fine-tuning, the dev split's.
+        heldout: Held-out loss of these weights, if it was measured here. In fine-tuning it is the dev
+            split's.
         heldout_by_source: The same for each source of a mixture.
         scores: Other scores of the dev split, by name.
     """
@@ -58,14 +61,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Whose rows they are.
+    """The run or trunk that a row comes from.
 
     Attributes:
-        name: A run's id, or that of a trunk, of which each branch has rows of its own.
-        run: The configuration in training. On a trunk, that of the next run to leave it.
-        run_ids: The runs whose beginning or whole these rows are.
-        n_steps: Planned steps of the longest of them.
-        beginning: Name of the trunk whose rows come before, for a branch.
+        name: The id of a run or of a trunk. Each branch of a trunk has a source of its own.
+        run: The configuration in training. On a trunk it is that of the next run to leave it.
+        run_ids: The runs that these rows belong to, as their beginning or as a whole.
+        n_steps: Planned steps of the longest of these runs.
+        beginning: Of a branch, the name of the trunk whose rows come before.
     """
 
     name: str
@@ -79,18 +82,20 @@ class Sink(Protocol):
     """Takes the rows of every stream."""
 
     def begin(self, source: Source, step: int) -> None:
-        """A stream begins, or goes on after `step` steps: rows behind that step may come a second time."""
+        """Begin a stream, or continue it after `step` steps. Rows after that step may come a second time."""
         ...
 
-    def take(self, source: Source, row: Row) -> None: ...
+    def take(self, source: Source, row: Row) -> None:
+        """Take a row."""
+        ...
 
     def end(self, source: Source) -> None:
-        """The stream has come to its end; one that is interrupted has none."""
+        """End a stream. This is not called for a stream that is interrupted."""
         ...
 
 
 class NoSink:
-    """Nobody watches."""
+    """A sink that ignores all rows, because nobody watches."""
 
     def begin(self, source: Source, step: int) -> None: ...
     def take(self, source: Source, row: Row) -> None: ...
@@ -121,10 +126,10 @@ UNWATCHED = Watching(measuring=NEVER)
 
 
 def finite(value: float) -> float | None:
-    """Return the value, or None where it is no finite number."""
+    """Return the value, or None if it is not finite."""
     return value if math.isfinite(value) else None
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, or None where it is no finite number or there is nothing to average."""
+    """Return the mean. None if it is not finite or there are no values."""
     return finite(sum(values) / len(values)) if values else None

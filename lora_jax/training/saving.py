@@ -1,6 +1,6 @@
 """When the state of a run in training is saved, and which states are kept for good.
 
-Nothing here changes what is trained, so that none of it is part of a run's identity.
+Nothing here changes what is trained. So none of it is part of a run's identity.
 """
 
 from collections.abc import Collection
@@ -21,9 +21,9 @@ class Saving:
 
     Attributes:
         every_seconds: Time between two checkpoints of a run in progress.
-        every_steps: A checkpoint also comes after every so many steps. None for none by steps.
-        n_kept: Number of checkpoints of a run in progress that are kept, the newest. One to go back to is
-            needed where the newest is damaged.
+        every_steps: Number of steps between two further checkpoints. None saves by time alone.
+        n_kept: How many of the newest checkpoints of a run in progress are kept. With two or more, training
+            can go back to an older one if the newest is damaged.
         fractions: Shares of a run's steps after which its state is kept for good, such as (0.25, 0.5).
     """
 
@@ -40,9 +40,11 @@ class Saving:
         return frozenset(max(1, round(share * n_steps)) for share in self.fractions)
 
     def next_save(self, step: int, kept: Collection[int]) -> float:
-        """Return the first step after `step` that is saved for its number; infinite where there is none.
+        """Return the first step after `step` whose number asks for a save. Infinite if there is none.
 
-        kept: the steps after which the state is kept.
+        Args:
+            step: Steps taken so far.
+            kept: The steps after which the state is kept for good.
         """
         own = [] if self.every_steps is None else [(step // self.every_steps + 1) * self.every_steps]
         return min((*own, *(other for other in kept if other > step)), default=float("inf"))
@@ -50,7 +52,12 @@ class Saving:
 
 @dataclass(frozen=True)
 class KeptStates:
-    """States that are kept for good: the folder, with one folder for each step, and the steps."""
+    """States that are kept for good.
+
+    Attributes:
+        folder: Where they are. Each has a folder of its own, named by its step.
+        steps: The steps after which the state is kept.
+    """
 
     folder: Path
     steps: frozenset[int]

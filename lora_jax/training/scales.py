@@ -1,4 +1,4 @@
-"""What each weight multiplies the step's rate, decay and eps by: the one place where the factors meet."""
+"""The factors by which each weight multiplies the step's rate, decay and eps. Here they all come together."""
 
 from collections.abc import Mapping
 
@@ -21,18 +21,18 @@ def scales_of(
 
     Args:
         specs: The weights, by path.
-        optim: The configuration. Its `classes` have factors and clips of a class of weights, and its
-            optimizer may have some of its own.
-        method_rates: The learning rate of a path as a multiple of the step's, as a method sets it (LoRA+).
-            A path that is absent has 1.
-        model: The model, if its parametrisation sets the rates. Fine-tuning gives none: there the rate is
-            chosen for each method and base.
+        optim: The configuration. Its `classes` give factors and clip norms for a class of weights. Its
+            optimizer may have factors of its own.
+        method_rates: By path, a learning rate as a multiple of the step's, as LoRA+ sets it. A missing path
+            has 1.
+        model: The model, if its parametrisation sets the rates. Fine-tuning gives None, because there the
+            rate is chosen for each method and base.
 
     Returns:
-        The scale by path, for every path of `specs`.
+        The scale of every path of `specs`.
 
     Raises:
-        LoraJaxError: `optim.classes` names a class that no weight is of.
+        LoraJaxError: `optim.classes` names a class that none of the weights has.
     """
     optimizer, rates, classes = make_optimizer(optim), method_rates or {}, _classes_of(specs, optim)
     by_size = {} if model is None else parametrisation_scales(model, optimizer, specs)
@@ -50,7 +50,7 @@ def scales_of(
 
 
 def _classes_of(specs: Mapping[str, Spec], optim: OptimConfig) -> dict[str, ClassConfig]:
-    """Return what the configuration says of each class that there is."""
+    """Return the configuration of each class that occurs."""
     there = {str(classify(spec)) for spec in specs.values()}
     given = {} if optim.classes is None else optim.classes.given
     for name in given:

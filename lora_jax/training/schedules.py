@@ -1,4 +1,4 @@
-"""The learning rate of a run: its peak by the model's size, and its schedule as functions of the step."""
+"""The learning rate of a run: its peak, which depends on the model's size, and its schedule."""
 
 import math
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from typing import NamedTuple
 from lora_jax.config import Cooldown, RunConfig, ScheduleName
 from lora_jax.model.declare import count_parameters
 
-REFERENCE_SIZE = 100_000  # parameters without embeddings, at which learning_rate is the peak
+REFERENCE_SIZE = 100_000  # at so many parameters without embeddings, learning_rate is the peak
 
 
 def peak_learning_rate(run: RunConfig) -> float:
-    """Return learning_rate * (100,000 / N) ** lr_size_exponent, N without embeddings.
+    """Return learning_rate * (100,000 / N) ** lr_size_exponent, where N counts no embeddings.
 
-    With optim.base_batch and base_tokens it is multiplied by sqrt(batch_size / base_batch) and by
-    (base_tokens / n_tokens) ** horizon_exponent.
+    If `optim.base_batch` is set, it is multiplied by sqrt(batch_size / base_batch). If `optim.base_tokens` is
+    set, it is multiplied by (base_tokens / n_tokens) ** horizon_exponent.
     """
     n_params, optim = count_parameters(run.model).non_embedding, run.optim
     rate = optim.learning_rate * (REFERENCE_SIZE / n_params) ** optim.lr_size_exponent
@@ -26,15 +26,15 @@ def peak_learning_rate(run: RunConfig) -> float:
 
 
 class Schedule(NamedTuple):
-    """A run's learning rate as a share of its peak, as a function of the step: linear warmup, then a shape.
+    """A run's learning rate as a share of its peak: linear warmup, and then a shape.
 
     Attributes:
         name: The shape, a key of SHAPES.
         warmup: Steps of warmup.
         n_steps: Steps of the run.
-        cooldown: How the rate of wsd falls.
-        cooldown_fraction: Share of the steps in which the rate of wsd falls.
-        final_fraction: Where the rate of cosine ends.
+        cooldown: How the rate of "wsd" (warmup, stable, decay) falls at the end.
+        cooldown_fraction: Share of the steps in which the rate of "wsd" falls.
+        final_fraction: The share of the peak at which "cosine" ends.
     """
 
     name: ScheduleName
@@ -46,20 +46,23 @@ class Schedule(NamedTuple):
 
     @property
     def cooldown_start(self) -> int:
-        """The step at which a run leaves what it shares with longer ones; n_steps without a cooldown."""
+        """The step at which a run leaves what it shares with longer runs.
+
+        Without a cooldown it is `n_steps`.
+        """
         if self.name != "wsd":
             return self.n_steps
         return self.n_steps - max(1, round(self.cooldown_fraction * self.n_steps))
 
     def rate(self, step: int) -> float:
-        """Return the rate of a step, counted from 0."""
+        """Return the rate of a step, counted from 0, as a share of the peak."""
         return (step + 1) / self.warmup if step < self.warmup else SHAPES[self.name](self, step)
 
 
 def stay_and_cool(schedule: Schedule, step: int) -> float:
-    """Return 1, then a cooldown to zero: 1 - sqrt of its share, or linear.
+    """Return 1, and in the cooldown a fall to zero, either as 1 - sqrt(share of the cooldown) or linearly.
 
-    On the trunk the value does not depend on the length of the run.
+    Before the cooldown, the value does not depend on the length of the run.
 
     Reference: Haegele et al. 2024 (arXiv 2405.18392), equation 1.
     """
@@ -83,7 +86,7 @@ def fall_linearly(schedule: Schedule, step: int) -> float:
 
 
 def fall_as_inverse_sqrt(schedule: Schedule, step: int) -> float:
-    """Return sqrt(warmup / step), with 1 at the end of warmup (Vaswani et al. 2017, arXiv 1706.03762)."""
+    """Return sqrt(warmup / step), which is 1 at the end of warmup (Vaswani et al. 2017, arXiv 1706.03762)."""
     return math.sqrt(max(1, schedule.warmup) / (step + 1))
 
 
@@ -102,7 +105,7 @@ SHAPES: dict[str, Callable[[Schedule, int], float]] = {
 
 
 def schedule_of(run: RunConfig) -> Schedule:
-    """Return the schedule of a run of pretraining."""
+    """Return the schedule of a pretraining run."""
     optim = run.optim
     return Schedule(
         optim.schedule,
@@ -115,7 +118,7 @@ def schedule_of(run: RunConfig) -> Schedule:
 
 
 def cooldown_start(run: RunConfig) -> int:
-    """Return the step at which a run leaves its trunk; one without a cooldown never does."""
+    """Return the step at which a run leaves its trunk. A run without a cooldown leaves it at its end."""
     return schedule_of(run).cooldown_start
 
 

@@ -1,8 +1,8 @@
-"""Drive several runs through their lanes: each asks for its next steps and is told their losses.
+"""Drive several runs through their lanes. Each asks for its next steps and receives their losses.
 
-A run is a generator, its trial: it yields a `StepRequest`, the steps until it next has something to do
-(a branch, a score, its end), and is sent a `StepResult` after each turn of steps. So a run does not know what
-runs beside it, and a single run is driven by the same code.
+A run is a generator, its trial. It yields a `StepRequest`: the steps until it next has something to do (a
+branch, a score, its end). After each turn of steps it is sent a `StepResult`. So a run does not know which
+runs train beside it, and the same code drives a single run.
 """
 
 import time
@@ -17,18 +17,23 @@ from lora_jax.training.lanes import Lanes
 from lora_jax.training.processes import decide, is_alone
 from lora_jax.training.step import Measured, TrainState
 
-# Losses are fetched from the device after so many steps, as more often would stall a fast step. Where a step
-# is slow, they are fetched after about a second.
+# We fetch losses from the device after so many steps, because fetching more often would stall a fast step. If
+# steps are slow, we fetch after about a second.
 STEPS_PER_READ, SECONDS_PER_READ = 10, 1.0
 
 
 class Stopped(Exception):
-    """Training was asked to stop; what it came to is saved and a later call goes on from there."""
+    """Training was asked to stop. The state is saved, and a later call continues from it."""
 
 
 @dataclass(frozen=True)
 class StepRequest:
-    """Steps that a run wants: at most n_steps of them, the i-th with the input make(i), of host arrays."""
+    """Steps that a run asks for.
+
+    Attributes:
+        n_steps: The largest number of steps to take.
+        make: Makes the input of the i-th step, counted from 0, as host arrays.
+    """
 
     n_steps: int
     make: Callable[[int], Any]
@@ -36,17 +41,17 @@ class StepRequest:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one turn gave a run.
+    """What one turn of steps gave a run.
 
     Attributes:
         losses: Losses of the steps that it took, in order.
-        gradient_norms: The norm of each step's gradient.
-        update_ratios: The size of each step's update beside the weights (`training.step.Measured`).
+        gradient_norms: L2 norm of each step's gradient.
+        update_ratios: Size of each step's update relative to the weights (`training.step.Measured`).
         stopping: Whether the run must save its state and return.
         seconds: Time of the turn, which `n_lanes` runs share. None if something was compiled in it.
         n_lanes: Number of runs in the turn.
-        elapsed: Time of the turn, with compilation.
-        data_seconds: Time of it in which the batches were waited for.
+        elapsed: Time of the turn with compilation, in seconds.
+        data_seconds: This run's share of the time spent waiting for batches, in seconds.
     """
 
     losses: list[float]
@@ -61,11 +66,18 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Rung:
-    """A score to be compared, less is better: successive halving (Jamieson & Talwalkar 2016, 1502.07943).
+    """A score to compare with those of rivals, for successive halving. Lower is better.
 
-    A run that yields it waits for the others, and is sent whether it goes on: among those at the rung of the
-    same step the best n_kept do, or the better half where that is None. A number that does not depend on who
-    is still there makes a sweep that was killed at a rung come to the same choice.
+    A run that yields a rung waits for the others. Then it is sent whether it continues. Among the runs at the
+    rung of the same step the best `n_kept` continue. With a fixed number the choice does not depend on which
+    runs are still there. So a sweep that was killed at a rung comes to the same choice.
+
+    Attributes:
+        score: The score.
+        step: Steps taken so far.
+        n_kept: How many continue. None keeps the better half.
+
+    Reference: Jamieson & Talwalkar 2016 (arXiv 1502.07943).
     """
 
     score: float
@@ -73,21 +85,21 @@ class Rung:
     n_kept: int | None = None
 
 
-Trial = Generator[StepRequest | Rung, Any, None]  # is sent a StepResult for a StepRequest, a bool for a Rung
+Trial = Generator[StepRequest | Rung, Any, None]  # receives a StepResult for a StepRequest, a bool for a Rung
 
 
 class Lane:
-    """A run's hold on its own state; its number changes when the others are put together anew."""
+    """A run's access to its own state. Its number changes when lanes are moved to a narrower program."""
 
     def __init__(self, lanes: Lanes, number: int) -> None:
         self._lanes, self.number = lanes, number
 
     def read(self) -> TrainState:
-        """Return a copy of the state, which no later step touches."""
+        """Return a copy of the state. Later steps do not change it."""
         return self._lanes.read(self.number)
 
     def write(self, state: TrainState) -> None:
-        """Go on from another state, of which a copy is taken."""
+        """Continue from a copy of another state."""
         self._lanes.write(self.number, state)
 
 
@@ -98,14 +110,22 @@ class _Running:
     lane: Lane
     trial: Trial
     wants: StepRequest | Rung
-    waiting: TrainState | None = None  # at a rung: its lane may be stepped on while the others come there
+    waiting: TrainState | None = None  # state at a rung, because its lane is stepped while the others arrive
 
 
 def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: Callable[[], bool]) -> None:
     """Run one trial in each lane to its end.
 
-    A lane whose trial has ended is idle; when half of them are, the others go on in a narrower program.
-    Raises `Stopped` soon after should_stop() becomes true, every trial having been told.
+    A lane whose trial has ended is idle. When half of the lanes are idle, the others continue in a narrower
+    program.
+
+    Args:
+        lanes: The lanes.
+        begin: For each lane, the function that begins its trial.
+        should_stop: Training stops soon after this returns True.
+
+    Raises:
+        Stopped: `should_stop` returned True. Every trial was told and could save its state.
     """
     running: list[_Running] = []
     pace = _Pace()
@@ -125,19 +145,19 @@ def drive(lanes: Lanes, begin: Sequence[Callable[[Lane], Trial]], should_stop: C
 
 @dataclass
 class _Pace:
-    """How many steps are taken before their losses are fetched, by the time of those before."""
+    """How many steps we take before we fetch their losses. It follows from the time of earlier steps."""
 
     n_steps: int = STEPS_PER_READ
 
     def note(self, n_steps: int, seconds: float) -> None:
-        """Take in what a turn took, nothing having been compiled in it."""
+        """Adjust to the time of a turn in which nothing was compiled."""
         self.n_steps = int(min(STEPS_PER_READ, max(1, SECONDS_PER_READ * n_steps / max(seconds, 1e-9))))
 
 
 def _take_turn(
     lanes: Lanes, running: list[_Running], pace: _Pace, should_stop: Callable[[], bool]
 ) -> list[_Running]:
-    """Step until some trial has what it wants; lanes that are idle or wait at a rung compute for nothing."""
+    """Step until some trial has what it asked for. Lanes that are idle or wait at a rung compute in vain."""
     stepping = {run.lane.number: run.wants for run in running if isinstance(run.wants, StepRequest)}
     n_steps, stopping = _plan_turn(pace, [wants.n_steps for wants in stepping.values()], should_stop)
     started, warm, unread, done = time.monotonic(), True, [], 0
@@ -151,7 +171,7 @@ def _take_turn(
         done += size
         warm &= lanes.is_warm
         stopping = should_stop() if is_alone() else stopping
-        if stopping or not warm:  # what compiles is a turn of its own, which is not timed
+        if stopping or not warm:  # a step that compiles is a turn of its own, which is not timed
             break
     read: Measured = jax.tree.map(lambda *parts: np.concatenate(parts).astype(float), *jax.device_get(unread))
     elapsed = time.monotonic() - started
@@ -176,10 +196,10 @@ def _take_turn(
 
 
 def _plan_turn(pace: _Pace, wanted: Sequence[int], should_stop: Callable[[], bool]) -> tuple[int, bool]:
-    """Return how many steps are taken, and whether they are the last.
+    """Return how many steps to take, and whether they are the last.
 
-    A process by itself asks after each step whether it is to stop. Several have to take the same steps, so
-    that the first of them asks before a turn, for all.
+    A single process asks after each step whether to stop. Several processes have to take the same steps. So
+    the first one asks before each turn, for all of them.
     """
     n_steps = min(pace.n_steps, *wanted)
     if is_alone():
@@ -189,16 +209,17 @@ def _plan_turn(pace: _Pace, wanted: Sequence[int], should_stop: Callable[[], boo
 
 
 def _make(lanes: Lanes, stepping: dict[int, StepRequest], i: int) -> list[Any]:
-    """Return the i-th input of every lane; one that is idle is given another's."""
+    """Return the i-th input of every lane. An idle lane gets the input of another."""
     given = {number: wants.make(i) for number, wants in stepping.items()}
     spare = next(iter(given.values()))
     return [given.get(number, spare) for number in range(lanes.n_lanes)]
 
 
 def _halve(running: list[_Running]) -> list[_Running]:
-    """Tell the best of the trials at the earliest rung to go on, and the others there to end.
+    """Tell the best of the trials at the earliest rung to continue, and the others there to end.
 
-    Trials that a later rung has already, as after a kill whose checkpoints were not of one step, wait on.
+    After a kill, checkpoints may be of different steps. So some trials may already be at a later rung. They
+    keep waiting.
     """
     asked = [(run, run.wants) for run in running if isinstance(run.wants, Rung)]
     earliest = min(rung.step for _, rung in asked)
@@ -220,7 +241,7 @@ def _halve(running: list[_Running]) -> list[_Running]:
 
 
 def _send(running: list[_Running], lane: Lane, trial: Trial, value: Any) -> None:
-    """Resume a trial with what it waited for; add it to the running ones unless it ends or stops."""
+    """Send a trial what it waited for. Add it to the running ones unless it ends or stops."""
     try:
         wants = trial.send(value)
     except (StopIteration, Stopped):

@@ -1,4 +1,4 @@
-"""The training step, one for pretraining and fine-tuning, as a pure function."""
+"""The training step as a pure function. Pretraining and fine-tuning share it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
@@ -12,49 +12,69 @@ from lora_jax.params import Params, Spec, combine
 from lora_jax.training.accumulate import Accumulation, GradientOf, accumulate
 from lora_jax.training.optimizers.optimizer import Hyperparams, Optimizer, Scale, complete_scales
 
-Value = TypeVar("Value")  # of a path: its Spec or its Scale
+Value = TypeVar("Value")  # what a dictionary has for each path: a Spec or a Scale
 
 
 @flax.struct.dataclass
 class TrainState:
-    """What a step changes. Frozen weights are not: they are never differentiated, donated or returned."""
+    """What a step changes. It has no frozen weights: no step differentiates, donates or returns them.
 
-    step: jax.Array  # int32, steps taken
+    Attributes:
+        step: Steps taken so far, int32.
+        trainable: The weights that train.
+        opt_state: The optimizer's state.
+    """
+
+    step: jax.Array
     trainable: Params
     opt_state: optax.OptState
 
 
 class StepInput(NamedTuple):
-    """What a training step takes in besides its state and the frozen weights."""
+    """What a training step reads besides its state and the frozen weights.
 
-    batch: Any  # what the loss reads: arrays
+    Attributes:
+        batch: The arrays that the loss reads.
+        hyperparams: Learning rate, weight decay and clip norm of this step.
+        key: Data of the run's dropout key, uint32 (2,). It is the same at every step. None drops nothing.
+    """
+
+    batch: Any
     hyperparams: Hyperparams
-    # The data of the run's dropout key, uint32 (2,), the same at every step; None: nothing is dropped.
     key: Any = None
 
 
 class Measured(NamedTuple):
-    """What a step tells of itself: numbers, arrays of them where it was repeated or run side by side."""
+    """What a step measures. Each field is a number, or an array for repeated steps or several lanes.
 
-    loss: Any  # mean of the batch
-    gradient_norm: Any  # L2, before clipping
-    update_ratio: Any  # RMS of the update over RMS of the weights that train, before it
+    Attributes:
+        loss: Mean loss of the batch.
+        gradient_norm: L2 norm of the gradient before clipping.
+        update_ratio: RMS of the update over RMS of the trainable weights before it.
+    """
+
+    loss: Any
+    gradient_norm: Any
+    update_ratio: Any
 
 
-# (state, frozen, StepInput) -> (state, Measured); pure, compiled by `training.lanes`
+# (state, frozen, StepInput) -> (state, Measured). It is pure, and `training.lanes` compiles it.
 Step = Callable[[TrainState, Params, StepInput], tuple[TrainState, Measured]]
-# (all weights, batch, key of dropout or None) -> the mean loss, which a step differentiates
+# (all weights, batch, dropout key or None) -> the mean loss. The step differentiates it.
 LossOfBatch = Callable[[Params, Any, jax.Array | None], jax.Array]
 
 
 def init_state(trainable: Params, specs: Mapping[str, Spec], optimizer: Optimizer) -> TrainState:
-    """Return the state before the first step: moments for what trains, for nothing else."""
+    """Return the state before the first step. Only the weights that train have moments."""
     opt_state = optimizer.transform(_of(trainable, specs), {}).init(trainable)
     return TrainState(step=jnp.zeros((), jnp.int32), trainable=trainable, opt_state=opt_state)
 
 
 def evaluation_weights(state: TrainState, optimizer: Optimizer) -> Params:
-    """Return the weights to evaluate, keep and export: those in training, or the optimizer's average."""
+    """Return the weights to evaluate, keep and export.
+
+    They are the weights in training, or the optimizer's average of them if it keeps one.
+    """
     return optimizer.evaluation_point(state.trainable, state.opt_state)
 
 
@@ -67,17 +87,17 @@ def make_step(
 ) -> Step:
     """Return the pure `step(state, frozen, StepInput) -> (state, Measured)`.
 
-    The gradient is taken of the state's trainable weights alone. The frozen ones are an argument, which lanes
-    that share them hand over without a lane axis. `training.lanes` takes each function returned for another
-    program, so the caller keeps it for the runs that it serves.
+    The step differentiates only with respect to the state's trainable weights. The frozen weights are an
+    argument. Lanes that share them pass them without a lane axis. `training.lanes` compiles each returned
+    function anew. So call this once for all runs that share a step, and keep the result.
 
     Args:
-        loss_of_batch: The mean loss of a batch. Its key is the run's, folded with the number of the step.
-        specs: The Specs of every trainable weight, at least.
+        loss_of_batch: Mean loss of a batch. It gets the run's dropout key, folded with the step's number.
+        specs: The Specs of all trainable weights. There may be more.
         optimizer: Turns gradients into updates at unit rate (`training.optimizers`).
-        scales: What a path multiplies the step's rate, decay and eps by (`training.scales`). A path that is
-            absent has `default_scale`.
-        accumulation: Reads the batch in parts. None reads it at once.
+        scales: By path, what the step's rate, decay and eps are multiplied by (`training.scales`). A missing
+            path has `default_scale`.
+        accumulation: How the batch is read in parts. None reads it at once.
     """
     given_scales = complete_scales(specs, scales or {})
 
@@ -104,7 +124,7 @@ def make_step(
         if not optimizer.takes_rate:
             changes = {path: rate * given_scales[path].rate * updates[path] for path in state.trainable}
         trainable = {path: weight - changes[path] for path, weight in state.trainable.items()}
-        # Padding of a lane is zero in all of these, so that it does not count.
+        # A lane's padding is zero in all of these, so it does not count.
         ratio = optax.tree.norm(changes) / optax.tree.norm(state.trainable)
         measured = Measured(loss, optax.tree.norm(gradient), ratio)
         return TrainState(step=state.step + 1, trainable=trainable, opt_state=opt_state), measured

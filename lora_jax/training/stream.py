@@ -1,4 +1,4 @@
-"""The rows of one run or trunk: gathered turn by turn, and given to the sink when they are due."""
+"""The rows of one run or trunk. A stream gathers them turn by turn and gives them to a sink when due."""
 
 import math
 import time
@@ -13,17 +13,17 @@ from lora_jax.training.history import LossHistory
 from lora_jax.training.rows import Row, Source, Watching, finite, mean
 from lora_jax.training.side_by_side import StepResult
 
-# Early rows come sooner than every `row_seconds`, so that a short run has a curve as well: after so long,
-# where the stream has grown by so much since the row before.
+# Early rows come sooner than every `row_seconds`, so that a short run has a curve as well. One comes after
+# this many seconds if the number of steps has grown by this factor since the row before.
 SOONEST_SECONDS, SOONEST_GROWTH = 0.25, 1.05
 
 
 @dataclass
 class _Since:
-    """What was taken in since the row before."""
+    """What was gathered since the row before."""
 
-    step: int  # of that row
-    at: float  # when it was given, monotonic
+    step: int  # the step of that row
+    at: float  # when that row was given, by the monotonic clock
     gradient_norms: list[float] = field(default_factory=list)
     tokens: int = 0
     timed_tokens: int = 0
@@ -42,10 +42,14 @@ class Stream:
         flops_per_token: float,
         rate_at: Callable[[int], float],
     ) -> None:
-        """Begin where the history is.
+        """Begin at the last step of a history.
 
-        flops_per_token: of training, forward and backward. rate_at: the learning rate of a step, counted
-        from 0.
+        Args:
+            source: Whose rows they are.
+            watching: Who takes the rows, and how often.
+            history: The run's losses so far. The run adds to it.
+            flops_per_token: FLOPs of training per token, forward and backward.
+            rate_at: Returns the learning rate of a step, counted from 0.
         """
         self.source, self._watching, self._history = source, watching, history
         self._flops_per_token, self._rate_at = flops_per_token, rate_at
@@ -55,13 +59,16 @@ class Stream:
         watching.sink.begin(source, len(history.losses))
 
     def lead(self, run: Any) -> None:
-        """Go on for another run of the same trunk, after one has left it."""
+        """Continue for another run of the same trunk, after one has left it."""
         self.source = replace(self.source, run=run)
 
     def take(self, taken: StepResult, tokens: int, hold: bool) -> None:
-        """Take in a turn of steps, which the history has already; give a row where one is due.
+        """Add a turn of steps, and give a row if one is due. The history must have the turn already.
 
-        hold: give none, because `tell` is about to be called at this step.
+        Args:
+            taken: The turn.
+            tokens: Tokens that it trained on.
+            hold: Whether to give no row, because the caller is about to call `tell` at this step.
         """
         since = self._since
         since.gradient_norms += taken.gradient_norms
@@ -88,10 +95,15 @@ class Stream:
         heldout_by_source: Mapping[str, HeldOut] | None = None,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Give a row of the steps since the row before, with what was measured at this one.
+        """Give a row with the steps since the row before and what was measured at this step.
 
-        A held-out loss that is no finite number is left out: weights may have run away that the training
-        loss does not show yet.
+        A held-out loss that is not finite is left out. The weights may have diverged already although the
+        training loss does not show it yet.
+
+        Args:
+            heldout: The held-out loss, if it was measured.
+            heldout_by_source: The same for each source of a mixture.
+            scores: Other scores, by name.
         """
         if heldout is not None and not math.isfinite(heldout.loss):
             heldout = heldout_by_source = None
@@ -124,12 +136,12 @@ class Stream:
     def end(
         self, heldout: HeldOut | None = None, heldout_by_source: Mapping[str, HeldOut] | None = None
     ) -> None:
-        """Give the last row, with the final held-out loss where there is one, and end the stream."""
+        """Give the last row, with the final held-out loss if there is one, and end the stream."""
         self.tell(heldout, heldout_by_source)
         self._watching.sink.end(self.source)
 
 
 def _memory_in_use() -> int | None:
-    """Return the bytes in use on the first device, None where JAX does not tell them."""
+    """Return the bytes in use on the first device. None if JAX does not report them."""
     stats = jax.local_devices()[0].memory_stats()
     return None if stats is None else stats.get("bytes_in_use")

@@ -1,6 +1,6 @@
-"""One run in its lane: what it gave so far, what it cost, and the inner loop that takes its steps.
+"""One run in its lane: what it produced so far, what it cost, and the inner loop that takes its steps.
 
-Pretraining (`training/trunk.py`) and fine-tuning (`finetuning/trial.py`) are made of these. What differs is
+Pretraining (`training/trunk.py`) and fine-tuning (`finetuning/trial.py`) are made of these. They differ in
 when they stop to branch or to be scored.
 """
 
@@ -19,10 +19,10 @@ from lora_jax.training.stream import Stream
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run cost in this process. What an earlier process spent on it is not counted.
+    """What a run cost in this process. We do not count what an earlier process spent on it.
 
     Attributes:
-        wall_seconds: Its share of the time that the runs beside it took together.
+        wall_seconds: Its share of the time that it and the runs beside it took together.
         n_lanes: The largest number of runs that shared the machine.
         trained_tokens: Tokens of the steps that it took in this process.
         tokens_per_second: Its own speed. None if no step was timed.
@@ -38,20 +38,32 @@ class Cost:
 
 @dataclass
 class StepTimer:
-    """Adds up what this process spends on one run; a turn in which something was compiled is not timed."""
+    """Adds up what this process spends on one run. A turn in which something was compiled is not timed.
+
+    Attributes:
+        n_lanes: The largest number of runs side by side so far.
+        started: When it began, by the monotonic clock.
+        others_seconds: Time spent since then on the runs beside it.
+        steps: Steps taken.
+        tokens: Tokens of these steps.
+        timed_steps: Steps that were timed.
+        timed_tokens: Tokens of the timed steps.
+        timed_seconds: Time of the turns that were timed.
+        timed_share: This run's share of that time, if other runs were beside it.
+    """
 
     n_lanes: int = 1
     started: float = field(default_factory=time.monotonic)
-    others_seconds: float = 0.0  # since then, on the runs beside it
+    others_seconds: float = 0.0
     steps: int = 0
     tokens: int = 0
     timed_steps: int = 0
     timed_tokens: int = 0
-    timed_seconds: float = 0.0  # that these took
-    timed_share: float = 0.0  # its share of that, where others ran beside it
+    timed_seconds: float = 0.0
+    timed_share: float = 0.0
 
     def wait(self, request: StepRequest) -> Generator[StepRequest, StepResult, StepResult]:
-        """Ask for steps, and note what they took of this run's time and of others'."""
+        """Ask for steps. Note how much time they took for this run and for the others."""
         asked = time.monotonic()
         taken = yield request
         self.others_seconds += time.monotonic() - asked - taken.elapsed / taken.n_lanes
@@ -69,7 +81,12 @@ class StepTimer:
             self.timed_share += taken.seconds / taken.n_lanes
 
     def cost(self, wall_seconds: float | None = None) -> Cost:
-        """Return the sum. wall_seconds: where known from elsewhere; else from the start to now."""
+        """Return the cost so far.
+
+        Args:
+            wall_seconds: The run's wall time, if it is known from elsewhere. None takes the time from the
+                start to now, without that of other runs.
+        """
         own = time.monotonic() - self.started - self.others_seconds
         return Cost(
             wall_seconds=own if wall_seconds is None else wall_seconds,
@@ -82,11 +99,20 @@ class StepTimer:
 
 @dataclass
 class TrainingRun:
-    """A run in training: what its steps take in, what it came to, and where both are reported and saved.
+    """A run in training: the inputs of its steps, its results so far, and where both are reported and saved.
 
-    make_input and count_tokens are of a step, counted from 0; count_tokens is called after the step.
-    measure_at: the steps at which `measure` is called, to tell the held-out loss. saving: how often `save` is
-    called; kept_steps: after which it is called in any case.
+    Attributes:
+        history: Its losses and tokens so far.
+        timer: What it cost so far.
+        make_input: Makes the input of a step, counted from 0.
+        count_tokens: Counts the tokens of a step, counted from 0. It is called after the step.
+        stream: The rows that it reports.
+        save: Saves its state.
+        measure_at: The steps at which `measure` is called.
+        measure: Measures the held-out loss and reports it.
+        saving: How often `save` is called.
+        kept_steps: The steps after which `save` is called in any case.
+        saved_at: When it was saved last, by the monotonic clock.
     """
 
     history: LossHistory
@@ -102,10 +128,14 @@ class TrainingRun:
     saved_at: float = field(default_factory=time.monotonic)
 
     def advance(self, until: int, arrive: Callable[[], None] | None = None) -> Trial:
-        """Train to step `until`, and save now and then; end where the run diverges.
+        """Train to step `until`, and save now and then. The run ends early if it diverges.
 
-        arrive: called at step `until`, before anything is saved there; it may end the run.
-        Raises `Stopped`, the run saved, where it is told to stop.
+        Args:
+            until: The step to train to.
+            arrive: Called at step `until`, before anything is saved there. It may end the run.
+
+        Raises:
+            Stopped: It was told to stop. The run is saved.
         """
         steps = range(len(self.history.losses), until)
         with BatchesAhead(self.make_input, steps) as inputs:
@@ -116,7 +146,7 @@ class TrainingRun:
     ) -> Trial:
         history = self.history
         if len(history.losses) in self.kept_steps:
-            self.save()  # of a run that was killed after it had been saved and before the state was kept
+            self.save()  # the run may have been killed after it was saved and before the state was kept
         while len(history.losses) < until and not history.ended:
             first = len(history.losses)
             due = self.saving.next_save(first, self.kept_steps)
@@ -143,7 +173,7 @@ class TrainingRun:
         return time.monotonic() - self.saved_at > self.saving.every_seconds
 
     def compete(self, score: float, n_kept: int | None) -> Trial:
-        """Wait at a rung for the rivals; end there where n_kept of them have a lower score."""
+        """Wait at a rung for the rivals. The run ends there if `n_kept` of them have a lower score."""
         step, asked = len(self.history.losses), time.monotonic()
         goes_on = yield Rung(score, step, n_kept)
         self.timer.others_seconds += time.monotonic() - asked

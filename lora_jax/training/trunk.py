@@ -1,8 +1,8 @@
-"""Trunks with a cooldown branch for each D, several trunks of one shape side by side.
+"""Trunks with a cooldown branch for each D. Several trunks of one shape train side by side.
 
-Under warmup-stable-decay, runs that differ in n_tokens alone share every step up to the cooldown of the
-shortest, so that several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392). A trunk
-is a trial of `side_by_side.drive`: it goes up its trunk, leaves it for each branch, and comes back to it.
+With the schedule warmup-stable-decay, runs that differ only in n_tokens share every step up to the cooldown
+of the shortest. So several D cost little more than the longest (Haegele et al. 2024, arXiv 2405.18392). A
+trunk is a trial of `side_by_side.drive`. It trains along the trunk, leaves it for each branch, and returns.
 """
 
 from collections import deque
@@ -43,7 +43,7 @@ from lora_jax.training.trial import StepTimer, TrainingRun
 
 
 class Shape(NamedTuple):
-    """What the compiled step depends on: runs that agree in it can be trained side by side."""
+    """What the compiled step depends on. Runs with equal shapes can be trained side by side."""
 
     model: ModelConfig
     batch_size: int
@@ -54,14 +54,14 @@ class Shape(NamedTuple):
 
 
 def shape_of(run: RunConfig) -> Shape:
-    """Return what the compiled step of a run depends on; its rates, decay, clip, seed and D are data."""
+    """Return what the compiled step of a run depends on. Its rates, decay, clip, seed and D are data."""
     optim = run.optim
     optimizer = make_optimizer(optim)
     return Shape(run.model, optim.batch_size, run.data.seq_len, optimizer, optim.classes, optim.accumulate)
 
 
 class RungAt(NamedTuple):
-    """A rung of successive halving: after `step` steps of the trunk the n_kept best of its rivals go on."""
+    """A rung of successive halving. After `step` steps of the trunk, the `n_kept` best rivals continue."""
 
     step: int
     n_kept: int
@@ -134,7 +134,7 @@ def train_trunks(
             check_shapes([first, trunk.runs[0]])
             yield from _TrunkTrial(trunk, lane, on_result, watching, mesh).train()
 
-    start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk puts its own in its place
+    start = init_on(mesh, first.model, first.optim, first.seed)  # every trunk replaces it by its own
     step = make_pretraining_step(first.model, first.optim)
     step = step if mesh is None else spread_step(mesh, first.model, step)
     flops = n_lanes * first.tokens_per_step * flops_per_token(first.model, first.data.seq_len)
@@ -169,21 +169,21 @@ class _TrunkTrial:
     mesh: Mesh | None
 
     def train(self) -> Trial:
-        """Train the runs, shortest first; raises `Stopped` when told to stop, the state saved."""
+        """Train the runs, the shortest first. If told to stop, save the state and raise `Stopped`."""
         folder, runs = self.trunk.folder, sorted(self.trunk.runs, key=lambda run: run.n_tokens)
         shared = {step for run in runs for step in self._kept_steps(run) if step <= cooldown_start(run)}
         kept = KeptStates(folder / KEPT, frozenset(shared))
         with closing(self._open(folder / "trunk", kept)) as checkpoints:
             reached = checkpoints.latest_step() or 0
             early = [run for run in runs if cooldown_start(run) < reached]
-            if early:  # shorter runs, added after the trunk had passed them, start a trunk of their own
+            if early:  # runs that were added after the trunk had passed their branch get a trunk of their own
                 with closing(self._open(folder / "early", kept)) as others:
                     yield from self._climb(early, others, f"{trunk_id(early[0])}-early")
             if len(early) < len(runs):
                 yield from self._climb(runs[len(early) :], checkpoints, trunk_id(runs[0]))
 
     def _climb(self, runs: Sequence[RunConfig], checkpoints: Checkpoints, name: str) -> Trial:
-        """Go up one trunk, and out on the branch of each run."""
+        """Train along one trunk, and train the branch of each run where it leaves."""
         self.lane.write(init_on(self.mesh, runs[0].model, runs[0].optim, runs[0].seed))
         history = LossHistory()
         self._resume(runs[0], history, checkpoints)
@@ -198,7 +198,7 @@ class _TrunkTrial:
             while rungs and rungs[0].step <= start and not history.ended:
                 yield from self._contend(training, rungs.popleft())
             yield from training.advance(start)
-            stream.tell()  # before a branch begins with these rows
+            stream.tell()  # the branch's curve begins with the trunk's rows, so they must be complete
             if history.ended:
                 self._finish(run, training)
             else:
@@ -232,7 +232,13 @@ class _TrunkTrial:
         return Checkpoints(folder, self.trunk.say, self.trunk.saving, kept)
 
     def _open_stream(self, source: Source, run: RunConfig, history: LossHistory) -> Stream:
-        """run: whose learning rate the rows tell: on a trunk, which does not cool down, the longest run's."""
+        """Open the rows of a trunk or a branch.
+
+        Args:
+            source: Whose rows they are.
+            run: The run whose learning rate they show. On a trunk this is the longest run.
+            history: What was trained so far.
+        """
         peak = peak_learning_rate(run)
         flops = flops_per_token(run.model, run.data.seq_len)
         return Stream(source, self.watching, history, flops, lambda step: peak * unit_rate(run, step))
@@ -241,17 +247,17 @@ class _TrunkTrial:
         return choose_points(run, len(self.trunk.dataset.heldout_WT), self.watching.measuring)
 
     def _measure(self, stream: Stream, points: HeldoutPoints) -> None:
-        """Tell the held-out loss of the weights in the lane."""
+        """Measure the held-out loss of the weights in the lane, and give a row with it."""
         found = measure_heldout(
             stream.source.run, self._weights(stream.source.run), self.trunk.dataset, points.chosen_W
         )
         stream.tell(found.whole, found.by_source)
 
     def _contend(self, training: TrainingRun, rung: RungAt) -> Trial:
-        """Advance to a rung, and wait there for its rivals; end where enough of them are better."""
+        """Advance to a rung and wait there for the rivals. The run ends if enough of them are better."""
         yield from training.advance(rung.step)
         if not training.history.ended:
-            training.save()  # for it can be stopped while it waits
+            training.save()  # it may be killed while it waits
             yield from training.compete(final_train_loss(training.history.losses), rung.n_kept)
 
     def _begin(
@@ -262,7 +268,7 @@ class _TrunkTrial:
         checkpoints: Checkpoints,
         points: HeldoutPoints,
     ) -> TrainingRun:
-        """Return the run of a stream as it goes on from a history, on the trunk or on its branch."""
+        """Return a run in training that continues from a history, on the trunk or on its branch."""
         run: RunConfig = stream.source.run
         return TrainingRun(
             history=history,
@@ -278,7 +284,7 @@ class _TrunkTrial:
         )
 
     def _weights(self, run: RunConfig) -> Params:
-        """Return the weights in the lane that are evaluated and kept."""
+        """Return the weights to evaluate and keep, from the state in the lane."""
         return evaluation_weights(self.lane.read(), make_optimizer(run.optim))
 
     def _save(self, history: LossHistory, checkpoints: Checkpoints) -> None:
@@ -286,7 +292,7 @@ class _TrunkTrial:
         checkpoints.save(self.lane.read(), np.asarray(history.losses))
 
     def _resume(self, run: RunConfig, history: LossHistory, checkpoints: Checkpoints) -> None:
-        """Continue from the newest checkpoint, where there is one."""
+        """Continue from the newest checkpoint, if there is one."""
         latest = checkpoints.latest_step()
         if latest is not None and latest > len(history.losses):
             state, losses = checkpoints.restore(self.lane.read())
@@ -299,6 +305,6 @@ class _TrunkTrial:
         history, timer = training.history, training.timer
         weights = None if history.ended else self._weights(run)
         result = make_result(run, history, weights, self.trunk.dataset, timer)
-        if training.stream.source.beginning is not None:  # its own stream: the trunk's goes on
+        if training.stream.source.beginning is not None:  # a branch has its own stream, the trunk's continues
             training.stream.end(result.heldout, result.heldout_by_source)
         self.on_result(result)

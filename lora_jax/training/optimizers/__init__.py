@@ -1,4 +1,7 @@
-"""The optimizers, one file each: a module here with an `OPTIMIZERS = (Config, ...)` is found by itself."""
+"""The optimizers, one file each.
+
+A module here that defines `OPTIMIZERS = (Config, ...)` is found by itself.
+"""
 
 import importlib
 import pkgutil
@@ -26,7 +29,7 @@ def find_optimizers() -> Mapping[str, type]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return an optimizer's class by its name, such as Muon: its module is imported when it is asked for."""
+    """Return an optimizer's class by its name, such as Muon. Its module is imported only then."""
     if not name.startswith("_"):
         for optimizer in find_optimizers().values():
             if optimizer.__name__ == name:
@@ -35,7 +38,11 @@ def __getattr__(name: str) -> Any:
 
 
 def optimizer_from_dict(fields: Mapping[str, Any]) -> Optimizer:
-    """Return the optimizer that `to_dict` wrote; an unknown kind or number is told with the nearest name."""
+    """Return the optimizer that `to_dict` wrote.
+
+    Raises:
+        LoraJaxError: The kind or one of the fields is unknown. The message names the nearest one.
+    """
     kind, known = fields.get("kind"), find_optimizers()
     if not isinstance(kind, str) or kind not in known:
         raise LoraJaxError(f"there is no optimizer {show(kind)}{nearest(str(kind), known)}.")
@@ -46,13 +53,13 @@ def optimizer_from_dict(fields: Mapping[str, Any]) -> Optimizer:
     return known[kind](**fields)
 
 
-BETA2 = (0.9, 0.9999)  # between which the batch may move it
+BETA2 = (0.9, 0.9999)  # the range within which the batch size may move it
 
 
 def scaled_beta2(beta2: float, config: OptimConfig) -> float:
-    """Return the decay of a second moment at the batch size.
+    """Return the decay of a second moment for the configuration's batch size.
 
-    Its memory, counted in sequences, is the same as at `base_batch`.
+    The decay is such that the memory, counted in sequences, is the same as at `base_batch`.
     """
     if config.base_batch in (None, config.batch_size):
         return beta2
@@ -61,7 +68,11 @@ def scaled_beta2(beta2: float, config: OptimConfig) -> float:
 
 
 def make_optimizer(config: OptimConfig) -> Optimizer:
-    """Return the optimizer of a configuration. Its rate, decay and clip are data (`make_hyperparams`)."""
+    """Return the optimizer of a configuration. Its rate, decay and clip norm are data (`make_hyperparams`).
+
+    Raises:
+        LoraJaxError: `config.optimizer` is not an optimizer.
+    """
     optimizer: Any = config.optimizer
     if optimizer is None:
         optimizer = AdamW(beta1=config.beta1, beta2=config.beta2, eps=config.eps)

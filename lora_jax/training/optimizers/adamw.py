@@ -1,4 +1,4 @@
-"""AdamW of clipped gradients (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+"""AdamW on clipped gradients (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from lora_jax.training.optimizers.optimizer import Optimizer, Scale, complete_sc
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """Adam with decoupled decay. Runs without `optim.optimizer` use it, with the config's numbers.
+    """Adam with decoupled weight decay. It is the default: `optim.optimizer` = None stands for it.
+
+    Its numbers are then those of the config, such as `optim.beta1`.
 
     Attributes:
         beta1: Decay of the gradient's mean.
@@ -34,7 +36,7 @@ class AdamW(Optimizer):
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
     ) -> optax.GradientTransformationExtraArgs:
-        """Return Adam's rule with clipping before it and decay after it."""
+        """Return Adam's rule, with clipping before it and decay after it."""
         adam = adam_rule(self.beta1, self.beta2, self.eps, complete_scales(specs, scales))
         return around(adam, specs, scales)
 
@@ -43,18 +45,18 @@ class AdamW(Optimizer):
         return "AdamW"
 
     def update_norm(self, spec: Spec) -> float:
-        """Return sqrt(fan_in * fan_out): entries are of size 1 and aligned."""
+        """Return sqrt(fan_in * fan_out), because entries have size 1 and are aligned."""
         return (spec.fan_in * spec.fan_out) ** 0.5
 
     def state_arrays(self, spec: Spec) -> int:
-        """Return 2, the two moments."""
+        """Return 2, for the two moments."""
         return 2
 
 
 def adam_rule(
     beta1: float, beta2: float, eps: float, scales: Mapping[str, Scale]
 ) -> optax.GradientTransformation:
-    """Return optax's Adam with an eps of each weight's own."""
+    """Return optax's Adam, where each weight has its own eps."""
     adam = optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps)
     if all(scale.eps == 1.0 for scale in scales.values()):
         return adam

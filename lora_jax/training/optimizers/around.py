@@ -1,4 +1,4 @@
-"""What is around a rule: gradients are clipped before it, decay is added after it."""
+"""What surrounds a rule: clipping of the gradients before it, weight decay after it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -15,12 +15,12 @@ def around(
     """Put clipping before a rule and decoupled decay after it (Loshchilov & Hutter 2019, 1711.05101).
 
     Args:
-        rule: Of clipped gradients, the updates at unit learning rate.
+        rule: Turns clipped gradients into updates at unit learning rate.
         specs: The weights, by path.
         scales: Their scales, as `Optimizer.transform` takes them.
 
     Returns:
-        The transformation. Clip and decay are data, so that its state is the rule's, between two empty ones.
+        The transformation. Clip norm and decay are data. So its state is the rule's, between two empty ones.
     """
     found = complete_scales(specs, scales)
 
@@ -36,12 +36,12 @@ def around(
     ) -> tuple[optax.Updates, optax.OptState]:
         return chain(given["hyperparams"]).update(updates, state, params)
 
-    # The empty states are the same whatever the clip and the decay are.
+    # The empty states do not depend on the clip norm and the decay.
     return optax.GradientTransformationExtraArgs(chain(Hyperparams(1.0, 0.0, 1.0)).init, update)
 
 
 def clip(gradients: Any, scales: Mapping[str, Scale], clip_norm: Any) -> Params:
-    """Clip gradients to a norm, together, but for those whose scales say that they are clipped apart."""
+    """Clip all gradients together to a norm, except those whose scales put them into a group of their own."""
     norms = {None: clip_norm, **{scale.clip: scale.clip.norm for scale in scales.values() if scale.clip}}
     clipped: Params = {}
     for group, norm in norms.items():
@@ -52,7 +52,10 @@ def clip(gradients: Any, scales: Mapping[str, Scale], clip_norm: Any) -> Params:
 
 
 def scale_gradients(scales: Mapping[str, Scale]) -> Callable[[Params], Params]:
-    """Return what divides gradients by `Scale.eps`: to Adam that is eps times it, with the same state."""
+    """Return a function that divides gradients by `Scale.eps`.
+
+    For Adam this is the same as multiplying eps by it. The state is unaffected.
+    """
 
     def divide(gradients: Params) -> Params:
         return {
@@ -64,7 +67,7 @@ def scale_gradients(scales: Mapping[str, Scale]) -> Callable[[Params], Params]:
 
 
 def _decay(weight_decay: Any, scales: Mapping[str, Scale]) -> optax.GradientTransformation:
-    """Add the decay of each weight; the state is that of optax's masked decay."""
+    """Add the decay of each weight. The state is that of optax's masked decay."""
     decays = {path: scale.decay != 0 for path, scale in scales.items()}
     if all(scales[path].decay in (0.0, 1.0) for path in scales):
         return optax.add_decayed_weights(weight_decay, decays)

@@ -20,11 +20,11 @@ from lora_jax.training.optimizers.optimizer import Optimizer, Scale
 
 @dataclass(frozen=True, kw_only=True)
 class Custom(Optimizer):
-    """A function of yours, called with its numbers, that returns an optax.GradientTransformation.
+    """An optimizer of your own: a function that returns an optax.GradientTransformation.
 
-    The transformation is at unit learning rate, and its updates are subtracted, as those of
-    optax.scale_by_adam. Gradients are clipped before it, and decay is added after it. A function whose source
-    has changed gives runs of another run_id.
+    We call the function with `numbers`. The transformation works at unit learning rate, and its updates are
+    subtracted, as those of optax.scale_by_adam. We clip gradients before it and add decay after it. If you
+    change the function's source, runs get another run_id.
 
     Attributes:
         function: "module:function". Python must find the module.
@@ -55,11 +55,11 @@ class Custom(Optimizer):
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
     ) -> optax.GradientTransformationExtraArgs:
-        """Return the function's rule with clipping before it and decay after it.
+        """Return the function's rule, with clipping before it and decay after it.
 
         Raises:
-            LoraJaxError: The function does not take the numbers, returns something else, or its updates are
-                of other shapes than the gradients.
+            LoraJaxError: The function does not take the numbers or returns something else, or its updates
+                have other paths or shapes than the gradients.
         """
         rule = self._call()
         arrays = {path: jax.ShapeDtypeStruct(spec.shape, jnp.float32) for path, spec in specs.items()}
@@ -93,7 +93,7 @@ class Custom(Optimizer):
         return self.function
 
     def update_norm(self, spec: Spec) -> None:
-        """Return None: it is not known."""
+        """Return None, because it is not known."""
         return None
 
     def state_arrays(self, spec: Spec) -> int:

@@ -14,9 +14,9 @@ from lora_jax.training.optimizers.optimizer import Optimizer, Scale
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Optimizer):
-    """Every number moves by the rate, in the direction of its momentum.
+    """Lion: every number moves by the learning rate, in the direction of the sign of its momentum.
 
-    Its best rate is some 3 to 10 times below AdamW's, and its decay as many times above.
+    Its best rate is some 3 to 10 times below AdamW's. Its decay is larger by the same factor.
 
     Attributes:
         beta1: Share of the momentum in the direction of a step.
@@ -33,7 +33,7 @@ class Lion(Optimizer):
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
     ) -> optax.GradientTransformationExtraArgs:
-        """Return optax's Lion with clipping before it and decay after it."""
+        """Return optax's Lion, with clipping before it and decay after it."""
         return around(optax.scale_by_lion(b1=self.beta1, b2=self.beta2), specs, scales)
 
     def rule_of(self, spec: Spec) -> str:
@@ -41,7 +41,7 @@ class Lion(Optimizer):
         return "Lion"
 
     def update_norm(self, spec: Spec) -> float:
-        """Return sqrt(fan_in * fan_out): entries are of size 1 and aligned."""
+        """Return sqrt(fan_in * fan_out), because entries have size 1 and are aligned."""
         return (spec.fan_in * spec.fan_out) ** 0.5
 
     def state_arrays(self, spec: Spec) -> int:

@@ -19,11 +19,11 @@ from lora_jax.training.optimizers.around import around
 from lora_jax.training.optimizers.optimizer import Optimizer, Scale, complete_scales
 from lora_jax.weight_class import WeightClass, classify
 
-STEPS = 5  # of the iteration
+STEPS = 5  # steps of the iteration
 QUINTIC = (3.4445, -4.7750, 2.0315)  # its coefficients, by Jordan
-TINY = 1e-30  # a norm below it is that of no gradient: the update is then zero
+TINY = 1e-30  # a norm below it means that there is no gradient; the update is then zero
 
-# Of fan-in and fan-out: what the orthogonalised momentum is multiplied by.
+# The factor of the orthogonalised momentum, as a function of fan-in and fan-out.
 SHAPE_RULES: dict[str, Callable[[int, int], float]] = {
     "moonlight": lambda fan_in, fan_out: 0.2 * max(fan_in, fan_out) ** 0.5,
     "jordan": lambda fan_in, fan_out: max(1.0, fan_out / fan_in) ** 0.5,
@@ -40,11 +40,11 @@ class MuonState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Muon(Optimizer):
-    """Muon of the matrices inside the model, Adam of all other weights.
+    """Muon on the matrices inside the model, Adam on all other weights.
 
-    The momentum is m = beta m + (1 - beta) g. What is orthogonalised is (1 - beta) g + beta m, or m without
-    Nesterov's step. Each layer's matrix is taken by itself, as its Spec contracts it: fan-in times fan-out,
-    the heads joined. Embeddings, readouts, norms and biases have Adam's rule.
+    The momentum is m = beta m + (1 - beta) g. We orthogonalise (1 - beta) g + beta m, or m without Nesterov's
+    step. Each layer's matrix is orthogonalised by itself. Its Spec says which axes are fan-in and fan-out,
+    and the heads are joined. Embeddings, readouts, norms and biases follow Adam's rule.
 
     Attributes:
         beta: Decay of the momentum.
@@ -53,9 +53,9 @@ class Muon(Optimizer):
             is about as large as Adam's. "jordan" is sqrt(max(1, out / in)). "spectral" is sqrt(out / in).
         adam_rate: Learning rate of Adam's weights, relative to the run's.
         adam_decay: Weight decay of Adam's weights, relative to the run's.
-        beta1: Adam's.
-        beta2: Adam's.
-        eps: Adam's.
+        beta1: Adam's decay of the gradient's mean.
+        beta2: Adam's decay of the mean of its square.
+        eps: Adam's number that is added to the root of that mean.
     """
 
     kind: Literal["muon"] = "muon"
@@ -69,7 +69,7 @@ class Muon(Optimizer):
     eps: Small = 1e-8
 
     acts_by_entry = False
-    has_second_moment = True  # of Adam's weights
+    has_second_moment = True  # that of Adam's weights
 
     def __post_init__(self) -> None:
         check_fields(self, "optim.optimizer")
@@ -129,11 +129,14 @@ class Muon(Optimizer):
         return (spec.fan_in * spec.fan_out) ** 0.5
 
     def state_arrays(self, spec: Spec) -> int:
-        """Return 1 for a matrix, its momentum, and 2 for the rest."""
+        """Return 1 for a matrix, which has a momentum, and 2 for any other weight."""
         return 1 if _is_taken(spec) else 2
 
     def flops(self, spec: Spec) -> float:
-        """Return the FLOPs of the iteration: three products a step, of each layer's matrix."""
+        """Return the FLOPs of the iteration.
+
+        Each of its steps takes three products with each layer's matrix.
+        """
         if not _is_taken(spec):
             return 0.0
         small, large = sorted((spec.fan_in, spec.fan_out))
@@ -146,14 +149,15 @@ def _is_taken(spec: Spec) -> bool:
 
 
 def as_matrices(spec: Spec, weight: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
-    """Return a weight as its layers' matrices, as its product contracts it.
+    """Return a weight as one matrix for each layer, as the forward pass contracts it.
 
     Args:
-        spec: Its axes and contraction. The sizes are those of the array.
+        spec: The weight's axes and contraction. The sizes are taken from the array.
         weight: The array.
 
     Returns:
-        The matrices (layers, fan-in, fan-out), and what turns such an array into one of the weight's shape.
+        The matrices (layers, fan-in, fan-out), and a function that turns such an array back into the weight's
+        shape.
     """
     names = [name for name, _ in spec.axes]
     layers = [i for i, name in enumerate(names) if name == LAYERS]
@@ -174,10 +178,11 @@ def as_matrices(spec: Spec, weight: jax.Array) -> tuple[jax.Array, Callable[[jax
 
 
 def orthogonalise(x_YIO: jax.Array) -> jax.Array:
-    """Move the singular values of each matrix towards 1, its singular vectors kept.
+    """Move the singular values of each matrix towards 1 and keep its singular vectors.
 
-    Five steps of X = a X + (b A + c A A) X, A = X X^T, from X / |X|. Rectangles come out with singular values
-    of 0.68 to 1.13, square matrices with small ones besides. A matrix of zeros stays one.
+    We take five steps of X = a X + (b A + c A A) X with A = X X^T, starting from X / |X|. Singular values of
+    rectangular matrices end at 0.68 to 1.13. Square matrices keep some small ones as well. A matrix of zeros
+    stays zero.
 
     Args:
         x_YIO: The matrices (layers, fan-in, fan-out).
@@ -191,10 +196,11 @@ def orthogonalise(x_YIO: jax.Array) -> jax.Array:
 
 
 def deal_layers(x_YMN: jax.Array) -> jax.Array:
-    """Put each layer's matrix on one device of a mesh, where the layers go round and nothing is split twice.
+    """Put each layer's matrix whole on one device of a mesh, if the number of layers allows it.
 
-    A matrix that is split over devices costs communication in each of fifteen products; a whole one twice.
-    Without a mesh, with tensor parallelism, or where the layers do not divide, it stays as XLA has it.
+    If a matrix is split over devices, each of the fifteen products costs communication. A whole one costs it
+    twice. Without a mesh, with tensor parallelism, or if the devices do not divide the layers, XLA chooses
+    the place.
     """
     sizes = dict(jax.sharding.get_abstract_mesh().shape)
     if sizes.get("tensor", 1) == 1:
@@ -208,7 +214,7 @@ def deal_layers(x_YMN: jax.Array) -> jax.Array:
 def _iterate(x: jax.Array) -> jax.Array:
     """Iterate on wide matrices, all layers in one batched product.
 
-    A loop over the layers is up to a fifth faster on a CPU, but XLA then keeps a second momentum in memory.
+    A loop over the layers is up to a fifth faster on a CPU, but then XLA keeps a second momentum in memory.
     """
     a, b, c = QUINTIC
     x = x / jnp.maximum(jnp.linalg.norm(x, axis=(-2, -1), keepdims=True), TINY)

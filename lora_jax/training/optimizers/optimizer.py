@@ -1,4 +1,4 @@
-"""What an optimizer is: a rule at unit learning rate, with the numbers that differ by lane as data."""
+"""What an optimizer is: a rule at unit learning rate. Numbers that differ between lanes are data."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -11,22 +11,28 @@ from lora_jax.params import Params, Spec
 
 
 class Hyperparams(NamedTuple):
-    """What the optimizer takes as data. Runs that differ only in these share one compiled step."""
+    """The optimizer's numbers that are data. Runs that differ only in these share one compiled step.
 
-    learning_rate: Any  # of this step: the peak times the schedule
+    Attributes:
+        learning_rate: Learning rate of this step, which is the peak times the schedule.
+        weight_decay: Weight decay.
+        clip_norm: The norm to which gradients are clipped.
+    """
+
+    learning_rate: Any
     weight_decay: Any
     clip_norm: Any
 
 
 def make_hyperparams(config: OptimConfig, learning_rate: float) -> Hyperparams:
-    """Return the hyperparams of one step as float32 numbers."""
+    """Return the hyperparameters of one step as float32 numbers."""
     return Hyperparams(
         np.float32(learning_rate), np.float32(config.weight_decay), np.float32(config.clip_norm)
     )
 
 
 class Clip(NamedTuple):
-    """Weights whose gradients are clipped together, separately from all others.
+    """A group of weights whose gradients are clipped together, separately from all others.
 
     Attributes:
         group: Name of the group.
@@ -38,13 +44,13 @@ class Clip(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What one weight multiplies the numbers of the step by. They are static: part of the program.
+    """The factors of one weight. They are static: part of the compiled program.
 
     Attributes:
         rate: Multiplies the step's learning rate.
         decay: Multiplies the run's weight decay. 0 for a weight that does not decay.
-        eps: Multiplies the optimizer's eps, where its rule has one.
-        clip: Where its gradient is clipped apart from the others'. None clips it with them.
+        eps: Multiplies the optimizer's eps, if its rule has one.
+        clip: The group in which its gradient is clipped. None clips it with all weights that have no group.
     """
 
     rate: float = 1.0
@@ -58,12 +64,12 @@ class Scale(NamedTuple):
 
 
 def default_scale(spec: Spec) -> Scale:
-    """Return the scale of a weight for which nothing else is said. It decays if it is a matrix."""
+    """Return the scale of a weight about which nothing else is said. A weight decays if it is a matrix."""
     return Scale(decay=float(spec.decays))
 
 
 def complete_scales(specs: Mapping[str, Spec], scales: Mapping[str, Scale]) -> dict[str, Scale]:
-    """Return the scale of every weight. Those that are absent have `default_scale`."""
+    """Return the scale of every weight. A missing one is `default_scale`."""
     return {path: scales.get(path) or default_scale(spec) for path, spec in specs.items()}
 
 
@@ -71,19 +77,22 @@ def complete_scales(specs: Mapping[str, Spec], scales: Mapping[str, Scale]) -> d
 class Optimizer(Protocol):
     """A rule that turns gradients into updates, as a frozen, hashable dataclass.
 
-    Equal ones give the same program. The step subtracts the updates, times the rate unless `takes_rate`.
+    Equal optimizers give the same program. The step multiplies the updates by the rate and subtracts them. If
+    `takes_rate` is set, it only subtracts them.
 
     Attributes:
         kind: Its name, a field of the dataclass.
-        takes_rate: Whether its updates are multiplied by the rate and by `Scale.rate` already.
-        acts_by_entry: Whether a number's update follows from its own gradients, and is zero where they are.
-            Runs whose ranks differ may then stand side by side, padded with zeros.
-        has_second_moment: Whether it has a `beta2` that is the decay of the squared gradient's mean. The
-            batch size may move it (`optim.base_batch`).
+        takes_rate: Whether its updates are already multiplied by the learning rate and by `Scale.rate`.
+        acts_by_entry: Whether the update of each number depends only on that number's own gradients, and is
+            zero if they are. Runs of different ranks can then train side by side, padded with zeros.
+        has_second_moment: Whether it has a `beta2`, the decay of the squared gradient's mean. The batch size
+            may move it (`optim.base_batch`).
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The optimizer's name, such as "adamw"."""
+        ...
 
     takes_rate: ClassVar[bool] = False
     acts_by_entry: ClassVar[bool] = True
@@ -95,17 +104,18 @@ class Optimizer(Protocol):
         """Return the transformation of some weights at unit learning rate.
 
         Args:
-            specs: The weights, by path. Axes and contraction hold; a rank may be another one in the arrays.
-            scales: Their scales. A path that is absent has `default_scale`. `Scale.rate` is the step's to
-                multiply by, unless `takes_rate`.
+            specs: The weights, by path. Their axes and contraction are right. In the arrays a rank may have
+                another size.
+            scales: Their scales. A missing path has `default_scale`. The step multiplies by `Scale.rate`,
+                unless `takes_rate` is set.
 
         Returns:
-            Its `update` takes the step's `Hyperparams` besides, as `hyperparams`.
+            The transformation. Its `update` also takes the step's `Hyperparams`, as `hyperparams`.
         """
         ...
 
     def own_scale(self, spec: Spec) -> Scale:
-        """Return the optimizer's own factors of a weight's rate and decay."""
+        """Return the optimizer's own factors for a weight's rate and decay."""
         return Scale()
 
     def rule_of(self, spec: Spec) -> str:
@@ -113,14 +123,14 @@ class Optimizer(Protocol):
         ...
 
     def evaluation_point(self, trainable: Params, opt_state: Any) -> Params:
-        """Return the weights to evaluate and to keep, of those that the gradient is taken at."""
+        """Return the weights to evaluate and keep, given the weights at which gradients are taken."""
         return trainable
 
     def update_norm(self, spec: Spec) -> float | None:
         """Return the spectral norm of an update of one layer's weight at unit rate.
 
-        It is known up to a constant that all sizes share. Entries of size 1 that are aligned give
-        sqrt(fan_in * fan_out). None where the update grows with the gradient.
+        It is known up to a constant that all sizes share. Aligned entries of size 1 give sqrt(fan_in *
+        fan_out). It is None if the update grows with the gradient.
         """
         ...
 
@@ -129,5 +139,5 @@ class Optimizer(Protocol):
         ...
 
     def flops(self, spec: Spec) -> float:
-        """Return the FLOPs of one update's matrix products, of all layers of the weight."""
+        """Return the FLOPs of the matrix products in one update, over all layers of the weight."""
         return 0.0

@@ -15,22 +15,31 @@ from lora_jax.training.optimizers.optimizer import Hyperparams, Optimizer, Scale
 
 
 class ScheduleFreeState(NamedTuple):
-    """Steps taken, the largest rate so far, the sum of the average's weights, and two arrays a weight."""
+    """The state of the rule.
+
+    Attributes:
+        count: Steps taken.
+        largest_rate: The largest learning rate so far.
+        weight_sum: Sum of the weights of the average.
+        nu: Mean of the squared gradients, by path.
+        z: The point that the plain steps have reached, by path.
+    """
 
     count: jax.Array
     largest_rate: jax.Array
     weight_sum: jax.Array
-    nu: Params  # mean of the squared gradients
-    z: Params  # what the plain steps come to
+    nu: Params
+    z: Params
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleFree(Optimizer):
-    """The rate is constant after warmup; what is evaluated is an average x of the steps' points z.
+    """AdamW without a schedule. We evaluate an average x of the points z that the steps reach.
 
-    The gradient is taken at y = (1 - beta1) z + beta1 x, which are the weights in training. Each step is
-    z = z - rate (g / (sqrt(nu) + eps) + decay y), and x moves towards z by the share of the step's squared
-    rate in their sum. The weights that are evaluated, kept and exported are x.
+    The rate is constant after warmup. The gradient is taken at y = (1 - beta1) z + beta1 x, which are the
+    weights in training. Each step is z = z - rate (g / (sqrt(nu) + eps) + decay y). Then x moves towards z.
+    How far it moves is the share of this step's squared rate in the sum of all. The weights that are
+    evaluated, kept and exported are x.
 
     Attributes:
         beta1: Share of the average in the point at which the gradient is taken. More than 0.
@@ -51,7 +60,7 @@ class ScheduleFree(Optimizer):
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
     ) -> optax.GradientTransformationExtraArgs:
-        """Return the rule with its rate inside: the updates are what the step subtracts."""
+        """Return the rule. It multiplies by the rate itself, so the step only subtracts its updates."""
         found = complete_scales(specs, scales)
 
         def init(params: Any) -> ScheduleFreeState:
@@ -94,11 +103,11 @@ class ScheduleFree(Optimizer):
         return {path: self._average(weight, opt_state.z[path]) for path, weight in trainable.items()}
 
     def update_norm(self, spec: Spec) -> float:
-        """Return sqrt(fan_in * fan_out): entries are of size 1 and aligned."""
+        """Return sqrt(fan_in * fan_out), because entries have size 1 and are aligned."""
         return (spec.fan_in * spec.fan_out) ** 0.5
 
     def state_arrays(self, spec: Spec) -> int:
-        """Return 2: the squared gradient's mean, and z."""
+        """Return 2, for the squared gradient's mean and z."""
         return 2
 
 

@@ -14,7 +14,9 @@ from lora_jax.training.optimizers.optimizer import Optimizer, Scale
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """The update is v = momentum v + g, or g + momentum v with Nesterov's step, as in PyTorch.
+    """Stochastic gradient descent with momentum.
+
+    The update is v = momentum v + g, or g + momentum v with Nesterov's step, as in PyTorch.
 
     Attributes:
         momentum: Decay of the momentum. 0 is plain descent, which holds no state.
@@ -31,7 +33,7 @@ class SGD(Optimizer):
     def transform(
         self, specs: Mapping[str, Spec], scales: Mapping[str, Scale]
     ) -> optax.GradientTransformationExtraArgs:
-        """Return optax's momentum with clipping before it and decay after it."""
+        """Return optax's momentum, with clipping before it and decay after it."""
         rule = optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
         return around(rule, specs, scales)
 
@@ -40,11 +42,11 @@ class SGD(Optimizer):
         return "SGD"
 
     def update_norm(self, spec: Spec) -> None:
-        """Return None: an update is as large as the gradient."""
+        """Return None, because an update is as large as the gradient."""
         return None
 
     def state_arrays(self, spec: Spec) -> int:
-        """Return 1, the momentum, or 0 without it."""
+        """Return 1 for the momentum, or 0 without momentum."""
         return 1 if self.momentum else 0
 
 
