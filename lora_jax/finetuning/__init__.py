@@ -1,1 +1,1 @@
-"""Supervised fine-tuning of a pretrained model by any method, and the comparison of methods."""
+"""Supervised fine-tuning of a pretrained model by any method, and studies of several methods."""

@@ -1,4 +1,4 @@
-"""What a fine-tuning run is, and a sweep: methods, each at several learning rates, then several seeds."""
+"""The configuration of a fine-tuning run, and of a sweep over methods, learning rates and seeds."""
 
 import re
 from collections.abc import Sequence
@@ -41,35 +41,55 @@ from lora_jax.ranges import (
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """AdamW with linear warmup and linear decay to zero, or another optimizer and schedule.
+    """How a fine-tuning run is optimized. The default is AdamW with linear warmup and linear decay to zero.
 
-    Gradients are clipped by their norm.
+    Gradients are clipped by their norm. The dev split is scored `evaluations` times, evenly over the steps.
+    The weights of the best score are kept. Training stops after `patience` scores in a row that are no
+    better.
 
-    The dev split is scored `evaluations` times, evenly over the steps; the weights of the best score are
-    kept, and training stops after `patience` scores in a row that are no better.
+    Attributes:
+        learning_rate: The peak of the learning rate.
+        batch_size: Examples in a step.
+        epochs: Passes over the training examples.
+        warmup_fraction: Share of the steps in which the rate warms up.
+        weight_decay: Decay of matrices. Other weights do not decay.
+        clip_norm: The norm to which gradients are clipped.
+        beta1: AdamW's decay of the gradient's mean.
+        beta2: AdamW's decay of the mean of its square.
+        eps: AdamW's number that is added to the root of that mean.
+        evaluations: How often the dev split is scored.
+        patience: Training stops after so many scores that are no better. None never stops early.
+        n_completions: Number of test examples that a language model completes, for BLEU and ROUGE.
+        steps: Number of steps. None trains for `epochs`.
+        accumulate: Number of parts in which a batch is read, as in OptimConfig.
+        optimizer: Another optimizer. None is AdamW with the numbers above.
+        classes: Factors for classes of weights, as in OptimConfig.
+        schedule: The learning rate after warmup, as in OptimConfig.
+        cooldown: How the rate of "wsd" falls.
+        cooldown_fraction: Share of the steps in which the rate of "wsd" falls.
+        final_lr_fraction: The share of the peak at which "cosine" ends.
     """
 
-    learning_rate: Rate = 1e-3  # the peak
-    batch_size: Batch = 16  # examples a step
+    learning_rate: Rate = 1e-3
+    batch_size: Batch = 16
     epochs: Annotated[int, whole(1, 10**6)] = 3
-    warmup_fraction: BelowOne = 0.06  # share of the steps
-    weight_decay: Annotated[float, Range(0, 1e3)] = 0.01  # on matrices only
+    warmup_fraction: BelowOne = 0.06
+    weight_decay: Annotated[float, Range(0, 1e3)] = 0.01
     clip_norm: Weight = 1.0
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.999
     eps: Small = 1e-8
     evaluations: Count = 3
     patience: Count | None = None
-    # Examples of the test split that a language model completes, for BLEU and ROUGE.
     n_completions: Count = added_later(64)
-    steps: Count | None = added_later(None)  # in place of whole epochs
-    accumulate: Batch = added_later(1)  # parts that a batch is read in, as in OptimConfig
-    optimizer: OptimizerConfig | None = added_later(None)  # None: AdamW with the betas and eps above
-    classes: ClassesConfig | None = added_later(None)  # as in OptimConfig
-    schedule: ScheduleName = added_later("linear")  # after warmup, as in OptimConfig
-    cooldown: Cooldown = added_later("1-sqrt")  # of wsd
-    cooldown_fraction: ProperShare = added_later(0.2)  # of wsd
-    final_lr_fraction: Share = added_later(0.1)  # of cosine
+    steps: Count | None = added_later(None)
+    accumulate: Batch = added_later(1)
+    optimizer: OptimizerConfig | None = added_later(None)
+    classes: ClassesConfig | None = added_later(None)
+    schedule: ScheduleName = added_later("linear")
+    cooldown: Cooldown = added_later("1-sqrt")
+    cooldown_fraction: ProperShare = added_later(0.2)
+    final_lr_fraction: Share = added_later(0.1)
 
     def __post_init__(self) -> None:
         check_optimizer(self)
@@ -79,7 +99,7 @@ class TuneConfig:
 
     @property
     def numbers(self) -> OptimConfig:
-        """What the compiled step depends on: runs that differ in the rest share one program."""
+        """What the compiled step depends on. Runs that differ only in the rest share one program."""
         common: dict[str, Any] = dict(
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
@@ -117,8 +137,9 @@ class FinetuneConfig:
         check_fields(self)
 
 
-# Per method, because one rate for all of them would decide the comparison: LoRA's best is about ten times
-# full fine-tuning's (Schulman et al. 2025, "LoRA Without Regret"), and what trains a few numbers wants more.
+# Each method has its own rates, because one rate for all would decide the comparison. LoRA's best rate is
+# about ten times that of full fine-tuning (Schulman et al. 2025, "LoRA Without Regret"). Methods that train
+# only a few numbers need higher ones.
 RATES: dict[str, tuple[float, ...]] = {
     "Full": (3e-5, 1e-4, 3e-4),
     "TopLayers": (1e-4, 3e-4, 1e-3),
@@ -127,7 +148,7 @@ RATES: dict[str, tuple[float, ...]] = {
     "IA3": (3e-3, 1e-2, 3e-2),
     "VeRA": (3e-3, 1e-2, 3e-2),
 }
-OTHER_RATES = (1e-3, 3e-3, 1e-2)  # LoRA and its kin, adapters, biases and norms; for some hundred steps
+OTHER_RATES = (1e-3, 3e-3, 1e-2)  # for LoRA and its kin, adapters, biases and norms, over some hundred steps
 
 
 def default_rates(method: MethodConfig) -> tuple[float, ...]:
@@ -140,8 +161,8 @@ class FinetuneSweep:
     """Methods to compare on one task.
 
     Each method tries its own learning rates with the first seed. The rate with the best dev score then gets
-    all seeds; of two equal ones the lower rate wins. The test split decides nothing. If two runs of a sweep
-    have the same configuration, it is trained once.
+    all seeds. If two rates are equally good, the lower one wins. The test split decides nothing. If two runs
+    of a sweep have the same configuration, it is trained once.
 
     Attributes:
         base: "minilm" or "smollm2", a Hugging Face folder, or a hub id.
@@ -149,15 +170,15 @@ class FinetuneSweep:
         methods: The methods, by label.
         optim: The optimizer.
         seeds: The seeds.
-        rates: Learning rates to try, by label. A method without any takes `default_rates`.
+        rates: Learning rates to try, by label. A method that has none takes `default_rates`.
     """
 
     base: str
     task: TaskConfig
-    methods: dict[str, MethodConfig]  # by label
+    methods: dict[str, MethodConfig]
     optim: TuneConfig = TuneConfig()
     seeds: tuple[Seed, ...] = (0, 1, 2)
-    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)  # by label; else default_rates
+    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -168,7 +189,11 @@ class FinetuneSweep:
                 raise LoraJaxError(f"rates names the method {label!r}{nearest(label, self.methods)}.")
 
     def only(self, labels: Sequence[str]) -> "FinetuneSweep":
-        """Return the sweep of some of its methods."""
+        """Return the sweep with only these methods.
+
+        Raises:
+            LoraJaxError: The sweep has no method of such a label.
+        """
         for label in labels:
             if label not in self.methods:
                 raise LoraJaxError(f"the sweep has no method {label!r}{nearest(label, self.methods)}.")
@@ -176,9 +201,11 @@ class FinetuneSweep:
         return replace(self, methods=methods, rates={k: v for k, v in self.rates.items() if k in methods})
 
     def rates_of(self, label: str) -> tuple[float, ...]:
+        """Return the learning rates that a method tries."""
         return self.rates.get(label, default_rates(self.methods[label]))
 
     def run(self, label: str, rate: float, seed: int) -> FinetuneConfig:
+        """Return one run of the sweep."""
         return FinetuneConfig(
             base=self.base,
             task=self.task,
@@ -193,7 +220,7 @@ class FinetuneSweep:
         return [self.run(label, rate, self.seeds[0]) for rate in self.rates_of(label)]
 
     def runs(self) -> list[FinetuneConfig]:
-        """Return every run that the sweep may come to: all rates with all seeds."""
+        """Return every run that the sweep may train: all rates with all seeds."""
         return [
             self.run(label, rate, seed)
             for label in self.methods
@@ -203,7 +230,7 @@ class FinetuneSweep:
 
 
 def finetune_to_dict(config: FinetuneConfig) -> dict[str, Any]:
-    """Return a run's configuration as plain dicts, the method's name among its fields."""
+    """Return a run's configuration as plain dictionaries. The method's name is among its fields."""
     return {
         "base": config.base,
         "task": to_dict(config.task),
@@ -215,7 +242,7 @@ def finetune_to_dict(config: FinetuneConfig) -> dict[str, Any]:
 
 
 def finetune_id(config: FinetuneConfig) -> str:
-    """Return the run's name: task, method, rate and seed, then a hash of every field."""
+    """Return the run's id: its task, method, rate and seed, and a hash of every field."""
     label = re.sub(r"[^a-z0-9]+", "-", config.label.lower()).strip("-")
     task = re.sub(r"[^a-z0-9]+", "-", config.task.name.lower()).strip("-")
     identity = digest(finetune_to_dict(config))
@@ -223,6 +250,11 @@ def finetune_id(config: FinetuneConfig) -> str:
 
 
 def best_rate(scores: dict[float, float], larger_is_better: bool) -> float:
-    """Return the rate of the best dev score, the lower one of equals; a diverged run has no score here."""
+    """Return the rate of the best dev score. If several are equally good, it is the lowest.
+
+    Args:
+        scores: The dev score by rate. Leave diverged runs out.
+        larger_is_better: Whether a larger score is better.
+    """
     sign = -1.0 if larger_is_better else 1.0
     return min(scores, key=lambda rate: (sign * scores[rate], rate))

@@ -1,4 +1,4 @@
-"""Scores of a split, each with its interval: losses and labels from one pass, completions where asked for."""
+"""Scores of a split, each with its interval. One pass gives losses and labels, another one completions."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,22 +17,22 @@ from lora_jax.metrics import Score, Scores, accuracy, bleu, exact_match, f1, int
 from lora_jax.peft.method import Adapted, MethodConfig
 from lora_jax.peft.stacking import split_shared
 
-EVALUATION_BATCH = 64  # examples a call
-EVALUATION_BYTES = 2**30  # of the largest array of a call, of all adapters that are scored side by side
+EVALUATION_BATCH = 64  # examples in a call
+EVALUATION_BYTES = 2**30  # size of the largest array in a call, over all adapters that it scores
 
 
 def evaluate_split(prepared: Prepared, config: MethodConfig, adapted: Adapted, split: Encoded) -> Scores:
-    """Score a split without generating: loss, and for a classifier accuracy and macro F1."""
+    """Score a split without generating: the loss, and for a classifier accuracy and macro F1."""
     return evaluate_many(prepared, config, [adapted], split)[0]
 
 
 def evaluate_many(
     prepared: Prepared, config: MethodConfig, adapted: Sequence[Adapted], split: Encoded
 ) -> list[Scores]:
-    """Score a split with several adapters of one method and shape, which read it side by side.
+    """Score a split with several adapters of one method and shape. They read it side by side.
 
     A frozen weight that is the same array in all of them is read once. The others are stacked. As many
-    adapters go side by side as have EVALUATION_BYTES of activations. The scores are those of one at a time.
+    adapters are scored at once as EVALUATION_BYTES allow. Each gets the scores that it would get alone.
     """
     width = max(1, EVALUATION_BYTES // _activation_bytes(prepared.model, split))
     found: list[Scores] = []
@@ -64,7 +64,7 @@ def _evaluate(
 def _measure_together(
     model: ModelConfig, config: MethodConfig, adapted: Sequence[Adapted]
 ) -> Callable[[Batch], ExampleLosses]:
-    """Return the function of a batch that gives the losses of every adapter (G, B), compiled."""
+    """Return a compiled function of a batch that gives the losses of every adapter, (G, B)."""
     first = adapted[0]
     if len(adapted) == 1:
         measure_one = make_measure(model, config)
@@ -94,7 +94,7 @@ def _score(
 
 
 def _activation_bytes(model: ModelConfig, split: Encoded) -> int:
-    """Return the float32 bytes of the largest array of an evaluation batch: logits, scores or the MLP's."""
+    """Return the float32 bytes of a batch's largest array: logits, attention scores or the MLP's numbers."""
     widest = max(model.ff_width, model.n_heads * split.max_tokens)
     if model.n_classes is None:
         widest = max(widest, model.vocab_size)
@@ -105,6 +105,13 @@ def score_completions(
     prepared: Prepared, config: MethodConfig, adapted: Adapted, max_tokens: int, n_examples: int
 ) -> tuple[dict[str, Score], list[str]]:
     """Complete the first test examples greedily and score the completions.
+
+    Args:
+        prepared: The base and the task.
+        config: The method.
+        adapted: Its weights.
+        max_tokens: Prompts are cut to so many tokens.
+        n_examples: Number of test examples.
 
     Returns:
         BLEU, ROUGE-L and exact match, and the completions.
@@ -125,9 +132,12 @@ def score_completions(
 
 
 def complete(prepared: Prepared, engine: Engine, prompts: Sequence[np.ndarray], n_new: int) -> list[str]:
-    """Complete prompts greedily, by at most `n_new` tokens, up to what ends a text or a training row."""
+    """Complete prompts greedily, by at most `n_new` tokens.
+
+    A completion ends earlier at a token that ends a text or a training row.
+    """
     tokenizer = prepared.pretrained.tokenizer
-    assert tokenizer.eos_id is not None  # encode_generation has refused a tokenizer without
+    assert tokenizer.eos_id is not None  # encode_generation refuses a tokenizer without it
     end_ids = distinct((*find_end_ids(tokenizer), tokenizer.eos_id))
     completions = generate(engine, prompts, n_new, end_ids=end_ids)
     return [tokenizer.decode(completion.tokens).strip() for completion in completions]

@@ -1,4 +1,7 @@
-"""Run a fine-tuning sweep: each method's rates, then its best rate with every seed; a record for each run."""
+"""Run a fine-tuning sweep: each method's rates, then its best rate with every seed.
+
+Each run gets a record.
+"""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,14 +42,14 @@ from lora_jax.training.saving import DEFAULT, Saving
 
 @dataclass(frozen=True)
 class TuneCell:
-    """One comparison of methods: a sweep, what its runs share, and what else is known of them.
+    """One comparison of methods: a sweep, and what its runs share.
 
     Attributes:
         sweep: The methods, rates and seeds.
         prepared: The base and the task.
         source: Held-out text that the base knows, on which forgetting is measured. None measures none.
         pretraining_tokens: Tokens that the base of a study was trained on.
-        in_study: Whether the runs are of a study, whose records say more (`runs.record.InStudy`).
+        in_study: Whether the runs belong to a study. Their records then say more (`runs.record.InStudy`).
     """
 
     sweep: FinetuneSweep
@@ -58,7 +61,17 @@ class TuneCell:
 
 @dataclass(frozen=True)
 class PlannedTune:
-    """One run of a phase and what it costs, for the bar."""
+    """One run of a phase and what it will cost.
+
+    Attributes:
+        run: The run.
+        cell: The comparison that it belongs to.
+        run_id: Its id.
+        n_steps: Its number of steps.
+        own_tokens: Tokens that it trains on.
+        seconds: Estimated time.
+        finished: Whether it has a record already.
+    """
 
     run: FinetuneConfig
     cell: TuneCell
@@ -70,6 +83,7 @@ class PlannedTune:
 
     @property
     def description(self) -> str:
+        """Label, rate and seed of the run, for the progress bar."""
         size = f" {self.run.task.n_train} examples" if self.cell.in_study else ""
         return f"{self.run.label}{size} lr {self.run.optim.learning_rate:g} seed {self.run.seed}"
 
@@ -79,12 +93,12 @@ Asked = tuple[TuneCell, FinetuneConfig]
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """How a sweep is trained: what together in one program, and when states are saved.
+    """How a sweep is trained: which runs train together, and when states are saved.
 
     Attributes:
-        lanes: Largest number of runs of one shape. None measures how many pay.
-        halving: Whether to stop the worse half of the runs that choose a method's rate, at every mark but the
-            last.
+        lanes: Largest number of runs of one shape side by side. None measures how many pay.
+        halving: Whether to stop the worse half of the runs that choose a method's rate, at every dev score
+            but the last.
         saving: When the state of a run is saved, and which states are kept.
     """
 
@@ -94,7 +108,7 @@ class TuneSettings:
 
 
 class Tuner:
-    """One or several sweeps of one base in one results folder: runs of one shape train side by side."""
+    """One or several sweeps of one base in one results folder. Runs of one shape train side by side."""
 
     def __init__(
         self,
@@ -109,7 +123,12 @@ class Tuner:
         self._tracker, self._recorder = tracker, Recorder(name, store, tracker)
 
     def check(self) -> None:
-        """Refuse what cannot be, before anything compiles: halving without scores, lanes without memory."""
+        """Refuse what cannot work, before anything is compiled.
+
+        Raises:
+            LoraJaxError: Halving has no scores to compare, or the memory does not hold the runs or their
+                lanes.
+        """
         for cell in self.cells:
             if self.halving and cell.sweep.optim.evaluations < 2:
                 raise LoraJaxError(
@@ -131,7 +150,16 @@ class Tuner:
         ]
 
     def run_all(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
-        """Train what is not finished: first the rates, then the seeds. Raises `Stopped` where stopped."""
+        """Train what is not finished: first the rates, then the seeds.
+
+        Args:
+            should_stop: Training stops soon after this returns True.
+            say: Called with lines for the user.
+
+        Raises:
+            LoraJaxError: `check` refuses the sweep.
+            Stopped: `should_stop` returned True. The states are saved.
+        """
         self.check()
         self._run_phase("learning rates, first seed", self._first_runs(), self.halving, should_stop, say)
         rest = [asked for cell in self.cells for asked in self._further_runs(cell, say)]
@@ -188,7 +216,7 @@ class Tuner:
                             self._keep(result, cells[finetune_id(result.config)], progress)
 
     def _hold_runs(self, group: TuneGroup, turn: Rounds, progress: Progress) -> Iterator[TuneRun]:
-        """Take the runs of a group one after another; rivals of successive halving are taken together."""
+        """Take the runs of a group one after another. Rivals of successive halving are taken together."""
         guard = turn.hold(group.name, group.run_ids) if group.n_rivals else None
         if group.n_rivals and guard is None:
             return
@@ -198,7 +226,7 @@ class Tuner:
                 yield replace(run, say=progress.say, guard=own)
 
     def _pick_lanes(self, group: TuneGroup, turn: Rounds, progress: Progress) -> int:
-        """Return how many runs of a group are trained side by side: all rivals, or a share of what pays."""
+        """Return how many runs of a group train side by side: all rivals, or this worker's share."""
         settle = partial(settle_lane_count, group, self.lanes, self.store.folder, progress.say)
         if self.lanes is not None or group.n_rivals:
             n_lanes = settle()
@@ -208,7 +236,10 @@ class Tuner:
         return n_lanes if group.n_rivals else min(n_lanes, turn.share(group.runs))
 
     def plan(self, runs: Sequence[Asked]) -> list[PlannedTune]:
-        """Price the runs by their FLOPs and this machine's speed; one that was halted is done with."""
+        """Price the runs by their FLOPs and this machine's speed.
+
+        A run that successive halving stopped counts as finished only if this sweep uses halving.
+        """
         speed, planned = present_speed(), []
         records = self.store.finished().values()
         finished = {record.run_id for record in records if self.halving or record.status != "halted"}
@@ -223,9 +254,9 @@ class Tuner:
         return planned
 
     def form_groups(self, planned: Sequence[PlannedTune], halving: bool) -> list[TuneGroup]:
-        """Put what is left of runs of one shape together, with halving those of one method's rates alone.
+        """Put unfinished runs of one shape together. With halving, only the rates of one method form a group.
 
-        Runs of several set sizes stand in the order of their lengths, so that lanes end together.
+        Runs of several set sizes are sorted by their lengths, so that lanes end at about the same time.
         """
         members: dict[Hashable, list[PlannedTune]] = {}
         for item in planned:
@@ -257,7 +288,7 @@ class Tuner:
         return self.store.folder / "checkpoints" / run_id
 
     def _keep(self, result: FinetuneResult, cell: TuneCell, progress: Progress) -> None:
-        """Write what a run gave, and drop its checkpoints."""
+        """Write a run's record and weights, and drop its checkpoints."""
         run_id = finetune_id(result.config)
         facts = find_facts(result, cell.prepared)
         if cell.in_study and facts.finetuning is not None:
@@ -280,9 +311,9 @@ def _in_study(result: FinetuneResult, cell: TuneCell) -> InStudy:
 
 
 def choose_rates(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> dict[str, float]:
-    """Return each method's rate of the best dev score, of the runs that came to their end.
+    """Return each method's rate with the best dev score, among the runs that came to their end.
 
-    A method that diverged at all of them has none.
+    A method that diverged at all rates is missing.
     """
     metric = primary_metric(prepared.task.kind)
     records, chosen = store.finished(), {}

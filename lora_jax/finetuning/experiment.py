@@ -1,4 +1,7 @@
-"""A fine-tuning experiment: a config file whose `sweep()` returns a FinetuneSweep, or `study()` a study."""
+"""A fine-tuning experiment: a config file with a function `sweep()` or `study()`.
+
+`sweep()` returns a FinetuneSweep. `study()` returns a FinetuneStudy.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +17,13 @@ from lora_jax.runs.sweep import overlay, parse_overrides
 
 @dataclass(frozen=True)
 class FinetuneExperiment:
-    """The sweep of a config file, with the question in its docstring."""
+    """The sweep of a config file.
+
+    Attributes:
+        name: The file's name without its ending.
+        question: The file's docstring.
+        sweep: What `sweep()` returned, with overrides.
+    """
 
     name: str
     question: str
@@ -24,7 +33,16 @@ class FinetuneExperiment:
 def load_finetuning(
     path: Path, overrides: Sequence[str] = (), labels: Sequence[str] = ()
 ) -> FinetuneExperiment:
-    """Load configs/NAME.py, lay `field=value` overrides over its sweep; labels: keep these methods alone."""
+    """Load the sweep of a config file.
+
+    Args:
+        path: The file, such as configs/peft_sst2.py.
+        overrides: `field=value` of the sweep.
+        labels: Keep only these methods. None of them keeps all.
+
+    Raises:
+        LoraJaxError: The file returns no sweep, or an override or label does not fit it.
+    """
     module, sweep = execute_config(path, "sweep", "a FinetuneSweep", "configs/peft_sst2.py")
     if not isinstance(sweep, FinetuneSweep):
         raise LoraJaxError(
@@ -39,18 +57,33 @@ def load_finetuning(
 
 @dataclass(frozen=True)
 class StudyExperiment:
-    """The study of a config file, with the question in its docstring."""
+    """The study of a config file.
+
+    Attributes:
+        name: The file's name without its ending.
+        question: The file's docstring.
+        study: What `study()` returned, with overrides.
+    """
 
     name: str
     question: str
     study: FinetuneStudy
 
 
-OF_BASES = "bases."  # opens an override of the bases that a study pretrains
+OF_BASES = "bases."  # an override of the bases that a study pretrains begins with this
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyExperiment:
-    """Load configs/NAME.py; lay `field=value` over each of its arms, `bases.field=value` over its bases."""
+    """Load the study of a config file.
+
+    Args:
+        path: The file, such as configs/finetune_laws.py.
+        overrides: `field=value` changes each of the arms. `bases.field=value` changes each base that is
+            pretrained.
+
+    Raises:
+        LoraJaxError: The file returns no study, or an override does not fit it.
+    """
     module, study = execute_config(path, "study", "a FinetuneStudy", "configs/finetune_laws.py")
     if not isinstance(study, FinetuneStudy):
         raise LoraJaxError(

@@ -1,4 +1,4 @@
-"""Adapters of a finished sweep in peft's format: each method's best rate with the first seed."""
+"""Export the adapters of a finished sweep in peft's format: each method's best rate with the first seed."""
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.finetuning.config import FinetuneSweep, finetune_id
@@ -12,7 +12,11 @@ from lora_jax.runs.store import RunStore
 
 
 def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> list[str]:
-    """Write FOLDER/peft/LABEL for every method that peft has a form for; return a line about each method."""
+    """Write FOLDER/peft/LABEL for every method that peft has a form for.
+
+    Returns:
+        A line about each method.
+    """
     pretrained, lines = prepared.pretrained, []
     labels = list(sweep.methods)
     names = dict(zip(labels, unique_names(labels), strict=True))
@@ -34,7 +38,7 @@ def export_chosen(sweep: FinetuneSweep, prepared: Prepared, store: RunStore) -> 
                 prepared.base,
                 pretrained.new,
             )
-        except LoraJaxError as error:  # most methods have no form there, which is no mistake of the sweep's
+        except LoraJaxError as error:  # peft has no form for most methods, which is no mistake of the sweep
             lines.append(f"{label}: {error} Its weights are {path}.")
             continue
         lines.append(f"{label}: adapter for peft in {folder}")

@@ -1,4 +1,7 @@
-"""What each step of a run takes in: its batch by the run's seed, its hyperparams, its dropout's key."""
+"""What each step of a run reads: its batch, its hyperparameters and the dropout key.
+
+All follow from the seed.
+"""
 
 from lora_jax.data.tasks import Batches, make_batches
 from lora_jax.finetuning.config import FinetuneConfig, TuneConfig
@@ -22,7 +25,10 @@ def unit_rate(optim: TuneConfig, n_steps: int, step: int) -> float:
 
 
 def count_steps(config: FinetuneConfig, prepared: Prepared) -> int:
-    """Return the steps of a run: those asked for, else those of all epochs; every epoch has as many."""
+    """Return the number of steps of a run: `optim.steps`, or those of all epochs.
+
+    All epochs have equally many.
+    """
     return _count(config.optim, _epoch(config, prepared, 0))
 
 
@@ -42,7 +48,12 @@ def _epoch(config: FinetuneConfig, prepared: Prepared, epoch: int) -> Batches:
 
 
 class Feed:
-    """The inputs of a run by their step; n_tokens: of the steps that were asked for, without padding."""
+    """The inputs of a run, by step.
+
+    Attributes:
+        n_steps: Number of steps of the run.
+        n_tokens: By step, the tokens of those steps that were asked for, without padding.
+    """
 
     def __init__(self, config: FinetuneConfig, prepared: Prepared) -> None:
         self._config, self._prepared = config, prepared

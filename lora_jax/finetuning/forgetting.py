@@ -1,4 +1,4 @@
-"""Forgetting: the loss on held-out text of the base's own pretraining, after fine-tuning less before it."""
+"""Forgetting: how much fine-tuning raises the loss on held-out text that the base was pretrained on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from lora_jax.training.heldout import clustered_standard_error
 
 @dataclass(frozen=True)
 class SourceText:
-    """Held-out windows of the text that a base knows, and what the base itself loses on them.
+    """Held-out windows of the text that a base knows, and the base's own losses on them.
 
     Attributes:
-        name: Of the sources.
+        name: Names of the sources.
         windows: The W windows.
-        documents_W: The document of each window (W,), by which the losses cluster.
-        before_W: The base's mean loss on each window (W,), in nats a token. It is the base without a method:
-            with some methods, such as prompts, the adapted model is another one from the start.
+        documents_W: The document of each window (W,). Losses cluster by it.
+        before_W: The base's mean loss on each window (W,), in nats per token. It is measured without a
+            method, because with some methods, such as prompts, the adapted model differs from the start.
     """
 
     name: str
@@ -38,10 +38,10 @@ class SourceText:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """What a run forgot. Losses are in nats a token of the source text.
+    """What a run forgot. Losses are in nats per token of the source text.
 
     Attributes:
-        source: The name of the source text.
+        source: Name of the source text.
         before: The base's loss.
         after: The loss of the adapted model.
         change: after - before, paired by window, with a standard error by document (Liang & Zeger 1986).
@@ -54,15 +54,15 @@ class Forgetting:
 
 
 def prepare_source(prepared: Prepared, data: DataConfig, say: Callable[[str], None]) -> SourceText:
-    """Return the held-out text of `data` as the base's tokenizer cuts it, and the base's losses on it.
+    """Cut the held-out text of `data` with the base's tokenizer, and measure the base's losses on it.
 
     Args:
         prepared: The base, with any task.
         data: What the base was pretrained on.
-        say: Is told what takes time.
+        say: Called with a line about each thing that takes time.
 
     Raises:
-        LoraJaxError: A source cannot be read, or one document alone is held out.
+        LoraJaxError: A source cannot be read, or only one document is held out.
     """
     tokenizer = prepared.pretrained.tokenizer_file
     seq_len = min(data.seq_len, prepared.model.context)
@@ -70,8 +70,8 @@ def prepare_source(prepared: Prepared, data: DataConfig, say: Callable[[str], No
     dataset = prepare_data(own, prepared.model.vocab_size, on_progress=say)
     if len(np.unique(dataset.heldout_documents_W)) < 2:
         raise LoraJaxError(
-            f"The source text of {prepared.name} has one document held out, of which no error can be told:"
-            " raise data.heldout_tokens or data.heldout_fraction."
+            f"The source text of {prepared.name} has only one held-out document, so its loss has no standard"
+            " error: raise data.heldout_tokens or data.heldout_fraction."
         )
     windows = encode_heldout(dataset)
     scores = evaluate_split(prepared, Full(), Adapted(prepared.base, {}), windows)
@@ -80,9 +80,13 @@ def prepare_source(prepared: Prepared, data: DataConfig, say: Callable[[str], No
 
 
 def forget(source: SourceText, after_W: np.ndarray) -> Forgetting:
-    """Return what a model forgot that loses `after_W` (W,) on the windows of the source text.
+    """Compare a model's losses on the source text with those of its base.
 
-    The interval has Student's quantile with as many degrees of freedom as there are documents, less one.
+    The interval uses Student's t. Its degrees of freedom are the number of documents less one.
+
+    Args:
+        source: The source text.
+        after_W: Mean loss of the adapted model on each window (W,), in nats per token.
     """
     from scipy.special import stdtrit
 

@@ -1,4 +1,4 @@
-"""Runs of one base and one method's shape as lanes: which may stand together, and how they start."""
+"""Runs of one base and one method's shape as lanes: which may train together, and how they start."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ class TuneRun:
     """One run to train.
 
     Attributes:
-        config: What is trained.
-        prepared: On which data.
+        config: The run's configuration.
+        prepared: Its base and task.
         folder: Where its state is saved while it trains.
-        say: Is told, in a line, of a checkpoint that is damaged and dropped.
+        say: Called with a line if a damaged checkpoint is dropped.
         saving: When its state is saved.
-        guard: Called before anything is written. It raises LoraJaxError where another worker trains the run
-            now.
-        source: Windows of what the base knows, to be scored at the end beside the test split.
+        guard: Called before anything is written. It raises LoraJaxError if another worker trains the run now.
+        source: Windows of text that the base knows. They are scored at the end, in addition to the test
+            split.
     """
 
     config: FinetuneConfig
@@ -48,27 +48,40 @@ class TuneRun:
 
 @dataclass(frozen=True)
 class Placed:
-    """A run's place in its group. frozen: its own and the shared weights, padded to the group's shapes."""
+    """A run's place in its group.
+
+    Attributes:
+        run: The run.
+        method: Its method, built for the model.
+        frozen: The frozen weights, its own and the shared ones, padded to the group's shapes.
+        shapes: Shapes of the run's weights if it trained alone.
+        group_shapes: Shapes of its weights in the group.
+        program: The method that stands for all methods of the group.
+    """
 
     run: TuneRun
     method: Method
     frozen: Params
-    shapes: Shapes  # by itself
+    shapes: Shapes
     group_shapes: Shapes
-    program: MethodConfig  # stands for the methods of the whole group
+    program: MethodConfig
 
 
 def lane_shape(config: FinetuneConfig) -> Hashable:
-    """Return what runs have in common that may stand side by side: all but numbers that are data."""
+    """Return what runs must have in common to train side by side. Numbers that are data may differ."""
     optim = config.optim
     optimizer = make_optimizer(optim.numbers)
-    # Where an update depends on a weight's shape, padding a rank would change it.
+    # If an update depends on a weight's shape, padding a rank would change it.
     method = program(config.method) if optimizer.acts_by_entry else config.method
     return method, optim.batch_size, optimizer, optim.classes, optim.accumulate
 
 
 def check_group(runs: Sequence[TuneRun]) -> None:
-    """Refuse runs that are not of one shape, before anything is drawn or compiled."""
+    """Refuse runs that are not of one shape, before anything is drawn or compiled.
+
+    Raises:
+        LoraJaxError: They differ in their base, in batch size or in shape.
+    """
     first = runs[0]
     for other in runs:
         one, two = first.config, other.config
@@ -93,10 +106,10 @@ def check_group(runs: Sequence[TuneRun]) -> None:
 
 
 def start_group(runs: Sequence[TuneRun]) -> tuple[Lanes, list[Placed]]:
-    """Draw every run's weights, padded to the largest rank, and put them in lanes beside each other.
+    """Draw every run's weights, pad them to the largest rank, and put each run into a lane.
 
     Raises:
-        LoraJaxError: the runs are not of one shape.
+        LoraJaxError: The runs are not of one shape.
     """
     check_group(runs)
     model, base = runs[0].prepared.model, runs[0].prepared.base
@@ -118,20 +131,20 @@ def start_group(runs: Sequence[TuneRun]) -> tuple[Lanes, list[Placed]]:
 
 
 def _copy(trainable: Params) -> Params:
-    """Return arrays that a step may donate; they may be the base's own."""
+    """Return copies that a step may donate. The arrays may be the base's own."""
     return {path: jnp.array(weight, copy=True) for path, weight in trainable.items()}
 
 
 def draw_head(prepared: Prepared, seed: int) -> Params:
-    """Return a classifier's new head, drawn from the run's seed; nothing where the base has all weights.
+    """Draw a classifier's new head from the run's seed. It is empty if the base has all weights.
 
-    A pooler that the base lacks is not drawn again: few methods train it, so that an adapter's file does not
-    hold it, and it is the same in every run.
+    A pooler that the base lacks is not drawn again. Few methods train it, so adapter files do not hold it,
+    and it is the same in every run.
     """
     specs = declare(prepared.model)
     return init({path: specs[path] for path in prepared.pretrained.new if path.startswith(HEAD)}, seed)
 
 
 def draw_base(prepared: Prepared, seed: int) -> Params:
-    """Return the base's weights, a classifier's new head drawn from the run's seed."""
+    """Return the base's weights, with a classifier's new head drawn from the run's seed."""
     return {**prepared.base, **draw_head(prepared, seed)}

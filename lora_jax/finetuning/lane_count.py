@@ -1,4 +1,4 @@
-"""How many fine-tuning runs of one shape are trained side by side: as asked, all rivals, or what pays."""
+"""How many fine-tuning runs of one shape train side by side: as asked, all rivals, or as many as pay."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +20,9 @@ from lora_jax.runs.plan_table import format_bytes
 from lora_jax.training.lanes import Lanes
 from lora_jax.training.optimizers import make_optimizer
 
-N_BATCHES, N_TURNS = 4, 3  # of the first epoch's batches, stepped through so many times; the median is taken
-# Of each trained number, besides itself and the optimizer's: the kept one, and the two of a dev evaluation.
+N_BATCHES, N_TURNS = 4, 3  # we step through so many batches so many times, and take the median time
+# Bytes of each trained number beyond itself and the optimizer's state: the kept one, and two in a dev
+# evaluation.
 BYTES_KEPT = 4 * (1 + 2)
 
 
@@ -33,7 +34,7 @@ class TuneGroup:
         runs: The runs that are to be trained.
         n_tokens: Tokens that they are to be trained on.
         n_rivals: As in `loop.finetune_group`.
-        name: Of rivals, the same whichever of them are finished.
+        name: Name of a group of rivals. It does not depend on which of them are finished.
     """
 
     runs: tuple[TuneRun, ...]
@@ -43,28 +44,32 @@ class TuneGroup:
 
     @property
     def run_ids(self) -> list[str]:
+        """The ids of the runs."""
         return [finetune_id(run.config) for run in self.runs]
 
     @property
     def trunks(self) -> tuple[TuneRun, ...]:
+        """The runs, by the name that a group of pretraining has for its trunks."""
         return self.runs
 
     @property
     def lane_bytes(self) -> float:
-        """Memory that one lane takes at least, the base and what the step computes apart, by shapes."""
+        """Bytes that one lane takes at least, by shapes, without the base and what the step computes."""
         return max(map(count_own_bytes, self.runs))
 
     @property
     def base_bytes(self) -> float:
+        """Bytes of the base's weights."""
         return float(sum(weight.nbytes for weight in self.runs[0].prepared.base.values()))
 
     @property
     def description(self) -> str:
+        """The labels of the runs."""
         return ", ".join(dict.fromkeys(run.config.label for run in self.runs))
 
 
 def count_own_bytes(run: TuneRun) -> float:
-    """Return the bytes of a run's own weights: what trains, with its moments, and what it freezes besides."""
+    """Return the bytes of a run's own weights: those that train, with moments, and new frozen ones."""
     method, model = run.config.method.build(run.prepared.model), run.prepared.model
     trained: dict[str, Spec] = {path: method.specs[path] for path in method.trainable}
     base = declare(model, method.n_top)
@@ -75,7 +80,15 @@ def count_own_bytes(run: TuneRun) -> float:
 
 
 def check_memory(groups: Sequence[TuneGroup], limit: float) -> None:
-    """Refuse a run whose weights alone memory does not hold, before anything is made; limit in bytes."""
+    """Refuse a run whose weights alone do not fit the memory, before anything is made.
+
+    Args:
+        groups: The groups.
+        limit: The memory in bytes.
+
+    Raises:
+        LoraJaxError: A run does not fit.
+    """
     for group in groups:
         needed = group.base_bytes + group.lane_bytes
         if needed > limit:
@@ -86,9 +99,15 @@ def check_memory(groups: Sequence[TuneGroup], limit: float) -> None:
 
 
 def check_lanes(groups: Sequence[TuneGroup], asked: int | None, limit: float) -> None:
-    """Refuse, before anything is compiled, lanes that memory does not hold, or too few for halving.
+    """Refuse lanes that do not fit the memory or are too few for halving, before anything is compiled.
 
-    asked: The lanes of --lanes. None takes as many as a group has runs, where these are rivals.
+    Args:
+        groups: The groups.
+        asked: The value of --lanes. None takes one lane for each rival of a group that halves.
+        limit: The memory in bytes.
+
+    Raises:
+        LoraJaxError: The lanes do not fit, or they are too few.
     """
     for group in groups:
         if group.n_rivals and asked is not None and asked < len(group.runs):
@@ -114,9 +133,10 @@ def _remedy(group: TuneGroup, most: int) -> str:
 
 
 def settle_lane_count(group: TuneGroup, asked: int | None, folder: Path, say: Callable[[str], None]) -> int:
-    """Return how many runs of a group stand side by side: as asked, all rivals, or what was measured to pay.
+    """Return how many runs of a group train side by side: as asked, all rivals, or as many as pay.
 
-    A measured choice is kept in lanes.json of the results folder, for what is left of the sweep after a kill.
+    What we measure is kept in lanes.json of the results folder. After a kill, the rest of the sweep reads it
+    there.
     """
     n_runs, limit = len(group.runs), memory_limit()
     if asked is not None or group.n_rivals:
@@ -139,7 +159,13 @@ def settle_lane_count(group: TuneGroup, asked: int | None, folder: Path, say: Ca
 
 
 def measure(group: TuneGroup, n_lanes: int, limit: float) -> Measured:
-    """Compile the step of so many lanes and time it on the first batches of the group's runs."""
+    """Compile the step with so many lanes, and time it on the first batches of the group's runs.
+
+    Args:
+        group: The group.
+        n_lanes: Number of lanes.
+        limit: The memory in bytes. A step that needs more is not timed.
+    """
     started = time.monotonic()
     runs = group.runs[:n_lanes]
     lanes, placed = start_group(runs)
@@ -156,13 +182,13 @@ def measure(group: TuneGroup, n_lanes: int, limit: float) -> Measured:
         jax.device_get([lanes.step(given) for given in inputs])
         return time.monotonic() - before
 
-    take()  # compiles, once for each length of batch
+    take()  # this compiles the step, once for each length of batch
     seconds = float(np.median([take() for _ in range(N_TURNS)]))
     return Measured(n_lanes, n_tokens / seconds, memory, time.monotonic() - started)
 
 
 def _require_memory(group: TuneGroup, n_lanes: int, limit: float) -> None:
-    """Compile the step of so many lanes, and refuse it where XLA says that memory does not hold it."""
+    """Compile the step with so many lanes. Refuse it if XLA says that it does not fit the memory."""
     runs = group.runs[:n_lanes]
     lanes, placed = start_group(runs)
     needed = count_bytes(lanes, placed, [Feed(run.config, run.prepared) for run in runs])
@@ -174,7 +200,11 @@ def _require_memory(group: TuneGroup, n_lanes: int, limit: float) -> None:
 
 
 def count_bytes(lanes: Lanes, placed: Sequence[Placed], feeds: Sequence[Feed]) -> float:
-    """Return the memory of a step on the longest batches, and of what the runs hold beside it."""
+    """Return the bytes that a step takes on the longest batches, and that the runs hold beside it.
+
+    Raises:
+        LoraJaxError: XLA does not report the memory of a step here.
+    """
     step_bytes = lanes.memory_bytes([feed.longest() for feed in feeds])
     if step_bytes is None:
         raise LoraJaxError(

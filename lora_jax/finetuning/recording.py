@@ -1,4 +1,4 @@
-"""What only fine-tuning knows of a finished run, for its record; its adapter and its completions as files."""
+"""The record of a finished fine-tuning run, its adapter and its completions."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from lora_jax.training.optimizers import make_optimizer
 
 
 def find_facts(result: FinetuneResult, prepared: Prepared) -> Facts:
-    """Return what only fine-tuning knows of a finished run."""
+    """Return what only fine-tuning can say in the record of a finished run."""
     run = result.config
     n_tokens, n_all = int(result.tokens.sum()), int(prepared.train.lengths_N.sum())
     return Facts(
@@ -74,12 +74,12 @@ def _describe(result: FinetuneResult, prepared: Prepared) -> Finetuning:
 
 
 def keep_weights(folder: Path, run_id: str, result: FinetuneResult, prepared: Prepared) -> None:
-    """Save the adapter, and the completions of the test split, in a results folder."""
+    """Save the adapter and the completions of the test split in a results folder."""
     if result.weights is None:
         return
     save_adapter(adapter_path(folder, run_id), result.weights, result.config.method, prepared.fingerprint)
     if result.completions is not None:
-        examples = zip(prepared.task.test, result.completions, strict=False)  # the first ones
+        examples = zip(prepared.task.test, result.completions, strict=False)  # only the first are completed
         lines = [
             json.dumps({"prompt": e.text, "completion": text, "references": e.references})
             for e, text in examples
@@ -89,18 +89,18 @@ def keep_weights(folder: Path, run_id: str, result: FinetuneResult, prepared: Pr
 
 
 def adapter_path(folder: Path, run_id: str) -> Path:
-    """Return where a run's adapter lies in a results folder."""
+    """Return the path of a run's adapter in a results folder."""
     return folder / "adapters" / f"{run_id}.safetensors"
 
 
 @lru_cache
 def price(model: ModelConfig, method: MethodConfig, seq_len: int) -> float:
-    """Return the FLOPs of training on one token by a method."""
+    """Return the FLOPs of training on one token with a method."""
     return training_flops_per_token(model, method.build(model), seq_len)
 
 
 def summarise(record: RunRecord) -> str:
-    """One line about a finished run."""
+    """Return one line about a finished run."""
     found: Mapping[str, object] = record.finetuning or {}
     what = f"{found['label']}  lr {record.learning_rate:g}  seed {record.seed}"
     if record.status == "halted":

@@ -1,4 +1,4 @@
-"""A trial on disk while it trains: a later call goes on from it to the same bits."""
+"""A fine-tuning run on disk while it trains. A later call continues from it, to the same bits."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +16,14 @@ from lora_jax.training.checkpoint import Checkpoints
 from lora_jax.training.saving import KEPT, KeptStates
 from lora_jax.training.step import TrainState
 
-FACTS = ("tokens", "kept_step", "worse", "n_rungs", "halted_at")  # of a History, besides losses and weights
-NEWER = ("dev_curve",)  # that version 0.2 did not save: such a curve begins where the run goes on
+FACTS = ("tokens", "kept_step", "worse", "n_rungs", "halted_at")  # fields of a History that a file keeps
+NEWER = ("dev_curve",)  # version 0.2 did not save it, so such a curve begins where the run continues
 
 
 class SavedTrial:
-    """The folder of one run: the state by orbax; losses, best weights and their step beside it, by step.
+    """The folder of one run. orbax writes the state. Other files keep losses, best weights and their step.
 
-    It holds the run as it is by itself, of its own rank, so that another call may group runs differently.
+    It holds the run as it would be alone, with its own rank. So another call may group runs differently.
     """
 
     def __init__(self, run: TuneRun, n_steps: int) -> None:
@@ -33,12 +33,16 @@ class SavedTrial:
         self._checkpoints = Checkpoints(run.folder / "state", run.say, run.saving, kept)
 
     def save(self, history: History, state: TrainState) -> None:
-        """Save after the steps that `history` has; the state last, so that what belongs to it is there.
+        """Save the run after the steps that `history` has.
 
-        Raises OSError as `Checkpoints.save` does, and LoraJaxError where another worker has the run.
+        The state comes last, when its other files are there.
+
+        Raises:
+            OSError: As `Checkpoints.save`.
+            LoraJaxError: Another worker has the run now.
         """
         self._guard()
-        self._checkpoints.wait()  # or the state before, once written, would take away what belongs to this
+        self._checkpoints.wait()  # otherwise the state before, once written, would remove the new files
         step = len(history.losses)
         if history.kept is not None and not self._kept(history.kept_step).exists():
             save_adapter(self._kept(history.kept_step), history.kept, self._config, "")
@@ -47,10 +51,14 @@ class SavedTrial:
         self._checkpoints.save(state, np.asarray(history.losses), then=self._tidy)
 
     def restore(self, history: History, like: TrainState) -> TrainState | None:
-        """Bring a fresh history to where the folder's is; return the state there, None where there is none.
+        """Fill a fresh history from the folder, and return the state. None if nothing is saved.
 
-        A checkpoint of which a part is damaged is dropped, and the one before it is taken. The dev score of
-        the best weights is not saved: it is measured again.
+        If a part of a checkpoint is damaged, it is dropped and the one before is taken. The dev score of the
+        best weights is not saved. The caller measures it again.
+
+        Args:
+            history: A fresh history, which is changed.
+            like: A state with the same structure.
         """
         for step in self._checkpoints.steps():
             path = self._facts_path(step)
@@ -60,7 +68,7 @@ class SavedTrial:
                     path = self._kept(facts["kept_step"])
                     history.kept = load_adapter(path, "")[1]
             except LoraJaxError:
-                path.unlink(missing_ok=True)  # it is written anew when training comes there
+                path.unlink(missing_ok=True)  # it is written again when training comes there
                 self._checkpoints.drop(step, path)
                 continue
             state, losses = self._checkpoints.restore(like)
@@ -78,17 +86,17 @@ class SavedTrial:
         return self.folder / f"kept-{step}.safetensors"
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
-        """Read what the history was besides its losses; LoraJaxError where it is damaged or missing."""
+        """Read the history's other fields. LoraJaxError if the file is damaged or missing."""
         facts = read_object(path, "delete it")
         if facts.keys() - set(NEWER) != set(FACTS):
             raise LoraJaxError(f"{path} holds {sorted(facts)}, wanted {sorted(FACTS)}: delete it.")
         return facts
 
     def _tidy(self) -> None:
-        """Take away what belongs to no checkpoint that is still there."""
+        """Remove files that belong to no checkpoint which is still there."""
         wanted = set()
         for step in self._checkpoints.written_steps():
-            with suppress(LoraJaxError):  # damaged since: the checkpoint is dropped when it is next opened
+            with suppress(LoraJaxError):  # it is damaged, and is dropped when the folder is next opened
                 wanted |= {
                     self._facts_path(step),
                     self._kept(self._read_facts(self._facts_path(step))["kept_step"]),
@@ -98,5 +106,5 @@ class SavedTrial:
                 path.unlink()
 
     def close(self) -> None:
-        """Let go of the folder, which may then be removed."""
+        """Release the folder, which may then be removed."""
         self._checkpoints.close()

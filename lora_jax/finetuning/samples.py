@@ -1,4 +1,4 @@
-"""What a language model writes for a few dev prompts, before and after it was adapted."""
+"""Samples: what a language model writes for a few dev prompts before and after it was adapted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,19 @@ from lora_jax.params import Params
 from lora_jax.peft.method import MethodConfig
 
 N_SAMPLES = 3
-MOST_TOKENS = 48  # of a completion
+MOST_TOKENS = 48  # longest completion, in tokens
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A dev prompt, as a person reads it, its first reference, and what was written greedily."""
+    """A dev prompt and its completions, which are written greedily.
+
+    Attributes:
+        prompt: The prompt, as a person reads it.
+        wanted: Its first reference.
+        before: What the base writes.
+        after: What the adapted model writes.
+    """
 
     prompt: str
     wanted: str
@@ -35,7 +42,7 @@ def write_samples(
         prepared: A base that predicts words, and its task.
         config: The method.
         trainable: Its trained weights.
-        max_tokens: Longest row of the task, which a prompt is cut to.
+        max_tokens: Longest row of the task. Prompts are cut to it.
     """
     examples = prepared.task.dev[:N_SAMPLES]
     base = load_engine(prepared.model, prepared.base)
@@ -48,7 +55,7 @@ def write_samples(
 
 
 def read_prompt(example: Example) -> str:
-    """Return a prompt; of a conversation what was said last."""
+    """Return a prompt as a person reads it. Of a conversation it is the last message."""
     text = example.text
     return text.messages[-1]["content"] if isinstance(text, Conversation) else text
 

@@ -1,4 +1,4 @@
-"""The functions of fine-tuning: a method's loss, start and step, and the losses of an evaluation batch."""
+"""The functions of fine-tuning: the loss, the initial state, the step, and the losses of evaluation."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -28,9 +28,9 @@ class ExampleLosses(NamedTuple):
 
     Attributes:
         loss_B: Summed loss (B,), in nats.
-        weight_B: How many losses the sum has (B,): 1 for a classifier, the number of completion tokens for a
+        weight_B: Number of losses in the sum (B,): 1 for a classifier, the number of completion tokens for a
             language model.
-        predicted_B: The best label of a classifier (B,). A language model has none.
+        predicted_B: The best label of a classifier (B,). None for a language model.
     """
 
     loss_B: jax.Array
@@ -41,7 +41,15 @@ class ExampleLosses(NamedTuple):
 def measure_losses(
     model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None = None
 ) -> ExampleLosses:
-    """Return each row's cross-entropy: of its label, or of the tokens of its completion."""
+    """Return the cross-entropy of each row: of its label, or of the tokens of its completion.
+
+    Args:
+        model: The model.
+        params: All its weights.
+        batch: The rows.
+        hooks: The hooks of the method.
+        key: Dropout key. None drops nothing.
+    """
     inputs, (targets_BT, weights_BT, labels_B, example_weights_B) = _read_batch(model, batch)
     if model.n_classes is None:
         x_BTD = encode(model, params, inputs, hooks, key)
@@ -55,9 +63,9 @@ def measure_losses(
 def mean_loss(
     model: ModelConfig, params: Params, batch: Batch, hooks: Hooks, key: jax.Array | None
 ) -> jax.Array:
-    """Return the mean loss of a batch, of its labels or its completions' tokens, to be differentiated.
+    """Return the mean loss of a batch over its labels or completion tokens. The step differentiates it.
 
-    A part of a batch may have nothing to predict, where rows only fill it: its loss is 0.
+    A part of a batch may hold only filling rows. It predicts nothing, and its loss is 0.
     """
     n_losses = jnp.maximum(count_losses(model, batch), 1)
     if model.n_classes is not None:
@@ -68,25 +76,25 @@ def mean_loss(
 
 
 def count_losses(model: ModelConfig, batch: Batch) -> jax.Array:
-    """Return how many labels, or tokens of completions, a batch predicts."""
+    """Return the number of labels, or of completion tokens, that a batch predicts."""
     return jnp.sum(batch.weights_BT if model.n_classes is None else batch.example_weights_B)
 
 
 def _read_batch(model: ModelConfig, batch: Batch) -> tuple[Inputs, list[jax.Array]]:
-    """Return what the model reads, and targets, their weights, labels, the examples' weights."""
+    """Return the inputs of the model, and a list: targets, their weights, labels, the examples' weights."""
     tokens_BT, segments_BT, positions_BT, types_BT, *answers = (jnp.asarray(array) for array in batch)
     return Inputs(tokens_BT, segments_BT, positions_BT, types_BT if model.n_token_types else None), answers
 
 
 def dropout_key(seed: int) -> np.ndarray:
-    """Return the data of the key that a run's dropout comes from."""
+    """Return the data of the key from which a run's dropout follows."""
     return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1)))
 
 
 def join_inputs(given: Sequence[StepInput]) -> Any:
-    """Return the inputs of all lanes as one, their batches padded to the longest, which adds no loss.
+    """Stack the inputs of all lanes. Batches are padded to the longest, which adds no loss.
 
-    What is added is of segment 0: nobody sees it, and it has no target.
+    The padding has segment 0. No token attends to it, and it has no target.
     """
     longest = max(one.batch.tokens_BT.shape[1] for one in given)
     return stack_inputs([one._replace(batch=_lengthen(one.batch, longest)) for one in given])
@@ -100,16 +108,21 @@ def _lengthen(batch: Batch, length: int) -> Batch:
 
 
 def init_tuning(adapted: Adapted, method: Method, numbers: OptimConfig) -> TrainState:
-    """Return the state before the first step: moments for what trains, for nothing else."""
+    """Return the state before the first step. Only the weights that train have moments."""
     return init_state(adapted.trainable, method.specs, make_optimizer(numbers))
 
 
 def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfig) -> Step:
-    """Make a method's training step. Its batch is a `Batch` and its input has a key.
+    """Make a method's training step. Its batch is a `Batch`, and its input has a dropout key.
 
-    Runs that differ in learning rate, decay, clipping or seed share one step. With the program of their
-    methods (`peft.stacking`), so do runs that differ in rank or scale. `training.lanes` compiles it once for
-    each shape of batch.
+    Runs that differ only in learning rate, decay, clipping or seed share one step. If `config` is the program
+    of their methods (`peft.stacking`), runs that differ in rank or scale share it too. `training.lanes`
+    compiles it once for each shape of batch.
+
+    Args:
+        model: The model.
+        config: The method, or the program of several methods.
+        numbers: The optimizer.
     """
     method = config.build(model)
     scales = scales_of({path: method.specs[path] for path in method.trainable}, numbers, method.rates)
@@ -117,7 +130,7 @@ def make_tune_step(model: ModelConfig, config: MethodConfig, numbers: OptimConfi
     return _make_tune_step(model, config, make_optimizer(numbers), of_paths, numbers.accumulate)
 
 
-@lru_cache(maxsize=4)  # rates and seeds of a method come one after another and share its programs
+@lru_cache(maxsize=4)  # the rates and seeds of a method come one after another and share its programs
 def _make_tune_step(
     model: ModelConfig,
     config: MethodConfig,
@@ -139,7 +152,7 @@ Measure = Callable[[Params, Params, Batch], ExampleLosses]  # (trainable, frozen
 
 @lru_cache(maxsize=2)
 def make_measure(model: ModelConfig, config: MethodConfig) -> Measure:
-    """Return the compiled `measure(trainable, frozen, batch)`."""
+    """Return the compiled `measure(trainable, frozen, batch)`, which scores one adapter on one batch."""
     hooks = config.build(model).hooks
 
     @jax.jit
@@ -153,10 +166,10 @@ def make_measure(model: ModelConfig, config: MethodConfig) -> Measure:
 def make_measure_many(
     model: ModelConfig, config: MethodConfig
 ) -> Callable[[Params, Params, Params, Batch], ExampleLosses]:
-    """Compile `measure(trainable, shared, own, batch)`, which scores several adapters on one batch.
+    """Return the compiled `measure(trainable, shared, own, batch)`. It scores several adapters on one batch.
 
-    `trainable` and `own` are each adapter's weights and have a lane axis in front, and so has the result.
-    `shared` are the frozen weights of all adapters, without that axis.
+    `trainable` and `own` are each adapter's weights, with a lane axis in front. The result has that axis too.
+    `shared` are the frozen weights that all adapters share, without that axis.
     """
     hooks = config.build(model).hooks
 

@@ -1,4 +1,4 @@
-"""A study of fine-tuning: bases by size, methods and set sizes, of which scaling laws are fitted."""
+"""A study of fine-tuning: bases of several sizes, methods and set sizes, to which scaling laws are fitted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,14 @@ from lora_jax.ranges import Count, Rate, Seed, check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A grid of one study: every base with every set size and every method, at rates and seeds of its own.
+    """A grid of one study: every base with every set size and every method.
 
-    In each cell of base, size and method the rates are tried with the first seed, and the best one by the dev
+    In each cell of base, size and method the rates are tried with the first seed. The best one by the dev
     split gets all seeds.
 
     Attributes:
         task: The task. Its n_train is replaced.
-        n_train: Set sizes D_f, in examples; of text, in windows.
+        n_train: Set sizes D_f, in examples. For a task of text they count windows.
         methods: The methods, by label.
         optim: The optimizer.
         seeds: The seeds.
@@ -41,7 +41,11 @@ class Arm:
             raise LoraJaxError("an arm of a study has no n_train: give it one set size at least.")
 
     def sweeps(self, base: str) -> list[FinetuneSweep]:
-        """Return a sweep of the methods for each set size. base: the name of the base in the runs."""
+        """Return a sweep of the methods for each set size.
+
+        Args:
+            base: What the runs call the base.
+        """
         return [
             FinetuneSweep(
                 base=base, task=replace(self.task, n_train=n), methods=self.methods, optim=self.optim,
@@ -53,17 +57,17 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneStudy:
-    """Bases and arms.
+    """Bases, and grids of set sizes and methods on them.
 
     Attributes:
-        bases: The bases by label. A RunConfig is pretrained by the study. A text is a packaged name, a
-            Hugging Face folder or a hub id.
+        bases: The bases by label. The study pretrains those given as a RunConfig. A string is a packaged
+            name, a Hugging Face folder or a hub id.
         arms: The grids.
-        source: Text that the bases know, on whose held-out part forgetting is measured. None takes what each
+        source: Text that the bases know. Forgetting is measured on its held-out part. None takes what each
             base was pretrained on, and measures nothing for a base that the study does not pretrain.
-        pretraining_tokens: Tokens that a base which is not pretrained here was trained on, by label.
-        shapes: Shapes of bases that need not be here yet, by label, from which a dry run prices them. A base
-            that is loaded and has another number of parameters is refused.
+        pretraining_tokens: By label, the tokens that a base was trained on if the study does not pretrain it.
+        shapes: By label, shapes of bases that need not be here yet. A dry run prices them. If the base that
+            is loaded has another number of parameters, it is refused.
     """
 
     bases: Mapping[str, RunConfig | str]
@@ -87,17 +91,20 @@ class FinetuneStudy:
         return [base for base in self.bases.values() if isinstance(base, RunConfig)]
 
     def name_of(self, label: str) -> str:
-        """Return what runs call a base: its run_id where the study pretrains it, which tells its config."""
+        """Return what runs call a base.
+
+        If the study pretrains it, this is its run_id, which identifies its config.
+        """
         base = self.bases[label]
         return run_id(base) if isinstance(base, RunConfig) else base
 
     def tokens_of(self, label: str) -> int | None:
-        """Return the tokens that a base was pretrained on; None where nobody said."""
+        """Return the number of tokens that a base was pretrained on. None if it is not known."""
         base = self.bases[label]
         return base.n_tokens if isinstance(base, RunConfig) else self.pretraining_tokens.get(label)
 
     def source_of(self, label: str) -> DataConfig | None:
-        """Return the text on which forgetting of a base is measured."""
+        """Return the text on which forgetting of a base is measured. None measures none."""
         base = self.bases[label]
         return self.source or (base.data if isinstance(base, RunConfig) else None)
 

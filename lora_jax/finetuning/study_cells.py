@@ -21,7 +21,13 @@ Say = Callable[[str], None]
 
 
 def open_tasks(study: FinetuneStudy, say: Say) -> None:
-    """Refuse a task that cannot be read, before anything is trained; of text its source is opened alone."""
+    """Check that all tasks can be read, before anything is trained.
+
+    Of a task of text, only the source is opened.
+
+    Raises:
+        LoraJaxError: A task cannot be read.
+    """
     for task in dict.fromkeys(arm.task for arm in study.arms):
         if is_text(task):
             open_corpus(source_of(task), find_cache(None), say, None)
@@ -30,26 +36,29 @@ def open_tasks(study: FinetuneStudy, say: Say) -> None:
 
 
 def model_folder(study: FinetuneStudy, label: str, models: Path) -> Path | None:
-    """Return where a base lies that the study pretrained; None for one whose name says it."""
+    """Return the folder of a base that the study pretrained.
+
+    None for any other base, whose name says where it is.
+    """
     base = study.bases[label]
     return models / run_id(base) if isinstance(base, RunConfig) else None
 
 
 def make_cells(study: FinetuneStudy, label: str, models: Path, say: Say) -> list[TuneCell]:
-    """Load a base and every task of its arms, each in all its sizes; weights are loaded once.
+    """Load a base, and every task of its arms in all sizes. Weights are loaded once.
 
     Args:
         study: The study.
         label: The base.
         models: The folder of the bases that the study pretrained.
-        say: Is told what takes time.
+        say: Called with a line about each thing that takes time.
 
     Raises:
         LoraJaxError: The base or a task is missing, or they do not fit each other.
     """
     folder = model_folder(study, label, models)
     found: dict[TaskConfig, Prepared] = {}
-    loaded: dict[int | None, Prepared] = {}  # one for each number of classes: such bases have heads
+    loaded: dict[int | None, Prepared] = {}  # one for each number of classes, because the heads differ
     source: SourceText | None = None
     told: set[str] = set()
 
@@ -74,7 +83,7 @@ def make_cells(study: FinetuneStudy, label: str, models: Path, say: Say) -> list
 
 
 def _check_shape(study: FinetuneStudy, label: str, prepared: Prepared) -> None:
-    """Refuse a base of another size than the study says that it has."""
+    """Refuse a base whose size differs from what the study says."""
     if label not in study.shapes:
         return
     said, found = (count_parameters(model).non_embedding for model in (study.shapes[label], prepared.model))
@@ -86,7 +95,7 @@ def _check_shape(study: FinetuneStudy, label: str, prepared: Prepared) -> None:
 
 
 def _count_classes(task: TaskConfig) -> int | None:
-    """Return the classes of a task of labels; None for one of words."""
+    """Return the number of classes of a task with labels. None for a task of words."""
     if is_text(task):
         return None
     found = load_task(task)
@@ -94,9 +103,12 @@ def _count_classes(task: TaskConfig) -> int | None:
 
 
 def check_tokenizers(study: FinetuneStudy, models: Path, say: Say) -> None:
-    """Refuse losses a token that cannot be compared, because two bases have different tokenizers.
+    """Refuse losses per token that cannot be compared, because two bases have different tokenizers.
 
-    Losses of text are compared in bits per byte then, and losses of labels are not a token's.
+    Losses of text are then compared in bits per byte. Losses of labels do not depend on tokens.
+
+    Raises:
+        LoraJaxError: A generation task would compare losses per token of different tokenizers.
     """
     files: dict[str, str] = {}
     for label in study.bases:
@@ -112,8 +124,8 @@ def check_tokenizers(study: FinetuneStudy, models: Path, say: Say) -> None:
     for arm in study.arms:
         if not is_text(arm.task) and arm.task.template is not None:
             raise LoraJaxError(
-                f"the bases {first!r} and {other!r} have different tokenizers, so that a loss a token on"
-                f" {arm.task.name!r} means another thing for each: study them apart, or on a task of text,"
-                " whose losses are compared in bits per byte."
+                f"the bases {first!r} and {other!r} have different tokenizers, so losses per token on"
+                f" {arm.task.name!r} cannot be compared: study them apart, or on a task of text, whose losses"
+                " are compared in bits per byte."
             )
     say(f"{first} and {other} have different tokenizers: losses of text are compared in bits per byte.")

@@ -1,4 +1,4 @@
-"""What a study costs, before any of its bases exists."""
+"""What a study costs. It can be priced before any of its bases exists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,16 @@ from lora_jax.runs.plan_table import format_seconds
 
 @dataclass(frozen=True)
 class BasePrice:
-    """The fine-tuning runs of one base, at most: a rate that was tried is not trained again with its seed.
+    """The most that the fine-tuning runs of one base can cost.
 
-    n_tokens: of all runs together; of labelled tasks with every example at its largest length.
+    The first seed at the best rate is not trained twice.
+
+    Attributes:
+        label: The base.
+        n_params: Its parameters without embeddings.
+        n_runs: Number of runs.
+        n_tokens: Tokens of all runs together. In labelled tasks every example counts with its largest length.
+        flops: FLOPs of all runs together.
     """
 
     label: str
@@ -31,7 +38,11 @@ class BasePrice:
 
 
 def price_study(study: FinetuneStudy) -> list[BasePrice]:
-    """Return what the runs of each base cost; raises LoraJaxError where a method does not fit a base."""
+    """Return what the runs of each base cost.
+
+    Raises:
+        LoraJaxError: A method or a task's length does not fit a base.
+    """
     found = []
     for label, base in study.bases.items():
         model = base.model if isinstance(base, RunConfig) else _shape_of(study, label, base)
@@ -62,7 +73,7 @@ def _check_length(sweep: FinetuneSweep, model: ModelConfig, label: str) -> None:
 
 
 def _tokens_of_run(sweep: FinetuneSweep) -> tuple[float, int]:
-    """Return the tokens that a run trains on, and those of an example."""
+    """Return the tokens that a run trains on, and the tokens of one example."""
     task, optim = sweep.task, sweep.optim
     assert task.n_train is not None  # an arm gives it
     length = task.max_tokens - 1 if is_text(task) else task.max_tokens
@@ -71,7 +82,13 @@ def _tokens_of_run(sweep: FinetuneSweep) -> tuple[float, int]:
 
 
 def format_price(prices: Sequence[BasePrice], flops_per_second: float, basis: str) -> str:
-    """Return the prices as a table, with the time that they take at a speed."""
+    """Return the prices as a table, with the time that they take at a given speed.
+
+    Args:
+        prices: The prices.
+        flops_per_second: The speed.
+        basis: Where the speed comes from, in words.
+    """
     rows = [
         (
             one.label, f"{one.n_params:,}", f"{one.n_runs:,}", f"{one.n_tokens:.2e}", f"{one.flops:.2e}",

@@ -1,4 +1,4 @@
-"""One fine-tuning run in its lane: steps, scores on the dev split, the best weights, savings."""
+"""One fine-tuning run in its lane: its steps, its dev scores, its best weights and when it is saved."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,22 +27,22 @@ from lora_jax.training.trial import StepTimer, TrainingRun
 
 
 class DevScores:
-    """Scores of the dev split; runs that come to one at the same step are scored in one call."""
+    """Scores of the dev split. Runs that reach a score at the same step are scored in one call."""
 
     def __init__(self) -> None:
         self._due: dict[int, tuple[FinetuneTrial, Lane, int]] = {}
         self._found: dict[int, Scores] = {}
 
     def expect(self, run: "FinetuneTrial", lane: Lane, step: int) -> None:
-        """Take note that a run will ask for its score after `step` steps."""
+        """Note that a run will ask for its score after `step` steps."""
         self._due[id(run)] = (run, lane, step)
 
     def forget(self, run: "FinetuneTrial") -> None:
-        """A run has ended: its lane may become another's."""
+        """Forget a run that has ended, because its lane may become another's."""
         self._due.pop(id(run), None)
 
     def score(self, run: "FinetuneTrial") -> Scores:
-        """Return the score of a run that has come to its step."""
+        """Return the scores of a run that has come to its step."""
         if id(run) not in self._found:
             self._score_all(run)
         return self._found.pop(id(run))
@@ -62,15 +62,21 @@ class DevScores:
 
 
 class FinetuneTrial:
-    """One run of a group, in training.
-
-    `n_lanes` is the number of lanes of the group. `n_rivals` is the number of runs that successive halving
-    began with, or 0 without halving. At every dev score but the last the better half of them goes on.
-    """
+    """One run of a group, in training."""
 
     def __init__(
         self, placed: Placed, dev_scores: DevScores, watching: Watching, n_lanes: int, n_rivals: int
     ) -> None:
+        """Take a run's place in its group.
+
+        Args:
+            placed: The place.
+            dev_scores: Scores of the dev split, shared by the group.
+            watching: Who watches.
+            n_lanes: Number of lanes of the group.
+            n_rivals: Number of runs that successive halving began with, or 0 without halving. At every dev
+                score but the last, the better half continues.
+        """
         self.placed, self.config, self.prepared = placed, placed.run.config, placed.run.prepared
         self.history, self.timer = History(), StepTimer(n_lanes)
         self.optimizer = make_optimizer(self.config.optim.numbers)
@@ -84,11 +90,13 @@ class FinetuneTrial:
 
     @property
     def out_of_patience(self) -> bool:
+        """Were the last `patience` dev scores no better than the best?"""
         patience = self.config.optim.patience
         return patience is not None and self.history.worse >= patience
 
     @property
     def stopped_early(self) -> bool:
+        """Did the run end before its last step because it ran out of patience?"""
         return self.out_of_patience and len(self.history.losses) < self.feed.n_steps
 
     @property
@@ -97,10 +105,13 @@ class FinetuneTrial:
         return left and not self.history.ended and not self.out_of_patience
 
     def train(self, lane: Lane) -> Trial:
-        """Train to the end, until it diverges, is halted, or has not improved for long.
+        """Train until the run ends, diverges, is halted or runs out of patience.
 
-        What was saved in the run's folder is gone on from. An end beside others is saved, since the
-        others may take long until the group is recorded. Raises `Stopped`, the run saved, when told to stop.
+        If the run's folder holds a state, training continues from it. If runs train beside it, its end is
+        saved too, because it can take long until the whole group is recorded.
+
+        Raises:
+            Stopped: It was told to stop. The run is saved.
         """
         self._restore(lane)
         stream = self._open_stream()
@@ -142,12 +153,12 @@ class FinetuneTrial:
         )
 
     def _is_at_rung(self) -> bool:
-        """Has it been scored before the last time, and not been compared yet?"""
+        """Has it a dev score, other than the last, that was not compared yet?"""
         passed = sum(step <= len(self.history.losses) for step in self._scored_at[:-1])
         return self._n_rivals > 1 and passed > self.history.n_rungs
 
     def _contend(self, training: TrainingRun) -> Trial:
-        """Wait at a rung for the rivals, and save whether it goes on."""
+        """Wait at a rung for the rivals. Then save whether the run continues."""
         history = self.history
         assert history.dev is not None  # a rung comes after a score
         history.n_rungs += 1
@@ -156,7 +167,7 @@ class FinetuneTrial:
         training.save()
 
     def _score(self, lane: Lane, stream: Stream) -> None:
-        """Score the dev split, tell the scores, and keep the weights if they are the best so far."""
+        """Score the dev split, report the scores, and keep the weights if they are the best so far."""
         history, scores = self.history, self._dev_scores.score(self)
         step = len(history.losses)
         history.dev_curve.append([step, scores.loss, scores.scores[self._metric]["value"]])
@@ -186,7 +197,10 @@ class FinetuneTrial:
 def score_together(
     runs: Sequence[FinetuneTrial], weights: Sequence[Params], splits: Sequence[Encoded]
 ) -> list[Scores]:
-    """Score trainable weights of runs of one group, each on its split, those of one split together."""
+    """Score trainable weights of runs of one group, each on its split.
+
+    Runs with the same split share calls.
+    """
     found: dict[int, Scores] = {}
     for split in {id(split): split for split in splits}.values():
         numbers = [i for i, its_own in enumerate(splits) if its_own is split]
