@@ -1,4 +1,4 @@
-"""A sweep's workspace and report on wandb's server, made from what its results folder says of its runs."""
+"""A sweep's workspace and report on wandb's server, made from its results folder."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from lora_jax.runs.wandb_run import CONNECT_SECONDS, failures
 from lora_jax.runs.wandb_store import StoredRun, read_runs
 
 INSTALL = "pip install 'lora-jax[dashboard]'"
-MOST_RUNS = 100  # that a panel shows; by itself wandb shows 10
-LONGEST_TITLE = 128  # characters that wandb takes
+MOST_RUNS = 100  # most runs that a panel shows; by itself wandb shows 10
+LONGEST_TITLE = 128  # most characters that wandb accepts
 
 
 @dataclass(frozen=True)
 class TrackedSweep:
-    """What a results folder says of a sweep that wandb tracks.
+    """What a results folder says about a sweep that wandb tracks.
 
     Attributes:
         folder: The results folder.
         name: Name of the sweep, the group of its runs.
         question: What the sweep asks.
-        entity: Whose runs they are. "" for the default of the account that is logged in.
+        entity: Whose runs they are. "" is the default of the account that is logged in.
         project: Their project.
         colors: Color of each run, by its id at wandb: one for each size of model.
         contents: What there is to show.
@@ -43,15 +43,19 @@ class TrackedSweep:
 
     @property
     def filters(self) -> str:
-        """Which runs of the project are shown: the branches have the rows of their trunks already."""
-        # every character by its number: wandb-workspaces replaces words and signs, inside quotes as well
+        """wandb's filter of the runs to show.
+
+        It leaves out trunks, because branches have their rows already.
+        """
+        # We write each character as its number, because wandb-workspaces replaces words and signs, even in
+        # quotes.
         name = "".join(f"\\U{ord(letter):08x}" for letter in self.name)
         return f'Metric("Group") == "{name}" and Metric("JobType") != "trunk"'
 
 
 @dataclass(frozen=True)
 class Written:
-    """A dashboard on the server, as it was written last: ids by which it is written again, and addresses."""
+    """A dashboard on the server, as it was last written: ids for writing it again, and addresses."""
 
     view_name: str = ""
     view_id: str = ""
@@ -61,10 +65,10 @@ class Written:
 
 
 def read_tracked(folder: Path) -> TrackedSweep:
-    """Return what a results folder says of its sweep.
+    """Return what a results folder says about its sweep.
 
     Raises:
-        LoraJaxError: The folder holds no sweep, or none of its runs was tracked by wandb.
+        LoraJaxError: The folder holds no sweep, or wandb tracked none of its runs.
     """
     sweep = read_result(folder / "sweep.json") if (folder / "sweep.json").is_file() else {}
     runs = [run for run in read_runs(folder) if run.group]
@@ -96,7 +100,7 @@ def _sources(run: StoredRun) -> Sequence[Any]:
 
 
 def _choose_colors(runs: Sequence[StoredRun]) -> dict[str, str]:
-    """Return a color for each run whose number of parameters is known, dark for the small."""
+    """Return a color for each run whose number of parameters is known. Small models are dark."""
     import matplotlib
     from matplotlib.colors import to_hex
 
@@ -109,9 +113,10 @@ def _choose_colors(runs: Sequence[StoredRun]) -> dict[str, str]:
 
 
 def make_workspace(sweep: TrackedSweep) -> Any:
-    """Return the workspace, a `wandb_workspaces.workspaces.Workspace`; no server is asked.
+    """Return the workspace, a `wandb_workspaces.workspaces.Workspace`. This needs no server.
 
-    Raises LoraJaxError where wandb-workspaces is not installed.
+    Raises:
+        LoraJaxError: wandb-workspaces is not installed.
     """
     _require()
     import wandb_workspaces.workspaces as ws
@@ -140,8 +145,10 @@ def make_workspace(sweep: TrackedSweep) -> Any:
 def make_report(sweep: TrackedSweep) -> Any:
     """Return the report, a `wandb_workspaces.reports.v2.Report`.
 
-    It is built here, but only the server can complete it: panels ask for the number of the project there.
-    Raises LoraJaxError where wandb-workspaces is not installed.
+    Only the server can complete it, because panels ask there for the number of the project.
+
+    Raises:
+        LoraJaxError: wandb-workspaces is not installed.
     """
     _require()
     import wandb_workspaces.reports.v2.interface as wr
@@ -168,16 +175,16 @@ def _make_grid(sweep: TrackedSweep, section: Section) -> Any:
 
 
 def to_spec(workspace: Any) -> dict[str, Any]:
-    """Return a workspace as the JSON that the server takes."""
+    """Return a workspace as the JSON that the server accepts."""
     return workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def write_dashboard(sweep: TrackedSweep) -> Written:
-    """Write the workspace and the report to the server, in place of those that were written before.
+    """Write the workspace and the report to the server. They replace those that were written before.
 
     Raises:
-        LoraJaxError: wandb-workspaces is missing, nobody is logged in, the server is not reached or refuses,
-            or it has no such project.
+        LoraJaxError: wandb-workspaces is missing, nobody is logged in, the server cannot be reached or
+            refuses, or it has no such project.
     """
     _require()
     path = sweep.folder / "wandb" / "dashboard.json"
@@ -211,7 +218,7 @@ def _save(sweep: TrackedSweep, before: Written) -> Written:
     report, workspace = make_report(sweep), make_workspace(sweep)
     report.id = before.report_id
     workspace._internal_name, workspace._internal_id = before.view_name, before.view_id
-    report.save()  # first: it tells whether the project is there
+    report.save()  # this comes first, because it shows whether the project exists
     workspace.save()
     return Written(
         workspace._internal_name, workspace._internal_id, report.id, str(workspace.url), str(report.url)

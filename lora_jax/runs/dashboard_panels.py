@@ -1,4 +1,7 @@
-"""The panels of a sweep's dashboard by section. They read what our runs log, by the names of metric_names."""
+"""The panels of a sweep's dashboard, by section.
+
+They read what our runs log, under the names of metric_names.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +21,7 @@ from lora_jax.runs.metric_names import (
 )
 
 SCATTER = "wandb/scatter/v0"  # wandb's own chart of two columns of a table
-HALF, WHOLE = 12, 24  # widths in a report, whose grid is 24 wide
+HALF, WHOLE = 12, 24  # widths in a report, whose grid is 24 columns wide
 HIGH = 10
 
 
@@ -39,7 +42,13 @@ class Contents:
 
 @dataclass(frozen=True)
 class Section:
-    """Panels that belong together, and what they show in a sentence."""
+    """Panels that belong together.
+
+    Attributes:
+        title: Their title.
+        words: A sentence about what they show.
+        panels: The panels.
+    """
 
     title: str
     words: str

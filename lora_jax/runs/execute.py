@@ -36,7 +36,10 @@ from lora_jax.training.trunk import Trunk, train_trunks
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, which halves a short run's time; the user may say where."""
+    """Keep compiled programs between processes. This halves the time of a short run.
+
+    If the user has set JAX's own cache folder, we leave it as it is.
+    """
     import jax
 
     if jax.config.values["jax_compilation_cache_dir"] is None:
@@ -56,9 +59,10 @@ def prepare_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[
 
 
 def try_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[DataConfig, Dataset]:
-    """Prepare the data as `prepare_data` does, but download nothing: what is not here is left out, and told.
+    """Prepare the data as `prepare_data` does, but download nothing.
 
-    A set that is to be downloaded is looked for, so that a wrong name or a missing network is refused.
+    Data that is not on this machine is left out, and a line says so. We still look for sets that would be
+    downloaded, so that a wrong name or a missing network is refused.
     """
     here: list[RunConfig] = []
     absent: dict[DataConfig, list[str]] = {}
@@ -78,11 +82,11 @@ def try_data(runs: Sequence[RunConfig], say: Callable[[str], None]) -> dict[Data
 def prepare_alone(
     store: RunStore, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> dict[DataConfig, Dataset]:
-    """Prepare the data as `prepare_data` does, one process at a time for each cache that they share."""
+    """Prepare the data as `prepare_data` does, one process at a time for each cache that processes share."""
     cache = find_cache()
     with explain_disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    # machines that share a folder agree in its number, and hardly any two others do
+    # Machines that share a folder see the same inode number. Other machines hardly ever do.
     shared = f"preparing-{cache.stat().st_ino}"
 
     def prepare_one() -> dict[DataConfig, Dataset]:
@@ -93,7 +97,7 @@ def prepare_alone(
 
 
 def fingerprints(datasets: Mapping[DataConfig, Dataset]) -> dict[str, str]:
-    """Return what the tokens of each data configuration were, for the run store to compare with later."""
+    """Return a fingerprint of the tokens of each data configuration. The run store compares it later."""
     return {digest(to_dict(config)): digest(data.describe()) for config, data in datasets.items()}
 
 
@@ -109,7 +113,7 @@ class SweepSettings:
             twice (`groups`).
         mesh: Devices to spread each run over. Trunks then train one after another.
         saving: When states are saved, and which are kept.
-        measuring: When held-out losses are measured on the way.
+        measuring: When held-out losses are measured during training.
     """
 
     keep_models: bool = False
@@ -179,7 +183,7 @@ def run_sweep(
         )
         for turn, group, held in hand_out(groups, rounds):
             n_lanes = pick_lanes(group, lanes, datasets, store, progress.say)
-            if not group.rungs:  # rivals stay together
+            if not group.rungs:  # rivals must stay together
                 n_lanes = min(n_lanes, turn.share(group.trunks))
             trunks = (
                 Trunk(
@@ -205,22 +209,22 @@ def follow_sweep(
     store: RunStore,
     settings: SweepSettings,
 ) -> None:
-    """Train beside the first process of a computation what it trains with `run_sweep`, until it ends.
+    """Train what the first process of a computation trains with `run_sweep`, until it ends.
 
     Args:
         runs: The runs of the sweep by their ids.
         datasets: The prepared text of each data configuration.
-        store: The results folder, where only the parts of the state are written that this process has.
+        store: The results folder. This process writes only its own parts of the states there.
         settings: How they are trained, as in the first process.
 
     Raises:
-        LeaderEnded: It has.
-        Stopped: It was asked to stop. The state is saved.
+        LeaderEnded: The first process has ended.
+        Stopped: The computation was asked to stop. The state is saved.
     """
 
     def keep(result: PretrainResult) -> None:
         if settings.keep_models and result.weights is not None:
-            whole(result.weights)  # for the first process, which needs all parts
+            whole(result.weights)  # the first process needs all parts to save the model
 
     for held in follow_out(runs):
         trunks = (
@@ -248,7 +252,14 @@ def _state_folder(store: RunStore, run: RunConfig) -> Path:
 
 
 def check_spread(planned: Sequence[PlannedRun], mesh: Mesh, lanes: int | None, halving: bool) -> int:
-    """Refuse a mesh that does not divide a run, and lanes on a mesh; return the lanes, 1."""
+    """Refuse a mesh that does not divide a run, and lanes on a mesh.
+
+    Returns:
+        The number of lanes, which is 1.
+
+    Raises:
+        LoraJaxError: The mesh does not fit, or lanes or halving are asked for as well.
+    """
     if halving or (lanes or 1) > 1:
         asked = "--halving" if halving else f"--lanes {lanes}"
         raise LoraJaxError(
@@ -267,7 +278,7 @@ def form_groups(
     limit: float | None = None,
     n_devices: int = 1,
 ) -> list[Group]:
-    """Group the trunks of a plan, and refuse what cannot be: before anything is compiled, by prediction.
+    """Group the trunks of a plan. Refuse what cannot work, by prediction, before anything is compiled.
 
     Args:
         planned: The runs, with their cost.
@@ -300,7 +311,7 @@ def pick_lanes(
     store: RunStore,
     say: Callable[[str], None],
 ) -> int:
-    """Return how many trunks of a group are trained side by side: as asked, all rivals, or what pays."""
+    """Return how many trunks of a group train side by side: as asked, all rivals, or as many as pay."""
     if lanes is None and not group.rungs:
         with store.alone(f"measuring-{digest(to_dict(group.shape))}", say):
             return settle_lane_count(group, datasets, store.folder, say)

@@ -1,4 +1,4 @@
-"""An experiment: a config file, which is a Python module whose `runs()` returns the runs of a sweep."""
+"""An experiment: a config file. It is a Python module whose `runs()` returns the runs of a sweep."""
 
 import runpy
 import traceback
@@ -16,16 +16,20 @@ from lora_jax.runs.signals import Terminated
 from lora_jax.runs.sweep import overlay, parse_overrides
 
 LANES = whole(1, 65_536)
-MOST_RUNS = 100_000  # that a config may return
-MOST_WORDS = 400  # characters of what a config file raises
-MOVED = {"lora_jax.train": "lora_jax.training", "lora_jax.finetune": "lora_jax.finetuning"}  # in 0.2
+MOST_RUNS = 100_000  # most runs that a config may return
+MOST_WORDS = 400  # most characters that we show of an error in a config file
+MOVED = {"lora_jax.train": "lora_jax.training", "lora_jax.finetune": "lora_jax.finetuning"}  # since 0.2
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The runs of a config file, with the question in its docstring.
+    """The runs of a config file.
 
-    device: the machine that the estimates are made for, where not the present one (see target.DEVICES).
+    Attributes:
+        name: The file's name without its ending.
+        question: The file's docstring.
+        runs: The runs, with overrides.
+        device: The device that estimates are made for, a name of target.DEVICES. None is the present machine.
     """
 
     name: str
@@ -35,7 +39,10 @@ class Experiment:
 
 
 def _whole(returned: Any) -> Any:
-    """Return what a config's function returned, an iterator as a list: it may raise, or never end."""
+    """Return what a config's function returned.
+
+    An iterator becomes a list, because it may raise or never end.
+    """
     if not isinstance(returned, Iterator):
         return returned
     runs = list(islice(returned, MOST_RUNS + 1))
@@ -45,13 +52,21 @@ def _whole(returned: Any) -> Any:
 
 
 def question_of(module: dict[str, Any]) -> str:
-    """Return the docstring of a config file, the question that it asks."""
+    """Return the docstring of a config file, which is the question that it asks."""
     text = module.get("__doc__")
     return text.strip() if isinstance(text, str) else ""
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Load configs/NAME.py and lay the command line's `field=value` overrides over each of its runs."""
+    """Load the runs of a config file.
+
+    Args:
+        path: The file, such as configs/quickstart.py.
+        overrides: `field=value` for each run.
+
+    Raises:
+        LoraJaxError: The file returns no runs, or an override does not fit them.
+    """
     module, returned = execute_config(path, "runs", "a list of RunConfig", "configs/quickstart.py")
     runs = list(returned) if isinstance(returned, Iterable) else [returned]
     wrong = [item for item in runs if not isinstance(item, RunConfig)]
@@ -77,7 +92,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def read_lanes(text: str) -> int | None:
-    """Return the number that --lanes gives, None for auto."""
+    """Return the number that --lanes gives. None stands for auto."""
     if text == "auto":
         return None
     try:
@@ -89,15 +104,26 @@ def read_lanes(text: str) -> int | None:
 
 
 def execute_config(path: Path, function: str, wanted: str, example: str) -> tuple[dict[str, Any], Any]:
-    """Run a config file and its function; return its module and what the function returned.
+    """Run a config file and call its function.
 
-    wanted: what it should return; example: a config that does. Whatever the file raises is a mistake in it,
-    told with its line.
+    Whatever the file raises is reported as a mistake in it, with its line.
+
+    Args:
+        path: The file.
+        function: Name of the function to call.
+        wanted: What it should return, in words for the message.
+        example: A config that does so, for the message.
+
+    Returns:
+        The module's names, and what the function returned.
+
+    Raises:
+        LoraJaxError: There is no such file or function, or the file raises something.
     """
     if not path.is_file():
         there = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise LoraJaxError(f"there is no config file {str(path)!r}{nearest(str(path), there)}.")
-    if not is_plain(path.stem):  # its results folder is called after it
+    if not is_plain(path.stem):  # its results folder gets this name
         raise LoraJaxError(f"the config file is called {path.name!r}, which names no experiment: rename it.")
     try:
         module = runpy.run_path(str(path))
@@ -123,7 +149,7 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
         raise LoraJaxError(
             f"{path} calls exit({error.code!r}), which a config may not: take it out."
         ) from error
-    except BaseException as error:  # the file is the user's program: it may raise anything
+    except BaseException as error:  # the file is the user's program, so it may raise anything
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)

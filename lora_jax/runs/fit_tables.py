@@ -1,14 +1,14 @@
-"""The numbers of fits.json that are worth a table on a dashboard."""
+"""Tables for a dashboard, made from the numbers of fits.json."""
 
 import math
 from typing import Any
 
 EXPONENTS, HELDOUT, RESIDUALS = "exponents", "heldout", "residuals"  # names of tables
-MEASURED, FITTED, PREDICTED, RESIDUAL = "measured", "fitted", "value", "residual"  # and of columns
+MEASURED, FITTED, PREDICTED, RESIDUAL = "measured", "fitted", "value", "residual"  # names of columns
 
 
 def fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[list[Any]]]]:
-    """Return name -> (columns, rows) of what fits.json holds."""
+    """Return the tables of a dashboard by name, as (columns, rows), from the content of fits.json."""
     three, names = [PREDICTED, "low", "high"], ["n_params", "n_tokens", "loss"]
     cell = fits["heldout_cell"]
     return {
@@ -44,12 +44,15 @@ def fit_tables(fits: dict[str, Any]) -> dict[str, tuple[list[str | int], list[li
 
 
 def fit_facts(fits: dict[str, Any]) -> dict[str, Any]:
-    """Return what the fits were made of: the config of their run on a dashboard."""
+    """Return what the fits were made of. It is the config of their run on a dashboard."""
     return {name: fits[name] for name in ("source", "n_runs", "n_fitted", "n_column", "flops_column")}
 
 
 def _residuals(fits: list[dict[str, Any]]) -> list[list[Any]]:
-    """Return what the fit to most runs misses of each of its rows: ln of measured over fitted loss."""
+    """Return a row for each run of the fit with most runs.
+
+    The residual is ln of measured over fitted loss.
+    """
     if not fits:
         return []
     fit = max(fits, key=lambda fit: fit["n"])
@@ -61,5 +64,5 @@ def _residuals(fits: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _spread(number: dict[str, Any]) -> list[float | None]:
-    """Return the value and the ends of its interval: empty cells where the runs give none."""
+    """Return the value and the ends of its interval. The ends are None if there is no interval."""
     return [number["value"], *(number["ci95"] or (None, None))]

@@ -1,4 +1,4 @@
-"""Which trunks of a plan are trained side by side: those of one shape; and which of them are rivals."""
+"""Which trunks of a plan train side by side, because they have one shape, and which of them are rivals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,26 @@ from lora_jax.training.schedules import cooldown_start
 from lora_jax.training.trunk import RungAt, Shape, shape_of
 
 MOST_LANES = 16
-RUNGS = (1 / 4, 1 / 2)  # of the longest run's steps, where the worse half of its rivals is halted
+RUNGS = (1 / 4, 1 / 2)  # after these shares of the longest run's steps, the worse half of rivals is halted
 
 Trunk = tuple[PlannedRun, ...]  # the runs of one trunk
 
 
 @dataclass(frozen=True)
 class Group:
-    """Trunks of one shape, of each the runs that are not finished; the longest trunk first."""
+    """Trunks of one shape.
+
+    Attributes:
+        shape: What their compiled step depends on.
+        trunks: The trunks, each with its runs that are not finished. Those with most to train come first.
+        rungs: Where successive halving may stop them. Empty without halving.
+        name: Name of a group of rivals. It does not depend on which of them are finished.
+    """
 
     shape: Shape
     trunks: tuple[Trunk, ...]
     rungs: tuple[RungAt, ...] = ()
-    name: str = ""  # of rivals: the same whichever of them are finished
+    name: str = ""
 
     @property
     def n_tokens(self) -> int:
@@ -38,30 +45,37 @@ class Group:
 
     @property
     def lane_bytes(self) -> float:
-        """Memory that one lane takes, as predicted."""
+        """Predicted memory of one lane, in bytes."""
         return max(item.memory_bytes for trunk in self.trunks for item in trunk)
 
     @property
     def description(self) -> str:
+        """The model's size and the batch, in words."""
         shape = self.shape
         return f"d{shape.model.d_model}x{shape.model.n_layers}, batch {shape.batch_size} x {shape.seq_len}"
 
 
 def group_by_shape(planned: Sequence[PlannedRun]) -> list[Group]:
-    """Put trunks of one shape together, those that have most to train first; finished runs are left out."""
+    """Put trunks of one shape together.
+
+    Trunks with most to train come first, and finished runs are left out.
+    """
     trunks = _by_trunk([item for item in planned if not item.finished])
-    trunks.sort(key=lambda trunk: -sum(item.own_tokens for item in trunk))  # lest a long one is left alone
+    trunks.sort(key=lambda trunk: -sum(item.own_tokens for item in trunk))  # a long one should not end alone
     by_shape: dict[Shape, list[Trunk]] = {shape_of(item.run): [] for item in planned if not item.finished}
     for trunk in trunks:
         by_shape[shape_of(trunk[0].run)].append(trunk)
-    return [Group(shape, tuple(members)) for shape, members in by_shape.items()]  # in the plan's order
+    return [Group(shape, tuple(members)) for shape, members in by_shape.items()]  # in the order of the plan
 
 
 def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> list[Group]:
-    """Put trunks together that differ in the optimizer's numbers alone, at most n_most, with their rungs.
+    """Put trunks together that differ only in the optimizer's numbers, at most `n_most`, with their rungs.
 
-    They are rivals by what the whole plan holds, finished or not: a sweep that goes on after a kill has the
-    same rungs. Raises LoraJaxError where no two trunks are rivals.
+    The whole plan decides who the rivals are, whether they are finished or not. So a sweep that continues
+    after a kill has the same rungs.
+
+    Raises:
+        LoraJaxError: No two trunks are rivals.
     """
     rivals: dict[Any, list[Trunk]] = {}
     for trunk in _by_trunk(planned):
@@ -85,9 +99,9 @@ def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> lis
 
 
 def make_rungs(rivals: Group) -> tuple[RungAt, ...]:
-    """Return where the worse half of n rivals is halted, and then again; one alone has no rungs.
+    """Return the two rungs at which the worse half of the rivals is halted. A single trunk has no rungs.
 
-    A rung that would lie in the longest run's cooldown comes right before it.
+    A rung inside the longest run's cooldown is moved to the step right before it.
     """
     n = len(rivals.trunks)
     if n == 1:
@@ -99,7 +113,16 @@ def make_rungs(rivals: Group) -> tuple[RungAt, ...]:
 
 
 def check_lanes(groups: Sequence[Group], most: int, limit: float) -> None:
-    """Refuse more lanes than memory holds by prediction, before anything is compiled; limit in bytes."""
+    """Refuse more lanes than the memory holds by prediction, before anything is compiled.
+
+    Args:
+        groups: The groups.
+        most: Largest number of lanes.
+        limit: The memory in bytes.
+
+    Raises:
+        LoraJaxError: The lanes do not fit.
+    """
     for group in groups:
         n_lanes = min(most, len(group.trunks))
         needed = n_lanes * group.lane_bytes
@@ -111,7 +134,15 @@ def check_lanes(groups: Sequence[Group], most: int, limit: float) -> None:
 
 
 def check_memory(planned: Sequence[PlannedRun], limit: float) -> None:
-    """Refuse a run whose step memory does not hold by prediction, before anything is made; limit in bytes."""
+    """Refuse a run whose step does not fit the memory by prediction, before anything is made.
+
+    Args:
+        planned: The runs.
+        limit: The memory in bytes.
+
+    Raises:
+        LoraJaxError: A run does not fit.
+    """
     for item in planned:
         if not item.finished and item.memory_bytes > limit:
             raise LoraJaxError(

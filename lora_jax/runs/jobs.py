@@ -1,4 +1,7 @@
-"""The jobs of a sweep as they are handed out: in this process by its rounds, to others by the first one."""
+"""How the jobs of a sweep are handed out.
+
+The first process takes them in rounds and tells the other processes.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -9,11 +12,11 @@ from lora_jax.runs.rounds import Rounds
 from lora_jax.training.checkpoint import do_nothing
 from lora_jax.training.processes import hear, tell
 
-Held = tuple[tuple[RunConfig, ...], Callable[[], None]]  # runs of a trunk, and what guards their lease
+Held = tuple[tuple[RunConfig, ...], Callable[[], None]]  # the runs of a trunk, and the guard of their lease
 
 
 def hand_out(groups: Sequence[Group], rounds: Rounds) -> Iterator[tuple[Rounds, Group, Iterator[Held]]]:
-    """Give the groups of which this worker has trunks, with them, until every run has its record.
+    """Yield the groups from which this worker has trunks, with these trunks, until every run has its record.
 
     Other processes of the computation are told of each trunk when it is taken (`follow_out`).
     """
@@ -27,12 +30,13 @@ def hand_out(groups: Sequence[Group], rounds: Rounds) -> Iterator[tuple[Rounds, 
 
 
 def follow_out(runs: Mapping[str, RunConfig]) -> Iterator[Iterator[Held]]:
-    """Give the trunks that the first process takes, those of a group together, until it ends.
+    """Yield the trunks that the first process takes, group by group, until the first process ends.
 
-    runs: the runs by their ids.
+    Args:
+        runs: The runs by their ids.
 
     Raises:
-        LeaderEnded: It has.
+        LeaderEnded: The first process has ended.
     """
     while hear():
         yield ((tuple(runs[run_id] for run_id in ids), do_nothing) for ids in iter(hear, []))
@@ -47,9 +51,9 @@ def _tell_each(held: Iterator[Held], group: Group) -> Iterator[Held]:
 
 
 def _hold_trunks(group: Group, turn: Rounds) -> Iterator[Held]:
-    """Take the trunks of a group one after another, of each the runs that have no record yet.
+    """Take the trunks of a group one after another, each with its runs that have no record yet.
 
-    Rivals of successive halving are taken together: at a rung each waits for the others.
+    Rivals of successive halving are taken together, because at a rung each waits for the others.
     """
     together = group.name if group.rungs else None
     guard = turn.hold(group.name, group.run_ids) if together else None

@@ -1,9 +1,9 @@
-"""How many lanes a group of trunks gets: measured, a wider program against the narrower one.
+"""How many lanes a group of trunks gets. We measure a wider program against a narrower one.
 
-On an accelerator a small model's step leaves most of it idle, and lanes cost nearly nothing; on a CPU they
-mostly gain nothing. So the widths are tried in turn on the group's own first batches, and a wider one has to
-be clearly faster. What was chosen is kept in lanes.json of the results folder, and holds for what is left of
-the sweep after a kill on a machine of the same kind: a choice of one lane, then, goes on to the same bits.
+On an accelerator, a small model's step leaves most of the device idle, so lanes cost nearly nothing. On a CPU
+they mostly gain nothing. So we try the widths in turn on the group's own first batches. A wider one has to be
+clearly faster. The choice is kept in lanes.json of the results folder. After a kill it holds for the rest of
+the sweep, on a machine of the same kind. So a choice of one lane resumes to the same bits.
 """
 
 import os
@@ -28,17 +28,21 @@ from lora_jax.training.lanes import Lanes
 from lora_jax.training.pretraining import init_pretraining, make_input, make_pretraining_step
 from lora_jax.training.side_by_side import STEPS_PER_READ
 
-CLEARLY = 1.1  # times the tokens per second of the best count so far: less is within a busy machine's noise
-MEASURING_SHARE = 0.1  # of the time that the group has before it, for measuring one more count
-KEPT_IN = "lanes.json"  # of a results folder
-TURN_SECONDS, N_TURNS = 0.25, 3  # a turn of steps is about as long, and the median of so many is taken
+CLEARLY = 1.1  # a wider program must be so many times faster; less is within a busy machine's noise
+MEASURING_SHARE = 0.1  # largest share of the group's time that measuring one more count may take
+KEPT_IN = "lanes.json"  # a file of the results folder
+TURN_SECONDS, N_TURNS = 0.25, 3  # a turn of steps takes about this long, and we take the median of so many
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One lane count: tokens per second of all together, and the bytes of its step and of what it forks.
+    """One lane count and what was measured with it.
 
-    tokens_per_second: None where memory does not hold it. seconds: what measuring it took.
+    Attributes:
+        lanes: Number of lanes.
+        tokens_per_second: Speed of all lanes together. None if the memory does not hold them.
+        memory_bytes: Bytes of the step, and of the states that it puts aside for branches.
+        seconds: Time that measuring took.
     """
 
     lanes: int
@@ -49,7 +53,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Choice:
-    """How many lanes, of at most how many trunks, what was measured, and why no wider one was taken."""
+    """The lane count that was chosen.
+
+    Attributes:
+        lanes: Number of lanes.
+        n_trunks: Number of trunks that could train side by side.
+        measured: What was measured.
+        reason: Why no wider program was taken.
+    """
 
     lanes: int
     n_trunks: int
@@ -63,18 +74,18 @@ class Candidates(Protocol):
     @property
     def trunks(self) -> Sequence[Any]: ...
     @property
-    def lane_bytes(self) -> float: ...  # that a lane takes at least
+    def lane_bytes(self) -> float: ...  # the least bytes of a lane
     @property
-    def n_tokens(self) -> int: ...  # to be trained
+    def n_tokens(self) -> int: ...  # tokens to train on
 
 
 def memory_limit() -> float:
-    """Return the bytes that the device has for this process; of a CPU, what the machine has to spare."""
+    """Return the bytes that this process may use on its device. On a CPU, the machine's free memory."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"])
     spare = Path("/proc/meminfo")
-    if not spare.exists():  # not Linux: all that the machine has
+    if not spare.exists():  # without Linux's file we take all memory of the machine
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     lines = dict(line.split(":") for line in spare.read_text().splitlines())
     return 1024.0 * int(lines["MemAvailable"].split()[0])
@@ -83,7 +94,10 @@ def memory_limit() -> float:
 def settle_lane_count(
     group: Group, datasets: Mapping[DataConfig, Dataset], folder: Path, say: Callable[[str], None]
 ) -> int:
-    """Return the lanes of a group: those of lanes.json in the results folder, else measured and put there."""
+    """Return the lanes of a group, from lanes.json of the results folder.
+
+    If it has none, measure and write them.
+    """
     n_trunks, shape = len(group.trunks), to_dict(group.shape)
     if n_trunks == 1:
         return 1
@@ -99,9 +113,9 @@ def settle_lane_count(
 
 
 def recall(folder: Path, shape: object, n_trunks: int) -> int | None:
-    """Return the lanes that a results folder has for a shape on this kind of device, None for none.
+    """Return the lanes that a results folder has for a shape on this kind of device. None if it has none.
 
-    A sweep that has grown since is measured anew.
+    If the sweep has grown since, it is measured again.
     """
     path = folder / KEPT_IN
     known = read_json(path).get(_key(shape)) if path.exists() else None
@@ -111,7 +125,14 @@ def recall(folder: Path, shape: object, n_trunks: int) -> int | None:
 
 
 def keep(folder: Path, shape: object, words: str, choice: Choice) -> None:
-    """Put a choice into a results folder, for `recall`."""
+    """Write a choice into a results folder, for `recall`.
+
+    Args:
+        folder: The results folder.
+        shape: The shape of the group.
+        words: The shape in words.
+        choice: The choice.
+    """
     path = folder / KEPT_IN
     kept = read_json(path) if path.exists() else {}
     kept[_key(shape)] = {"group": words} | asdict(choice)
@@ -123,7 +144,15 @@ def _key(shape: object) -> str:
 
 
 def choose_lane_count(group: Candidates, measure: Callable[[int], Measured], limit: float) -> Choice:
-    """Double the lanes as long as it pays: clearly more tokens per second, within the memory, soon enough."""
+    """Double the lanes as long as it pays.
+
+    It pays if it is clearly faster, fits the memory, and is quickly measured.
+
+    Args:
+        group: What may train side by side.
+        measure: Measures a lane count.
+        limit: The memory in bytes.
+    """
     n_trunks, n_lanes, speed = len(group.trunks), 1, 0.0
     measured: list[Measured] = []
     while True:
@@ -156,7 +185,7 @@ def format_choice(group: Group, choice: Choice, limit: float) -> str:
 
 
 def format_speeds(choice: Choice) -> str:
-    """Return "tokens/s by lanes 1: 99,721, 2: does not fit"."""
+    """Return the speeds in words, such as "tokens/s by lanes 1: 99,721, 2: does not fit"."""
     return "tokens/s by lanes " + ", ".join(
         f"{m.lanes}: {m.tokens_per_second:,.0f}" if m.tokens_per_second else f"{m.lanes}: does not fit"
         for m in choice.measured
@@ -164,9 +193,16 @@ def format_speeds(choice: Choice) -> str:
 
 
 def measure(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dataset], limit: float) -> Measured:
-    """Compile the step of so many lanes and time it on the first batches of the group's trunks.
+    """Compile the step with so many lanes, and time it on the first batches of the group's trunks.
 
-    Made and read as in training, which finds the program compiled. One lane is timed in any case.
+    The step and its inputs are those of training, which then finds the program compiled. One lane is timed in
+    any case.
+
+    Args:
+        group: The group.
+        n_lanes: Number of lanes.
+        datasets: The prepared text of each data configuration.
+        limit: The memory in bytes. More than one lane is not timed if it needs more.
     """
     started = time.monotonic()
     runs = [trunk[-1].run for trunk in group.trunks[:n_lanes]]
@@ -191,7 +227,11 @@ def measure(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dataset], 
 
 
 def require_memory(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dataset]) -> None:
-    """Compile the step of so many lanes, and refuse it where XLA says that memory does not hold it."""
+    """Compile the step with so many lanes.
+
+    Raises:
+        LoraJaxError: XLA says that it does not fit the memory.
+    """
     runs = [trunk[-1].run for trunk in group.trunks[:n_lanes]]
     needed, limit = count_bytes(_stand_in(runs), runs, datasets), memory_limit()
     if needed > limit:
@@ -202,7 +242,11 @@ def require_memory(group: Group, n_lanes: int, datasets: Mapping[DataConfig, Dat
 
 
 def count_bytes(lanes: Lanes, runs: Sequence[RunConfig], datasets: Mapping[DataConfig, Dataset]) -> float:
-    """Return the memory of a step, and of the states that the lanes put aside while they are on branches."""
+    """Return the bytes of a step, and of the states that lanes put aside while they train branches.
+
+    Raises:
+        LoraJaxError: XLA does not report the memory of a step here.
+    """
     given = [make_input(run, datasets[run.data], 0) for run in runs]
     step_bytes = lanes.memory_bytes(given)
     if step_bytes is None:
@@ -215,7 +259,7 @@ def count_bytes(lanes: Lanes, runs: Sequence[RunConfig], datasets: Mapping[DataC
 
 
 def _stand_in(runs: Sequence[RunConfig]) -> Lanes:
-    """Return lanes of the runs' shape, all of them with one seed's weights."""
+    """Return lanes of the runs' shape. All of them hold one seed's weights."""
     first = runs[0]
     state = init_pretraining(first.model, first.optim, first.seed)
     return Lanes(make_pretraining_step(first.model, first.optim), [state] * len(runs))

@@ -1,4 +1,4 @@
-"""How fast a machine trains and how much memory it has: published peaks, or measured matmuls."""
+"""How fast a machine trains and how much memory it has, by published peaks or measured matmuls."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -11,14 +11,20 @@ from lora_jax.target import DEVICES, Device, Target, device_of
 from lora_jax.training.cpu_memory import memory_bytes
 from lora_jax.training.remat import resolve_run
 
-ASSUMED_UTILISATION = 0.3  # of a device's peak, for a model that fills it; small models reach less
-DEEPEST = 48  # blocks whose matmuls are compiled to be timed, in less than a second
-MOST_TIMED = 2e11  # FLOPs of a step whose matmuls are timed, six times: seconds on a laptop
-CPU_STEP_OVER_MATMULS = 2.0  # whole step over its matmuls alone, measured by `./launch.sh bench`
+ASSUMED_UTILISATION = (
+    0.3  # share of a device's peak that a model reaches if it fills it; small ones reach less
+)
+DEEPEST = 48  # most blocks whose matmuls we time; they compile in less than a second
+MOST_TIMED = 2e11  # FLOPs of the largest step that we time; six times take seconds on a laptop
+CPU_STEP_OVER_MATMULS = 2.0  # time of a whole step over its matmuls alone, measured by `./launch.sh bench`
 
 
 def present_device() -> Device | None:
-    """Return the accelerator that JAX sees, None for a CPU (which is measured instead of looked up)."""
+    """Return the accelerator that JAX sees. None for a CPU, whose speed we measure instead.
+
+    Raises:
+        LoraJaxError: The accelerator is of a kind whose data sheet is not here.
+    """
     import jax
 
     if jax.default_backend() == "cpu":
@@ -31,21 +37,26 @@ def present_device() -> Device | None:
 
 
 def find_peak_flops() -> float | None:
-    """Return the peak FLOPs per second of this process's devices together, None where it is not known."""
+    """Return the peak FLOPs per second of this process's devices together. None if it is not known."""
     import jax
 
     try:
         device = present_device()
-    except LoraJaxError:  # of a kind whose data sheet is not here
+    except LoraJaxError:  # we have no data sheet of this kind
         return None
     return None if device is None else device.peak_flops * len(jax.devices())
 
 
 def seconds_per_step(run: RunConfig, device: Device | None) -> float:
-    """Estimate the time of one training step on a device, or on this CPU where device is None.
+    """Estimate the time of one training step in seconds.
 
-    On a CPU its matmuls are timed, of a deeper model those of `DEEPEST` blocks; a step that is large is not
-    run to be priced (`is_timed`), but counted at this machine's speed on a typical shape.
+    On a CPU we time the step's matmuls. For a deeper model we time those of `DEEPEST` blocks. We do not run a
+    large step only to price it (`is_timed`). Then we divide its FLOPs by this machine's speed on a typical
+    shape.
+
+    Args:
+        run: The run.
+        device: The device. None is this machine's CPU.
     """
     flops = step_flops(run)
     if device is not None:
@@ -65,14 +76,14 @@ def step_flops(run: RunConfig) -> float:
 
 
 def is_timed(run: RunConfig) -> bool:
-    """Are a run's matmuls few enough to be timed for its price: a moment's, in a part of the memory?"""
+    """Are a run's matmuls few enough to be timed? That takes a moment, and at most half the free memory."""
     from lora_jax.runs.lane_count import memory_limit
 
     traced, _ = resolve_run(run, Target("cpu", "cpu"))
     return step_flops(run) <= MOST_TIMED and memory_bytes(traced) <= memory_limit() / 2
 
 
-# A model of the size that a sweep spends most of its time on, where the speed of a machine is asked for.
+# For the speed of a machine we take a model of the size that a sweep spends most of its time on.
 TYPICAL = ModelConfig(d_model=128, n_layers=4, n_heads=4, vocab_size=512, context=128)
 TYPICAL_BATCH = 16
 
@@ -84,9 +95,9 @@ def speed_once() -> float:
 
 
 def present_speed() -> float:
-    """Return the training FLOPs per second of this machine, forward and backward, exactly counted.
+    """Return the training speed of this machine in FLOPs per second, forward and backward, counted exactly.
 
-    On a CPU from its matmuls at a typical shape, timed just now; on an accelerator from its peak.
+    On a CPU we time matmuls of a typical shape just now. On an accelerator we take a share of its peak.
     """
     device = present_device()
     if device is not None:

@@ -1,10 +1,10 @@
-"""The time of a training step's matmuls alone, in one compiled program: no step is faster.
+"""The time of a training step's matrix multiplications alone, in one compiled program. No step is faster.
 
-The program is a chain that comes to the shapes of every matmul of forward and backward and to nothing else.
-x goes through each weight of a block, y = x w, and back, y w^T, which has the shape of x again and is what
-the next block takes; x^T y has the shape of the weight's gradient and is returned. Attention's six products
-turn q into q and return two more. The operands are orthonormal, so that x w w^T = x: no number grows or
-vanishes, however deep the chain. Products that do not depend on one another XLA may run side by side, as in
+The program is a chain of products. It has the shapes of every matmul of forward and backward, and nothing
+else. x goes through each weight of a block, y = x w, and back, y w^T. That has the shape of x again, and the
+next block takes it. x^T y has the shape of the weight's gradient and is returned. Attention's six products
+turn q into q and return two more. The operands are orthonormal, so x w w^T = x. So no number grows or
+vanishes, however deep the chain is. XLA may run products that do not depend on each other side by side, as in
 the step.
 """
 
@@ -23,21 +23,36 @@ from lora_jax.model.transformer import compute_dtype
 
 
 class Operands(NamedTuple):
-    """(x, w) of every weight of a block, attention's (q, k, v), and (x, w) of the head."""
+    """The operands of the chain.
+
+    Attributes:
+        block: (x, w) of every weight of a block.
+        attention: Attention's q, k and v.
+        head: (x, w) of every weight outside the blocks.
+    """
 
     block: tuple[tuple[jax.Array, jax.Array], ...]
     attention: tuple[jax.Array, jax.Array, jax.Array]
     head: tuple[tuple[jax.Array, jax.Array], ...]
 
 
-Product = tuple[tuple[int, ...], tuple[int, ...], int]  # left shape, right shape, how many a step
+Product = tuple[tuple[int, ...], tuple[int, ...], int]  # left shape, right shape, number in a step
 
 
 def time_matmuls(model: ModelConfig, batch_size: int, seq_len: int, repeats: int = 5) -> float:
-    """Time the matmuls of one training step alone, forward and backward, in seconds (median of repeats).
+    """Time the matmuls of one training step alone, forward and backward.
 
-    Every declared matmul at its shape, three products each, and attention's six, in the model's compute
-    dtype; nothing else of the step.
+    We take every declared matmul at its shape, with three products each, and attention's six, in the model's
+    compute dtype. Nothing else of the step is in it.
+
+    Args:
+        model: The model.
+        batch_size: Sequences in the step.
+        seq_len: Tokens in a sequence.
+        repeats: How often it is timed.
+
+    Returns:
+        The median time in seconds.
     """
     run = compile_matmuls(model, batch_size, seq_len)
     run()
@@ -61,10 +76,13 @@ def compile_matmuls(model: ModelConfig, batch_size: int, seq_len: int) -> Callab
 
 
 def chain_matmuls(n_layers: int, operands: Operands) -> tuple[Any, list[Any]]:
-    """Multiply through n_layers blocks and the head; return what went through, and the gradients.
+    """Multiply through n_layers blocks and the head.
 
-    The blocks are a list and not a scan: a loop would add copies of what it carries, and 48 blocks of matmuls
-    alone compile in less than a second.
+    The blocks are a list and not a scan, because a loop would add copies of what it carries. 48 blocks of
+    matmuls alone compile in less than a second.
+
+    Returns:
+        What went through the chain, and the gradients.
     """
     xs, ws = zip(*operands.block, strict=True)
     q_XTK, k_XTK, v_XTK = operands.attention
@@ -78,7 +96,7 @@ def chain_matmuls(n_layers: int, operands: Operands) -> tuple[Any, list[Any]]:
 
 
 def pass_weight(x_MI: jax.Array, w_IO: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return y w^T and x^T y of y = x w; y stands in for its own gradient, whose shape it has."""
+    """Return y w^T and x^T y of y = x w. Here y stands in for its own gradient, which has its shape."""
     y_MO = x_MI @ w_IO
     return y_MO @ w_IO.T, x_MI.T @ y_MO
 
@@ -86,9 +104,10 @@ def pass_weight(x_MI: jax.Array, w_IO: jax.Array) -> tuple[jax.Array, jax.Array]
 def pass_attention(
     q_XTK: jax.Array, k_XTK: jax.Array, v_XTK: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return what stands in for the gradients of q, k and v; X is batch x heads.
+    """Return stand-ins for the gradients of q, k and v. X is batch x heads.
 
-    Two products forward and four backward: the output is its own gradient, and no softmax lies between.
+    There are two products forward and four backward. The output serves as its own gradient, and there is no
+    softmax.
     """
     scores_XTS = q_XTK @ k_XTK.swapaxes(1, 2)
     out_XTK = scores_XTS @ v_XTK
@@ -108,10 +127,12 @@ def make_operands(model: ModelConfig, batch_size: int, seq_len: int) -> Operands
 
 
 def orthonormal(dtype: jnp.dtype, *shape: int) -> jax.Array:
-    """Return an array whose last two axes are a matrix with orthonormal columns, or rows where it is wide.
+    """Return an array whose last two axes are a matrix with orthonormal columns.
 
-    Part of the discrete Hartley transform, cos(2 pi i j / n) + sin(2 pi i j / n) over sqrt(n): dense, and
-    cheap at any size.
+    A wide one has orthonormal rows.
+
+    It is a part of the discrete Hartley transform, cos(2 pi i j / n) + sin(2 pi i j / n) over sqrt(n). This
+    is dense, and cheap at any size.
     """
     rows, columns = shape[-2:]
     n = max(rows, columns)
@@ -122,7 +143,7 @@ def orthonormal(dtype: jnp.dtype, *shape: int) -> jax.Array:
 
 
 def list_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[Product]:
-    """Return (left shape, right shape, how many) of every matmul of a training step."""
+    """Return (left shape, right shape, number) of every matmul of a training step."""
     tokens, found = batch_size * seq_len, []
     for widths, times in zip(_widths(model), (model.n_layers, 1), strict=True):
         for n_in, n_out in widths:
@@ -136,7 +157,7 @@ def list_products(model: ModelConfig, batch_size: int, seq_len: int) -> list[Pro
 
 
 def _widths(model: ModelConfig) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return (n_in, n_out) of every weight that multiplies: of one block, and outside the blocks."""
+    """Return (n_in, n_out) of every weight that multiplies, first those of one block, then the others."""
     block, outside = [], []
     for spec in declare(model).values():
         if spec.contract:

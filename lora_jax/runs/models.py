@@ -1,4 +1,4 @@
-"""The models that a sweep trained, as Hugging Face folders: what fine-tuning starts from."""
+"""The models that a sweep trained, as Hugging Face folders. Fine-tuning can start from them."""
 
 import json
 import shutil
@@ -18,7 +18,11 @@ from lora_jax.params import Params
 
 
 def check_savable(run: RunConfig, dataset: Dataset) -> None:
-    """Refuse before training what could not be saved after it: its tokenizer, or the model's shape."""
+    """Check before training that the model can be saved afterwards.
+
+    Raises:
+        LoraJaxError: Its tokenizer or its shape cannot be saved.
+    """
     if not isinstance(dataset.tokenizer, SubwordTokenizer):
         raise LoraJaxError(
             f"data.tokenizer is {run.data.tokenizer!r}, which has no tokenizer.json to keep with a model:"
@@ -29,12 +33,15 @@ def check_savable(run: RunConfig, dataset: Dataset) -> None:
 
 
 def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -> None:
-    """Write config.json, model.safetensors, the tokenizer and their digests; replaces a folder of the run."""
+    """Write config.json, model.safetensors, the tokenizer and their digests.
+
+    An existing folder is replaced.
+    """
     check_savable(run, dataset)
     assert isinstance(dataset.tokenizer, SubwordTokenizer)
-    if folder.exists():  # of a process that was stopped before the run's record was written
+    if folder.exists():  # a process was stopped before it wrote the run's record
         shutil.rmtree(folder)
-    model, weights = fold_multipliers(run.model, params)  # config.json has no place for them
+    model, weights = fold_multipliers(run.model, params)  # config.json has no place for multipliers
     save_folder(folder, model, weights, model_type(model))
     vocabulary = json.loads(dataset.tokenizer.to_json())
     separator = next(name for name in SEPARATORS if dataset.tokenizer.holds(name))
@@ -49,7 +56,7 @@ def save_model(folder: Path, run: RunConfig, params: Params, dataset: Dataset) -
 
 
 def model_type(model: ModelConfig) -> str:
-    """Return the Hugging Face architecture that has this shape: GPT-2's, Llama's or Qwen's."""
+    """Return the Hugging Face architecture of this shape: GPT-2's, Llama's or Qwen's."""
     if model.norm != "rmsnorm":
         return "gpt2"
     if model.qk_norm:

@@ -1,4 +1,4 @@
-"""The state of a sweep, from the files of its results folder alone: planned, running, finished."""
+"""The state of a sweep, read only from the files of its results folder: planned, running, finished."""
 
 import time
 from collections.abc import Collection
@@ -25,13 +25,13 @@ class RunStanding:
 
     Attributes:
         run_id: Its id.
-        standing: "running" also where the trunk that it will leave is in training. "interrupted": it has
-            begun, and no process goes on with it.
-        step: Steps that it has taken, as far as its rows tell.
+        standing: "running" includes a run whose trunk is in training. "interrupted" means that it has begun
+            and no process continues it.
+        step: Steps that it has taken, by its rows.
         n_steps: Steps that are planned.
         row: Its last row. None before the first.
-        heldout_loss: The last held-out loss: of its record, otherwise of its rows.
-        age_seconds: Time since its last row, of a run in training.
+        heldout_loss: Its last held-out loss, from its record or else from its rows.
+        age_seconds: Time since its last row, if it is in training.
     """
 
     run_id: str
@@ -49,8 +49,8 @@ class SeenWorker:
 
     Attributes:
         state: What the file says.
-        age_seconds: Time since it was written. Clocks of two machines may differ by more.
-        is_alive: Whether it works. On another machine that is told by the age.
+        age_seconds: Time since it was written. Clocks of two machines may differ by more than this.
+        is_alive: Whether it works. On another machine we judge by the age.
     """
 
     state: WorkerState
@@ -60,7 +60,13 @@ class SeenWorker:
 
 @dataclass(frozen=True)
 class Overview:
-    """Where the runs of a sweep stand, what the process says that wrote last, and all workers there are."""
+    """The state of a sweep.
+
+    Attributes:
+        runs: Where each run stands.
+        state: What the process that wrote last reports.
+        workers: All workers of the folder.
+    """
 
     runs: tuple[RunStanding, ...]
     state: SweepState | None
@@ -73,18 +79,18 @@ class Overview:
 
     @property
     def is_training(self) -> bool:
-        """Does a process train it now?"""
+        """Does any process train it now?"""
         return bool(self.living) or (self.state is not None and self.state.is_alive)
 
     def count(self, standing: Standing) -> int:
-        """Return how many runs stand there."""
+        """Return how many runs have this standing."""
         return sum(run.standing == standing for run in self.runs)
 
 
 @dataclass(frozen=True)
 class _Stream:
     live: LiveRows
-    changed: float  # seconds since 1970
+    changed: float  # when its file changed last, in seconds since 1970
 
 
 def look(folder: Path) -> Overview:
@@ -111,7 +117,7 @@ def look(folder: Path) -> Overview:
 
 
 def see_workers(folder: Path) -> tuple[SeenWorker, ...]:
-    """Return the workers of a results folder, those that ended included."""
+    """Return the workers of a results folder, including those that ended."""
     found = []
     for state in read_workers(folder):
         path = worker_path(folder, state.name)
@@ -122,9 +128,9 @@ def see_workers(folder: Path) -> tuple[SeenWorker, ...]:
 
 
 def _read_streams(folder: Path, finished: Collection[str]) -> dict[str, _Stream]:
-    """Return the stream of each run that has begun: its own, otherwise that of its trunk.
+    """Return the stream of each run that has begun: its own, or else that of its trunk.
 
-    Of finished runs the record is enough: a sweep may have thousands of them.
+    A finished run needs only its record. A sweep may have thousands of them.
     """
     found: dict[str, _Stream] = {}
     for path in sorted((folder / FOLDER).glob("*.jsonl")):

@@ -1,4 +1,4 @@
-"""What a parametrisation does to every weight of a model, as a table for the terminal."""
+"""A table of what a parametrisation does to every weight of a model, for the terminal."""
 
 from lora_jax.config import RunConfig
 from lora_jax.layout import draw, fill
@@ -13,7 +13,7 @@ COLUMNS = ("weight", "class", "fan-in", "fan-out", "start", "forward", "rate", "
 
 
 def format_parametrisation(run: RunConfig) -> str:
-    """Return the start, multiplier, rate, decay and eps of every weight."""
+    """Return a table with the start, multiplier, rate, decay and eps of every weight."""
     model, optim = run.model, run.optim
     specs, optimizer = declare(model), make_optimizer(optim)
     scales, peak = scales_of(specs, optim, model=model), peak_learning_rate(run)

@@ -15,14 +15,29 @@ from lora_jax.training.remat import resolve_run
 from lora_jax.training.schedules import cooldown_start, peak_learning_rate
 
 CPU = Target("cpu", "cpu")
-EVALUATION_SHARE = 1 / 3  # of a training token's time: the forward pass alone
+EVALUATION_SHARE = 1 / 3  # time to evaluate a token over the time to train on it: the forward pass alone
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run's cost. own_steps and seconds leave out what it takes from a trunk that others pay for.
+    """The cost of one run.
 
-    A saved state that training can go on from is not counted: an interrupted sweep then needs less.
+    `own_steps` and `seconds` leave out what the run takes from a trunk that another run pays for. A saved
+    state to resume from is not taken into account, so an interrupted sweep needs less.
+
+    Attributes:
+        run: The run.
+        run_id: Its id.
+        trunk_id: The id of its trunk.
+        n_params: Parameters without embeddings and output head.
+        n_params_with_head: Parameters with the output head.
+        flops: FLOPs of the whole run if it trained alone.
+        own_steps: Steps that this run pays for.
+        seconds: Estimated time of these steps and of the evaluation.
+        memory_bytes: Predicted peak memory of a step on one device.
+        finished: Whether it has a record already.
+        learning_rate: The peak that is used, by the rule of training/schedules.py.
+        remat: If model.remat is "fit", which policy that is, and why.
     """
 
     run: RunConfig
@@ -35,25 +50,28 @@ class PlannedRun:
     seconds: float
     memory_bytes: float
     finished: bool
-    learning_rate: float  # the peak that is used: optim.learning_rate by the rule of training/schedules.py
-    remat: str = ""  # what "fit" is of model.remat, and why
+    learning_rate: float
+    remat: str = ""
 
     @property
     def own_tokens(self) -> int:
+        """Tokens of the steps that this run pays for."""
         return self.own_steps * self.run.tokens_per_step
 
     @property
     def n_steps(self) -> int:
+        """Steps of the whole run."""
         return self.run.n_steps
 
     @property
     def shape(self) -> str:
-        """Return the model's size and the batch, such as "d768x12, batch 32 x 1024"."""
+        """The model's size and the batch, such as "d768x12, batch 32 x 1024"."""
         model, rows = self.run.model, self.run.optim.batch_size
         return f"d{model.d_model}x{model.n_layers}, batch {rows} x {self.run.data.seq_len}"
 
     @property
     def description(self) -> str:
+        """The model's size and the seed, in a word or two."""
         return f"d{self.run.model.d_model}x{self.run.model.n_layers} seed {self.run.seed}"
 
 
@@ -61,10 +79,14 @@ class PlannedRun:
 def plan_runs(
     runs: Sequence[RunConfig], finished: Collection[str], device: Device | None, split: Split = ALONE
 ) -> list[PlannedRun]:
-    """Order the runs by trunk, smallest model first, and price each; finished ones cost nothing.
+    """Order the runs by trunk, the smallest model first, and price each. Finished runs cost nothing.
 
-    device: The accelerator to price for. None is this machine's CPU, whose matmuls are timed.
-    split: How several such devices share a step: memory is of one of them, the time as if there were one.
+    Args:
+        runs: The runs.
+        finished: Ids of finished runs.
+        device: The accelerator to price for. None is this machine's CPU, whose matmuls are timed.
+        split: How several such devices share a step. Memory is that of one of them. The time is as if there
+            were one.
 
     Raises:
         LoraJaxError: Under muP or CompleteP, heads get wider with the model.
@@ -77,7 +99,7 @@ def plan_runs(
     memory: dict[object, tuple[float, str]] = {}
     planned = []
     for trunk, members in trunks.items():
-        shared = 0  # steps of the trunk that an earlier member has paid for
+        shared = 0  # steps of the trunk that an earlier member pays for
         for run in members:
             shape = (run.model, run.optim.batch_size, run.optim.accumulate, run.data.seq_len)
             if shape not in step_seconds:
@@ -95,7 +117,7 @@ def plan_runs(
 
 
 def _predict(run: RunConfig, device: Device | None, split: Split) -> tuple[float, str]:
-    """Return the bytes of a run's step, and which policy of recomputing was chosen for it, in words."""
+    """Return the bytes of a run's step, and which remat policy was chosen for it, in words."""
     target = CPU if device is None else one_of(device)
     traced, choice = resolve_run(run, target, split)
     needed = memory_bytes(traced) if device is None else predict_memory(traced, target, split).peak

@@ -1,4 +1,4 @@
-"""Which weights of a run get which rule, rate and decay, as a table by their class."""
+"""A table of which weights of a run get which rule, rate and decay, by class of weights."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ COLUMNS = ("class", "rule", "weights", "numbers", "rate x", "decay x", "clipped 
 
 
 def format_optimizers(runs: Sequence[RunConfig]) -> list[str]:
-    """Return the lines of a table for each optimizer of a plan; none for AdamW without classes.
+    """Return the lines of a table for each optimizer of a plan. AdamW without classes has none.
 
-    The numbers are those of the smallest model that it trains.
+    The numbers are those of the smallest model that the optimizer trains.
     """
     lines: list[str] = []
     seen: list[object] = []

@@ -17,9 +17,12 @@ def print_plan(
 ) -> list[PlannedRun]:
     """Price an experiment's runs, print them as a table, and return them.
 
-    device: A name of target.DEVICES. By default the experiment's own DEVICE, and without one the present
-        machine.
-    split: How several such devices share a step; memory is then of one of them.
+    Args:
+        experiment: The experiment.
+        finished: Ids of finished runs.
+        device: A name of target.DEVICES. By default the experiment's own DEVICE, and without one the present
+            machine.
+        split: How several such devices share a step. Memory is then that of one of them.
     """
     asked = device or experiment.device
     name = name_device(asked) if asked else None
@@ -42,7 +45,9 @@ def print_plan(
 def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
     """Return every run with N, D, FLOPs, estimated seconds and memory, and the total, as text.
 
-    basis: what the estimates rest on, said under the table.
+    Args:
+        planned: The runs.
+        basis: What the estimates rest on, in words. It stands under the table.
     """
     columns = (
         "run", "N", "N + head", "D", "FLOPs", "own steps", "seconds", "memory", "peak rate",
@@ -87,10 +92,12 @@ def _total(planned: Sequence[PlannedRun]) -> str:
 
 
 def format_seconds(seconds: float) -> str:
+    """Return a time as seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def format_bytes(n_bytes: float) -> str:
+    """Return a size as MB or GB."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

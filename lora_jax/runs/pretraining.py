@@ -1,4 +1,4 @@
-"""What only pretraining knows of a finished run, for its record, and a line about it."""
+"""The record of a finished pretraining run, and a line about it."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from lora_jax.training.optimizers import make_optimizer
 from lora_jax.training.result import PretrainResult
 from lora_jax.training.schedules import peak_learning_rate, unit_rate
 
-# Share of the peak rate that the last step of a cooled run does not exceed, as in the fits of curves.
+# A run is cooled if the rate of its last step is at most this share of the peak. Fits of curves use it too.
 COOLED = 0.5
 
 
 def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
-    """Return what only pretraining knows of a finished run."""
+    """Return what only pretraining can say in the record of a finished run."""
     run, heldout, peak = result.run, result.heldout, peak_learning_rate(result.run)
     n_tokens = run.n_steps * run.tokens_per_step
     return Facts(
@@ -30,7 +30,7 @@ def find_facts(result: PretrainResult, dataset: Dataset) -> Facts:
         epochs=dataset.epochs(n_tokens),
         flops_per_token=flops_per_token(run.model, run.data.seq_len),
         bits_per_byte=heldout.bits_per_byte(dataset.bytes_per_token) if heldout else None,
-        cooled=is_cooled(run),  # of a trunk's own, uncooled losses only the curves tell
+        cooled=is_cooled(run),  # only the curves have the losses of a trunk that was not cooled
         learning_rate=peak,
         n_steps=run.n_steps,
         rate_at=lambda step: peak * unit_rate(run, step),
@@ -52,9 +52,9 @@ def describe_planned(planned: PlannedRun) -> dict[str, Any]:
 
 
 def is_cooled(run: RunConfig) -> bool:
-    """Did the learning rate come down before the end: is that of the last step at most half the peak?
+    """Did the learning rate come down before the end, so that its last value is at most half the peak?
 
-    An optimizer that averages the weights in place of it counts as cooled.
+    A run also counts as cooled if its optimizer averages the weights instead.
     """
     if make_optimizer(run.optim).takes_rate:
         return True
@@ -62,7 +62,7 @@ def is_cooled(run: RunConfig) -> bool:
 
 
 def summarise(record: RunRecord) -> str:
-    """One line about a finished run."""
+    """Return one line about a finished run."""
     size = f"N {record.n_params:,}  D {record.n_tokens:,}  seed {record.seed}"
     if record.status == "halted":
         return f"{size}  halted at step {record.halted_at}: others were better; left out of the fits"

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live bar on a terminal, plain lines elsewhere."""
+"""What you see while a sweep runs: a live bar on a terminal, plain lines elsewhere."""
 
 import math
 import sys
@@ -9,17 +9,17 @@ from typing import Any, Protocol
 
 from lora_jax.training.rows import Row, Source
 
-LINE_SECONDS = 10.0  # without a terminal, a line at least this far from the one before
-SPEED_MEMORY = 0.9  # of the moving average of tokens per second, per reading
-BELIEF = 0.1  # of the plan: how much of it has to be done before the pace counts for more than the plan
-WIDEST_BAR, NARROWEST_BAR = 24, 6  # characters; below, a bar says less than the percentage beside it
+LINE_SECONDS = 10.0  # without a terminal, the least time between two lines
+SPEED_MEMORY = 0.9  # weight of the past in the moving average of tokens per second, at each reading
+BELIEF = 0.1  # when this share of the plan is done, the measured pace counts as much as the plan
+WIDEST_BAR, NARROWEST_BAR = 24, 6  # characters; a narrower bar says less than the percentage beside it
 
 
 class Planned(Protocol):
-    """A run of which the bar knows what it costs; `run` is its hashable configuration."""
+    """A run whose cost the bar knows."""
 
     @property
-    def run(self) -> Any: ...
+    def run(self) -> Any: ...  # its configuration, hashable
     @property
     def run_id(self) -> str: ...
     @property
@@ -27,7 +27,7 @@ class Planned(Protocol):
     @property
     def finished(self) -> bool: ...
     @property
-    def own_tokens(self) -> int: ...  # to be trained by this run itself
+    def own_tokens(self) -> int: ...  # tokens that this run itself trains on, without a shared trunk
     @property
     def n_steps(self) -> int: ...
     @property
@@ -35,11 +35,12 @@ class Planned(Protocol):
 
 
 class Progress:
-    """Run k of n, loss, tokens per second, and the time left, from the plan and the pace so far.
+    """Shows run k of n, the loss, tokens per second and the time left, from the plan and the pace so far.
 
-    Work is counted in planned seconds. `done` is what the sweep no longer needs, of which `worked` was done
-    here: a run that went on from a checkpoint needs less than its plan, and says nothing about the pace.
-    Of runs side by side the first that reports leads: shown is where it stands, and the speed of all of them.
+    We count work in planned seconds. `_done` is the work that the sweep no longer needs. `_worked` is the
+    part of it that this process did. A run that continued from a checkpoint needs less than its plan, so the
+    rest says nothing about the pace. If runs train side by side, the first one that reports leads: we show
+    where it stands, and the speed of all of them together.
     """
 
     def __init__(self, planned: Sequence[Planned]) -> None:
@@ -49,17 +50,18 @@ class Progress:
         self._seconds = {item.run_id: item.seconds for item in pending}
         self._total = sum(item.seconds for item in pending)
         self._done = self._worked = 0.0
-        self._worked_elsewhere = 0.0  # what other workers have done meanwhile
+        self._worked_elsewhere = 0.0  # work of other workers since then
         self._finished: set[str] = set()
-        self._current: dict[str, float] = {}  # of the runs in training: planned seconds that are done
+        self._current: dict[str, float] = {}  # planned seconds that are done, of each run in training
         self._leader: Any = None
-        self._unread_tokens = 0  # trained since the leader's last report
+        self._unread_tokens = 0  # tokens trained since the leader's last report
         self._started = self._last_read = self._last_line = time.monotonic()
         self._speed: float | None = None
         self._display = _Bar() if sys.stderr.isatty() else None
 
     @contextmanager
     def showing(self) -> Iterator["Progress"]:
+        """Show the bar during the block, if there is a terminal."""
         if self._display is None:
             yield self
         else:
@@ -74,23 +76,30 @@ class Progress:
             self._display.live.console.print(text, highlight=False, markup=False)
 
     def begin(self, source: Source, step: int) -> None:
-        """A stream begins: the bar waits for its first row."""
+        """Do nothing. The bar waits for the first row of a stream."""
 
     def take(self, source: Source, row: Row) -> None:
         """Show where the run of a row stands."""
         self.advance(source.run, row.step, math.nan if row.loss is None else row.loss, row.new_tokens)
 
     def end(self, source: Source) -> None:
-        """A stream has ended: `finish_run` counts the run."""
+        """Do nothing. `finish_run` counts the run."""
 
     def advance(self, run: Any, steps: int, loss: float, tokens: int) -> None:
-        """Take in `tokens` trained since the last call, and show where things stand."""
+        """Count tokens that were trained since the last call, and show the progress.
+
+        Args:
+            run: The run.
+            steps: Its steps so far.
+            loss: Its loss.
+            tokens: Tokens that it trained on since the last call.
+        """
         now, item = time.monotonic(), self._items[run]
         work = item.seconds * tokens / max(1, item.own_tokens)
         self._worked += work
         self._current[item.run_id] = min(item.seconds, self._current.get(item.run_id, 0.0) + work)
         self._unread_tokens += tokens
-        if self._leader is None:  # its first reading has compilation and the evaluation before it in it
+        if self._leader is None:  # its first reading includes compilation and the evaluation before it
             self._leader = run
         elif run == self._leader:
             speed = self._unread_tokens / max(now - self._last_read, 1e-9)
@@ -106,7 +115,7 @@ class Progress:
             self.say(f"{self.share():4.0%}  {self._describe(run, steps, loss)[0]}")
 
     def _describe(self, run: Any, steps: int, loss: float) -> list[str]:
-        """Return where the run stands in words, and then in ever fewer of them."""
+        """Return the progress of a run in words, from the longest to the shortest text."""
         item = self._items[run]
         number, n, shape = self._number[item.run_id], len(self._items), item.description
         if len(self._current) > 1:
@@ -124,7 +133,7 @@ class Progress:
         return ["  ".join(part for part in words if part) for words in parts]
 
     def finish_run(self, run_id: str, text: str) -> None:
-        """Count a run as done, however little of its plan it needed, and print its line."""
+        """Count a run as done, even if it needed less than its plan, and print its line."""
         self._count(run_id)
         if self._leader is not None and self._items[self._leader].run_id == run_id:
             self._leader = None
@@ -136,21 +145,28 @@ class Progress:
         self._current.pop(run_id, None)
 
     def finish_elsewhere(self, run_id: str) -> None:
-        """Count a run as done that another worker has finished; one that this process did is counted."""
+        """Count a run that another worker has finished.
+
+        A run that this process finished is already counted.
+        """
         if run_id in self._finished:
             return
         self._count(run_id)
         self._worked_elsewhere += self._seconds[run_id]
 
     def share(self) -> float:
-        """Return how much of the sweep's planned seconds is done, from 0 to 1."""
+        """Return the share of the sweep's planned seconds that is done, from 0 to 1."""
         return min(1.0, (self._done + sum(self._current.values())) / self._total) if self._total else 1.0
 
     def seconds_left(self) -> float:
-        """Return the plan's remaining seconds at the pace so far, which is the plan's own to begin with."""
+        """Return the remaining seconds of the plan at the pace so far.
+
+        In the beginning the plan's own pace counts.
+        """
         remaining = max(0.0, self._total - self._done - sum(self._current.values()))
         elapsed = time.monotonic() - self._started
-        # As if a tenth of the plan had been seen to hold: the first reading has little but compilation in it.
+        # We pretend that a tenth of the plan took the planned time, because the first reading is mostly
+        # compilation.
         belief = BELIEF * self._total
         return (
             remaining * (elapsed + belief) / (self._worked + self._worked_elsewhere + belief)
@@ -160,7 +176,7 @@ class Progress:
 
 
 class _Bar:
-    """A rich progress bar, which gives way to the words where the terminal is narrow."""
+    """A progress bar of rich. If the terminal is narrow, the bar makes way for the words."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -172,7 +188,7 @@ class _Bar:
         self._task = self.live.add_task("starting", total=1.0)
 
     def update(self, share: float, texts: Sequence[str]) -> None:
-        """Show the first of `texts`, from long to short, for which the terminal is wide enough now."""
+        """Show the first of `texts`, which go from long to short, that fits the terminal's width now."""
         room = self.live.console.width - len("100% ")
         text = next((text for text in texts if len(text) <= room), texts[-1])
         self._bar.bar_width = min(WIDEST_BAR, room - len(text) - 1)

@@ -23,6 +23,7 @@ def describe_device() -> str:
 
 
 def describe_versions() -> dict[str, str]:
+    """Return the versions of Python, lora-jax and the libraries that matter."""
     return {
         "python": platform.python_version(),
         "lora-jax": lora_jax.__version__,
@@ -31,7 +32,10 @@ def describe_versions() -> dict[str, str]:
 
 
 def describe_commit() -> str | None:
-    """Return the commit of the checkout that holds this package, "-dirty" where files differ; else None."""
+    """Return the commit of the checkout that holds this package, with "-dirty" if files differ.
+
+    None if there is no checkout.
+    """
     folder = Path(lora_jax.__file__).resolve().parent
     try:
         text = subprocess.run(
@@ -42,5 +46,5 @@ def describe_commit() -> str | None:
             timeout=10,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None  # an installed package has no checkout, and the record says so
+        return None  # an installed package has no checkout
     return text or None

@@ -1,4 +1,4 @@
-"""What a plan says of rates that follow the batch and the length, and what the latter costs."""
+"""What a plan says about learning rates that depend on the batch and the length, and what the latter cost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ LENGTH_RULES = {
 
 
 def explain_rules(planned: Sequence[PlannedRun]) -> list[str]:
-    """Return a sentence for each rule that is on: optim.base_batch and those of the length."""
+    """Return a sentence for each rule that is on: optim.base_batch, and those that depend on the length."""
     lines = _explain_batch(planned)
     rules = [
         words
@@ -32,7 +32,7 @@ def explain_rules(planned: Sequence[PlannedRun]) -> list[str]:
 
 
 def _explain_batch(planned: Sequence[PlannedRun]) -> list[str]:
-    """Return what optim.base_batch does, and which optimizers have no second moment for it to change."""
+    """Say what optim.base_batch does, and which optimizers have no second moment for it to change."""
     ruled = [item.run.optim for item in planned if item.run.optim.base_batch is not None]
     if not ruled:
         return []
@@ -48,7 +48,7 @@ def _explain_batch(planned: Sequence[PlannedRun]) -> list[str]:
 
 
 def count_steps(runs: Sequence[RunConfig]) -> tuple[int, int]:
-    """Return the steps of the runs, and those that they would take if no rate knew its length."""
+    """Return the steps of the runs, and the steps that they would take if no rate depended on the length."""
     free = [
         replace(
             run,

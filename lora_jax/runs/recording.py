@@ -17,11 +17,11 @@ from lora_jax.runs.tracking import Tracking
 from lora_jax.training.checkpoint import clear
 from lora_jax.training.result import RunResult, final_train_loss
 
-CURVE_POINTS = 200  # rows of a stored curve, each the mean loss of the steps since the row before
+CURVE_POINTS = 200  # most rows of a stored curve, each the mean loss of the steps since the row before
 
 
 class Provenance(NamedTuple):
-    """On what a run was made."""
+    """What a run was made on: the device, the versions of libraries, and the commit of the code."""
 
     device: str
     versions: dict[str, str]
@@ -35,10 +35,24 @@ def find_provenance() -> Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What pretraining and fine-tuning each say of a run in their own way; most are fields of RunRecord.
+    """What pretraining and fine-tuning each say about a run in their own way. Most are fields of RunRecord.
 
-    flops_per_token: of forward and backward. rate_at: the learning rate of a step, counted from 0. summarise:
-    makes the line that is printed of the record.
+    Attributes:
+        config: The configuration, as nested dictionaries.
+        data: What the tokens were.
+        model: The shape of the model.
+        seed: The seed.
+        n_tokens: Tokens seen.
+        unique_tokens: Different tokens among them.
+        epochs: How often the training data was seen.
+        flops_per_token: FLOPs per token, forward and backward.
+        bits_per_byte: The held-out loss in bits per byte.
+        cooled: Whether the learning rate came down before the end.
+        learning_rate: The peak.
+        n_steps: Number of steps.
+        rate_at: Returns the learning rate of a step, counted from 0.
+        summarise: Makes the line that is printed about the record.
+        finetuning: What only a fine-tuning run has.
     """
 
     config: dict[str, Any]
@@ -60,9 +74,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Writes the finished runs of one sweep: the one place where a result becomes a record.
+    """Writes the finished runs of one sweep. This is the one place where a result becomes a record.
 
-    tracker: None where there is none.
+    Attributes:
+        sweep: Name of the sweep.
+        store: The results folder.
+        tracker: Told of each run. None if there is none.
+        provenance: What the runs are made on.
     """
 
     sweep: str
@@ -78,10 +96,20 @@ class Recorder:
         progress: Progress,
         checkpoints: Path | None = None,
     ) -> RunRecord:
-        """Write a run's curve, its record and the table; tell the tracker and the bar; return the record.
+        """Write a run's curve, its record and its row of the table. Tell the tracker and the bar.
 
-        Weights that are kept are to be written before, so that a record always has them. checkpoints: a
-        folder of which only states that are kept for good are needed once the record is there.
+        Write kept weights before you call this, so that a record always has them.
+
+        Args:
+            run_id: The run's id.
+            result: Its result.
+            facts: What else is known about it.
+            progress: The bar.
+            checkpoints: A folder of checkpoints. Once the record is there, all of it is removed except for
+                states that are kept for good.
+
+        Returns:
+            The record.
         """
         record = make_record(self.sweep, run_id, result, facts, self.provenance)
         curve = make_curve(result, record.flops_exact / max(1, record.n_tokens), facts.rate_at)
@@ -141,8 +169,12 @@ def make_curve(
 ) -> list[dict[str, float]]:
     """Return at most CURVE_POINTS rows of the loss, each a mean over the steps since the row before.
 
-    A diverged run's ends at its last finite loss. flops_per_token: of training. rate_at: the learning rate of
-    a step, counted from 0.
+    The curve of a diverged run ends at its last finite loss.
+
+    Args:
+        result: The result of the run.
+        flops_per_token: FLOPs of training per token.
+        rate_at: Returns the learning rate of a step, counted from 0.
     """
     losses, tokens_seen = result.losses[: result.diverged_at], result.tokens.cumsum()
     n = len(losses)

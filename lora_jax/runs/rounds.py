@@ -1,7 +1,8 @@
 """Rounds over the jobs of a sweep, among several workers, until every run has its record.
 
-In the first round a worker takes jobs that nobody ever had. Later it takes over those whose worker is gone.
-When the others have all that is left, it waits for their records: a worker may be killed at any moment.
+In the first round a worker takes only jobs that nobody ever had. Later it takes over those whose worker is
+gone. If others have all jobs that are left, it waits for their records, because a worker may be killed at any
+moment.
 """
 
 import time
@@ -16,7 +17,7 @@ from lora_jax.workers.leases import POLL_SECONDS
 
 
 class Rounds:
-    """The rounds of one worker. Without a crew there is one, in which every job is its own."""
+    """The rounds of one worker. Without a crew there is one round, in which this process takes every job."""
 
     def __init__(
         self,
@@ -26,12 +27,12 @@ class Rounds:
         progress: Progress,
         should_stop: Callable[[], bool],
     ) -> None:
-        """Prepare rounds.
+        """Prepare the rounds.
 
         Args:
-            crew: The workers of the folder. None where this process has the folder for itself.
-            run_ids: The runs that are to have a record in the end.
-            is_settled: Whether a run has one.
+            crew: The workers of the folder. None if this process has the folder for itself.
+            run_ids: The runs that must have a record in the end.
+            is_settled: Returns whether a run has one.
             progress: Told of runs that other workers finish.
             should_stop: Waiting ends soon after this returns True.
         """
@@ -44,7 +45,11 @@ class Rounds:
         self._told = False
 
     def __iter__(self) -> Iterator["Rounds"]:
-        """Go round until every run is settled; raises `Stopped` where that is asked for while it waits."""
+        """Yield a round at a time until every run is settled.
+
+        Raises:
+            Stopped: `should_stop` returned True while it waited.
+        """
         while self._left:
             self._n_taken = 0
             yield self
@@ -60,9 +65,13 @@ class Rounds:
     def hold(self, job: str, run_ids: Sequence[str]) -> Callable[[], None] | None:
         """Take a job, unless it has no run left or another worker has it.
 
+        Args:
+            job: Name of the job.
+            run_ids: Its runs.
+
         Returns:
-            What is to be called before anything of the job is written: it raises LoraJaxError when another
-            worker has taken the job over. None where the job is not this worker's.
+            A guard, to be called before anything of the job is written. It raises LoraJaxError if another
+            worker has taken the job over. None if this worker does not get the job.
         """
         if all(map(self._is_settled, run_ids)):
             return None
@@ -72,7 +81,7 @@ class Rounds:
             return do_nothing
         leases = self._crew.leases
         lease = leases.claim(job, fresh=self._fresh)
-        # another worker may have finished it between the two looks
+        # another worker may have finished it since we looked first
         if lease is None or all(map(self._is_settled, run_ids)):
             return None
         self._taken.add(job)
@@ -81,12 +90,12 @@ class Rounds:
         return lambda: leases.require(lease)
 
     def share(self, items: Sequence[Any]) -> int:
-        """Return how many of some jobs one worker may take at a time, so that the others have some too."""
+        """Return how many of some jobs one worker may take at a time, so that others get some too."""
         n_workers = 1 if self._crew is None else 1 + len(self._crew.others())
         return max(1, -(-len(items) // n_workers))
 
     def is_left(self, run_id: str) -> bool:
-        """Has this run no record yet?"""
+        """Does this run have no record yet?"""
         return not self._is_settled(run_id)
 
     def _settle(self, run_id: str) -> bool:

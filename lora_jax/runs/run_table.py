@@ -1,6 +1,6 @@
-"""The table of a results folder, runs.csv: a row a record, written whole or appended.
+"""The table of a results folder, runs.csv, with one row a record. It is written whole or appended to.
 
-It is derived from the records and never trusted blindly: `lora_jax.table_lag` has the rule for its readers.
+It is derived from the records and never trusted blindly. `lora_jax.table_lag` has the rule for its readers.
 """
 
 import csv
@@ -14,7 +14,7 @@ from lora_jax.runs.record import COLUMNS, FINETUNING_COLUMNS, STUDY_COLUMNS, Run
 
 
 def format_table(records: Sequence[RunRecord]) -> str:
-    """Return one row a record; of fine-tuning runs with the columns that tell them apart."""
+    """Return one row a record. Tables of fine-tuning runs have the columns that tell such runs apart."""
     if any(record.finetuning is not None for record in records):
         in_study = any((record.finetuning or {}).get("study") for record in records)
         names = FINETUNING_COLUMNS + STUDY_COLUMNS * in_study
@@ -23,9 +23,9 @@ def format_table(records: Sequence[RunRecord]) -> str:
 
 
 def append_row(path: Path, record: RunRecord) -> bool:
-    """Add a record's row to the table by a single write; False where there is no table of such rows.
+    """Append a record's row to the table in a single write. False if there is no table with these columns.
 
-    Several processes may do so at once. A row can still be lost or torn, by a kill or a shared file system.
+    Several processes may do so at once. A row can still be lost or torn by a kill or a shared file system.
     """
     header, row = format_table([record]).encode().split(b"\n", 1)
     try:
@@ -34,10 +34,10 @@ def append_row(path: Path, record: RunRecord) -> bool:
         return False
     try:
         if os.pread(handle, len(header) + 1, 0) != header + b"\n":
-            return False  # nothing yet, a table of an older version, or one of the other kind of run
+            return False  # it is empty, of an older version, or for the other kind of run
         os.write(handle, row)
     except OSError as error:
-        error.filename = str(path)  # a full disk is told at the write, which knows no name
+        error.filename = str(path)  # a full disk is noticed at the write, which knows no name
         raise
     finally:
         os.close(handle)
@@ -45,7 +45,12 @@ def append_row(path: Path, record: RunRecord) -> bool:
 
 
 def agree(before: str, now: str) -> bool:
-    """Do two tables have the same runs, with equal cells in the columns that the older one has?"""
+    """Have two tables the same runs, with equal cells in the columns of the older one?
+
+    Args:
+        before: The older table.
+        now: The newer table.
+    """
     if before == now:
         return True
     old, new = (list(csv.DictReader(io.StringIO(text))) for text in (before, now))
@@ -53,7 +58,11 @@ def agree(before: str, now: str) -> bool:
 
 
 def format_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV. A row that lacks a column has an empty cell there; it has no other columns."""
+    """Return rows as CSV. If a row lacks a column, its cell is empty.
+
+    Raises:
+        ValueError: A row has a key that is no column.
+    """
     text, names = io.StringIO(), list(columns)
     known = set(names)
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: in training a request that the next step answers, elsewhere the end of the program."""
+"""Ctrl-C and SIGTERM.
+
+In training they are a request that the next step answers. Elsewhere they end the program.
+"""
 
 import os
 import signal
@@ -11,15 +14,15 @@ from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 TICK = 0.05  # seconds between two looks at whether a signal has been answered
-AGAIN = 1.0  # seconds that whatever is cleaned up has before the signal is raised once more
+AGAIN = 1.0  # seconds that cleaning up may take before the signal is raised once more
 PATIENCE = 5.0  # seconds after which the process ends, answered or not
-# Seconds in which a second SIGTERM is the first one once more: a cluster's scheduler may signal a job and all
-# of its processes, and the process that started this one passes on what it got.
+# Within so many seconds a second SIGTERM is an echo of the first one. A cluster's scheduler may signal a job
+# and all of its processes, and the process that started this one passes on what it got.
 ECHO = 10.0
 
 
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM; a second one ends the program at once, if it is no echo."""
+    """Set by the first SIGINT or SIGTERM. A second one ends the program at once, unless it is an echo."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -30,7 +33,7 @@ class StopRequest:
 
     @property
     def exit_status(self) -> int:
-        """The shell's convention for a program that a signal ended: 128 + its number."""
+        """The exit status of a program that a signal ended: 128 + its number, as the shell has it."""
         return 128 + (self.signum or 0)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
@@ -41,7 +44,7 @@ class StopRequest:
             signal.raise_signal(signum)
         self.signum, self._asked_at = signum, time.monotonic()
         name = signal.Signals(signum).name
-        # Straight to the descriptor: a print in a handler fails where the signal came in the middle of one.
+        # We write straight to the descriptor. A print in a handler fails if the signal interrupted a print.
         os.write(2, f"\n{name}: saving, then stopping (once more: stop at once)\n".encode())
 
 
@@ -58,16 +61,16 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 class Terminated(BaseException):
-    """SIGTERM outside training, where no state is to be saved; no handler of errors may swallow it."""
+    """SIGTERM outside training, where there is no state to save. No handler of errors may swallow it."""
 
 
 class EndRequest:
-    """A SIGINT or SIGTERM that is raised inside one call until that call is left, however often it is lost.
+    """A SIGINT or SIGTERM that is raised inside one call, again and again, until that call is left.
 
-    An exception that a handler raises is lost where Python ignores exceptions (`__del__`, callbacks of the
-    garbage collector) and where a library catches everything, and an import may turn it into an ImportError.
-    So it is not raised in an import, is raised again where it was lost, and after PATIENCE, or a second
-    signal, the process ends without it.
+    An exception that a handler raises can get lost. Python ignores exceptions in some places (`__del__`,
+    callbacks of the garbage collector). A library may catch everything. An import may turn it into an
+    ImportError. So we do not raise it in an import, and we raise it again if it was lost. After PATIENCE, or
+    at a second signal, the process ends without it.
     """
 
     def __init__(self) -> None:
@@ -75,11 +78,11 @@ class EndRequest:
         self._ends_at = self._raises_at = 0.0
 
     def run(self, action: Callable[[], int]) -> int:
-        """Call `action`; only inside this frame is anything raised, so that who calls it can catch it."""
+        """Call `action`. Exceptions are raised only inside this frame, so that its caller can catch them."""
         return action()
 
     def note_lost(self) -> None:
-        """Raise again soon: an exception was ignored."""
+        """Note that an exception was ignored, so that it is raised again soon."""
         self._raises_at = 0.0
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
@@ -92,8 +95,8 @@ class EndRequest:
         self._raise(frame)
 
     def _tick(self, _: int, frame: FrameType | None) -> None:
-        assert self.signum is not None  # the timer is set by a signal alone
-        if signal.getsignal(self.signum) != self._receive:  # training has begun meanwhile: it saves its state
+        assert self.signum is not None  # only a signal sets the timer
+        if signal.getsignal(self.signum) != self._receive:  # training has begun, and it saves its state
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.raise_signal(self.signum)
         elif time.monotonic() > self._ends_at:
@@ -104,7 +107,7 @@ class EndRequest:
     def _raise(self, frame: FrameType | None) -> None:
         while frame is not None and frame.f_code is not EndRequest.run.__code__:
             if frame.f_code.co_filename.startswith("<frozen importlib"):
-                return  # at a later tick
+                return  # it is raised at a later tick
             frame = frame.f_back
         if frame is not None:
             self._raises_at = time.monotonic() + AGAIN
@@ -113,14 +116,14 @@ class EndRequest:
 
 @contextmanager
 def end_requests() -> Iterator[EndRequest]:
-    """Raise SIGINT and SIGTERM inside EndRequest.run for the duration of the block; main thread only."""
+    """Raise SIGINT and SIGTERM inside EndRequest.run during the block. Use it in the main thread only."""
     request = EndRequest()
     report = sys.unraisablehook
 
     def hear(lost: "sys.UnraisableHookArgs") -> None:
         if request.signum is None:
             report(lost)
-        else:  # it is the signal, or follows from it: its stack trace says nothing to anybody
+        else:  # it is the signal or follows from it, so its stack trace helps nobody
             request.note_lost()
 
     before = {s: signal.getsignal(s) for s in (*ENDING, signal.SIGALRM)}
@@ -131,7 +134,7 @@ def end_requests() -> Iterator[EndRequest]:
         yield request
     finally:
         if request.signum is not None:
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one that is under way would end the process
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)  # an alarm on its way would end the process
             signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
@@ -139,17 +142,17 @@ def end_requests() -> Iterator[EndRequest]:
 
 
 def end_at_once() -> None:
-    """Let SIGINT and SIGTERM end this process with their line, for a program's start and its very end.
+    """Let SIGINT and SIGTERM end this process with one line. Use it at a program's start and very end.
 
-    Before any work and after all of it there is nothing to clean up, and an exception would only be a stack
-    trace out of an import or of the interpreter's own last steps.
+    There is nothing to clean up then. An exception would only be a stack trace from an import or from the
+    interpreter's last steps.
     """
     for signum in ENDING:
         signal.signal(signum, _leave)
 
 
 def say_stopped(signum: int) -> str:
-    """Return the line that a program stopped by a signal leaves behind."""
+    """Return the line that a program prints if a signal stopped it."""
     name = signal.Signals(signum).name
     return f"lora-jax: stopped by {name}; every finished run is kept, the same command goes on from here."
 

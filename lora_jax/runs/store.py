@@ -1,4 +1,4 @@
-"""The run store: a results folder with one file a finished run, and what was derived from them."""
+"""The run store: a results folder with one file for each finished run, and what is derived from them."""
 
 import csv
 import os
@@ -18,26 +18,36 @@ from lora_jax.runs.run_table import agree, append_row, format_csv, format_table
 from lora_jax.table_lag import RECORDS, TABLE, find_lag, list_records
 from lora_jax.workers.crew import Crew, Joining, joined
 
-RENEWALS = 3  # of a table, while other processes go on appending to the one that is replaced
+RENEWALS = 3  # attempts to renew a table, because other processes may append to the one that is replaced
 CURVE_COLUMNS = ("step", "n_tokens", "flops", "loss", "learning_rate")
 
 
 class RunStore:
-    """One results folder; its records are the source of truth for everything that is reported."""
+    """One results folder. Its records are the source of truth for everything that is reported."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a results folder; raises LoraJaxError where it is on object storage."""
+        """Open a results folder.
+
+        Raises:
+            LoraJaxError: It is on object storage.
+        """
         require_disk(folder)
         self.folder = folder
-        # By file name: time and size of the file when it was read, and what it held. Without this, a sweep
-        # that asks after each of n runs which are finished would read n^2 / 2 records.
+        # By file name: time and size of the file when it was read, and what it held. A sweep asks after each
+        # of n runs which are finished. Without this it would read n^2 / 2 records.
         self._known: dict[str, tuple[tuple[int, int], RunRecord]] = {}
-        self.crew: Crew | None = None  # inside `joined`
+        self.crew: Crew | None = None  # the other workers, while `joined` lasts
 
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
-        """Refuse a folder that cannot be written or that holds runs that the sweep `name` does not have.
+        """Check that the folder can be written and holds no runs of another sweep.
 
-        make: Whether to leave the folder behind. Otherwise it is tried, and nothing is left.
+        Args:
+            name: Name of the sweep.
+            run_ids: Ids of its runs.
+            make: Whether to leave the folder behind. Otherwise it is only tried, and nothing is left.
+
+        Raises:
+            LoraJaxError: It cannot be written, or it holds other runs.
         """
         self.try_write()
         if make:
@@ -50,7 +60,11 @@ class RunStore:
             )
 
     def try_write(self) -> None:
-        """Refuse a folder that cannot be made or written; nothing is left in it."""
+        """Check that the folder can be made and written, and leave nothing in it.
+
+        Raises:
+            LoraJaxError: It cannot.
+        """
         try:
             try_folder(self.folder / "runs")
         except OSError as error:
@@ -61,7 +75,7 @@ class RunStore:
 
     @contextmanager
     def joined(self, joining: Joining, say: Callable[[str], None]) -> Iterator[Crew]:
-        """Be one of the folder's workers during the block, which `crew` then is."""
+        """Be one of the folder's workers during the block. `crew` then holds the others."""
         with joined(self.folder, joining, say) as crew:
             self.crew = crew
             try:
@@ -71,7 +85,12 @@ class RunStore:
 
     @contextmanager
     def alone(self, job: str, say: Callable[[str], None]) -> Iterator[None]:
-        """Do in the block what one worker at a time may do. job: what that is, a word and more."""
+        """Let only one worker at a time run the block.
+
+        Args:
+            job: Name of what it does.
+            say: Called with a line if it has to wait.
+        """
         if self.crew is None:
             yield
             return
@@ -79,25 +98,36 @@ class RunStore:
             yield
 
     def claim(self, sweep: Mapping[str, Any]) -> None:
-        """Make the folder this sweep's own; refuse one that saw other text or holds another sweep's runs.
+        """Make the folder this sweep's own. A sweep may grow later.
 
-        sweep: name, question, command, run_ids, overrides, and data, the fingerprint of the tokens for each
-        data configuration (by its digest). A sweep may grow.
+        Args:
+            sweep: Its name, question, command, run_ids, overrides and data. `data` has the fingerprint of the
+                tokens of each data configuration, by the configuration's digest.
+
+        Raises:
+            LoraJaxError: Its runs saw other text, or it holds another sweep's runs.
         """
         self.check(sweep["name"], sweep["run_ids"])
         self.check_text(sweep["data"])
         write_atomically(self.folder / "sweep.json", to_sealed_json(sweep))
 
     def claimed_text(self) -> dict[str, str]:
-        """Return `data` of the sweep that the folder is claimed for; nothing where it is not yet."""
+        """Return `data` of the sweep that claimed the folder. Empty if none has."""
         path = self.folder / "sweep.json"
         return dict(read_json(path).get("data") or {}) if path.exists() else {}
 
     def check_text(self, data: Mapping[str, str]) -> None:
-        """Refuse a folder whose runs saw other text. data: as in `claim`."""
+        """Check that the folder's runs saw the same text.
+
+        Args:
+            data: As in `claim`.
+
+        Raises:
+            LoraJaxError: They saw other text.
+        """
         before = self.claimed_text()
         changed = [key for key, value in data.items() if before.get(key, value) != value]
-        # A saved state counts as well: going on from it would mix the two texts in one run.
+        # A saved state counts as well. Continuing from it would mix the two texts in one run.
         if changed and (self.finished() or any(self.folder.glob("checkpoints/*"))):
             raise LoraJaxError(
                 f"{self.folder / 'sweep.json'} says that the runs in this folder saw other text than the"
@@ -105,9 +135,9 @@ class RunStore:
             )
 
     def finished(self) -> dict[str, RunRecord]:
-        """Return every record by run_id; half-written files have other names and are never read.
+        """Return every record by run_id. Half-written files have other names and are never read.
 
-        A file that is as it was when it was read last is not read again.
+        A file that has not changed since it was last read is not read again.
         """
         found = {}
         with uncollected():
@@ -124,11 +154,14 @@ class RunStore:
         return {record.run_id: record for _, record in found.values()}
 
     def settled(self, halving: bool) -> set[str]:
-        """Return the ids of the runs that need no training; without halving a halted run does, to its end."""
+        """Return the ids of the runs that need no training.
+
+        Without halving, a halted run still has to finish.
+        """
         return {i for i, record in self.finished().items() if halving or record.status != "halted"}
 
     def is_settled(self, run_id: str, halving: bool) -> bool:
-        """Say the same of one run, without a look at the others."""
+        """Say the same about one run, without looking at the others."""
         path = self.folder / RECORDS / f"{run_id}.json"
         try:
             stat = path.stat()
@@ -140,18 +173,21 @@ class RunStore:
         return record.status != "halted"
 
     def _read(self, path: Path, stat: os.stat_result) -> tuple[tuple[int, int], RunRecord]:
-        """Return a record with time and size of its file, whose `stat` is given; read where they are new."""
+        """Return a record with the time and size of its file. It is read only if these are new."""
         stamp = (stat.st_mtime_ns, stat.st_size)
         before = self._known.get(path.name)
         return before if before is not None and before[0] == stamp else (stamp, read_record(path))
 
     def write(self, record: RunRecord, curve: Sequence[Mapping[str, float]]) -> None:
-        """Store a finished run: its curve first, so that a record always has one; then its table row."""
+        """Store a finished run: its curve, its record and its table row, in this order.
+
+        So a record always has a curve.
+        """
         text = format_csv(CURVE_COLUMNS, curve)
         path, table = self.folder / RECORDS / f"{record.run_id}.json", self.folder / TABLE
         if path.exists():
-            # The table's row is of the record before, which nobody would notice by the names alone: who is
-            # killed from here on leaves no table.
+            # The table has a row of the record before, and its run_id does not show that. So we remove the
+            # table first. If we are killed now, there is no table.
             table.unlink(missing_ok=True)
         curve_path = self.folder / "curves" / f"{record.run_id}.csv"
         write_together({curve_path: text, path: format_record(record, hash_text(text))})
@@ -159,31 +195,32 @@ class RunStore:
             self.write_table()
 
     def secure(self) -> None:
-        """Wait until no loss of power can undo a `write` that came before: its run's state may go then."""
+        """Wait until an earlier `write` survives a loss of power. Then its run's state may be removed."""
         flush_names([self.folder / "curves", self.folder / RECORDS])
 
     def renew_table(self) -> None:
-        """Write runs.csv where it is missing or says another thing than the records, the source of truth.
+        """Write runs.csv again if it is missing or differs from the records, which are the source of truth.
 
-        A table of an older version, which lacks a column, is left as it is: it says the same.
+        A table of an older version, which lacks a column, is left as it is if its cells agree.
         """
         path = self.folder / TABLE
         for _ in range(RENEWALS):
             now = self._table_text()
-            # damaged bytes are no reason to stop: the table is written anew
+            # damaged bytes are no reason to stop, because the table is then written again
             is_whole = path.exists() and find_lag(self.folder) is None
             if is_whole and agree(path.read_text("utf-8", "replace"), now):
                 return
             write_atomically(path, now)
 
     def write_table(self) -> None:
-        """Write runs.csv, one row a record; of fine-tuning runs with the columns that tell them apart."""
+        """Write runs.csv with one row a record. Fine-tuning runs get the columns that tell them apart."""
         write_atomically(self.folder / TABLE, self._table_text())
 
     def _table_text(self) -> str:
         return format_table(list(self.finished().values()))
 
     def read_curve(self, run_id: str) -> list[dict[str, float]]:
+        """Return the rows of a run's curve."""
         path = self.folder / "curves" / f"{run_id}.csv"
         with path.open(encoding="utf-8") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

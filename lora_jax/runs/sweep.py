@@ -1,4 +1,4 @@
-"""The sweep algebra: grids are lists of points, a point maps dotted field names to values."""
+"""The sweep algebra. A grid is a list of points, and a point maps dotted field names to values."""
 
 import dataclasses
 import typing
@@ -15,12 +15,12 @@ Grid = list[Point]
 
 
 def over(field: str, values: Iterable[Any]) -> Grid:
-    """One point for each value of a field: over("model.d_model", [16, 32])."""
+    """Return one point for each value of a field, such as over("model.d_model", [16, 32])."""
     return [{field: value} for value in values]
 
 
 def product(*grids: Grid) -> Grid:
-    """Every combination of one point from each grid, the last varying fastest."""
+    """Return every combination of one point from each grid. The last grid varies fastest."""
     points: Grid = [{}]
     for grid in grids:
         points = [_join(left, right) for left in points for right in grid]
@@ -28,7 +28,11 @@ def product(*grids: Grid) -> Grid:
 
 
 def zipped(*grids: Grid) -> Grid:
-    """The first points of all grids together, then the second, ...; the grids must be of one length."""
+    """Join the first points of all grids, then the second ones, and so on.
+
+    Raises:
+        LoraJaxError: The grids differ in length.
+    """
     lengths = [len(grid) for grid in grids]
     if len(set(lengths)) > 1:
         raise LoraJaxError(f"zipped got grids of lengths {lengths}: make them equal, or use product.")
@@ -36,7 +40,7 @@ def zipped(*grids: Grid) -> Grid:
 
 
 def chain(*grids: Grid) -> Grid:
-    """All points of the first grid, then all of the second, ..."""
+    """Return all points of the first grid, then all of the second, and so on."""
     return [point for grid in grids for point in grid]
 
 
@@ -48,13 +52,22 @@ def _join(left: Point, right: Point) -> Point:
 
 
 def expand(base: RunConfig, grid: Grid) -> list[RunConfig]:
-    """Return the base with each point laid over it, each different run once, in order."""
+    """Lay each point over the base. Return each different run once, in order."""
     runs = (overlay(base, point) for point in grid)
     return list({run_id(run): run for run in runs}.values())
 
 
 def overlay(config: Any, point: Mapping[str, Any], path: str = "") -> Any:
-    """Return the configuration with some fields replaced; an unknown one is refused with the nearest name."""
+    """Return the configuration with some fields replaced.
+
+    Args:
+        config: A configuration, a dataclass.
+        point: Values by dotted field name.
+        path: Where the configuration stands in a larger one, for messages.
+
+    Raises:
+        LoraJaxError: There is no such field. The message names the nearest one.
+    """
     names = [field.name for field in dataclasses.fields(config)]
     changes: dict[str, Any] = {}
     inner: dict[str, Point] = {}
@@ -84,9 +97,11 @@ def _paths(config: Any, path: str) -> list[str]:
 
 
 def _nearest_field(dotted: str, known: Iterable[str]) -> str:
-    """Return the hint of `nearest`; of a part that there is, such as optim, only its own fields count.
+    """Return the hint of `nearest`.
 
-    Compared whole, optim.lr would be nearest to `optim` or to any short field of it.
+    If the part of a dotted name exists, such as optim, only its fields count.
+
+    Otherwise optim.lr would be nearest to `optim` or to some short field of it.
     """
     part, _, name = dotted.rpartition(".")
     fields = [field.rpartition(".")[2] for field in known if field.rpartition(".")[0] == part]
@@ -96,7 +111,11 @@ def _nearest_field(dotted: str, known: Iterable[str]) -> str:
 
 
 def parse_overrides(texts: Sequence[str], owner: type = RunConfig) -> Point:
-    """Read `field=value` arguments into a point of typed values, by the annotations of `owner`."""
+    """Read `field=value` arguments into a point, with values typed by the annotations of `owner`.
+
+    Raises:
+        LoraJaxError: A text is no override, names an unknown field, or has a value of the wrong type.
+    """
     point: Point = {}
     for text in texts:
         field, equals, value = text.partition("=")

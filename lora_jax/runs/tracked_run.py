@@ -1,4 +1,4 @@
-"""What every tracker shows of a stream: which of its runs the rows belong to, and the rows by name."""
+"""What every tracker shows of a stream: the run that its rows belong to, and the rows under their names."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ class TrackedRun:
 
     Attributes:
         name: The run's id, or the name of a trunk.
-        is_trunk: Is it a trunk of several runs?
-        rows: What the live files hold of it by now, for a branch from the beginning of its trunk on.
+        is_trunk: Whether it is a trunk of several runs.
+        rows: What the live files hold of it now. For a branch they start with the trunk's rows.
     """
 
     name: str
@@ -28,21 +28,34 @@ class TrackedRun:
 
 
 class SweepNotes:
-    """What every tracker of a sweep keeps: where it is, what its runs are, and what it has said.
+    """What every tracker of a sweep keeps: its folder, the configs of its runs, and what it has said.
 
-    `notes` holds every line that was said.
+    Attributes:
+        sweep: Name of the sweep.
+        folder: The results folder.
+        notes: Every line that was said.
     """
 
     def __init__(self, sweep: str, folder: Path, say: Callable[[str], None] | None) -> None:
-        """say: Called with each note, one line. None prints to standard error."""
+        """Begin without notes.
+
+        Args:
+            sweep: Name of the sweep.
+            folder: The results folder.
+            say: Called with each note, one line. None prints to standard error.
+        """
         self.sweep, self.folder = sweep, Path(folder)
         self.notes: list[str] = []
         self._say = say or (lambda line: print(line, file=sys.stderr))
         self._configs: Mapping[str, Mapping[str, Any]] = {}
-        self._names: dict[str, str] = {}  # of the tracker's runs, by the name of the stream
+        self._names: dict[str, str] = {}  # the name of the tracker's run, by the name of the stream
 
     def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what is known of each run before it begins, by run_id: the configs that are shown."""
+        """Take what is known of each run before it begins.
+
+        Args:
+            configs: By run_id, the config to show.
+        """
         self._configs = configs
 
     def _note(self, line: str) -> None:
@@ -51,9 +64,9 @@ class SweepNotes:
 
 
 def find_tracked(folder: Path, source: Source) -> TrackedRun:
-    """Return which run of a tracker takes a stream's rows.
+    """Return the run of a tracker that takes a stream's rows.
 
-    A trunk of several runs has a run of its own, and so it stays when one run of it is left.
+    A trunk of several runs has a tracker run of its own. It keeps it even when only one of its runs is left.
     """
     live = read_live(folder, source.name)
     run_ids = source.run_ids if live is None else live.head.run_ids
@@ -63,7 +76,7 @@ def find_tracked(folder: Path, source: Source) -> TrackedRun:
 
 
 def to_metrics(row: Row) -> dict[str, Any]:
-    """Return what is known in a row by the names of a dashboard, without the step."""
+    """Return what a row knows, under the names of a dashboard, without the step."""
     found: dict[str, Any] = to_document(row)
     found |= {f"{DEV}{name}": value for name, value in found.pop("scores", {}).items()}
     heldout = {"": row.heldout, **{f"/{k}": v for k, v in (row.heldout_by_source or {}).items()}}

@@ -1,11 +1,11 @@
-"""Tracking with Weights & Biases: one wandb run a training run, and one for the fits. Never a reason to stop.
+"""Tracking with Weights & Biases: one wandb run for each training run, and one for the fits.
 
-A training run's rows are sent as they come (`training.rows`), with its config at once, and its record is the
-summary at its end.
+We send a training run's config at once and its rows as they come (`training.rows`). Its record is the summary
+at its end.
 
-Offline by default: nothing leaves the machine until somebody sends it with `wandb sync`. WANDB_MODE=online
-sends it at once, WANDB_MODE=disabled and the mode "off" write nothing. A tracker that cannot go on steps
-down, from online to offline and from offline to off, and says so in one line each time.
+By default wandb is offline: nothing leaves the machine until you send it with `wandb sync`. WANDB_MODE=online
+sends everything at once. WANDB_MODE=disabled and the mode "off" write nothing. A failing tracker never stops
+a sweep. It steps down, from online to offline and from offline to off, and says so in one line each time.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from lora_jax.runs.wandb_run import LiveRun, WandbRun, failures, find_id, start_
 from lora_jax.runs.wandb_store import find_last_step
 from lora_jax.training.rows import Row, Source
 
-# What WANDB_MODE may hold, and what it means here; "dryrun" and "run" are wandb's older names.
+# The values of WANDB_MODE and what they mean here. "dryrun" and "run" are wandb's older names.
 _MODES: dict[str, Literal["online", "offline", "off"]] = {
     "": "offline", "offline": "offline", "dryrun": "offline", "online": "online", "run": "online",
     "disabled": "off",
@@ -32,7 +32,11 @@ _PICTURES = {".png", ".jpg", ".jpeg"}
 
 
 def read_mode() -> Literal["online", "offline", "off"]:
-    """Return what WANDB_MODE asks for; LoraJaxError for a value that does not exist."""
+    """Return the mode that WANDB_MODE asks for.
+
+    Raises:
+        LoraJaxError: It has an unknown value.
+    """
     wanted = os.environ.get("WANDB_MODE", "").strip().lower()
     if wanted not in _MODES:
         raise LoraJaxError(
@@ -43,7 +47,11 @@ def read_mode() -> Literal["online", "offline", "off"]:
 
 
 class Tracker(SweepNotes):
-    """Where a sweep is tracked. `mode` says how at this moment."""
+    """Tracks a sweep with wandb.
+
+    Attributes:
+        mode: How it tracks at this moment.
+    """
 
     def __init__(
         self,
@@ -54,17 +62,17 @@ class Tracker(SweepNotes):
     ) -> None:
         super().__init__(sweep, folder, say)
         self.mode: Literal["online", "offline", "off"] = mode
-        self._n_offline = 0  # wandb runs that wait on disk
+        self._n_offline = 0  # number of wandb runs that wait on disk
         self._live: dict[str, LiveRun] = {}
 
     def begin(self, source: Source, step: int) -> None:
-        """Open the wandb run of a stream, and send what its live file has of it and wandb has not."""
+        """Open the wandb run of a stream. Send the rows of its live file that wandb does not have."""
         if self.mode == "off":
             return
         tracked = find_tracked(self.folder, source)
         name, is_trunk = tracked.name, tracked.is_trunk
         self._names[source.name] = name
-        if name in self._live:  # a trunk of one run, which now goes out on its branch
+        if name in self._live:  # a trunk of a single run, which now begins its branch
             return
 
         def write() -> None:
@@ -89,14 +97,14 @@ class Tracker(SweepNotes):
             self._try_live(lambda: opened.log(row))
 
     def end(self, source: Source) -> None:
-        """End the wandb run of a trunk; that of a run ends with its record (`log_run`)."""
+        """End the wandb run of a trunk. That of a run ends with its record (`log_run`)."""
         opened = self._live.get(source.name)
         if opened is not None and opened.is_trunk:
             del self._live[source.name]
             self._try_live(opened.run.finish)
 
     def _try_live(self, write: Callable[[], None]) -> None:
-        """Call write(); where it fails, the open runs are given up, and each is written whole at its end."""
+        """Call `write`. If it fails, give up the open runs. Each of them is then written whole at its end."""
         try:
             write()
         except failures() as error:
@@ -104,11 +112,13 @@ class Tracker(SweepNotes):
             self._step_down(error)
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
-        """End one training run: its record becomes the summary.
+        """End one training run. Its record becomes the summary.
 
-        A run whose rows were not sent as they came is written whole, with its config and its curve.
+        If its rows were not sent as they came, it is written whole, with its config and its curve.
 
-        curve: the rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
+        Args:
+            record: The record.
+            curve: The rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
         """
         facts = dataclasses.asdict(record)
         del facts["config"]
@@ -139,7 +149,12 @@ class Tracker(SweepNotes):
         self._attempt(write)
 
     def log_fits(self, fits: dict[str, Any], figures: list[Path]) -> None:
-        """Write one run that holds the fits (the content of fits.json) as tables, and the PNG figures."""
+        """Write one run that holds the fits as tables, and the PNG figures.
+
+        Args:
+            fits: The content of fits.json.
+            figures: The figures.
+        """
 
         def write() -> None:
             import wandb
@@ -161,7 +176,11 @@ class Tracker(SweepNotes):
     ) -> None:
         """Write one run that holds the methods of a comparison as a table, and the PNG figures.
 
-        facts: its config. rows: a method each.
+        Args:
+            facts: The config of the run.
+            columns: Columns of the table.
+            rows: Rows of the table, one for each method.
+            figures: The figures.
         """
 
         def write() -> None:
@@ -175,7 +194,7 @@ class Tracker(SweepNotes):
         self._attempt(write)
 
     def finish(self) -> None:
-        """Close what is open, as preempted, for a later call goes on; say where offline runs wait."""
+        """Close open runs as preempted, because a later call continues them. Say where offline runs wait."""
         for opened in list(self._live.values()):
             self._try_live(opened.preempt)
         self._live.clear()
@@ -187,7 +206,10 @@ class Tracker(SweepNotes):
             self._n_offline = 0
 
     def _attempt(self, write: Callable[[], None]) -> None:
-        """Call write(), stepping down on what is known to come, until it succeeds or tracking is off."""
+        """Call `write` until it succeeds or tracking is off.
+
+        Step down after each error that `failures` names.
+        """
         while self.mode != "off":
             try:
                 write()
@@ -209,7 +231,7 @@ class Tracker(SweepNotes):
             self._note(f"wandb: tracking is off for this sweep ({reason}); runs and fits are kept as always.")
 
     def _restart(self) -> None:
-        """Give wandb a fresh process: the old one holds the id of the run that could not start."""
+        """Give wandb a fresh process, because the old one holds the id of the run that could not start."""
         import wandb
 
         try:
@@ -219,12 +241,12 @@ class Tracker(SweepNotes):
         wandb.setup(settings=wandb.Settings(silent=True))
 
     def prepare(self) -> None:
-        """Import wandb, silence it and make sure of a place to write."""
+        """Import wandb, silence it, and make sure that there is a place to write."""
 
         def prepare() -> None:
             import wandb
 
-            # wandb would fall back to the system's temporary folder without telling anybody.
+            # Otherwise wandb would silently fall back to the system's temporary folder.
             (self.folder / "wandb").mkdir(parents=True, exist_ok=True)
             # Unless it is silent from the start, wandb asks a terminal for a key and waits for ever.
             wandb.setup(settings=wandb.Settings(silent=True))

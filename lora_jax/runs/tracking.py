@@ -1,4 +1,4 @@
-"""Where a sweep is tracked: what every tracker takes, and how one is opened by its name."""
+"""Where a sweep is tracked: what every tracker accepts, and how one is opened by its name."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ class Tracking(Sink, Protocol):
 
     @property
     def mode(self) -> str:
-        """How it tracks at this moment; "off" where it does not."""
+        """How it tracks at this moment. "off" if it does not."""
         ...
 
     @property
@@ -26,18 +26,29 @@ class Tracking(Sink, Protocol):
         ...
 
     def announce(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what is known of each run before it begins, by run_id: the configs that are shown."""
+        """Take what is known of each run before it begins.
+
+        Args:
+            configs: By run_id, the config to show.
+        """
         ...
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
-        """End one training run; one whose rows were not taken as they came is written whole.
+        """End one training run. If its rows were not sent as they came, it is written whole.
 
-        curve: the rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
+        Args:
+            record: The record.
+            curve: The rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
         """
         ...
 
     def log_fits(self, fits: dict[str, Any], figures: list[Path]) -> None:
-        """Write one run that holds the fits (the content of fits.json) as tables, and the PNG figures."""
+        """Write one run that holds the fits as tables, and the PNG figures.
+
+        Args:
+            fits: The content of fits.json.
+            figures: The figures.
+        """
         ...
 
     def log_comparison(
@@ -45,12 +56,16 @@ class Tracking(Sink, Protocol):
     ) -> None:
         """Write one run that holds the methods of a comparison as a table, and the PNG figures.
 
-        facts: its config. rows: a method each.
+        Args:
+            facts: The config of the run.
+            columns: Columns of the table.
+            rows: Rows of the table, one for each method.
+            figures: The figures.
         """
         ...
 
     def finish(self) -> None:
-        """Close what is open, so that a later call can go on with it, and say where to look."""
+        """Close open runs, so that a later call can continue them, and say where to look."""
         ...
 
 
@@ -79,7 +94,7 @@ def open_tracker(
 
 
 def check_tracker(name: TrackerName) -> None:
-    """Raise LoraJaxError for what `open_tracker` would refuse."""
+    """Raise the LoraJaxError that `open_tracker` would raise."""
     if name != "trackio":
         _read_mode(name)
 

@@ -1,7 +1,7 @@
 """Tracking with trackio: a dashboard on this machine, without an account and without the network.
 
 A process of its own does the writing (`trackio_writer`), into the folder `trackio` of the results folder. If
-it ends, that is told in one line, and training goes on.
+it ends, one line says so, and training continues.
 """
 
 import importlib.util
@@ -21,10 +21,10 @@ from lora_jax.runs.tracked_run import SweepNotes, find_tracked, to_metrics
 from lora_jax.training.rows import Row, Source
 
 FOLDER = "trackio"
-FINISH_SECONDS = 60.0  # to write what is left; trackio itself waits 30 s for its thread
+FINISH_SECONDS = 60.0  # time to write what is left; trackio itself waits 30 s for its thread
 INSTALL = "pip install 'lora-jax[trackio]'"
-ONLY_AT_END = ("train_loss", "heldout_loss", "bits_per_byte", "wall_seconds")  # of the record, as final/NAME
-# What sends rows or alerts to a server. Here the rows stay on the machine.
+ONLY_AT_END = ("train_loss", "heldout_loss", "bits_per_byte", "wall_seconds")  # logged as final/NAME
+# With these variables trackio sends rows or alerts to a server. Here the rows stay on the machine.
 _REMOTE = {
     "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_WRITE_TOKEN", "TRACKIO_BUCKET_ID",
     "TRACKIO_DATASET_ID", "TRACKIO_WEBHOOK_URL",
@@ -32,7 +32,11 @@ _REMOTE = {
 
 
 class TrackioTracker(SweepNotes):
-    """Where a sweep is tracked."""
+    """Tracks a sweep with trackio.
+
+    Attributes:
+        mode: "local", or "off" after it has failed.
+    """
 
     def __init__(self, sweep: str, folder: Path, say: Callable[[str], None] | None = None) -> None:
         super().__init__(sweep, folder, say)
@@ -48,7 +52,7 @@ class TrackioTracker(SweepNotes):
         try:
             (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
             self._writer = subprocess.Popen(
-                # -P: the folder of the script is no place to import from
+                # -P: Python must not import from the folder of the script
                 [sys.executable, "-P", str(Path(__file__).with_name("trackio_writer.py")), self.sweep],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -56,17 +60,17 @@ class TrackioTracker(SweepNotes):
                 text=True,
                 encoding="utf-8",
                 env=_make_environment(self.folder / FOLDER),
-                start_new_session=True,  # Ctrl-C is for the training, which then ends this process in order
+                start_new_session=True,  # Ctrl-C goes to the training, which then ends this process in order
             )
         except OSError as error:
             self._give_up(str(error))
 
     def begin(self, source: Source, step: int) -> None:
-        """Open the run of a stream, and send what its live file has of it; trackio repeats no row."""
+        """Open the run of a stream, and send the rows of its live file. trackio repeats no row."""
         if self.mode == "off":
             return
         tracked = find_tracked(self.folder, source)
-        is_open = tracked.name in self._names.values()  # a trunk of one run, which now goes out on its branch
+        is_open = tracked.name in self._names.values()  # a trunk of a single run, which now begins its branch
         self._names[source.name] = tracked.name
         if is_open:
             return
@@ -84,15 +88,17 @@ class TrackioTracker(SweepNotes):
             self._send("row", run=name, step=row.step, metrics=to_metrics(row))
 
     def end(self, source: Source) -> None:
-        """End the run of a trunk; that of a run ends with its record (`log_run`)."""
+        """End the run of a trunk. That of a run ends with its record (`log_run`)."""
         if source.name in self._trunks:
             self._trunks.remove(source.name)
             self._send("end", run=self._names.pop(source.name), summary={})
 
     def log_run(self, record: RunRecord, curve: list[dict[str, Any]]) -> None:
-        """End one training run; one whose rows were not sent as they came is written whole.
+        """End one training run. If its rows were not sent as they came, it is written whole.
 
-        curve: the rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
+        Args:
+            record: The record.
+            curve: The rows of curves/RUN_ID.csv (step, n_tokens, flops, loss, learning_rate).
         """
         name = record.run_id
         streams = [stream for stream, run in self._names.items() if run == name]
@@ -108,7 +114,12 @@ class TrackioTracker(SweepNotes):
         self._send("end", run=name, summary=summary)
 
     def log_fits(self, fits: dict[str, Any], figures: list[Path]) -> None:
-        """Write one run that holds the fits (the content of fits.json) as tables, and the PNG figures."""
+        """Write one run that holds the fits as tables, and the PNG figures.
+
+        Args:
+            fits: The content of fits.json.
+            figures: The figures.
+        """
         tables = {f"{FITS}{name}": table for name, table in fit_tables(fits).items()}
         self._log_tables("fits", fit_facts(fits), tables, figures)
 
@@ -117,12 +128,16 @@ class TrackioTracker(SweepNotes):
     ) -> None:
         """Write one run that holds the methods of a comparison as a table, and the PNG figures.
 
-        facts: its config. rows: a method each.
+        Args:
+            facts: The config of the run.
+            columns: Columns of the table.
+            rows: Rows of the table, one for each method.
+            figures: The figures.
         """
         self._log_tables("comparison", facts, {METHODS: (columns, rows)}, figures)
 
     def finish(self) -> None:
-        """Wait until everything is written; say where to look."""
+        """Wait until everything is written, and say where to look."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -153,7 +168,7 @@ class TrackioTracker(SweepNotes):
         self._send("begin", run=run, group=job, config=config)
 
     def _begin_training(self, run: str, job: Literal["train", "trunk"], config: Mapping[str, Any]) -> None:
-        """Open a run with a row before its first step, because trackio writes a config with a row."""
+        """Open a run, with a row before its first step, because trackio writes a config only with a row."""
         self._begin(run, job, config)
         self._send("row", run=run, step=0, metrics={N_TOKENS: 0, FLOPS: 0.0})
 
@@ -164,7 +179,7 @@ class TrackioTracker(SweepNotes):
         try:
             writer.stdin.write(json.dumps({"do": do, **order}) + "\n")
             writer.stdin.flush()
-        except OSError:  # the process has ended: it says why
+        except OSError:  # the process has ended, and it says why
             self.finish()
 
     def _give_up(self, reason: str) -> None:
@@ -177,8 +192,8 @@ def _make_environment(folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in _REMOTE}
     return kept | {
         "TRACKIO_DIR": str(folder.resolve()),
-        # One process writes at a time, because the results folder has a lock. So a network file system is no
-        # reason for trackio's other form, from which it cannot go on with a run.
+        # One process writes at a time, because the results folder has a lock. So we need not use trackio's
+        # other form for network file systems, from which it cannot continue a run.
         "TRACKIO_STORAGE_MODE": "sqlite",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -1,8 +1,9 @@
-"""The process that writes to trackio. It reads orders from its standard input, a JSON object a line.
+"""The process that writes to trackio. It reads orders from its standard input, one JSON object a line.
 
-It is a process of its own, because trackio reads where its files go (TRACKIO_DIR) once in the life of a
-process, keeps its open run in a global, and prints. Started by `trackio_tracker` as a script, it imports
-nothing of this package. When the process that trains is killed, its input ends, and every row is written.
+It is a process of its own for three reasons. trackio reads where its files go (TRACKIO_DIR) only once in the
+life of a process. It keeps its open run in a global variable. And it prints. `trackio_tracker` starts this
+file as a script, so it imports nothing of this package. If the process that trains is killed, the input ends,
+and this process writes every row that it has.
 """
 
 import contextvars
@@ -16,21 +17,21 @@ from typing import Any
 
 
 class Writer:
-    """The runs of one project that are open. Each method but `finish` carries out the order of its name."""
+    """The open runs of one project. Each method except `finish` carries out the order of its name."""
 
     def __init__(self, project: str) -> None:
         self._trackio: Any = importlib.import_module("trackio")
         self._storage: Any = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
         self._project = project
         self._runs: dict[str, Any] = {}
-        self._last_steps: dict[str, int] = {}  # of which trackio has a row
+        self._last_steps: dict[str, int] = {}  # the last step that trackio has a row of
 
     def begin(self, run: str, group: str, config: dict[str, Any]) -> None:
-        """Open a run, or go on with the one of this name. Its config is written with its first row."""
+        """Open a run, or continue the one of this name. Its config is written with its first row."""
         if run in self._runs:
             return
 
-        def init() -> Any:  # in a context without an open run, or trackio would end that one
+        def init() -> Any:  # needs a context without an open run, or trackio would end that run
             return self._trackio.init(
                 self._project, name=run, group=group, config=config, resume="allow", embed=False
             )
@@ -46,14 +47,20 @@ class Writer:
             self._last_steps[run] = step
 
     def end(self, run: str, summary: dict[str, Any]) -> None:
-        """End a run, with what is known at its end alone."""
+        """End a run, and write what is known only at its end."""
         if summary:
             self._runs[run].log(summary, step=self._last_steps[run])
         del self._last_steps[run]
         self._runs.pop(run).finish()
 
     def tables(self, run: str, tables: dict[str, Any], figures: dict[str, str]) -> None:
-        """Write tables, (columns, rows) each, and pictures, a path each, at the next step of a run."""
+        """Write tables and pictures at the next step of a run.
+
+        Args:
+            run: The run.
+            tables: (columns, rows) by name.
+            figures: Path of a picture by name.
+        """
         content = {
             name: self._trackio.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()
         }
@@ -61,13 +68,13 @@ class Writer:
         self._runs[run].log(content)
 
     def finish(self) -> None:
-        """End what is open; a later process goes on with it."""
+        """End all open runs. A later process can continue them."""
         for run in list(self._runs):
             self.end(run, {})
 
 
 def give_up(message: Warning | str, category: Any, filename: str, *_: Any) -> None:
-    """End the process where trackio warns that it lost something: it has no other way to say so."""
+    """End the process if trackio warns that it lost something. A warning is its only way to say so."""
     path = Path(filename)
     if path.name == "utils.py" and path.parent.name == "trackio":
         tell(message)
@@ -75,10 +82,12 @@ def give_up(message: Warning | str, category: Any, filename: str, *_: Any) -> No
 
 
 def tell(reason: object) -> None:
+    """Print the reason on one line of standard error, which the tracker reads."""
     print(" ".join(str(reason).split()), file=sys.stderr, flush=True)
 
 
 def main() -> int:
+    """Carry out all orders, and return the exit status."""
     warnings.showwarning = give_up
     try:
         writer = Writer(sys.argv[1])

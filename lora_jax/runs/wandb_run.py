@@ -1,4 +1,4 @@
-"""One run of Weights & Biases: its id, its settings, the rows it has, and what may fail about it."""
+"""One run of Weights & Biases: its id, its settings, the rows it has, and the errors to expect."""
 
 import os
 import re
@@ -11,17 +11,26 @@ from lora_jax.files import write_atomically
 from lora_jax.runs.tracked_run import to_metrics
 from lora_jax.training.rows import Row
 
-CONNECT_SECONDS = 10  # wait this long for a server before going offline
-# Offline there is wandb's own process alone to wait for. On a machine that is busy its start takes long.
+CONNECT_SECONDS = 10  # we wait this long for a server before we go offline
+# Offline we wait only for wandb's own process. On a busy machine it takes long to start.
 OFFLINE_SECONDS = 60
-FLUSH_SECONDS = 1.0  # between two writings of a run to disk; by itself wandb waits 15 s or for 32 KiB
-LONGEST_ID = 128  # characters that wandb takes
-TRAINING = ("train", "trunk")  # jobs that run while they are logged, so that the machine is worth sampling
+FLUSH_SECONDS = 1.0  # time between two writings of a run to disk; by itself wandb waits 15 s or for 32 KiB
+LONGEST_ID = 128  # most characters that wandb accepts
+TRAINING = ("train", "trunk")  # these jobs train while they are logged, so sampling the machine makes sense
 
 
 @dataclass(frozen=True)
 class WandbRun:
-    """What a run is on the dashboard. folder: the results folder."""
+    """What a run is on the dashboard.
+
+    Attributes:
+        folder: The results folder.
+        sweep: Name of the sweep, which is the run's group.
+        run_id: Its id.
+        job: Its kind, such as "train".
+        config: Its config.
+        tags: Its tags.
+    """
 
     folder: Path
     sweep: str
@@ -32,7 +41,7 @@ class WandbRun:
 
 
 def start_run(wanted: WandbRun, online: bool) -> Any:
-    """Open the run, or go on with it online; raises what `failures` names."""
+    """Open the run. Online, continue it if the server has it. It may raise what `failures` names."""
     import wandb
 
     patience = CONNECT_SECONDS if online else OFFLINE_SECONDS
@@ -64,41 +73,49 @@ def start_run(wanted: WandbRun, online: bool) -> Any:
 
 
 def find_id(folder: Path, run_id: str) -> str:
-    """Return the id by which wandb goes on with a run of this folder, and with no other folder's."""
+    """Return the id by which wandb continues a run of this folder. No other folder has the same id."""
     path = folder / "wandb" / "folder-id"
     if not path.exists():
         write_atomically(path, secrets.token_hex(4))
     own = f"-{path.read_text(encoding='utf-8')}"
-    return re.sub(r"[^\w.-]", "-", run_id)[-(LONGEST_ID - len(own)) :] + own  # its end tells runs apart
+    return re.sub(r"[^\w.-]", "-", run_id)[-(LONGEST_ID - len(own)) :] + own  # the end tells runs apart
 
 
 @dataclass
 class LiveRun:
-    """A wandb run that is open. last_step: the last step that it has a row of."""
+    """A wandb run that is open.
+
+    Attributes:
+        run: The run.
+        last_step: The last step that it has a row of.
+        is_trunk: Whether it is a trunk of several runs.
+    """
 
     run: Any
     last_step: int
     is_trunk: bool
 
     def log(self, row: Row) -> None:
+        """Log a row, unless the run has its step already."""
         if row.step <= self.last_step:
             return
         self.run.log(to_metrics(row), step=row.step)
         self.last_step = row.step
 
     def preempt(self) -> None:
+        """Close the run as preempted, because a later call continues it."""
         self.run.mark_preempting()
         self.run.finish(exit_code=1)
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """What wandb and the machine may raise through no fault of this project.
+    """Return the errors that wandb and the machine may raise through no fault of this project.
 
-    ImportError: not installed, or broken. OSError: disk, sockets, wandb's own process gone (also time-outs).
-    ValueError: settings in the environment that wandb refuses (pydantic.ValidationError is one).
-    wandb.errors.Error: no login, no server, refused. Outside that family:
-    ServerResponseError, wandb's own process refuses (a run id in use); MailboxClosedError and
-    HandleAbandonedError, that process has died.
+    ImportError: wandb is not installed, or broken. OSError: disk, sockets, time-outs, or wandb's own process
+    is gone. ValueError: wandb refuses a setting in the environment (pydantic.ValidationError is one).
+    wandb.errors.Error: no login, no server, or the server refuses. Outside that family: ServerResponseError,
+    wandb's own process refuses, such as a run id in use; MailboxClosedError and HandleAbandonedError, that
+    process has died.
     """
     found: list[type[BaseException]] = [ImportError, OSError, ValueError]
     try:
@@ -107,6 +124,6 @@ def failures() -> tuple[type[BaseException], ...]:
         from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
         found += [wandb.errors.Error, HandleAbandonedError, MailboxClosedError, ServerResponseError]
-    except ImportError:  # then nothing of wandb's own can be raised
+    except ImportError:  # without wandb, none of its errors can be raised
         pass
     return tuple(found)

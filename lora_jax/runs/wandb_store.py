@@ -1,4 +1,4 @@
-"""Files of wandb (.wandb), read back: which runs there are, and which rows of a run are on disk already."""
+"""Read wandb's files (.wandb): which runs there are, and which rows of a run are already on the disk."""
 
 import json
 import struct
@@ -9,19 +9,19 @@ from typing import Any
 
 from lora_jax.errors import LoraJaxError
 
-_HEADER, _BLOCK, _CHUNK = 7, 32_768, 7  # bytes: of the file, of a block, and in front of a chunk
-_LAST_KINDS = (1, 4)  # of chunks: those that end a record
+_HEADER, _BLOCK, _CHUNK = 7, 32_768, 7  # bytes of the file's header, of a block, and of a chunk's header
+_LAST_KINDS = (1, 4)  # kinds of chunks that end a record
 
 
 def read_store(path: Path) -> Iterator[Any]:
-    """Give the records of a .wandb file, wandb's own protocol buffers, as far as they are whole.
+    """Yield the records of a .wandb file, which are wandb's own protocol buffers, as far as they are whole.
 
-    It is a LevelDB log behind a header of 7 bytes: blocks of 32 KiB, in them chunks of crc (4 bytes), length
-    (2), kind (1) and data. What a kill has torn at its end is left out.
+    The file is a LevelDB log behind a header of 7 bytes. It has blocks of 32 KiB. A block has chunks of crc
+    (4 bytes), length (2), kind (1) and data. What a kill has torn at the end is left out.
     """
     from wandb.proto import wandb_internal_pb2
 
-    messages: Any = wandb_internal_pb2  # its classes are made when it is imported
+    messages: Any = wandb_internal_pb2  # its classes are made at import, so pyright does not see them
     data, at, pending = path.read_bytes(), _HEADER, b""
     while at < len(data):
         if _BLOCK - at % _BLOCK < _CHUNK:
@@ -43,7 +43,7 @@ def read_store(path: Path) -> Iterator[Any]:
 
 
 def find_last_step(folder: Path, wandb_id: str) -> int:
-    """Return the last step of which an offline run in folder/wandb has a row; 0 where there is none."""
+    """Return the last step that an offline run in folder/wandb has a row of. 0 if there is none."""
     paths = (folder / "wandb").glob(f"offline-run-*-{wandb_id}/*.wandb")
     return max((_last_step(path) for path in paths), default=0)
 
@@ -55,7 +55,16 @@ def _last_step(path: Path) -> int:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a .wandb file says of its run. entity: "" where wandb is to take the default of the account."""
+    """What a .wandb file says about its run.
+
+    Attributes:
+        wandb_id: wandb's id of the run.
+        entity: Whose run it is. "" lets wandb take the default of the account.
+        project: Its project.
+        group: Its group, the name of the sweep.
+        job: Its kind, such as "train".
+        config: Its config.
+    """
 
     wandb_id: str
     entity: str
@@ -66,9 +75,10 @@ class StoredRun:
 
 
 def read_runs(folder: Path) -> list[StoredRun]:
-    """Return the runs of which folder/wandb holds files, those that began last at the end.
+    """Return the runs that have files in folder/wandb, those that began last at the end.
 
-    Raises LoraJaxError where a file is damaged.
+    Raises:
+        LoraJaxError: A file is damaged.
     """
     from google.protobuf.message import DecodeError
 
@@ -92,5 +102,5 @@ def _stored_run(run: Any) -> StoredRun:
 
 
 def _began(path: Path) -> str:
-    """Return when the run of a file began, as its folder is named: [offline-]run-DATE_TIME-ID."""
+    """Return when the run of a file began. Its folder's name says so: [offline-]run-DATE_TIME-ID."""
     return path.parent.name.partition("run-")[2]

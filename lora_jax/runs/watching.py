@@ -23,10 +23,10 @@ def watched(
     tracker: Tracking,
     measuring: Measuring = DEFAULT,
 ) -> Iterator[Watching]:
-    """Give how a sweep in a results folder is watched during the block.
+    """Yield how a sweep in a results folder is watched during the block.
 
-    The live files come first, because the tracker reads the beginning of a branch from them. A sink that
-    cannot be written is told of and left out.
+    The live files come first, because the tracker reads the beginning of a branch from them. If a sink cannot
+    be written, a line says so and it is left out.
     """
     steps = [PlannedSteps(item.run_id, item.n_steps) for item in planned]
     state = StateFile(folder, steps, progress)

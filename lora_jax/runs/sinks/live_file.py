@@ -1,8 +1,8 @@
 """Live files: the rows of every stream as they come, live/NAME.jsonl in the results folder.
 
-A file is only ever appended to, so that a process that is killed leaves its rows. Its first line says whose
-rows they are, then there is a row a line, and a last line says that the stream has ended. A stream that goes
-on after a kill goes on in its file: a step that is there already is not written again.
+We only ever append to a file. So a process that is killed leaves its rows. The first line says whose rows
+they are. Then comes one row a line. A last line says that the stream has ended. A stream that continues after
+a kill continues in its file. A step that is already there is not written again.
 """
 
 import json
@@ -22,12 +22,12 @@ ENDED = {"ended": True}  # the last line of a stream that came to its end
 
 @dataclass(frozen=True)
 class Head:
-    """Whose rows a live file holds.
+    """The first line of a live file, which says whose rows it holds.
 
     Attributes:
-        run_ids: The runs whose beginning or whole these rows are.
+        run_ids: The runs that these rows belong to, as their beginning or as a whole.
         n_steps: Planned steps of the longest of them.
-        beginning: Name of the trunk whose rows come before, for a branch.
+        beginning: Of a branch, the name of the trunk whose rows come before.
         from_step: The step at which the stream began.
     """
 
@@ -39,7 +39,13 @@ class Head:
 
 @dataclass(frozen=True)
 class LiveRows:
-    """What a live file holds by now: its head, its rows by step, and whether the stream came to its end."""
+    """What a live file holds now.
+
+    Attributes:
+        head: Whose rows they are.
+        rows: The rows, by step.
+        ended: Whether the stream came to its end.
+    """
 
     head: Head
     rows: tuple[Row, ...]
@@ -47,7 +53,7 @@ class LiveRows:
 
     @property
     def last_step(self) -> int:
-        """The last step of which there is a row; the step of the beginning where there is none."""
+        """The last step that has a row. If there is no row, the step at which the stream began."""
         return self.rows[-1].step if self.rows else self.head.from_step
 
 
@@ -65,9 +71,10 @@ class LiveFiles:
     _open: dict[str, _Open] = field(default_factory=dict)
 
     def begin(self, source: Source, step: int) -> None:
+        """Open the file of a stream, or continue it."""
         path = live_path(self.folder, source.name)
         before = read_live(self.folder, source.name)
-        if before is not None and before.ended and step == 0:  # it was trained to its end, and is anew
+        if before is not None and before.ended and step == 0:  # it was trained to its end and starts again
             before = None
         if before is None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,27 +89,29 @@ class LiveFiles:
             self._open[source.name] = _Open(path, before.last_step)
 
     def take(self, source: Source, row: Row) -> None:
+        """Append a row, unless the file has its step already."""
         to = self._open[source.name]
         if row.step > to.last_step or (row.step == to.last_step and row.is_measured):
             _append(to.path, row)
             to.last_step = row.step
 
     def end(self, source: Source) -> None:
+        """Append the last line."""
         _append(self._open.pop(source.name).path, ENDED)
 
 
 def live_path(folder: Path, name: str) -> Path:
-    """Return where the rows of a stream lie in a results folder."""
+    """Return the path of a stream's live file in a results folder."""
     return folder / FOLDER / f"{name}.jsonl"
 
 
 def read_live(folder: Path, name: str) -> LiveRows | None:
-    """Return what the live file of a stream holds by now, None where there is none.
+    """Read the live file of a stream. None if there is no file or no whole line in it.
 
     A line that is being written, or that a kill has torn, is left out.
 
     Raises:
-        Damaged: a whole line of it is not one of ours.
+        Damaged: A whole line of it is not one of ours.
     """
     path = live_path(folder, name)
     try:
@@ -128,7 +137,7 @@ def read_live(folder: Path, name: str) -> LiveRows | None:
 
 
 def read_run(folder: Path, live: LiveRows) -> tuple[Row, ...]:
-    """Return the rows of a stream behind those of the trunk that it left, up to there."""
+    """Return the rows of a stream. For a branch, the rows of its trunk up to the branch come first."""
     if live.head.beginning is None:
         return live.rows
     trunk = read_live(folder, live.head.beginning)
@@ -151,7 +160,7 @@ def _append(path: Path, line: Head | Row | Mapping[str, bool], anew: bool = Fals
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Take away what a kill left of a line."""
+    """Remove what a kill left of a line."""
     whole = path.read_bytes()
     end = whole.rfind(b"\n") + 1
     if end < len(whole):

@@ -1,6 +1,6 @@
-"""live/plan.json, what a sweep planned, and live/state.json, who trains it; for `lora-jax watch`.
+"""live/plan.json, what a sweep planned, and live/state.json, who trains it. `lora-jax watch` reads both.
 
-The plan is written once by each process that trains, the state every few seconds.
+Each process that trains writes the plan once and the state every few seconds.
 """
 
 import os
@@ -18,15 +18,15 @@ from lora_jax.runs.progress import Progress
 from lora_jax.runs.sinks.live_file import FOLDER
 from lora_jax.training.rows import Row, Source
 
-BEAT_SECONDS = 5.0  # between two writings
+BEAT_SECONDS = 5.0  # time between two writings
 REMEDY = "delete it, it is written anew when the sweep is trained"
-OLDER_PLAN = "planned"  # in the states of older versions
-SILENT_SECONDS = 600.0  # after so long without one, a process elsewhere is taken to be gone
+OLDER_PLAN = "planned"  # the field of state.json in which older versions kept the plan
+SILENT_SECONDS = 600.0  # after so long without a writing, a process elsewhere is taken to be gone
 
 
 @dataclass(frozen=True)
 class PlannedSteps:
-    """A run of the plan: its id and its steps."""
+    """A run of the plan, with its number of steps."""
 
     run_id: str
     n_steps: int
@@ -34,18 +34,18 @@ class PlannedSteps:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The runs of a sweep's plan, those that were finished before included."""
+    """The runs of a sweep's plan, including those that were finished before."""
 
     planned: tuple[PlannedSteps, ...]
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """What one process says of the sweep that it trains.
+    """What a process reports about the sweep that it trains.
 
     Attributes:
         host: Name of its machine.
-        pid: Its number there.
+        pid: Its process id there.
         updated: When it last wrote this, in seconds since 1970.
         seconds_left: Its estimate of the time left.
         ended: How it ended. None while it trains.
@@ -59,7 +59,7 @@ class SweepState:
 
     @property
     def is_alive(self) -> bool:
-        """Does the process still train? On another machine that is told by when it last wrote."""
+        """Does the process still train? On another machine we judge by when it last wrote."""
         if self.ended is not None:
             return False
         if self.host == socket.gethostname():
@@ -68,25 +68,28 @@ class SweepState:
 
 
 class StateFile:
-    """The sink that writes live/plan.json and keeps live/state.json true while a process trains."""
+    """The sink that writes live/plan.json once and keeps live/state.json up to date."""
 
     def __init__(self, folder: Path, planned: Sequence[PlannedSteps], progress: Progress) -> None:
         self._folder, self._progress = folder, progress
         self._unwritten: SweepPlan | None = SweepPlan(tuple(planned))
-        long_ago = time.time() - BEAT_SECONDS  # so that the first call writes
+        long_ago = time.time() - BEAT_SECONDS  # the first call then writes
         self._state = SweepState(socket.gethostname(), os.getpid(), long_ago, progress.seconds_left())
 
     def begin(self, source: Source, step: int) -> None:
+        """Write the state if it is due."""
         self._beat()
 
     def take(self, source: Source, row: Row) -> None:
+        """Write the state if it is due."""
         self._beat()
 
     def end(self, source: Source) -> None:
+        """Write the state if it is due."""
         self._beat()
 
     def close(self, ended: Literal["finished", "stopped"]) -> None:
-        """Say how the process ended."""
+        """Write how the process ended."""
         self._state = replace(self._state, ended=ended)
         self._write()
 
@@ -104,17 +107,17 @@ class StateFile:
 
 
 def state_path(folder: Path) -> Path:
-    """Return where the state of a sweep lies in its results folder."""
+    """Return the path of a sweep's state in its results folder."""
     return folder / FOLDER / "state.json"
 
 
 def plan_path(folder: Path) -> Path:
-    """Return where the plan of a sweep lies in its results folder."""
+    """Return the path of a sweep's plan in its results folder."""
     return folder / FOLDER / "plan.json"
 
 
 def read_state(folder: Path) -> SweepState | None:
-    """Return what the last process that trained into a folder says; None where none has said anything."""
+    """Return the state that the last process wrote into a folder. None if there is none."""
     path = state_path(folder)
     if not path.exists():
         return None
@@ -123,7 +126,7 @@ def read_state(folder: Path) -> SweepState | None:
 
 
 def read_plan(folder: Path) -> tuple[PlannedSteps, ...]:
-    """Return the runs that the last process that trained into a folder planned; none where none has."""
+    """Return the runs that the last process planned in a folder. Empty if there is no plan."""
     path = plan_path(folder)
     if path.exists():
         document = read_object(path, REMEDY)
@@ -140,6 +143,6 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs as somebody else
+    except PermissionError:  # it runs under another user
         return True
     return True

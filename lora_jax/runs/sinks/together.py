@@ -1,4 +1,4 @@
-"""Several sinks as one. A sink that fails is told of, once, and left out: training goes on."""
+"""Several sinks as one. If a sink fails, one line says so, it is left out, and training continues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,21 +12,26 @@ T = TypeVar("T", bound=Sink)
 
 @dataclass
 class Together:
-    """Gives what it is given to each of its sinks, in their order.
+    """Passes everything to each of its sinks, in their order.
 
-    say: told, in a line, of a sink that failed.
+    Attributes:
+        sinks: The sinks.
+        say: Called with a line if a sink fails.
     """
 
     sinks: list[Sink]
     say: Callable[[str], None]
 
     def begin(self, source: Source, step: int) -> None:
+        """Begin a stream in each sink."""
         self._each(lambda sink: sink.begin(source, step))
 
     def take(self, source: Source, row: Row) -> None:
+        """Give a row to each sink."""
         self._each(lambda sink: sink.take(source, row))
 
     def end(self, source: Source) -> None:
+        """End a stream in each sink."""
         self._each(lambda sink: sink.end(source))
 
     def _each(self, give: Callable[[Sink], None]) -> None:
@@ -34,7 +39,7 @@ class Together:
             self.attempt(sink, give)
 
     def attempt(self, sink: T, give: Callable[[T], None]) -> None:
-        """Give a sink something, unless it has failed before."""
+        """Call `give` with a sink, unless the sink has failed before."""
         if sink not in self.sinks:
             return
         try:
