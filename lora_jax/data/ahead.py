@@ -1,4 +1,4 @@
-"""Batches made in a thread, ahead of the loop that trains on them, so that it does not wait for data."""
+"""Batches made ahead in a thread, so that the loop that trains on them does not wait for data."""
 
 import threading
 import time
@@ -9,25 +9,25 @@ from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
-AHEAD = 8  # batches; a batch that comes late because a block is first read and hashed finds others there
+AHEAD = 8  # batches that are ready ahead; one is late when it has to read and hash a block for the first time
 
 
 class BatchesAhead(Generic[T]):
-    """The batches of some steps, in their order, a few of them made before they are asked for.
+    """The batches of some steps, in their order. A few of them are made before they are asked for.
 
-    An exception of making batch n is raised in the place of batch n. Use it as a context manager, or call
-    `close`: then its thread ends.
+    If making batch n raises an exception, it is raised in the place of batch n. Use this as a context manager
+    or call `close`, so that its thread ends.
 
     Attributes:
-        waited_seconds: How long `next` has waited for batches in all.
+        waited_seconds: How long `next` has waited for batches, in total.
     """
 
     def __init__(self, make: Callable[[int], T], steps: Iterable[int], n_ahead: int = AHEAD) -> None:
         """Start making batches.
 
         Args:
-            make: Returns the batch of a step; a pure function, called in another thread.
-            steps: The steps in the order in which their batches are asked for.
+            make: Returns the batch of a step. It must be a pure function, because another thread calls it.
+            steps: The steps, in the order in which their batches are asked for.
             n_ahead: Most batches that are ready and not asked for yet.
         """
         self.waited_seconds = 0.0
@@ -55,7 +55,7 @@ class BatchesAhead(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the thread; batches that were not asked for are dropped."""
+        """End the thread. Batches that were not asked for are dropped."""
         with self._changed:
             self._is_closed = True
             self._ready.clear()

@@ -1,4 +1,4 @@
-"""Dataset: training batches as a pure function of (source, seed, step), and held-out windows."""
+"""Dataset: training batches as a pure function of source, seed and step, and held-out windows."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -26,15 +26,16 @@ def prepare(
     cache_dir: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> "Dataset":
-    """Return the data that `config` names, tokenised and split; what the cache holds is not made again.
+    """Return the data that `config` names, tokenised and split. What the cache holds is not made again.
 
     Args:
-        vocab_size: of the model; every token id must lie below it.
-        cache_dir: Where derived files live. By default $LORA_JAX_CACHE, otherwise ~/.cache/lora_jax.
-        on_progress: called with one line at each stage of work that takes time.
+        config: The sources, the tokenizer and the sequence length.
+        vocab_size: Vocabulary size of the model. Every token id must lie below it.
+        cache_dir: Where derived files lie. By default $LORA_JAX_CACHE, otherwise ~/.cache/lora_jax.
+        on_progress: Called with one line at each stage of work that takes time.
 
     Raises:
-        LoraJaxError: anything about the sources, the tokenizer or their sizes that the user can mend.
+        LoraJaxError: Something about the sources, the tokenizer or their sizes is wrong, and you can mend it.
     """
     say = on_progress or (lambda line: None)
     cache = find_cache(cache_dir)
@@ -57,16 +58,22 @@ def prepare(
 class Dataset:
     """Tokens of one or several sources, as training batches and held-out windows.
 
-    A source's training tokens are cut into windows of seq_len + 1 that share their edge token, so that each
-    token is a target once an epoch. Sample i (= step * batch_size + row) is drawn from the sources in
-    proportion to their weights, and within a source each epoch is a new order of all its windows: the
-    order of the samples depends on the seed, not on the batch size.
+    We cut a source's training tokens into windows of seq_len + 1 that share their edge token. So each token
+    is a target once an epoch. Sample i (= step * batch_size + row) is drawn from the sources in proportion to
+    their weights. Within a source, each epoch is a new order of all its windows. The order of the samples
+    depends on the seed and not on the batch size.
     """
 
     def __init__(self, config: DataConfig, sources: tuple[SourceTokens, ...], tokenizer: Tokenizer) -> None:
-        """Take prepared sources; LoraJaxError when one is shorter than a sequence or than it should be.
+        """Take prepared sources.
 
-        sources: Those of `config.sources`, then those of `config.heldout_sources`.
+        Args:
+            config: The configuration.
+            sources: The sources of `config.sources`, then those of `config.heldout_sources`.
+            tokenizer: What made the tokens.
+
+        Raises:
+            LoraJaxError: A source is shorter than one sequence, or than `config.unique_tokens` asks for.
         """
         self.config = config
         self.tokenizer = tokenizer
@@ -97,16 +104,16 @@ class Dataset:
 
     @property
     def shares(self) -> list[float]:
-        """Share of the training sequences that each source gives; they sum to 1."""
+        """Share of the training sequences that comes from each source. They sum to 1."""
         return [u / sum(self._units) for u in self._units]
 
     @property
     def unique_tokens(self) -> int:
-        """Different training tokens that the batches are drawn from."""
+        """Number of different training tokens that the batches are drawn from."""
         return sum(self._n_windows) * self.config.seq_len
 
     def batch(self, step: int, batch_size: int, seed: int) -> np.ndarray:
-        """Return batch `step` of the run with `seed`: int32 (batch_size, seq_len + 1).
+        """Return batch `step` of a run with `seed`, int32 (batch_size, seq_len + 1).
 
         Inputs are [:, :-1] and targets [:, 1:]. Equal arguments give equal bits, in any order of calls.
         """
@@ -121,14 +128,17 @@ class Dataset:
         return windows_BT
 
     def _shuffle(self, source_B: np.ndarray, draw_B: np.ndarray, seed: int) -> np.ndarray:
-        """Return the window that each draw from a source is: every epoch has an order of its own."""
+        """Return the window for each draw from a source. Every epoch has its own order."""
         n_B = np.array(self._n_windows)[source_B]
         epoch_B, place_B = np.divmod(draw_B, n_B)
         keys = [order_key(seed, s, e) for s, e in zip(source_B.tolist(), epoch_B.tolist(), strict=True)]
         return permute(place_B, n_B, np.stack(keys))
 
     def epochs(self, n_tokens: int) -> float:
-        """Return how often `n_tokens` of training go through the data; the largest over the sources."""
+        """Return how often `n_tokens` of training go through the data.
+
+        For a mixture, the largest over its sources.
+        """
         return max(
             n_tokens * share / (n * self.config.seq_len)
             for share, n in zip(self.shares, self._n_windows, strict=True)
@@ -140,7 +150,11 @@ class Dataset:
         return int(np.minimum(drawn, self._n_windows).sum()) * self.config.seq_len
 
     def check(self, n_tokens: int) -> None:
-        """Refuse a run of `n_tokens` that would see some source more than config.max_epochs times."""
+        """Check that a run of `n_tokens` sees no source more often than config.max_epochs.
+
+        Raises:
+            LoraJaxError: It sees one more often.
+        """
         epochs, allowed = self.epochs(n_tokens), self.config.max_epochs
         if epochs <= allowed:
             return
@@ -166,14 +180,14 @@ class Dataset:
 
     @property
     def heldout_documents_W(self) -> np.ndarray:
-        """The document in which each held-out window starts, int64 (W,): the clusters of a standard error."""
+        """The document in which each held-out window starts, int64 (W,). Standard errors cluster by it."""
         return self._heldout.documents_W
 
     @property
     def heldout_names(self) -> list[str]:
-        """Names of the sources whose text is held out: of a held-out set of its own, where there is one.
+        """Names of the sources whose text is held out. If there are held-out sources, these are their names.
 
-        Sources of one name are told apart by their split, and where that is the same too by a number.
+        If sources share a name, their split is added, and if they share that too, a number.
         """
         return tell_apart(self.config.heldout_sources or self.config.sources)
 
@@ -184,14 +198,14 @@ class Dataset:
 
     @property
     def bytes_per_token(self) -> float | None:
-        """Bytes of held-out text for each of its tokens, separators being tokens that hold no bytes.
+        """Bytes of held-out text for each token. Separators are tokens that hold no bytes.
 
-        None where tokens were given and what made them is not known.
+        None if the source holds tokens and we do not know what made them.
         """
         return self._heldout.bytes_per_token
 
     def describe(self) -> dict[str, Any]:
-        """Return what the data is, ready for JSON: per source and in all."""
+        """Return what the data is, ready for JSON, for each source and in total."""
         return {
             "tokenizer": self.tokenizer.name,
             "tokenizer_fingerprint": self.tokenizer.fingerprint,
@@ -230,7 +244,7 @@ def _describe_side(source: SourceTokens, side: str) -> dict[str, Any]:
 
 
 def tell_apart(sources: Sequence[SourceConfig]) -> list[str]:
-    """Return a name for each source that no other has: its own, with its split or a number where needed."""
+    """Return a different name for each source: its own, with its split or a number if needed."""
     names = [source.name for source in sources]
     names = [
         f"{name}[{source.split}]" if names.count(name) > 1 else name

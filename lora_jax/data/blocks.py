@@ -1,6 +1,6 @@
-"""A memory-mapped file whose blocks are compared with their hashes when they are first read.
+"""A memory-mapped file. Each of its blocks is compared with its hash when it is first read.
 
-So a store of any size opens at once, and no token is trained on that is not the one that was written.
+So a store of any size opens at once, and we never train on a token that differs from the one written.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 
-# A window that is read at random brings one or two blocks with it: hashing 4 KiB takes 3 us, and the hashes
-# of 10 GB take 20 MB.
+# Reading a window at random touches one or two blocks. Hashing 4 KiB takes 3 us. The hashes of 10 GB take 20
+# MB.
 BLOCK_BYTES = 4096
 HASH = np.dtype("<u8")  # the first eight bytes of a block's SHA-256
 
@@ -27,15 +27,20 @@ def hash_blocks(path: Path) -> np.ndarray:
 
 
 class CheckedArray:
-    """The content of a file as an array of `dtype`, mapped into memory.
-
-    hashes: of its blocks. renew: writes the file anew, with the content that the hashes are of, or raises
-    LoraJaxError; it is called when a block is found that is another.
-    """
+    """The content of a file as an array of `dtype`, mapped into memory."""
 
     def __init__(
         self, path: Path, dtype: np.dtype, hashes: np.ndarray, renew: Callable[[Path], None]
     ) -> None:
+        """Map a file.
+
+        Args:
+            path: The file.
+            dtype: Type of its items.
+            hashes: The hashes of its blocks.
+            renew: Called if a block differs. It writes the file again with the content of the hashes, or
+                raises LoraJaxError.
+        """
         self._path, self._dtype, self._hashes, self._renew = path, dtype, hashes, renew
         self._unread = np.ones(len(hashes), bool)
         self._any_unread = True
@@ -45,7 +50,11 @@ class CheckedArray:
         return len(self._array)
 
     def take(self, index: np.ndarray) -> np.ndarray:
-        """Return the items at integer places, of any shape; their type must divide a block."""
+        """Return the items at integer places of any shape. The size of an item must divide a block.
+
+        Raises:
+            LoraJaxError: A block is damaged and cannot be made again.
+        """
         if self._any_unread:
             blocks = index // (BLOCK_BYTES // self._dtype.itemsize)
             unread = self._unread[blocks]
@@ -54,21 +63,21 @@ class CheckedArray:
         return self._array[index]
 
     def read_all(self) -> np.ndarray:
-        """Return the whole array, all of it checked."""
+        """Return the whole array, after checking all of it."""
         if self._any_unread:
             self._check(np.flatnonzero(self._unread))
         return self._array
 
     def _map(self) -> None:
-        # A plain array: indexing the memmap class itself costs three times as much.
-        # An empty file, a side without documents, cannot be mapped.
+        # We use a plain array, because indexing the memmap class itself costs three times as much. An empty
+        # file, which is a side without documents, cannot be mapped.
         is_empty = not self._path.stat().st_size
         mapped = np.empty(0, self._dtype) if is_empty else np.memmap(self._path, self._dtype, mode="r")
         self._array = np.asarray(mapped)
         self._bytes = self._array.view(np.uint8).data
 
     def _check(self, blocks: np.ndarray) -> None:
-        """Compare blocks (n,) that are read for the first time; make the file again where one is damaged."""
+        """Compare blocks (n,) that are read for the first time. If one is damaged, make the file again."""
         if not self._agree(blocks):
             self._renew(self._path)
             self._map()

@@ -12,13 +12,13 @@ from lora_jax.data.tokenizers import SEPARATOR, SubwordTokenizer, split_lines
 from lora_jax.digests import read_sealed, to_sealed_json
 from lora_jax.foreign import parse_tokenizer
 
-BPE_FORMAT = "bpe-2"  # of a file of the cache; those of "bpe-1" had no digest and are left alone
-# Merges settle long before this much text; more would only cost time.
+BPE_FORMAT = "bpe-2"  # format of a file in the cache; files of "bpe-1" had no digest and are left alone
+# Merges settle long before this much text. More would only cost time.
 BPE_TRAINING_BYTES = 50_000_000
 
 
 def load_bpe(spec: str, split: SplitCorpora, cache: Path, say: Callable[[str], None]) -> SubwordTokenizer:
-    """Return the tokenizer "bpe:SIZE", which is trained when the cache does not hold it whole."""
+    """Return the tokenizer "bpe:SIZE". It is trained if the cache does not hold it whole."""
     size = bpe_size(spec)
     library = importlib.metadata.version("tokenizers")
     key = digest([BPE_FORMAT, library, size, BPE_TRAINING_BYTES, split.identity], length=32)
@@ -38,9 +38,9 @@ def _parse_kept(text: str, path: Path) -> Any:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Any:
-    """Return a byte-level BPE tokenizer trained on `texts`; equal texts give equal merges.
+    """Train a byte-level BPE tokenizer on `texts`. Equal texts give equal merges.
 
-    Sennrich et al. 2016 (arXiv 1508.07909) over bytes, with GPT-2's splitting into words.
+    It is Sennrich et al. 2016 (arXiv 1508.07909) over bytes, with GPT-2's splitting into words.
     """
     from tokenizers import Tokenizer as Inner
     from tokenizers import decoders, models, pre_tokenizers, trainers

@@ -16,7 +16,7 @@ from lora_jax.temporaries import held, sweep, temporary_beside
 def explain_disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or forbidden disk into a LoraJaxError that names the folder.
 
-    Wrap writing alone: an error of reading the user's text deserves the text's name instead.
+    Wrap only writing in it. An error of reading the user's text must name that text instead.
     """
     try:
         yield
@@ -33,18 +33,26 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file of the cache; LoraJaxError names the cache when the disk refuses."""
+    """Write a small file of the cache.
+
+    Raises:
+        LoraJaxError: The disk refuses. The message names the cache.
+    """
     with explain_disk_errors(path.parent):
         write_atomically(path, text)
 
 
 @contextlib.contextmanager
 def publish_folder(target: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield a temporary folder beside `target` that becomes `target` when the block ends well.
+    """Yield a temporary folder beside `target`. It becomes `target` if the block ends well.
 
-    When another process has published a whole `target` in the meantime, that one stays and this one is
-    dropped: both hold the same content, because the folder's name is a hash of all that it derives from.
-    A `target` that is not whole (a damaged disk, a stray edit) is replaced.
+    If another process has published a whole `target` in the meantime, that one stays and this one is dropped.
+    Both hold the same content, because the folder's name is a hash of everything that it derives from. A
+    `target` that is not whole, after damage or a stray edit, is replaced.
+
+    Args:
+        target: The folder.
+        is_whole: Says whether a folder is whole.
     """
     with explain_disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)

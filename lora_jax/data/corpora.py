@@ -20,22 +20,33 @@ KINDS = ("sotu", "tfds:NAME", "files:GLOB", "package:NAME", "tokens:GLOB", "hf:N
 
 @dataclass(frozen=True)
 class Corpus:
-    """The documents of one source; `identity` names their content, so equal identities mean equal text."""
+    """The documents of one source.
+
+    Attributes:
+        name: Name of the source.
+        identity: A hash of their content. Equal identities mean equal text.
+        open: Opens the documents. Nothing is read before.
+    """
 
     name: str
     identity: str
-    open: Callable[[], Documents | TokenDocuments]  # reads nothing before it is called
+    open: Callable[[], Documents | TokenDocuments]
 
 
 def open_corpus(
     source: SourceConfig, cache: Path, say: Callable[[str], None], tokenizer: Tokenizer | None
 ) -> Corpus:
-    """Return the corpus of a source, prepared and identified but not read when it is known already.
+    """Return the corpus of a source. It is prepared and identified. A known source is not read again.
 
-    tokenizer: What encodes text, or has made tokens. None: it will be trained on the corpora.
+    Args:
+        source: The source.
+        cache: The folder of derived files.
+        say: Called with a line about each thing that takes time.
+        tokenizer: What encodes the text, or made the tokens. None if it will be trained on the corpora.
 
     Raises:
-        LoraJaxError: an unknown source, a missing package, no network, no matching file, an unreadable one.
+        LoraJaxError: The source is unknown, a package is missing, there is no network, or no file matches or
+            can be read.
     """
     kind, _, rest = source.name.partition(":")
     if source.name == "sotu" or (kind == "tfds" and rest):
@@ -91,7 +102,11 @@ def _open_files(paths: list[Path], text_field: str) -> Documents:
 
 
 def needs_download(source: SourceConfig, cache: Path) -> bool:
-    """Would opening the source download it? Raises LoraJaxError where it could not be had."""
+    """Would opening the source download it?
+
+    Raises:
+        LoraJaxError: It would, and it cannot be had.
+    """
     kind, _, rest = source.name.partition(":")
     if kind == "hf" and rest:
         return not hub.check_available(source)

@@ -1,4 +1,4 @@
-"""What every source gives: documents by row, read when asked for."""
+"""What every source gives: documents by row, read when they are asked for."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -6,13 +6,13 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-READ_ROWS = 64  # texts that are in memory together
+READ_ROWS = 64  # number of texts that are in memory together
 
 Rows: TypeAlias = Sequence[int] | np.ndarray
 
 
 def or_empty(text: str | None) -> str:
-    """Return a text, "" where there is none or it is blank."""
+    """Return a text. "" if there is none or it is blank."""
     return text if text and not text.isspace() else ""
 
 
@@ -26,7 +26,7 @@ class Documents(Protocol):
         ...
 
 
-T_co = TypeVar("T_co", covariant=True)  # what a document is: a text, or ids
+T_co = TypeVar("T_co", covariant=True)  # a document: a text, or an array of ids
 
 
 class Part(Protocol[T_co]):
@@ -50,6 +50,7 @@ class Chained(Generic[T_co]):
         return int(self._ends[-1])
 
     def read(self, rows: Rows) -> Iterator[T_co]:
+        """Yield the documents of `rows`, which must ascend."""
         bounds = np.searchsorted(np.asarray(rows), self._ends).tolist()
         first, start = 0, 0
         for part, last, end in zip(self._parts, bounds, self._ends.tolist(), strict=True):

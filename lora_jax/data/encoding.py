@@ -1,4 +1,4 @@
-"""Every document of a source to tokens, once: in the order of its rows, on all cores, in bounded memory."""
+"""Turn every document of a source into tokens once: in the order of rows, on all cores, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,21 +16,24 @@ from lora_jax.data.spool import Spool
 from lora_jax.data.tokenizers import Tokenizer
 from lora_jax.errors import LoraJaxError
 
-PART_BYTES = 32_000_000  # what a killed process does again at most
-BATCH_BYTES = 1_000_000  # encoded together: enough to keep every core at work
+PART_BYTES = 32_000_000  # after a kill, at most so many bytes are encoded again
+BATCH_BYTES = 1_000_000  # bytes that are encoded together, enough to keep every core busy
 BATCHES_AHEAD = 4
-THREADS = 2  # one turns ids into arrays while the library, on all cores, encodes the other's batch
+THREADS = 2  # one turns ids into arrays while the library encodes the other's batch on all cores
 MB = 1e6
 
 Batch: TypeAlias = list[str | np.ndarray]
-Encoded: TypeAlias = tuple[list[np.ndarray], Any]  # ids, and bytes of text of each document, None if unknown
+Encoded: TypeAlias = tuple[list[np.ndarray], Any]  # ids and bytes of text of each document, None if unknown
 
 
 def encode_source(source: SourceSplit, tokenizer: Tokenizer, spool: Spool, say: Say) -> np.ndarray:
-    """Fill a spool with the documents of both sides; return their DOCUMENT records in the spool's order.
+    """Fill a spool with the documents of both sides.
+
+    Returns:
+        Their DOCUMENT records in the spool's order.
 
     Raises:
-        LoraJaxError: a text is another than it was when the source was split.
+        LoraJaxError: A text has changed since the source was split.
     """
     documents = np.concatenate([source.train, source.heldout])
     documents = documents[np.argsort(documents["row"], kind="stable")]
@@ -59,7 +62,7 @@ def _run_ahead(
     encode: Callable[[np.ndarray, Batch], Encoded],
     batches: Iterator[tuple[np.ndarray, Batch]],
 ) -> Iterator[tuple[np.ndarray, Encoded]]:
-    """Yield each batch with its tokens, in order, while a few others are encoded."""
+    """Yield each batch with its tokens, in order, while a few others are being encoded."""
     ahead: deque[tuple[np.ndarray, Future[Encoded]]] = deque()
     for batch, texts in batches:
         ahead.append((batch, pool.submit(encode, batch, texts)))

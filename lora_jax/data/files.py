@@ -1,4 +1,4 @@
-"""Local files of documents: which ones a source names, and what they hold, as one hash."""
+"""Local files of documents: which ones a source names, and one hash of what they hold."""
 
 import glob
 import os
@@ -15,15 +15,19 @@ from lora_jax.data.readers.saved_dataset import is_saved_dataset, list_arrow_fil
 from lora_jax.digests import hash_file, read_sealed, to_sealed_json
 from lora_jax.errors import LoraJaxError
 
-# A file changed twice within the clock's tick keeps its size and time: fresher files are read again.
+# A file that changes twice within a tick of the clock may keep its size and time. So fresher files are read
+# again.
 SETTLED_SECONDS = 2.0
-THREADS = 4  # hashing gives the interpreter free
+THREADS = 4  # threads that hash, because hashing releases the interpreter
 
 
 def find_files(source: SourceConfig, kind: str) -> list[Path]:
     """Return the files that "KIND:PATTERN" names, sorted: a glob's matches, or all files below a folder.
 
-    Folders among a glob's matches and hidden files are passed over.
+    Hidden files, and folders among a glob's matches, are left out.
+
+    Raises:
+        LoraJaxError: No file matches, or a split is given for files that have none.
     """
     pattern = source.name.removeprefix(f"{kind}:")
     start = os.path.expanduser(pattern)
@@ -46,17 +50,24 @@ def find_files(source: SourceConfig, kind: str) -> list[Path]:
 
 
 def find_documents(source: SourceConfig) -> list[Path]:
-    """Return the files of a source "files:PATTERN"; LoraJaxError where one is of a kind that is not read."""
+    """Return the files of a source "files:PATTERN".
+
+    Raises:
+        LoraJaxError: No file matches, or one is of a kind that we do not read.
+    """
     paths = find_files(source, "files")
     check_kinds(paths)
     return paths
 
 
 def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
-    """Return the hash of the files' contents, whatever their names; of tokens, in the order of their names.
+    """Return the hash of the files' contents, whatever their names are.
 
-    Reading gigabytes at every start would be slow, so the hash is remembered beside the files' sizes and
-    times, the way git remembers its own.
+    Token files are hashed in the order of their names. Reading gigabytes at every start would be slow. So we
+    remember the hash together with the files' sizes and times, as git does.
+
+    Raises:
+        LoraJaxError: A file cannot be read.
     """
     try:
         stats = _stat(paths)
@@ -64,7 +75,7 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
         raise _unreadable(error) from error
     about = [str(Path.cwd()), source.name, source.text_field, source.split]
     index = cache / "files" / f"{digest(about, length=32)}.json"
-    known = read_sealed(index)  # unknown, damaged, or of an older version: the files are read again
+    known = read_sealed(index)  # if it is missing, damaged or of an older version, the files are read again
     if known is not None and known["files"] == stats:
         return known["identity"]
     contents = _hash_contents(paths, source.text_field)
@@ -77,7 +88,7 @@ def identify_files(paths: list[Path], source: SourceConfig, cache: Path) -> str:
 
 
 def _stat(paths: list[Path]) -> list[list[Any]]:
-    """Return where each file lies, which one it is there, its size and its time."""
+    """Return for each file its folder, name, inode, size and time."""
     folders = {folder: os.path.realpath(folder) for folder in {path.parent for path in paths}}
     found = [(path, path.stat()) for path in paths]
     for path, one in found:
@@ -91,7 +102,7 @@ def _stat(paths: list[Path]) -> list[list[Any]]:
 
 
 def _hash_contents(paths: list[Path], text_field: str) -> list[str]:
-    """Return what each file holds: a hash, and what is read of it besides."""
+    """Return for each file the hash of its content, with a mark of how it is read."""
     try:
         with ThreadPoolExecutor(THREADS) as pool:
             hashes = list(pool.map(hash_file, paths))

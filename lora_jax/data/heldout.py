@@ -1,4 +1,4 @@
-"""Held-out windows: what every loss is measured on."""
+"""Held-out windows of text. Every loss that we report is measured on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,36 @@ from lora_jax.errors import LoraJaxError
 
 @dataclass(frozen=True)
 class HeldOut:
-    """W windows of held-out text."""
+    """W windows of held-out text.
 
-    windows_WT: np.ndarray  # int32 (W, seq_len + 1)
-    documents_W: np.ndarray  # int64: the document in which each window starts, counted over all sources
-    sources_W: np.ndarray  # int64: the source of each window, by its place among the sources
-    bytes_per_token: float | None  # None where the text of the tokens is not known
+    Attributes:
+        windows_WT: The tokens, int32 (W, seq_len + 1).
+        documents_W: The document in which each window starts, int64 (W,), counted over all sources.
+        sources_W: The source of each window, int64 (W,), by its place among the sources.
+        bytes_per_token: Bytes of text for each token. None if the text of the tokens is not known.
+    """
+
+    windows_WT: np.ndarray
+    documents_W: np.ndarray
+    sources_W: np.ndarray
+    bytes_per_token: float | None
 
 
 def cut_windows(tokens: CheckedArray, window: np.ndarray, seq_len: int) -> np.ndarray:
-    """Return windows (B,) of a stream as (B, seq_len + 1): number w starts at token w * seq_len."""
+    """Return windows of a stream as (B, seq_len + 1). Window number w starts at token w * seq_len.
+
+    Args:
+        tokens: The stream.
+        window: The numbers of the windows (B,).
+        seq_len: Tokens that a window has, without the last.
+    """
     return tokens.take(window[:, None] * seq_len + np.arange(seq_len + 1))
 
 
 def share_out(total: int, shares: Sequence[float], available: Sequence[int]) -> list[int]:
     """Return how many windows each source gives: in proportion to its share, together at most `total`.
 
-    The proportion is kept when a source is short: the others then give fewer too. Each gives at least one.
+    If a source is short, the proportion is kept and the others give fewer too. Each gives at least one.
     """
     most = min([total, *(n / share for n, share in zip(available, shares, strict=True))])
     return [max(1, min(n, int(most * share))) for n, share in zip(available, shares, strict=True)]
@@ -39,10 +52,17 @@ def choose_windows(
 ) -> HeldOut:
     """Return held-out windows of all sources, at most about `max_tokens`, spread evenly over each stream.
 
-    Spread, because the first ones would come from few documents and the loss of one document is no sample.
+    We spread them because the first windows would come from few documents. The loss of one document is no
+    sample.
+
+    Args:
+        sources: The sources.
+        shares: Share of the windows that each source gives.
+        seq_len: Tokens of a sequence.
+        max_tokens: Largest number of tokens.
 
     Raises:
-        LoraJaxError: a source's held-out text is shorter than one sequence, or `max_tokens` is.
+        LoraJaxError: `max_tokens` or the held-out text of a source is shorter than one sequence.
     """
     if max_tokens < seq_len:
         raise LoraJaxError(

@@ -1,4 +1,4 @@
-"""Sets of the Hugging Face hub, and folders that its package `datasets` loads: the extra `hf`."""
+"""Sets of the Hugging Face hub, and folders that its package `datasets` loads. This needs the extra `hf`."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from lora_jax.errors import LoraJaxError, nearest
 
 
 def open_set(source: SourceConfig, cache: Path) -> tuple[str, Documents]:
-    """Return the identity and the documents of "hf:NAME" or "hf:NAME:CONFIG", downloaded if it has to be.
+    """Return the identity and the documents of "hf:NAME" or "hf:NAME:CONFIG". Download it if needed.
 
     Raises:
         LoraJaxError: `datasets` is missing, the set cannot be loaded, or it has no such field of text.
@@ -28,7 +28,11 @@ def open_set(source: SourceConfig, cache: Path) -> tuple[str, Documents]:
 
 
 def check_available(source: SourceConfig) -> bool:
-    """Is a set a local folder, or was it loaded before? If not, refuse where its server does not answer."""
+    """Is a set a local folder, or was it loaded before?
+
+    Raises:
+        LoraJaxError: Neither is true, and its server does not answer or the name is no name of a set.
+    """
     name, settings = _split_name(source)[0], _import().config
     if Path(name).expanduser().is_dir():
         return True
@@ -83,7 +87,11 @@ class HubDocuments:
     """The texts of a set that `datasets` holds as Arrow files, read by row."""
 
     def __init__(self, loaded: Any, source: SourceConfig) -> None:
-        """Take a loaded set; LoraJaxError where it has no such field, or one that is no text."""
+        """Take a loaded set.
+
+        Raises:
+            LoraJaxError: It has no such field, or the field holds no text.
+        """
         field, features = source.text_field, dict(loaded.features)
         if field not in features:
             raise LoraJaxError(
@@ -102,6 +110,7 @@ class HubDocuments:
         return len(self._rows)
 
     def read(self, rows: Rows) -> Iterator[str]:
+        """Yield the texts of `rows`, which must ascend."""
         for start in range(0, len(rows), READ_ROWS):
             some = np.asarray(rows[start : start + READ_ROWS]).tolist()
             yield from map(or_empty, self._rows[some][self._field])

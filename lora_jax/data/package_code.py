@@ -1,4 +1,4 @@
-"""The code of an installed package as documents: a corpus that is there without a network."""
+"""The code of an installed package as documents. This corpus is there without a network."""
 
 import importlib.metadata
 from pathlib import Path
@@ -9,10 +9,10 @@ from lora_jax.errors import LoraJaxError, nearest
 def find_package_code(name: str) -> list[Path]:
     """Return the Python files of an installed package, in the order of their names in it.
 
-    The package is located by its metadata and not imported.
+    We find the package by its metadata and do not import it.
 
     Args:
-        name: The name that it was installed by, such as "flax".
+        name: The name under which it was installed, such as "flax".
 
     Raises:
         LoraJaxError: The package is not installed, or has no Python files.

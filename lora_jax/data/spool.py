@@ -1,4 +1,4 @@
-"""Documents as tokens in the order in which they were read, kept part by part: a kill costs one part."""
+"""Documents as tokens in the order in which they were read, kept part by part. A kill costs one part."""
 
 import contextlib
 import hashlib
@@ -17,16 +17,17 @@ from lora_jax.digests import read_sealed, to_sealed_json
 from lora_jax.files import write_atomically
 from lora_jax.temporaries import locked
 
-ENCODED = np.dtype([("n_tokens", np.int64), ("n_bytes", np.int64)])  # of one document; bytes of its text
-KEPT_SECONDS = 7 * 24 * 3600.0  # what a killed process left is gone on with, or removed after this time
+ENCODED = np.dtype([("n_tokens", np.int64), ("n_bytes", np.int64)])  # a document's tokens and bytes of text
+KEPT_SECONDS = 7 * 24 * 3600.0  # a later process continues what a killed one left, until this time has passed
 READ_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
 def spool_folder(cache: Path, key: str) -> Iterator[Path]:
-    """Yield the folder of the spools of the store `key`, which is removed when the block ends well.
+    """Yield the folder of the spools of the store `key`. It is removed if the block ends well.
 
-    Another process that works on the same store holds it: then this one has a folder of its own.
+    If another process works on the same store, that process holds the folder, and this one gets a folder of
+    its own.
     """
     parent = cache / "spools"
     with explain_disk_errors(parent):
@@ -44,7 +45,7 @@ def spool_folder(cache: Path, key: str) -> Iterator[Path]:
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove what nobody has gone on with for long."""
+    """Remove folders that no process has continued for a long time."""
     for folder in parent.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
@@ -54,10 +55,15 @@ def _remove_old(parent: Path) -> None:
 
 
 class Spool:
-    """The tokens of one source, in two files that grow, and a third that says which parts are whole."""
+    """The tokens of one source. Two files grow, and a third says which parts are whole."""
 
     def __init__(self, folder: Path, dtype: np.dtype) -> None:
-        """Open a spool at the end of its last whole part; what is not as it was written is made again."""
+        """Open a spool at the end of its last whole part. What differs from what was written is made again.
+
+        Args:
+            folder: Where its files are.
+            dtype: Type of the token ids.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._dtype = dtype
         self._state = folder / "parts.json"
@@ -69,16 +75,22 @@ class Spool:
         self._hashes = [hashlib.sha256() for _ in self._files]
 
     def close(self) -> None:
+        """Close the files."""
         for file in self._files:
             file.close()
 
     @property
     def n_documents(self) -> int:
-        """Documents of whole parts."""
+        """Number of documents in whole parts."""
         return self._parts[-1]["ends"][1] // ENCODED.itemsize if self._parts else 0
 
     def write(self, ids: Sequence[np.ndarray], n_bytes: Sequence[int] | np.ndarray | None) -> None:
-        """Add documents; n_bytes: of the text of each, None where it is not known."""
+        """Add documents.
+
+        Args:
+            ids: The tokens of each.
+            n_bytes: Bytes of the text of each. None if the text is not known.
+        """
         encoded = np.zeros(len(ids), ENCODED)
         encoded["n_tokens"] = [len(one) for one in ids]
         if n_bytes is not None:
@@ -89,7 +101,7 @@ class Spool:
             sha256.update(content)
 
     def end_part(self) -> None:
-        """Keep what was added, whatever happens from here on."""
+        """Write what was added to the disk, so that no kill can undo it."""
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
@@ -104,12 +116,15 @@ class Spool:
         return np.frombuffer(content, ENCODED)
 
     def read_tokens(self, start: int, n_tokens: int) -> bytes:
-        """Return some tokens as bytes. Not a memory map: its pages would count as this process's memory."""
+        """Return some tokens as bytes.
+
+        We use no memory map, whose pages would count as this process's memory.
+        """
         size = self._dtype.itemsize
         return os.pread(self._files[0].fileno(), n_tokens * size, start * size)
 
     def _check(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the parts before the first that is not as it was written."""
+        """Return the parts before the first one that differs from what was written."""
         starts = [0, 0]
         for number, part in enumerate(parts):
             found = [

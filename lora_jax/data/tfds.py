@@ -1,4 +1,4 @@
-"""Any tensorflow-datasets text set by name, read without TensorFlow."""
+"""Text sets of tensorflow-datasets by name, read without TensorFlow."""
 
 import contextlib
 import importlib
@@ -19,14 +19,14 @@ from lora_jax.names import inside, is_plain
 
 # Sets outside `tensorflow_datasets.datasets` are unknown until the package that holds them is imported.
 SUBJECTS = ("text", "summarization", "question_answering", "translate", "text_simplification", "structured")
-# Asked when a set does not say where it downloads from: the home of tensorflow-datasets' own files.
+# The home of tensorflow-datasets' own files. We ask it if a set does not say where it downloads from.
 DEFAULT_URL = "https://storage.googleapis.com"
-SMALL = ("dataset_info.json", "features.json")  # of a prepared set: what says what its records are
+SMALL = ("dataset_info.json", "features.json")  # the files of a prepared set that describe its records
 
 
 @dataclass(frozen=True)
 class SetName:
-    """NAME[/CONFIG][:VERSION], the way tensorflow-datasets writes it."""
+    """The name of a set, NAME[/CONFIG][:VERSION], as tensorflow-datasets writes it."""
 
     name: str
     config: str | None
@@ -38,7 +38,11 @@ class SetName:
 
 
 def parse_name(text: str) -> SetName:
-    """Read NAME[/CONFIG][:VERSION]; LoraJaxError when there is no name."""
+    """Read NAME[/CONFIG][:VERSION].
+
+    Raises:
+        LoraJaxError: The text is no such name.
+    """
     path, _, version = text.partition(":")
     name, _, config = path.partition("/")
     if not name.isidentifier() or not all(is_plain(part) for part in (config, version) if part):
@@ -50,15 +54,16 @@ def parse_name(text: str) -> SetName:
 
 
 def find_data_dir(cache: Path) -> Path:
-    """Return where prepared sets live: $TFDS_DATA_DIR, else a folder of the cache."""
+    """Return where prepared sets lie: $TFDS_DATA_DIR, or else a folder of the cache."""
     chosen = os.environ.get("TFDS_DATA_DIR")
     return Path(chosen).expanduser() if chosen else cache / "tensorflow_datasets"
 
 
 def find_prepared(name: SetName, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared set, without importing tensorflow-datasets (which takes a second).
+    """Return the folder of a prepared set. None if it is not prepared.
 
-    Without a version it is the latest on disk; without a config it is the set's default one.
+    It does not import tensorflow-datasets, which would take a second. Without a version it takes the latest
+    on disk. Without a config it takes the set's default one.
     """
     folder = data_dir / name.name
     config = name.config
@@ -84,17 +89,21 @@ def _version_key(version: str) -> list[int]:
 
 
 def identify(prepared: Path, split: str, text_field: str) -> str:
-    """Return the content identity of one split's text: name, config, version, shards and their sizes."""
+    """Return a hash that identifies the text of one split.
+
+    It follows from name, config, version, shards and sizes.
+    """
     info = read_object(prepared / "dataset_info.json", f"delete {prepared} and start again")
     content = {key: info.get(key) for key in ("name", "configName", "version", "splits")}
     return digest({"content": content, "split": split, "text_field": text_field}, length=32)
 
 
 def prepare_set(name: SetName, data_dir: Path, say: Callable[[str], None]) -> Path:
-    """Return the folder of the prepared set, downloading and preparing it when it is not there.
+    """Return the folder of the prepared set. If it is not there, download and prepare it.
 
     Raises:
-        LoraJaxError: unknown set or config, no network, or a preparation that failed.
+        LoraJaxError: The set or config is unknown, there is no network, or the preparation failed.
+        Damaged: The prepared set is damaged.
     """
     prepared = find_prepared(name, data_dir)
     if prepared is not None:
@@ -113,7 +122,11 @@ def prepare_set(name: SetName, data_dir: Path, say: Callable[[str], None]) -> Pa
 
 
 def check_available(name: SetName, data_dir: Path) -> bool:
-    """Is the set prepared? Where it is not, refuse an unknown name, and one whose server does not answer."""
+    """Is the set prepared?
+
+    Raises:
+        LoraJaxError: It is not prepared, and its name is unknown or its server does not answer.
+    """
     if find_prepared(name, data_dir) is not None:
         return True
     builder = _make_builder(name, data_dir)
@@ -124,13 +137,13 @@ def check_available(name: SetName, data_dir: Path) -> bool:
 
 
 def _make_builder(name: SetName, data_dir: Path) -> Any:
-    """Return the builder; array_record because the parquet writer of 4.9 silently loses rows."""
+    """Return the builder. It writes array_record, because the parquet writer of 4.9 silently loses rows."""
     import tensorflow_datasets as tfds
 
     importlib.import_module("lora_jax.data.sotu")
     for subject in SUBJECTS:
         importlib.import_module(f"tensorflow_datasets.{subject}")
-    # The community list lives on a server: asking for it would need the network.
+    # The community list lives on a server, so asking for it would need the network.
     known = tfds.list_builders(with_community_datasets=False)
     if name.name not in known:
         close = nearest(name.name, known)
@@ -155,7 +168,10 @@ def _make_builder(name: SetName, data_dir: Path) -> Any:
 
 
 def _require_network(name: SetName, builder: Any, data_dir: Path) -> None:
-    """Refuse at once without a connection: tensorflow-datasets would retry for minutes before it failed."""
+    """Refuse at once if there is no connection.
+
+    tensorflow-datasets would retry for minutes before it fails.
+    """
     urls = sorted(builder.url_infos or [DEFAULT_URL])
     host = "/".join(urls[0].split("/")[:3])
     error = find_silence(host)
@@ -172,9 +188,9 @@ def _download_and_prepare(name: SetName, builder: Any, folder: Path) -> None:
 
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     if name.name == "sotu":
-        tfds.disable_progress_bar()  # it is done before a bar could be read
+        tfds.disable_progress_bar()  # it ends before you could read a bar
     try:
-        # What it prints on stdout would land in the middle of a table; `say` and the bars tell enough.
+        # It would print into the middle of a table on stdout. `say` and the bars report enough.
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=config)
     except LoraJaxError:
@@ -185,8 +201,8 @@ def _download_and_prepare(name: SetName, builder: Any, folder: Path) -> None:
             " it, or prepare the set elsewhere with file_format='array_record' and set TFDS_DATA_DIR to its"
             " folder."
         ) from error
-    # The preparation runs the set's own code, which may raise anything; a set of another process that
-    # finished first is as good as ours.
+    # The preparation runs the set's own code, which may raise anything. If another process finished the set
+    # first, that one is as good as ours.
     except Exception as error:
         if not (folder / "dataset_info.json").is_file():
             raise LoraJaxError(
@@ -200,10 +216,19 @@ def _download_and_prepare(name: SetName, builder: Any, folder: Path) -> None:
 
 
 class SetDocuments:
-    """The text of one split of a prepared set, read by row; nothing is held in memory."""
+    """The texts of one split of a prepared set, read by row. Nothing is held in memory."""
 
     def __init__(self, prepared: Path, split: str, text_field: str) -> None:
-        """Open the split; LoraJaxError for an unknown split or field, or files that need TensorFlow."""
+        """Open the split.
+
+        Args:
+            prepared: The folder of the prepared set.
+            split: Name of the split.
+            text_field: The feature that holds the text.
+
+        Raises:
+            LoraJaxError: The set has no such split or feature, or its files need TensorFlow.
+        """
         builder = open_builder(prepared)
         features = list(builder.info.features or [])
         if text_field not in features:
@@ -233,7 +258,7 @@ class SetDocuments:
         return len(self._rows)
 
     def read(self, rows: Rows) -> Iterator[str]:
-        """Yield the texts of some rows; together they are read five times faster than one by one."""
+        """Yield the texts of some rows. Reading many at once is five times faster than one by one."""
         for start in range(0, len(rows), READ_ROWS):
             some = [int(row) for row in rows[start : start + READ_ROWS]]
             with reading_set(self._prepared):

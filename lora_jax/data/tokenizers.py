@@ -1,4 +1,7 @@
-"""Text to token ids: bytes, or a tokenizer of the `tokenizers` library; and tokens of an unknown one."""
+"""Text to token ids, as bytes or by a tokenizer of the `tokenizers` library.
+
+Also tokens of an unknown tokenizer.
+"""
 
 import json
 import re
@@ -14,23 +17,39 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.foreign import parse_tokenizer
 
 SEPARATOR = "<|endoftext|>"
-# How published tokenizers call the token between documents, most common first.
+# Names that published tokenizers give the token between documents, the most common first.
 SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
 
 
 class Tokenizer(Protocol):
-    """What the token store and the decoding of samples need."""
+    """What the token store and the decoding of samples need.
 
-    vocab_size: int  # ids lie in [0, vocab_size)
-    separator: int | None  # the id that follows every document; None where nothing is known of the tokens
-    fingerprint: str  # equal fingerprints encode alike
+    Attributes:
+        vocab_size: Ids lie in [0, vocab_size).
+        separator: The id that follows every document. None if nothing is known about the tokens.
+        fingerprint: A hash. Tokenizers with equal fingerprints encode alike.
+        name: Its name.
+    """
+
+    vocab_size: int
+    separator: int | None
+    fingerprint: str
     name: str
 
-    def encode(self, text: str) -> np.ndarray: ...
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]: ...
-    def decode(self, tokens: Iterable[int]) -> str: ...
+    def encode(self, text: str) -> np.ndarray:
+        """Return the ids of a text (n_tokens,), unsigned."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the ids of several texts."""
+        ...
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of ids."""
+        ...
+
     def count_bytes(self, documents: Sequence[np.ndarray]) -> list[int] | None:
-        """Return the bytes of text that the tokens of each document are; None where that is not known."""
+        """Return the bytes of text in the tokens of each document. None if they are not known."""
         ...
 
 
@@ -40,7 +59,7 @@ def id_dtype(vocab_size: int) -> np.dtype:
 
 
 class ByteTokenizer:
-    """UTF-8 bytes; byte 0 separates documents (and cuts a text that has it, which text does not)."""
+    """UTF-8 bytes as tokens. Byte 0 separates documents, because text does not contain it."""
 
     name = "bytes"
     vocab_size = 256
@@ -64,10 +83,19 @@ class SubwordTokenizer:
     """A tokenizer of the `tokenizers` library."""
 
     def __init__(self, name: str, inner: Any, *, by_line: bool) -> None:
-        """Wrap `inner`; `by_line` when cutting the text at line ends cannot change what it means."""
+        """Wrap a tokenizer.
+
+        Args:
+            name: Its name.
+            inner: A tokenizer of the `tokenizers` library.
+            by_line: Whether the text may be cut at line ends without changing its tokens.
+
+        Raises:
+            LoraJaxError: It has no token that separates documents.
+        """
         self.name = name
         self.fingerprint = digest(inner.to_str(), length=32)
-        # A text that spells the separator out is text: without this it would end the document.
+        # If a text spells out the separator, it is still text. Without this line it would end the document.
         inner.encode_special_tokens = True
         self._inner = inner
         self._by_line = by_line
@@ -86,7 +114,8 @@ class SubwordTokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        # Lines of all documents go in together: the library spreads a batch, not a text, over the cores.
+        # We pass the lines of all documents together, because the library spreads only a batch over the
+        # cores.
         pieces = [split_lines(t) if self._by_line else [t] for t in texts]
         flat = [piece for lines in pieces for piece in lines]
         encodings = iter(self._inner.encode_batch_fast(flat, add_special_tokens=False))
@@ -100,15 +129,16 @@ class SubwordTokenizer:
         return self._inner.to_str()
 
     def holds(self, token: str) -> bool:
+        """Is the token in the vocabulary?"""
         return self._inner.token_to_id(token) is not None
 
     def decode(self, tokens: Iterable[int]) -> str:
         return self._inner.decode([int(t) for t in tokens], skip_special_tokens=False)
 
     def count_bytes(self, documents: Sequence[np.ndarray]) -> list[int]:
-        """Return the bytes of text of each document, special tokens not counted.
+        """Return the bytes of text in each document, without special tokens.
 
-        Of byte-level tokens we add up the bytes of each. Others have to be decoded.
+        If tokens are byte-level, we add up the bytes of each. Otherwise we decode them.
         """
         if self._bytes_of_id is not None:
             return [int(self._bytes_of_id[ids].sum()) for ids in documents]
@@ -117,7 +147,7 @@ class SubwordTokenizer:
 
     @cached_property
     def _bytes_of_id(self) -> np.ndarray | None:
-        """Bytes of each id (vocab_size,); None where tokens are not byte-level, a letter a byte."""
+        """Bytes of each id (vocab_size,). None if tokens are not byte-level, with a letter for each byte."""
         decoder = json.loads(self._inner.to_str())["decoder"]
         if decoder is None or decoder["type"] != "ByteLevel":
             return None
@@ -130,7 +160,10 @@ class SubwordTokenizer:
 
 
 class UnknownTokenizer:
-    """Whatever made tokens of which nothing is known but how many there are: "unknown:SIZE"."""
+    """ "unknown:SIZE": whatever made the tokens.
+
+    We know only how many ids there are. It can neither encode nor decode.
+    """
 
     separator: int | None = None
 
@@ -158,15 +191,15 @@ class UnknownTokenizer:
 
 
 def split_lines(text: str) -> list[str]:
-    """Cut after runs of line feeds, so that no run of them is torn apart; joined, the pieces are the text."""
+    """Cut a text after each run of line feeds. No run is torn apart, and the joined pieces are the text."""
     return re.findall(r"[^\n]*\n+|[^\n]+", text)
 
 
 def read_tokenizer(spec: str) -> Tokenizer | None:
-    """Return the tokenizer that `spec` names, None for "bpe:SIZE", which is trained on the sources.
+    """Return the tokenizer that `spec` names. None for "bpe:SIZE", which is trained on the sources.
 
     Raises:
-        LoraJaxError: a spec that is none of "bytes", "bpe:SIZE", "unknown:SIZE" and a readable file.
+        LoraJaxError: It is not "bytes", "bpe:SIZE", "unknown:SIZE" or a file that can be read.
     """
     if spec == "bytes":
         return ByteTokenizer()

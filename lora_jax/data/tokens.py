@@ -1,4 +1,4 @@
-"""The token store: every source's documents as memory-mapped ids, written once and found by content."""
+"""The token store: every source's documents as memory-mapped ids, written once and found by their content."""
 
 import contextlib
 import os
@@ -21,45 +21,60 @@ from lora_jax.digests import hash_file, read_sealed, to_sealed_json
 from lora_jax.errors import LoraJaxError
 
 FORMAT = "tokens-1"
-# First token, bytes of text, and hash of the content of one document.
+# What we store of each document: its first token, the bytes of its text, and the hash of its content.
 STORED = np.dtype([("start", np.int64), ("n_bytes", np.int64), ("hash", np.uint64)])
 SIDES = ("train", "heldout")
-DOCUMENTS = 1 << 16  # that are placed together
-HASHES = ".hashes"  # of the blocks of a file, in a file beside it
+DOCUMENTS = 1 << 16  # number of documents that we place together
+HASHES = ".hashes"  # ending of the file that holds the hashes of another file's blocks
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Documents one after the other, each followed by the separator where one is known, read when needed."""
+    """Documents one after the other, read when needed. The separator follows each, if one is known.
 
-    ids: CheckedArray  # n_tokens, unsigned
-    places: CheckedArray  # n_documents of STORED
-    n_bytes: int | None  # of text, separators not counted; None where the text is not known
+    Attributes:
+        ids: The token ids, (n_tokens,), unsigned.
+        places: The documents, (n_documents,) of STORED.
+        n_bytes: Bytes of text, without separators. None if the text is not known.
+    """
+
+    ids: CheckedArray
+    places: CheckedArray
+    n_bytes: int | None
 
     @property
     def n_tokens(self) -> int:
+        """Number of tokens."""
         return len(self.ids)
 
     @property
     def n_documents(self) -> int:
+        """Number of documents."""
         return len(self.places)
 
     @property
     def tokens(self) -> np.ndarray:
-        """All tokens (n_tokens,), every one of them read and checked."""
+        """All tokens, (n_tokens,). Every one of them is read and checked."""
         return self.ids.read_all()
 
     @property
     def documents(self) -> np.ndarray:
-        """All documents (n_documents,) of STORED."""
+        """All documents, (n_documents,) of STORED."""
         return self.places.read_all()
 
 
 @dataclass(frozen=True)
 class SourceTokens:
-    """One source's tokens, both sides of the split."""
+    """The tokens of one source.
+
+    Attributes:
+        name: Name of the source.
+        identity: Hash of its content.
+        train: The training documents.
+        heldout: The held-out documents.
+    """
 
     name: str
     identity: str
@@ -68,11 +83,11 @@ class SourceTokens:
 
 
 def load_tokens(split: SplitCorpora, tokenizer: Tokenizer, cache: Path, say: Say) -> tuple[SourceTokens, ...]:
-    """Return every source's tokens, tokenising them when the cache does not hold them.
+    """Return every source's tokens. Tokenise them if the cache does not hold them.
 
-    A store is a folder that appears whole or not at all; processes that build the same one at once agree. One
-    that is damaged, now or when a block of it is first read, and one of an older version, which has no hashes
-    of its blocks, is made again from the text, to the same bits.
+    A store is a folder that appears whole or not at all. Processes that build the same store at once agree.
+    We make a store again from the text, to the same bits, if it is damaged or if an older version wrote it
+    without hashes of its blocks. Damage may be found now, or when a block is first read.
     """
     key = digest([FORMAT, split.identity, tokenizer.fingerprint], length=32)
     folder = cache / "tokens" / key
@@ -96,7 +111,7 @@ def _make_store(
 
 
 def _renew_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: Say, damaged: Path) -> None:
-    """Make a store again of which a block was found damaged, unless another process has done so."""
+    """Make a store again because a block of it is damaged, unless another process has done so."""
     if is_sound(folder):
         return
     say(f"{damaged} is damaged: the tokens are made again from the text")
@@ -104,15 +119,15 @@ def _renew_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, say: S
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether a store's meta.json, written last, is sound, and every file has the size that it says.
+    """Is a store's meta.json, which is written last, sound, and has every file the size that it says?
 
-    The tokens are not read; the hashes of their blocks are.
+    We read the hashes of the blocks, and not the tokens.
     """
     return _read_whole(folder) is not None
 
 
 def is_sound(folder: Path) -> bool:
-    """Return whether a store is whole and every block of it is what was written: all of it is read."""
+    """Is a store whole, and is every block of it what was written? All of it is read."""
     meta = _read_whole(folder)
     return meta is not None and all(
         np.array_equal(hash_blocks(folder / name), _read_hashes(folder / name)) for name in meta["files"]
@@ -120,7 +135,7 @@ def is_sound(folder: Path) -> bool:
 
 
 def _read_whole(folder: Path) -> dict[str, Any] | None:
-    """Return the meta.json of a store that is whole, None of another."""
+    """Return the meta.json of a store that is whole. None for any other."""
     meta = read_sealed(folder / "meta.json")
     if meta is None:
         return None
@@ -162,7 +177,7 @@ def _write_store(folder: Path, split: SplitCorpora, tokenizer: Tokenizer, spools
 
 
 class Spooled:
-    """A spool whose documents are asked for by row."""
+    """A spool whose documents are found by row."""
 
     def __init__(self, spool: Spool, rows: np.ndarray) -> None:
         """Take a spool and the rows of its documents, which ascend."""
@@ -170,9 +185,9 @@ class Spooled:
         self._starts = np.cumsum(self._encoded["n_tokens"]) - self._encoded["n_tokens"]
 
     def write_side(self, documents: np.ndarray, tokens: BinaryIO, places: BinaryIO, separator: bytes) -> int:
-        """Write the documents of one side in the order of their hashes; return the bytes of their texts."""
+        """Write the documents of one side in the order of their hashes. Return the bytes of their texts."""
         start, n_bytes = 0, 0
-        for first in range(0, len(documents), DOCUMENTS):  # a list of all of them would take memory
+        for first in range(0, len(documents), DOCUMENTS):  # a list of all documents would take much memory
             some = documents[first : first + DOCUMENTS]
             at = np.searchsorted(self._rows, some["row"])
             encoded = self._encoded[at]
@@ -189,7 +204,7 @@ class Spooled:
 
 
 def _write_hashes(path: Path) -> str:
-    """Write the hashes of a file's blocks beside it; return the hash of that file."""
+    """Write the hashes of a file's blocks into a file beside it. Return the hash of the new file."""
     beside = path.with_name(path.name + HASHES)
     beside.write_bytes(hash_blocks(path).tobytes())
     return hash_file(beside)

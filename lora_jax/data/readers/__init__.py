@@ -1,1 +1,1 @@
-"""Files that hold documents, a kind of file each: plain text, JSON lines, Parquet, Arrow."""
+"""Readers of files that hold documents, one file for each kind: text, JSON lines, Parquet, Arrow, tokens."""

@@ -1,4 +1,4 @@
-"""A file of JSON lines: an object a line, of which one field is the text of a document."""
+"""Files of JSON lines. Each line is an object, and one of its fields is the text of a document."""
 
 import json
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from lora_jax.data.readers.packed import BUFFER, open_bytes
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import parse_json
 
-MARK = b"\xef\xbb\xbf"  # of UTF-8, which some editors put before the first line
+MARK = b"\xef\xbb\xbf"  # the mark of UTF-8 that some editors put before the first line
 
 
 class JsonLines:
-    """The documents of a file, a line each. A blank line, an empty text and null have no text."""
+    """The documents of a file, one a line. The text of a blank line, of an empty text and of null is ""."""
 
     def __init__(self, path: Path, text_field: str) -> None:
         self._path, self._field = path, text_field
@@ -33,6 +33,7 @@ class JsonLines:
         return self._n_lines
 
     def read(self, rows: Rows) -> Iterator[str]:
+        """Yield the texts of `rows`, which must ascend."""
         with open_bytes(self._path) as file:
             lines = enumerate(file)
             for row in rows:
@@ -80,7 +81,7 @@ class JsonLines:
 
 
 def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object; a dictionary would keep the last of two fields of one name in silence."""
+    """Return the object. A dictionary would silently keep only the last of two fields with one name."""
     cells = dict(pairs)
     if len(cells) != len(pairs):
         raise ValueError("it has two fields of one name")

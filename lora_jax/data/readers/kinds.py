@@ -1,4 +1,4 @@
-"""Which reader reads a file: by its suffix, at this one place."""
+"""Which reader reads a file. Only this place decides it, by the file's suffix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from lora_jax.data.readers.tables import ArrowTable, ParquetTable
 from lora_jax.data.readers.text import TextFile
 from lora_jax.errors import LoraJaxError
 
-ROWS = {  # a row a document
+ROWS = {  # files in which each row is a document
     ".jsonl": JsonLines, ".ndjson": JsonLines,
     ".parquet": ParquetTable, ".pq": ParquetTable,
     ".arrow": ArrowTable, ".feather": ArrowTable,
 }  # fmt: skip
 TOKENS = "a file of tokens"
-OTHERS = {  # what holds texts, and is none
+OTHERS = {  # files that may hold texts but are no text
     **dict.fromkeys((".json", ".ipynb"), "JSON"),
     **dict.fromkeys((".csv", ".tsv", ".xlsx"), "a table"),
     **dict.fromkeys((".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z"), "a packed file"),
@@ -28,20 +28,23 @@ OTHERS = {  # what holds texts, and is none
 
 
 def open_file(path: Path, text_field: str) -> Documents:
-    """Return the documents of a file that `check_kinds` has passed."""
+    """Return the documents of a file that `check_kinds` has accepted."""
     reader = ROWS.get(kind_of(path))
     return TextFile(path) if reader is None else reader(path, text_field)
 
 
 def holds_rows(path: Path) -> bool:
-    """Whether a file holds a document in each row, of which a field is the text."""
+    """Does a file hold a document in each row, with its text in one field?"""
     return kind_of(path) in ROWS
 
 
 def check_kinds(paths: Sequence[Path]) -> None:
-    """Refuse files that no reader reads, and plain texts beside files of rows, which tell about them mostly.
+    """Refuse files that no reader reads, and plain texts beside files of rows, which are mostly about them.
 
     A model would learn the braces of JSON.
+
+    Raises:
+        LoraJaxError: There is such a file.
     """
     for path in paths:
         kind = OTHERS.get(kind_of(path))

@@ -1,4 +1,4 @@
-"""The bytes of a file, unpacked where its name ends in .gz or .zst; what is wrong with them in a sentence."""
+"""The bytes of a file. If its name ends in .gz or .zst, they are unpacked. Errors are one sentence."""
 
 import contextlib
 import gzip
@@ -23,7 +23,11 @@ def kind_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; LoraJaxError where it cannot be read, is cut off or not packed as it says."""
+    """Open a file for reading.
+
+    Raises:
+        LoraJaxError: It cannot be read, is cut off, or is not packed as its name says.
+    """
     try:
         if path.suffix.lower() in PACKINGS and not path.stat().st_size:
             raise EOFError("it has no bytes")
@@ -32,7 +36,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _broken(path, error) from error
     except OSError as error:
-        if error.errno is None:  # pyarrow's, of the content
+        if error.errno is None:  # pyarrow raises this if the content is wrong
             raise _broken(path, error) from error
         raise LoraJaxError(
             f"The text file {path} cannot be read ({os.strerror(error.errno)}): mend it or leave it"

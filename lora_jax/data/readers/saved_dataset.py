@@ -1,4 +1,4 @@
-"""A folder that Hugging Face's `datasets` wrote with save_to_disk: Arrow files, and JSON that names them."""
+"""Folders that Hugging Face's `datasets` wrote with save_to_disk: Arrow files, and JSON that names them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,16 @@ from lora_jax.names import inside
 
 
 def is_saved_dataset(folder: Path) -> bool:
+    """Did save_to_disk write this folder?"""
     return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
 def list_arrow_files(folder: Path, split: str) -> list[Path]:
-    """Return the files of a saved dataset, or of the split of that name where the folder has several."""
+    """Return the files of a saved dataset. If the folder has several splits, return those of one split.
+
+    Raises:
+        LoraJaxError: There is no such split, or a file is missing or damaged.
+    """
     if (folder / "dataset_dict.json").is_file():
         splits = _read(folder / "dataset_dict.json", "splits")
         if split not in splits:

@@ -1,4 +1,4 @@
-"""Tables in Parquet and Arrow: a row is a document, and one column holds the texts."""
+"""Tables in Parquet and Arrow. Each row is a document, and one column holds the texts."""
 
 import contextlib
 import struct
@@ -12,8 +12,8 @@ import numpy as np
 from lora_jax.data.documents import READ_ROWS, Rows, or_empty
 from lora_jax.errors import LoraJaxError, nearest
 
-BUFFER = 1 << 20  # bytes. So, and by one thread, pages are read one by one, and no row group whole
-ARROW_FILE = b"ARROW1"  # the first bytes of the file format, which Feather is too; the stream format has none
+BUFFER = 1 << 20  # bytes; with this and one thread, pages are read one by one, and no row group as a whole
+ARROW_FILE = b"ARROW1"  # first bytes of the file format, which Feather shares; the stream format has none
 STREAM_END = struct.pack("<iI", -1, 0)
 
 
@@ -25,7 +25,7 @@ class ParquetTable:
 
     @cached_property
     def _ends(self) -> np.ndarray:
-        """Row behind each row group."""
+        """Number of the row after each row group."""
         with self._open() as file:
             meta = file.metadata
             return np.cumsum([meta.row_group(i).num_rows for i in range(meta.num_row_groups)], dtype=np.int64)
@@ -34,6 +34,7 @@ class ParquetTable:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, rows: Rows) -> Iterator[str]:
+        """Yield the texts of `rows`, which must ascend."""
         wanted = np.asarray(rows, np.int64)
         groups, counts = np.unique(np.searchsorted(self._ends, wanted, side="right"), return_counts=True)
         with self._open() as file:
@@ -55,7 +56,7 @@ class ParquetTable:
 
 
 class ArrowTable:
-    """The documents of an Arrow file, a Feather file, or an Arrow stream as Hugging Face writes."""
+    """The documents of an Arrow file, a Feather file, or an Arrow stream as Hugging Face writes it."""
 
     def __init__(self, path: Path, text_field: str) -> None:
         self._path, self._field = path, text_field
@@ -69,6 +70,7 @@ class ArrowTable:
         return self._n_rows
 
     def read(self, rows: Rows) -> Iterator[str]:
+        """Yield the texts of `rows`, which must ascend."""
         with self._open() as batches:
             pieces = (
                 batch.slice(start, READ_ROWS)
@@ -87,7 +89,7 @@ class ArrowTable:
                 _check_column(file.schema, self._field, self._path)
                 yield (file.get_batch(i) for i in range(file.num_record_batches))
                 return
-            # A stream that is cut between two batches reads as a shorter one.
+            # A stream that is cut off between two batches looks like a shorter one.
             content.seek(max(0, content.size() - len(STREAM_END)))
             if content.read() != STREAM_END:
                 raise LoraJaxError(
@@ -101,7 +103,7 @@ class ArrowTable:
 
 
 def _take(batches: Any, wanted: np.ndarray, first: int, path: Path, field: str) -> Iterator[str]:
-    """Yield the texts of the rows `wanted`, which ascend, of batches that begin with row `first`."""
+    """Yield the texts of the rows `wanted`, which ascend. The batches begin with row `first`."""
     done = 0
     for batch in batches:
         if done == len(wanted):
@@ -109,7 +111,7 @@ def _take(batches: Any, wanted: np.ndarray, first: int, path: Path, field: str) 
         last = int(np.searchsorted(wanted, first + batch.num_rows))
         if last > done:
             column = batch.column(field)
-            column.validate(full=True)  # damaged offsets would lead out of the file
+            column.validate(full=True)  # damaged offsets would point out of the file
             texts = column.take((wanted[done:last] - first).astype(np.int64)).to_pylist()
             yield from map(or_empty, texts)
         done, first = last, first + batch.num_rows

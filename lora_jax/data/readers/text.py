@@ -1,4 +1,4 @@
-"""A file of plain text, which is one document."""
+"""Files of plain text. Each is one document."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from lora_jax.data.readers.packed import open_bytes
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import parse_json
 
-JSON_HEAD, SNIFFED = 100_000, 20  # characters and lines that show whether a text is JSON lines
+JSON_HEAD, SNIFFED = 100_000, 20  # how many characters and lines we look at to recognise JSON lines
 
 
 class TextFile:
@@ -21,12 +21,17 @@ class TextFile:
         return 1
 
     def read(self, rows: Rows) -> Iterator[str]:
+        """Yield the text for each row."""
         for _ in rows:
             yield read_text(self._path)
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, "" where it is blank; LoraJaxError when it is not UTF-8, or JSON lines."""
+    """Return the text of a file. "" if it is blank.
+
+    Raises:
+        LoraJaxError: The file cannot be read, is not UTF-8, or holds JSON lines.
+    """
     with open_bytes(path) as file:
         content = file.read()
     try:
@@ -45,10 +50,10 @@ def read_text(path: Path) -> str:
 
 
 def _is_json_lines(text: str) -> bool:
-    """Return whether the first lines are JSON objects that have a text."""
+    """Are the first lines JSON objects with a text?"""
     lines = [line for line in text[:JSON_HEAD].split("\n") if line.strip()]
     if len(text) > JSON_HEAD:
-        lines = lines[:-1]  # it may be cut
+        lines = lines[:-1]  # the last line may be cut off
     try:
         rows = [parse_json(line) for line in lines[:SNIFFED]]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Documents that are tokens already, by row: an index tells them apart, or a separator, or nothing does."""
+"""Documents that are tokens already, by row. An index tells them apart, or a separator, or nothing does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +11,23 @@ from lora_jax.data.documents import Chained, Rows
 from lora_jax.data.readers.token_files import TokenFile, open_token_file
 from lora_jax.errors import LoraJaxError
 
-# Where nothing tells documents apart, we take pieces of this many tokens, in their order. They are what
-# a standard error of the held-out loss counts as independent.
+# If nothing tells documents apart, we take pieces of this many tokens, in their order. The standard error of
+# the held-out loss counts each piece as independent.
 PIECE = 4096
-CHUNK = 1 << 22  # tokens that are read together
+CHUNK = 1 << 22  # number of tokens that are read together
 
 
 class TokenDocuments:
-    """The documents of files of tokens. Each is an array of ids, without the separators at its ends."""
+    """The documents in files of tokens. Each is an array of ids, without the separators at its ends."""
 
     def __init__(self, paths: Sequence[Path], vocab_size: int, separator: int | None) -> None:
-        """Take .bin files; separator: the id between two documents, None where it is not known."""
+        """Take .bin files.
+
+        Args:
+            paths: The files.
+            vocab_size: Every id must lie below it.
+            separator: The id between two documents. None if it is not known.
+        """
         self._paths, self._vocab_size, self._separator = paths, vocab_size, separator
 
     @cached_property
@@ -35,7 +41,7 @@ class TokenDocuments:
 
     @property
     def in_pieces(self) -> bool:
-        """Whether a document is a piece of running tokens. Then what is held out are the last ones."""
+        """Whether documents are pieces of running tokens. Then the last ones are held out."""
         return self._scanned[1]
 
     @cached_property
@@ -47,11 +53,11 @@ class TokenDocuments:
         return len(self._files)
 
     def read(self, rows: Rows) -> Iterator[np.ndarray]:
-        """Yield the ids of documents whose rows ascend."""
+        """Yield the ids of the documents of `rows`, which must ascend."""
         return self._files.read(rows)
 
     def _scan(self, file: TokenFile) -> TokenFile:
-        """Check every id, and find the documents by their separators where no index tells them."""
+        """Check every id, and find the documents by their separators if there is no index."""
         found = []
         with file.path.open("rb") as content:
             content.seek(file.first)
@@ -77,7 +83,7 @@ class TokenDocuments:
 
 @dataclass(frozen=True)
 class _Placed:
-    """The documents of one file, whose places are known."""
+    """The documents of one file, with known places."""
 
     file: TokenFile
     places: np.ndarray

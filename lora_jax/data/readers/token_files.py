@@ -12,13 +12,13 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 
-HEADER = 256  # int32 in llm.c's: magic, version, number of tokens
+HEADER = 256  # int32 numbers in llm.c's header; the first are magic, version and number of tokens
 LLMC = {(20240520, 1): np.dtype("<u2"), (20240801, 7): np.dtype("<u4")}  # GPT-2's and Llama 3's tokens
 NANOGPT = np.dtype("<u2")
-LARGEST = 2**19  # ids: two tokens of two bytes seldom look like a smaller number, and 32 pairs never
+LARGEST = 2**19  # two ids of two bytes seldom look like a smaller number, and 32 such pairs never do
 MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # codes of its integer types
-INDEX = struct.Struct("<QBQQ")  # version, type, sequences, documents + 1
+INDEX = struct.Struct("<QBQQ")  # version, type, number of sequences, number of documents + 1
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,11 @@ class TokenFile:
     """Where the tokens of a file lie.
 
     Attributes:
+        path: The file.
+        dtype: Type of its ids.
         first: Byte of the first token.
-        places: First token and the one behind the last of each document, (n, 2); None where no index says.
+        n_tokens: Number of tokens.
+        places: First token of each document and the one after its last, (n, 2). None if there is no index.
     """
 
     path: Path
@@ -41,7 +44,7 @@ def open_token_file(path: Path) -> TokenFile:
     """Find out what a .bin file holds.
 
     Raises:
-        LoraJaxError: it cannot be read, or header or index disagree with its size.
+        LoraJaxError: It cannot be read, or its header or index contradicts its size.
     """
     try:
         size = path.stat().st_size
@@ -94,7 +97,7 @@ def _read_megatron(path: Path, size: int, index: bytes) -> TokenFile:
     if version != 1 or code not in MEGATRON:
         raise LoraJaxError(f"{wrong} that is known (version {version}, type {code}): {remedy}.")
     end = start + 12 * n_sequences + 8 * n_documents
-    if len(index) not in (end, end + n_sequences):  # the last are modes, of data with pictures
+    if len(index) not in (end, end + n_sequences):  # data with pictures has a mode for each sequence
         raise LoraJaxError(f"{wrong} ({len(index):,} bytes, its head promises {end:,}): {remedy}.")
     lengths = np.frombuffer(index, "<i4", n_sequences, start).astype(np.int64)
     pointers = np.frombuffer(index, "<i8", n_sequences, start + 4 * n_sequences)

@@ -1,4 +1,4 @@
-"""Labelled tasks: read (`load_task`), encoded to tokens (`encode_*`), cut into batches (`make_batches`)."""
+"""Labelled tasks: read (`load_task`), encode to tokens (`encode_*`), cut into batches (`make_batches`)."""
 
 from lora_jax.data.tasks.batching import Batch, Batches, make_batches
 from lora_jax.data.tasks.encoding import (

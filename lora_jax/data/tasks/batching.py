@@ -1,6 +1,6 @@
-"""Encoded rows to batches of fixed shapes: by bucket of length, or several rows packed into one.
+"""Encoded rows to batches of fixed shapes. Rows go into buckets by length, or several are packed into one.
 
-An epoch is a plan, arrays of row numbers; a batch's arrays are made when it is asked for.
+An epoch is a plan: arrays of row numbers. The arrays of a batch are made when it is asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,41 +14,66 @@ from lora_jax.data.tasks.encoding import Encoded
 from lora_jax.data.tasks.packing import pack
 from lora_jax.errors import LoraJaxError
 
-# Few, because each is one compiled program: of SST-2's positions 38 % are padding. With 8, 24 and 48 too it
-# would be 22 % (MiniLM's tokens, batches of 16), but compiling them takes longer than a short run then saves.
+# There are few lengths, because each is one compiled program. Then 38 % of SST-2's positions are padding.
+# With 8, 24 and 48 as well it would be 22 % (MiniLM's tokens, batches of 16). But compiling them takes longer
+# than a short run saves.
 BUCKET_LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
-ROWS, LINES, BATCHES = 0, 1, 2  # the shuffles of an epoch, by name
+ROWS, LINES, BATCHES = 0, 1, 2  # names of the shuffles of an epoch
 
 
 class Batch(NamedTuple):
-    """Arrays of one batch, all of fixed shape: (B, T) with one T for each bucket."""
+    """The arrays of one batch. All have fixed shapes (B, T), with one T for each bucket.
 
-    tokens_BT: np.ndarray  # int32
-    segments_BT: np.ndarray  # int32: 0 is padding, 1 the row's first example, 2 the next packed one, ...
-    positions_BT: np.ndarray  # int32, counted from 0 in every segment
-    types_BT: np.ndarray  # int32
-    targets_BT: np.ndarray  # int32: the next token of the segment; 0 where its weight is 0
-    weights_BT: np.ndarray  # float32: 1 where the target is of a completion or its end
-    labels_B: np.ndarray  # int32; 0 for a task without labels, and where the example weight is 0
-    example_weights_B: np.ndarray  # float32: 0 for rows that only fill the batch
+    Attributes:
+        tokens_BT: Token ids, int32.
+        segments_BT: 0 is padding, 1 the row's first example, 2 the next packed one and so on, int32.
+        positions_BT: Positions, counted from 0 in every segment, int32.
+        types_BT: Token types, int32.
+        targets_BT: The next token of the segment, int32. 0 if its weight is 0.
+        weights_BT: 1 if the target belongs to a completion or its end, otherwise 0, float32.
+        labels_B: Labels, int32. 0 for a task without labels, and if the example weight is 0.
+        example_weights_B: 0 for rows that only fill the batch, otherwise 1, float32.
+    """
+
+    tokens_BT: np.ndarray
+    segments_BT: np.ndarray
+    positions_BT: np.ndarray
+    types_BT: np.ndarray
+    targets_BT: np.ndarray
+    weights_BT: np.ndarray
+    labels_B: np.ndarray
+    example_weights_B: np.ndarray
 
 
 class Members(NamedTuple):
-    """Which encoded rows a batch holds and where: one entry a row, all int64 (N,)."""
+    """Which encoded rows a batch holds and where. Each array has one entry for each row, int64 (N,).
 
-    row_N: np.ndarray  # index into the Encoded
-    line_N: np.ndarray  # index along B
-    segment_N: np.ndarray  # its number in segments_BT
+    Attributes:
+        row_N: Index into the Encoded.
+        line_N: Index along B.
+        segment_N: Its number in segments_BT.
+    """
+
+    row_N: np.ndarray
+    line_N: np.ndarray
+    segment_N: np.ndarray
 
 
 @dataclass(frozen=True)
 class Batches(Sequence[Batch]):
-    """The batches of one epoch, or of an evaluation."""
+    """The batches of one epoch, or of an evaluation.
+
+    Attributes:
+        encoded: The rows.
+        batch_size: Rows in a batch.
+        lengths: T of each batch.
+        lines: For each batch and each of its lines, the encoded rows in it.
+    """
 
     encoded: Encoded
     batch_size: int
-    lengths: tuple[int, ...]  # T of each batch
-    lines: tuple[tuple[tuple[int, ...], ...], ...]  # per batch, per line of it, the encoded rows in it
+    lengths: tuple[int, ...]
+    lines: tuple[tuple[tuple[int, ...], ...], ...]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -57,11 +82,11 @@ class Batches(Sequence[Batch]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Build one batch; slices are not there, since a batch is made each time that it is asked for."""
+        """Build one batch. There are no slices, because a batch is made each time it is asked for."""
         return _build(self.encoded, self.lines[index], self.batch_size, self.lengths[index])
 
     def members(self, index: int) -> Members:
-        """Return where the rows of batch `index` are; encoded.example_N leads from a row to its example."""
+        """Return where the rows of batch `index` are. encoded.example_N leads from a row to its example."""
         found = [
             (row, line, segment)
             for line, rows in enumerate(self.lines[index])
@@ -79,12 +104,12 @@ class Batches(Sequence[Batch]):
 
     @property
     def shapes(self) -> list[int]:
-        """The different T, each of which compiles once."""
+        """The different values of T. Each of them compiles once."""
         return sorted(set(self.lengths))
 
     @property
     def padding_fraction(self) -> float:
-        """Share of the positions that hold no token, rows that only fill a batch included."""
+        """Share of the positions that hold no token. Rows that only fill a batch count too."""
         return 1 - int(self.encoded.lengths_N.sum()) / (self.batch_size * sum(self.lengths))
 
     def describe(self) -> dict[str, Any]:
@@ -107,14 +132,21 @@ def make_batches(
     packed: bool = False,
     bucket_lengths: Sequence[int] = BUCKET_LENGTHS,
 ) -> Batches:
-    """Cut an epoch into batches; every row is in it once, in an order that (seed, epoch) alone decides.
+    """Cut an epoch into batches. Every row is in it once, in an order that only (seed, epoch) decides.
 
-    epoch None: an evaluation, rows in their own order as far as the buckets allow. By buckets there are
-    always ceil(N / batch_size) batches, of which at most one is not full; packed, their number depends on
-    the rows' lengths alone. No T is above encoded.max_tokens.
+    With buckets there are always ceil(N / batch_size) batches, and at most one of them is not full. Packed,
+    their number depends only on the rows' lengths. No T is above encoded.max_tokens.
+
+    Args:
+        encoded: The rows.
+        batch_size: Rows in a batch.
+        seed: The seed of the order.
+        epoch: The epoch. None is an evaluation, whose rows keep their own order as far as buckets allow.
+        packed: Whether several rows share a line.
+        bucket_lengths: The lengths of the buckets.
 
     Raises:
-        LoraJaxError: a batch size below 1, packed rows of a task that is not generation.
+        LoraJaxError: The batch size is below 1, or packed rows are not of generation.
     """
     if batch_size < 1:
         raise LoraJaxError(f"The batch size is {batch_size}, it must be at least 1: raise it.")
@@ -152,9 +184,9 @@ def _shuffle(things: list[Any], seed: int, epoch: int, name: int) -> list[Any]:
 def _fill_buckets(
     order_N: np.ndarray, lengths_N: np.ndarray, limits: list[int], batch_size: int
 ) -> list[tuple[int, tuple[tuple[int, ...], ...]]]:
-    """Return (T, lines) of each batch: a bucket that is full is a batch, what is left at the end is sorted.
+    """Return (T, lines) of each batch. A full bucket is a batch. What is left at the end is sorted by length.
 
-    The left rows are taken from the longest down, so that the batch that is not full is the shortest one.
+    We take the remaining rows from the longest down. So the batch that is not full is the shortest one.
     """
     bucket_N = np.searchsorted(limits, lengths_N)
     waiting: list[list[int]] = [[] for _ in limits]
@@ -203,7 +235,7 @@ def _build(encoded: Encoded, lines: tuple[tuple[int, ...], ...], batch_size: int
             batch.positions_BT[b, at] = np.arange(n)
             batch.types_BT[b, at] = encoded.types[row][:n]
             if shift:
-                # Position t predicts token t + 1: the first predicted token is asked of the prompt's last.
+                # Position t predicts token t + 1. So the prompt's last position predicts the first token.
                 asked = slice(start + encoded.n_prompt_N[row] - 1, start + n)
                 batch.targets_BT[b, asked] = tokens[encoded.n_prompt_N[row] :]
                 batch.weights_BT[b, asked] = 1

@@ -1,4 +1,4 @@
-"""Benchmarks of one file that nothing may be trained on: a canary on the first line, then rows of text."""
+"""Benchmarks of one file on which nothing may be trained: a canary on the first line, then rows of text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import parse_json
 from lora_jax.rows import read_text
 
-ASIDE_SHARE = 10  # one group of rows in so many is held aside for demonstrations
-ASIDE = "aside"  # the split of those rows: it stands in for train, in prompts alone
+ASIDE_SHARE = 10  # one group of rows in so many is set aside for demonstrations
+ASIDE = "aside"  # the split of those rows; it takes the place of train, but only in prompts
 NOTE = (
     "evaluation only, nothing may be trained on it (the file begins with a canary): demonstrations come from"
     " a tenth of the file that is held aside, of which no text is in the test split"
@@ -20,10 +20,10 @@ NOTE = (
 
 
 def read_benchmark(path: Path, columns: Sequence[str], answer: str) -> tuple[Row, ...]:
-    """Return the rows of a .jsonl file whose objects have `columns` and `answer`; a canary is no row.
+    """Return the rows of a .jsonl file whose objects have `columns` and `answer`. A canary is no row.
 
     Raises:
-        LoraJaxError: a file that cannot be read, a line that is no such object, an empty text.
+        LoraJaxError: The file cannot be read, a line is no such object, or a text is empty.
     """
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
@@ -50,10 +50,12 @@ def read_benchmark(path: Path, columns: Sequence[str], answer: str) -> tuple[Row
 
 
 def hold_aside(rows: Sequence[Row], by: str) -> dict[str, tuple[Row, ...]]:
-    """Return {"aside", "test"}: rows of equal text in the column `by` are on one side, the same ones always.
+    """Split rows into {"aside", "test"}.
+
+    Rows with equal text in the column `by` are on one side, always the same.
 
     Raises:
-        LoraJaxError: fewer than two different texts.
+        LoraJaxError: There are fewer than two different texts.
     """
     texts = list(dict.fromkeys(row.fields[by] for row in rows))
     if len(texts) < 2:

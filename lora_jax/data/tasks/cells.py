@@ -9,20 +9,30 @@ from typing import Any, NamedTuple
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.rows import read_rows
 
-LONGEST = 2**31 - 1  # characters of a cell: whole documents are cells here
+LONGEST = 2**31 - 1  # most characters of a cell, because a cell may be a whole document
 WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 class Record(NamedTuple):
-    """One row as it was read. where: "Line 3 of FILE"; number: 3."""
+    """One row as it was read.
+
+    Attributes:
+        where: Where it stands, such as "Line 3 of FILE".
+        number: Its number, such as 3.
+        cells: Its cells, by column.
+    """
 
     where: str
     number: int
     cells: dict[str, Any]
 
     def get_text(self, column: str) -> str:
-        """Return a cell as text; LoraJaxError where there is none, or one that is no text or number."""
+        """Return a cell as text.
+
+        Raises:
+            LoraJaxError: There is no such column, or the cell is empty or neither text nor a number.
+        """
         if column not in self.cells:
             raise LoraJaxError(f"{self.where} has no column {column!r}{nearest(column, self.cells)}: add it.")
         value = self.cells[column]
@@ -38,17 +48,17 @@ class Record(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The rows of a split; columns in the order of the file."""
+    """The rows of a split, with the columns in the order of the file."""
 
     columns: list[str]
     records: list[Record]
 
 
 def read_records(paths: Iterable[Path]) -> Table:
-    """Return the rows of a split's files, cells as they stand there: spaces and indentation included.
+    """Return the rows of a split's files. Cells are as they stand there, with spaces and indentation.
 
     Raises:
-        LoraJaxError: no rows, or what `read_rows` refuses.
+        LoraJaxError: There are no rows, or `read_rows` refuses the file.
     """
     columns: dict[str, None] = {}
     records: list[Record] = []
@@ -65,7 +75,7 @@ def read_records(paths: Iterable[Path]) -> Table:
 
 
 def as_text(value: Any) -> str | None:
-    """Return a cell as text, numbers as JSON has them; None for what is neither, or nothing."""
+    """Return a cell as text, with numbers as JSON writes them. None if it is neither text nor a number."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
@@ -74,7 +84,7 @@ def as_text(value: Any) -> str | None:
 
 
 def fields_of(record: Record, answer: str) -> dict[str, str]:
-    """Return the columns that a template may name: all but the answer that are text or numbers."""
+    """Return the columns that a template may name: all that are text or numbers, except the answer."""
     return {
         name: text
         for name, value in record.cells.items()
@@ -83,7 +93,10 @@ def fields_of(record: Record, answer: str) -> dict[str, str]:
 
 
 def note_unread(split: str, table: Table, used: Iterable[str]) -> list[str]:
-    """Return a sentence for the columns that hold lists or other things that are no text."""
+    """Return a sentence about columns that hold lists or other things that are no text.
+
+    Empty if there are none.
+    """
     kinds: dict[str, str] = {}
     for record in table.records:
         for name, value in record.cells.items():
@@ -94,10 +107,12 @@ def note_unread(split: str, table: Table, used: Iterable[str]) -> list[str]:
 
 
 def plain_labels(labels: Iterable[str], source: str) -> dict[str, str]:
-    """Return label -> its name, over all of a task's labels: 0.0 and 1.0, as pandas writes them, are 0 and 1.
+    """Return the name of each label, over all labels of a task.
+
+    0.0 and 1.0, as pandas writes them, become 0 and 1.
 
     Raises:
-        LoraJaxError: numbers with fractions, which are no classes.
+        LoraJaxError: All labels are numbers and some have fractions, so they are no classes.
     """
     found = {label: label.strip() for label in labels}
     if all(WHOLE.fullmatch(name) for name in found.values()):

@@ -1,6 +1,6 @@
-"""Conversations: what was said before an answer, which the base's own chat template renders as its prompt.
+"""Conversations: what was said before an answer. The base's chat template renders it as the prompt.
 
-A task is read without a model, so that a conversation stays one until its tokens are made.
+We read a task without a model. So a conversation stays one until its tokens are made.
 """
 
 import json
@@ -12,9 +12,17 @@ from lora_jax.data.tasks.task import Row
 from lora_jax.errors import LoraJaxError, nearest
 
 Message = dict[str, Any]
-SHOWN = ("system", "developer", "user")  # whose words every template has to show as they are
+SHOWN = ("system", "developer", "user")  # every template has to show the words of these roles as they are
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-KNOWN = ("system", "developer", "user", "assistant", "tool", "function", "ipython")  # of templates in use
+KNOWN = (
+    "system",
+    "developer",
+    "user",
+    "assistant",
+    "tool",
+    "function",
+    "ipython",
+)  # roles of known templates
 NOTE = (
     "messages: every answer of the assistant is an example, whose prompt is what was said before it, as the"
     " base's chat template renders it"
@@ -23,16 +31,25 @@ NOTE = (
 
 @runtime_checkable
 class ChatTokenizer(Protocol):
-    """A tokenizer with a chat template; is_open: whether the text is to be answered by the assistant."""
+    """A tokenizer with a chat template."""
 
-    def render(self, messages: Sequence[Message], is_open: bool) -> str: ...
-    def mark_answers(self, messages: Sequence[Message]) -> list[tuple[int, int]] | None: ...
+    def render(self, messages: Sequence[Message], is_open: bool) -> str:
+        """Return the text of messages. If `is_open`, the assistant is to answer it."""
+        ...
+
+    def mark_answers(self, messages: Sequence[Message]) -> list[tuple[int, int]] | None:
+        """Return start and end of each answer in the text. None if the template marks nothing."""
+        ...
 
 
 class Turn(NamedTuple):
-    """An answer as the template writes it, and all that stands before it.
+    """An answer as the template writes it, and everything before it.
 
-    is_marked: the template says itself what the assistant writes, by {% generation %}; then nothing is added.
+    Attributes:
+        before: What stands before the answer.
+        answer: The answer.
+        is_marked: Whether the template itself marks what the assistant writes, by {% generation %}. Then
+            nothing is added.
     """
 
     before: str
@@ -41,38 +58,44 @@ class Turn(NamedTuple):
 
 
 class Conversation(str):
-    """Messages before an answer, as JSON text: equal texts are equal conversations."""
+    """Messages before an answer, as JSON text. Equal texts are equal conversations."""
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> "Conversation":
+        """Return the conversation of some messages."""
         return cls(json.dumps(list(messages), ensure_ascii=False))
 
     @property
     def messages(self) -> list[Message]:
+        """The messages."""
         return json.loads(self)
 
     @property
     def opening(self) -> "Conversation":
-        """What was said before the first answer: later answers of one conversation have it in common."""
+        """What was said before the first answer. Later answers of one conversation have it in common."""
         messages = self.messages
         answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         return Conversation.of(messages[: answers[0]] if answers else messages)
 
 
 def render_prompt(conversation: Conversation, tokenizer: object) -> str:
-    """Return the text that the assistant is to answer; LoraJaxError without a chat template."""
+    """Return the text that the assistant is to answer.
+
+    Raises:
+        LoraJaxError: The tokenizer has no chat template.
+    """
     return _require(tokenizer).render(conversation.messages, is_open=True)
 
 
 def render_turn(conversation: Conversation, answer: str, tokenizer: object) -> Turn:
-    """Return an answer as the chat template writes it after the prompt, its end included.
+    """Return an answer as the chat template writes it after the prompt, with its end.
 
     The answer is what the template marks with {% generation %}. If it marks nothing, it is the difference
     between the text with the answer and the prompt.
 
     Raises:
-        LoraJaxError: a template that writes what came before otherwise once there is an answer, that leaves
-            out what somebody said, or that marks another answer than the last.
+        LoraJaxError: The template changes the prompt once there is an answer, leaves out what somebody said,
+            or marks another answer than the last.
     """
     messages = [*conversation.messages, {"role": "assistant", "content": answer}]
     prompt = render_prompt(conversation, tokenizer)
@@ -112,10 +135,13 @@ def _require(tokenizer: object) -> ChatTokenizer:
 def read_conversations(table: Table, columns: Sequence[str]) -> tuple[Row, ...]:
     """Return a row for every answer of the assistant.
 
-    columns: those that together hold a conversation, as ("messages",) or ("prompt", "completion").
+    Args:
+        table: The table.
+        columns: The columns that together hold a conversation, such as ("messages",) or ("prompt",
+            "completion").
 
     Raises:
-        LoraJaxError: messages without role and text, tools, a conversation without an answer.
+        LoraJaxError: A message has no role or text, there are tools, or a conversation has no answer.
     """
     rows = []
     for record in table.records:
@@ -143,7 +169,7 @@ def _read_messages(record: Record, column: str) -> list[Message]:
 
 
 def _read_message(record: Record, column: str, message: Any) -> Message:
-    """Return a message with role and content; `from` and `value`, as ShareGPT calls them, are these."""
+    """Return a message with role and content. ShareGPT calls them `from` and `value`."""
     known = isinstance(message, dict)
     role = (message.get("role") or ROLES.get(str(message.get("from")))) if known else None
     content = message.get("content", message.get("value")) if known else None

@@ -1,4 +1,4 @@
-"""E2E NLG (arXiv 1706.09254): a restaurant's attributes, and sentences that say them."""
+"""E2E NLG (arXiv 1706.09254): a restaurant's attributes, and sentences that express them."""
 
 from pathlib import Path
 
@@ -13,7 +13,10 @@ TEMPLATE = "{attributes} " + BAR
 
 
 def read_e2e() -> Source:
-    """valid.txt, from which train and dev are cut by input, and test.txt; `attributes||sentence` a line."""
+    """Read valid.txt, from which train and dev are cut by input, and test.txt.
+
+    A line is `attributes||sentence`.
+    """
     folder = find_folder("e2e", "tfds:e2e_cleaned")
     splits = {
         name: _read_split(folder / f"{file}.txt") for name, file in (("train", "valid"), ("test", "test"))

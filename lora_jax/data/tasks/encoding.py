@@ -13,20 +13,20 @@ from lora_jax.framing import Framing, OpenPrompt
 
 
 class TextTokenizer(Protocol):
-    """A tokenizer of the model that is tuned."""
+    """A tokenizer of the model that is fine-tuned."""
 
     @property
     def vocab_size(self) -> int: ...
     @property
     def eos_id(self) -> int | None:
-        """The token that ends a text; a task of generation needs it."""
+        """The token that ends a text. A task of generation needs it."""
         ...
 
     @property
     def pad_id(self) -> int | None: ...
 
     def encode(self, text: str, pair: str | None = None, special: bool = True) -> tuple[list[int], list[int]]:
-        """Return (ids, token types); `special` adds what the model expects around texts, such as [CLS]."""
+        """Return (ids, token types). `special` adds what the model expects around texts, such as [CLS]."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -34,28 +34,40 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows of tokens. A row is one example, or one of its references; `example_N` says of which example.
+    """Rows of tokens. A row is one example, or one of its references.
 
-    kind: "classification": a text and its label. "generation": a prompt, a completion and the end token, of
-    which the completion and the end are predicted. "prompts": what generation starts from.
+    Attributes:
+        kind: "classification" has a text and its label. "generation" has a prompt, a completion and the end
+            token, and the completion and the end are predicted. "prompts" is what generation starts from.
+        tokens: The tokens of each row, int32.
+        types: For each token, which text of a pair it belongs to, int32.
+        n_prompt_N: Tokens before the first predicted one, int32. All of them if none is predicted.
+        example_N: The example of each row, int32, as an index into the examples that were given.
+        labels_N: Labels, int32. None for a task without labels.
+        max_tokens: Longest row.
+        pad_id: The tokenizer's padding token, or 0. Padding is never seen, so any token serves.
+        n_cut: Number of rows that were longer than max_tokens and lost tokens.
     """
 
     kind: Literal["classification", "generation", "prompts"]
-    tokens: tuple[np.ndarray, ...]  # int32, a row each
-    types: tuple[np.ndarray, ...]  # int32, as the tokens: which text of a pair a token is of
-    n_prompt_N: np.ndarray  # int32: tokens before the first predicted one; all of them where none is
-    example_N: np.ndarray  # int32, index into the examples that were given
-    labels_N: np.ndarray | None  # int32; None for a task without labels
+    tokens: tuple[np.ndarray, ...]
+    types: tuple[np.ndarray, ...]
+    n_prompt_N: np.ndarray
+    example_N: np.ndarray
+    labels_N: np.ndarray | None
     max_tokens: int
-    pad_id: int  # the tokenizer's, or 0: padding is never seen, so that any token serves
-    n_cut: int  # rows that were longer than max_tokens and lost tokens
+    pad_id: int
+    n_cut: int
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
     def lengths_N(self) -> np.ndarray:
-        """Positions a row takes in a batch, int32: the last token of a completion is only ever a target."""
+        """Positions that each row takes in a batch, int32.
+
+        The last token of a completion is only ever a target.
+        """
         shift = self.kind == "generation"
         return np.array([len(row) - shift for row in self.tokens], np.int32)
 
@@ -77,13 +89,13 @@ class Encoded:
 def encode_classification(
     examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int, n_classes: int | None = None
 ) -> Encoded:
-    """Encode text, or text and pair, with the model's special tokens.
+    """Encode a text, or a text and its pair, with the model's special tokens.
 
-    A row that is too long loses tokens from the end of the longer of its texts, never a special token.
+    A row that is too long loses tokens from the end of its longer text, and never a special token.
 
     Raises:
-        LoraJaxError: no examples, a text without tokens, a label outside 0 to n_classes - 1, too few
-            max_tokens for the special tokens.
+        LoraJaxError: There are no examples, a text has no tokens, a label is outside 0 to n_classes - 1, or
+            max_tokens leaves no room beside the special tokens.
     """
     _refuse_none(examples)
     rows, types, labels, n_cut = [], [], [], 0
@@ -118,10 +130,10 @@ def encode_classification(
 
 
 def keep_within(example: Example, tokenizer: TextTokenizer, ids: list[int], max_tokens: int) -> list[int]:
-    """Return which positions of `ids`, an encoded text or pair, are kept when it is cut to max_tokens.
+    """Return which positions of `ids`, an encoded text or pair, are kept if it is cut to max_tokens.
 
-    The shorter text keeps up to half of the room, the longer the rest: `longest_first` of the tokenizers
-    library.
+    The shorter text keeps up to half of the room, and the longer one the rest. This is `longest_first` of the
+    tokenizers library.
     """
     first = tokenizer.encode(example.text, special=False)[0]
     second = [] if example.pair is None else tokenizer.encode(example.pair, special=False)[0]
@@ -154,18 +166,20 @@ def _find(part: list[int], ids: list[int], start: int, n_special: int, example: 
 
 
 def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
-    """Encode a row for every reference: prompt, completion, one end token; the loss is on the last two.
+    """Encode one row for every reference: prompt, completion and an end token. The loss is on the last two.
 
-    The prompt's tokens are those that generation starts from, and the completion's are those that follow
-    (`lora_jax.framing`). A row that is too long loses the start of its prompt, special tokens excepted, and,
-    when no more than a token would be left of that, the end of its completion with the end of text.
+    Generation starts from the same prompt tokens, and the completion's tokens are those that would follow
+    (`lora_jax.framing`). A row that is too long loses the start of its prompt, except for special tokens. If
+    that would leave no more than one token of the prompt, it loses the end of its completion, with the end
+    token.
 
     Raises:
-        LoraJaxError: no examples, no end token, a prompt or a completion without tokens.
+        LoraJaxError: There are no examples, the tokenizer has no end token, or a prompt or completion has no
+            tokens.
     """
     _refuse_none(examples)
     framing = Framing(tokenizer)
-    _ = framing.eos  # a tokenizer without one is refused before a row is read
+    _ = framing.eos  # this refuses a tokenizer without an end token before a row is read
     rows, types, n_prompt, owners, n_cut = [], [], [], [], 0
     for number, example in enumerate(examples):
         for reference in example.references:
@@ -206,7 +220,7 @@ def encode_generation(examples: Sequence[Example], tokenizer: TextTokenizer, max
 def _encode_row(
     number: int, example: Example, reference: str, framing: Framing, tokenizer: TextTokenizer
 ) -> tuple[OpenPrompt, list[int]]:
-    """Return a row's prompt, and its completion with an end token; empty where the completion is."""
+    """Return a row's prompt, and its completion with an end token. An empty completion stays empty."""
     if not isinstance(example.text, Conversation):
         text, prompt = _encode_prompt(number, example, framing, tokenizer)
         completion = framing.continuation(text, reference)
@@ -219,7 +233,7 @@ def _encode_row(
 
 
 def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_tokens: int) -> Encoded:
-    """Encode the prompt of each example alone, a row an example; one too long loses its start."""
+    """Encode only the prompt of each example, one row each. A prompt that is too long loses its start."""
     _refuse_none(examples)
     framing = Framing(tokenizer)
     rows, types, n_cut = [], [], 0
@@ -245,7 +259,7 @@ def encode_prompts(examples: Sequence[Example], tokenizer: TextTokenizer, max_to
 def _encode_prompt(
     number: int, example: Example, framing: Framing, tokenizer: TextTokenizer
 ) -> tuple[str, OpenPrompt]:
-    """Return the text of a prompt, a conversation rendered, and its tokens."""
+    """Return the text of a prompt and its tokens. A conversation is rendered."""
     is_chat = isinstance(example.text, Conversation)
     text = render_prompt(example.text, tokenizer) if isinstance(example.text, Conversation) else example.text
     return text, _open(number, example, framing.prompt(text, rendered=is_chat))
@@ -261,7 +275,7 @@ def _open(number: int, example: Example, prompt: OpenPrompt) -> OpenPrompt:
 
 
 def _keep_end(n: int, n_special: int, room: int) -> list[int]:
-    """Return the positions kept of n: all, or the n_special first and the last ones that fit the room."""
+    """Return which of n positions are kept: all, or the first `n_special` and as many last ones as fit."""
     if n <= room:
         return list(range(n))
     return [*range(n_special), *range(n - (room - n_special), n)]

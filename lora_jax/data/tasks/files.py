@@ -1,4 +1,4 @@
-"""Anybody's labelled files: a folder of train, dev and test, as JSON, TSV, CSV or Parquet."""
+"""Your own labelled files: a folder of train, dev and test, as JSON, TSV, CSV or Parquet."""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,14 +25,14 @@ COLUMNS = (
 
 
 def read_files(folder_name: str) -> Source:
-    """Read a folder; the columns of train decide what the task is, and its labels are those of train.
+    """Read a folder. The columns of train decide what the task is, and its labels are those of train.
 
-    All columns but the answer may be named by a template, where they are text or numbers; others are not
-    read, which the notes say.
+    A template may name all columns except the answer if they are text or numbers. Other columns are not read,
+    and the notes say so.
 
     Raises:
-        LoraJaxError: no folder, no train file, several files for one split, columns that are no task, cells
-            that are empty or no text, a label that train does not have, a single label.
+        LoraJaxError: There is no folder or train file, or several files for one split. The columns form no
+            task, a cell is empty or no text, a label is missing from train, or there is only one label.
     """
     found = find_splits(Path(folder_name).expanduser())
     tables = {split: read_records(paths) for split, paths in found.files.items()}
@@ -43,7 +43,7 @@ def read_files(folder_name: str) -> Source:
 
 
 def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
-    """Return the source of the first form that the columns of train have."""
+    """Return the source. Its form is the first that the columns of train have."""
     columns, first = tables["train"].columns, tables["train"].records[0].cells
     _refuse_mixed(tables)
     if {"prompt", "completion"} <= set(columns):
@@ -66,7 +66,7 @@ def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
 
 
 def _refuse_mixed(tables: dict[str, Table]) -> None:
-    """Refuse rows of two forms, such as messages among prompts and completions: each is another task."""
+    """Refuse rows of two forms, such as messages among prompts and completions. Each form is another task."""
     first = tables["train"].records[0]
     wanted = next((form for form in FORMS if set(form) <= first.cells.keys()), None)
     for table in tables.values():
@@ -128,7 +128,7 @@ def _read_labelled(name: str, tables: dict[str, Table], train: Path) -> Source:
 
 
 def _refuse_single(rows: list[tuple[Record, str]], names: dict[str, str]) -> None:
-    """Refuse a label of one row alone: it cannot be both learned and measured, and is often a slip."""
+    """Refuse a label that only one row has. It cannot be both learned and measured, and is often a slip."""
     counts = Counter(names[label] for _, label in rows)
     for one, label in rows:
         if counts[names[label]] == 1 and len(counts) > 1:
@@ -139,7 +139,7 @@ def _refuse_single(rows: list[tuple[Record, str]], names: dict[str, str]) -> Non
 
 
 def _check_text(one: Record, columns: tuple[str, ...], fields: dict[str, str]) -> dict[str, str]:
-    """Return the fields; LoraJaxError where one of `columns` holds a list or the like."""
+    """Return the fields. LoraJaxError if one of `columns` holds a list or the like."""
     for column in columns:
         value = one.cells.get(column)
         if value is not None and as_text(value) is None:

@@ -1,4 +1,4 @@
-"""SST-2 and RTE (GLUE, arXiv 1804.07461) from .tsv files, and which columns the sets of GLUE have."""
+"""SST-2 and RTE (GLUE, arXiv 1804.07461) from .tsv files, and the columns of GLUE's sets."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +10,22 @@ from lora_jax.errors import LoraJaxError
 
 
 class Columns(NamedTuple):
-    """The sentences of a set, and its split with public labels: GLUE keeps those of its test to itself."""
+    """The columns of a set, and its split with public labels.
+
+    GLUE keeps the labels of its test splits secret.
+
+    Attributes:
+        text: The column of the sentence, or of the first one.
+        pair: The column of the second sentence.
+        validation: The split with public labels that we test on.
+    """
 
     text: str
     pair: str | None = None
     validation: str = "validation"
 
 
-# Named as tensorflow-datasets names them. STS-B is missing: it is a regression.
+# The names are those of tensorflow-datasets. STS-B is missing, because it is a regression.
 GLUE = {
     "cola": Columns("sentence"),
     "sst2": Columns("sentence"),
@@ -33,19 +41,19 @@ TEST_NOTE = "test is GLUE's validation set, the labels of its own test set being
 
 
 def read_sst2() -> Source:
-    """Sentiment of phrases of film reviews: train, dev (cut from GLUE's train) and test."""
+    """Read SST-2, sentiment of phrases of film reviews: train, dev (cut from GLUE's train) and test."""
     return read_sentiment(find_folder("sst2", "tfds:glue/sst2"), "sst2", TEST_NOTE)
 
 
 def read_sentiment(folder: Path, name: str, note: str) -> Source:
-    """Read train.tsv, dev.tsv and test.tsv of a folder in SST-2's form: sentence, and label 0 or 1."""
+    """Read train.tsv, dev.tsv and test.tsv of a folder in SST-2's form: a sentence, and the label 0 or 1."""
     labels = {"0": "negative", "1": "positive"}
     splits = {split: _read_split(folder / f"{split}.tsv", "sst2", labels) for split in SPLITS}
     return Source(name, "classification", tuple(labels.values()), splits, "sentence", notes=(note,))
 
 
 def read_rte() -> Source:
-    """Does the first sentence entail the second? train, and dev.tsv as the test split."""
+    """Read RTE (does the first sentence entail the second?): train, and dev.tsv as the test split."""
     folder = find_folder("rte", "tfds:glue/rte")
     labels = {name: name for name in ("entailment", "not_entailment")}
     splits = {

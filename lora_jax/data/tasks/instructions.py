@@ -14,7 +14,7 @@ NOTE = (
 
 
 def write_prompt(instruction: str, given: str) -> str:
-    """Return the prompt of a row; without an input it has no section for one."""
+    """Return the prompt of a row. If there is no input, it has no section for one."""
     if given.strip():
         start, section = ", paired with an input that provides further context", f"### Input:\n{given}\n\n"
     else:
@@ -31,11 +31,11 @@ def write_question(fields: Mapping[str, str]) -> str:
 
 
 def read_instruction(record: Record) -> Row:
-    """Return a row with the prompt beside its columns.
+    """Return a row whose prompt is one of its fields.
 
     Raises:
-        LoraJaxError: no instruction or output, or a system prompt or history, which this prompt has no place
-            for.
+        LoraJaxError: There is no instruction or output, or there is a system prompt or history, which this
+            prompt has no place for.
     """
     for name in ("system", "history"):
         if record.cells.get(name):

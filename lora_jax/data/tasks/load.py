@@ -1,4 +1,4 @@
-"""From a TaskConfig to its TaskData: read, format, cut the splits that are missing, draw."""
+"""From a TaskConfig to its TaskData: read, format, cut the missing splits, and draw."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -28,16 +28,16 @@ from lora_jax.files import find_cache
 NAMED = {
     "sst2": read_sst2, "rte": read_rte, "e2e": read_e2e, "qa": read_qa, "xsum": read_xsum, NAME: read_sample,
 }  # fmt: skip
-# The same task from tensorflow-datasets. What it calls e2e_cleaned, squad and xsum are other rows than ours.
+# The same tasks in tensorflow-datasets. Its e2e_cleaned, squad and xsum have other rows than ours.
 SETS = {"sst2": "glue/sst2", "rte": "glue/rte"}
 KINDS = (
     *NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "tfds:squad",
     "tfds:xsum", "files:FOLDER", "text:SOURCE",
 )  # fmt: skip
-# Names of the shuffles: splits are cut and drawn each by its own, so that no count changes another's draw.
+# Names of the shuffles. Each split is cut and drawn by its own, so that no count changes the draw of another.
 CUT, DRAW = 0, 1
 SPLITS = ("train", "dev", "test")
-CUT_SHARE = 10  # one input in so many goes to a split that the source does not have
+CUT_SHARE = 10  # one input in so many goes to a split that the source lacks
 
 
 def load_task(
@@ -49,13 +49,20 @@ def load_task(
 ) -> TaskData:
     """Return the task that `config` names. Equal configs and sources give equal examples on every machine.
 
-    With a template a classification task becomes one of generation: the label's name follows the prompt.
-    for_prompts: nothing is trained, so that a benchmark gives what it holds aside as its train split.
+    With a template, a classification task becomes one of generation, in which the label's name follows the
+    prompt.
+
+    Args:
+        config: The task.
+        cache_dir: The folder of derived files.
+        say: Called with a line about each thing that takes time.
+        for_prompts: Whether nothing will be trained. A benchmark then gives the rows that it sets aside as
+            its train split.
 
     Raises:
-        LoraJaxError: an unknown task, a source that is missing or damaged, a benchmark to be trained on,
-            nothing but a train split for prompts, a template that does not fit, an empty text or split, or
-            more examples asked for than there are.
+        LoraJaxError: The task is unknown, or its source is missing, damaged, or a benchmark that would be
+            trained on. For prompts, it has only a train split. A template does not fit, a text or split is
+            empty, or more examples are asked for than there are.
     """
     source = read_source(config.name, cache_dir, say)
     template = config.template if config.template is not None else source.template
@@ -113,7 +120,11 @@ def load_task(
 def read_source(
     name: str, cache_dir: Path | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Source:
-    """Return the task's source, whole and unformatted."""
+    """Return the task's source, whole and not formatted.
+
+    Raises:
+        LoraJaxError: The task is unknown, or its source is missing or damaged.
+    """
     kind, _, rest = name.partition(":")
     if name in SETS and is_absent(name):
         return _fetch(name, find_cache(cache_dir), say)
@@ -132,7 +143,7 @@ def read_source(
 
 
 def _fetch(name: str, cache: Path, say: Callable[[str], None]) -> Source:
-    """Return a task that is on no disk from tensorflow-datasets, whose name and a note its records carry."""
+    """Return a task that is not on this machine from tensorflow-datasets. A note says so."""
     place = f"The task {name!r} is not in {describe_place()}"
     try:
         found = read_set(SETS[name], cache, say)
@@ -169,7 +180,8 @@ def _format_row(source: Source, split: str, row: Row, prompt: Template | None, c
                 raise LoraJaxError(f"{where} has no text in {column!r}: fill it or take the row away.")
     text = row.fields[source.text] if prompt is None else prompt.fill(row.fields)
     if source.kind == "generation":
-        # Files give the completion as it is to follow; where the task brings its own template, ours follows.
+        # A file's completion is already as it follows the prompt. For a task with a template of its own we
+        # add the space.
         answer = row.completion or ""
         completion = prompt.follow(answer) if prompt is not None and source.template is not None else answer
         if config.chat and not source.is_chat:
@@ -186,7 +198,7 @@ def _format_row(source: Source, split: str, row: Row, prompt: Template | None, c
 
 
 def _count_overlaps(rows: dict[str, tuple[Example, ...]]) -> list[str]:
-    """Say which inputs the source itself has in two splits: they are left as the source has them."""
+    """Say which inputs the source itself has in two splits. They stay as the source has them."""
     inputs = {split: {e.input for e in examples} for split, examples in rows.items()}
     pairs = [(a, b) for a in SPLITS for b in SPLITS if SPLITS.index(a) < SPLITS.index(b)]
     shared = {(a, b): len(inputs[a] & inputs[b]) for a, b in pairs if a in inputs and b in inputs}
@@ -196,7 +208,10 @@ def _count_overlaps(rows: dict[str, tuple[Example, ...]]) -> list[str]:
 def _cut(
     examples: tuple[Example, ...], wanted: int | None, split: str, seed: int, number: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Return (what stays, what is cut off): whole inputs, in number `wanted` or one in CUT_SHARE."""
+    """Return (what stays, what is cut off).
+
+    Whole inputs are cut off: `wanted` of them, or one in CUT_SHARE.
+    """
     inputs = list(dict.fromkeys(map(_group, examples)))
     n_cut = max(1, len(inputs) // CUT_SHARE) if wanted is None else wanted
     if n_cut >= len(inputs):
@@ -211,13 +226,13 @@ def _cut(
 
 
 def _group(example: Example) -> tuple[str, str | None]:
-    """Return what examples that belong together have in common: the input, of a conversation how it opens."""
+    """Return what examples that belong together share: the input, or the opening of a conversation."""
     text, pair = example.input
     return (text.opening if isinstance(text, Conversation) else text), pair
 
 
 def gather_references(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Return one example for each input, with every reference that its rows have."""
+    """Return one example for each input, with all references that its rows have."""
     references: dict[tuple[str, str | None], list[str]] = defaultdict(list)
     for example in examples:
         references[example.input] += example.references
@@ -230,7 +245,7 @@ def gather_references(examples: Sequence[Example]) -> tuple[Example, ...]:
 def _draw(
     examples: tuple[Example, ...], wanted: int | None, split: str, seed: int, number: int
 ) -> tuple[Example, ...]:
-    """Return `wanted` of the examples, the first of a shuffle; all in their own order for None."""
+    """Return `wanted` of the examples, the first ones of a shuffle. None returns all in their own order."""
     if wanted is None:
         return examples
     if wanted > len(examples):

@@ -1,18 +1,18 @@
-"""Which rows go together into one: best fit, longest first."""
+"""Which rows are packed together into one: best fit, the longest first."""
 
 import bisect
 from collections.abc import Sequence
 
 
 def pack(lengths: Sequence[int], room: int) -> list[tuple[int, ...]]:
-    """Return the indices of the rows in each bin; no bin holds more than `room`.
+    """Return the indices of the rows in each bin. No bin holds more than `room`.
 
-    Rows are placed from the longest to the shortest, equal ones in the order given, each into the bin that it
-    fills best: at most 11/9 of the best possible number of bins, and one bin (Johnson 1973). The number of
-    bins depends on the lengths alone, not on their order.
+    We place rows from the longest to the shortest, and equal ones in the order given. Each goes into the bin
+    that it fills best. This takes at most 11/9 of the best possible number of bins, and one bin (Johnson
+    1973). The number of bins depends only on the lengths, not on their order.
     """
     bins: list[list[int]] = []
-    by_room: dict[int, list[int]] = {}  # what is left in a bin -> such bins
+    by_room: dict[int, list[int]] = {}  # the bins with so much room left
     rooms: list[int] = []  # the keys of by_room, sorted
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         at = bisect.bisect_left(rooms, lengths[index])

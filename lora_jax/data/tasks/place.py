@@ -1,4 +1,4 @@
-"""Where the labelled tasks lie that are known by a bare name."""
+"""Where we look for labelled tasks that are known by a bare name."""
 
 import os
 from pathlib import Path
@@ -6,14 +6,18 @@ from pathlib import Path
 from lora_jax.errors import LoraJaxError
 
 VARIABLE = "LORA_JAX_TASKS"
-BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data" / "tasks"  # of the checkout
+BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data" / "tasks"  # beside the checkout
 
 
 def find_folder(name: str, instead: str) -> Path:
-    """Return the folder of task `name`: in $LORA_JAX_TASKS, else in ../shared/data/tasks from the checkout.
+    """Return the folder of task `name`: in $LORA_JAX_TASKS, or else in ../shared/data/tasks of the checkout.
+
+    Args:
+        name: The task.
+        instead: Name of a task that can be had otherwise, for the message.
 
     Raises:
-        LoraJaxError: there is none; the message says how to get one, `instead` being a name that does.
+        LoraJaxError: There is none. The message says how to get one.
     """
     folder = _locate(name)
     if not folder.is_dir():
@@ -25,12 +29,12 @@ def find_folder(name: str, instead: str) -> Path:
 
 
 def is_absent(name: str) -> bool:
-    """Is task `name` nowhere, and no folder of tasks named where it should be?"""
+    """Is task `name` missing, and has the user named no folder of tasks?"""
     return not os.environ.get(VARIABLE) and not _locate(name).is_dir()
 
 
 def describe_place() -> str:
-    """Return where tasks are looked for."""
+    """Return where we look for tasks, in words."""
     chosen = os.environ.get(VARIABLE)
     return f"${VARIABLE} ({chosen})" if chosen else f"../shared/data/tasks, and ${VARIABLE} is not set"
 

@@ -1,4 +1,4 @@
-"""The task that ships: sentences about films in SST-2's form, composed by a script beside them."""
+"""The task that ships with lora_jax: sentences about films in SST-2's form, composed by a script."""
 
 from pathlib import Path
 
@@ -12,5 +12,5 @@ NOTE = (
 
 
 def read_sample() -> Source:
-    """480 sentences to train on, 120 dev, 240 test, whose words of opinion are in no other split."""
+    """Return 480 training sentences, 120 dev and 240 test. No word of opinion is in two splits."""
     return read_sentiment(Path(__file__).parent / "sentiment_sample", NAME, NOTE)

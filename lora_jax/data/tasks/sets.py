@@ -17,10 +17,10 @@ ROWS_AT_ONCE = 1024
 
 
 def read_set(text: str, cache: Path, say: Callable[[str], None]) -> Source:
-    """Read `glue/CONFIG`, `e2e_cleaned`, `squad` or `xsum`, prepared first when it is not there.
+    """Read `glue/CONFIG`, `e2e_cleaned`, `squad` or `xsum`. It is prepared first if it is not there.
 
     Raises:
-        LoraJaxError: any other set, no network, or files that do not hold what they promise.
+        LoraJaxError: It is another set, there is no network, or files do not hold what they promise.
     """
     name = tfds.parse_name(text)
     known = [*(f"glue/{config}" for config in GLUE), E2E, *SQUAD, XSUM]
@@ -73,7 +73,7 @@ def _read_e2e(text: str, prepared: Path) -> Source:
 
 
 def _read_squad(text: str, prepared: Path) -> Source:
-    """A row an answer: those of one question are one example outside of train."""
+    """Return one row for each answer. Outside of train, the answers of one question become one example."""
     builder = open_builder(prepared)
     splits = {}
     for split, theirs in (("train", "train"), ("test", "validation")):
@@ -104,13 +104,13 @@ OTHERS = {E2E: _read_e2e, "squad": _read_squad, XSUM: _read_xsum}
 
 
 def _join(table: dict[str, Any]) -> str:
-    """Write a table of attributes as the text files of E2E do: `name : Blue Spice | area : riverside`."""
+    """Write a table of attributes as E2E's text files do: `name : Blue Spice | area : riverside`."""
     pairs = zip(table["column_header"], table["content"], strict=True)
     return " | ".join(f"{_decode(header)} : {_decode(content)}" for header, content in pairs)
 
 
 def _iterate(builder: Any, split: str, prepared: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a split, whose number is compared with that promised."""
+    """Yield the rows of a split. Their number is compared with the number promised."""
     if split not in builder.info.splits:
         raise LoraJaxError(
             f"{prepared} has no split {split!r}{nearest(split, builder.info.splits)}: delete that folder and"

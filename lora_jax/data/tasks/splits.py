@@ -1,4 +1,4 @@
-"""Which file of a folder is which split, by the names that people give them."""
+"""Which file of a folder is which split, by the usual names."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,16 @@ NAMES = {
     "test": ("test",),
 }
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
-SHARD = re.compile(r"(?P<name>.+?)-\d{5}-of-(?P<count>\d{5})")  # as the hub cuts large files
+SHARD = re.compile(r"(?P<name>.+?)-\d{5}-of-(?P<count>\d{5})")  # parts of large files on the hub
 
 
 class Found(NamedTuple):
-    """The files of each split, several where it is cut into shards; notes: what else lies there."""
+    """The files that were found.
+
+    Attributes:
+        files: The files of each split. There are several if it is cut into shards.
+        notes: What else lies there, in sentences.
+    """
 
     files: dict[str, tuple[Path, ...]]
     notes: tuple[str, ...]
@@ -26,10 +31,10 @@ class Found(NamedTuple):
 def find_splits(folder: Path) -> Found:
     """Return the files of train, dev (also called valid, validation, val, eval) and test.
 
-    A single file in place of a folder is train.
+    If you give a single file in place of a folder, it is train.
 
     Raises:
-        LoraJaxError: no folder, no train file, two files for one split, a shard that is missing.
+        LoraJaxError: There is no folder or no train file, two files are for one split, or a shard is missing.
     """
     if folder.is_file():
         if folder.suffix.lower() not in FORMATS:

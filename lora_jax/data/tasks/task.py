@@ -7,32 +7,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["classification", "generation", "text"]  # text: windows, of which every token is predicted
+Kind = Literal["classification", "generation", "text"]  # "text" has windows in which every token is predicted
 
 
 class Row(NamedTuple):
-    """One row of a source: its columns, and what is to be predicted from them."""
+    """One row of a source: its columns, and what is to be predicted from them.
 
-    number: int  # of the line or row in the source, for messages
-    fields: dict[str, str]  # the columns that a template may name
-    label: str | None  # the label's name, for classification
-    completion: str | None  # for generation
+    Attributes:
+        number: Number of the line or row in the source, for messages.
+        fields: The columns that a template may name.
+        label: Name of the label, for classification.
+        completion: The text to generate, for generation.
+    """
+
+    number: int
+    fields: dict[str, str]
+    label: str | None
+    completion: str | None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A task as it was read, before anything is drawn, cut or formatted."""
+    """A task as it was read, before anything is drawn, cut or formatted.
+
+    Attributes:
+        name: Name of the task.
+        kind: What is to be predicted.
+        labels: Names of the labels, in the order of their numbers. Empty for generation.
+        splits: The rows of "train" and, if the source has them, of "dev" and "test".
+        text: The column that is the input if there is no template.
+        pair: The column of the second sentence.
+        template: The source's own template.
+        notes: What deserves a note, in sentences.
+        is_instruction: Whether `text` is Alpaca's prompt, made of an instruction and its input.
+        is_chat: Whether the input is a conversation, which the base's chat template renders.
+    """
 
     name: str
     kind: Kind
-    labels: tuple[str, ...]  # names in the order of their numbers; empty for generation
-    splits: dict[str, tuple[Row, ...]]  # "train" and, where the source has them, "dev" and "test"
-    text: str  # the column that is the input, where there is no template
-    pair: str | None = None  # the column of the second sentence
-    template: str | None = None  # the source's own
+    labels: tuple[str, ...]
+    splits: dict[str, tuple[Row, ...]]
+    text: str
+    pair: str | None = None
+    template: str | None = None
     notes: tuple[str, ...] = ()
-    is_instruction: bool = False  # `text` is Alpaca's prompt, made of an instruction and its input
-    is_chat: bool = False  # the input is a conversation, which the base's chat template renders
+    is_instruction: bool = False
+    is_chat: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -49,9 +69,10 @@ class Source:
 class Example(NamedTuple):
     """One input and its answer.
 
-    A label's number for classification; for generation `references`, the texts that would be right, as they
-    are to follow the prompt (a leading space included), of which `completion` is the first. In a training
-    split every reference is an example of its own, elsewhere all references of an input are one example.
+    A classification example has the number of its label. A generation example has `references`, which are the
+    texts that would be right. They are written as they follow the prompt, with a leading space. `completion`
+    is the first of them. In a training split every reference is an example of its own. Elsewhere all
+    references of an input are one example.
     """
 
     text: str
@@ -62,26 +83,41 @@ class Example(NamedTuple):
 
     @property
     def input(self) -> tuple[str, str | None]:
-        """What the model is shown: examples of equal input must not be in two splits."""
+        """What the model is shown. Examples of equal input must not be in two splits."""
         return self.text, self.pair
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task, ready to be encoded."""
+    """A task, ready to be encoded.
+
+    Attributes:
+        name: Name of the task.
+        kind: What is predicted.
+        labels: Names of the labels. Empty for a task that has none.
+        train: Training examples.
+        dev: Dev examples.
+        test: Test examples.
+        fingerprint: A hash of everything that was read, whatever was drawn from it.
+        notes: What deserves a note, in sentences.
+        text: For a task of text, `data.Dataset.describe` of its source.
+    """
 
     name: str
     kind: Kind
-    labels: tuple[str, ...]  # empty for a task that has none
+    labels: tuple[str, ...]
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
-    fingerprint: str  # of all that was read, whatever was drawn of it
+    fingerprint: str
     notes: tuple[str, ...] = ()
-    text: Mapping[str, Any] | None = None  # of a task of text: `data.Dataset.describe` of its source
+    text: Mapping[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return what the task is, ready for JSON: per split its size, inputs, references or label counts."""
+        """Return what the task is, ready for JSON.
+
+        Each split has its size, inputs, and references or label counts.
+        """
         return {
             "name": self.name,
             "kind": self.kind,

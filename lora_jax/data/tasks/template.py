@@ -1,4 +1,4 @@
-"""Prompts: a text with columns of a row in braces."""
+"""Prompt templates: a text with columns of a row in braces."""
 
 import string
 from collections.abc import Mapping
@@ -9,13 +9,22 @@ from lora_jax.errors import LoraJaxError, nearest
 
 @dataclass(frozen=True)
 class Template:
-    """A parsed template: the literal texts and, between them, the names of columns."""
+    """A parsed template.
+
+    Attributes:
+        text: The template.
+        parts: Pairs of a literal text and the column after it. The column of the last may be None.
+    """
 
     text: str
-    parts: tuple[tuple[str, str | None], ...]  # (text, the column after it)
+    parts: tuple[tuple[str, str | None], ...]
 
     def fill(self, fields: Mapping[str, str]) -> str:
-        """Return the prompt of a row; LoraJaxError when the row lacks a column."""
+        """Return the prompt of a row.
+
+        Raises:
+            LoraJaxError: The row lacks a column.
+        """
         filled = []
         for literal, name in self.parts:
             if name is not None and name not in fields:
@@ -32,7 +41,11 @@ class Template:
 
 
 def parse_template(text: str) -> Template:
-    """Read a template; LoraJaxError for braces that do not pair or hold more than a name, or none at all."""
+    """Parse a template.
+
+    Raises:
+        LoraJaxError: Braces do not pair or hold more than a name, or there are none.
+    """
     try:
         pieces = list(string.Formatter().parse(text))
     except ValueError as error:

@@ -17,22 +17,30 @@ from lora_jax.data.tasks.task import TaskData
 from lora_jax.errors import LoraJaxError
 
 PREFIX = "text:"
-MOST = 256  # windows of the dev and of the test split, where the task does not say
-SPARE = 4  # times as many held-out windows are looked at as are taken: dev and test share the documents
+MOST = 256  # windows of the dev split and of the test split, if the task does not say
+SPARE = 4  # we look at so many times as many held-out windows as we take, because documents go to dev or test
 
 
 class TextTask(NamedTuple):
-    """A task of text, its splits as windows of tokens."""
+    """A task of text, with its splits as windows of tokens.
+
+    Attributes:
+        data: The task.
+        train: Training windows.
+        dev: Dev windows.
+        test: Test windows.
+        bytes_per_token: Bytes of held-out text for each token.
+    """
 
     data: TaskData
     train: Encoded
     dev: Encoded
     test: Encoded
-    bytes_per_token: float | None  # of held-out text
+    bytes_per_token: float | None
 
 
 def is_text(task: TaskConfig) -> bool:
-    """Say whether a task is text without labels."""
+    """Is a task text without labels?"""
     return task.name.startswith(PREFIX)
 
 
@@ -42,17 +50,17 @@ def source_of(task: TaskConfig) -> SourceConfig:
 
 
 def load_text(task: TaskConfig, tokenizer: Path, vocab_size: int, say: Callable[[str], None]) -> TextTask:
-    """Return windows of a source, for training in an order that the data_seed draws.
+    """Return windows of a source. The training windows are in an order that `data_seed` draws.
 
-    Training documents and held-out ones are told apart by the hash of their content. Of the held-out ones
-    the first half is for dev and the others are for test. So no document is in two splits. Windows share
-    their edge token, so that each token is predicted once.
+    The hash of a document's content decides whether it is held out. The first half of the held-out documents
+    is for dev, and the others are for test. So no document is in two splits. Windows share their edge token,
+    so each token is predicted once.
 
     Args:
         task: The task, "text:SOURCE".
         tokenizer: The base's tokenizer.json.
-        vocab_size: Of the base.
-        say: Is told what takes time.
+        vocab_size: Vocabulary size of the base.
+        say: Called with a line about each thing that takes time.
 
     Raises:
         LoraJaxError: The source cannot be read, or has fewer windows or documents than are asked for.
@@ -82,13 +90,13 @@ def load_text(task: TaskConfig, tokenizer: Path, vocab_size: int, say: Callable[
         dev=(),
         test=(),
         fingerprint=f"{found.identity} {dataset.tokenizer.fingerprint}",
-        text=dataset.describe() | {"tokenizer": tokenizer.name},  # where it lies here is nobody's business
+        text=dataset.describe() | {"tokenizer": tokenizer.name},  # records hold no path of this machine
     )
     return TextTask(described, _draw(dataset, task), **splits, bytes_per_token=dataset.bytes_per_token)
 
 
 def encode_heldout(dataset: Dataset) -> Encoded:
-    """Return the held-out windows of a dataset, each token but the first to be predicted."""
+    """Return the held-out windows of a dataset. Every token except the first is to be predicted."""
     return _encode(dataset.heldout_WT, dataset.config.seq_len)
 
 
@@ -105,10 +113,10 @@ def _refuse_labels(task: TaskConfig) -> None:
 
 
 def _divide(dataset: Dataset, task: TaskConfig) -> dict[str, np.ndarray]:
-    """Return the held-out windows of dev and of test: those of the first documents, and of the others.
+    """Return the held-out windows of dev, from the first documents, and of test, from the others.
 
     Documents are in the order of their hashes. The last window of dev may reach into the first document of
-    test, and is left out.
+    test, so it is left out.
     """
     documents_W = dataset.heldout_documents_W
     later = documents_W[documents_W > documents_W[len(documents_W) // 2 - 1]]
@@ -130,7 +138,7 @@ def _spread(there: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _draw(dataset: Dataset, task: TaskConfig) -> Encoded:
-    """Return the training windows: fewer are a subset of more."""
+    """Return the training windows. A smaller number of them is a subset of a larger one."""
     seq_len, train = dataset.config.seq_len, dataset.sources[0].train
     n_there = (train.n_tokens - 1) // seq_len
     n_wanted = task.n_train or n_there
@@ -144,7 +152,7 @@ def _draw(dataset: Dataset, task: TaskConfig) -> Encoded:
 
 
 def _encode(windows_WT: np.ndarray, seq_len: int) -> Encoded:
-    """Return windows (W, seq_len + 1) as rows whose first token alone is not predicted."""
+    """Return windows (W, seq_len + 1) as rows in which only the first token is not predicted."""
     n = len(windows_WT)
     return Encoded(
         kind="generation",

@@ -1,7 +1,7 @@
-"""Write the sample's train.tsv, dev.tsv and test.tsv anew: python make_sentences.py.
+"""Write the sample's train.tsv, dev.tsv and test.tsv again: python make_sentences.py.
 
-Every sentence is a frame filled with words of one list, so that its label is known by construction. The words
-of opinion are dealt to the splits: none of those in dev or test is in train.
+Every sentence is a frame that is filled with words of one list. So its label is known by construction. The
+words of opinion are dealt to the splits. None of those in dev or test is in train.
 """
 
 import hashlib
