@@ -1,4 +1,4 @@
-"""What a comparison of methods says in sentences, and what to mind about it."""
+"""The sentences of a comparison of methods: its verdict and its warnings."""
 
 import math
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def _say_groups(compared: Sequence[tuple[MethodResult, ReferenceDifference]], fo
 
 
 def say_warnings(found: MethodComparison) -> list[str]:
-    """Return what weakens the comparison, a sentence each."""
+    """Return what weakens the comparison, one sentence each."""
     lines = [line for method in found.methods for line in _of_method(method, found)]
     fragile = [
         m.label for m in found.methods
@@ -124,7 +124,7 @@ def show_share(share: float) -> str:
 
 
 def show_score(number: Estimate) -> str:
-    """Return "0.871 (95 % interval 0.853 to 0.889)", to as many digits as the interval carries."""
+    """Return a score as "0.871 (95 % interval 0.853 to 0.889)", with the digits that the interval allows."""
     low, high = number.interval
     decimals = _decimals(high - low)
     return f"{number.value:.{decimals}f} (95 % interval {low:.{decimals}f} to {high:.{decimals}f})"

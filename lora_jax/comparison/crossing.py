@@ -1,4 +1,4 @@
-"""From how many examples on fine-tuning is above the best prompt: paired differences on the same test set."""
+"""From how many examples on fine-tuning is above the best prompt, by paired differences on one test set."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from lora_jax.comparison.incontext_results import Crossing, Difference, Point, TaskComparison
 from lora_jax.comparison.uncertainty import Array, holm, paired_difference
 
-Rights = Mapping[str, Sequence[float]]  # of every run by its id: 1 or 0 of each test example
+Rights = Mapping[str, Sequence[float]]  # by run id, 1 or 0 for each test example: right or wrong
 
 
 def find_crossings(task: TaskComparison, rights: Rights) -> tuple[Crossing, ...]:
@@ -18,8 +18,12 @@ def find_crossings(task: TaskComparison, rights: Rights) -> tuple[Crossing, ...]
     A difference is marked `after_holm` if it stands after correcting for all differences of the task (Holm
     1979).
 
+    Args:
+        task: The task, with its lines and its best prompt.
+        rights: By run id, which test examples were answered right.
+
     Returns:
-        One crossing for each line. Empty if the task has no prompt.
+        One crossing for each fine-tuned line. Empty if the task has no prompt.
     """
     best, best_line = task.best_prompt, task.best_line
     if best is None or best_line is None:
@@ -36,7 +40,10 @@ def find_crossings(task: TaskComparison, rights: Rights) -> tuple[Crossing, ...]
 
 
 def find_passing(points: Sequence[Difference]) -> int | None:
-    """Return the least n from which on every point is told to be above; None where the last one is not."""
+    """Return the smallest n from which on every point is distinguishably above.
+
+    None if the last point is not.
+    """
     passes = None
     for point in reversed(points):
         if not (point.distinguishable and point.is_above):
@@ -46,9 +53,11 @@ def find_passing(points: Sequence[Difference]) -> int | None:
 
 
 def _compare(point: Point, prompt: Point, rights: Rights) -> Difference:
-    """Return tuned less prompted: paired by draw where both have it, else by a mean over the prompt's draws.
+    """Return the tuned accuracy less that of the prompt.
 
-    A prompt without examples has one draw, which stands beside every draw. after_holm is not known yet.
+    The two are paired by draw if both have draws in common. Otherwise we take the mean over the prompt's
+    draws. A prompt without examples has one draw, which is compared with every draw. `after_holm` is not
+    known yet.
     """
     ours, theirs = _by_draw(point, rights), _by_draw(prompt, rights)
     shared = [draw for draw in ours if draw in theirs]

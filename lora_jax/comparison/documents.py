@@ -1,6 +1,6 @@
-"""comparison.json of fine-tuning methods: written and read here, and nowhere else.
+"""comparison.json of fine-tuning methods. Only this file writes and reads it.
 
-What is written says its format; files without one are of format 1, and are read as well.
+Each document says its format. Files without a format are of format 1, and we read them as well.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ def comparison_to_document(found: MethodComparison) -> dict[str, Any]:
 
 
 def comparison_from_document(document: Mapping[str, Any]) -> MethodComparison:
-    """Return what comparison.json says.
+    """Return the comparison in the content of comparison.json.
 
     Raises:
-        Unreadable: it is of another kind, lacks something, holds something else, or is of a later version's
-            format.
+        Unreadable: It is of another kind, lacks something or holds something else, or a later version wrote
+            its format.
     """
     check_kind(document, KIND)
     check_format(document, FORMAT)
@@ -36,7 +36,11 @@ def save_comparison(path: Path, found: MethodComparison) -> None:
 
 
 def read_comparison(path: Path) -> MethodComparison:
-    """Read comparison.json; raises LoraJaxError where it is missing, damaged, or not what it should be."""
+    """Read comparison.json.
+
+    Raises:
+        LoraJaxError: It is missing, damaged, or not what it should be.
+    """
     document = read_object(path, "run `lora-jax fit` first")
     with reading(path, "run `lora-jax fit` again"):
         return comparison_from_document(document)

@@ -24,19 +24,28 @@ class Score(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Estimate):
-    """A difference of two means, with a two-sided p."""
+    """A difference of two means.
+
+    Attributes:
+        p: Two-sided p value.
+    """
 
     p: float
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the 95 % interval leaves out 0."""
+        """Whether the 95 % interval excludes 0."""
         return not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Estimators:
-    """How scores and differences were estimated, in words."""
+    """How scores and differences were estimated, in words.
+
+    Attributes:
+        score: How scores were estimated.
+        difference: How differences were estimated.
+    """
 
     score: str
     difference: str

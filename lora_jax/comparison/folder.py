@@ -1,4 +1,4 @@
-"""A results folder of fine-tuning runs: its records read, its comparison written."""
+"""A results folder of fine-tuning runs: read its records, write its comparison."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lora_jax.errors import LoraJaxError
 
 
 def is_finetuning(folder: Path) -> bool:
-    """Say whether a folder holds a comparison of methods (not of laws), or fine-tuning runs."""
+    """Does a folder hold a comparison of methods (not of laws), or fine-tuning runs?"""
     comparison = folder / "comparison.json"
     if comparison.exists() and read_result(comparison).get("kind") == KIND:
         return True
@@ -21,7 +21,11 @@ def is_finetuning(folder: Path) -> bool:
 
 
 def read_runs(folder: Path) -> list[TunedRun]:
-    """Return the runs in the order of the sweep's run_ids, those it does not name after them."""
+    """Return the runs in the order of the sweep's run_ids. Runs that it does not name come last.
+
+    Raises:
+        LoraJaxError: There is no run, or a record cannot be read.
+    """
     paths = _record_paths(folder)
     if not paths:
         raise LoraJaxError(

@@ -1,6 +1,6 @@
-"""What a gradient costs beside a forward pass, as types: backward.json.
+"""The types of backward.json: what a gradient costs compared with a forward pass.
 
-Every field is a key of the document; `incontext_documents.py` writes and reads it.
+Every field is a key of the document. `incontext_documents.py` writes and reads it.
 """
 
 from collections.abc import Mapping
@@ -9,25 +9,37 @@ from typing import Any
 
 from lora_jax.estimate import Estimate
 
-KIND = "cost of a gradient"  # of the document
-FORMAT = 2  # of what is written; files without a number are of format 1, and say no kind
+KIND = "cost of a gradient"  # the kind of the document
+FORMAT = 2  # the format that we write; files without a number are of format 1, and say no kind
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A geometric mean over rounds and the ends of its 95 % interval."""
+    """A geometric mean over rounds.
+
+    Attributes:
+        value: The mean.
+        ci95: The ends of its 95 % interval.
+    """
 
     value: float
     ci95: tuple[float, float]
 
     @property
     def estimate(self) -> Estimate:
+        """The ratio as an `Estimate`."""
         return Estimate(self.value, None, self.ci95)
 
 
 @dataclass(frozen=True)
 class ProgramMemory:
-    """XLA's bytes of a compiled program."""
+    """Bytes of a compiled program, as XLA counts them.
+
+    Attributes:
+        temporary: What it needs while it runs.
+        arguments: Its arguments.
+        outputs: Its results.
+    """
 
     temporary: int
     arguments: int
@@ -35,6 +47,7 @@ class ProgramMemory:
 
     @property
     def total(self) -> int:
+        """All bytes together."""
         return self.temporary + self.arguments + self.outputs
 
 
@@ -43,11 +56,15 @@ class GradientCost:
     """What the loss and the gradient of one method cost.
 
     Attributes:
-        forward_seconds, gradient_seconds: Time of every round.
+        label: The method's label.
+        n_trainable: Its trainable parameters.
+        forward_seconds: Time of the forward pass in every round.
+        gradient_seconds: Time of the gradient in every round.
         time_ratio: Time of the gradient over that of the forward pass in the same round.
         vs_base: Time of the gradient over that of the base's forward pass, without the method's own weights.
-        forward_bytes, gradient_bytes: Memory of the two programs. None if XLA does not report it; the two
-            ratios are then None as well.
+        forward_bytes: Memory of the forward pass. None if XLA does not report it. The two ratios are then
+            None as well.
+        gradient_bytes: Memory of the gradient. None as above.
         memory_ratio: Temporary memory of the gradient over that of the forward pass.
         whole_ratio: The same for temporary memory, arguments and outputs together.
     """
@@ -66,10 +83,21 @@ class GradientCost:
 
 @dataclass(frozen=True)
 class GradientCosts:
-    """Every method on one base and batch, as in backward.json.
+    """The costs of every method on one base and batch, as in backward.json.
 
     Attributes:
-        settings: What was asked, so that the same measurement is found again.
+        kind: `KIND`.
+        base: Name of the base.
+        model: Its shape.
+        settings: What was asked for, so that the same measurement is found again.
+        batch_size: Sequences in the batch.
+        seq_len: Tokens in a sequence.
+        repeats: Number of rounds.
+        methods: The methods.
+        device: What it was measured on.
+        versions: Versions of Python and of the libraries.
+        git_commit: Commit of the code. None if it was not a checkout.
+        format: Format of the document.
     """
 
     kind: str

@@ -1,6 +1,6 @@
 """In-context learning beside fine-tuning: scores by number of examples, and where one passes the other.
 
-Reads plain records (`incontext_records.py`) and never imports jax.
+It reads plain records (`incontext_records.py`) and never imports jax.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,19 +33,23 @@ from lora_jax.comparison.incontext_results import (
 from lora_jax.comparison.uncertainty import CROSSED, PAIRED, crossed_mean
 from lora_jax.errors import LoraJaxError
 
-# GPT-3, accuracy in percent: few-shot against fine-tuned, as Hu et al. 2021 (arXiv 2106.09685) and Brown et
-# al. 2020 (arXiv 2005.14165) give them: the form of what is measured here, on a model 1,300 times the size.
+# Accuracy of GPT-3 in percent, few-shot and fine-tuned, from Hu et al. 2021 (arXiv 2106.09685) and Brown et
+# al. 2020 (arXiv 2005.14165). We measure the same two things, on a model 1,300 times smaller.
 PUBLISHED = (PublishedScores("MNLI-m", 40.6, 89.5), PublishedScores("RTE", 69.0, 85.4))
 
 
 def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[DealtRun]) -> InContextComparison:
     """Compare prompts with fine-tuning, task by task.
 
-    A point's score covers draws and test examples. A crossing is a line's accuracy less the best prompt's,
-    paired by test example and draw.
+    The interval of a point's score covers draws and test examples. A crossing compares a line's accuracy with
+    the best prompt's, paired by test example and draw.
+
+    Args:
+        prompts: The scored prompts.
+        runs: The fine-tuning runs.
 
     Raises:
-        LoraJaxError: If there is nothing to compare, or not all were tested on the same examples.
+        LoraJaxError: There is nothing to compare, or not all were tested on the same examples.
     """
     shots = [shot for record in prompts for shot in list_shots(record)]
     tunings = [read_tuned(record) for record in runs]
@@ -72,7 +76,7 @@ def compare_incontext(prompts: Sequence[ScoredPrompt], runs: Sequence[DealtRun])
 
 
 def _compare_task(label: str, runs: Sequence[Attempt]) -> TaskComparison:
-    """Return every way at a task; its crossings are not known yet."""
+    """Return every way to learn one task. Its crossings are not known yet."""
     sizes = {len(run.rights) for run in runs if run.rights}
     if len(sizes) > 1 or min(sizes) < 2:
         raise LoraJaxError(
@@ -101,7 +105,10 @@ def _make_line(members: Sequence[Attempt]) -> Line:
 
 
 def _make_point(n: int, runs: Sequence[Attempt]) -> Point | None:
-    """Return one number of examples: of several rates that of the best dev score with the first draw."""
+    """Return the point at one number of examples.
+
+    The rate with the best dev score of the first draw is taken.
+    """
     rate, at_edge = _choose_rate(runs)
     chosen = sorted((run for run in runs if run.rate == rate and run.rights), key=lambda run: run.draw)
     if not chosen:
@@ -136,7 +143,7 @@ def _choose_rate(runs: Sequence[Attempt]) -> tuple[float | None, str | None]:
     scored = [(rate, run.dev) for rate, run in tried if run.dev is not None and run.rights]
     if not scored:
         return None, None
-    sign = -1 if runs[0].head else 1  # accuracy, or the loss of the answers' words
+    sign = -1 if runs[0].head else 1  # the score is a head's accuracy, or the loss of the answers
     best, _ = min(scored, key=lambda one: (sign * one[1], one[0]))
     if len(tried) == 1:
         return best, "only"
@@ -148,6 +155,9 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _typical_cost(costs: Sequence[Cost]) -> Cost:
-    """Return mean tokens and median seconds: the first draw may have compiled what the others found there."""
+    """Return mean tokens and median seconds.
+
+    The first draw may have compiled programs that the others found.
+    """
     timed = [cost.seconds for cost in costs if cost.seconds is not None]
     return Cost(_mean(cost.tokens for cost in costs), float(np.median(timed)) if timed else None)

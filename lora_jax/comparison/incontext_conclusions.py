@@ -1,4 +1,4 @@
-"""What a comparison of in-context learning with fine-tuning says in sentences, and what to mind about it."""
+"""The sentences of a comparison of in-context learning with fine-tuning: its verdict and its warnings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,10 @@ from lora_jax.comparison.incontext_results import BestPrompt, Crossing, Differen
 
 
 def say_incontext(tasks: Sequence[TaskComparison]) -> list[str]:
-    """Return the verdict, for each task: the best prompt, then where fine-tuning of its model passes it."""
+    """Return the verdict for each task: the best prompt, then where fine-tuning passes it.
+
+    Lines with the same base as the prompt come first.
+    """
     said: list[str] = []
     for task in tasks:
         if task.best_prompt is None:
@@ -24,14 +27,14 @@ def say_incontext(tasks: Sequence[TaskComparison]) -> list[str]:
 
 
 def name_line(line: Line) -> str:
-    """Return "LoRA on smollm2" or "k-shot, smollm2": what a line of points is."""
+    """Return the name of a line of points, such as "smollm2, LoRA" or "smollm2, k-shot"."""
     if line.is_prompt:
         return f"{line.base}, {line.label}"
     return f"{line.base}{' with a head' if line.head else ''}, {line.label}"
 
 
 def name_prompt(task: TaskComparison, best: BestPrompt) -> str:
-    """Return "smollm2, 16-shot, calibrated": a task's best prompt."""
+    """Return the name of a task's best prompt, such as "smollm2, 16-shot, calibrated"."""
     line = task.lines[best.line]
     return f"{line.base}, {line.label.replace('k-shot', str(best.n) + '-shot')}"
 
@@ -70,7 +73,7 @@ def _signed(x: float) -> str:
 
 
 def _describe_others(ns: Sequence[int], points: Mapping[int, Difference]) -> str:
-    """Return "not told apart at 8 and 32; below it at 128"."""
+    """Return, for example, "not told apart at 8 and 32; below it at 128"."""
     kinds: dict[str, list[str]] = {"not told apart": [], "below it": [], "above it": []}
     for n in sorted(ns):
         point = points[n]
@@ -84,7 +87,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def warn_incontext(tasks: Sequence[TaskComparison], tunings: Sequence[Attempt]) -> list[str]:
-    """Return what weakens the comparison, a sentence each."""
+    """Return what weakens the comparison, one sentence each."""
     lines = []
     for task in tasks:
         lines += _warn_of_draws(task) + _warn_of_rates(task) + _warn_of_cuts(task)
@@ -111,7 +114,7 @@ def warn_incontext(tasks: Sequence[TaskComparison], tunings: Sequence[Attempt]) 
 
 
 def _warn_of_draws(task: TaskComparison) -> list[str]:
-    """Say which points stand on one draw: their intervals do not cover which examples were drawn."""
+    """Say which points have a single draw. Their intervals do not cover which examples were drawn."""
     alone, few = [], False
     for line in task.lines:
         ns = [
@@ -153,7 +156,7 @@ def _warn_of_rates(task: TaskComparison) -> list[str]:
 
 
 def _warn_of_cuts(task: TaskComparison) -> list[str]:
-    """Say once for every number of shots what the context had no room for."""
+    """Say once for every number of shots what did not fit the context."""
     notes = {
         f"{p.n}-shot: {note}" for line in task.lines if line.is_prompt
         for p in line.points for note in p.notes

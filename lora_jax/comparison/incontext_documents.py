@@ -1,7 +1,7 @@
-"""incontext.json and backward.json: written and read here, and nowhere else.
+"""incontext.json and backward.json. Only this file writes and reads them.
 
-Both say their kind and format. Files without a format are of format 1, and are read as well; a backward.json
-of that format says no kind.
+Both say their kind and format. Files without a format are of format 1, and we read them as well. A
+backward.json of format 1 says no kind.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ def incontext_to_document(found: InContextComparison) -> dict[str, Any]:
 
 
 def incontext_from_document(document: Mapping[str, Any]) -> InContextComparison:
-    """Return what incontext.json says.
+    """Return the comparison in the content of incontext.json.
 
     Raises:
-        Unreadable: it is of another kind or of a later version's format, lacks something, or holds something
-            else.
+        Unreadable: It is of another kind, lacks something or holds something else, or a later version wrote
+            its format.
     """
     check_kind(document, KIND)
     check_format(document, FORMAT)
@@ -46,7 +46,7 @@ def load_incontext(folder: Path) -> InContextComparison:
     """Read incontext.json of a results folder.
 
     Raises:
-        LoraJaxError: it is missing, damaged, or not what it should be.
+        LoraJaxError: It is missing, damaged, or not what it should be.
     """
     path, remedy = folder / NAME, f"run `{command_of(folder, USUAL)}` first"
     document = read_object(path, remedy)
@@ -60,13 +60,16 @@ def save_backward(folder: Path, costs: GradientCosts) -> None:
 
 
 def backward_to_document(costs: GradientCosts) -> dict[str, Any]:
-    """Return the content of backward.json, in the format of the costs."""
+    """Return the content of backward.json, in the format that the costs have."""
     document = to_document(costs)
     return document if "format" in document else {k: v for k, v in document.items() if k != "kind"}
 
 
 def backward_from_document(document: Mapping[str, Any]) -> GradientCosts:
-    """Return what backward.json says; raises Unreadable as `incontext_from_document` does."""
+    """Return the costs in the content of backward.json.
+
+    It raises Unreadable as `incontext_from_document` does.
+    """
     if "format" not in document:
         document = {"kind": gradient_results.KIND, **document}
     check_kind(document, gradient_results.KIND)
@@ -75,10 +78,10 @@ def backward_from_document(document: Mapping[str, Any]) -> GradientCosts:
 
 
 def load_backward(folder: Path) -> GradientCosts | None:
-    """Read backward.json of a results folder; None where the cost of a gradient was not measured.
+    """Read backward.json of a results folder. None if the cost of a gradient was not measured.
 
     Raises:
-        LoraJaxError: it is damaged, or not what it should be.
+        LoraJaxError: It is damaged, or not what it should be.
     """
     path, remedy = folder / BACKWARD, "delete it and run the comparison again"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A results folder of an in-context comparison: its records read, incontext.json written."""
+"""A results folder of an in-context comparison: read its records, write incontext.json."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,17 @@ AGAIN = "restore or delete it, then run again"
 
 @dataclass(frozen=True)
 class Plan:
-    """Of sweep.json: the fine-tuning runs that the config may come to."""
+    """What we read of sweep.json.
+
+    Attributes:
+        run_ids: The fine-tuning runs that the config may train.
+    """
 
     run_ids: tuple[str, ...] = ()
 
 
 def is_incontext(folder: Path) -> bool:
-    """Say whether a folder holds an in-context comparison, or prompts that were scored for one."""
+    """Does a folder hold an in-context comparison, or prompts that were scored for one?"""
     return (folder / NAME).exists() or bool(_paths(folder, "prompts"))
 
 
@@ -31,7 +35,7 @@ def read_records(folder: Path) -> tuple[list[ScoredPrompt], list[DealtRun]]:
     """Return the records of prompts and of fine-tuning runs, in the order of their tasks and numbers.
 
     Raises:
-        LoraJaxError: one cannot be read, or is no such record.
+        LoraJaxError: One cannot be read, or is no such record.
     """
     prompts = [_read(ScoredPrompt, path) for path in _paths(folder, "prompts")]
     runs = [_read_run(path) for path in _paths(folder, "runs")]
@@ -44,7 +48,7 @@ def read_records(folder: Path) -> tuple[list[ScoredPrompt], list[DealtRun]]:
 
 
 def write_incontext(folder: Path) -> InContextComparison:
-    """Compare what a folder holds and write incontext.json there; return its content."""
+    """Compare what a folder holds, write incontext.json there, and return what was found."""
     found = compare_incontext(*read_records(folder))
     save_incontext(folder, found)
     return found

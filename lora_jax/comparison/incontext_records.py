@@ -1,7 +1,7 @@
-"""The records that an in-context comparison reads, prompts/*.json and runs/*.json: what it takes from them.
+"""What an in-context comparison reads from its records, prompts/*.json and runs/*.json.
 
-Of a fine-tuning run that is a `TunedRun`, and which examples were dealt to it. What wrote the prompts needs
-jax, and has types of its own (`prompting/incontext/records.py`).
+A fine-tuning run is a `TunedRun` with the examples that were dealt to it. The code that wrote the prompts
+needs jax and has types of its own (`prompting/incontext/records.py`).
 """
 
 import math
@@ -16,10 +16,11 @@ from lora_jax.documents import Key, from_document
 
 @dataclass(frozen=True)
 class Answers:
-    """One scoring of the test examples.
+    """The cost of one pass over the test examples.
 
     Attributes:
         tokens: Tokens that went through the model.
+        seconds: Time.
     """
 
     tokens: Annotated[int, Key("n_tokens_run")]
@@ -28,21 +29,33 @@ class Answers:
 
 @dataclass(frozen=True)
 class ScoredAnswers(Answers):
-    """Answers with, of each test example, 1 where it is right and 0 where it is wrong."""
+    """Answers to the test examples.
+
+    Attributes:
+        rights: 1 for each test example that is right and 0 for each that is wrong.
+    """
 
     rights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Template:
-    """Of a prompt: the words of each label."""
+    """What we read of a prompt.
+
+    Attributes:
+        answers: The words of each label.
+    """
 
     answers: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class PromptTask:
-    """Of a prompt's task."""
+    """What we read of a prompt's task.
+
+    Attributes:
+        prompt: Its template.
+    """
 
     prompt: Template
 
@@ -52,7 +65,12 @@ class PromptConfig:
     """A prompt: k examples of a draw before the questions of a task.
 
     Attributes:
-        task_settings: The task's config as it stands in the record.
+        base: Name of the base.
+        label: Name of the task.
+        task: The task.
+        task_settings: The task's config as the record has it.
+        k: Number of examples.
+        draw: The draw.
     """
 
     base: str
@@ -65,7 +83,14 @@ class PromptConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What made a record."""
+    """What a record was made on.
+
+    Attributes:
+        device: The device.
+        versions: Versions of Python and of the libraries.
+        git_commit: Commit of the code. None if it was not a checkout.
+        created_at: When, in UTC, ISO 8601.
+    """
 
     device: str
     versions: Mapping[str, Any]
@@ -75,10 +100,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredPrompt(Provenance):
-    """A scored prompt, also with calibration if that was asked.
+    """A scored prompt. If calibration was asked for, it was scored with it as well.
 
     Attributes:
-        settings: The prompt's config as it stands in the record.
+        run_id: Its id.
+        config: Its config.
+        settings: Its config as the record has it.
+        n_shots: Number of examples in the prompts.
+        plain: The answers without calibration.
+        calibrated: The answers with calibration.
+        notes: What deserves a note, in sentences.
     """
 
     run_id: str
@@ -91,18 +122,21 @@ class ScoredPrompt(Provenance):
 
     @property
     def seconds(self) -> float:
-        """What its answers took; the calibrated ones hold the plain ones."""
+        """Time that its answers took. The calibrated answers include the plain ones."""
         answers = self.calibrated or self.plain
         return 0.0 if answers is None else answers.seconds
 
 
 @dataclass(frozen=True)
 class Dealt:
-    """Which examples a run learned from.
+    """The examples from which a run learned.
 
     Attributes:
+        label: Name of the task.
         n: Number of examples of the draw. None for all.
-        answered: How the test examples were answered. None if a classifier's head answered.
+        draw: The draw.
+        head: Whether a classifier's head answers.
+        answered: The cost of answering the test examples. None if a classifier's head answers.
     """
 
     label: str
@@ -114,35 +148,58 @@ class Dealt:
 
 @dataclass(frozen=True)
 class Split:
-    """Of a split: its examples."""
+    """What we read of a split.
+
+    Attributes:
+        examples: Number of its examples.
+    """
 
     examples: int
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Of the splits: what was trained on."""
+    """What we read of the splits.
+
+    Attributes:
+        train: What was trained on.
+    """
 
     train: Split
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Of a split as tokens."""
+    """What we read of a split as tokens.
+
+    Attributes:
+        tokens: Number of its tokens.
+    """
 
     tokens: int
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Of the splits as tokens: what was tested on."""
+    """What we read of the splits as tokens.
+
+    Attributes:
+        test: What was tested on.
+    """
 
     test: Rows
 
 
 @dataclass(frozen=True)
 class TunedData:
-    """The data of a run."""
+    """What we read of a run's data.
+
+    Attributes:
+        labels: Names of the labels.
+        splits: The splits.
+        encoded: The splits as tokens.
+        in_context: The examples that were dealt.
+    """
 
     labels: tuple[Any, ...]
     splits: Splits
@@ -155,7 +212,8 @@ class DealtRun:
     """A fine-tuning run on dealt examples.
 
     Attributes:
-        data: What `run.data` says about the examples.
+        run: The run.
+        data: What its data say about the examples.
     """
 
     run: TunedRun
@@ -194,11 +252,12 @@ class Attempt:
 
     @property
     def is_prompt(self) -> bool:
+        """Is this a prompt, and not a fine-tuning run?"""
         return self.way == PROMPT
 
 
 def list_shots(record: ScoredPrompt) -> list[Attempt]:
-    """Return one attempt for the plain way, and one for the calibrated where it was scored."""
+    """Return one attempt for the plain prompt, and one for the calibrated prompt if it was scored."""
     config, found = record.config, []
     halves = (("plain", "k-shot", record.plain), ("calibrated", "k-shot, calibrated", record.calibrated))
     for name, label, answers in halves:
@@ -230,15 +289,19 @@ def list_shots(record: ScoredPrompt) -> list[Attempt]:
 
 
 def dealt_from_document(record: Mapping[str, Any]) -> DealtRun:
-    """Return the run of a record; raises as `run_from_document`, and Unreadable without dealt examples."""
+    """Return the run of a record.
+
+    Raises:
+        Unreadable: The record lacks something, such as the dealt examples, or holds something else.
+        LoraJaxError: The run was trained from scratch.
+    """
     return DealtRun(run_from_document(record), from_document(TunedData, record.get("data"), "data"))
 
 
 def read_tuned(dealt_run: DealtRun) -> Attempt:
     """Read one fine-tuning run. It has no `rights` if it diverged.
 
-    Args:
-        n: Number of rows, also where the run learned from all examples.
+    Its `n` is the number of training rows, even if it learned from all examples.
     """
     record, data = dealt_run.run, dealt_run.data
     tuning, dealt, step = record.finetuning, data.in_context, record.finetuning.seconds_per_step

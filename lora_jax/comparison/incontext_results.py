@@ -1,7 +1,7 @@
-"""What a comparison of in-context learning with fine-tuning found, as types: incontext.json.
+"""The types of incontext.json: what a comparison of in-context learning with fine-tuning found.
 
-Every field is a key of the document; `incontext_documents.py` writes and reads it. Whoever needs a result
-takes these and no dictionary.
+Every field is a key of the document. `incontext_documents.py` writes and reads it. Code that needs a result
+takes these types and no dictionary.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,19 @@ from lora_jax.comparison.estimates import Estimators, Score
 from lora_jax.documents import fields_to_document
 from lora_jax.estimate import Estimate
 
-KIND = "in-context learning against fine-tuning"  # of the document
-FORMAT = 2  # of what is written; files without a number are of format 1
+KIND = "in-context learning against fine-tuning"  # the kind of the document
+FORMAT = 2  # the format that we write; files without a number are of format 1
 PROMPT, TUNE = "prompt", "tune"  # the two ways
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Tokens that went through the model, and seconds. Seconds are None if they were not timed."""
+    """What learning or answering cost.
+
+    Attributes:
+        tokens: Tokens that went through the model.
+        seconds: Time. None if it was not measured.
+    """
 
     tokens: float
     seconds: float | None
@@ -30,14 +35,20 @@ class Point:
     """One way to learn at one number of examples n, over its draws.
 
     Attributes:
-        is_all: Whether n is all the examples that there are.
+        n: Number of examples.
+        is_all: Whether these are all the examples that there are.
+        run_ids: The runs, one for each draw.
+        draws: The draws.
+        score: Mean accuracy, with its interval over draws and test examples.
         by_draw: Accuracy of each draw.
         rate: Learning rate that the dev split chose. None for a prompt.
-        at_edge: Which end of the grid the rate is: "lowest", "highest" or "only". None inside, or for a
-            prompt.
+        at_edge: Which end of the grid the rate is at: "lowest", "highest" or "only". None inside the grid,
+            and for a prompt.
         n_steps: Steps of training. None for a prompt.
         n_shots: Number of examples in the prompts. None for fine-tuning.
-        learn, answer: Mean tokens and median seconds over draws.
+        learn: Cost of learning: mean tokens and median seconds over draws.
+        answer: Cost of answering the test examples, in the same way.
+        notes: What deserves a note, in sentences.
     """
 
     n: int
@@ -61,8 +72,10 @@ class Line:
 
     Attributes:
         way: PROMPT or TUNE.
+        base: Name of the base.
         label: "k-shot", "k-shot, calibrated", or the method.
         head: Whether a classifier's head answers.
+        points: The points.
     """
 
     way: str
@@ -73,12 +86,19 @@ class Line:
 
     @property
     def is_prompt(self) -> bool:
+        """Is this a line of prompts?"""
         return self.way == PROMPT
 
 
 @dataclass(frozen=True)
 class BestPrompt:
-    """The prompt of the highest test score of a task: its line (an index), number of examples and score."""
+    """The prompt with the highest test score of a task.
+
+    Attributes:
+        line: Index of its line.
+        n: Its number of examples.
+        score: Its score.
+    """
 
     line: int
     n: int
@@ -90,9 +110,11 @@ class Difference(Estimate):
     """A line's accuracy at n less the best prompt's, paired by test example and draw.
 
     Attributes:
-        p: Two-sided.
+        n: Number of examples.
+        n_draws: Number of draws that are paired.
+        p: Two-sided p value.
         distinguishable: Whether the interval excludes zero.
-        after_holm: Whether that still holds after correcting for all differences of the task.
+        after_holm: Whether it still does after correcting for all differences of the task.
     """
 
     n: int
@@ -103,21 +125,25 @@ class Difference(Estimate):
 
     @property
     def is_above(self) -> bool:
+        """Is the line above the best prompt?"""
         return self.value > 0
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields, of how many examples and draws first."""
+        """Return the fields, with the numbers of examples and draws first."""
         document = fields_to_document(self)
         return {"n": document.pop("n"), "n_draws": document.pop("n_draws"), **document}
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """A fine-tuned line (by its index) beside the best prompt, and whether both have the same base.
+    """A fine-tuned line compared with the best prompt.
 
     Attributes:
+        line: Index of the line.
+        same_base: Whether both have the same base.
         passes_at: The smallest n from which on every point is distinguishably above. None if the last one is
             not.
+        points: The differences.
     """
 
     line: int
@@ -128,13 +154,18 @@ class Crossing:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """Every way to learn at one task.
+    """Every way to learn one task.
 
-    The best prompt is chosen by its test score, which favours it. A line that is above it is above it all the
-    more.
+    The best prompt is chosen by its test score, which favours it. So if a line is above it, the true
+    difference is probably larger.
 
     Attributes:
+        task: Name of the task.
+        n_test: Number of test examples.
         chance: 1 / number of labels.
+        lines: The ways to learn.
+        crossings: The fine-tuned lines compared with the best prompt.
+        best_prompt: The best prompt. None if no prompt was scored.
     """
 
     task: str
@@ -146,12 +177,19 @@ class TaskComparison:
 
     @property
     def best_line(self) -> Line | None:
+        """The line of the best prompt."""
         return None if self.best_prompt is None else self.lines[self.best_prompt.line]
 
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """Accuracies in percent that others published for a task."""
+    """Accuracies in percent that others published for a task.
+
+    Attributes:
+        task: Name of the task.
+        few_shot: Accuracy of few-shot prompts.
+        fine_tuned: Accuracy after fine-tuning.
+    """
 
     task: str
     few_shot: float
@@ -160,7 +198,20 @@ class PublishedScores:
 
 @dataclass(frozen=True)
 class InContextComparison:
-    """All that was compared: incontext.json. verdict and warnings: a sentence each."""
+    """Everything that was compared, as in incontext.json.
+
+    Attributes:
+        kind: `KIND`.
+        n_prompts: Number of scored prompts.
+        n_runs: Number of fine-tuning runs.
+        n_diverged: Number of them that diverged.
+        published: What others published.
+        estimator: How scores and differences were estimated, in words.
+        tasks: The tasks.
+        verdict: What it comes to, in sentences.
+        warnings: What weakens it, in sentences.
+        format: Format of the document.
+    """
 
     kind: str
     n_prompts: int

@@ -6,7 +6,7 @@ from lora_jax.digests import read_result
 
 
 def command_of(folder: Path, usual: str) -> str:
-    """Return the command that sweep.json of a folder names, as it was typed; `usual` where none is named."""
+    """Return the command in sweep.json of a folder, as it was typed. If there is none, return `usual`."""
     sweep = folder / "sweep.json"
     command = read_result(sweep).get("command") if sweep.exists() else None
     return command if isinstance(command, str) else usual

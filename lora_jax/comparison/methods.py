@@ -1,4 +1,4 @@
-"""Methods of fine-tuning compared: which score, how sure, and does it differ from full fine-tuning?"""
+"""Fine-tuning methods compared: their scores, how sure we are, and whether they differ from the reference."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,31 +33,40 @@ from lora_jax.comparison.uncertainty import (
 from lora_jax.errors import LoraJaxError
 
 SMALLER_IS_BETTER = ("loss", "perplexity")
-SAME = 1e-9  # a score is the mean of the test values where it differs by no more
+SAME = 1e-9  # a score counts as the mean of its test values if it differs by no more than this
 
 Runs = Mapping[str, TunedRun]  # by run_id
 
 
 @dataclass(frozen=True)
 class _Sweep:
-    """What every run of a sweep shares. base_size: the base's parameters, without a new head."""
+    """What every run of a sweep shares.
+
+    Attributes:
+        metric: The score by which methods are compared.
+        larger_is_better: Whether a larger score is better.
+        first_seed: The seed with which every learning rate was tried.
+        base_size: The base's parameters, without a new head.
+        values_are_scores: Whether a run's score is the mean of its test values.
+    """
 
     metric: str
     larger_is_better: bool
     first_seed: int
     base_size: int
-    values_are_scores: bool  # a score is the mean of its run's test values
+    values_are_scores: bool
 
 
 def compare_methods(runs: Sequence[TunedRun]) -> MethodComparison:
     """Compare the methods of the runs of one sweep, in their order.
 
-    Each method's rate is that of the best dev score with the first seed (the seed of most runs; the lower
-    rate of equals), of diverged and halted runs none; its score is the mean test score over the seeds at
-    that rate. A difference is a method minus the reference: the method Full, else the first one.
+    The first seed is that of most runs. A method's rate is the one with the best dev score with that seed. If
+    two rates are equally good, it is the lower one. Diverged and halted runs have no dev score. A method's
+    score is the mean test score over the seeds at its rate. A difference is a method minus the reference,
+    which is the method Full, or else the first method.
 
     Raises:
-        LoraJaxError: there is no run, the runs are of several sweeps, or not all were tested on the same
+        LoraJaxError: There is no run, the runs belong to several sweeps, or not all were tested on the same
             examples.
     """
     sweep = _describe(runs)
@@ -127,7 +136,7 @@ def _describe(runs: Sequence[TunedRun]) -> _Sweep:
 
 
 def _summarise(label: str, runs: Sequence[TunedRun], sweep: _Sweep) -> MethodResult:
-    """Return what is known of one method, but for its difference to the reference."""
+    """Return everything about one method except its difference from the reference."""
     tuning = runs[0].finetuning
     tried = sorted(runs, key=lambda run: run.learning_rate)
     rates = tuple(
@@ -167,7 +176,10 @@ def _summarise(label: str, runs: Sequence[TunedRun], sweep: _Sweep) -> MethodRes
 
 
 def _choose_rate(rates: Sequence[TriedRate], sweep: _Sweep) -> tuple[float | None, str | None]:
-    """Return the rate of the best dev score and its end of the grid, which diverged rates belong to."""
+    """Return the rate of the best dev score, and at which end of the grid it is.
+
+    The grid includes diverged rates.
+    """
     sign = -1 if sweep.larger_is_better else 1
     scored = [(sign * tried.dev.value, tried.learning_rate) for tried in rates if tried.dev is not None]
     if not scored:
@@ -182,7 +194,7 @@ def _choose_rate(rates: Sequence[TriedRate], sweep: _Sweep) -> tuple[float | Non
 def _mean_score(runs: Sequence[TunedRun], sweep: _Sweep) -> Score:
     values_SN = _values(runs)
     if sweep.values_are_scores:
-        # A proportion cannot leave 0 to 1; a loss has no upper end.
+        # A proportion lies between 0 and 1. A loss has no upper end.
         right_or_wrong = bool(np.isin(values_SN, (0.0, 1.0)).all())
         return crossed_mean(values_SN, (0.0, 1.0) if right_or_wrong else None)
     found = [run.score for run in runs]
@@ -197,7 +209,7 @@ def _values(runs: Sequence[TunedRun]) -> Array:
 def _with_differences(
     methods: Sequence[MethodResult], base: MethodResult, by_id: Runs, sweep: _Sweep
 ) -> list[MethodResult]:
-    """Return each method compared with the reference, where both have a score."""
+    """Return each method with its difference from the reference, if both have a score."""
     differences = {
         method.label: _difference(method, base, by_id, sweep)
         for method in methods if method is not base and method.score and base.score
@@ -210,7 +222,7 @@ def _with_differences(
 
 
 def _difference(method: MethodResult, base: MethodResult, by_id: Runs, sweep: _Sweep) -> ReferenceDifference:
-    """Return a method less the reference; after_holm is not known yet."""
+    """Return a method less the reference. `after_holm` is not known yet."""
     shared = [seed for seed in method.seeds if seed in base.seeds]
     ours = [by_id[method.run_ids[method.seeds.index(seed)]] for seed in shared]
     theirs = [by_id[base.run_ids[base.seeds.index(seed)]] for seed in shared]
@@ -244,6 +256,6 @@ def _compare_targets(methods: Sequence[MethodResult], by_id: Runs, sweep: _Sweep
 
 
 def _paired_quantity(runs: Sequence[TunedRun], sweep: _Sweep) -> str | None:
-    """Return what the test values are where they are not the score; None: they are no measure of it."""
+    """Return what the test values are if they are not the score. None if they do not measure it."""
     losses = not np.isin(_values(runs), (0.0, 1.0)).all() if runs else False
     return "loss, mean over examples" if losses and not sweep.larger_is_better else None

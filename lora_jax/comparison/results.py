@@ -1,7 +1,7 @@
-"""What a comparison of fine-tuning methods found, as types: comparison.json.
+"""The types of comparison.json: what a comparison of fine-tuning methods found.
 
-Every field is a key of the document of the same name, unless it says another; `documents.py` writes and reads
-them. Whoever needs a result takes these and no dictionary.
+Every field is a key of the document with the same name, unless it says another. `documents.py` writes and
+reads them. Code that needs a result takes these types and no dictionary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from lora_jax.comparison.estimates import Difference, Estimators, Score
 from lora_jax.documents import Key, fields_to_document
 from lora_jax.estimate import Estimate
 
-KIND = "fine-tuning methods"  # of the document, which tells it from a comparison of laws
-FORMAT = 2  # of what is written; files without a number are of format 1
+KIND = "fine-tuning methods"  # the kind of the document, which tells it from a comparison of laws
+FORMAT = 2  # the format that we write; files without a number are of format 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,10 @@ class TriedRate:
     """A learning rate that a method tried with the first seed.
 
     Attributes:
+        learning_rate: The rate.
+        run_id: The run that tried it.
         dev: Score on the dev split. None if the run diverged or was halted.
+        diverged: Whether the run diverged.
     """
 
     learning_rate: float
@@ -35,10 +38,13 @@ class ReferenceDifference(Difference):
     """A method's score less that of the reference.
 
     Attributes:
+        reference: Label of the reference.
         of: The quantity that is compared: the metric, or the mean loss over examples if the metric weighs
             tokens.
-        paired: Whether it is paired by seed and test example, over the `n_seeds` that both have.
-        after_holm: Whether they are distinguishable at 5 % after correcting for all differences of the sweep.
+        paired: Whether it is paired by seed and test example.
+        n_seeds: Number of seeds that both have.
+        after_holm: Whether the two are distinguishable at 5 % after correcting for all differences of the
+            sweep.
     """
 
     reference: str
@@ -48,7 +54,7 @@ class ReferenceDifference(Difference):
     after_holm: bool
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields and whether it is distinguishable, which follows from the interval."""
+        """Return the fields, and whether it is distinguishable, which follows from the interval."""
         keys = ("reference", "of", "paired", "n_seeds", "value", "se", "ci95", "p", "distinguishable")
         return _told(self, (*keys, "after_holm"))
 
@@ -58,18 +64,24 @@ class MethodResult:
     """One method of a sweep.
 
     Attributes:
-        config: The method's configuration.
-        n_trainable: Trainable parameters without the `n_head` of a new head.
-        share: n_trainable over the base's size.
+        label: Its label.
+        config: Its configuration.
+        n_trainable: Trainable parameters without those of a new head.
+        n_head: Parameters of a new head.
         flops_share: FLOPs of a step over those of full fine-tuning.
-        seconds_per_step: Median over runs. None if not timed.
+        optimizer_bytes: Bytes of the optimizer's state.
+        share: n_trainable over the base's size.
+        seconds_per_step: Median over runs. None if no run was timed.
         rates: The learning rates, ascending.
-        best_rate: None if all runs diverged.
-        at_edge: "lowest", "highest" or "only" if the best rate is at an end of the grid.
-        run_ids, seeds, scores: Of the runs at the best rate, by seed.
-        n_seeds, n_diverged: Counts at the best rate.
-        score: None if no run finished.
-        difference: None for the reference, and if there is no score.
+        best_rate: The rate with the best dev score. None if all runs diverged.
+        at_edge: "lowest", "highest" or "only" if the best rate is at an end of the grid. Otherwise None.
+        run_ids: The finished runs at the best rate, by seed.
+        seeds: Their seeds.
+        scores: Their test scores.
+        n_seeds: Number of finished runs at the best rate.
+        n_diverged: Number of runs at the best rate that did not finish.
+        score: Mean test score. None if no run finished.
+        difference: Difference from the reference. None for the reference, and if there is no score.
     """
 
     label: str
@@ -98,24 +110,36 @@ class MethodResult:
 
     @property
     def finished_score(self) -> Score:
-        """The score of a method that has one; raises ValueError where no run finished."""
+        """The score of a method that has one.
+
+        Raises:
+            ValueError: No run finished.
+        """
         if self.score is None:
             raise ValueError(f"{self.label} has no score")
         return self.score
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The matrices that a low-rank method adapts; raises KeyError for a method without."""
+        """The matrices that a low-rank method adapts.
+
+        Raises:
+            KeyError: The method has no targets.
+        """
         return tuple(self.config["targets"])
 
     @property
     def rank(self) -> int:
-        """The rank of a low-rank method; raises KeyError for a method without."""
+        """The rank of a low-rank method.
+
+        Raises:
+            KeyError: The method has no rank.
+        """
         return self.config["rank"]
 
     @property
     def has_one_rank(self) -> bool:
-        """Whether it is a low-rank method of named targets, all of one rank."""
+        """Whether it is a low-rank method with named targets that all have one rank."""
         return "targets" in self.config and "rank" in self.config and not self.config.get("ranks")
 
     @property
@@ -126,22 +150,30 @@ class MethodResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast(Difference):
-    """The mean score of some methods less that of others, by label: paired by seed and test example."""
+    """The mean score of some methods less that of others, paired by seed and test example.
+
+    Attributes:
+        more: Labels of the first methods.
+        less: Labels of the others.
+        n_seeds: Number of seeds that all of them have.
+    """
 
     more: tuple[str, ...]
     less: tuple[str, ...]
     n_seeds: int
 
     def to_document(self) -> dict[str, Any]:
-        """Return the fields and whether it is distinguishable, which follows from the interval."""
+        """Return the fields, and whether it is distinguishable, which follows from the interval."""
         return _told(self, ("more", "less", "value", "se", "ci95", "p", "n_seeds", "distinguishable"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetPair(Contrast):
-    """Two sets of matrices of one budget, by the labels of their methods. `label` is the better one.
+    """Two sets of matrices of one budget.
 
     Attributes:
+        label: Label of the better method.
+        over: Label of the other method.
         after_holm: Whether they are distinguishable after correcting for all pairs.
     """
 
@@ -157,7 +189,14 @@ class SetPair(Contrast):
 
 @dataclass(frozen=True)
 class TargetSet:
-    """A set of matrices, and the method that adapts them."""
+    """A set of matrices, and the method that adapts them.
+
+    Attributes:
+        label: Label of the method.
+        name: Name of the set, such as "qv".
+        rank: The rank.
+        n_trainable: Trainable parameters.
+    """
 
     label: str
     name: str
@@ -167,11 +206,13 @@ class TargetSet:
 
 @dataclass(frozen=True)
 class Budget:
-    """Sets of matrices with about the same number of trainable parameters, n_least to n_most.
+    """Sets of matrices with about the same number of trainable parameters.
 
-    What cannot be paired is None, or missing.
+    Contrasts that cannot be paired are None. Pairs that cannot be paired are missing.
 
     Attributes:
+        n_least: The smallest number of trainable parameters.
+        n_most: The largest.
         sets: The sets, the best first.
         several_less_single: Score of sets with more than one matrix in a block, less that of single matrices.
         softmax_less_other: Score of q or k alone, less that of other single matrices.
@@ -191,7 +232,10 @@ class RankLine:
     """One set of matrices at several ranks.
 
     Attributes:
-        growth: Score at the largest rank less that at the smallest. None if not paired.
+        name: Name of the set.
+        labels: Labels of the methods, by rank.
+        ranks: The ranks, ascending.
+        growth: Score at the largest rank less that at the smallest. None if they cannot be paired.
     """
 
     name: str
@@ -202,13 +246,15 @@ class RankLine:
 
 @dataclass(frozen=True)
 class TargetSets:
-    """Low-rank methods by the matrices that they adapt.
+    """Low-rank methods compared by the matrices that they adapt.
 
     Attributes:
         of: The quantity that is paired. None if nothing can be paired.
-        unit: "points" for a score from 0 to 1, in percent, or "nats".
-        budget: None if fewer than three sets are of one size.
+        unit: "points" for a score from 0 to 1 in percent, or "nats".
+        larger_is_better: Whether a larger score is better.
+        budget: Sets of one size. None if fewer than three sets have one size.
         ranks: The sets that were trained at three or more ranks.
+        sentences: What it comes to, in sentences.
     """
 
     of: str | None
@@ -220,7 +266,7 @@ class TargetSets:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """Every contrast there is."""
+        """All contrasts."""
         found: list[Contrast | None] = []
         if self.budget is not None:
             budget = self.budget
@@ -229,23 +275,34 @@ class TargetSets:
         return tuple(contrast for contrast in found if contrast is not None)
 
     def is_better(self, contrast: Contrast) -> bool:
-        """Return whether the first of a contrast is better than the second."""
+        """Is the first of a contrast better than the second?"""
         return (contrast.value > 0) == self.larger_is_better
 
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """Methods of one sweep compared, as in comparison.json.
+    """The methods of one sweep compared, as in comparison.json.
 
     Attributes:
+        kind: `KIND`.
+        base: Name of the base.
         base_fingerprint: Fingerprint of the base's weights.
-        n_diverged: Number of the `n_runs` that diverged.
+        task: Name of the task.
+        metric: The score by which methods are compared.
+        larger_is_better: Whether a larger score is better.
+        n_test: Number of test examples.
+        n_runs: Number of runs.
+        n_diverged: Number of the runs that diverged.
         first_seed: The seed with which every learning rate was tried.
         seeds: Every seed.
         reference: Label of the method that the others are compared with.
-        methods: In the order of the sweep.
+        estimator: How scores and differences were estimated, in words.
+        methods: The methods, in the order of the sweep.
         ranking: Labels of the methods that have a score, the best first.
+        verdict: What it comes to, in sentences.
+        warnings: What weakens it, in sentences.
         target_sets: Set if low-rank methods differ in their targets.
+        format: Format of the document.
     """
 
     kind: str
@@ -270,6 +327,7 @@ class MethodComparison:
 
     @property
     def by_label(self) -> dict[str, MethodResult]:
+        """The methods by label."""
         return {method.label: method for method in self.methods}
 
     @property

@@ -1,4 +1,4 @@
-"""What came out of a comparison of target sets, in sentences, beside what Hu et al. 2021 report of GPT-3."""
+"""The sentences of a comparison of target sets, beside what Hu et al. 2021 report for GPT-3."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,11 +6,11 @@ from lora_jax.comparison.conclusions import show_score
 from lora_jax.comparison.results import Budget, Contrast, MethodResult, RankLine, SetPair, TargetSets
 
 TABLE_5 = "table 5 of Hu et al. 2021"
-MOST_PAIRS = 6  # that a sentence names
+MOST_PAIRS = 6  # most pairs that a sentence names
 
 
 def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> list[str]:
-    """Say in sentences which sets of the budget are best and worst, and what the pairs and the ranks show.
+    """Say which sets of the budget are best and worst, and what the pairs and the ranks show.
 
     Args:
         found: What `target_sets.compare_target_sets` has found so far.
@@ -32,7 +32,7 @@ def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> l
 
 
 def _say_seeds(found: TargetSets) -> list[str]:
-    """Say where differences are of one seed, which leaves the spread between seeds out."""
+    """Say which differences have a single seed. They leave out the spread between seeds."""
     there = found.contrasts
     single = sum(contrast.n_seeds == 1 for contrast in there)
     if not single:
@@ -41,7 +41,7 @@ def _say_seeds(found: TargetSets) -> list[str]:
 
 
 def _say_form(budget: Budget, found: TargetSets) -> list[str]:
-    """Say whether the table's form came out: several matrices above one, q or k alone the worst."""
+    """Say whether the table's pattern came out: several matrices above one, and q or k alone the worst."""
     several, softmax = budget.several_less_single, budget.softmax_less_other
     asked = (
         (several, 1, "Several matrices at a lower rank less one at a higher, means of sets"),
@@ -89,7 +89,7 @@ def _say_growth(line: RankLine, growth: Contrast, found: TargetSets) -> str:
 
 
 def show_difference(contrast: Contrast, found: TargetSets, signed: bool = True) -> str:
-    """Return "+1.2 points (95 % interval -0.3 to +2.7)", or nats with three decimals."""
+    """Return a difference as "+1.2 points (95 % interval -0.3 to +2.7)", or in nats with three decimals."""
     turn = 1 if signed or contrast.value >= 0 else -1
     scale, decimals = (100, 1) if found.unit == "points" else (1, 3)
     low, high = sorted(turn * end for end in contrast.interval)

@@ -1,7 +1,7 @@
-"""Low-rank methods by what they adapt: which matrices, at one budget of parameters, and how much rank.
+"""Low-rank methods by what they adapt: which matrices at one budget of parameters, and how much rank.
 
-The questions of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685), asked of any sweep whose low-rank
-methods differ in their targets. Axes: S seeds, N test examples.
+These are the questions of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685). We ask them of any sweep whose
+low-rank methods differ in their targets. Axes: S seeds, N test examples.
 """
 
 import itertools
@@ -23,9 +23,9 @@ from lora_jax.comparison.results import (
 from lora_jax.comparison.target_conclusions import say_target_sets
 from lora_jax.comparison.uncertainty import Array, holm, paired_difference
 
-TOLERANCE = 0.1  # sets whose parameters differ by no more, as a share of the largest, have one budget
+TOLERANCE = 0.1  # sets have one budget if their parameters differ by at most this share of the largest
 FEWEST_SETS, FEWEST_RANKS = 3, 3
-# Targets that are one matrix, of a block or of the model.
+# Targets that are a single matrix, of a block or of the model.
 SINGLE = ("q", "k", "v", "o", "up", "gate", "down", "embedding", "head")
 SIZES = ("rank", "alpha", "targets")
 Contrasting = Callable[[Sequence[MethodResult], Sequence[MethodResult]], Contrast | None]
@@ -37,11 +37,13 @@ def compare_target_sets(
     """Compare low-rank methods by the matrices that they adapt.
 
     Args:
-        values_of: Test values (N,) of a run by its run_id.
-        of: What these values are. None if there is no measure of the score, and then nothing can be paired.
+        methods: The methods of a sweep.
+        values_of: Returns the test values (N,) of a run, given its run_id.
+        of: What these values are. None if they do not measure the score. Then nothing can be paired.
+        larger_is_better: Whether a larger score is better.
 
     Returns:
-        None if the methods do not differ in their targets.
+        The comparison. None if the methods do not differ in their targets.
     """
     members = _low_rank(methods)
     if len({set_name(m) for m in members}) < 2:
@@ -63,13 +65,13 @@ def compare_target_sets(
 
 
 def set_name(method: MethodResult) -> str:
-    """Return what a method's targets are called: "qv", "mlp", "q+down"."""
+    """Return the name of a method's targets, such as "qv", "mlp" or "q+down"."""
     targets = method.targets
     return "".join(targets) if all(len(name) == 1 for name in targets) else "+".join(targets)
 
 
 def _low_rank(methods: Sequence[MethodResult]) -> list[MethodResult]:
-    """Return the scored methods of the largest family that differ in targets, rank and alpha alone."""
+    """Return the scored methods of the largest family that differs only in targets, rank and alpha."""
     families: dict[str, list[MethodResult]] = {}
     for method in methods:
         if method.score is None or not method.has_one_rank:
@@ -80,7 +82,10 @@ def _low_rank(methods: Sequence[MethodResult]) -> list[MethodResult]:
 
 
 def _find_budget(members: Sequence[MethodResult]) -> list[MethodResult]:
-    """Return a method of each set, of sizes within TOLERANCE; of all such, the one of the most sets."""
+    """Return one method for each set, with sizes within TOLERANCE.
+
+    Of all such choices, take that with most sets.
+    """
     best: list[MethodResult] = []
     for largest in members:
         size = largest.n_trainable
@@ -139,7 +144,7 @@ def _is_single(method: MethodResult) -> bool:
 
 
 def _find_lines(members: Sequence[MethodResult]) -> list[list[MethodResult]]:
-    """Return the methods of each set that has FEWEST_RANKS and more, by rank."""
+    """Return the methods of each set that has at least FEWEST_RANKS ranks, by rank."""
     lines: dict[str, list[MethodResult]] = {}
     for method in members:
         lines.setdefault(set_name(method), []).append(method)
@@ -159,7 +164,7 @@ def _describe_ranks(line: Sequence[MethodResult], contrast: Contrasting) -> Rank
 def _contrast(
     more: Sequence[MethodResult], less: Sequence[MethodResult], values_of: Callable[[str], Array]
 ) -> Contrast | None:
-    """Return the mean of some methods less the mean of others, over the seeds that all have."""
+    """Return the mean of some methods less the mean of others, over the seeds that all of them have."""
     every = [dict(zip(m.seeds, m.run_ids, strict=True)) for m in [*more, *less]]
     seeds = sorted(set.intersection(*(set(runs) for runs in every)))
     if not seeds:

@@ -1,6 +1,6 @@
 """Records of fine-tuning runs, runs/RUN_ID.json, as types: what a comparison and its page read of them.
 
-`runs/record.py` has all that is written there; that room makes runs, and needs jax.
+`runs/record.py` has all fields. That room makes runs and needs jax, so we do not import it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from lora_jax.estimate import Estimate
 
 @dataclass(frozen=True)
 class Tuning:
-    """What adapted the base, and how well it does: fields of `runs.record.Finetuning`."""
+    """How the base was adapted, and how well. The fields are those of `runs.record.Finetuning`."""
 
     base: str
     base_fingerprint: str
@@ -38,7 +38,7 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class TunedRun:
-    """A fine-tuning run: fields of `runs.record.RunRecord`."""
+    """A fine-tuning run. The fields are those of `runs.record.RunRecord`."""
 
     run_id: str
     status: str
@@ -68,7 +68,11 @@ class TunedRun:
 
     @property
     def score(self) -> Estimate:
-        """The score on the test split that the comparison is made by; raises KeyError where there is none."""
+        """The score on the test split by which methods are compared.
+
+        Raises:
+            KeyError: There is none.
+        """
         return self.finetuning.test[self.finetuning.metric]
 
 
@@ -76,8 +80,8 @@ def run_from_document(record: Mapping[str, Any]) -> TunedRun:
     """Return the run of a record.
 
     Raises:
-        Unreadable: it lacks something, or holds something else.
-        LoraJaxError: it is of a run that did not tune a model.
+        Unreadable: The record lacks something or holds something else.
+        LoraJaxError: The run was trained from scratch.
     """
     if "run_id" in record and record.get("finetuning") is None:
         raise LoraJaxError(
@@ -88,6 +92,10 @@ def run_from_document(record: Mapping[str, Any]) -> TunedRun:
 
 
 def read_run(path: Path) -> TunedRun:
-    """Read the record of a run; raises LoraJaxError where it is missing, damaged or not one."""
+    """Read the record of a run.
+
+    Raises:
+        LoraJaxError: It is missing, damaged or no such record.
+    """
     with reading(path, "restore or delete it, then run again"):
         return run_from_document(read_result(path))

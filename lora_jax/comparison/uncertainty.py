@@ -1,7 +1,7 @@
-"""Intervals of a score that seeds and test examples both move.
+"""Intervals of a score that depends on both seeds and test examples.
 
-Every run answers the same test examples, so that seeds and examples are crossed random effects:
-x_SN = mean + seed_S + example_N + rest_SN. A new test set and new seeds would give another mean.
+Every run answers the same test examples. So seeds and examples are crossed random effects: x_SN = mean +
+seed_S + example_N + rest_SN. A new test set and new seeds would give another mean.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from scipy.special import stdtr
 from lora_jax.comparison.estimates import Difference, Score
 
 Array = NDArray[np.float64]
-SEED = 20_406  # of the bootstrap: the same records give the same interval
+SEED = 20_406  # seed of the bootstrap, so that the same records give the same interval
 CROSSED = (
     "two-way random effects: the seeds' part is the variance of the runs' scores / seeds, the examples' part"
     " the variance of an example's mean over seeds / examples, less the residual variance / (seeds x"
@@ -38,12 +38,20 @@ PAIRED = (
 
 @dataclass(frozen=True)
 class _Parts:
-    """Variances of a table (seeds, examples): of its row means, of its column means, of what is left."""
+    """The parts of a table (seeds, examples).
+
+    Attributes:
+        mean: Its mean.
+        seeds: Variance of its row means. It is that of a seed's effect + residual / examples.
+        examples: Variance of its column means. It is own + residual / seeds.
+        own: Variance of an example's effect.
+        residual: Variance of what is left.
+    """
 
     mean: float
-    seeds: float  # = that of a seed's effect + residual / examples
-    examples: float  # = own + residual / seeds
-    own: float  # that of an example's effect
+    seeds: float
+    examples: float
+    own: float
     residual: float
 
 
@@ -63,6 +71,7 @@ def crossed_mean(values_SN: Array, bounds: tuple[float, float] | None = None) ->
     """Return the mean over seeds and examples with its interval (see CROSSED and `_with_interval`).
 
     Args:
+        values_SN: One value for each seed and test example.
         bounds: Smallest and largest possible score. The interval is cut there.
     """
     n_seeds, n = values_SN.shape
@@ -80,10 +89,15 @@ def crossed_mean(values_SN: Array, bounds: tuple[float, float] | None = None) ->
 
 
 def mean_of_runs(scores_S: Array, ses_S: Array) -> Score:
-    """Return the mean of runs' scores that have standard errors of their own, such as BLEU; see PER_RUN.
+    """Return the mean of runs' scores that have standard errors of their own, such as BLEU (see PER_RUN).
 
-    The sampling variances are averaged, not divided by the seeds: all runs answer the same examples. What
-    part of them the spread between runs holds as well is not known, so that this is on the wide side.
+    We average the sampling variances and do not divide them by the number of seeds, because all runs answer
+    the same examples. The spread between runs may already contain a part of them. We do not know how large
+    that part is, so this interval is on the wide side.
+
+    Args:
+        scores_S: The scores (S,).
+        ses_S: Their standard errors (S,).
     """
     n_seeds = len(scores_S)
     between = float(scores_S.var(ddof=1)) if n_seeds > 1 else 0.0
@@ -92,7 +106,7 @@ def mean_of_runs(scores_S: Array, ses_S: Array) -> Score:
 
 
 def _with_interval(mean: float, of_seeds: float, of_examples: float, n_seeds: int) -> Score:
-    """Return a score from the variances of its two parts; seed_sd is not known yet."""
+    """Return a score from the variances of its two parts. `seed_sd` is not known yet."""
     half = _quantile(0.975, of_seeds**0.5, of_examples**0.5, n_seeds - 1)
     return Score(
         mean,
@@ -106,7 +120,10 @@ def _with_interval(mean: float, of_seeds: float, of_examples: float, n_seeds: in
 
 
 def _quantile(share: float, of_seeds: float, of_examples: float, df: int) -> float:
-    """Return the quantile of of_seeds T + of_examples Z, T Student's t of df degrees of freedom, Z normal."""
+    """Return the quantile of of_seeds T + of_examples Z.
+
+    T is Student's t with df degrees of freedom, Z is normal.
+    """
     if of_seeds == 0 or df == 0:
         return float(stats.norm.ppf(share)) * of_examples
     above = 2 * (float(stats.t.ppf(share, df)) * of_seeds + float(stats.norm.ppf(share)) * of_examples)
@@ -114,7 +131,7 @@ def _quantile(share: float, of_seeds: float, of_examples: float, df: int) -> flo
 
 
 def _chance(x: float, of_seeds: float, of_examples: float, df: int) -> float:
-    """Return how likely of_seeds T + of_examples Z is at most x, by the trapezoid rule over Z."""
+    """Return the probability that of_seeds T + of_examples Z is at most x, by the trapezoid rule over Z."""
     if of_seeds == 0 or df == 0:
         return float(stats.norm.cdf(x / of_examples)) if of_examples > 0 else float(x >= 0)
     z = np.linspace(-8.0, 8.0, 801)
@@ -125,11 +142,12 @@ def _chance(x: float, of_seeds: float, of_examples: float, df: int) -> float:
 def paired_difference(differences_SN: Array, n_draws: int = 4000) -> Difference:
     """Return the mean of paired differences with its interval (see PAIRED).
 
-    The residual is counted in the seeds' part and taken out of the examples'. p is two-sided: twice the share
-    of draws beyond 0, at least 2 / n_draws.
+    The residual counts for the seeds' part and is taken out of the examples' part. p is two-sided: twice the
+    share of draws beyond 0, and at least 2 / n_draws.
 
     Args:
         differences_SN: One difference for each seed and test example.
+        n_draws: Number of bootstrap draws.
     """
     n_seeds, n = differences_SN.shape
     parts = _split(differences_SN)
@@ -142,7 +160,7 @@ def paired_difference(differences_SN: Array, n_draws: int = 4000) -> Difference:
         moved *= (parts.own / parts.examples) ** 0.5
     variance = parts.own / n
     if n_seeds > 1:
-        # One draw a stratum of probability: long tails would make the ends of the interval noisy.
+        # We take one draw from each stratum of probability. Otherwise long tails would make the ends noisy.
         chance = (rng.permutation(len(moved)) + 0.5) / len(moved)
         moved = moved + stats.t.ppf(chance, n_seeds - 1) * (parts.seeds / n_seeds) ** 0.5
         variance += parts.seeds / n_seeds
@@ -154,9 +172,11 @@ def paired_difference(differences_SN: Array, n_draws: int = 4000) -> Difference:
 
 
 def unpaired_difference(ours: Score, theirs: Score) -> Difference:
-    """Return the difference of two scores, their errors as if independent: on the wide side.
+    """Return the difference of two scores as if their errors were independent.
 
-    Both parts add up; Student's t has the degrees of freedom of fewer seeds.
+    The interval is on the wide side.
+
+    The variances of both parts add up. Student's t has the degrees of freedom of the score with fewer seeds.
     """
     of_seeds = (ours.seed_se**2 + theirs.seed_se**2) ** 0.5
     of_examples = (ours.test_se**2 + theirs.test_se**2) ** 0.5
@@ -168,7 +188,7 @@ def unpaired_difference(ours: Score, theirs: Score) -> Difference:
 
 
 def holm(p_values: list[float], level: float = 0.05) -> list[bool]:
-    """Return which differences stand when all of them are counted (Holm 1979)."""
+    """Return which differences stand after correcting for their number (Holm 1979)."""
     stands = [False] * len(p_values)
     for k, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         if p_values[i] > level / (len(p_values) - k):

@@ -1,4 +1,4 @@
-"""Scores of predictions, each a `Score`: a value, its standard error and its 95 % interval over examples."""
+"""Scores of predictions. Each `Score` has a value, its standard error and its 95 % interval over examples."""
 
 from lora_jax.metrics.classification import accuracy, f1
 from lora_jax.metrics.intervals import Score, difference, interval, ratio_interval, wilson

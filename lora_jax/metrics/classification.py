@@ -16,9 +16,17 @@ def accuracy(predicted: Classes, labels: Classes) -> Score:
 
 
 def f1(predicted: Classes, labels: Classes, *, positive: int | None = None) -> Score:
-    """Return F1 of the class `positive`, or the mean over the classes that occur (macro F1), by bootstrap.
+    """Return F1 with its interval by bootstrap.
 
-    F1 = 2 TP / (2 TP + FP + FN), and 0 where the class is neither there nor predicted.
+    F1 = 2 TP / (2 TP + FP + FN). It is 0 if the class neither occurs nor is predicted.
+
+    Args:
+        predicted: The predicted classes.
+        labels: The true classes.
+        positive: The class whose F1 is wanted. None takes the mean over the classes that occur (macro F1).
+
+    Raises:
+        LoraJaxError: The two differ in length, or are empty.
     """
     check_alike(predicted, labels, "predictions", "labels")
     predicted_N, labels_N = np.asarray(predicted), np.asarray(labels)
@@ -31,7 +39,7 @@ def f1(predicted: Classes, labels: Classes, *, positive: int | None = None) -> S
     def score(counts_RN: np.ndarray) -> np.ndarray:
         either_RC = counts_RN @ either_NC
         f1_RC = 2 * (counts_RN @ hit_NC) / np.maximum(either_RC, 1)
-        # The mean is over classes that occur among the examples counted: a draw may miss a rare one.
+        # The mean is over classes that occur among the examples counted. A draw may miss a rare class.
         n_classes_R = len(classes_C) if positive is not None else (either_RC > 0).sum(axis=1)
         return f1_RC.sum(axis=1) / n_classes_R
 

@@ -1,4 +1,4 @@
-"""A score with its standard error and 95 % interval: of proportions, of means, of anything by bootstrap."""
+"""A score with its standard error and 95 % interval: of proportions, means, and anything by bootstrap."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -11,15 +11,21 @@ from lora_jax.errors import LoraJaxError
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 RESAMPLES = 1000
-BLOCK = 500_000  # counts in memory at once
+BLOCK = 500_000  # most counts in memory at once
 
 Values = Sequence[float] | np.ndarray
-# Scores (R,) of a whole set of N examples: in row r, example n counts counts_RN[r, n] times.
+# Maps counts_RN to scores (R,) of a set of N examples. In row r, example n counts counts_RN[r, n] times.
 CountedScore = Callable[[np.ndarray], np.ndarray]
 
 
 class Score(TypedDict):
-    """A score in its own unit, its standard error over the examples, and its 95 % interval (low, high)."""
+    """A score over examples.
+
+    Attributes:
+        value: The score, in its own unit.
+        se: Its standard error over the examples.
+        ci95: The ends of its 95 % interval.
+    """
 
     value: float
     se: float
@@ -31,12 +37,17 @@ def interval(
 ) -> Score:
     """Return a score over examples with its interval.
 
-    Values, one an example: their mean, with Student's t; booleans: their share, by `wilson`. A function of
-    counts, with the number `n` of examples: its value where each counts once, with the percentile bootstrap
-    over examples (Efron 1979). Equal n and seed draw equal examples.
+    Numbers give their mean, with Student's t. Booleans give their share, by `wilson`. A function of counts
+    gives its value if each example counts once, with the percentile bootstrap over examples (Efron 1979).
+
+    Args:
+        values: One value for each example, or a function of counts.
+        n: Number of examples, for a function of counts.
+        seed: Seed of the bootstrap. Equal n and seed draw equal examples.
+        resamples: Number of draws.
 
     Raises:
-        LoraJaxError: no examples, or one alone where a spread is wanted.
+        LoraJaxError: There are no examples, or only one if a spread is needed.
     """
     if callable(values):
         return _bootstrap(values, _check_some(n or 0), seed, resamples)
@@ -54,7 +65,7 @@ def interval(
 
 
 def wilson(n_hits: int, n: int) -> Score:
-    """Return a proportion with Wilson's score interval (1927), which holds at 0 and 1 too, where se is 0."""
+    """Return a proportion with Wilson's score interval (1927). It also holds at 0 and 1, where se is 0."""
     p = n_hits / _check_some(n)
     centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
@@ -63,7 +74,14 @@ def wilson(n_hits: int, n: int) -> Score:
 
 
 def ratio_interval(losses: np.ndarray, weights: np.ndarray) -> Score:
-    """Return the mean loss a token, its standard error by examples: a ratio of sums, by the delta method."""
+    """Return the mean loss per token.
+
+    Its standard error over examples is that of a ratio, by the delta method.
+
+    Args:
+        losses: Summed loss of each example (N,).
+        weights: Tokens of each example (N,).
+    """
     mean = float(losses.sum() / weights.sum())
     n = len(losses)
     se = math.sqrt(n / (n - 1) * float(np.square(losses - mean * weights).sum())) / float(weights.sum())
@@ -78,10 +96,20 @@ def difference(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Score:
-    """Return ours - theirs on the same examples, with the interval: what is hard for both does not widen it.
+    """Return ours - theirs on the same examples, with its interval. What is hard for both does not widen it.
 
-    Two lists of values (right and wrong as 1 and 0): Student's t on the differences. Two functions of counts:
-    the paired bootstrap (Koehn 2004), in which each draw of examples serves both.
+    Two lists of values (right and wrong as 1 and 0) use Student's t on the differences. Two functions of
+    counts use the paired bootstrap (Koehn 2004), in which each draw of examples serves both.
+
+    Args:
+        ours: Values or a function of counts, as in `interval`.
+        theirs: The same of the other score.
+        n: Number of examples, for functions of counts.
+        seed: Seed of the bootstrap.
+        resamples: Number of draws.
+
+    Raises:
+        LoraJaxError: The two are not alike, differ in length, or are empty.
     """
     if callable(ours) and callable(theirs):
         return interval(
@@ -94,7 +122,11 @@ def difference(
 
 
 def check_alike(first: Sized, second: Sized, one: str, other: str) -> None:
-    """Refuse two lists of different length, or empty ones."""
+    """Check that two lists have one length and are not empty.
+
+    Raises:
+        LoraJaxError: They differ in length or are empty.
+    """
     if len(first) != len(second):
         raise LoraJaxError(f"There are {len(first)} {one} and {len(second)} {other}: give one for each.")
     _check_some(len(first))
@@ -113,7 +145,7 @@ def _bootstrap(score: CountedScore, n: int, seed: int, resamples: int) -> Score:
     return Score(value=float(value), se=float(scores_R.std(ddof=1)), ci95=(float(low), float(high)))
 
 
-@lru_cache(maxsize=2)  # the same examples are scored by one score after another
+@lru_cache(maxsize=2)  # several scores use the same examples, one after another
 def _draw_rows(n: int, seed: int, resamples: int) -> np.ndarray:
     """Return the examples of each resample, int32 (R, N)."""
     return np.random.Generator(np.random.PCG64([seed, n])).integers(0, n, (resamples, n), dtype=np.int32)

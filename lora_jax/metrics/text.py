@@ -10,16 +10,19 @@ import numpy as np
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.metrics.intervals import CountedScore, Score, check_alike, interval
 
-# The references of each text: one, or several of which the best counts.
+# The references of each text: one, or several. Of several, the best counts.
 References = Sequence[str | Sequence[str]]
 ROUGES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-N_GRAMS = 4  # BLEU's longest
+N_GRAMS = 4  # length of BLEU's longest n-grams
 
 
 def exact_match(hypotheses: Sequence[str], references: References, *, normalise: bool = False) -> Score:
-    """Return the share of texts that equal a reference, white space at the ends and runs of it apart.
+    """Return the share of texts that equal a reference. White space at the ends and its amount do not count.
 
-    `normalise`: case, punctuation and articles do not count either (SQuAD, arXiv 1606.05250).
+    Args:
+        hypotheses: The texts.
+        references: The references of each text.
+        normalise: Whether case, punctuation and articles do not count either (SQuAD, arXiv 1606.05250).
     """
     return interval(exact_match_values(hypotheses, references, normalise=normalise))
 
@@ -34,7 +37,7 @@ def exact_match_values(
 
 
 def token_f1(hypotheses: Sequence[str], references: References) -> Score:
-    """Return the mean F1 of the words shared with the best reference, both normalised (SQuAD)."""
+    """Return the mean F1 of the words that a text shares with its best reference, both normalised (SQuAD)."""
     return interval(token_f1_values(hypotheses, references))
 
 
@@ -45,19 +48,22 @@ def token_f1_values(hypotheses: Sequence[str], references: References) -> np.nda
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> Score:
-    """Return corpus BLEU (Papineni et al. 2002), 0 to 100, as sacrebleu's defaults give it, by bootstrap."""
+    """Return corpus BLEU, 0 to 100 (Papineni et al.
+
+    2002), by sacrebleu's defaults. The interval is a bootstrap.
+    """
     return interval(bleu_of_counts(hypotheses, references), len(hypotheses))
 
 
 def bleu_of_counts(hypotheses: Sequence[str], references: References) -> CountedScore:
     """Return corpus BLEU as a function of how often each text counts, for `difference`.
 
-    A text may have any number of references from 1 on. Each is read once: its n-gram matches and lengths are
-    what the corpus score is made of.
+    A text may have one or more references. Each text is read once. The corpus score is made of its n-gram
+    matches and lengths.
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    # effective_order concerns the score of a sentence alone, which is not used.
+    # effective_order changes only the score of a single sentence, which we do not use.
     metric = BLEU(effective_order=True)
     found = [metric.sentence_score(text, refs) for text, refs in pair_up(hypotheses, references)]
     statistics_NS = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in found], np.float64)
@@ -76,9 +82,18 @@ def bleu_of_counts(hypotheses: Sequence[str], references: References) -> Counted
 def rouge(
     hypotheses: Sequence[str], references: References, *, kind: str = "rougeL", stemmer: bool = False
 ) -> Score:
-    """Return the mean F-measure of ROUGE (Lin 2004), 0 to 1, with the best reference, as rouge-score has it.
+    """Return the mean F-measure of ROUGE, 0 to 1, with the best reference, as rouge-score computes it.
 
-    kind: of ROUGES; rougeLsum takes line ends for ends of sentences. `stemmer`: Porter's, English only.
+    Args:
+        hypotheses: The texts.
+        references: The references of each text.
+        kind: One of ROUGES. "rougeLsum" takes line ends for ends of sentences.
+        stemmer: Whether to use Porter's stemmer, for English only.
+
+    Raises:
+        LoraJaxError: There is no such kind, or the lists do not pair.
+
+    Reference: Lin 2004.
     """
     return interval(rouge_values(hypotheses, references, kind=kind, stemmer=stemmer))
 
@@ -97,7 +112,11 @@ def rouge_values(
 
 
 def pair_up(hypotheses: Sequence[str], references: References) -> list[tuple[str, tuple[str, ...]]]:
-    """Return each text with its references, stripped; LoraJaxError for unequal numbers or no reference."""
+    """Return each text with its references, all stripped.
+
+    Raises:
+        LoraJaxError: The numbers differ, or a text has no reference.
+    """
     check_alike(hypotheses, references, "texts", "references")
     pairs = []
     for number, (text, given) in enumerate(zip(hypotheses, references, strict=True)):
@@ -109,13 +128,13 @@ def pair_up(hypotheses: Sequence[str], references: References) -> list[tuple[str
 
 
 def normalise_answer(text: str) -> str:
-    """Lower the case, drop ASCII punctuation and the words a, an, the, and even out white space."""
+    """Lower the case, drop ASCII punctuation and the words a, an and the, and even out white space."""
     plain = text.lower().translate(str.maketrans("", "", string.punctuation))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
 def _overlap_f1(text: str, reference: str) -> float:
     ours, theirs = (normalise_answer(t).split() for t in (text, reference))
-    if not ours and not theirs:  # two answers of no words are equal
+    if not ours and not theirs:  # two answers without words are equal
         return 1.0
     return 2 * (Counter(ours) & Counter(theirs)).total() / (len(ours) + len(theirs))
