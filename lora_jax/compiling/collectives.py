@@ -1,4 +1,4 @@
-"""What the devices say to each other in a step: collectives by kind, with their number and bytes."""
+"""What devices send to each other in a step: collectives by kind, with their number and bytes."""
 
 import math
 import re
@@ -10,17 +10,17 @@ from lora_jax.compiling.results import Collective
 from lora_jax.compiling.walk import walk
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-RETURN_OPERANDS = ("all-gather-start", "collective-permute-start")  # in front of what they make
+RETURN_OPERANDS = ("all-gather-start", "collective-permute-start")  # they return operands before results
 
 
 def kind_of(instruction: Instruction) -> str | None:
-    """Return the kind of collective that an instruction is or begins; None for every other instruction."""
+    """Return the kind of collective that an instruction is or begins. None for any other instruction."""
     kind = instruction.opcode.removesuffix("-start")
     return kind if kind in KINDS else None
 
 
 def count_collectives(program: Program, n_devices: int) -> tuple[Collective, ...]:
-    """Return every kind that the program has, in the order of KINDS; loops are unrolled."""
+    """Return every kind of collective in the program, in the order of KINDS. Loops are unrolled."""
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for kind, instruction, times in _find(program):
         found[kind].append((times, bytes_received(instruction, kind, n_devices)))
@@ -30,9 +30,9 @@ def count_collectives(program: Program, n_devices: int) -> tuple[Collective, ...
 def _find(program: Program) -> Iterator[tuple[str, Instruction, int]]:
     """Yield every collective with its kind and how often it runs.
 
-    A TPU's compiler puts collectives into fusions. One that goes on behind other work is in several of
-    them, a chain that has a number, and counts once. A sum of which each device keeps a part is a
-    reduce-scatter, and the text has it as an all-reduce.
+    A TPU's compiler puts collectives into fusions. If one runs behind other work, it is in several fusions,
+    which form a chain with a number. It counts once. A sum of which each device keeps a part is a
+    reduce-scatter, although the text calls it an all-reduce.
     """
     chains: set[tuple[int, str]] = set()
     for computation, instruction, times in walk(program):
@@ -52,10 +52,10 @@ def _find(program: Program) -> Iterator[tuple[str, Instruction, int]]:
 
 
 def bytes_received(instruction: Instruction, kind: str, n_devices: int) -> float:
-    """Return the bytes that a device receives, and sends, where each tells its part around a ring.
+    """Return the bytes that a device receives, and also sends, if each passes its part around a ring.
 
-    Of a whole array of S bytes among n devices it is (n - 1) / n S to gather or to scatter it, twice that to
-    reduce it everywhere, and S to hand it on.
+    For a whole array of S bytes among n devices, gathering or scattering takes (n - 1) / n S. Reducing it
+    everywhere takes twice that, and handing it on takes S.
     """
     sizes = [array.n_bytes for array in instruction.arrays]
     if instruction.opcode in RETURN_OPERANDS:
@@ -69,7 +69,7 @@ def bytes_received(instruction: Instruction, kind: str, n_devices: int) -> float
 
 
 def _group_size(instruction: Instruction, n_devices: int) -> int:
-    """Return how many devices take part, by any of the three ways that XLA writes groups in.
+    """Return how many devices take part. XLA writes groups in three ways.
 
     {{0,1},{2,3}} and [2,2]<=[4] are groups of two, and mesh['a'=2,'b'=4] {'b'} are groups of four.
     """

@@ -3,7 +3,7 @@
 from lora_jax.compiling.hlo import Computation, Instruction, Program
 from lora_jax.compiling.kernels import count_kernel_flops, product_flops
 
-# What costs nothing: names of arrays that are there.
+# These cost nothing, because they only name arrays that exist.
 FREE = frozenset({
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
     "replica-id", "opt-barrier", "add-dependency", "async-update",
@@ -12,14 +12,14 @@ SLICES = ("slice", "dynamic-slice", "gather")
 
 
 def is_free(instruction: Instruction) -> bool:
-    """Does an instruction only name what is there, or end what another began?"""
+    """Does an instruction only name what exists, or end what another began?"""
     return instruction.opcode in FREE or instruction.opcode.endswith("-done")
 
 
 def count_flops(program: Program, computation: Computation, instruction: Instruction) -> float:
-    """Return the FLOPs of the products in an instruction: two for each multiplication and addition.
+    """Return the FLOPs of the products in an instruction: two for each multiplication with its addition.
 
-    Sums and elementwise functions are not counted. They are bound by their bytes.
+    Sums and elementwise functions do not count, because their bytes bound their time.
     """
     if instruction.opcode == "dot":
         return product_flops(
@@ -36,8 +36,8 @@ def count_flops(program: Program, computation: Computation, instruction: Instruc
 def count_bytes(program: Program, computation: Computation, instruction: Instruction) -> float:
     """Return the bytes that an instruction reads and writes.
 
-    Of an operand of which only slices are used, the slices are read. An array of which a part is replaced
-    in place is not read or written beyond that part.
+    If only slices of an operand are used, only these are read. If a part of an array is replaced in place,
+    only that part is read and written.
     """
     inner = program.computations.get(instruction.called or "") if instruction.opcode == "fusion" else None
     if inner is None:
@@ -67,7 +67,7 @@ def _touches_a_part(user: Instruction, name: str) -> bool:
 
 
 def _bytes_written(inner: Computation, instruction: Instruction) -> float:
-    """Return the bytes of a fusion's results; of one that is updated in place, those of the part."""
+    """Return the bytes of a fusion's results. If one is updated in place, only the part counts."""
     root = next(one for one in inner.values() if one.is_root)
     parts = [inner[name] for name in root.operands] if root.opcode == "tuple" else [root]
     return sum(_bytes_of(inner, one.operands[1]) if _is_update(one) else one.n_bytes for one in parts)

@@ -1,8 +1,8 @@
-"""What JAX asks of the GPU before it calls cuDNN's attention, answered by a target that is not here.
+"""Answer JAX's questions about the GPU, before it calls cuDNN's attention, for a target that is not here.
 
-JAX allows heads wider than 128 from compute capability 9.0 on, and asks the process for that of its GPU.
-A process that compiles for an H100 on a machine without one has none to ask. So JAX takes the GPU for an
-older one and refuses. Nothing else of the call depends on the process.
+JAX allows heads wider than 128 from compute capability 9.0 on, and asks the process for that of its GPU. A
+process that compiles for an H100 on a machine without one has no GPU to ask. JAX would take the GPU for an
+older one and refuse. Nothing else of the call depends on the process.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,11 @@ AT_LEAST, EQUAL = "check_compute_capability", "is_cuda_compute_capability_equal"
 
 @contextmanager
 def answering_for(target: Target) -> Iterator[None]:
-    """Let JAX's checks of cuDNN's attention see the target; raises LoraJaxError where JAX has none."""
+    """Let JAX's checks of cuDNN's attention see the target during the block.
+
+    Raises:
+        LoraJaxError: This version of JAX has no such checks.
+    """
     capability = target.capability
     if capability is None:
         yield

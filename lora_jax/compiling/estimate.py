@@ -1,9 +1,9 @@
 """An estimate of a step's time from its compiled program, by the rule of docs/accelerators.md.
 
-On a TPU the compiler says how many cycles each fusion takes. We unroll the loops and add these up. It says
-nothing of a custom kernel, so we add the larger of its FLOPs over half the peak and its bytes over the
-bandwidth. For a GPU the compiler says no time at all. Every fusion then takes the larger of its FLOPs over
-the peak and its bytes over the bandwidth. A custom kernel is counted as on a TPU.
+For a TPU the compiler says how many cycles each fusion takes. We unroll the loops and add these up. It says
+nothing about a custom kernel. There we add the larger of its FLOPs over half the peak and its bytes over the
+bandwidth. For a GPU the compiler says no times at all. Every fusion then takes the larger of its FLOPs over
+the peak and its bytes over the bandwidth. A custom kernel counts as on a TPU.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from lora_jax.compiling.results import Collective, StepEstimate
 from lora_jax.compiling.walk import walk
 from lora_jax.target import Target
 
-KERNEL_SHARE = 0.5  # of the peak, which a custom kernel is taken to reach
+KERNEL_SHARE = 0.5  # the share of the peak that we assume a custom kernel to reach
 CYCLES = r'"estimated_cycles":"?(\d+)'
 NO_WORK = ("AllocateBuffer", "ConcatBitcast", "AssumeGatherIndicesInBound", "Sharding", "LayoutConstraint")
 
@@ -32,7 +32,14 @@ class _Sum:
 def estimate_step(
     program: Program, target: Target, flops: float, collectives: Sequence[Collective]
 ) -> StepEstimate:
-    """Estimate the time of a step. flops: of the model, on all devices."""
+    """Estimate the time of a step.
+
+    Args:
+        program: The compiled program.
+        target: What it was compiled for.
+        flops: FLOPs of the model in one step, on all devices.
+        collectives: The step's collectives.
+    """
     total, unpriced = _Sum(), dict[str, None]()
     for computation, instruction, times in walk(program):
         kernel = kernel_target(instruction)

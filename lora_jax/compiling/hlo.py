@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-BITS = {"pred": 8, "token": 0, "opaque": 0}  # of what says no size in its own name
+BITS = {"pred": 8, "token": 0, "opaque": 0}  # bits of the types whose names say no size
 _ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([0-9,]*)\]")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body)=%?([\w.\-]+)")
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -13,19 +13,24 @@ _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 
 @dataclass(frozen=True)
 class Array:
-    """The type of an array of the program: its element type and its shape on one device."""
+    """The type of an array of the program.
+
+    Attributes:
+        dtype: Its element type.
+        shape: Its shape on one device.
+    """
 
     dtype: str
     shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """Return the number of elements."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> float:
-        """Return its bytes, without padding."""
+        """Its bytes, without padding."""
         bits = BITS.get(self.dtype)
         if bits is None:
             digits = re.match(r"[a-z]+(\d+)", self.dtype)
@@ -39,13 +44,13 @@ class Instruction:
 
     Attributes:
         name: Its name.
-        opcode: What it does: fusion, dot, while, ...
-        arrays: What it returns; a tuple's parts in a row.
-        operands: Names of what it takes in.
+        opcode: What it does, such as fusion, dot or while.
+        arrays: What it returns. The parts of a tuple stand in a row.
+        operands: Names of its operands.
         text: The line behind the operands: attributes and the compiler's notes.
-        is_root: Is it what its computation returns?
-        number: Which parameter of its computation it is, or the value of a constant that is a whole number.
-            None for every other instruction.
+        is_root: Whether its computation returns it.
+        number: The number of a parameter in its computation, or the value of a constant that is a whole
+            number. None for any other instruction.
     """
 
     name: str
@@ -58,17 +63,17 @@ class Instruction:
 
     @property
     def n_bytes(self) -> float:
-        """Return the bytes of what it returns."""
+        """Bytes of what it returns."""
         return sum(array.n_bytes for array in self.arrays)
 
     @property
     def called(self) -> str | None:
-        """Return the computation that it calls, such as a fusion's or the body of a loop."""
+        """The computation that it calls, such as a fusion's or the body of a loop."""
         found = _CALLED.search(self.text)
         return None if found is None else found[1]
 
     def attribute(self, pattern: str) -> str | None:
-        """Return the first group of a pattern in its attributes, None where there is no such."""
+        """Return the first group of a pattern in its attributes. None if the pattern does not match."""
         found = re.search(pattern, self.text)
         return None if found is None else found[1]
 
@@ -78,14 +83,23 @@ Computation = Mapping[str, Instruction]  # by name, in their order
 
 @dataclass(frozen=True)
 class Program:
-    """Computations by name, and the name of the one that runs."""
+    """A program.
+
+    Attributes:
+        computations: The computations by name.
+        entry: Name of the computation that runs.
+    """
 
     computations: Mapping[str, Computation]
     entry: str
 
 
 def parse(text: str) -> Program:
-    """Read a program from the text that `compiled.as_text()` gives."""
+    """Parse the text that `compiled.as_text()` gives.
+
+    Raises:
+        ValueError: The text is no program of XLA's.
+    """
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", {}
     for line in _join_lines(text):
@@ -102,10 +116,10 @@ def parse(text: str) -> Program:
 
 
 def _join_lines(text: str) -> Iterator[str]:
-    """Yield the lines of a program; an instruction that goes on over several lines is one.
+    """Yield the lines of a program. An instruction that spans several lines becomes one.
 
-    The notes of a kernel, and of what the compiler made of it, have line breaks in them. Behind these stand
-    the cycles.
+    The notes of a kernel, and of what the compiler made of it, contain line breaks. The cycles stand behind
+    them.
     """
     kept: list[str] = []
     for line in text.splitlines():
@@ -136,13 +150,13 @@ def _parse_line(line: str) -> Instruction:
 
 
 def _split_type(text: str) -> tuple[str, str]:
-    """Split "type opcode(...)" behind the type, which may be a tuple with spaces in it."""
+    """Split "type opcode(...)" after the type, which may be a tuple with spaces in it."""
     end = _closing(text) + 1 if text.startswith("(") else text.index(" ")
     return text[:end], text[end:].lstrip()
 
 
 def _closing(text: str) -> int:
-    """Return where the parenthesis that `text` begins with is closed."""
+    """Return where the parenthesis closes with which `text` begins."""
     depth = 0
     for at, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")

@@ -1,4 +1,7 @@
-"""The FLOPs of custom kernels, which XLA's text does not say: read from the shapes of their operands."""
+"""The FLOPs of custom kernels.
+
+XLA's text does not say them, so we read them from the shapes of the operands.
+"""
 
 import math
 import re
@@ -6,16 +9,16 @@ import re
 from lora_jax.compiling.hlo import Computation, Instruction
 
 CUDNN_ATTENTION, CUBLAS, TPU_KERNEL = "__cudnn$fmha", "__cublas", "tpu_custom_call"
-# A query's products with the keys and the weights' with the values; backward these again, and four gradients.
+# Forward there are two products: queries with keys, and weights with values. Backward there are five.
 FORWARD_PRODUCTS, BACKWARD_PRODUCTS = 2, 5
-# Splash attention's kernels, by the word in their names. The two backward ones compute the weights each: the
-# scores and the weights' gradient, then dq of one, dk and dv of the other.
+# Splash attention's kernels, by the word in their names. Each of the two backward kernels computes the scores
+# and the weights' gradient. Then one computes dq, and the other dk and dv.
 SPLASH_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
 SPLASH = r"splash_m[hq]a_(fwd|dq|dkv)"
 
 
 def kernel_target(instruction: Instruction) -> str | None:
-    """Return the name of the custom kernel that an instruction calls; None where it calls none."""
+    """Return the name of the custom kernel that an instruction calls. None if it calls none."""
     if instruction.opcode != "custom-call":
         return None
     return instruction.attribute(r'custom_call_target="([^"]+)"')
@@ -28,7 +31,7 @@ def is_attention(instruction: Instruction) -> bool:
 
 
 def count_kernel_flops(computation: Computation, instruction: Instruction) -> float | None:
-    """Return the FLOPs of a custom kernel's products, None for a kernel whose FLOPs we cannot read."""
+    """Return the FLOPs of a custom kernel's products. None for a kernel whose FLOPs we cannot read."""
     target = kernel_target(instruction) or ""
     if target.startswith(CUDNN_ATTENTION):
         return _cudnn_flops(computation, instruction, "Backward" in target)
@@ -40,7 +43,7 @@ def count_kernel_flops(computation: Computation, instruction: Instruction) -> fl
 
 
 def product_flops(computation: Computation, instruction: Instruction, contracted: list[int]) -> float:
-    """Return the FLOPs of one product, two for each multiplication and addition."""
+    """Return the FLOPs of one product: two for each multiplication with its addition."""
     left = computation[instruction.operands[0]].arrays[0]
     depth = math.prod(left.shape[at] for at in contracted)
     return 2.0 * instruction.arrays[0].size * depth
@@ -54,7 +57,7 @@ def _splash_phase(instruction: Instruction) -> str | None:
 
 
 def _cudnn_flops(computation: Computation, instruction: Instruction, is_backward: bool) -> float:
-    """Return the FLOPs of cuDNN's attention, (B, T, H, K) each operand; a causal one leaves out half."""
+    """Return the FLOPs of cuDNN's attention, whose operands are (B, T, H, K). A causal one takes half."""
     B, T, H, K = computation[instruction.operands[0]].arrays[0].shape
     S = computation[instruction.operands[1]].arrays[0].shape[1]
     products = BACKWARD_PRODUCTS if is_backward else FORWARD_PRODUCTS
@@ -63,10 +66,10 @@ def _cudnn_flops(computation: Computation, instruction: Instruction, is_backward
 
 
 def _splash_flops(computation: Computation, instruction: Instruction, products: int) -> float:
-    """Return the FLOPs of a splash kernel, whose first real operands are q (..., H, T, K) and k (..., S, K).
+    """Return the FLOPs of a splash kernel. Its first real operands are q (..., H, T, K) and k (..., S, K).
 
-    A causal one comes with a table of blocks (1, n, n), small whole numbers. It computes the blocks up to the
-    diagonal, and these whole: (n + 1) / 2n of all, which is more than half.
+    A causal kernel has a table of blocks (1, n, n) of small whole numbers. It computes the blocks up to the
+    diagonal as a whole: (n + 1) / 2n of all, which is more than half.
     """
     shapes = [computation[name].arrays[0] for name in instruction.operands if name in computation]
     q, k = [array.shape for array in shapes if array.dtype in ("bf16", "f16", "f32")][:2]

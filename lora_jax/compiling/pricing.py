@@ -1,4 +1,4 @@
-"""What FLOPs cost on a target, in hours and device hours: `plan` and `design` price by this alone."""
+"""What FLOPs cost on a target, in hours and device hours. `plan` and `design` both price with this."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Speed:
 
     Attributes:
         target: Its name, such as "tpu-v5e:4x4".
-        n_devices: How many devices it has.
-        slowest: FLOPs per second of all devices, where communication hides behind nothing.
-        fastest: The same where the smaller of computing and communication is hidden whole.
+        n_devices: Its number of devices.
+        slowest: FLOPs per second of all devices if no communication is hidden.
+        fastest: The same if the smaller of computing and communication is hidden completely.
         basis: What it rests on, in words.
     """
 
@@ -27,7 +27,7 @@ class Speed:
     basis: str
 
     def describe(self, flops: float) -> str:
-        """Return what so many FLOPs take on the target, and on what that rests, in a sentence."""
+        """Return a sentence about how long so many FLOPs take on the target, and what that rests on."""
         least, most = flops / self.fastest / 3600, flops / self.slowest / 3600
         devices = ""
         if self.n_devices > 1:
@@ -36,19 +36,25 @@ class Speed:
 
 
 def assume_speed(target: Target, utilisation: float) -> Speed:
-    """Return the speed of a target that reaches a share of its peak, which nothing was compiled for."""
+    """Return the speed of a target that is assumed to reach a share of its peak.
+
+    Nothing was compiled for it.
+    """
     speed = utilisation * target.device.peak_flops * target.n_devices
     basis = f"at {utilisation:.0%} of the peak, which is assumed and was neither compiled nor measured."
     return Speed(target.name, target.n_devices, speed, speed, basis)
 
 
 def estimate_speed(report: CompileReport, target: Target, n_steps: Mapping[str, float]) -> Speed:
-    """Return the speed by the estimate of the steps that were compiled.
+    """Return the speed by the estimates of the compiled steps.
 
-    n_steps: how often each run takes its step, by run_id.
+    Args:
+        report: The compiled steps.
+        target: What they were compiled for.
+        n_steps: By run_id, how often each run takes its step.
 
     Raises:
-        LoraJaxError: A step has no estimate, as where it does not fit.
+        LoraJaxError: A step has no estimate, for example because it does not fit.
     """
     flops = least = most = 0.0
     for step in report.steps:
@@ -69,7 +75,7 @@ def largest_step(report: CompileReport) -> CompiledStep:
 
 
 def span(low: float, high: float) -> str:
-    """Return "3.1 to 4.2", or one number where both are written alike."""
+    """Return "3.1 to 4.2", or one number if both are written alike."""
     first, last = f"{low:,.3g}", f"{high:,.3g}"
     return first if first == last else f"{first} to {last}"
 

@@ -1,4 +1,4 @@
-"""Every different step of a config, compiled for a target; runs in a process of its own (`worker`)."""
+"""Compile every different step of a config for a target. This runs in a process of its own (`worker`)."""
 
 import re
 import time
@@ -31,9 +31,13 @@ OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 def compile_runs(
     runs: Sequence[RunConfig], target: Target, mesh: Mesh, take: Callable[[CompiledStep], None]
 ) -> None:
-    """Compile one step for every different shape of the runs, in their order.
+    """Compile one step for each different shape of the runs, in their order.
 
-    take: called with each as it is done.
+    Args:
+        runs: The runs.
+        target: What to compile for.
+        mesh: How the devices share the work.
+        take: Called with each step when it is done.
     """
     shapes: dict[Any, list[RunConfig]] = {}
     for run in runs:
@@ -43,7 +47,11 @@ def compile_runs(
 
 
 def compile_run(alike: Sequence[RunConfig], target: Target, mesh: Mesh) -> CompiledStep:
-    """Compile the step that runs of one shape share; raises LoraJaxError where a mesh does not divide it."""
+    """Compile the step that runs of one shape share.
+
+    Raises:
+        LoraJaxError: The mesh does not divide it.
+    """
     run, began = alike[0], time.monotonic()
     lowered = lower_step(run, target, mesh)
     program, memory = _compile(lowered, target)
@@ -82,7 +90,7 @@ def compile_run(alike: Sequence[RunConfig], target: Target, mesh: Mesh) -> Compi
 
 
 def why_unfused(run: RunConfig, target: Target) -> str:
-    """Return why no kernel attends in the steps of a run: the end of a sentence."""
+    """Return why no kernel attends in the steps of a run, as the end of a sentence."""
     with compiling_for(target):
         heads = heads_of(run.model, run.data.seq_len, compute_dtype(run.model))
     reason = choose_kernel(target, heads).reason
@@ -97,7 +105,10 @@ def is_attention_fused(program: Program) -> bool:
 
 
 def _compile(lowered: Lowered, target: Target) -> tuple[Program | None, Memory | None]:
-    """Compile; None for both where the compiler says that the device's memory does not hold the program."""
+    """Compile.
+
+    Both results are None if the compiler says that the program does not fit the device's memory.
+    """
     try:
         compiled = lowered.lowered.compile()
     except JaxRuntimeError as error:

@@ -1,4 +1,7 @@
-"""What compiling the steps of a config for a target found, as types; JSON by lora_jax/documents.py."""
+"""The types of what compiling a config's steps for a target found.
+
+lora_jax/documents.py turns them into JSON.
+"""
 
 from dataclasses import dataclass
 
@@ -8,9 +11,11 @@ class Memory:
     """Bytes of one device.
 
     Attributes:
-        arguments: What the step takes in: weights, the optimizer's state, the batch.
-        temporaries: What it needs besides while it runs, as one piece. A TPU's compiler leaves gaps in it.
-        peak: What is in use at once, at most: the compiler's own count, by which it refuses a program.
+        arguments: What the step reads: weights, the optimizer's state, the batch.
+        temporaries: What it needs in addition while it runs, as one piece. A TPU's compiler leaves gaps in
+            it.
+        peak: The most that is in use at once. This is the compiler's own count, by which it refuses a
+            program.
         limit: The device's memory by its data sheet.
     """
 
@@ -22,13 +27,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Collective:
-    """Collectives of one kind in one step of one device; loops are unrolled.
+    """Collectives of one kind in one step of one device. Loops are unrolled.
 
     Attributes:
         kind: all-gather, all-reduce, reduce-scatter, all-to-all or collective-permute.
-        count: How many.
-        received_bytes: What a device receives by all of them.
-        largest_bytes: What it receives by the largest.
+        count: Their number.
+        received_bytes: Bytes that a device receives by all of them.
+        largest_bytes: Bytes that it receives by the largest.
     """
 
     kind: str
@@ -42,11 +47,11 @@ class StepEstimate:
     """An estimate of a step's time. Nobody measured it (docs/accelerators.md has the rule).
 
     Attributes:
-        seconds: Computing, of one step.
-        kernel_seconds: The part of it that is custom kernels, whose time we add by our own rule.
-        communication_seconds: The collectives alone, at the links' full speed (compiling/links.py).
+        seconds: Time of computing in one step.
+        kernel_seconds: The part of it that custom kernels take, by our own rule.
+        communication_seconds: Time of the collectives alone, at the links' full speed (compiling/links.py).
         utilisation: FLOPs of the model over what the devices could compute in `seconds`.
-        unpriced_kernels: Custom kernels whose FLOPs we cannot read. Only their bytes are in `seconds`.
+        unpriced_kernels: Custom kernels whose FLOPs we cannot read. `seconds` contains only their bytes.
     """
 
     seconds: float
@@ -57,13 +62,13 @@ class StepEstimate:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Return the seconds of a step whose communication is hidden, and of one where none is."""
+        """Seconds of a step whose communication is hidden, and of one where none is hidden."""
         computing, communication = self.seconds, self.communication_seconds
         return max(computing, communication), computing + communication
 
     @property
     def utilisations(self) -> tuple[float, float]:
-        """Return the shares of the peak that the step reaches at these bounds, the smaller first."""
+        """Shares of the peak that the step reaches at these bounds, the smaller first."""
         least, most = self.bounds
         if not most:
             return 0.0, 0.0
@@ -79,12 +84,12 @@ class CompiledStep:
         n_params: Parameters without embeddings, as `plan` counts them.
         run_ids: The runs that share this step.
         flops: FLOPs of one step on all devices, by the convention of `plan`.
-        fused_attention: Does a kernel compute the attention without holding all scores?
-        memory: None where the compiler refused the program for its memory and does not tell the parts.
-        collectives: By kind. Empty on one device.
-        estimate: None where the program does not fit.
-        warnings: What to change, a sentence each.
-        compile_seconds: What tracing and compiling took here.
+        fused_attention: Whether a kernel computes the attention without holding all scores.
+        memory: Memory of one device. None if the compiler refused the program for its memory.
+        collectives: The collectives, by kind. Empty on one device.
+        estimate: The estimated time. None if the program does not fit, or has a loop that we cannot read.
+        warnings: What to change, one sentence each.
+        compile_seconds: Time that tracing and compiling took here.
     """
 
     model: str
@@ -104,9 +109,9 @@ class CompileReport:
     """Every different step of a config, compiled for one target.
 
     Attributes:
-        config: The name of the config.
-        target: Such as "h100-80gb:8".
-        mesh: Such as "data=1,fsdp=8,tensor=1".
+        config: Name of the config.
+        target: The target, such as "h100-80gb:8".
+        mesh: The mesh, such as "data=1,fsdp=8,tensor=1".
         jax_version: The version of JAX that compiled.
         steps: One for each shape, in the order of the config.
     """

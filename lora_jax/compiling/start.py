@@ -1,4 +1,4 @@
-"""Compiling in a process of its own, and its answers as a report."""
+"""Compile in a process of its own, and read its answers as a report."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from lora_jax.documents import from_document
 from lora_jax.errors import LoraJaxError
 from lora_jax.target import Target
 
-WORDS = 300  # characters of what a compiler says that are shown
+WORDS = 300  # most characters of a compiler's message that we show
 
 
 def compile_config(
@@ -32,8 +32,8 @@ def compile_config(
         config: The config file.
         overrides: Fields to set in every run, such as "d_model=64".
         target: What to compile for.
-        mesh: The axes' sizes, such as "data=2,fsdp=4". None: all devices on fsdp.
-        take: Called with each step as it is done.
+        mesh: Sizes of the axes, such as "data=2,fsdp=4". None puts all devices on fsdp.
+        take: Called with each step when it is done.
 
     Raises:
         LoraJaxError: The config, the target or the mesh is wrong, or this machine has too little memory.
@@ -58,7 +58,10 @@ def compile_config(
 def explain_end(status: int, log: str, doing: str) -> str:
     """Say why a process that compiles has ended.
 
-    log: what it printed on standard error. doing: what it was at, as in "compiling step 1 for h100-80gb:1".
+    Args:
+        status: Its exit status.
+        log: What it printed on standard error.
+        doing: What it was doing, such as "compiling step 1 for h100-80gb:1".
     """
     if status == -signal.SIGKILL or "bad_alloc" in log or "MemoryError" in log:
         return (
@@ -71,9 +74,15 @@ def explain_end(status: int, log: str, doing: str) -> str:
 
 
 def _talk(command: Sequence[str], log: IO[str], say: Callable[[], str]) -> Iterator[dict[str, Any]]:
-    """Yield the documents that a process prints; raises LoraJaxError where it ends in another way.
+    """Yield the documents that a process prints.
 
-    log: takes its standard error. say: what the process is at, for that error.
+    Args:
+        command: The command of the process.
+        log: Takes its standard error.
+        say: Says what the process is doing, for the error.
+
+    Raises:
+        LoraJaxError: The process failed.
     """
     with subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
@@ -90,7 +99,7 @@ def _talk(command: Sequence[str], log: IO[str], say: Callable[[], str]) -> Itera
 
 
 def _read(line: str) -> dict[str, Any]:
-    """Return a line of the worker's as a document; a line of a library's that prints is none."""
+    """Parse a line of the worker's output. A line that a library prints gives nothing."""
     try:
         found = json.loads(line)
     except ValueError:

@@ -23,11 +23,11 @@ from lora_jax.training.step import StepInput, TrainState
 
 @dataclass(frozen=True)
 class Lowered:
-    """A step that is traced, not compiled.
+    """A step that is traced but not compiled.
 
     Attributes:
         lowered: What JAX's `lower` returned.
-        whole_bytes: Bytes of every array of the state that each device holds whole, by its path.
+        whole_bytes: By path, the bytes of every array of the state that each device holds whole.
     """
 
     lowered: Any
@@ -35,9 +35,12 @@ class Lowered:
 
 
 def lower_step(run: RunConfig, target: Target, mesh: Mesh) -> Lowered:
-    """Trace a run's training step as it would train on the target's devices; raises LoraJaxError.
+    """Trace a run's training step as it would train on the target's devices.
 
-    A mesh of one device is none: the plain step is what trains there.
+    With one device there is no mesh, because the plain step trains there.
+
+    Raises:
+        LoraJaxError: The mesh does not divide the run.
     """
     with compiling_for(target), answering_for(target):
         state = jax.eval_shape(lambda: init_pretraining(run.model, run.optim, 0))

@@ -1,4 +1,4 @@
-"""Compiled steps for the terminal."""
+"""Tables of compiled steps for the terminal and for the docs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def format_report(report: CompileReport) -> str:
-    """Return the steps of a report as a table, what the devices say to each other, and the warnings."""
+    """Return the steps of a report as a table, what the devices send to each other, and the warnings."""
     rows = [format_row(step) for step in report.steps]
     lines = draw(COLUMNS, rows, set(range(1, len(COLUMNS))) - {8})
     lines += [
@@ -42,9 +42,11 @@ def format_report(report: CompileReport) -> str:
 
 
 def format_beside(report: CompileReport, predicted_bytes: Mapping[str, float]) -> str:
-    """Return what was compiled beside what the plan predicts for a device of the target.
+    """Return the compiled steps beside what the plan predicts for a device of the target.
 
-    predicted_bytes: memory of each run's step, by its run_id.
+    Args:
+        report: The compiled steps.
+        predicted_bytes: By run_id, the predicted memory of a run's step.
     """
     columns = ("step", "runs", "predicted", "compiled", "limit", "estimate of a step", "of peak")
     rows = [
@@ -102,17 +104,17 @@ def format_row(step: CompiledStep) -> tuple[str, ...]:
 
 
 def format_collectives(collectives: Sequence[Collective]) -> str:
-    """Return "all-gather 12 (1.20 GB), all-reduce 3 (0.01 GB)": what a device receives in a step."""
+    """Return what a device receives in a step, such as "all-gather 12 (1.20 GB), all-reduce 3 (0.01 GB)"."""
     return ", ".join(f"{one.kind} {one.count} ({one.received_bytes / 1e9:.2f} GB)" for one in collectives)
 
 
 def format_milliseconds(seconds: float) -> str:
-    """Return a time as "12.3 ms"."""
+    """Return a time, such as "12.3 ms"."""
     return f"{1e3 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
 
 
 def format_span(least: float, most: float) -> str:
-    """Return two times as "12.3 ms to 1.20 s", or as one where they are written alike."""
+    """Return two times, such as "12.3 ms to 1.20 s", or one if they are written alike."""
     return " to ".join(dict.fromkeys((format_milliseconds(least), format_milliseconds(most))))
 
 

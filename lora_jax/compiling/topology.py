@@ -14,8 +14,8 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "tpu": ("libtpu",),
     "gpu": ("jax_cuda12_plugin", "jax_plugins.xla_cuda12", "nvidia.cudnn"),
 }
-# No device is asked for: a TPU's compiler else waits for a service of Google's cloud that tells it its slice.
-# A cache of programs is of devices that are here.
+# With these no device is asked for. Otherwise a TPU's compiler would wait for a service of Google's cloud
+# that names its slice. The compilation cache is only for devices that are here.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_COMPILATION_CACHE": "false",
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class _Cores:
-    """What XLA asks of a GPU beside the data sheet of lora_jax/target.py (its GpuTargetConfigProto)."""
+    """What XLA asks about a GPU (its GpuTargetConfigProto) that lora_jax/target.py does not have."""
 
     name: str
     n_cores: int
@@ -48,7 +48,11 @@ GPUS: Mapping[str, _Cores] = {
 
 
 def require_compiler(target: Target) -> None:
-    """Raise ModuleNotFoundError for a package that compiles for the target and is not here."""
+    """Check that the packages that compile for a target are here.
+
+    Raises:
+        ModuleNotFoundError: One is missing.
+    """
     for module in NEEDED[target.platform]:
         if not _is_here(module):
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
@@ -62,14 +66,15 @@ def _is_here(module: str) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process that compiles; it has to be there before JAX is imported."""
+    """Return the environment of a process that compiles. It must be set before JAX is imported."""
     return {**os.environ, **ENVIRONMENT}
 
 
 def target_devices(target: Target) -> Sequence[Any]:
-    """Return the devices of a target, which programs can be compiled for and not run on.
+    """Return the devices of a target. Programs can be compiled for them but not run on them.
 
-    Raises LoraJaxError for a slice that the compiler does not know.
+    Raises:
+        LoraJaxError: The compiler does not know such a slice.
     """
     from jax.errors import JaxRuntimeError
     from jax.experimental import topologies
@@ -98,17 +103,17 @@ def target_devices(target: Target) -> Sequence[Any]:
 
 
 def _slice_options(target: Target) -> dict[str, Any]:
-    """Return what libtpu has to be told of a slice beside its name."""
+    """Return what libtpu has to know about a slice beside its name."""
     options: dict[str, Any] = {}
-    if target.n_devices == 1:  # else a host is taken to have four chips
+    if target.n_devices == 1:  # otherwise libtpu assumes four chips on a host
         options["chips_per_host_bounds"] = (1, 1, 1)
-    if target.device.n_axes == 3:  # v4 and v5p: a chip's two cores are one device, as JAX shows them there
+    if target.device.n_axes == 3:  # v4 and v5p, where JAX shows a chip's two cores as one device
         options["chip_config_name"] = "megacore"
     return options
 
 
 def describe_gpu(target: Target) -> str:
-    """Return the text of XLA's description of a GPU: what its compiler chooses tiles and kernels by."""
+    """Return the text of XLA's description of a GPU. The compiler chooses tiles and kernels by it."""
     cores, device = GPUS[target.kind], target.device
     major, minor = target.capability or (0, 0)
     feature = " feature_extension: ACCELERATED_FEATURES" if major >= 9 else ""

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from lora_jax.compiling.hlo import Computation, Instruction, Program
 
 _TRIPS = r'"known_trip_count":\{"n":"(\d+)"\}'
-_SAME = ("copy", "bitcast", "copy-done", "copy-start", "convert")  # hand a number on as it is
+_SAME = ("copy", "bitcast", "copy-done", "copy-start", "convert")  # these pass a number on unchanged
 
 
 class UnknownLoop(Exception):
-    """A loop of which neither the compiler nor the text says how often it runs."""
+    """A loop for which neither the compiler nor the text says how often it runs."""
 
 
 def walk(program: Program) -> Iterator[tuple[Computation, Instruction, int]]:
     """Yield every instruction that runs by itself, with its computation and how often it runs.
 
-    A fusion is one instruction. Raises UnknownLoop.
+    A fusion is one instruction.
+
+    Raises:
+        UnknownLoop: We cannot find out how often a loop runs.
     """
     yield from _walk(program, program.entry, 1)
 
@@ -33,10 +36,13 @@ def _walk(program: Program, name: str, times: int) -> Iterator[tuple[Computation
 
 
 def count_trips(program: Program, computation: Computation, loop: Instruction) -> int:
-    """Return how often the body of a loop runs; raises UnknownLoop.
+    """Return how often the body of a loop runs.
 
     For a GPU the compiler says it. For a TPU we read the loop's counter: where it starts, what the body adds
     to it, and the number that the condition compares it with.
+
+    Raises:
+        UnknownLoop: The loop is not of this form.
     """
     told = loop.attribute(_TRIPS)
     if told is not None:
@@ -61,14 +67,14 @@ def _root(computation: Computation) -> Instruction:
 
 
 def _part(computation: Computation, made: Instruction, index: int) -> Instruction:
-    """Return what a tuple has at an index."""
+    """Return the element of a tuple at an index."""
     if made.opcode != "tuple":
         raise UnknownLoop(made.name)
     return _follow(computation, made.operands[index])
 
 
 def _follow(computation: Computation, name: str) -> Instruction:
-    """Return the instruction that made a number, behind those that hand it on."""
+    """Return the instruction that made a number. Instructions that only pass it on are skipped."""
     made = computation[name]
     while made.opcode in _SAME:
         made = computation[made.operands[0]]

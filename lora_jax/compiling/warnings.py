@@ -1,11 +1,11 @@
-"""What is warned of in a compiled step, a sentence each with what to do."""
+"""The warnings about a compiled step, one sentence each with what to do."""
 
 from collections.abc import Mapping, Sequence
 
 from lora_jax.compiling.results import Collective, Memory
 from lora_jax.target import Target
 
-LARGE_BYTES = 64e6  # of an array that each device holds whole
+LARGE_BYTES = 64e6  # an array that each device holds whole is worth a warning from this size on
 
 
 def find_warnings(
@@ -15,13 +15,13 @@ def find_warnings(
     collectives: Sequence[Collective],
     target: Target,
 ) -> tuple[str, ...]:
-    """Return the warnings of a step.
+    """Return the warnings about a step.
 
     Args:
-        memory: None where the compiler refused the program for its memory.
-        why_unfused: Why no kernel attends. None where one does, or where there is no program to look at.
-        whole_bytes: Bytes of every array of the state that each of several devices holds whole.
-        collectives: What the devices say to each other.
+        memory: Memory of one device. None if the compiler refused the program for its memory.
+        why_unfused: Why no kernel attends. None if one does, or if there is no program to look at.
+        whole_bytes: By path, the bytes of every array of the state that each of several devices holds whole.
+        collectives: What the devices send to each other.
         target: What was compiled for.
     """
     found = [

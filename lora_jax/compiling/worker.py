@@ -1,7 +1,8 @@
-"""A process that compiles: it prints one JSON document a line, of a step or of what is wrong.
+"""A process that compiles. It prints one JSON document a line: a step, or what is wrong.
 
-It is a process of its own for two reasons. A compiler is chosen by environment variables that JAX reads once.
-And one that needs more memory than the machine has is killed by the system, which nobody inside it can tell.
+It is a process of its own for two reasons. Environment variables choose the compiler, and JAX reads them
+once. And if a compiler needs more memory than the machine has, the system kills its process, which could not
+report that itself.
 """
 
 import argparse
@@ -18,7 +19,7 @@ ERROR, HEADER, STEP = "error", "header", "step"  # the one key of a line
 
 
 def main() -> int:
-    """Compile the steps of a config; returns 0, or 2 once a line has said what is wrong."""
+    """Compile the steps of a config. Return 0, or 2 after a line that says what is wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*")
@@ -34,7 +35,7 @@ def main() -> int:
 
 
 def compile_config(config: Path, overrides: list[str], named: str, mesh_text: str | None) -> None:
-    """Compile every different step of a config, and print each as it is done."""
+    """Compile every different step of a config, and print each when it is done."""
     import jax
 
     from lora_jax.compiling import topology

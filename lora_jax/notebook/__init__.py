@@ -1,1 +1,1 @@
-"""What a notebook uses: one object an answer, which shows itself as tables and draws itself."""
+"""What a notebook uses. Each answer is one object, which shows itself as tables and can draw itself."""

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparedLaws:
-    """Laws ranked by how they predict runs that they have not seen. A notebook shows it as a table."""
+    """Laws ranked by how well they predict runs that they have not seen. A notebook shows it as a table.
+
+    Attributes:
+        report: Everything that was found.
+    """
 
     report: ComparisonReport
 
@@ -60,9 +64,9 @@ def compare(
 
     Args:
         table: A table of runs: a file, a results folder, "published:NAME", or what `read_table` returns.
-        laws: Names of laws. The default is every law that the table has the columns for.
+        laws: Names of laws. The default is every law for which the table has the columns.
         objective: "huber", "l1", "squared" or "least-squares".
-        delta: Width of the Huber objective; 1e-3 by default.
+        delta: Width of the Huber objective. The default is 1e-3.
 
     Raises:
         LoraJaxError: The table cannot be read, no law can be fitted to it, or a name is unknown.

@@ -15,12 +15,16 @@ from lora_jax.scaling.tables.table import RunTable
 from lora_jax.scaling.verdict import verdict_of
 
 PRIOR = "besiroglu"
-TARGET = 10.0  # times the budget: the compute at which the loss is to be known, where no target is given
+TARGET = 10.0  # without a target, we aim at the loss at so many times the budget
 
 
 @dataclass(frozen=True)
 class PlannedRuns:
-    """Runs to train, and what they promise. A notebook shows it as tables."""
+    """Runs to train, and what they promise. A notebook shows it as tables.
+
+    Attributes:
+        report: Everything that was found.
+    """
 
     report: DesignReport
 
@@ -59,11 +63,12 @@ def design(
 
     Args:
         flops: The budget of all runs together, in FLOPs.
-        table: Runs that are trained already. Without one, the law is the published fit `prior`.
-        target: Where the loss is to be known: {"N": ..., "D": ...}, or a compute in FLOPs whose best N and D
-            are meant. The default is ten times the budget.
-        prior: A published fit, used without a table.
-        noise: Standard deviation of ln L between seeds. The default is 0.01, or the residuals of the table.
+        table: Runs that are already trained. Without it, the law is the published fit `prior`.
+        target: Where you want to know the loss: {"N": ..., "D": ...}, or a compute in FLOPs, which stands for
+            its best N and D. The default is ten times the budget.
+        prior: A published fit. It is used if there is no table.
+        noise: Standard deviation of ln L between seeds. The default is 0.01, or that of the table's
+            residuals.
         max_runs: The most runs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`lora_jax.finetune` and `lora_jax.evaluate`: a task, by adapted weights or by prompts, from a notebook."""
+"""`lora_jax.finetune` and `lora_jax.evaluate`: adapt a model to a task, or score a task by prompts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class ComparedMethods:
 
     @property
     def page(self) -> Path:
-        """The report, one file to be opened in a browser."""
+        """The report. It is one file that you can open in a browser."""
         return self.folder / "report.html"
 
     def __repr__(self) -> str:
@@ -67,14 +67,14 @@ def finetune(
     """Adapt a pretrained model to a task by several methods, compare them, and write the report.
 
     Each method tries its own learning rates with the first seed. The best rate on the dev split then gets all
-    seeds. A run that the folder holds already is not trained again. The adapter of each method's best rate is
+    seeds. A run that the folder already holds is not trained again. The adapter of each method's best rate is
     written for peft to folder/peft.
 
     Args:
         sweep: The base, the task, the methods, the rates and the seeds.
-        folder: The results folder. It is made where there is none.
-        lanes: The most runs of one shape that are trained side by side; None for as many as pay.
-        halving: Of a method's learning rates, end the worse half at each dev score but the last.
+        folder: The results folder. It is made if it does not exist.
+        lanes: The most runs of one shape that train side by side. None measures how many pay.
+        halving: Whether to stop the worse half of a method's learning rates at each dev score but the last.
         tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
         saving: How often states are saved, and which of them are kept.
 
@@ -82,8 +82,8 @@ def finetune(
         The methods with their scores and intervals.
 
     Raises:
-        LoraJaxError: The base or the task is not there, or the folder holds other runs.
-        KeyboardInterrupt: It was interrupted; every finished run is kept.
+        LoraJaxError: The base or the task is missing, or the folder holds other runs.
+        KeyboardInterrupt: It was interrupted. Every finished run is kept.
     """
     folder = Path(folder)
     experiment = FinetuneExperiment(folder.resolve().name, "", sweep)
@@ -119,13 +119,13 @@ def evaluate(
         shots: The examples in the prompt, such as Shots(8, seed=1). The default is none.
         prompt: The template and the answers. The default is that of the task.
         weights: Weights in place of the base's: merged ones, or an adapted model.
-        n_examples: The number of questions of the test split. The default is all.
+        n_examples: Number of questions from the test split. The default is all.
 
     Returns:
         The scores with their intervals, the predictions, and what they cost in tokens and seconds.
 
     Raises:
-        LoraJaxError: The task is not there, or has no prompt of its own and none was given.
+        LoraJaxError: The task is missing, or it has no prompt of its own and you gave none.
     """
     config = TaskConfig(name=task) if isinstance(task, str) else task
     prompt = prompt or find_prompt(config.name, None, None, None)

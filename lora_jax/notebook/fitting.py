@@ -1,4 +1,4 @@
-"""`lora_jax.fit`: one law fitted to a table or to arrays, as an object to be asked."""
+"""`lora_jax.fit`: one law fitted to a table or to arrays. You ask the fitted object."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,11 +25,18 @@ from lora_jax.scaling.verdict import Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GIVEN = "the arrays that were given"  # the table's name where there is no file
+GIVEN = "the arrays that were given"  # the table's name if there is no file
 
 
 class Optimum(NamedTuple):
-    """The split of a budget C = 6 N D that gives the least loss, each number with its interval."""
+    """The split of a budget C = 6 N D that gives the least loss. Each number has its interval.
+
+    Attributes:
+        n_params: The best N.
+        n_tokens: The best D.
+        tokens_per_param: D / N.
+        loss: The loss there.
+    """
 
     n_params: Prediction
     n_tokens: Prediction
@@ -38,7 +45,13 @@ class Optimum(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A prediction at many places: the value and its 95 % interval, each of the shape that was asked for."""
+    """A prediction at many places. Each array has the shape that was asked for.
+
+    Attributes:
+        value: The predicted values.
+        low: The lower ends of the 95 % intervals.
+        high: The upper ends.
+    """
 
     value: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -79,7 +92,7 @@ class FittedLaw:
 
     @cached_property
     def report(self) -> FitReport:
-        """Everything that `lora-jax fit` tells of the fit."""
+        """Everything that `lora-jax fit` says about the fit."""
         return report_of(self.appraisal, self.questions)
 
     def predict(self, **at: float) -> Prediction:
@@ -108,7 +121,11 @@ class FittedLaw:
             raise LoraJaxError(f"The prediction says nothing of {names}: give a value for each.")
 
     def curve(self, **at: ArrayLike) -> Curve:
-        """Predict the response at many places; the arguments are as of `predict`, arrays that broadcast."""
+        """Predict the response at many places.
+
+        Args:
+            at: As for `predict`, but arrays, which are broadcast against each other.
+        """
         self._refuse_missing(at)
         values, names = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at.values())), list(at)
         rows = [
@@ -121,16 +138,20 @@ class FittedLaw:
         return Curve(*(np.array(x, dtype=float).reshape(shape) for x in (value, low, high)))
 
     def optimum(self, flops: float) -> Optimum:
-        """Return the model size and the tokens that give the least loss at C = 6 N D = `flops`.
+        """Return the model size and the number of tokens that give the least loss at C = 6 N D = `flops`.
 
         Raises:
-            LoraJaxError: The law has no such optimum, because it is not a law of the loss of N and D.
+            LoraJaxError: The law is not one of the loss as a function of N and D, so it has no such optimum.
         """
         rows = {row.quantity: row for row in predict_budget(self.appraisal.replicates, flops)}
         return Optimum(rows["N*"], rows["D*"], rows["D/N"], rows["loss"])
 
     def plot(self) -> "Figure":
-        """Draw the law through its runs."""
+        """Draw the law through its runs.
+
+        Raises:
+            LoraJaxError: The law has no figure of its runs.
+        """
         from lora_jax.report.fit.figures import draw_law
 
         drawing = draw_law(self.report)
@@ -177,16 +198,17 @@ def fit(
         lj.fit("chinchilla", lj.read_table("runs.csv"))
 
     Args:
-        law: A law by its name (`lora-jax laws` lists them), or a Law.
+        law: The name of a law (`lora-jax laws` lists them), or a Law.
         table: A table of runs: a file, a results folder, "published:NAME", or what `read_table` returns.
         objective: "huber", "l1", "squared" or "least-squares". The default is the usual one of the law.
         fixed: Parameters that are held at a value instead of fitted.
         n_bootstrap: Bootstrap replicates behind the intervals.
         seed: Seed of the bootstrap.
-        columns: Instead of a table, one value a run: n_params, n_tokens, flops, loss in nats per token.
+        columns: Columns in place of a table, with one value for each run: n_params, n_tokens, flops, and loss
+            in nats per token.
 
     Raises:
-        LoraJaxError: The table cannot be read or lacks a column, or has too few rows for the law.
+        LoraJaxError: The table cannot be read, lacks a column, or has too few rows for the law.
     """
     if (table is None) == (not columns):
         raise LoraJaxError(
@@ -200,7 +222,7 @@ def fit(
 
 
 def as_table(table: RunTable | str | Path) -> RunTable:
-    """Return the table, read where it is a path, and renewed first where it is that of a results folder."""
+    """Return the table. A path is read. The table of a results folder is brought up to date first."""
     if isinstance(table, RunTable):
         return table
     renew_table(Path(table))

@@ -1,4 +1,4 @@
-"""`lora_jax.finetuning_laws`: laws of fine-tuning by method from somebody's table of runs."""
+"""`lora_jax.finetuning_laws`: laws of fine-tuning by method, from your own table of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodLaws:
-    """Laws of fine-tuning by method. A notebook shows them as tables, with the doubts."""
+    """Laws of fine-tuning by method. A notebook shows them as tables, with the doubts.
+
+    Attributes:
+        report: Everything that was found.
+    """
 
     report: FinetuningReport
 
@@ -33,15 +37,16 @@ class MethodLaws:
 
     @property
     def capacities(self) -> tuple[Capacity, ...]:
-        """From which F a rank is too small."""
+        """The set size F from which each rank is too small."""
         return self.report.capacities
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """The base that each method needs for a loss."""
+        """The size of the base that each method needs to reach a loss."""
         return self.report.needs
 
     def __getitem__(self, name: str) -> MethodResult:
+        """Return the law of one method."""
         known = {m.name: m for m in self.report.methods}
         if name not in known:
             raise LoraJaxError(
@@ -50,13 +55,13 @@ class MethodLaws:
         return known[name]
 
     def plot(self) -> "Figure | None":
-        """Draw loss against F by method. None where F does not vary."""
+        """Draw the loss against F by method. None if F does not vary."""
         from lora_jax.report.finetuning.law_plots import plot_laws
 
         return plot_laws(self.report)
 
     def plot_crossovers(self) -> "Figure | None":
-        """Draw where two methods cross, against X. None without crossings."""
+        """Draw where two methods cross, against X. None if they do not cross."""
         from lora_jax.report.finetuning.law_plots import plot_crossovers
 
         return plot_crossovers(self.report)
@@ -84,18 +89,21 @@ def finetuning_laws(
 ) -> MethodLaws:
     """Fit L = A X^-alpha F^-beta + E to each method of a table of fine-tuning runs, and compare the methods.
 
+    F is the size of the training set in tokens.
+
     Args:
-        table: A results folder or a file, what `read_table` returns, or a data frame or dictionary with the
-            columns n_params, finetune_tokens, loss and those of `by`. Further ones are learning_rate, seed,
-            rank, pretraining_tokens, trainable_params.
-        x: N for the size of the base, D for its pretraining tokens, P for the trained parameters.
-        by: The column or columns that make a method.
-        methods: Those to cross. Without any, all.
+        table: A results folder or a file, what `read_table` returns, or a data frame or dictionary. Its
+            columns are n_params, finetune_tokens, loss and those of `by`. It may also have learning_rate,
+            seed, rank, pretraining_tokens and trainable_params.
+        x: What X is: "N" for the size of the base, "D" for its pretraining tokens, "P" for the trained
+            parameters.
+        by: The column or columns that tell methods apart.
+        methods: The methods for which to look for crossings. The default is all.
         targets: Losses for which to say what each method needs.
         n_bootstrap: Replicates behind the intervals.
 
     Returns:
-        The law of each method with intervals, where methods cross, capacity by rank, and doubts.
+        The law of each method with intervals, where methods cross, the capacity of each rank, and doubts.
 
     Raises:
         LoraJaxError: The losses cannot be compared, or a column does not exist.
@@ -122,7 +130,7 @@ def _as_table(table: Any) -> RunTable:
 
 
 def _from_columns(frame: Mapping[str, Any]) -> RunTable:
-    """Return the table of a data frame or a dictionary of columns, read as its CSV would be."""
+    """Return the table of a data frame or a dictionary of columns. It is read as its CSV would be."""
     import csv
     import tempfile
 

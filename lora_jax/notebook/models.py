@@ -1,4 +1,4 @@
-"""Models in a notebook: weights, adaptation by a method, merging, text."""
+"""Models in a notebook: draw weights, adapt by a method, merge, and write text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class AdaptedModel:
     Attributes:
         config: The shape of the base.
         base: The weights of the base. They never change.
-        method: The method's numbers, such as LoRA(rank=8).
+        method: The method, such as LoRA(rank=8).
         trainable: The weights that train, as they start.
-        frozen: All other weights. The two share no path; `lora_jax.combine` puts them together.
+        frozen: All other weights. The two share no path. `lora_jax.combine` puts them together.
     """
 
     config: ModelConfig
@@ -55,7 +55,7 @@ class AdaptedModel:
 
     @property
     def built(self) -> Method:
-        """The method as pure functions: its hooks, what trains, how it merges."""
+        """The method as pure functions: its hooks, what trains, and how it merges."""
         return self.method.build(self.config)
 
     def forward(self, params: Params, tokens: Inputs | jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -64,10 +64,10 @@ class AdaptedModel:
         Args:
             params: The combined weights, `lora_jax.combine(trainable, frozen)`.
             tokens: Token ids (B, T).
-            key: Key of the method's dropout; None for no dropout.
+            key: Key of the method's dropout. None drops nothing.
 
         Returns:
-            Next-token logits (B, T, V) in float32; of a classifier (B, C).
+            Next-token logits (B, T, V) in float32. A classifier gives (B, C).
         """
         return forward(self.config, params, tokens, self.built.hooks, key)
 
@@ -94,8 +94,8 @@ def merge(model: AdaptedModel, trainable: Params | None = None, *, force: bool =
 
     Args:
         model: The adapted model.
-        trainable: Its trained weights; by default the weights it started with.
-        force: Merge also where rounding to the base's number type loses more than 5 % of the update.
+        trainable: Its trained weights. The default is the weights that it started with.
+        force: Whether to merge even if rounding to the base's number type loses more than 5 % of the update.
 
     Returns:
         The merged weights (`params`), and what rounding lost.
@@ -120,10 +120,11 @@ def generate(
 
     Args:
         base: The model and its tokenizer.
-        prompts: One text, or several, which go side by side.
-        n_new: The most new tokens of each.
+        prompts: One text, or several, which are continued side by side.
+        n_new: The most new tokens for each.
         weights: Weights in place of the base's: merged ones, or an adapted model.
-        sampling: How tokens are chosen. By default the likeliest, else Sampling(temperature=.8, top_p=.9).
+        sampling: How tokens are chosen, such as Sampling(temperature=.8, top_p=.9). The default takes the
+            most likely token.
         stop: Texts at which a continuation ends.
 
     Returns:
@@ -147,7 +148,7 @@ def generate(
 
 
 def make_engine(base: Pretrained, weights: Params | AdaptedModel | None) -> Engine:
-    """Return a decoder of the base, of other weights of its shape, or of an adapted model."""
+    """Return an engine that generates with the base, with other weights, or with an adapted model."""
     if isinstance(weights, AdaptedModel):
         return Engine(base.config, [Adapted(weights.trainable, weights.frozen)], weights.method)
     return Engine(base.config, base.params if weights is None else weights)

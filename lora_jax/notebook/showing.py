@@ -1,4 +1,4 @@
-"""Answers as a notebook shows them: the verdict, a few lines, tables."""
+"""Answers as a notebook shows them: the verdict, a few lines, and tables."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,7 +11,7 @@ MOST_DOUBTS = 3
 
 
 def show(verdict: Verdict | None, lines: Sequence[str], tables: Sequence[Table]) -> str:
-    """Return an answer as HTML. The first doubts are shown; the others can be unfolded."""
+    """Return an answer as HTML. It shows the first doubts. The others can be unfolded."""
     parts = [] if verdict is None else [_verdict(verdict)]
     parts += [f"<p>{to_prose(line)}</p>" for line in lines]
     parts += [to_html(table) for table in tables]

@@ -23,7 +23,11 @@ NAMES = ("baseline", "recipe")
 
 @dataclass(frozen=True)
 class RecipeComparison:
-    """What a recipe saves over a baseline. A notebook shows it as tables, with the traps."""
+    """What a recipe saves over a baseline. A notebook shows it as tables, with the traps.
+
+    Attributes:
+        report: Everything that was found.
+    """
 
     report: SpeedupReport
 
@@ -38,7 +42,7 @@ class RecipeComparison:
         return self.report.doubts
 
     def plot(self) -> "Figure | None":
-        """Draw the speed-ups against scale. None where there is none to draw."""
+        """Draw the speed-ups against scale. None if there is nothing to draw."""
         from lora_jax.report.speedup.plots import plot_speedups
 
         return plot_speedups(self.report)
@@ -65,17 +69,17 @@ def speedup(
     fixed: Mapping[str, float] | None = None,
     measured: bool = False,
 ) -> RecipeComparison:
-    """Compare two recipes: what the baseline needs for the other's loss, over what the other needs.
+    """Compare two recipes: what the baseline needs to reach the other's loss, over what the other needs.
 
-    C_A / C_B at equal loss, each recipe on its own compute-optimal frontier, and D_A / D_B at equal N and
-    loss. For one law with a floor E and an exponent alpha, a ratio of losses at equal C becomes
-    ((L_A - E) / (L_B - E))^(1 / alpha).
+    At equal loss it gives C_A / C_B, each recipe on its own compute-optimal frontier. At equal N and loss it
+    gives D_A / D_B. If both have one law with a floor E and an exponent alpha, a ratio of losses at equal C
+    becomes ((L_A - E) / (L_B - E))^(1 / alpha).
 
     Args:
-        baseline: Runs of the recipe A: a file, a results folder, or what `read_table` returns.
-        recipe: Runs of the recipe B.
-        law: The law of each. The default is Chinchilla's, or L(D) with a floor where all runs have one N.
-        shared: Parameters that both laws share, such as ("E",) where data and tokenizer are the same.
+        baseline: Runs of recipe A: a file, a results folder, or what `read_table` returns.
+        recipe: Runs of recipe B.
+        law: The law of each recipe. The default is Chinchilla's, or L(D) with a floor if all runs have one N.
+        shared: Parameters that both laws share, such as ("E",) if data and tokenizer are the same.
         fixed: Parameters to hold at a value, such as {"E": 1.7}.
         measured: Whether to take the losses of `recipe` as measured, without a law of its own.
 
@@ -83,7 +87,7 @@ def speedup(
         The speed-ups at several scales, each with a 95 % interval, and the traps.
 
     Raises:
-        LoraJaxError: The recipes cannot be compared, as where one was cooled down and the other was not.
+        LoraJaxError: The recipes cannot be compared, for example because only one of them was cooled down.
     """
     tables = [as_table(table) for table in (baseline, recipe)]
     names = [t.name if isinstance(t, Path) else t if isinstance(t, str) else n

@@ -1,4 +1,4 @@
-"""`lora_jax.train`: a pretraining sweep from a notebook, in a results folder as the command writes it."""
+"""`lora_jax.train`: a pretraining sweep from a notebook, in a results folder like that of the command."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class TrainedSweep:
 
     Attributes:
         folder: The folder. `lora-jax fit` and `lora-jax report` read it too.
-        records: One record a run, in the order of the runs that were asked for.
+        records: One record for each run, in the order in which you asked for the runs.
     """
 
     folder: Path
@@ -43,12 +43,12 @@ class TrainedSweep:
 
     @cached_property
     def fits(self) -> SweepReport:
-        """L(N), L(D), L(C) and L(N,D), as far as the runs carry them."""
+        """L(N), L(D), L(C) and L(N,D), as far as the runs allow them."""
         return read_fits(self.folder / "fits.json")
 
     @property
     def page(self) -> Path:
-        """The report, one file to be opened in a browser."""
+        """The report. It is one file that you can open in a browser."""
         return self.folder / "report.html"
 
     def __repr__(self) -> str:
@@ -72,27 +72,28 @@ def train(
     saving: Saving = DEFAULT,
     measuring: Measuring = EIGHT_POINTS,
 ) -> TrainedSweep:
-    """Train runs, fit what laws they carry, and write the report.
+    """Train runs, fit the laws that they allow, and write the report.
 
-    A run that the folder holds already is not trained again, and a call that was interrupted goes on where it
-    stopped.
+    A run that the folder already holds is not trained again. If a call was interrupted, the next one
+    continues where it stopped.
 
     Args:
-        runs: The configurations, for instance of `lora_jax.runs.sweep.expand`.
-        folder: The results folder. It is made where there is none.
-        lanes: The most runs of one shape that are trained side by side; None for as many as pay.
-        halving: Of runs that differ in learning rate alone, end the worse half at 1/4 and 1/2 of the steps.
+        runs: The configurations, for example from `lora_jax.runs.sweep.expand`.
+        folder: The results folder. It is made if it does not exist.
+        lanes: The most runs of one shape that train side by side. None measures how many pay.
+        halving: Whether to stop the worse half of runs that differ only in the learning rate, at 1/4 and 1/2
+            of the steps.
         tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
-        keep_models: Write the trained models as Hugging Face folders, FOLDER/models/.
+        keep_models: Whether to write the trained models as Hugging Face folders, FOLDER/models/.
         saving: How often states are saved, and which of them are kept.
-        measuring: At how many steps, and at which, the held-out loss is measured on the way.
+        measuring: At which steps the held-out loss is measured during training.
 
     Returns:
         The records, the table and the fits.
 
     Raises:
         LoraJaxError: A run cannot be trained as it is, or the folder holds other runs.
-        KeyboardInterrupt: It was interrupted; every finished run is kept.
+        KeyboardInterrupt: It was interrupted. Every finished run is kept.
     """
     wanted = [runs] if isinstance(runs, RunConfig) else list(runs)
     wrong = [run for run in wanted if not isinstance(run, RunConfig)]  # pyright: ignore[reportUnnecessaryIsInstance]
