@@ -1,4 +1,4 @@
-"""Attention: the fused kernel of the platform on GPU and TPU, a gradient of its own on CPU.
+"""Attention: the platform's fused kernel on GPU and TPU, and a gradient of our own on CPU.
 
 Axes: B batch, T position, S key position, H heads, J key/value heads, K head width.
 """
@@ -18,12 +18,12 @@ from lora_jax.model.triton_attention import attend_by_triton
 
 
 class Visible(NamedTuple):
-    """Who sees whom, beside the causal order.
+    """Which keys each position sees, beside the causal order.
 
     Attributes:
-        pairs_BTT: Does a position see another (`see_segments`)?
-        segments_BT: The segments, where the pairs say no more than that a position sees its own. Kernels read
-            these in place of the pairs.
+        pairs_BTT: Whether a position sees another (`see_segments`).
+        segments_BT: The segment of each position, if a position sees its own segment and nothing else.
+            Kernels read these instead of the pairs. None otherwise.
     """
 
     pairs_BTT: jax.Array
@@ -41,13 +41,18 @@ def attend(
 ) -> jax.Array:
     """Scaled dot-product attention: softmax(q k^T / sqrt(K)) v, with the softmax in float32.
 
-    S may exceed T. The S - T keys in front are then visible to every position. H must be a multiple of J
-    (grouped queries).
+    S may exceed T. Every position then sees the S - T keys in front. H must be a multiple of J (grouped
+    queries).
 
     Args:
+        q_BTHK: Queries.
+        k_BSJK: Keys.
+        v_BSJK: Values.
+        causal: Whether a position sees no later keys.
         visible: Which of the other keys a position sees. None for all.
-        bias_BHTS: Added to the scores (model/relative.py). JAX differentiates this case; the others have
-            a gradient of our own on a CPU.
+        bias_BHTS: Added to the scores (model/relative.py). JAX differentiates this case. The others have a
+            gradient of our own on a CPU.
+
     Returns:
         (B, T, H, K).
 
@@ -75,7 +80,10 @@ def _attend_on_accelerator(
     visible: Visible | None,
     bias_BHTS: jax.Array | None,
 ) -> jax.Array:
-    """Attend by the kernel of `choose_kernel`, else by JAX's plain operations, which hold all scores."""
+    """Attend by the kernel of `choose_kernel`.
+
+    If there is none, use JAX's plain operations, which hold all scores.
+    """
     segments_BT = None if visible is None else visible.segments_BT
     kind: Mask = "none" if visible is None else "any" if segments_BT is None else "segments"
     kernel = choose_kernel(
@@ -96,7 +104,7 @@ def _attend_on_accelerator(
 
 
 def _see(T: int, S: int, causal: bool, visible: Visible | None) -> jax.Array | None:
-    """Return what a position may see: None for all, (T, S), or (B, 1, T, S)."""
+    """Return which keys a position sees: None for all, otherwise (T, S) or (B, 1, T, S)."""
     before = jnp.tril(jnp.ones((T, S), bool), S - T) if causal else None
     if visible is None:
         return before
@@ -106,27 +114,32 @@ def _see(T: int, S: int, causal: bool, visible: Visible | None) -> jax.Array | N
 
 
 def see_segments(segments_BT: jax.Array, seen_by_all: int) -> jax.Array:
-    """Return who sees whom, (B, T, T): one's own segment, padding included, and the one seen by all.
+    """Return which positions see which, (B, T, T).
 
-    That one, a prompt, sees everything but padding: in a decoder nothing lies before it, and an encoder does
-    not pack. Padding sees padding, so that no row of a softmax is empty.
+    A position sees its own segment and the segment `seen_by_all`, such as a prompt. The prompt itself sees
+    everything but padding. In a decoder nothing lies before it, and an encoder does not pack. Padding sees
+    padding, so that no row of a softmax is empty.
+
+    Args:
+        segments_BT: The segment of each position. 0 is padding.
+        seen_by_all: The segment that every position sees.
     """
     own_BT1, other_B1T = segments_BT[:, :, None], segments_BT[:, None, :]
     is_prompt, is_padding = own_BT1 == seen_by_all, other_B1T == 0
     return (own_BT1 == other_B1T) | (other_B1T == seen_by_all) | (is_prompt & ~is_padding)
 
 
-# (first row, end of the rows, end of the keys that they see): a static part of the scores
+# (first row, end of the rows, end of the keys that they see) of each block of scores, known when tracing
 Blocks = tuple[tuple[int, int, int], ...]
-N_BLOCKS = 4  # more save less each: 8 were no faster at T 256, and each is code to compile
+N_BLOCKS = 4  # each further block saves less and is code to compile: 8 were no faster at T 256
 LEAST_ROWS = 32
 
 
 def _cut_rows(T: int, S: int, causal: bool) -> Blocks:
-    """Cut a causal attention into blocks of rows; what lies right of a block's last row is never computed.
+    """Cut causal attention into blocks of rows. Scores to the right of a block's last row are never computed.
 
-    With four blocks 5/8 of the scores remain, each block is small enough to stay in a cache, and only one in
-    four of its scores needs a mask.
+    Four blocks leave 5/8 of the scores. Each block is small enough to stay in a cache, and only a quarter of
+    its scores needs a mask.
     """
     is_cut = causal and T % N_BLOCKS == 0 and T // N_BLOCKS >= LEAST_ROWS and not is_counting()
     n = N_BLOCKS if is_cut else 1
@@ -143,7 +156,11 @@ def _attend_in_blocks(
 def _attend_forward(
     blocks: Blocks, q_BHTK: jax.Array, k_BHSK: jax.Array, v_BHSK: jax.Array, visible: jax.Array | None
 ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """The weights are not divided by their sum, which is done to the output: fewer numbers."""
+    """Compute the output and what the backward pass needs.
+
+    We divide the output by the sum of the weights, and not the weights themselves, because it has fewer
+    numbers.
+    """
     q_BHTK = q_BHTK * q_BHTK.shape[-1] ** -0.5
     exps, sums, outs = [], [], []
     for start, end, n_keys in blocks:

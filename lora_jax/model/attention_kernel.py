@@ -1,7 +1,7 @@
-"""Which fused kernel attends: one rule, of the target, the numbers, the lengths, the head width and the mask.
+"""Which fused kernel attends. One rule decides by the target, dtype, lengths, head width and mask.
 
 A fused kernel never holds the scores of all positions (Dao 2023, arXiv 2307.08691). `attend` asks this rule
-while it is traced, and `lora-jax compile` asks it for the words of its warning.
+while it is traced. `lora-jax compile` asks it for the words of its warning.
 """
 
 from typing import Literal, NamedTuple
@@ -12,33 +12,41 @@ import jax.numpy as jnp
 from lora_jax.config import ModelConfig
 from lora_jax.target import Target
 
-Kernel = Literal["cudnn", "triton", "splash"]  # a file of model/ each, such as splash_attention.py
-# Who sees whom, beside the causal order: everybody everybody, each its own segment, or a mask of any kind.
+Kernel = Literal["cudnn", "triton", "splash"]  # each is a file of model/, such as splash_attention.py
+# Which keys a position sees, beside the causal order: all, those of its own segment, or any set of keys.
 Mask = Literal["none", "segments", "any"]
 
-SPLASH_WIDTH = 256  # the widest heads that we compiled it for
-TRITON_WIDTHS = (16, 128)  # Triton's smallest product; what its blocks leave room for in shared memory
-TRITON_LENGTH = 64  # positions in its blocks
+SPLASH_WIDTH = 256  # the widest heads that we compiled splash attention for
+TRITON_WIDTHS = (
+    16,
+    128,
+)  # Triton's smallest product, and the largest head for which its blocks fit into shared memory
+TRITON_LENGTH = 64  # positions in a block of Triton's kernel
 LEAST_LENGTH = 128  # positions in splash attention's smallest block
 
 
 class Choice(NamedTuple):
-    """A kernel, or why there is none: the end of the sentence "attention is not fused: ..."."""
+    """A kernel, or why there is none.
+
+    Attributes:
+        kernel: The kernel, or None.
+        reason: The end of the sentence "attention is not fused: ...".
+    """
 
     kernel: Kernel | None
     reason: str = ""
 
 
 class Heads(NamedTuple):
-    """What attention is computed of.
+    """The inputs of attention, as far as the choice of a kernel depends on them.
 
     Attributes:
         n_queries: Positions that attend, T.
         n_keys: Positions that are attended to, S.
-        width: Numbers of a head, K.
-        dtype: Of queries, keys and values.
-        mask: Who sees whom, beside the causal order.
-        has_bias: Is something added to the scores?
+        width: Width of a head, K.
+        dtype: Dtype of queries, keys and values.
+        mask: Which keys a position sees, beside the causal order.
+        has_bias: Whether something is added to the scores.
     """
 
     n_queries: int
@@ -50,19 +58,19 @@ class Heads(NamedTuple):
 
 
 def describe_heads(q_BTHK: jax.Array, k_BSJK: jax.Array, mask: Mask, has_bias: bool) -> Heads:
-    """Describe the arrays that attention is computed of."""
+    """Describe the arrays that attention reads."""
     T, K = q_BTHK.shape[1], q_BTHK.shape[3]
     return Heads(T, k_BSJK.shape[1], K, jnp.dtype(q_BTHK.dtype), mask, has_bias)
 
 
 def heads_of(config: ModelConfig, length: int, dtype: jnp.dtype) -> Heads:
-    """Describe the attention of a model that is pretrained, which packs nothing and has nothing in front."""
+    """Describe the attention of a model in pretraining. Nothing is packed, and nothing stands in front."""
     has_bias = config.positions in ("t5", "transformer_xl")
     return Heads(length, length, config.head_dim, dtype, has_bias=has_bias)
 
 
 def choose_kernel(target: Target, heads: Heads) -> Choice:
-    """Return the fused kernel that attends on a target, or why there is none."""
+    """Return the fused kernel that attends on a target, or the reason why there is none."""
     if heads.has_bias:
         return Choice(None, "relative positions are added to the scores, which no kernel does here")
     if heads.n_keys != heads.n_queries:
@@ -88,7 +96,7 @@ def _choose_on_tpu(heads: Heads) -> Choice:
 
 
 def _choose_on_gpu(target: Target, heads: Heads) -> Choice:
-    """cuDNN's rules are those of `check_layout` and `check_is_flash_attention` of jax/_src/cudnn."""
+    """Choose by cuDNN's rules, those of `check_layout` and `check_is_flash_attention` in jax/_src/cudnn."""
     capability = target.capability
     if capability is None:
         return Choice(None, "cuDNN's kernel is for NVIDIA GPUs")

@@ -1,6 +1,6 @@
-"""Attention to what was read before: keys and values are kept, and a few tokens at a time are added.
+"""Attention to earlier tokens: we keep their keys and values, and add a few tokens at a time.
 
-Axes: B batch, T new position, S slot, P slot of a shared cache, H heads, J key/value heads, G queries of a
+Axes: B batch, T new position, S slot, P slot of a shared cache, H heads, J key/value heads, G queries per
 key, K head width, D model.
 """
 
@@ -21,35 +21,52 @@ EMPTY = -1  # the position of a slot that holds no token
 
 
 class Unstacked(NamedTuple):
-    """The weights of a model by block: a loop over stacked ones would copy each before it is used."""
+    """The weights of a model by block. A loop over stacked weights would copy each one before use.
+
+    Attributes:
+        outside: The weights outside the blocks, by path.
+        blocks: The weights of each block, by their path inside the block, such as "attn/q".
+    """
 
     outside: Params
-    blocks: tuple[Params, ...]  # paths as inside a block, "attn/q"
+    blocks: tuple[Params, ...]
 
 
 class Cache(NamedTuple):
-    """What was read: keys (B, J, K, S) and values (B, J, S, K) of each layer, after norms and rotation.
+    """The keys and values of the tokens that were read.
 
-    In these layouts one query meets the keys, and its weights the values, row by row of memory: on a CPU at
-    batch 32 a twelfth of the time of keys as (B, J, S, K). Slots are filled for all rows at once; where a row
-    has no token its slot is EMPTY and seen by nobody, so that rows of unequal length lie side by side, padded
-    in front. A position counts a row's own tokens.
+    In these layouts a query meets the keys, and its weights meet the values, row by row of memory. On a CPU
+    at batch 32 this takes a twelfth of the time that keys as (B, J, K, S) need in the other layout, (B, J, S,
+    K).
+
+    All rows fill the same slots. If a row has no token in a slot, the slot is EMPTY and nothing sees it. So
+    rows of unequal length lie side by side, padded in front. Positions count a row's own tokens.
+
+    Attributes:
+        keys: Keys of each layer, (B, J, K, S), after norms and rotation.
+        values: Values of each layer, (B, J, S, K).
+        positions_BS: Position of the token in each slot, int32.
+        n_filled: How many slots are filled, int32 (). It is the same in all rows.
     """
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
-    positions_BS: jax.Array  # int32
-    n_filled: jax.Array  # int32 (), the same in all rows
+    positions_BS: jax.Array
+    n_filled: jax.Array
 
     @property
     def n_slots(self) -> int:
+        """How many slots there are, S."""
         return self.positions_BS.shape[1]
 
 
 def unstack(params: Params, n_layers: int) -> Unstacked:
     """Return weights by block, from the first to the last, whatever stacks they are in.
 
-    Of the n_layers blocks those that have none of these weights are empty: `join` puts trees together.
+    Args:
+        params: Weights by path.
+        n_layers: Number of blocks. A block without any of these weights is empty, so that `join` can put
+            trees together.
     """
     blocks: list[Params] = [{} for _ in range(n_layers)]
     for path, weight in params.items():
@@ -62,20 +79,20 @@ def unstack(params: Params, n_layers: int) -> Unstacked:
 
 
 def join(first: Unstacked, second: Unstacked) -> Unstacked:
-    """Return the weights of two trees that share no path."""
+    """Return the weights of two trees. They must not share a path."""
     blocks = tuple({**a, **b} for a, b in zip(first.blocks, second.blocks, strict=True))
     return Unstacked({**first.outside, **second.outside}, blocks)
 
 
 def empty_cache(config: ModelConfig, n_layers: int, batch: int, n_slots: int) -> Cache:
-    """Return a cache that holds nothing.
+    """Return an empty cache.
 
     Raises:
-        LoraJaxError: an encoder, which has no before and after.
+        LoraJaxError: The model is an encoder, which has no before and after.
     """
     if not config.causal:
         raise LoraJaxError("an encoder sees all of a text at once and has no cache: choose a decoder.")
-    # An array of its own for each, so that a step may be given all of them to write in.
+    # Each layer has arrays of its own, so that a step can write into all of them in place.
     keys, values = (
         tuple(jnp.zeros((batch, config.kv_heads, *shape), compute_dtype(config)) for _ in range(n_layers))
         for shape in ((config.head_dim, n_slots), (n_slots, config.head_dim))
@@ -86,10 +103,10 @@ def empty_cache(config: ModelConfig, n_layers: int, batch: int, n_slots: int) ->
 def start_cache(
     config: ModelConfig, weights: Unstacked, batch: int, n_slots: int, hooks: Hooks = NO_HOOKS
 ) -> Cache:
-    """Return a cache that holds what a method puts before the first token, and nothing else.
+    """Return a cache that holds only what a method puts before the first token.
 
     Raises:
-        LoraJaxError: an encoder, or no room for what the method puts there.
+        LoraJaxError: The model is an encoder, or the cache has too few slots for what the method puts there.
     """
     if n_slots < hooks.n_before:
         raise LoraJaxError(f"the cache has {n_slots} slots and the method puts {hooks.n_before} in it.")
@@ -114,10 +131,14 @@ def extend(
     """Read T more tokens of each row. The caller keeps T slots of the cache free.
 
     Args:
-        this: The pass, without a key: nothing is dropped while reading.
-        real_BT: False where a row has no token; its states there mean nothing. None if every token is real.
-        shared: One row that all rows read before anything in `cache`, including what a method puts before a
-            text. `cache` then starts empty.
+        this: The pass, without a key, because nothing is dropped while reading.
+        weights: The weights by block.
+        cache: What was read before.
+        tokens_BT: The tokens.
+        real_BT: False if a row has no token there. Its states there mean nothing. None if every token is
+            real.
+        shared: A cache of one row that all rows read before anything in `cache`, including what a method puts
+            before a text. `cache` then starts empty.
 
     Returns:
         The hidden states (B, T, D), for the head, and the new cache.
@@ -131,7 +152,7 @@ def extend(
     positions_BT = ends_B[:, None] + jnp.cumsum(real_BT, axis=1, dtype=jnp.int32) - 1
     inputs = Inputs(tokens_BT, positions_BT=jnp.maximum(positions_BT - hooks.n_before, 0))
     x_BTD, layout = embed(this, weights.outside, inputs)
-    n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # it is in the cache since the start
+    n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # the cache holds the prompt since the start
     embedded = x_BTD[:, n_prompt:], Layout(layout.positions[:, n_prompt:], None)
     return _read(this, weights, cache, embedded, jnp.where(real_BT, positions_BT, EMPTY), shared)
 
@@ -148,16 +169,16 @@ def _read(
     kept_BW: jax.Array,
     shared: Cache | None,
 ) -> tuple[jax.Array, Cache]:
-    """Run the blocks; the last W keys of each go into the cache, with the positions kept_BW."""
+    """Run the blocks. The last W keys of each block go into the cache, with the positions kept_BW."""
     config, (x_BTD, layout) = this.config, embedded
     T, W = x_BTD.shape[1], kept_BW.shape[1]
     first = cache.n_filled
     positions_BS = jax.lax.dynamic_update_slice(cache.positions_BS, kept_BW, (0, first))
     slots_S, slots_T = jnp.arange(cache.n_slots), first + W - T + jnp.arange(T)
     seen_BTS = (positions_BS != EMPTY)[:, None] & (slots_S <= slots_T[:, None])
-    # A row's own slot is always seen, or the softmax of one without a token would be empty, and NaN.
+    # A row always sees its own slot. Otherwise the softmax of a row without a token would be empty, so NaN.
     seen_BTS |= slots_S == slots_T[:, None]
-    k_positions, bias_BHTS = positions_BS, None  # of shared keys and the row's own, as `_attend` has them
+    k_positions, bias_BHTS = positions_BS, None  # of the shared keys and then the row's own, as in `_attend`
     if shared is not None:
         in_front = jnp.broadcast_to(shared.positions_BS, (len(positions_BS), shared.n_slots))
         k_positions = jnp.concatenate([in_front, positions_BS], axis=1)
@@ -190,7 +211,7 @@ def _attend(
     shared: tuple[jax.Array, jax.Array, jax.Array] | None,
     bias_BHTS: jax.Array | None,
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(K)) v over the cache and, in front of it, the one row that all rows share.
+    """Attend to the shared row and then to the cache: softmax(q k^T / sqrt(K)) v over both.
 
     The shared keys meet the queries of all rows in one product (Juravsky et al. 2024, arXiv 2402.05099).
     """
@@ -204,7 +225,7 @@ def _attend(
         before_BJGTP = jnp.einsum("bjgtk,jkp->bjgtp", q_BJGTK, k_1JKP[0]).astype(jnp.float32)
         before_BJGTP = jnp.where(positions_1P[0] != EMPTY, before_BJGTP, -jnp.inf)
         scores_BJGTS = jnp.concatenate([before_BJGTP, scores_BJGTS], axis=-1)
-    if bias_BHTS is not None:  # of all keys, the shared ones in front
+    if bias_BHTS is not None:  # for all keys, the shared ones in front
         scores_BJGTS += bias_BHTS.reshape(len(bias_BHTS), J, H // J, *bias_BHTS.shape[2:])
     weights = jax.nn.softmax(scores_BJGTS, axis=-1).astype(v_BJSK.dtype)
     n_shared = weights.shape[-1] - S

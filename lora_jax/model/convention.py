@@ -1,4 +1,4 @@
-"""Trace a model as its FLOPs are counted: every attention score, and sums that are no products."""
+"""Trace a model in the way its FLOPs are counted: with every attention score, and with sums as sums."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ _counting = ContextVar("counting", default=False)
 
 
 def is_counting() -> bool:
-    """Is the program traced to be counted, and not to be run?"""
+    """Return whether the program is traced to count its FLOPs and not to run."""
     return _counting.get()
 
 
 @contextmanager
 def counting() -> Iterator[None]:
-    """Trace without the ways of a CPU, so that the count is the same on every machine.
+    """Trace without the shortcuts for a CPU, so that the count is the same on every machine.
 
-    There attention leaves out scores that nobody sees, which the convention counts (Hoffmann et al. 2022,
-    appendix F), and norms take their means by products, which it does not.
+    On a CPU attention leaves out scores that nothing sees, but the convention counts them (Hoffmann et al.
+    2022, appendix F). And norms take their means by products, which the convention does not count.
     """
     token = _counting.set(True)
     try:

@@ -1,7 +1,7 @@
-"""Gradients of our own, written for XLA's CPU backend: of a product, of norms, of elementwise functions.
+"""Gradients of our own for XLA's CPU backend: of a product, of norms and of elementwise functions.
 
-What each computes is the formula in `layers`; how it is computed follows from what a CPU is slow at. Of
-attention it is in `attention`. Axes: M rows, I inputs, O outputs, D width.
+Each computes the formula in `layers`. How it computes it depends on what a CPU is slow at. The gradient of
+attention is in `attention`. Axes: M rows, I inputs, O outputs, D width.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _matmul_backward(saved: tuple[jax.Array, jax.Array], g_MO: jax.Array) -> tup
     x_MI, g_MO = jax.lax.optimization_barrier((x_MI, g_MO))
     if x_MI.shape[1] <= g_MO.shape[1]:
         return g_MO @ w_IO.T, x_MI.T @ g_MO
-    # The same numbers the other way round take 0.6 of the time, where more go in than come out.
+    # If more numbers go in than come out, the transposed product takes 0.6 of the time.
     return g_MO @ w_IO.T, jax.lax.optimization_barrier(g_MO.T @ x_MI).T
 
 
@@ -56,7 +56,10 @@ def _normalise_forward(
 def _normalise_backward(
     centred: bool, eps: float, saved: tuple[jax.Array, ...], g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Two means of a row instead of JAX's four, by products, which take a third of the time on a CPU."""
+    """Compute the gradient from two means for each row. JAX takes four.
+
+    We compute the means by products, which take a third of the time on a CPU.
+    """
     x, mean, inverse, scale = saved
     if on_cpu():
         x, g = jax.lax.optimization_barrier((x, g))
@@ -68,8 +71,8 @@ def _normalise_backward(
     return (dx * inverse).astype(x.dtype), sum_rows(g * normed)
 
 
-# (centred, eps, x, scale) -> h / sqrt(mean(h^2) + eps) * scale over the last axis in float32, where h is
-# x - mean(x) if centred, else x
+# (centred, eps, x, scale) -> h / sqrt(mean(h^2) + eps) * scale over the last axis in float32. If centred, h
+# is x - mean(x), otherwise x.
 normalise = jax.custom_vjp(_normalise_and_scale, nondiff_argnums=(0, 1))
 normalise.defvjp(_normalise_forward, _normalise_backward)
 
@@ -77,9 +80,9 @@ normalise.defvjp(_normalise_forward, _normalise_backward)
 def _mean(h: jax.Array) -> jax.Array:
     """Return the mean over the last axis, kept with size 1.
 
-    XLA's CPU backend fuses a sum with what makes its terms, and then vectorises it in an order that depends
-    on that: a model with an added zero (an adapter at its start) would differ from the base in the last bit.
-    A product with 1/D is fused with nothing, and faster.
+    XLA's CPU backend fuses a sum with the computation of its terms, and the order of the sum then depends on
+    that computation. So a model plus zero (an adapter at its start) would differ from the base in the last
+    bit. A product with 1/D is not fused with anything, and it is faster.
     """
     if not on_cpu() or is_counting():
         return h.mean(-1, keepdims=True)
@@ -88,7 +91,7 @@ def _mean(h: jax.Array) -> jax.Array:
 
 
 def sum_rows(g: jax.Array) -> jax.Array:
-    """Return the sum over all axes but the last; on a CPU by a product, as in `_mean`."""
+    """Return the sum over all axes but the last. On a CPU we use a product, as in `_mean`."""
     D = g.shape[-1]
     if not on_cpu() or is_counting():
         return g.reshape(-1, D).sum(0)
@@ -97,10 +100,10 @@ def sum_rows(g: jax.Array) -> jax.Array:
 
 
 def keep_inputs(activation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Return an elementwise function that saves its inputs for the backward pass and nothing else.
+    """Return an elementwise function that saves only its inputs for the backward pass.
 
-    JAX saves the tanh and more beside, arrays as large as the widest of the model, whose writing and reading
-    takes longer than to compute them again.
+    JAX also saves tanh and more, in arrays as large as the widest of the model. Writing and reading them
+    takes longer than computing them again.
     """
 
     @jax.custom_vjp

@@ -1,4 +1,4 @@
-"""Every weight of a transformer, declared once: counts and FLOPs follow from the shapes alone."""
+"""Declare every weight of a transformer once. Counts and FLOPs follow from the shapes alone."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,11 +9,13 @@ from lora_jax.model.relative import N_BUCKETS
 from lora_jax.model.stacks import BLOCKS, split_specs
 from lora_jax.params import Spec, Specs, count
 
-TIED_SHRINK = 0.6  # a tied head then starts with logits of variance 0.36, its loss about 0.2 nats above ln V
-HEAD_STD = 0.02  # an untied head starts near zero, and the loss at ln V
-RELATIVE_STD = 0.02  # so do what relative positions add to the scores, and Transformer-XL's two biases
+TIED_SHRINK = (
+    0.6  # with it a tied head starts at logits of variance 0.36 and a loss about 0.2 nats above ln V
+)
+HEAD_STD = 0.02  # with it an untied head starts near zero, so the loss starts at ln V
+RELATIVE_STD = 0.02  # for what relative positions add to the scores, and for Transformer-XL's two biases
 
-MOST_COUNTED = 1024  # models whose counts are remembered: a sweep has thousands of runs of a few models
+MOST_COUNTED = 1024  # how many models' counts we remember: a sweep has thousands of runs of a few models
 
 
 def declare(config: ModelConfig, n_top: int = 0) -> Specs:
@@ -54,7 +56,10 @@ def _declare_standard(config: ModelConfig) -> Specs:
 
 
 def _declare_head(config: ModelConfig) -> Specs:
-    """An untied language-model head, or a classifier: BERT's tanh pooler and a bias for an encoder alone."""
+    """Declare an untied language-model head, or a classifier.
+
+    An encoder's has BERT's tanh pooler and biases.
+    """
     D = ("d_model", config.d_model)
     if config.has_lm_head:
         return (
@@ -120,18 +125,24 @@ def _declare_norm(path: str, config: ModelConfig, stack: tuple[tuple[str, int], 
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """N by three conventions (facts that move fitted exponents: Porian et al. 2024, arXiv 2406.19146)."""
+    """N by three conventions. The choice moves fitted exponents (Porian et al. 2024, arXiv 2406.19146).
 
-    non_embedding: int  # blocks and final norm: Kaplan et al. 2020
-    with_head: int  # and d_model x vocab of the head, tied or not
-    total: int  # every array once
+    Attributes:
+        non_embedding: Blocks and final norm (Kaplan et al. 2020).
+        with_head: The same, and d_model x vocab of the head, tied or not.
+        total: Every array once.
+    """
+
+    non_embedding: int
+    with_head: int
+    total: int
 
 
 @lru_cache(MOST_COUNTED)
 def count_parameters(config: ModelConfig) -> ParameterCounts:
-    """Count N from the declared shapes, without allocating.
+    """Count N from the declared shapes, without allocating anything.
 
-    A classifier's head is counted in `with_head` at its own size; an encoder's own count has no head.
+    `with_head` counts a classifier's head at its own size. An encoder without a head has none to count.
     """
     specs = declare(config)
     outside = ("embed/", "head", "classifier", "pooler")
@@ -146,13 +157,16 @@ def count_parameters(config: ModelConfig) -> ParameterCounts:
 
 @lru_cache(MOST_COUNTED)
 def flops_per_token(config: ModelConfig, seq_len: int) -> int:
-    """Return the exact training FLOPs per token: forward plus twice that for the backward.
+    """Return the exact training FLOPs per token: forward, plus twice that for the backward pass.
 
-    Every matmul is counted, the head and the full T x T attention scores included, at two FLOPs a
-    multiply-add; elementwise work is not (Hoffmann et al. 2022, appendix F). Transformer-XL's distances are
-    projected once a sequence, as many as it has tokens, and score against every query once more.
+    Every matrix multiplication counts two FLOPs for each multiply-add. This includes the head and the full T
+    x T attention scores. Elementwise work does not count (Hoffmann et al. 2022, appendix F). Transformer-XL
+    projects as many distances as a sequence has tokens, once for each sequence. They score against every
+    query once more.
     """
     matmuls = sum(spec.flops_per_token for spec in declare(config).values())
-    products = 6 if config.positions == "transformer_xl" else 4  # scores, values; scores of the distances
+    products = (
+        6 if config.positions == "transformer_xl" else 4
+    )  # scores and values, and the scores of the distances
     attention = products * seq_len * config.n_heads * config.head_dim * config.n_layers
     return 3 * (matmuls + attention)

@@ -1,4 +1,4 @@
-"""Where a forward pass may be changed without changing the model, and the functions called there."""
+"""Hooks: the places where a method may change the forward pass, and the functions that are called there."""
 
 import zlib
 from collections.abc import Callable
@@ -33,20 +33,26 @@ Apply = Callable[[jax.Array], jax.Array]
 
 
 class Hooks(NamedTuple):
-    """What a method does to the forward pass; each hook may be None, which costs nothing.
+    """What a method does to the forward pass. A hook that is None costs nothing.
 
     Axes: B batch, T position, S key position, J key/value heads, K head width, D model.
+
+    Attributes:
+        linear: (point, x, apply) -> y of a matrix multiplication. `apply(x)` is the multiplication with its
+            bias, as it is without the hook.
+        sublayer: (point, x, h) -> h. x is the input of the sublayer, and h what it adds to the residual
+            stream.
+        key_values: (point, k_BTJK, v_BTJK) -> (k_BSJK, v_BSJK), with `n_before` keys in front that every
+            position sees.
+        embed: (point, tokens_BT, x_BTD) -> x, as long as before or with `n_before` embeddings in front.
+        n_before: Positions that stand before the first token. The first token then has position `n_before`.
     """
 
-    # (point, x, apply) -> y of a matmul; apply(x) is the matmul and its bias as they are without the hook
     linear: Callable[[HookPoint, jax.Array, Apply], jax.Array] | None = None
-    # (point, x, h) -> h: x what the sublayer took in, h what it gives to the residual stream
     sublayer: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
-    # (point, k_BTJK, v_BTJK) -> (k_BSJK, v_BSJK), with n_before keys in front, which every position sees
     key_values: Callable[[HookPoint, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    # (point, tokens_BT, x_BTD) -> x, with n_before embeddings in front or as long as before
     embed: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
-    n_before: int = 0  # positions that stand before the first token: it counts from n_before
+    n_before: int = 0
 
 
 NO_HOOKS = Hooks()
@@ -54,10 +60,12 @@ NO_HOOKS = Hooks()
 
 @dataclass(frozen=True)
 class Pass:
-    """What a forward pass hands to its parts: the model, what a method does to it, and the key of dropout.
+    """What a forward pass hands to its parts.
 
     Attributes:
-        key: None if nothing is dropped.
+        config: The model.
+        hooks: What a method does to it.
+        key: Key of dropout. None if nothing is dropped.
     """
 
     config: ModelConfig
@@ -66,7 +74,7 @@ class Pass:
 
 
 def chain_hooks(first: Hooks, second: Hooks) -> Hooks:
-    """Return both: the second method sees what the first made of the base."""
+    """Return hooks that do both. The second method sees what the first made of the base."""
     return Hooks(
         linear=_chain_linear(first, second),
         sublayer=_chain_sublayer(first, second),
@@ -105,5 +113,5 @@ def _chain_embed(first: Hooks, second: Hooks):
 
 
 def fold_path(key: jax.Array | None, path: str) -> jax.Array | None:
-    """Return the key of a place, by its name and not by the order of calls."""
+    """Return the key of a place. It depends on the place's name and not on the order of calls."""
     return None if key is None else jax.random.fold_in(key, zlib.crc32(path.encode()))

@@ -1,4 +1,4 @@
-"""Positions that fill a sequence up to whole blocks of a kernel, and that no example sees.
+"""Fill a sequence up to whole blocks of a kernel, with positions that no example sees.
 
 Axes: B batch, T position, H heads, J key/value heads, K head width.
 """
@@ -14,9 +14,9 @@ Filled = tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]
 def fill_up(
     q_BTHK: jax.Array, k_BTJK: jax.Array, v_BTJK: jax.Array, segments_BT: jax.Array | None, block: int
 ) -> Filled:
-    """Return queries, keys, values and segments with positions at the end, up to a multiple of `block`.
+    """Return queries, keys, values and segments with positions added at the end, up to a multiple of `block`.
 
-    Without segments nothing but a causal order hides these positions.
+    Without segments, only a causal order hides these positions.
     """
     n_padding = -q_BTHK.shape[1] % block
     if not n_padding:

@@ -15,11 +15,14 @@ from lora_jax.model.cpu_gradients import keep_inputs, matmul, normalise
 
 
 def linear(x: jax.Array, w: jax.Array, n_contract: int = 1) -> jax.Array:
-    """Contract the last n_contract axes of x with the first n_contract axes of w. Every matmul passes here.
+    """Contract the last n_contract axes of x with the first n_contract axes of w.
+
+    Every matrix multiplication of the model passes here.
 
     Args:
         x: (..., *inputs).
         w: (*inputs, *outputs).
+        n_contract: Number of axes that are contracted.
 
     Returns:
         (..., *outputs) in x's dtype.
@@ -48,7 +51,9 @@ def rope(config: ModelConfig, x_BTHK: jax.Array, positions: jax.Array) -> jax.Ar
     The first config.rotary_dim numbers of a head are rotated. The others stay as they are.
 
     Args:
-        positions: (T,) or (B, T).
+        config: The model.
+        x_BTHK: Queries or keys.
+        positions: Positions, (T,) or (B, T).
 
     Reference: Su et al. 2021 (arXiv 2104.09864).
     """
@@ -63,7 +68,10 @@ def rope(config: ModelConfig, x_BTHK: jax.Array, positions: jax.Array) -> jax.Ar
 
 
 def rope_frequencies(config: ModelConfig) -> jax.Array:
-    """Return the angle a position of each rotated pair, (rotary_dim / 2,), stretched as Llama 3.1 does."""
+    """Return the angle per position of each rotated pair, (rotary_dim / 2,).
+
+    If the config has `rope_scaling`, the angles are stretched as in Llama 3.1.
+    """
     n_rotated, scaling = config.rotary_dim, config.rope_scaling
     frequency = config.rope_theta ** (-jnp.arange(0, n_rotated, 2, dtype=jnp.float32) / n_rotated)
     if scaling is None:

@@ -3,8 +3,8 @@
 There are four parametrisations. `standard` is ours: matrices start at 1/sqrt(fan-in), embeddings at
 1/sqrt(d_model). `plain` starts everything at 0.02, as GPT-2 does, whatever the width. `mup` (Yang et al.
 2022, arXiv 2203.03466) and `completep` (Dey et al. 2025, arXiv 2505.01618, table 1, alpha = 1) describe a
-model relative to a base model. At the base's width and depth they are the standard model, to the bit. What
-they multiply learning rates by is in training/parametrisation.py.
+model relative to a base model. At the base's width and depth they are the standard model, to the bit.
+training/parametrisation.py has the factors by which they multiply learning rates.
 """
 
 import math
@@ -38,10 +38,10 @@ def as_standard(config: ModelConfig) -> ModelConfig:
 
 
 def resize(config: ModelConfig, width: int, depth: int) -> ModelConfig:
-    """Return a model of another width and depth, whose heads are as wide as before.
+    """Return a model of another width and depth, with heads as wide as before.
 
-    The number of heads and d_ff change in proportion to the width. The number of key and value heads does so
-    too, if it stays whole, and else it stays as it is.
+    The number of heads and d_ff change in proportion to the width. So does the number of key and value heads
+    if it stays whole. Otherwise it stays as it is.
 
     Args:
         config: A model.
@@ -92,21 +92,21 @@ def restart(config: ModelConfig, specs: Specs, base_specs: Mapping[str, Spec]) -
 
 
 def _plain_std(spec: Spec) -> float:
-    """Return 0.02; a matrix that writes to the residual stream keeps its factor for depth."""
+    """Return 0.02. A matrix that writes to the residual stream keeps its factor for depth."""
     if classify(spec) is WeightClass.MATRIX:
         return PLAIN_STD * spec.std * spec.fan_in**0.5
     return PLAIN_STD if spec.std else 0.0
 
 
 def _scaled_std(spec: Spec, base: Spec) -> float:
-    """Return the base's start; that of a matrix falls as 1/sqrt(fan-in)."""
+    """Return the base's start. That of a matrix falls as 1/sqrt(fan-in)."""
     if classify(spec) is WeightClass.MATRIX:
         return base.std * (base.fan_in / spec.fan_in) ** 0.5
     return base.std
 
 
 def readout_multiplier(config: ModelConfig) -> float:
-    """Return what the head's input is multiplied by: base width / width."""
+    """Return the factor of the head's input: base width / width."""
     has_readout = config.has_lm_head or config.n_classes is not None
     if config.base_width is None or not has_readout:
         return 1.0
@@ -114,12 +114,12 @@ def readout_multiplier(config: ModelConfig) -> float:
 
 
 def residual_multiplier(config: ModelConfig) -> float:
-    """Return what each sublayer is multiplied by before it is added: base depth / depth."""
+    """Return the factor of each sublayer before it is added: base depth / depth."""
     return 1.0 if config.base_depth is None else config.base_depth / config.n_layers
 
 
 def forward_multiplier(config: ModelConfig, path: str, spec: Spec) -> float:
-    """Return what the output of a weight's product is multiplied by on its way on."""
+    """Return the factor by which the output of a weight's product is multiplied on its way on."""
     if not spec.contract:
         return 1.0
     if classify(spec) is not WeightClass.MATRIX:
@@ -130,7 +130,7 @@ def forward_multiplier(config: ModelConfig, path: str, spec: Spec) -> float:
 
 
 def check_head_widths(configs: Iterable[ModelConfig]) -> None:
-    """Refuse models of one base whose heads are of several widths.
+    """Refuse models that share a base but have heads of different widths.
 
     Raises:
         LoraJaxError: Two models have one base and heads of different widths.
@@ -149,8 +149,8 @@ def check_head_widths(configs: Iterable[ModelConfig]) -> None:
 def fold_multipliers(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:
     """Return the same function as a model in the standard parametrisation, which has no multipliers.
 
-    The readout's goes into the final norm, the residual's into the matrices and biases that write to the
-    residual stream. Starts and learning rates are of no more use to a model that is trained.
+    The readout's multiplier goes into the final norm. The residual's goes into the matrices and biases that
+    write to the residual stream. A trained model needs no starts and learning rates any more.
 
     Args:
         config: The model.

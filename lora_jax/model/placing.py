@@ -1,4 +1,6 @@
-"""Where arrays lie on the mesh of devices that a step is traced on; outside a mesh these do nothing.
+"""Where arrays lie on the mesh of devices that a step is traced on.
+
+Outside a mesh these functions do nothing.
 
 The mesh itself, and where weights lie between steps, is in training/mesh.py.
 """
@@ -9,7 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-FSDP_AXIS, TENSOR_AXIS = "fsdp", "tensor"  # of a mesh of devices (training/mesh.py)
+FSDP_AXIS, TENSOR_AXIS = "fsdp", "tensor"  # axes of a mesh of devices (training/mesh.py)
 BATCH_AXES = ("data", FSDP_AXIS)  # they split the batch
 # Which axis of the mesh splits an axis of a weight.
 SPLIT_BY = {
@@ -22,25 +24,25 @@ SPLIT_BY = {
 
 
 def is_on_mesh() -> bool:
-    """Is this traced on a mesh of devices?"""
+    """Return whether the program is traced on a mesh of devices."""
     return not jax.sharding.get_abstract_mesh().empty
 
 
 def split_axes(names: Sequence[str]) -> list[str | None]:
-    """Return which axis of the mesh splits each axis of a weight, by their names; None: it is whole."""
+    """Return the axis of the mesh that splits each axis of a weight, by their names. None if it is whole."""
     return [SPLIT_BY.get(name) for name in names]
 
 
 def hold(array: jax.Array, *axes: Any) -> jax.Array:
-    """Hold an array to a split over the axes of the mesh that the step is traced on, if it is on one.
+    """Keep an array split over axes of the mesh, if the step is traced on one.
 
-    Left to itself XLA may split activations as the weights are, and communicate those instead.
+    Left to itself, XLA may split activations as the weights are split, and communicate those instead.
     """
     return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes)) if is_on_mesh() else array
 
 
 def split_attention(attend: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT or None) for a mesh, where there is one.
+    """Return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT or None), split over the mesh if there is one.
 
     Each device attends to its own rows and heads, which needs no communication. XLA cannot split a kernel.
     """

@@ -1,7 +1,7 @@
-"""Language models that others published, as shapes: what each was said to be, and what its shape counts.
+"""Published language models as shapes: what their makers announced, and what their shapes count.
 
-Every size is counted from the ModelConfig alone (`count_parameters`), so that a preset is right where the
-count agrees with the one its makers print. Notes say what a paper leaves open and what was taken for it.
+We count every size from the ModelConfig alone (`count_parameters`). So a preset is right if the count agrees
+with the one that its makers print. The notes say what a paper leaves open and what we took for it.
 """
 
 import dataclasses
@@ -17,9 +17,15 @@ class Preset:
     """One published model. What its makers do not say is None.
 
     Attributes:
+        title: Its name.
+        creators: Who made it.
+        year: The year of its publication.
+        config: Its shape.
         announced: The size by which the model is known.
         n_params: The most exact count that its makers print.
         n_tokens: Training tokens D. The notes say where a paper gives another number.
+        source: Where the facts are from.
+        notes: What the paper leaves open, and what we took for it.
     """
 
     title: str
@@ -141,10 +147,10 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by its key or title, in capitals or not.
+    """Return a preset by its key or title, in any case.
 
     Raises:
-        LoraJaxError: there is none of this name; the nearest is named.
+        LoraJaxError: No preset has this name. The message names the nearest.
     """
     titles = {preset.title.casefold(): key for key, preset in PRESETS.items()}
     key = titles.get(name.casefold(), name.casefold())
@@ -154,7 +160,7 @@ def find_preset(name: str) -> Preset:
 
 
 def reduced(config: ModelConfig, d_model: int = 24, n_layers: int = 2, context: int = 24) -> ModelConfig:
-    """Return the same structure on a small scale: every choice kept, every ratio of widths nearly so."""
+    """Return the same structure on a small scale. It keeps every choice, and every ratio of widths nearly."""
     ratio = d_model / config.d_model
     n_heads = 4
     kv_heads = {1: 1, config.n_heads: n_heads}.get(config.kv_heads, n_heads // 2)

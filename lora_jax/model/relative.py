@@ -1,7 +1,7 @@
 """Relative positions: what the distance from a query to a key adds to their score.
 
-Both schemes are functions of explicit positions, so that a cache, whose keys were read before, and rows that
-hold several texts use them as they are. Neither is limited to distances that were trained on.
+Both schemes take explicit positions. So they serve a cache, whose keys were read before, and rows that hold
+several texts. Neither is limited to the distances of training.
 
 Axes: B batch (or 1), T query, S key, R distance, D model, H heads, K head width, N bucket.
 """
@@ -14,15 +14,16 @@ from lora_jax.config import ModelConfig
 from lora_jax.model.layers import linear
 from lora_jax.params import Params
 
-N_BUCKETS = 32  # T5's; an encoder has half of them for each direction
-MAX_DISTANCE = 128  # from here on T5 tells no distance from another
+N_BUCKETS = 32  # as in T5; an encoder uses half of them for each direction
+MAX_DISTANCE = 128  # T5 does not distinguish distances from here on
 
 
 def find_distances(q_positions: jax.Array, k_positions: jax.Array) -> jax.Array:
-    """Return query position minus key position, (B, T, S). It is positive for a key that lies before.
+    """Return query position minus key position, (B, T, S). It is positive if the key lies before the query.
 
     Args:
-        positions: (T,) or (B, T).
+        q_positions: Positions of the queries, (T,) or (B, T).
+        k_positions: Positions of the keys, (S,) or (B, S).
     """
     distances = q_positions[..., :, None] - k_positions[..., None, :]
     return distances if distances.ndim == 3 else distances[None]
@@ -38,19 +39,28 @@ def find_key_positions(positions: jax.Array, n_keys: int) -> jax.Array:
 def score_buckets(
     config: ModelConfig, bias_NH: jax.Array, q_positions: jax.Array, k_positions: jax.Array
 ) -> jax.Array:
-    """Return T5's bias (B, H, T, S) in float32, which all layers add to their scores: one number a bucket.
+    """Return T5's bias, (B, H, T, S) in float32: one number for each bucket and head.
 
-    Raffel et al. 2020, arXiv 1910.10683, section 2.1. Unlike T5's the scores are divided by sqrt(K) besides,
-    which is a matter of how the weights start.
+    All layers add it to their scores. Unlike in T5, we also divide the scores by sqrt(K). The start of the
+    weights can make up for that.
+
+    Args:
+        config: The model.
+        bias_NH: The bias of each bucket and head.
+        q_positions: Positions of the queries, (T,) or (B, T).
+        k_positions: Positions of the keys, (S,) or (B, S).
+
+    Reference: Raffel et al. 2020 (arXiv 1910.10683), section 2.1.
     """
     buckets_BTS = find_buckets(find_distances(q_positions, k_positions), config.causal)
     return bias_NH.astype(jnp.float32)[buckets_BTS].transpose(0, 3, 1, 2)
 
 
 def find_buckets(distances: jax.Array, causal: bool) -> jax.Array:
-    """Return the bucket of each distance; half of a direction's hold one distance each, the rest are wider.
+    """Return the bucket of each distance.
 
-    A decoder has them all for the keys up to the query, an encoder its second half for those behind it.
+    Half of a direction's buckets hold one distance each. The others hold more. A decoder uses all buckets for
+    the keys up to the query. An encoder uses the second half for the keys after it.
     """
     n = N_BUCKETS if causal else N_BUCKETS // 2
     table = jnp.asarray(_bucket_distances(n))
@@ -64,7 +74,7 @@ def _bucket_distances(n: int) -> np.ndarray:
     """Return which of n buckets each distance 0 ... MAX_DISTANCE is in.
 
     With m = n/2, bucket m + i begins where m log(d / m) / log(MAX_DISTANCE / m) reaches i. Some distances lie
-    just there, where a rounded logarithm may fall short: compared are powers, as whole numbers.
+    exactly there, and a rounded logarithm may fall short. So we compare powers, as whole numbers.
     """
     m = n // 2
     starts = list(range(m))
@@ -79,9 +89,9 @@ def _bucket_distances(n: int) -> np.ndarray:
 def relate(
     config: ModelConfig, block: Params, q_BTHK: jax.Array, q_positions: jax.Array, k_positions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return Transformer-XL's queries as the keys see them, q + u, and what is added to their scores.
+    """Return Transformer-XL's queries as the keys see them, q + u, and the bias of their scores.
 
-    Dai et al. 2019, arXiv 1901.02860, section 3.3: u, attn/content_bias, is in terms (a) and (c).
+    Dai et al. 2019 (arXiv 1901.02860), section 3.3. u is attn/content_bias and belongs to terms (a) and (c).
     """
     bias_BHTS = score_distances(config, block, q_BTHK, q_positions, k_positions)
     return q_BTHK + block["attn/content_bias"].astype(q_BTHK.dtype), bias_BHTS
@@ -94,14 +104,18 @@ def score_distances(
     q_positions: jax.Array,
     k_positions: jax.Array,
 ) -> jax.Array:
-    """Return Transformer-XL's (q + v)^T W_r R_d / sqrt(K) of queries and distances d, (B, H, T, S), float32.
+    """Return Transformer-XL's scores of queries and distances d: (q + v)^T W_r R_d / sqrt(K).
 
-    Terms (b) and (d); v is attn/position_bias, W_r attn/r. Positions of a row lie less than S apart.
+    These are terms (b) and (d). v is attn/position_bias and W_r is attn/r. The positions of a row must lie
+    less than S apart.
+
+    Returns:
+        (B, H, T, S) in float32.
     """
     (B, T, _, K), S, D = q_BTHK.shape, k_positions.shape[-1], config.d_model
     distances_BTS = find_distances(q_positions, k_positions)
     q_BTHK = (q_BTHK + block["attn/position_bias"].astype(q_BTHK.dtype)) * K**-0.5
-    # The products in the order that takes fewer: every distance through W_r, or the few queries of a cache.
+    # Take the products in the cheaper order: every distance through W_r, or the few queries of a cache.
     if B * T * (K + S) * D < S * K * (D + B * T):
         q_BTHD = jnp.einsum("bthk,dhk->bthd", q_BTHK, block["attn/r"].astype(q_BTHK.dtype))
         sines_BTSD = embed_distances(distances_BTS, D).astype(q_BTHK.dtype)
@@ -110,7 +124,7 @@ def score_distances(
     sines_RD = embed_distances(jnp.arange(least, S), D).astype(q_BTHK.dtype)
     r_RHK = linear(sines_RD, block["attn/r"])
     scores_BHTR = jnp.einsum("bthk,rhk->bhtr", q_BTHK, r_RHK).astype(jnp.float32)
-    at_BTS = jnp.clip(distances_BTS - least, 0, len(sines_RD) - 1)  # beyond it are keys that nobody sees
+    at_BTS = jnp.clip(distances_BTS - least, 0, len(sines_RD) - 1)  # no query sees the keys beyond
     return jnp.take_along_axis(scores_BHTR, at_BTS[:, None], axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Splash attention, JAX's own fused kernel for TPUs: forward and both backward passes in blocks of positions.
+"""Splash attention, JAX's fused kernel for TPUs. Forward and both backward passes go by blocks of positions.
 
 Axes: B batch, T position, H heads, J key/value heads, K head width.
 Reference: Dao 2023 (arXiv 2307.08691); jax.experimental.pallas.ops.tpu.splash_attention.
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from lora_jax.model.kernel_padding import fill_up
 from lora_jax.model.placing import split_attention
 
-BLOCKS = (512, 256, 128)  # positions of a block: the largest that divides the length
-# What the kernel's output and its log-sum-exp are called for a policy of recomputing (transformer.REMAT).
+BLOCKS = (512, 256, 128)  # positions of a block: we take the largest that divides the length
+# The name of the kernel's output and log-sum-exp, for a policy of recomputing (transformer.REMAT).
 SAVED = "splash_attention"
 
 
@@ -26,18 +26,21 @@ def attend_by_splash(
     segments_BT: jax.Array | None = None,
     interpret: bool = False,
 ) -> jax.Array:
-    """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K), of what `choose_kernel` allows.
+    """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K). `choose_kernel` says which inputs are allowed.
 
-    A length that 128 does not divide is filled up with positions that nobody sees.
+    If 128 does not divide the length, we add positions that nothing sees.
 
     Args:
-        causal: A position sees none behind it.
-        segments_BT: A position sees its own segment alone. None is one segment.
-        interpret: Run the kernel as plain operations, on any device (tests).
+        q_BTHK: Queries.
+        k_BTJK: Keys.
+        v_BTJK: Values.
+        causal: Whether a position sees no later keys.
+        segments_BT: Segments. A position sees only its own. None is one segment.
+        interpret: Whether to run the kernel as plain operations, on any device (for tests).
     """
     T, block = q_BTHK.shape[1], BLOCKS[-1]
     if T % block and segments_BT is None and not causal:
-        segments_BT = jnp.zeros(q_BTHK.shape[:2], jnp.int32)  # a causal order would hide what is filled in
+        segments_BT = jnp.zeros(q_BTHK.shape[:2], jnp.int32)  # a causal order would hide the added positions
     q_BTHK, k_BTJK, v_BTJK, segments_BT = fill_up(q_BTHK, k_BTJK, v_BTJK, segments_BT, block)
     attend = split_attention(partial(_attend_to_rows, causal=causal, interpret=interpret))
     return attend(q_BTHK, k_BTJK, v_BTJK, segments_BT)[:, :T]
@@ -65,10 +68,10 @@ def _attend_to_rows(
 
 
 def _make_kernel(n_heads: int, length: int, causal: bool, interpret: bool) -> tuple[Any, Any]:
-    """Return the kernel for the heads of one row, and JAX's module, which is imported where it is used.
+    """Return the kernel for the heads of one row, and JAX's module, which we import only here.
 
-    The gradient has a kernel for q and one for k and v. The single one that JAX has too keeps a copy of q's
-    gradient for each block of keys, which grows with the square of the length.
+    The gradient has one kernel for q and one for k and v. JAX also has a single kernel for all three. It
+    keeps a copy of q's gradient for each block of keys, which grows with the square of the length.
     """
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks

@@ -1,7 +1,8 @@
-"""Stacks: the stacked blocks as one run, or as a lower and an upper run of different trainability.
+"""Stacks: the stacked blocks as one run, or as a lower and an upper run if only the upper one trains.
 
-With the upper blocks in arrays of their own, nothing is computed backward through frozen lower blocks, and
-the optimizer holds the upper ones alone. Paths: "blocks/..." (Y - K layers) and "top_blocks/..." (K layers).
+If the upper blocks have arrays of their own, nothing is computed backward through the frozen lower blocks,
+and the optimizer holds only the upper ones. Paths are "blocks/..." (Y - K layers) and "top_blocks/..." (K
+layers).
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ STACKS = (BLOCKS, TOP_BLOCKS)  # from the embeddings to the head
 
 
 def inside_block(path: str) -> str | None:
-    """Return a weight's path inside its block ("attn/q"), or None for one outside the blocks."""
+    """Return a weight's path inside its block, such as "attn/q". None if it is outside the blocks."""
     for stack in STACKS:
         if path.startswith(stack):
             return path.removeprefix(stack)
@@ -25,7 +26,11 @@ def inside_block(path: str) -> str | None:
 
 
 def split_specs(specs: Mapping[str, Spec], n_top: int) -> Specs:
-    """Return the specs with the last n_top blocks as a stack of their own; 0 leaves them as they are."""
+    """Return the specs with the last n_top blocks as a stack of their own. 0 leaves them as they are.
+
+    Raises:
+        LoraJaxError: The model has fewer blocks.
+    """
     n_layers = next(dict(spec.axes)["layers"] for path, spec in specs.items() if path.startswith(BLOCKS))
     _check(n_top, n_layers)
     if n_top == 0:
@@ -48,7 +53,11 @@ def _with_layers(spec: Spec, n_layers: int) -> Spec:
 
 
 def split_blocks(params: Params, n_top: int) -> Params:
-    """Return the tree with the last n_top blocks as a stack of their own; 0 leaves it as it is."""
+    """Return the tree with the last n_top blocks as a stack of their own. 0 leaves it as it is.
+
+    Raises:
+        LoraJaxError: The model has fewer blocks.
+    """
     n_layers = next(len(weight) for path, weight in params.items() if path.startswith(BLOCKS))
     _check(n_top, n_layers)
     if n_top == 0:
@@ -66,10 +75,10 @@ def split_blocks(params: Params, n_top: int) -> Params:
 
 
 def join_blocks(params: Params) -> Params:
-    """Undo `split_blocks`: one stack. Both stacks must hold the same weights.
+    """Undo `split_blocks` and return one stack. Both stacks must hold the same weights.
 
     Raises:
-        LoraJaxError: a weight is in one stack only, such as an adapter of the upper blocks.
+        LoraJaxError: A weight is in one stack only, such as an adapter of the upper blocks.
     """
     inner = {stack: {p.removeprefix(stack) for p in params if p.startswith(stack)} for stack in STACKS}
     lower, upper = inner[BLOCKS], inner[TOP_BLOCKS]

@@ -21,11 +21,11 @@ from lora_jax.model.splash_attention import SAVED
 from lora_jax.model.stacks import STACKS, inside_block
 from lora_jax.params import Params
 
-# Up to so many layers are compiled as plain code, 12 to 17 % off a CPU step (docs/performance.md);
-# deeper models are a loop, one block a turn, so that compilation does not grow with depth.
+# Up to this many layers are compiled as plain code, which makes a CPU step 12 to 17 % shorter
+# (docs/performance.md). Deeper models are a loop over blocks, so that compilation does not grow with depth.
 UNROLL = 8
-# What is kept of a block for its backward pass, where not everything is: the products with weights and what a
-# TPU's attention made of them, or its input alone (Chen et al. 2016, arXiv 1604.06174).
+# What we keep of a block for its backward pass if not everything: the products with weights and the output of
+# a TPU's attention, or only the block's input (Chen et al. 2016, arXiv 1604.06174).
 REMAT = {
     "dots": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -33,7 +33,7 @@ REMAT = {
     ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-SEEN_BY_ALL = -1  # the segment of what stands in front of every segment: prompts
+SEEN_BY_ALL = -1  # the segment of prompts, which stand in front of every other segment
 
 
 class Inputs(NamedTuple):
@@ -54,12 +54,12 @@ class Inputs(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What every block is told.
+    """What every block needs to know about the sequence.
 
     Attributes:
-        positions: (T,) or (B, T).
-        visible: Who sees whom, beside the causal order. None: everybody everybody.
-        bias_BHTS: A bias of all scores.
+        positions: Positions, (T,) or (B, T).
+        visible: Which keys a position sees, beside the causal order. None if it sees all.
+        bias_BHTS: A bias of all scores, or None.
     """
 
     positions: jax.Array
@@ -104,7 +104,11 @@ def forward(
 def encode(
     config: ModelConfig, params: Params, inputs: Inputs, hooks: Hooks, key: jax.Array | None
 ) -> jax.Array:
-    """Return the hidden states (B, T, D) that the head reads, after the final norm."""
+    """Return the hidden states (B, T, D) that the head reads, after the final norm.
+
+    Raises:
+        LoraJaxError: The tokens do not fit into the model's context.
+    """
     T = inputs.tokens_BT.shape[1]
     if config.context < T + hooks.n_before:
         before = f" and {hooks.n_before} positions before them" if hooks.n_before else ""
@@ -129,21 +133,27 @@ def encode(
 
 
 def finish(config: ModelConfig, params: Params, x_BTD: jax.Array) -> jax.Array:
-    """Return what the head reads of the last block's output: its norm, where norms stand in front."""
+    """Return what the head reads of the last block's output. With pre-norm, that is its final norm."""
     if config.norm_placement == "post":
         return x_BTD
     return _multiply(readout_multiplier(config), _normalise(config, params, "final_norm", x_BTD))
 
 
 def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout]:
-    """Embed the tokens, what a prompt puts before them, positions and token types."""
+    """Embed the tokens, and add positions, token types, and what a prompt puts in front.
+
+    Returns:
+        The embeddings (B, n_prompt + T, D), and the layout of the sequence.
+    """
     config, hooks = this.config, this.hooks
     dtype, n_before = compute_dtype(config), hooks.n_before
     tokens_BT, segments_BT, positions_BT, types_BT = inputs
     x_BTD = look_up(params["embed/tokens"], tokens_BT).astype(dtype)
     if hooks.embed is not None:
         x_BTD = hooks.embed(HookPoint("embed", params, key=fold_path(this.key, "embed")), tokens_BT, x_BTD)
-    n_prompt = x_BTD.shape[1] - tokens_BT.shape[1]  # what stands before as embeddings; the rest is keys
+    n_prompt = (
+        x_BTD.shape[1] - tokens_BT.shape[1]
+    )  # positions in front that are embeddings; the others are keys
     positions = jnp.arange(tokens_BT.shape[1]) if positions_BT is None else positions_BT
     positions = positions + n_before
     if n_prompt:
@@ -155,7 +165,7 @@ def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout
         types_BT = None if types_BT is None else jnp.pad(types_BT, pad)
     if config.positions == "learned":
         table = params["embed/positions"]
-        # A slice where the positions are 0, 1, 2, ...: its gradient needs no scatter.
+        # If the positions are 0, 1, 2, ..., take a slice: its gradient needs no scatter.
         is_counted = positions_BT is None and n_before == n_prompt
         x_BTD = x_BTD + (table[: positions.shape[0]] if is_counted else table[positions]).astype(dtype)
     if config.n_token_types:
@@ -172,7 +182,10 @@ def embed(this: Pass, params: Params, inputs: Inputs) -> tuple[jax.Array, Layout
 def _run_stack(
     this: Pass, stacked: Params, outside: Params, x_BTD: jax.Array, layout: Layout, n_lower: int
 ) -> jax.Array:
-    """Apply a run of stacked blocks; n_lower blocks lie below it, so that dropout's keys count on."""
+    """Apply a stack of blocks.
+
+    n_lower blocks lie below it. So the keys of dropout count on from there.
+    """
     n_layers, key = len(stacked["attn/q"]), this.key
     keys = (
         None
@@ -186,11 +199,11 @@ def _run_stack(
         reach = block if this.hooks is NO_HOOKS else {**outside, **block}
         return apply_block(replace(this, key=block_key), reach, hold(x, BATCH_AXES), layout), None
 
-    if this.config.remat in ("none", "fit"):  # pretraining has put a policy in the place of "fit"
+    if this.config.remat in ("none", "fit"):  # pretraining has replaced "fit" by a policy
         unroll = n_layers if n_layers <= UNROLL else 1
         return jax.lax.scan(step, x_BTD, (stacked, keys), unroll=unroll)[0]
-    # Always a loop: in plain code XLA's CPU backend finds the second computation to be the first one again,
-    # barriers or not, and keeps what should have been dropped.
+    # This is always a loop. In plain code XLA's CPU backend recognises the second computation as the first
+    # one, whatever the barriers, and keeps what it should drop.
     step = jax.checkpoint(step, policy=REMAT[this.config.remat], prevent_cse=False)
     return jax.lax.scan(step, x_BTD, (stacked, keys))[0]
 
@@ -207,8 +220,12 @@ def apply_block(
     With pre-norm it is x + attention(norm(x)), then x + mlp(norm(x)). With post-norm the sums are normalised.
 
     Args:
+        this: The pass.
+        block: The weights of the block, by their path in it.
+        x_BTD: The residual stream.
         layout: Positions and padding. None for positions 0, 1, 2, ... without padding.
-        attend_to: Replaces attention to the sequence itself. model/cache.py attends to what was read before.
+        attend_to: Replaces attention to the sequence itself. model/cache.py attends to earlier tokens with
+            it.
     """
     config, layout = this.config, layout or Layout(jnp.arange(x_BTD.shape[1]), None)
 
@@ -236,7 +253,7 @@ def _sublayer(this: Pass, block: Params, path: str, x_BTD: jax.Array, h_BTD: jax
 
 
 def _multiply(multiplier: float, x: jax.Array) -> jax.Array:
-    """Multiply by a parametrisation's number; 1 leaves the program as it is."""
+    """Multiply by a factor of the parametrisation. A factor of 1 leaves the program as it is."""
     return x if multiplier == 1.0 else x * multiplier
 
 
@@ -292,7 +309,7 @@ def read_head(
     hooks: Hooks = NO_HOOKS,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Return the next-token logits (B, T, V) in float32 of hidden states."""
+    """Return the next-token logits (B, T, V) in float32 from hidden states (B, T, D)."""
     params = gather_weights(config, params, x_BTD.dtype)
     if config.tied_head:
         params = {**params, "head": params["embed/tokens"].T}
@@ -318,7 +335,7 @@ def _normalise(config: ModelConfig, params: Params, path: str, x_BTD: jax.Array)
 
 
 def compute_dtype(config: ModelConfig) -> jnp.dtype:
-    """Return the dtype of activations: float32 on CPU and bfloat16 elsewhere, unless the config says."""
+    """Return the dtype of activations. "auto" is float32 on a CPU and bfloat16 elsewhere."""
     if config.compute_dtype == "auto":
         return jnp.dtype(jnp.float32 if on_cpu() else jnp.bfloat16)
     return jnp.dtype(config.compute_dtype)

@@ -1,6 +1,7 @@
-"""Attention in packed segments on NVIDIA GPUs: a fused kernel of JAX's, which Triton compiles.
+"""Attention in packed segments on NVIDIA GPUs, by a fused kernel of JAX that Triton compiles.
 
-cuDNN takes segments as a mask of all pairs. This kernel reads their numbers, and it holds no scores.
+cuDNN takes segments as a mask of all pairs. This kernel reads the segments' numbers, and never holds the
+scores.
 
 Axes: B batch, T position, H heads, J key/value heads, K head width.
 Reference: Dao 2023 (arXiv 2307.08691); jax.experimental.pallas.ops.gpu.attention.
@@ -15,7 +16,7 @@ from lora_jax.model.attention_kernel import TRITON_LENGTH
 from lora_jax.model.kernel_padding import fill_up
 from lora_jax.model.placing import split_attention
 
-BLOCK = TRITON_LENGTH  # positions of a block, of queries and of keys
+BLOCK = TRITON_LENGTH  # positions in a block of queries or keys
 
 
 def attend_by_triton(
@@ -26,14 +27,17 @@ def attend_by_triton(
     segments_BT: jax.Array,
     interpret: bool = False,
 ) -> jax.Array:
-    """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K), of what `choose_kernel` allows.
+    """Return softmax(q k^T / sqrt(K)) v, (B, T, H, K). `choose_kernel` says which inputs are allowed.
 
-    Keys and values of grouped queries are repeated: the kernel wants as many heads of each.
+    The kernel needs as many heads of keys and values as of queries. So we repeat those of grouped queries.
 
     Args:
-        causal: A position sees none behind it.
-        segments_BT: A position sees its own segment alone.
-        interpret: Run the kernel as plain operations, on any device (tests).
+        q_BTHK: Queries.
+        k_BTJK: Keys.
+        v_BTJK: Values.
+        causal: Whether a position sees no later keys.
+        segments_BT: Segments. A position sees only its own.
+        interpret: Whether to run the kernel as plain operations, on any device (for tests).
     """
     T = q_BTHK.shape[1]
     group = q_BTHK.shape[2] // k_BTJK.shape[2]

@@ -1,4 +1,4 @@
-"""Give a model whose head is its embedding a head of its own, so that one can change without the other."""
+"""Untie a head from the embedding, so that one can change without the other."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ from lora_jax.params import Params
 
 
 def untie(config: ModelConfig, params: Params) -> tuple[ModelConfig, Params]:
-    """Return the same function with tied_head=False: the head is a copy of the embedding, transposed.
+    """Return the same function with tied_head=False. The head is a copy of the embedding, transposed.
 
     Raises:
-        LoraJaxError: the model has no head that is tied.
+        LoraJaxError: The model has no tied head.
     """
     if not (config.tied_head and config.has_lm_head):
         raise LoraJaxError("the model has no head that is tied to its embedding: there is nothing to untie.")

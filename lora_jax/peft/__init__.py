@@ -1,1 +1,1 @@
-"""Parameter-efficient fine-tuning: one mechanism (method.py), and one file a method (methods/)."""
+"""Parameter-efficient fine-tuning: one mechanism (method.py), and one file for each method (methods/)."""

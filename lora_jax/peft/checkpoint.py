@@ -1,6 +1,6 @@
 """An adapter's file (safetensors): the trainable tree, the method, the base's hash, and a digest.
 
-The digest is of all the others. A file of an older version has none and is taken as it is.
+The digest covers everything else. A file of an older version has no digest, and we accept it as it is.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from lora_jax.peft.methods import method_from_dict, method_to_dict
 
 
 def fingerprint(params: Mapping[str, jax.Array] | Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of a tree: of every weight's path, type, shape and bytes, by order of path."""
+    """Return the SHA-256 of a tree: of every weight's path, type, shape and bytes, in the order of paths."""
     total = hashlib.sha256()
     for path in sorted(params):
         weight = np.ascontiguousarray(params[path])
@@ -50,7 +50,7 @@ def save_adapter(path: Path, trainable: Params, config: MethodConfig, base_finge
 
 
 def digest_tensors(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of a safetensors file's content: metadata, without a digest, and tensors."""
+    """Return the SHA-256 of a safetensors file's content: tensors, and metadata without the digest."""
     return digest_json({"metadata": {**metadata, FIELD: None}, "tensors": fingerprint(tensors)})
 
 
@@ -59,12 +59,12 @@ def load_adapter(
 ) -> tuple[MethodConfig, Params]:
     """Load an adapter for the base with this fingerprint.
 
-    To run it, `adapt(base, config.build(model), seed)` gives the frozen part, whatever the seed.
+    To run it, call `adapt(base, config.build(model), seed)` for the frozen part. Any seed will do.
 
     Args:
         path: The file.
         base_fingerprint: `fingerprint(base)`.
-        model: The shape of the base, to check the tensors' names and shapes. None takes them as read.
+        model: The shape of the base, to check the tensors' names and shapes. None does not check them.
 
     Returns:
         The method's configuration and its trained weights.
@@ -108,7 +108,7 @@ def _read(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
     remedy = "it was cut short or is another kind of file, copy or train it again"
     with reading_tensors(path, remedy), safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
-        names = file.keys()  # it is no mapping that could be gone through
+        names = file.keys()  # the file itself is no mapping, so we cannot iterate over it
         tensors = {name: file.get_tensor(name) for name in names}
     if not {"method", "base"} <= metadata.keys():
         raise LoraJaxError(

@@ -1,7 +1,7 @@
 """The algebra of a low-rank update of any weight: shapes from its Spec, product, application.
 
-Every weight W has stack axes (layers), input axes I that its matmul sums over and output axes O. Its factors
-are A (stack, I, R) and B (stack, R, O); with x (..., I) the update of x W is (x A) B.
+Every weight W has stack axes (layers), input axes I that its matrix multiplication sums over, and output axes
+O. Its factors are A (stack, I, R) and B (stack, R, O). With x (..., I), the update of x W is (x A) B.
 """
 
 import math
@@ -17,11 +17,11 @@ from lora_jax.params import Spec
 
 Axes = tuple[tuple[str, int], ...]
 
-SCALE = "scale/"  # where the weights of a run side by side with others hold s, a number, of a target
+SCALE = "scale/"  # runs side by side hold the scale s of a target among their weights, under this prefix
 
 
 def split_axes(spec: Spec) -> tuple[Axes, Axes, Axes]:
-    """Return (stack, input, output) axes of a matrix; an embedding takes the vocabulary in."""
+    """Return the (stack, input, output) axes of a matrix. The input of an embedding is the vocabulary."""
     stack = tuple(axis for axis in spec.axes if axis[0] == "layers")
     rest = [axis for axis in spec.axes if axis[0] != "layers"]
     inputs = ("vocab",) if rest[0][0] == "vocab" else spec.contract
@@ -29,16 +29,22 @@ def split_axes(spec: Spec) -> tuple[Axes, Axes, Axes]:
 
 
 def sizes(spec: Spec) -> tuple[int, int]:
-    """Return (k, d): how many numbers the matrix takes in and gives out."""
+    """Return (k, d), the number of inputs and of outputs of a matrix."""
     _, inputs, outputs = split_axes(spec)
     return math.prod(n for _, n in inputs), math.prod(n for _, n in outputs)
 
 
 def factor_specs(path: str, spec: Spec, rank: int, a: Spec) -> tuple[Spec, Spec]:
-    """Return the Specs of A and B; `a` says how A starts (std, noise), B starts at zero.
+    """Return the Specs of A and B.
+
+    Args:
+        path: Path of the weight, for messages.
+        spec: Spec of the weight.
+        rank: The rank of the update.
+        a: Says how A starts (std, mean, noise). B starts at zero.
 
     Raises:
-        LoraJaxError: the rank is below 1 or above the matrix's own.
+        LoraJaxError: The rank is below 1 or above the matrix's own.
     """
     stack, inputs, outputs = split_axes(spec)
     check_rank(path, spec, rank)
@@ -51,7 +57,11 @@ def factor_specs(path: str, spec: Spec, rank: int, a: Spec) -> tuple[Spec, Spec]
 
 
 def check_rank(path: str, spec: Spec, rank: int) -> None:
-    """Refuse a rank that the matrix cannot have."""
+    """Refuse a rank that the matrix cannot have.
+
+    Raises:
+        LoraJaxError: The rank is below 1 or above the matrix's own.
+    """
     k, d = sizes(spec)
     if not 1 <= rank <= min(k, d):
         raise LoraJaxError(
@@ -61,19 +71,24 @@ def check_rank(path: str, spec: Spec, rank: int) -> None:
 
 
 def apply_low_rank(x: jax.Array, a: jax.Array, b: jax.Array, n_contract: int) -> jax.Array:
-    """Return (x A) B, two thin matmuls: the product A B is never formed."""
+    """Return (x A) B by two thin matrix multiplications. The product A B is never formed."""
     return linear(linear(x, a, n_contract), b)
 
 
 def take_scale(point: HookPoint, scales: Mapping[str, float], dtype: jnp.dtype) -> jax.Array:
-    """Return s of a matrix: what the weights hold for it, or else what its configuration says."""
+    """Return the scale s of a matrix.
+
+    If the weights hold one, it counts. Otherwise the configuration's does.
+    """
     return jnp.asarray(point.weights.get(SCALE + point.path, scales[point.path]), dtype)
 
 
 def drop(x_BT: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drop entries of (B, T, ...) with probability `rate` and scale the others up; nothing without a key.
+    """Drop entries of x (B, T, ...) with probability `rate`, and scale up the others.
 
-    They are drawn position after position, so that padding behind a row changes none of those before it.
+    Without a key, drop nothing.
+
+    We draw position after position. So padding behind a row does not change what is dropped before it.
     """
     if key is None or rate == 0.0:
         return x_BT
@@ -95,10 +110,10 @@ def multiply(a: jax.Array, b: jax.Array, spec: Spec) -> jax.Array:
 def column_norms(
     w: jax.Array, a: jax.Array, b: jax.Array, scale: float | jax.Array, n_contract: int
 ) -> jax.Array:
-    """Return ||W + s A B|| of every output over the inputs, float32, in the shape of W's output axes.
+    """Return ||W + s A B|| over the inputs for every output, in float32, in the shape of W's output axes.
 
-    By w'w + 2 s b'(A'w) + s^2 b'(A'A)b for each column w of W, so that W + s A B is never formed.
-    It costs 2 k d r FLOPs, what r tokens cost in x W, and one more reading of W.
+    For each column w of W we compute w'w + 2 s b'(A'w) + s^2 b'(A'A)b. So W + s A B is never formed. This
+    costs 2 k d r FLOPs, as much as r tokens cost in x W, and one more reading of W.
     """
     outputs = w.shape[n_contract:]
     w_KO = w.astype(jnp.float32).reshape(math.prod(w.shape[:n_contract]), -1)

@@ -1,4 +1,4 @@
-"""Which matrices get a low-rank update, of which rank and scale: what LoRA and its kin share."""
+"""Which matrices get a low-rank update, with which rank and scale. LoRA and related methods share this."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -13,16 +13,23 @@ from lora_jax.ranges import BelowOne, Factor, Layers, Rank, check_fields
 
 
 class LowRankPlan(NamedTuple):
-    """A choice, made for one model: the base's Specs, the factors' beside them, and s of every target."""
+    """The low-rank updates of one model.
+
+    Attributes:
+        base: Specs of the base.
+        factors: Specs of the factors, under PATH_lora_a and PATH_lora_b.
+        scales: The scale s of every target, by its path.
+        n_top: Number of blocks, from the top, in a stack of their own.
+    """
 
     base: Specs
-    factors: Specs  # PATH_lora_a and PATH_lora_b
+    factors: Specs
     scales: dict[str, float]
     n_top: int
 
     @property
     def inner_scales(self) -> dict[str, float]:
-        """s by the target's path in its block, as a hook sees it."""
+        """The scale s of every target by its path in its block, as a hook sees it."""
         return {inside_block(path) or path: scale for path, scale in self.scales.items()}
 
 
@@ -39,9 +46,9 @@ class LowRankChoice:
         targets: The matrices that get an update.
         ranks: Pairs (pattern, rank) for targets with a rank of their own.
         alphas: Pairs (pattern, alpha) for targets with an alpha of their own.
-        rslora: Rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        rslora: Whether to use rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
         dropout: Dropout on x, where it enters the update.
-        top_layers: Adapt the last so many blocks alone. None adapts every block.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
     """
 
     AS_DATA: ClassVar[dict[str, Any]] = {"rank": 1, "alpha": 1.0, "ranks": (), "alphas": (), "rslora": False}
@@ -59,14 +66,20 @@ class LowRankChoice:
         check_fields(self, type(self).__name__)
 
     def scale(self, path: str) -> float:
-        """Return s of a target: alpha / r or alpha / sqrt(r)."""
+        """Return the scale s of a target: alpha / r, or alpha / sqrt(r) with `rslora`."""
         rank, alpha = by_pattern(path, self.ranks, self.rank), by_pattern(path, self.alphas, self.alpha)
         return alpha / (rank**0.5 if self.rslora else rank)
 
     def plan(self, model: ModelConfig, a: Spec | None = None) -> LowRankPlan:
-        """Return what is adapted of a model; `a` says how A starts where that is not 1/sqrt(k), normal.
+        """Return what is adapted in a model.
 
-        Its std is in units of 1/sqrt(k), k the numbers that the matrix takes in.
+        Args:
+            model: The shape of the base.
+            a: Says how A starts. Its std is in units of 1/sqrt(k), where k is the number of inputs of the
+                matrix. None is normal with std 1/sqrt(k).
+
+        Raises:
+            LoraJaxError: A pattern names no target, or a matrix cannot have its rank.
         """
         name = type(self).__name__
         n_top = self.top_layers or 0

@@ -1,17 +1,17 @@
 """LoRA for any Flax model: an ordinary parameter tree with W + s A B in place of chosen matrices.
 
-Our own transformer has hooks, which add (x A) B to a matrix's output and never form A B. A model that is not
-ours has none; what can be done to it from outside is to give it other weights:
+Our own transformer has hooks. They add (x A) B to a matrix's output and never form A B. Other models have
+none. From outside, we can only give them other weights:
 
     declared = declare_lora(base, ["*/kernel"], rank=4)
     delta = init_delta(declared, seed=0)
     loss = lambda delta: measure(model.apply({"params": materialize(base, delta)}, x))
     jax.grad(loss)(delta)
 
-The cost: each step computes the gradient of the whole of every adapted matrix, because A's and B's follow
-from it, and holds that gradient and W + s A B, one copy each of the adapted matrices. So the FLOPs are those
-of full fine-tuning and a little more (1.02 times by XLA's count, four 256 x 256 matrices at rank 8); the
-optimizer's state and what is saved are LoRA's, small.
+This has a cost. Each step computes the gradient of the whole of every adapted matrix, because those of A and
+B follow from it. It holds that gradient and W + s A B, one copy each of the adapted matrices. So the FLOPs
+are slightly more than those of full fine-tuning (1.02 times by XLA's count, with four 256 x 256 matrices at
+rank 8). The optimizer's state and the saved file are as small as LoRA's.
 """
 
 import re
@@ -34,18 +34,32 @@ AXES = re.compile("s?i+o+")
 
 
 class Declared(NamedTuple):
-    """The update of one matrix before it is drawn."""
+    """The update of one matrix before it is drawn.
+
+    Attributes:
+        weight: Spec of the matrix.
+        a: Spec of A, (stack, *inputs, rank).
+        b: Spec of B, (stack, rank, *outputs).
+        scale: The scale s.
+    """
 
     weight: Spec
-    a: Spec  # (stack, *inputs, rank)
-    b: Spec  # (stack, rank, *outputs)
-    scale: float  # s
+    a: Spec
+    b: Spec
+    scale: float
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LowRank:
-    """The update s A B of one matrix: A and B are its leaves, what gradients and optax see."""
+    """The update s A B of one matrix. Its leaves are A and B, so gradients and optax see these only.
+
+    Attributes:
+        a: A, (stack, *inputs, rank).
+        b: B, (stack, rank, *outputs).
+        weight: Spec of the matrix.
+        scale: The scale s.
+    """
 
     a: jax.Array
     b: jax.Array
@@ -179,7 +193,7 @@ def _flatten(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _name(keys: tuple[Any, ...]) -> str:
-    """Join keys by "/"; the last step into an nnx Variable is no part of a name."""
+    """Join keys by "/". The last step into an nnx Variable is not part of the name."""
     if keys and keys[-1] == jax.tree_util.GetAttrKey("value"):
         keys = keys[:-1]
     return jax.tree_util.keystr(keys, simple=True, separator="/")
@@ -211,7 +225,7 @@ def _find(shapes: Mapping[str, tuple[int, ...]], patterns: Sequence[str]) -> lis
 
 
 def _declare_weight(path: str, shape: tuple[int, ...], letters: str | None) -> Spec:
-    """Return the Spec of somebody else's matrix, its axes named by their letters."""
+    """Return the Spec of a foreign model's matrix. Letters name its axes."""
     if letters is None and len(shape) != 2:
         raise LoraJaxError(
             f"{path} has {len(shape)} axes, {shape}, and which of them its matmul sums over is not known: say"

@@ -1,4 +1,4 @@
-"""Fold what a method learned into a tree of the base's shape, and back; what rounding takes of it is told."""
+"""Fold what a method learned into a tree of the base's shape, and undo it. We report what rounding loses."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from lora_jax.model.stacks import join_blocks
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, MethodConfig
 
-MAX_LOST = 0.05  # of the update, to rounding
+MAX_LOST = 0.05  # share of the update that rounding may lose
 
 
 class Merged(NamedTuple):

@@ -1,8 +1,8 @@
 """What an adaptation method is: pure functions, in the style of an optax transformation.
 
-The life of one: `adapted = adapt(base, method, seed)` gives (trainable, frozen), which share no path;
-`forward(model, combine(trainable, frozen), inputs, method.hooks, key)` is the adapted model; gradients,
-optimizer and checkpoints see `trainable` alone; `merge(...)` folds it back into a tree of the base's shape.
+`adapted = adapt(base, method, seed)` gives (trainable, frozen), which share no path. The adapted model is
+`forward(model, combine(trainable, frozen), inputs, method.hooks, key)`. Gradients, optimizer and checkpoints
+see only `trainable`. `merge(...)` folds it back into a tree of the base's shape.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ class Method(NamedTuple):
             `n_top` blocks of the base are a stack of their own.
         trainable: Paths of the weights that train.
         hooks: What the method changes in the forward pass.
-        start: Maps (base, seed) to the weights of the base and the added weights. It is needed where the
-            method moves part of the base into its own weights (PiSSA). None draws the added weights from
-            their specs.
+        start: Maps (base, seed) to the weights of the base and the added weights. A method needs it if it
+            moves part of the base into its own weights (PiSSA). None draws the added weights from their
+            specs.
         merge: Maps adapted weights to plain ones, with the paths and shapes of the base, that compute the
             same function without hooks. None if there are none.
         n_top: Number of blocks in the stack of their own.
@@ -45,14 +45,19 @@ class Method(NamedTuple):
 
 @runtime_checkable
 class MethodConfig(Protocol):
-    """A method's numbers, as a frozen dataclass; each file of methods/ has one or more.
+    """A method's settings, as a frozen dataclass. Each file of methods/ has one or more.
 
-    One that has AS_DATA, fields and values, computes the same program whatever these fields are, on weights
-    of other ranks, starts and scales: with these values it stands for all of them (`peft.stacking`).
+    A class may have AS_DATA, a dictionary of fields and values. It then computes the same program whatever
+    these fields are, only on weights with other ranks, starts and scales. With the values of AS_DATA it
+    stands for all of them (`peft.stacking`).
     """
 
     def build(self, model: ModelConfig) -> Method:
-        """Return the method for a model; raises LoraJaxError where it does not fit."""
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: The method does not fit the model.
+        """
         ...
 
 
@@ -68,11 +73,11 @@ class Adapted(NamedTuple):
     frozen: Params
 
 
-HEAD = "classifier"  # it is new, so that every method trains it; the pooler before it is the base's
+HEAD = "classifier"  # the head is new, so every method trains it; the pooler before it belongs to the base
 
 
 def task_head(specs: Mapping[str, Spec]) -> frozenset[str]:
-    """Return the paths of a classifier's head, which every method trains: empty for a language model."""
+    """Return the paths of a classifier's head, which every method trains. A language model has none."""
     return frozenset(path for path in specs if path.startswith(HEAD))
 
 
@@ -91,11 +96,20 @@ def adapt(base: Params, method: Method, seed: int) -> Adapted:
 
 
 def start(base: Params, method: Method, seed: int) -> Adapted:
-    """Return (trainable, frozen) of a base whose upper blocks are a stack already, as `adapt` does."""
+    """Put a method on a base whose upper blocks are a stack already.
+
+    Args:
+        base: The weights of the base.
+        method: The method, built for this model.
+        seed: Seed of the new weights. Each depends only on the seed and its path.
+
+    Returns:
+        The weights that train, in float32, and the frozen ones.
+    """
     if method.start is None:
         added = init({path: spec for path, spec in method.specs.items() if path not in base}, seed)
     else:
         base, added = method.start(base, seed)
     trainable, frozen = partition({**base, **added}, method.trainable.__contains__)
-    # Adam loses half of its steps to rounding where the weights it moves are in bfloat16.
+    # With weights in bfloat16, Adam would lose half of its steps to rounding.
     return Adapted({path: weight.astype("float32") for path, weight in trainable.items()}, frozen)

@@ -1,8 +1,8 @@
-"""Runs of one method side by side: ranks by zero padding, scales and starts as data, the base shared.
+"""Runs of one method side by side: zero padding for ranks, scales and starts as data, and a shared base.
 
-A rank is a column of the first factor and a row of the second: W + s A B, b * B (d * A x), U f(D h). Where
-both are zero, and f(0) = 0, it gives nothing and both gradients are exactly zero, so that AdamW with decay
-and clipping leaves them zero: a run of rank r is one of rank R > r whose last ranks are zero.
+A rank is a column of the first factor and a row of the second: W + s A B, b * B (d * A x), U f(D h). If both
+are zero and f(0) = 0, it adds nothing and both gradients are exactly zero. So AdamW leaves them zero, with
+decay and clipping too. A run of rank r is therefore a run of rank R > r whose last ranks are zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 def program(config: MethodConfig) -> MethodConfig:
     """Return the configuration that stands for all that compute the same program on other numbers.
 
-    What a method's AS_DATA names (rank, scale, start) is set to the value that it gives there.
+    The fields in a method's AS_DATA (rank, scale, start) get the values that stand there.
     """
     fields: dict[str, Any] = dict(getattr(config, "AS_DATA", {}))
-    if hasattr(config, "methods"):  # of a combination, which holds others
+    if hasattr(config, "methods"):  # a combination holds other methods
         fields["methods"] = tuple(program(inner) for inner in getattr(config, "methods"))  # noqa: B009
     return replace(config, **fields) if fields else config  # pyright: ignore[reportArgumentType]
 
@@ -36,13 +36,19 @@ def program(config: MethodConfig) -> MethodConfig:
 def adapt_all(
     base: Params, heads: Sequence[Params], methods: Sequence[Method], seeds: Sequence[int]
 ) -> list[Adapted]:
-    """Return each run's weights, all of one shape, as `adapt` gives them and padded to the largest rank.
+    """Return each run's weights as `adapt` gives them, padded to the largest rank so that shapes agree.
 
-    heads: new weights of the base that each run draws for itself. What runs do not change of the base is one
-    and the same array in all of them. A run's scales are among its frozen weights, at SCALE and their target.
+    If the runs do not change a weight of the base, all of them share one array. The scales of a run are among
+    its frozen weights, under SCALE and their target.
+
+    Args:
+        base: The weights of the base.
+        heads: New weights of the base that each run draws for itself.
+        methods: The method of each run.
+        seeds: The seed of each run.
 
     Raises:
-        LoraJaxError: the runs differ in more than ranks.
+        LoraJaxError: The runs differ in more than ranks.
     """
     split = split_blocks(base, methods[0].n_top)
     runs = zip(heads, methods, seeds, strict=True)
@@ -50,10 +56,14 @@ def adapt_all(
 
 
 def align(adapted: Sequence[Adapted], methods: Sequence[Method]) -> list[Adapted]:
-    """Return weights padded to the largest rank, with each one's scales, as data, among the frozen ones.
+    """Pad weights to the largest rank, and put the scales of each run among its frozen weights, as data.
+
+    Args:
+        adapted: The weights of each run.
+        methods: The method of each run.
 
     Raises:
-        LoraJaxError: the methods differ in more than ranks.
+        LoraJaxError: The methods differ in more than ranks.
     """
     shapes = common_shapes(methods)
     aligned = []
@@ -64,7 +74,11 @@ def align(adapted: Sequence[Adapted], methods: Sequence[Method]) -> list[Adapted
 
 
 def common_shapes(methods: Sequence[Method]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight that holds those of all runs, which may differ in ranks alone."""
+    """Return the smallest shape of every weight that holds those of all runs. They may differ in ranks only.
+
+    Raises:
+        LoraJaxError: The methods differ in more than ranks.
+    """
     first = methods[0]
     shapes = {path: spec.shape for path, spec in first.specs.items()}
     for other in methods[1:]:
@@ -89,7 +103,7 @@ def _without_ranks(spec: Spec) -> list[tuple[str, int]]:
 
 
 def pad(tree: Tree, shapes: Shapes) -> Tree:
-    """Return a tree, such as a TrainState, with zeros behind every weight's numbers up to its shape."""
+    """Return a tree, such as a TrainState, with zeros added behind every weight's numbers up to its shape."""
 
     def widen(leaf: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jnp.pad(leaf, [(0, n - m) for m, n in zip(leaf.shape, shape, strict=True)])
@@ -98,7 +112,7 @@ def pad(tree: Tree, shapes: Shapes) -> Tree:
 
 
 def cut(tree: Tree, shapes: Shapes) -> Tree:
-    """Undo `pad`: return the first numbers of every weight, as many as its shape says."""
+    """Undo `pad`: keep the first numbers of every weight, as many as its shape says."""
     return _reshape(tree, shapes, lambda leaf, shape: leaf[tuple(slice(n) for n in shape)])
 
 
@@ -111,7 +125,7 @@ def _reshape(tree: Any, shapes: Shapes, change: Any) -> Any:
 
 
 def split_shared(frozen: Sequence[Params]) -> tuple[Params, list[Params]]:
-    """Return the frozen weights that are one and the same array in every run, and each run's others."""
+    """Return the frozen weights that are the same array in every run, and each run's other frozen weights."""
     first = frozen[0]
     same = {path for path in first if all(other[path] is first[path] for other in frozen)}
     own = [{path: weight for path, weight in one.items() if path not in same} for one in frozen]
@@ -119,5 +133,5 @@ def split_shared(frozen: Sequence[Params]) -> tuple[Params, list[Params]]:
 
 
 def own_shapes(method: Method) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight of one run by itself."""
+    """Return the shape of every weight of one run without padding."""
     return {path: spec.shape for path, spec in method.specs.items()}

@@ -16,26 +16,44 @@ from lora_jax.params import Params, Spec, combine, count
 from lora_jax.peft.method import Method
 from lora_jax.peft.methods.subset import Full
 
-BATCH = 2  # sequences of the counted step: of 1, an axis of size 1 would be dropped here and there
-ADAM_BYTES = 8  # two float32 moments of each trained number
+BATCH = 2  # sequences of the counted step: with 1, JAX would drop an axis of size 1 here and there
+ADAM_BYTES = 8  # two float32 moments for each trained number
 
 
 class TrainedWeight(NamedTuple):
-    """One row of the summary."""
+    """One row of the summary.
+
+    Attributes:
+        path: Path of the weight.
+        shape: Its shape.
+        rank: Its rank. None if it is not a factor.
+        n_params: Its number of parameters.
+        share: This number over the base's.
+    """
 
     path: str
     shape: tuple[int, ...]
-    rank: int | None  # None: not a factor
+    rank: int | None
     n_params: int
-    share: float  # of the base's parameters
+    share: float
 
     @property
     def optimizer_bytes(self) -> int:
+        """Bytes of AdamW's state for this weight."""
         return ADAM_BYTES * self.n_params
 
 
 class Summary(NamedTuple):
-    """What a method trains on a model."""
+    """What a method trains on a model.
+
+    Attributes:
+        rows: The weights that train.
+        n_base: Parameters of the base.
+        n_trainable: Parameters that train.
+        optimizer_bytes: Bytes of AdamW's state.
+        flops_per_token: FLOPs per token of a training step.
+        full_flops_per_token: The same for full fine-tuning.
+    """
 
     rows: list[TrainedWeight]
     n_base: int
@@ -96,13 +114,20 @@ def print_summary(summary: Summary) -> None:
 
 
 def training_flops_per_token(model: ModelConfig, method: Method, seq_len: float) -> float:
-    """Return the FLOPs a token of one training step's matmuls, two for a multiply-add.
+    """Return the FLOPs per token of one training step's matrix multiplications, two for each multiply-add.
 
-    Forward with all that the method adds and the full attention scores; backward the activations' gradients
-    as far down as something trains, and the gradients of what trains. Counted in the traced program, from
-    which what nobody reads is dropped, so that they are right for any hooks; elementwise work is not
-    counted. What a method computes once a step (DoRA's norms) is spread over two sequences, and a loop over
-    layers counts as if each turn did the same. seq_len: tokens a sequence, rounded up where it is a mean.
+    The forward pass counts everything that the method adds, and the full attention scores. The backward pass
+    counts the gradients of activations, down to the lowest weight that trains, and the gradients of what
+    trains. Elementwise work does not count.
+
+    We count in the traced program, without the results that nothing reads. So the count is right for any
+    hooks. What a method computes once for each step (DoRA's norms) is spread over two sequences. A loop over
+    layers counts as if each turn did the same.
+
+    Args:
+        model: The shape of the base.
+        method: The method, built for it.
+        seq_len: Tokens in a sequence. A fractional mean is rounded up.
     """
     T = min(math.ceil(seq_len), model.context - method.hooks.n_before)
     shapes = _shapes(method.specs)
@@ -129,7 +154,10 @@ def _drop_unread(traced: Any) -> Any:
 
 
 def count_dot_flops(jaxpr: Any) -> int:
-    """Return the FLOPs of every matmul of a traced program; the body of a loop as often as it runs."""
+    """Return the FLOPs of every matrix multiplication of a traced program.
+
+    A loop's body counts for each turn.
+    """
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":

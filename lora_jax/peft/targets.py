@@ -1,4 +1,4 @@
-"""Which matrices a method adapts: patterns, and what is said when one does not bite."""
+"""Which matrices a method adapts: patterns, and the error if a pattern names none."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -13,13 +13,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "mlp": ("up", "gate", "down"),
     "all": ("q", "k", "v", "o", "up", "gate", "down"),  # every matrix of a block
 }
-DISTANCES = "attn/r"  # Transformer-XL's projection of distances, which no token passes
+DISTANCES = "attn/r"  # Transformer-XL's projection of distances, through which no token passes
 OUTSIDE = {"embed/tokens": "embedding", "head": "head"}
 Value = TypeVar("Value")
 
 
 def short_name(path: str) -> str | None:
-    """Return what a matrix is called in a pattern ("q", "embedding", "head"); None for other weights."""
+    """Return a matrix's name in a pattern, such as "q", "embedding" or "head". None for other weights."""
     if path in OUTSIDE:
         return OUTSIDE[path]
     inner = inside_block(path)
@@ -27,7 +27,11 @@ def short_name(path: str) -> str | None:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Does a pattern name this weight: by short name, group, or a glob on its path, whole or in the block?"""
+    """Return whether a pattern names this weight.
+
+    A pattern is a short name, a group, or a glob on the weight's path, either the whole path or the path in
+    the block.
+    """
     name = short_name(path)
     if name in GROUPS.get(pattern, (pattern,)):
         return True
@@ -35,10 +39,10 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def find_targets(specs: Mapping[str, Spec], patterns: Iterable[str], n_top: int = 0) -> list[str]:
-    """Return the paths of the matrices that the patterns name; of the upper stack alone where n_top > 0.
+    """Return the paths of the matrices that the patterns name. With n_top > 0, only the upper stack counts.
 
     Raises:
-        LoraJaxError: a pattern matches nothing, only a part of a name, or a weight that is no matrix; or it
+        LoraJaxError: A pattern matches nothing, only a part of a name, or a weight that is no matrix. Or it
             names a head or an embedding that are one tied matrix.
     """
     stack = TOP_BLOCKS if n_top else BLOCKS
@@ -72,7 +76,7 @@ def find_targets(specs: Mapping[str, Spec], patterns: Iterable[str], n_top: int 
 
 
 def by_pattern(path: str, choices: Iterable[tuple[str, Value]], default: Value) -> Value:
-    """Return the value of the last pattern that names this weight, or the default."""
+    """Return the value of the last pattern that names this weight. If none does, return the default."""
     chosen = default
     for pattern, value in choices:
         if matches(pattern, path):
@@ -81,7 +85,11 @@ def by_pattern(path: str, choices: Iterable[tuple[str, Value]], default: Value) 
 
 
 def check_patterns(paths: Iterable[str], patterns: Iterable[str], what: str) -> None:
-    """Refuse a pattern, of a rank or an alpha, that names none of the targets."""
+    """Refuse a pattern of a rank or an alpha that names none of the targets.
+
+    Raises:
+        LoraJaxError: A pattern names no target.
+    """
     paths = list(paths)
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
@@ -93,7 +101,7 @@ def check_patterns(paths: Iterable[str], patterns: Iterable[str], what: str) -> 
 
 
 def adaptable(specs: Mapping[str, Spec]) -> dict[str, Spec]:
-    """Return the matrices that a low-rank update can be added to: of blocks, the head, the embedding."""
+    """Return the matrices that can get a low-rank update: those of blocks, the head and the embedding."""
     return {
         path: spec
         for path, spec in specs.items()
@@ -102,7 +110,7 @@ def adaptable(specs: Mapping[str, Spec]) -> dict[str, Spec]:
 
 
 def is_tied(specs: Mapping[str, Spec]) -> bool:
-    """Is the embedding the head as well?"""
+    """Return whether the embedding is also the head."""
     return bool(specs["embed/tokens"].contract)
 
 

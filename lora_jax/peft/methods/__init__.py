@@ -1,4 +1,4 @@
-"""The methods, one file each: every module here with a `METHODS = (Config, ...)` is found by itself."""
+"""The methods, one file each. We find every module here that has `METHODS = (Config, ...)`."""
 
 import dataclasses
 import importlib
@@ -24,15 +24,19 @@ def find_methods() -> Mapping[str, type]:
 
 
 def method_to_dict(config: MethodConfig) -> dict[str, Any]:
-    """Return a method's configuration as JSON-able fields, its name under "method"."""
+    """Return a method's configuration as fields for JSON. Its name is under "method"."""
     fields = to_dict(config)
-    if "methods" in fields:  # of a combination, which holds others
+    if "methods" in fields:  # a combination holds other methods
         fields["methods"] = [method_to_dict(inner) for inner in cast(Any, config).methods]
     return {"method": type(config).__name__, **fields}
 
 
 def method_from_dict(fields: Mapping[str, Any]) -> MethodConfig:
-    """Undo `method_to_dict`; an unknown method or field is refused with the nearest name."""
+    """Undo `method_to_dict`.
+
+    Raises:
+        LoraJaxError: The method or a field is unknown. The message names the nearest.
+    """
     rest = dict(fields)
     name = rest.pop("method", None)
     known = find_methods()

@@ -22,8 +22,8 @@ from lora_jax.ranges import Factor, Finite, Layers, Rank, check_fields
 Activation = Literal["relu", "gelu", "gelu_exact", "swish"]
 NONLINEARITIES = {**ACTIVATIONS, "relu": jax.nn.relu, "swish": jax.nn.swish}
 SUBLAYERS = {"attention": ("attn",), "mlp": ("mlp",), "both": ("attn", "mlp")}
-NEAR_IDENTITY_STD = 1e-2  # Houlsby et al. 2019, before the cut at two standard deviations
-NORM_EPS = 1e-5  # of the adapter's own LayerNorm, which is not one of the model's
+NEAR_IDENTITY_STD = 1e-2  # as in Houlsby et al. 2019, before the cut at two standard deviations
+NORM_EPS = 1e-5  # of the adapter's own LayerNorm, which is none of the model's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class AdapterH:
         check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         place = _Place("adapter", SUBLAYERS["both"], self.activation)
         method = _build(model, place, self.rank, self.init_scale, self.top_layers)
         if not self.near_identity:
@@ -95,6 +96,7 @@ class AdapterL:
         check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         place = _Place("adapter", SUBLAYERS["mlp"], self.activation, has_norm=True)
         return _build(model, place, self.rank, self.init_scale, self.top_layers)
 
@@ -129,6 +131,7 @@ class ParallelAdapter:
         check_fields(self, type(self).__name__)
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         place = _Place(
             "parallel_adapter", SUBLAYERS[self.where], self.activation, scale=self.scale, is_parallel=True
         )
@@ -137,14 +140,18 @@ class ParallelAdapter:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a kind of adapter stands and what it computes; its weights are "mlp_NAME/down" and so on."""
+    """Where a kind of adapter stands and what it computes.
+
+    Its weights are "mlp_NAME/down" and so on. If `is_parallel`, it reads the input of the sublayer, otherwise
+    the output.
+    """
 
     name: str
     sublayers: tuple[str, ...]
     activation: str
     has_norm: bool = False
     scale: float = 1.0
-    is_parallel: bool = False  # reads what the sublayer takes in, not what it gives
+    is_parallel: bool = False
 
 
 def _build(model: ModelConfig, place: _Place, rank: int, init_scale: float, top_layers: int | None) -> Method:
@@ -164,7 +171,7 @@ def _build(model: ModelConfig, place: _Place, rank: int, init_scale: float, top_
 
 
 def _declare(d_model: int, n_layers: int, rank: int, init_scale: float, has_norm: bool) -> Specs:
-    """2 D R + R + D numbers a layer, and 2 D of a norm."""
+    """Declare 2 D R + R + D numbers for each layer, and 2 D for a norm."""
     Y, D, R = ("layers", n_layers), ("d_model", d_model), ("rank", rank)
     specs: Specs = {
         "down": Spec((Y, D, R), ("d_model",), std=init_scale * d_model**-0.5),
@@ -182,7 +189,7 @@ def _adapt(place: _Place) -> Callable[[HookPoint, jax.Array, jax.Array], jax.Arr
 
     def adapt(point: HookPoint, x_BTD: jax.Array, h_BTD: jax.Array) -> jax.Array:
         weights, path = point.weights, f"{point.path}_{place.name}"
-        # Lower blocks have none where the upper ones alone are adapted.
+        # Lower blocks have no adapter if only the upper ones are adapted.
         if point.path not in place.sublayers or f"{path}/down" not in weights:
             return h_BTD
         into_BTD = x_BTD if place.is_parallel else h_BTD
@@ -201,9 +208,10 @@ def _affine(weights: Params, path: str, x: jax.Array) -> jax.Array:
 
 
 def _draw_near_identity(specs: Specs, seed: int) -> Params:
-    """Draw matrices from a normal of std 1e-2, truncated at two of them; biases are zero.
+    """Draw matrices from a normal of std 1e-2, truncated at two standard deviations. Biases are zero.
 
-    Uniform noise, drawn by the path like every weight, goes through the truncated normal's quantiles.
+    We draw uniform noise by the path, as for every weight, and map it by the quantiles of the truncated
+    normal.
     """
     cdf, quantile = jax.scipy.stats.norm.cdf, jax.scipy.special.ndtri
     uniform = {p: Spec(s.axes, s.contract, std=3**-0.5, noise="uniform") for p, s in _matrices(specs)}

@@ -30,6 +30,12 @@ class Combined:
         check_fields(self, "Combined")
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: There are no methods, they adapt different blocks, two add the same weight, or one
+                puts a prompt before embeddings that a later one changes.
+        """
         if not self.methods:
             raise LoraJaxError("Combined.methods is empty, it must hold at least one method: add one.")
         names = [type(config).__name__ for config in self.methods]
@@ -75,7 +81,7 @@ def _start(parts: list[Method], base: Params, seed: int) -> tuple[Params, Params
 
 
 def _merge(parts: list[Method], params: Params) -> Params:
-    """Merge one after the other, in the order in which the hooks act."""
+    """Merge one method after the other, in the order in which the hooks act."""
     for part in parts:
         assert part.merge is not None
         merged = part.merge(params)
@@ -105,7 +111,7 @@ def _check_paths(names: list[str], parts: list[Method], base: frozenset[str]) ->
 
 
 def _check_embeddings(names: list[str], parts: list[Method]) -> None:
-    """What changes the tokens' embeddings must come before what puts a prompt before them."""
+    """Refuse a method that changes the tokens' embeddings after one that puts a prompt before them."""
     prompt = None
     for name, part in zip(names, parts, strict=True):
         if part.hooks.embed is None:

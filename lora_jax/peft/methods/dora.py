@@ -29,6 +29,11 @@ class DoRA(LowRankChoice):
     """
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: A pattern names no target, or a matrix cannot have its rank.
+        """
         plan = self.plan(model)
         magnitudes: Specs = {}
         for path in plan.scales:
@@ -47,7 +52,12 @@ class DoRA(LowRankChoice):
 
 
 def dora_hooks(scales: dict[str, float], dropout: float) -> Hooks:
-    """Return the hooks that apply m (W + s A B) / ||W + s A B||; scales: by the path in a block."""
+    """Return the hooks that apply m (W + s A B) / ||W + s A B||.
+
+    Args:
+        scales: The scale s of each target, by its path in a block.
+        dropout: Dropout on x, where it enters the update.
+    """
 
     def change(point: HookPoint, y: jax.Array, update: jax.Array) -> jax.Array:
         """Return m (y + s update) / ||W + s A B|| plus the bias that y holds."""
@@ -57,7 +67,7 @@ def dora_hooks(scales: dict[str, float], dropout: float) -> Hooks:
         gain = weights[f"{path}_dora_m"] / norms
         bias = weights.get(f"{path}_bias")
         plain = y if bias is None else y - bias.astype(y.dtype)
-        # gain - 1 in float32: in bfloat16 the changes of m that training makes would be lost
+        # compute gain - 1 in float32: bfloat16 would lose the changes of m that training makes
         return y + (gain - 1).astype(y.dtype) * plain + (scale * gain).astype(y.dtype) * update
 
     def adapt(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:

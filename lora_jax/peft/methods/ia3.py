@@ -12,8 +12,8 @@ from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Params, Spec, Specs
 from lora_jax.peft.method import Method, task_head
 
-OUTPUTS = ("attn/k", "attn/v")  # scaled where they leave the matmul, bias included
-INPUTS = ("mlp/down",)  # scaled where they enter it
+OUTPUTS = ("attn/k", "attn/v")  # we scale their outputs, bias included
+INPUTS = ("mlp/down",)  # we scale their inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class IA3:
     """
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         base = declare(model)
         heads = (("layers", model.n_layers), ("kv_heads", model.kv_heads), ("head_dim", model.head_dim))
         added: Specs = {f"{BLOCKS}{path}_ia3": Spec(heads, mean=1.0) for path in OUTPUTS}
@@ -50,7 +51,7 @@ def _scale(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
 
 
 def _merge(params: Params, base: Specs) -> Params:
-    """Return the base's weights in float32, columns and biases of k and v and rows of down scaled."""
+    """Return the base's weights in float32, with k and v (columns, biases) and down (rows) scaled."""
     merged = {path: params[path] for path in base}
     for path in OUTPUTS:
         scale_YJK = params[f"{BLOCKS}{path}_ia3"].astype(jnp.float32)

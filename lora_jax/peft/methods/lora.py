@@ -38,6 +38,11 @@ class LoRA(LowRankChoice):
     rate_ratio: Factor = 1.0
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: A pattern names no target, or a matrix cannot have its rank.
+        """
         std = self.init_scale * (3**-0.5 if self.init == "uniform" else 1.0)
         plan = self.plan(model, Spec((), std=std, noise=self.init))
         base, factors, scales, n_top = plan
@@ -53,11 +58,18 @@ class LoRA(LowRankChoice):
 
 
 def low_rank_hooks(scales: dict[str, float], dropout: float = 0.0) -> Hooks:
-    """Return the hooks that add s (x A) B wherever there are factors; scales: by the path in a block."""
+    """Return the hooks that add s (x A) B wherever there are factors.
+
+    Args:
+        scales: The scale s of each target, by its path in a block.
+        dropout: Dropout on x, where it enters the update.
+    """
 
     def adapt(point: HookPoint, x: jax.Array, apply: Apply) -> jax.Array:
         a = point.weights.get(f"{point.path}_lora_a")
-        if a is None or point.path not in scales:  # not there in lower blocks, or another method's
+        if (
+            a is None or point.path not in scales
+        ):  # lower blocks have no factors, or they belong to another method
             return apply(x)
         b = point.weights[f"{point.path}_lora_b"]
         update = apply_low_rank(drop(x, dropout, point.key), a, b, point.n_contract)
@@ -72,7 +84,7 @@ def low_rank_hooks(scales: dict[str, float], dropout: float = 0.0) -> Hooks:
 
 
 def merge_low_rank(params: Params, base: Specs, scales: dict[str, float]) -> Params:
-    """Return W + s A B for every target and the other base weights as they are."""
+    """Return W + s A B for every target, and the other weights of the base as they are."""
     merged = {path: params[path] for path in base}
     for path, scale in scales.items():
         update = multiply(params[f"{path}_lora_a"], params[f"{path}_lora_b"], base[path])

@@ -27,6 +27,11 @@ class PiSSA(LowRankChoice):
     """
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: A pattern names no target, or a matrix cannot have its rank.
+        """
         plan = self.plan(model)
         return Method(
             specs=plan.base | plan.factors,

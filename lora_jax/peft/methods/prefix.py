@@ -46,6 +46,11 @@ class Prefix:
         check_fields(self, "Prefix")
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: The prefix leaves no room for a token in the model's context.
+        """
         if not 1 <= self.length < model.context:
             raise LoraJaxError(
                 f"Prefix.length is {self.length}, it must lie from 1 to {model.context - 1}, so that a token"

@@ -40,6 +40,11 @@ class Prompt:
         check_fields(self, "Prompt")
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: The prompt leaves no room for a token in the model's context.
+        """
         if not 1 <= self.length < model.context:
             raise LoraJaxError(
                 f"Prompt.length is {self.length}, it must lie from 1 to {model.context - 1}, so that a token"

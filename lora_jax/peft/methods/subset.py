@@ -1,4 +1,4 @@
-"""Methods that add nothing and train a part of the base: all of it, the top layers, biases, norms."""
+"""Methods that add nothing and train a part of the base: all of it, the top layers, biases or norms."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class Full:
     """Full fine-tuning: every weight trains."""
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         base = declare(model)
         return _train(base, base)
 
@@ -40,6 +41,11 @@ class TopLayers:
         check_fields(self, "TopLayers")
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: The model has fewer blocks.
+        """
         base = declare(model, self.layers)
         chosen = (TOP_BLOCKS, "final_norm/", "head", "pooler") if self.after else TOP_BLOCKS
         return _train(base, (path for path in base if path.startswith(chosen)), self.layers)
@@ -53,6 +59,11 @@ class BitFit:
     """
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: The model has no biases.
+        """
         base = declare(model)
         biases = [path for path in base if path.endswith(("_bias", "/bias"))]
         if not biases:
@@ -68,6 +79,7 @@ class NormTuning:
     """
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model."""
         base = declare(model)
         return _train(base, (path for path in base if path.endswith(("/scale", "/bias"))))
 

@@ -1,4 +1,7 @@
-"""VeRA: y = W x + b * B (d * A x), A and B frozen, shared (Kopiczko et al. 2023, arXiv 2310.11454)."""
+"""VeRA: y = W x + b * B (d * A x), with A and B frozen and shared.
+
+Reference: Kopiczko et al. 2023 (arXiv 2310.11454).
+"""
 
 from dataclasses import dataclass
 from math import prod, sqrt
@@ -55,6 +58,12 @@ class VeRA:
         check_fields(self, "VeRA")
 
     def build(self, model: ModelConfig) -> Method:
+        """Return the method for a model.
+
+        Raises:
+            LoraJaxError: A pattern names no target, a matrix cannot have this rank, or the embedding is a
+                target.
+        """
         n_top = self.top_layers or 0
         base = declare(model, n_top)
         targets = find_targets(base, self.targets, n_top)
