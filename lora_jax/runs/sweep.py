@@ -131,6 +131,12 @@ def _annotation(owner: Any, dotted: str) -> Any:
     here = owner
     known = _annotated_paths(owner)
     if dotted not in known:
+        parent = dotted.rpartition(".")[0]
+        if parent in known and split_optional(_annotation(owner, parent))[0] is OptimizerConfig:
+            raise LoraJaxError(
+                f"got {dotted}=..., but an optimizer's numbers follow its name: write {parent}=muon,beta=0.9,"
+                " for example."
+            )
         raise LoraJaxError(f"unknown field {dotted!r}{_nearest_field(dotted, known)}.")
     for name in dotted.split("."):
         here = field_kinds(here)[name]

@@ -109,6 +109,12 @@ def test_an_unknown_field_like_none_of_its_part_lists_the_part(part: str, wrong:
         assert str(caught.value).partition(" has: ")[2].removesuffix(").").split(", ") == sorted(fields)
 
 
+def test_a_number_of_an_optimizer_on_its_own_is_told_where_it_belongs() -> None:
+    with pytest.raises(LoraJaxError, match=r"write optim\.optimizer=muon,beta=0\.9"):
+        parse_overrides(["optim.optimizer.beta=0.9"])
+    assert parse_overrides(["optim.optimizer=muon,beta=0.9"]).keys() == {"optim.optimizer"}
+
+
 def test_a_field_of_a_number_is_refused() -> None:
     with pytest.raises(LoraJaxError, match=r"seed\.x"):
         overlay(BASE, {"seed.x": 1})
