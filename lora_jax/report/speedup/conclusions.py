@@ -11,6 +11,7 @@ from lora_jax.scaling.speedups.results import (
     Point,
     RecipeSpeedup,
     SpeedupReport,
+    spell_ends,
     spell_ratio,
 )
 from lora_jax.scaling.verdict import verdict_of
@@ -47,9 +48,7 @@ def _say(recipe: RecipeSpeedup, of: str, baseline: str) -> str:
 
 
 def _number(point: Point) -> str:
-    low, high = point.speedup.interval
-    up = "and up" if math.isinf(high) else f"to {spell_ratio(high, 2)}"
-    return f"{spell_ratio(point.speedup.value, 2)} ({spell_ratio(low, 2)} {up})"
+    return f"{spell_ratio(point.speedup.value, 2)} ({spell_ends(point.speedup, 2)})"
 
 
 def _judge(points: Sequence[Point]) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from lora_jax.estimate import Estimate
 from lora_jax.report.kit.numbers import MISSING, format_count, format_interval, format_loss, format_power
 from lora_jax.report.kit.tables import INTERVAL, Table
-from lora_jax.scaling.speedups.results import CurveReport, Doubt, Point, RecipeFit, SpeedupReport, spell_ratio
+from lora_jax.scaling.speedups.results import (
+    CurveReport,
+    Doubt,
+    Point,
+    RecipeFit,
+    SpeedupReport,
+    spell_ends,
+    spell_ratio,
+)
 
 UNITS = {"C": "compute at equal loss", "D": "tokens at equal loss and N"}
 
@@ -35,7 +43,7 @@ def speedup_rows(report: SpeedupReport) -> Table:
         frozenset(i for i, (_, point) in enumerate(points) if point.beyond > 1),
         note=f"{kinds}. of last run: what {report.baseline} needs over the most that a run of it had; above 1"
         " it is extrapolated, and marked. floor: the speed-up with the floor of each law lower and higher,"
-        " the rest fitted again.",
+        " the rest fitted again. and up: the runs set no upper limit.",
     )
 
 
@@ -114,17 +122,11 @@ def say_place(point: Point) -> str:
 
 
 def _ratio(number: Estimate | None) -> tuple[str, str]:
-    """Return a ratio and its interval, both with three decimals; an end without limit is said."""
+    """Return a ratio and its interval, both with three decimals."""
     if number is None or math.isnan(number.value):
         return MISSING, MISSING
     value = spell_ratio(number.value) if math.isfinite(number.value) else "none"
-    if number.ci95 is None:
-        return value, MISSING
-    if math.isinf(number.low):
-        return value, "none"
-    if math.isinf(number.high):
-        return value, f"{spell_ratio(number.low)} and up"
-    return value, f"{spell_ratio(number.low)} to {spell_ratio(number.high)}"
+    return value, MISSING if number.ci95 is None else spell_ends(number)
 
 
 def _beyond(point: Point) -> str:

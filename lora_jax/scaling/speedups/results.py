@@ -8,6 +8,7 @@ from lora_jax.estimate import Estimate
 
 KIND, KIND_OF_CURVES = "speedup", "speedup of curves"
 FORMAT = 1
+UNLIMITED = 1e6
 Why = Literal[
     "uncooled", "schedule", "selection", "unfinished search", "rate at an edge", "beyond the runs",
     "few points", "floor", "cut off", "counting", "held-out text", "lack of fit", "one run", "units", "pace",
@@ -18,6 +19,19 @@ Why = Literal[
 def spell_ratio(ratio: float, decimals: int = 3) -> str:
     """Return a ratio as text, with so many decimals, or in powers of ten from a thousand on."""
     return f"{ratio:.{decimals}f}" if ratio < 1000 else f"{ratio:.2g}"
+
+
+def spell_ends(number: Estimate, decimals: int = 3) -> str:
+    """Return the 95 % interval of a ratio as text. An end beyond a million times is no limit.
+
+    Replicates whose law comes near the loss from above give ratios such as 1e44. No run stands behind these.
+    """
+    low, high = number.interval
+    if low > UNLIMITED:
+        return "no limit"
+    if high > UNLIMITED:
+        return f"{spell_ratio(low, decimals)} and up"
+    return f"{spell_ratio(low, decimals)} to {spell_ratio(high, decimals)}"
 
 
 @dataclass(frozen=True)
