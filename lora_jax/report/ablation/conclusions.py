@@ -1,6 +1,7 @@
 """What a comparison of recipes found, in sentences."""
 
 from lora_jax.report.kit.numbers import format_count
+from lora_jax.scaling.fitting.lack_of_fit import LackOfFit
 from lora_jax.scaling.recipes.results import CUTS_OF, VARIABLES, AblationReport, Cut, CutFit, RecipeFit
 from lora_jax.scaling.verdict import Level
 
@@ -13,9 +14,22 @@ def headline(report: AblationReport) -> str:
     if not fitted:
         return "No recipe has enough runs for this law."
     believed = [r.label for r in fitted if r.verdict is not None and r.verdict.level is Level.BELIEVE]
-    close = [r.label for r in fitted if r.misfit and r.misfit.times and r.misfit.times.value < TWICE]
+    close = [r.label for r in fitted if r.misfit is not None and _is_close(r.misfit)]
     said = f"{len(believed)} of {len(fitted)} recipes give a fit that you can believe"
-    return f"{said}, and {len(close)} lie off {report.formula} by less than twice the noise between seeds."
+    said += f", and {len(close)} lie off {report.formula} by less than twice the noise between seeds."
+    if len(close) == len(fitted):
+        return said
+    parts = []
+    for cut, what in CUTS_OF.items():
+        n = sum(any(fit.cut == cut and _is_close(fit.misfit) for fit in recipe.cuts) for recipe in fitted)
+        if any(fit.cut == cut for recipe in fitted for fit in recipe.cuts):
+            parts.append(f"{n} do without the {what}")
+    return f"{said} {' and '.join(parts)}." if parts else said
+
+
+def _is_close(misfit: LackOfFit) -> bool:
+    """Whether runs lie off their law by less than twice the noise between seeds."""
+    return misfit.times is not None and misfit.times.value < TWICE
 
 
 def summarise(report: AblationReport) -> list[str]:
@@ -55,7 +69,7 @@ def say_cut(recipe: RecipeFit, cut: Cut) -> str | None:
     closer = [fit for fit in fits if fit.misfit.off.value < fits[0].misfit.off.low]
     if not closer:
         return None
-    close = [fit for fit in closer if fit.misfit.times is not None and fit.misfit.times.value < TWICE]
+    close = [fit for fit in closer if _is_close(fit.misfit)]
     fit = close[0] if close else min(closer, key=lambda fit: fit.misfit.off.value)
     times = fit.misfit.times
     beside = "" if times is None else f", {times.value:.1f} times what seeds differ by"
