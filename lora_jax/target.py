@@ -24,6 +24,11 @@ class Device:
         clock_hz: Cycles per second of a TPU's core: the peak over what its matrix units do in a cycle.
         link_bandwidth: Bytes per second that it receives from its neighbours, and as many that it sends: half
             of what data sheets add up (NVLink of a GPU, the links of a TPU's torus).
+        n_joined: The most devices that these links join: the GPUs of one machine, the chips of the largest
+            slice.
+        network_bandwidth: Bytes per second that a GPU receives from other machines, and as many that it
+            sends: its network card in NVIDIA's own machines. None for TPUs, where more chips than a slice
+            are not one target.
         n_axes: Axes of the torus that a slice is cut from; 1 for GPUs, which have a number alone.
         capability: NVIDIA's compute capability. None for every other device.
     """
@@ -35,19 +40,24 @@ class Device:
     bandwidth: float
     clock_hz: float
     link_bandwidth: float
+    n_joined: int
+    network_bandwidth: float | None = None
     n_axes: int = 1
     capability: tuple[int, int] | None = None
 
 
+# The network of a machine: NVIDIA DGX A100, H100 and H200 have a card for each of eight GPUs, of 200, 400 and
+# 400 Gbit/s (InfiniBand HDR, NDR, NDR), by their user guides. The largest slices are those of Google Cloud's
+# pages of TPU v4, v5e, v5p and v6e.
 DEVICES: Mapping[str, Device] = {
-    "a100-80gb": Device("gpu", "a100", 312e12, 80e9, 2.039e12, 1.41e9, 300e9, capability=(8, 0)),
-    "h100-80gb": Device("gpu", "h100", 989e12, 80e9, 3.35e12, 1.98e9, 450e9, capability=(9, 0)),
-    "h200": Device("gpu", "h200", 989e12, 141e9, 4.8e12, 1.98e9, 450e9, capability=(9, 0)),
-    "tpu-v4": Device("tpu", "tpu v4", 275e12, 32e9, 1.228e12, 1.05e9, 150e9, n_axes=3),
-    "tpu-v5e": Device("tpu", "tpu v5 lite", 197e12, 16e9, 0.819e12, 1.5e9, 100e9, n_axes=2),
+    "a100-80gb": Device("gpu", "a100", 312e12, 80e9, 2.039e12, 1.41e9, 300e9, 8, 25e9, capability=(8, 0)),
+    "h100-80gb": Device("gpu", "h100", 989e12, 80e9, 3.35e12, 1.98e9, 450e9, 8, 50e9, capability=(9, 0)),
+    "h200": Device("gpu", "h200", 989e12, 141e9, 4.8e12, 1.98e9, 450e9, 8, 50e9, capability=(9, 0)),
+    "tpu-v4": Device("tpu", "tpu v4", 275e12, 32e9, 1.228e12, 1.05e9, 150e9, 4096, n_axes=3),
+    "tpu-v5e": Device("tpu", "tpu v5 lite", 197e12, 16e9, 0.819e12, 1.5e9, 100e9, 256, n_axes=2),
     # behind v5e, whose kind begins like its own
-    "tpu-v5p": Device("tpu", "tpu v5", 459e12, 95e9, 2.765e12, 1.75e9, 300e9, n_axes=3),
-    "tpu-v6e": Device("tpu", "tpu v6 lite", 918e12, 32e9, 1.638e12, 1.75e9, 224e9, n_axes=2),
+    "tpu-v5p": Device("tpu", "tpu v5", 459e12, 95e9, 2.765e12, 1.75e9, 300e9, 6144, n_axes=3),
+    "tpu-v6e": Device("tpu", "tpu v6 lite", 918e12, 32e9, 1.638e12, 1.75e9, 224e9, 256, n_axes=2),
 }
 
 
@@ -71,6 +81,11 @@ class Target:
     def n_devices(self) -> int:
         """Return the number of devices."""
         return math.prod(self.topology)
+
+    @property
+    def n_hosts(self) -> int:
+        """Return the number of machines with slower links between them; of a slice of TPUs it is 1."""
+        return -(-self.n_devices // self.device.n_joined)
 
     @property
     def device(self) -> Device:
@@ -140,4 +155,21 @@ def parse_target(text: str) -> Target:
         wanted = "a number" if device.n_axes == 1 else f"the {device.n_axes} sides of a slice"
         raise LoraJaxError(f"the target {text!r} needs {wanted} after the colon: write {kind}:{example}.")
     topology = tuple(SIZES.read(f"--target, a side of {text!r},", size) for size in sizes)
-    return Target(device.platform, name, topology, device.capability)
+    target = Target(device.platform, name, topology, device.capability)
+    _check_number(target)
+    return target
+
+
+def _check_number(target: Target) -> None:
+    """Refuse a number of devices for whose links we have no rule."""
+    n, joined = target.n_devices, target.device.n_joined
+    if target.platform == "tpu" and n > joined:
+        raise LoraJaxError(
+            f"the target {target.name} is {n:,} chips, and the largest slice of {target.kind} has"
+            f" {joined:,}: name a slice, as several of them have no price here."
+        )
+    if target.platform == "gpu" and n > joined and n % joined:
+        raise LoraJaxError(
+            f"the target {target.name} is {n:,} GPUs, and several machines have {joined} each: choose a"
+            f" multiple of {joined}."
+        )

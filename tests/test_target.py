@@ -22,6 +22,11 @@ def test_one_gpu_needs_no_number() -> None:
     assert parse_target("v5e:4x4").kind == "tpu-v5e"
 
 
+def test_gpus_beyond_eight_are_several_machines_and_a_slice_is_one() -> None:
+    n_hosts = [parse_target(name).n_hosts for name in ("h100:1", "h100:8", "h100:16", "v5e:16x16")]
+    assert n_hosts == [1, 1, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -35,6 +40,8 @@ def test_one_gpu_needs_no_number() -> None:
         ("h100:-1", "needs a number"),
         ("h100:0", "--target, a side of 'h100:0', is 0, it must be a whole number from 1"),
         ("", "unknown device ''"),
+        ("h100:12", "is 12 GPUs, and several machines have 8 each: choose a multiple of 8"),
+        ("v5e:32x16", "is 512 chips, and the largest slice of tpu-v5e has 256: name a slice"),
     ],
 )
 def test_what_is_no_target_is_refused_in_one_sentence(text: str, message: str) -> None:

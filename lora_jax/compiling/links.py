@@ -2,9 +2,12 @@
 
 One rule computes it from the bytes that a device receives.
 
-It is a lower bound. We take every link of the data sheet to be busy all the time, and we leave out the links
-between hosts. No compiler says how much of this time a program hides behind computing. So a step takes at
-least the larger of computing and communication, and at most both.
+It is a lower bound. We take every link of the data sheet to be busy all the time. No compiler says how much of
+this time a program hides behind computing. So a step takes at least the larger of computing and communication,
+and at most both.
+
+Between machines there are network cards. Their speed depends on the cluster. So we assume that of NVIDIA's own
+machines (lora_jax/target.py), and `network_assumption` says so.
 """
 
 from collections.abc import Sequence
@@ -12,15 +15,27 @@ from collections.abc import Sequence
 from lora_jax.compiling.results import Collective
 from lora_jax.target import Target
 
-HOST_GPUS = 8  # number of GPUs that NVLink joins in one machine
-
 
 def communication_seconds(collectives: Sequence[Collective], target: Target) -> float:
-    """Return the bytes that a device receives in a step over the bytes per second that its links bring."""
-    received = sum(collective.received_bytes for collective in collectives)
-    return received / target.device.link_bandwidth
+    """Return the seconds that a device receives in.
+
+    Of each kind of collective it is the larger of two: all its bytes over the links of a machine or a slice,
+    and those from other machines over the network card. Both go on at once.
+    """
+    device = target.device
+    network = device.network_bandwidth or device.link_bandwidth
+    return sum(
+        max(one.received_bytes / device.link_bandwidth, one.network_bytes / network) for one in collectives
+    )
 
 
-def crosses_hosts(target: Target) -> bool:
-    """Has the target more GPUs than one machine? Then slower links than NVLink lie between them."""
-    return target.platform == "gpu" and target.n_devices > HOST_GPUS
+def network_assumption(target: Target) -> str:
+    """Return what is assumed of the network between a target's machines, a sentence; "" for one machine."""
+    bandwidth = target.device.network_bandwidth
+    if target.n_hosts == 1 or bandwidth is None:
+        return ""
+    return (
+        f"It is {target.n_hosts} machines of {target.device.n_joined} GPUs, and of the network between them"
+        f" we assume {8 * bandwidth / 1e9:.0f} Gbit/s for each GPU, as in NVIDIA's DGX: a slower one takes"
+        " longer."
+    )

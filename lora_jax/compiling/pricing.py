@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lora_jax.compiling.links import network_assumption
 from lora_jax.compiling.results import CompiledStep, CompileReport
 from lora_jax.errors import LoraJaxError
 from lora_jax.target import Target
@@ -42,6 +43,11 @@ def assume_speed(target: Target, utilisation: float) -> Speed:
     """
     speed = utilisation * target.device.peak_flops * target.n_devices
     basis = f"at {utilisation:.0%} of the peak, which is assumed and was neither compiled nor measured."
+    if target.n_hosts > 1:
+        basis += (
+            f" That share has to hold the communication between {target.n_hosts} machines, which is not"
+            " counted: --like CONFIG counts it."
+        )
     return Speed(target.name, target.n_devices, speed, speed, basis)
 
 
@@ -66,6 +72,7 @@ def estimate_speed(report: CompileReport, target: Target, n_steps: Mapping[str, 
     basis = "an estimate from the compiled program, which is no measurement."
     if target.n_devices > 1:
         basis += " It takes less where communication hides behind computing, and more where it does not."
+        basis = f"{basis} {network_assumption(target)}".rstrip()
     return Speed(report.target, target.n_devices, flops / most, flops / least, basis)
 
 

@@ -63,7 +63,7 @@ def compile_run(alike: Sequence[RunConfig], target: Target, mesh: Mesh) -> Compi
     estimate, unread = None, ()
     try:
         if program is not None:
-            collectives = count_collectives(program, target.n_devices)
+            collectives = count_collectives(program, target)
             estimate = estimate_step(program, target, flops, collectives) if fits else None
     except UnknownLoop as loop:
         unread = (f"There is no estimate: the program does not say how often its loop {loop} runs.",)

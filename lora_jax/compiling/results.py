@@ -34,12 +34,14 @@ class Collective:
         count: Their number.
         received_bytes: Bytes that a device receives by all of them.
         largest_bytes: Bytes that it receives by the largest.
+        network_bytes: Bytes of received_bytes that come from other machines, by its network card.
     """
 
     kind: str
     count: int
     received_bytes: float
     largest_bytes: float
+    network_bytes: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from lora_jax.compiling.links import network_assumption
 from lora_jax.compiling.results import Collective, CompiledStep, CompileReport, Memory, StepEstimate
 from lora_jax.layout import draw, fill
+from lora_jax.target import parse_target
 
 COLUMNS = (
     "step",
@@ -36,6 +38,8 @@ def format_report(report: CompileReport) -> str:
             " measurement: docs/accelerators.md has its rule."
         )
     ]
+    assumed = network_assumption(parse_target(report.target))
+    lines += [fill(assumed)] if assumed else []
     for step in report.steps:
         lines += [fill(f"{step.model}: {words}") for words in _remarks(step)]
     return "\n".join(lines)
@@ -79,6 +83,8 @@ def format_markdown(reports: Sequence[CompileReport]) -> str:
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for report in reports:
         mesh = ",".join(part for part in report.mesh.split(",") if not part.endswith("=1")) or "one device"
+        n_hosts = parse_target(report.target).n_hosts
+        mesh += f", on {n_hosts} machines" if n_hosts > 1 else ""
         for step in report.steps:
             memory = step.memory
             held = (
@@ -136,6 +142,9 @@ def _remarks(step: CompiledStep) -> list[str]:
     found: list[str] = []
     if step.collectives:
         found.append(f"a device receives in a step: {format_collectives(step.collectives)}.")
+        between = sum(one.network_bytes for one in step.collectives)
+        if between:
+            found.append(f"{between / 1e9:.2f} GB of this come from other machines.")
     estimate = step.estimate
     if estimate is not None and step.collectives:
         found.append(

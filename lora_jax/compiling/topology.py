@@ -81,7 +81,7 @@ def target_devices(target: Target) -> Sequence[Any]:
 
     try:
         if target.platform == "gpu":
-            shape = f"1x1x{target.n_devices}"
+            shape = f"1x{target.n_hosts}x{target.n_devices // target.n_hosts}"
             found = topologies.get_topology_desc(
                 "", platform="cuda", target_config=describe_gpu(target), topology=shape
             )

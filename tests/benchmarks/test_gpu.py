@@ -21,7 +21,7 @@ def keep_quiet(text: str) -> None:
 
 @pytest.mark.slow
 def test_utilisation_is_flops_over_peak() -> None:
-    device = Device("gpu", "any", 1e12, 1e9, 1e12, 1e9, 1e9)
+    device = Device("gpu", "any", 1e12, 1e9, 1e12, 1e9, 1e9, 1)
     size = Size("tiny", 32, 1, 1, 64)
     (section,) = measure_gpu(2, keep_quiet, [size], [16], device, turn_seconds=0.01)
     (row,) = section.rows

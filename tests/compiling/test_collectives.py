@@ -3,16 +3,22 @@
 import pytest
 
 from lora_jax.compiling.collectives import count_collectives
+from lora_jax.compiling.groups import read_groups, read_pairs
 from lora_jax.compiling.hlo import parse
+from lora_jax.target import parse_target
 
 SIZE = 4.0 * 1024  # bytes of the whole array, of four devices
 
 
-def collectives(*lines: str):
+def find(target: str, *lines: str):
     body = "".join(f"  {line}\n" for line in lines)
     head = "HloModule m\n\nENTRY %main (p: f32[256]) -> f32[256] {\n  %p = f32[256]{0} parameter(0)\n"
     text = head + body + "}\n"
-    return {one.kind: (one.count, one.received_bytes) for one in count_collectives(parse(text), 4)}
+    return count_collectives(parse(text), parse_target(target))
+
+
+def collectives(*lines: str):
+    return {one.kind: (one.count, one.received_bytes) for one in find("v5e:2x2", *lines)}
 
 
 GROUPS = "replica_groups=[1,4]<=[4]"
@@ -53,6 +59,10 @@ def test_a_collective_that_is_begun_and_ended_counts_once() -> None:
         "%c = (f32[1024], f32[1024], u32[], u32[]) collective-permute-start(%p), source_target_pairs={{0,1}}"
     )
     assert collectives(permute) == {"collective-permute": (1, SIZE)}
+    scatter = f"%s = ((f32[1024]{{0}}), f32[256]{{0}}) reduce-scatter-start(%p), {GROUPS}, to_apply=%add"
+    assert collectives(scatter) == {"reduce-scatter": (1, 0.75 * SIZE)}
+    exchange = f"%s = ((f32[1024]{{0}}), f32[1024]{{0}}) all-to-all-start(%p), {GROUPS}"
+    assert collectives(exchange) == {"all-to-all": (1, 0.75 * SIZE)}
     found = collectives(
         f"%g = f32[1024]{{0}} all-reduce-start(%p), {GROUPS}, to_apply=%add",
         "%d = f32[1024]{0} all-reduce-done(%g)",
@@ -86,5 +96,56 @@ ENTRY %main (p: f32[256]) -> f32[256] {
 
 
 def test_a_chain_inside_fusions_counts_once_and_a_sum_of_parts_is_a_reduce_scatter() -> None:
-    found = {one.kind: (one.count, one.received_bytes) for one in count_collectives(parse(FUSED), 4)}
+    counted = count_collectives(parse(FUSED), parse_target("v5e:2x2"))
+    found = {one.kind: (one.count, one.received_bytes) for one in counted}
     assert found == {"all-gather": (1, 0.75 * SIZE), "reduce-scatter": (1, 0.75 * SIZE)}
+
+
+def test_groups_of_every_spelling_have_their_members() -> None:
+    spellings = {
+        "{{0,1},{2,3}}": [[0, 1], [2, 3]],
+        "[2,2]<=[4]": [[0, 1], [2, 3]],
+        "[2,2]<=[2,2]T(1,0)": [[0, 2], [1, 3]],
+        "mesh['a'=2,'b'=2] {'b'}": [[0, 1], [2, 3]],
+        "mesh['a'=2,'b'=2] {'a'}": [[0, 2], [1, 3]],
+        "mesh['a'=2,'b'=2] {'a','b'}": [[0, 1, 2, 3]],
+        "{}": [[0, 1, 2, 3]],
+    }
+    for text, wanted in spellings.items():
+        (found,) = _gather(f"replica_groups={text}").values()
+        assert [list(group) for group in read_groups(found, 4)] == wanted
+    (permute,) = _gather("source_target_pairs={{0,1},{3,2}}").values()
+    assert read_pairs(permute) == [[0, 1], [3, 2]]
+
+
+def _gather(groups: str):
+    text = f"HloModule m\n\nENTRY %main () -> f32[4] {{\n  ROOT %g = f32[4]{{0}} all-gather(), {groups}\n}}\n"
+    return parse(text).computations["main"]
+
+
+@pytest.mark.parametrize(
+    ("line", "share"),
+    [
+        # Each of two machines needs half of it from the other, and its eight cards share that.
+        ("all-gather(%p), replica_groups=[1,16]<=[16]", 1 / 2 / 8),
+        ("all-reduce(%p), replica_groups=[1,16]<=[16]", 2 * 1 / 2 / 8),
+        ("all-to-all(%p), replica_groups=[1,16]<=[16]", 1 / 2),
+        ("all-gather(%p), replica_groups=[2,8]<=[16]", 0.0),  # in one machine
+        ("all-gather(%p), replica_groups=[8,2]<=[2,8]T(1,0)", 1 / 2),  # a GPU of each machine
+        ("all-reduce(%p), replica_groups=[2,8]<=[2,2,4]T(1,0,2)", 2 * 1 / 2 / 4),
+        ("collective-permute(%p), source_target_pairs={{7,8}}", 1.0),
+        ("collective-permute(%p), source_target_pairs={{0,7}}", 0.0),
+    ],
+)
+def test_what_comes_from_another_machine(line: str, share: float) -> None:
+    (found,) = find("h100:16", f"%g = f32[1024]{{0}} {line}")
+    assert found.network_bytes == pytest.approx(share * SIZE)
+    assert found.network_bytes <= found.received_bytes
+    if "16" in line:  # the same number of chips is one slice, and has no cards between machines
+        (found,) = find("v5e:4x4", f"%g = f32[1024]{{0}} {line}")
+        assert found.network_bytes == 0
+
+
+def test_a_scattered_sum_needs_half_of_the_whole_from_the_other_machine() -> None:
+    (found,) = find("h100:16", "%s = f32[64]{0} reduce-scatter(%p), replica_groups=[1,16]<=[16]")
+    assert found.network_bytes == pytest.approx(SIZE / 2 / 8)

@@ -53,7 +53,7 @@ def program(body: str, *computations: str) -> str:
 
 def estimate(text: str, target=H100, flops: float = 1e9) -> StepEstimate:
     parsed = parse(text)
-    return estimate_step(parsed, target, flops, count_collectives(parsed, target.n_devices))
+    return estimate_step(parsed, target, flops, count_collectives(parsed, target))
 
 
 def matmul(extra: str = "") -> str:

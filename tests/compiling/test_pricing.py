@@ -2,7 +2,7 @@
 
 import pytest
 
-from lora_jax.compiling.links import communication_seconds, crosses_hosts
+from lora_jax.compiling.links import communication_seconds, network_assumption
 from lora_jax.compiling.pricing import assume_speed, estimate_speed, largest_step
 from lora_jax.compiling.results import Collective, CompiledStep, CompileReport, StepEstimate
 from lora_jax.errors import LoraJaxError
@@ -25,8 +25,28 @@ def test_communication_is_all_that_is_received_over_the_links() -> None:
     assert communication_seconds(found, V5E) == pytest.approx(10e9 / 100e9)
     assert communication_seconds(found, parse_target("h100:8")) == pytest.approx(10e9 / 450e9)
     assert communication_seconds([], V5E) == 0
-    hosts = [crosses_hosts(parse_target(name)) for name in ("h100:8", "h100:16", "v5e:4x4")]
-    assert hosts == [False, True, False]
+
+
+def test_between_machines_the_card_may_be_what_takes_longest() -> None:
+    two = parse_target("h100:16")
+    near = Collective("all-gather", 1, 9e9, 9e9, 0.5e9)  # 20 ms of NVLink, 10 ms of the card
+    far = Collective("all-reduce", 1, 9e9, 9e9, 2e9)  # 20 ms of NVLink, 40 ms of the card
+    assert communication_seconds([near, far], two) == pytest.approx(0.060)
+    assert communication_seconds([far], parse_target("a100-80gb:16")) == pytest.approx(0.080)
+
+
+def test_a_price_of_several_machines_says_what_it_assumes_of_their_network() -> None:
+    assert network_assumption(parse_target("h100:8")) == network_assumption(parse_target("v5e:16x16")) == ""
+    told = network_assumption(parse_target("h100:32"))
+    assert "4 machines of 8 GPUs" in told
+    assert "assume 400 Gbit/s for each GPU" in told
+    assert "200 Gbit/s" in network_assumption(parse_target("a100-80gb:16"))
+    report = report_of(make_step("a", 3.6e15, 1.0, 1.0))
+    assert "assume 400 Gbit/s" in estimate_speed(report, parse_target("h100:16"), {"a": 1}).basis
+    assert "machines" not in estimate_speed(report, parse_target("h100:8"), {"a": 1}).basis
+    assumed = assume_speed(parse_target("h100:16"), 0.3).basis
+    assert "the communication between 2 machines, which is not counted: --like CONFIG counts it" in assumed
+    assert "machines" not in assume_speed(parse_target("h100:8"), 0.3).basis
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Reports as text: what a reader sees of a step, in the terminal and in a document."""
 
+from dataclasses import replace
+
 from lora_jax.compiling.results import Collective, CompiledStep, CompileReport, Memory, StepEstimate
 from lora_jax.compiling.table import format_beside, format_markdown, format_report
 
@@ -55,3 +57,13 @@ def test_a_plan_has_the_compiled_memory_beside_the_predicted() -> None:
     told = words(format_beside(REPORT, {"one": 4e9, "three": 2e10}))
     assert "d8x1, batch 2 x 4 2 4.00 GB 3.50 GB 16.00 GB 12.3 ms to 16.8 ms 29% to 40%" in told
     assert "d9x1, batch 2 x 4 1 20.00 GB too much - - -" in told
+
+
+def test_several_machines_are_told_of_wherever_a_time_stands() -> None:
+    far = replace(FITS, collectives=(Collective("all-gather", 7, 1.5e9, 1e8, 0.5e9),))
+    report = CompileReport("mine", "h100-80gb:16", "data=1,fsdp=16,tensor=1", "0.10", (far,))
+    told = words(format_report(report))
+    assert "2 machines of 8 GPUs, and of the network between them we assume 400 Gbit/s for each GPU" in told
+    assert "0.50 GB of this come from other machines" in told
+    assert "| fsdp=16, on 2 machines |" in format_markdown([report])
+    assert "machines" not in format_report(REPORT)
