@@ -29,9 +29,9 @@ def add(commands: Any) -> None:
         commands.add_parser(
             "ablation",
             help="train several recipes, and find which of them a scaling law describes",
-            description="Train a sweep whose runs differ in the recipe: the rate's rule, the batch, the"
-            " warmup, the parametrisation, the optimizer. Fit one law to each recipe, and say how far its"
-            " runs lie off the law, with intervals. If you stop it, run it again.",
+            description="Train a sweep whose runs differ in the recipe: the rule of the learning rate, the"
+            " batch, the warmup, the parametrisation or the optimizer. Fit one law to each recipe, and say"
+            " how far its runs lie off the law, with intervals. If you stop it, run it again.",
         ),
         INSTALLED,
     )

@@ -21,11 +21,12 @@ def add(commands: Any) -> None:
         "--target",
         required=True,
         help="what to compile for: h100:8, a100-80gb:1, h200:4, v4:2x2x1, v5e:4x4, v5p:2x2x1 or v6e:2x2;"
-        " several with commas between them",
+        " separate several by commas",
     )
     parser.add_argument(
         "--mesh",
-        help="how to split the model over the devices, such as data=2,fsdp=4,tensor=1 (default: all on fsdp)",
+        help="how to split the work over the devices, such as data=2,fsdp=4,tensor=1: the batch over data,"
+        " the weights over fsdp (d_model) and tensor (heads) (default: all devices on fsdp)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(

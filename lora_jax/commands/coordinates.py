@@ -32,10 +32,10 @@ def add(commands: Any) -> None:
         "coordinates",
         help="check whether activations and their changes keep their size as a model grows",
         description="Train the first model of a config at several widths, and depths if you name some, for a"
-        " few steps. Fit how the size of activations, and how far they move, change with the width. Where"
+        " few steps. Fit how the size of activations, and how far they move, change with the width. If"
         " they do not change, a learning rate that is good for a small model is good for a large one.",
     )
-    parser.add_argument("config", type=Path, help="config file, of which the first run is resized")
+    parser.add_argument("config", type=Path, help="config file; its first run is resized")
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -46,14 +46,14 @@ def add(commands: Any) -> None:
         "--widths",
         type=Numbers("--widths", WIDTH),
         metavar="W,W,...",
-        help="widths (d_model) to compare, four at least (default: 1, 2, 4 and 8 times the base width)",
+        help="widths (d_model) to compare, at least four (default: 1, 2, 4 and 8 times the base width)",
     )
     parser.add_argument(
         "--depths",
         type=Numbers("--depths", LAYERS),
         metavar="L,L,...",
         default=(),
-        help="depths (n_layers) to compare, four at least (default: none)",
+        help="depths (n_layers) to compare, at least four (default: none)",
     )
     parser.add_argument(
         "--steps",
@@ -71,15 +71,20 @@ def add(commands: Any) -> None:
         help=f"measure weights after this step (default: {LATE})",
     )
     add_number(
-        parser, "--seeds", CHECK_SEEDS, metavar="K", default=3, help="seeds of each model (default: 3)"
+        parser,
+        "--seeds",
+        CHECK_SEEDS,
+        metavar="K",
+        default=3,
+        help="number of seeds for each model (default: 3)",
     )
     add_number(
         parser,
         "--rate",
         RATE,
         metavar="RATE",
-        help="optim.learning_rate (default: that of the config). The check needs a large one: a small one"
-        " passes anything",
+        help="optim.learning_rate (default: that of the config). Choose a large one: at a small rate every"
+        " model passes",
     )
     parser.add_argument("--out", type=Path, help="folder of the report (default: results/CONFIG-coordinates)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

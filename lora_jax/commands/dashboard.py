@@ -22,8 +22,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="build both without a server, and print the workspace as JSON; panels of a report need the"
-        " server, so the report is only built",
+        help="build both without a server, and print the workspace as JSON. The report is not printed,"
+        " because its panels need the server",
     )
     parser.set_defaults(run=run)
 

@@ -63,8 +63,8 @@ def add(commands: Any) -> None:
         "--target",
         action="append",
         metavar="N=7e8,D=1.4e10",
-        help="size and tokens at which you want to know the loss; or the devices to price for, such as"
-        " v5e:4x4 (give it twice for both)",
+        help="size and tokens at which you want to know the loss, or the devices that the runs will use,"
+        " such as v5e:4x4, to see the hours; give the option twice for both",
     )
     add_number(
         aim,
@@ -120,7 +120,9 @@ def _add_price(price: Any) -> None:
         " estimated time",
     )
     price.add_argument(
-        "--mesh", help="how to split the model of --like over the devices (default: all on fsdp)"
+        "--mesh",
+        help="how to split the work over the devices, as `lora-jax compile` explains (default: all devices on"
+        " fsdp)",
     )
     add_number(
         price,

@@ -57,7 +57,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         "--lanes",
         default="auto",
         metavar="N",
-        help="train at most N runs of one shape together in one program (default: auto, which measures)",
+        help="train at most N similar runs together in one program (default: auto, which measures what is"
+        " fastest)",
     )
     add_tracker(parser)
     add_saving(parser)

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         help="fit scaling laws to a results folder or to any table of runs",
         description="Fit scaling laws of the loss L to training runs. N is a model's parameters, D its"
         " training tokens, C its training FLOPs. Without --law: fit L(N), L(D), L(C) and"
-        " L(N,D), hold the largest cell (N and D) of the sweep out, and predict it. With"
+        " L(N,D). The largest cell (one pair of N and D) is held out and predicted. With"
         " --law: fit one law, judge the fit and answer your questions, with intervals."
         " `lora-jax laws` lists the laws. If the folder holds fine-tuning runs, compare their"
         " methods instead and write comparison.json.",

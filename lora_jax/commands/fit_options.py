@@ -118,10 +118,10 @@ def _add_fitting(fitting: Any) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="judge these parameters instead of fitting; type every digit that was printed",
+        help="judge the law with these parameters instead of fitted ones; type every digit that was printed",
     )
     fitting.add_argument(
-        "--weights", metavar="COLUMN", help="column with the standard error of each run, such as loss_se"
+        "--weights", metavar="COLUMN", help="column with the standard error of each loss, such as loss_se"
     )
     add_number(
         fitting,

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--chat",
         action="store_true",
-        help="ask each prompt as a user does, by the model's chat template, and print the answer alone",
+        help="ask each prompt as a user does, by the model's chat template, and print only the answer",
     )
     add_number(parser, "--new", COUNT, default=64, metavar="N", help="write at most N tokens (default: 64)")
     parser.add_argument(

@@ -14,8 +14,8 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         NUMBER,
         metavar="N",
         default=DEFAULT.n_points,
-        help="measure the held-out loss of a run at N steps at most; 0 measures it at the end"
-        " alone (default: %(default)s)",
+        help="measure the held-out loss of a run at N steps at most; 0 measures it only at the end"
+        " (default: %(default)s)",
     )
     add_number(
         parser,

@@ -28,7 +28,9 @@ def add(commands: Any) -> None:
         " they need next to the plan's prediction (`lora-jax compile` says more)",
     )
     parser.add_argument(
-        "--mesh", help="how to split the model over the devices of --target (default: all on fsdp)"
+        "--mesh",
+        help="how to split the work over the devices of --target, as `lora-jax compile` explains (default: all"
+        " devices on fsdp)",
     )
     parser.add_argument(
         "--parametrisation",

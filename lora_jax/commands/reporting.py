@@ -56,7 +56,8 @@ def add_training(parser: argparse.ArgumentParser, caller: Caller, command: str) 
         "--lanes",
         default="auto",
         metavar="N",
-        help="train at most N runs of one shape together in one program (default: auto, which measures)",
+        help="train at most N runs of one model size and batch together in one program (default: auto, which"
+        " measures what is fastest)",
     )
     add_tracker(parser)
     add_saving(parser)

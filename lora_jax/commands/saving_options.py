@@ -22,7 +22,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         "--save-steps",
         COUNT,
         metavar="N",
-        help="also save the state every N steps (default: by seconds alone)",
+        help="also save the state every N steps (default: only by seconds)",
     )
     add_number(
         parser,

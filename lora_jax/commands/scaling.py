@@ -82,8 +82,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         "--lanes",
         default="auto",
         metavar="N",
-        help="train at most N runs of one shape together in one program; 1 trains one after another"
-        " (default: auto, which measures what is fastest)",
+        help="train at most N runs of one model size and batch together in one program; 1 trains one after"
+        " another (default: auto, which measures what is fastest)",
     )
     parser.add_argument(
         "--halving",

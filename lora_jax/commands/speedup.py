@@ -28,8 +28,8 @@ def add(commands: Any) -> None:
         help="compare recipes: what one saves over another at equal loss",
         description="Compare two recipes, such as two optimizers. Fit a law to the runs of each, and say"
         " how much more compute, or how many more tokens, the first needs to reach the loss"
-        " of the second, as a function of scale, with intervals. Doubts name the traps of"
-        " such a comparison.",
+        " of the second, as a function of scale, with intervals. The doubts name the traps"
+        " that the comparison may have fallen into.",
     )
     add_table_options(parser)
     parser.add_argument(
@@ -74,7 +74,7 @@ def _add_laws(laws: Any) -> None:
     laws.add_argument(
         "--law",
         metavar="NAME",
-        help="law of each recipe (default: chinchilla; power-d-floor where all runs have one N)",
+        help="law of each recipe (default: chinchilla; power-d-floor if all runs have one N)",
     )
     laws.add_argument(
         "--objective",
@@ -94,7 +94,7 @@ def _add_laws(laws: Any) -> None:
     laws.add_argument(
         "--measured",
         action="store_true",
-        help="fit the baseline alone, and take the losses of the others as measured",
+        help="fit only the baseline, and take the losses of the others as measured",
     )
     laws.add_argument(
         "--each",
@@ -103,7 +103,9 @@ def _add_laws(laws: Any) -> None:
         " take the losses of the others as measured",
     )
     laws.add_argument(
-        "--of", metavar="COLUMN", help="with --each: the variable (default: D); with --curves: the steps"
+        "--of",
+        metavar="COLUMN",
+        help="with --each: column of the variable (default: D); with --curves: column of the steps",
     )
     add_number(
         laws,
@@ -120,8 +122,8 @@ def _add_curves(curves: Any) -> None:
     curves.add_argument(
         "--curves",
         action="store_true",
-        help="the rows of a recipe are points of one training curve: compare the steps and seconds"
-        " to reach a loss",
+        help="take the rows of a recipe as points of one training curve, and compare how many steps and"
+        " seconds each recipe needs to reach a loss",
     )
     add_number(
         curves,

@@ -42,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         PERCENT,
         default=USUAL,
         metavar="PERCENT",
-        help="say within which rates and batch sizes the loss is at most this much above the least"
-        " (default: 0.5)",
+        help="show the range of rates and batch sizes in which the loss is at most this many percent above"
+        " the lowest (default: 0.5)",
     )
     parser.add_argument(
         "--predict",
@@ -51,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         action="append",
         default=[],
         metavar="N=...,D=...",
-        help="the best pair at a size, by the power laws: --predict N=7e9,D=1.4e11; may be given several"
-        " times",
+        help="predict the best pair of rate and batch size at a size, such as N=7e9,D=1.4e11; repeat the"
+        " option for more sizes",
     )
     parser.set_defaults(run=run)
 

@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         TOLERANCE,
         default=USUAL,
         metavar="POWER",
-        help="call a best rate unmoved if it changes by a power of the size that is surely within"
+        help="say that the best rate does not move with size if the interval of its power lies within"
         " plus or minus this (default: 0.1)",
     )
     parser.set_defaults(run=run)

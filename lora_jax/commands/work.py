@@ -29,9 +29,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "work",
         help="help to train the sweep of a results folder, beside other workers",
-        description="Work on the sweep that was started in a results folder. Any number of workers may do so,"
-        " on any machines that share the folder: each takes runs that nobody has, goes on with those of"
-        " workers that are gone, and ends when every run is finished. The last one writes the report.",
+        description="Work on the sweep that was started in a results folder. You can start any number of"
+        " workers, on any machines that share the folder. A worker takes runs that no other worker has. It"
+        " also continues the runs of workers that are gone. It ends when every run is finished. The last"
+        " worker writes the report.",
     )
     parser.add_argument("folder", type=Path, help="results folder that a sweep was started in")
     parser.add_argument(
