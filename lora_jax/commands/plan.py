@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--mesh",
-        help="how to split the work over the devices of --target, as `lora-jax compile` explains (default: all"
-        " devices on fsdp)",
+        help="how to split the work over the devices of --target, as `lora-jax compile` explains"
+        " (default: all devices on fsdp)",
     )
     parser.add_argument(
         "--parametrisation",
