@@ -2,12 +2,12 @@
 
 One rule computes it from the bytes that a device receives.
 
-It is a lower bound. We take every link of the data sheet to be busy all the time. No compiler says how much of
-this time a program hides behind computing. So a step takes at least the larger of computing and communication,
-and at most both.
+It is a lower bound. We take every link of the data sheet to be busy all the time. No compiler says how much
+of this time a program hides behind computing. So a step takes at least the larger of computing and
+communication, and at most both.
 
-Between machines there are network cards. Their speed depends on the cluster. So we assume that of NVIDIA's own
-machines (lora_jax/target.py), and `network_assumption` says so.
+Between machines there are network cards. Their speed depends on the cluster. So we assume that of NVIDIA's
+own machines (lora_jax/target.py), and `network_assumption` says so.
 """
 
 from collections.abc import Sequence

@@ -61,10 +61,25 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
         for item in planned
     ]  # fmt: skip
     table = draw(columns, rows, set(range(1, len(columns))))
-    policies = dict.fromkeys(f"{item.shape}: {item.remat}" for item in planned if item.remat)
-    lines = (_total(planned), *policies, _rule(planned), *explain_rules(planned), f"Estimates: {basis}")
+    lines = (
+        _total(planned),
+        *_policies(planned),
+        _rule(planned),
+        *explain_rules(planned),
+        f"Estimates: {basis}",
+    )
     told = map(fill, lines)
     return "\n".join([*table, "", *told, *format_optimizers([item.run for item in planned])])
+
+
+def _policies(planned: Sequence[PlannedRun]) -> list[str]:
+    """Say of every shape what remat "fit" is. It is chosen in the trace of one lane, as if that were alone."""
+    trunks: dict[str, set[str]] = {}
+    for item in planned:
+        if item.remat:
+            trunks.setdefault(f"{item.shape}: {item.remat}", set()).add(item.trunk_id)
+    beside = " This is of one run alone: of several side by side, each lane needs as much."
+    return [told + (beside if len(names) > 1 else "") for told, names in trunks.items()]
 
 
 def _rule(planned: Sequence[PlannedRun]) -> str:

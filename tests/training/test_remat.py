@@ -95,3 +95,12 @@ def test_the_plan_says_which_policy_and_why() -> None:
     assert item.memory_bytes == pytest.approx(predict_memory(with_remat(item.run, "dots"), H100).peak)
     told = " ".join(format_plan(planned, "x").split())
     assert "d768x12, batch 256 x 1024: remat fit is dots, the cheapest that fits in 60.0 GB" in told
+    assert "lane" not in told
+
+
+def test_the_plan_says_that_lanes_are_not_in_the_choice_where_there_may_be_some() -> None:
+    run = make_run(768, 12, 12, 1024, 256, remat="fit")
+    planned = plan_runs([run, replace(run, seed=1)], (), find_device("h100"))
+    told = " ".join(format_plan(planned, "x").split())
+    assert told.count("remat fit is dots") == 1
+    assert "This is of one run alone: of several side by side, each lane needs as much." in told
