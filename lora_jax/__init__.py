@@ -1,9 +1,9 @@
-"""lora_jax trains language models to find scaling laws, and adapts pretrained ones with LoRA and its kin.
+"""lora_jax trains language models to find scaling laws, and adapts pretrained ones with LoRA and more.
 
     import lora_jax as lj
 
-The names below are what a notebook needs. Each is imported when it is first used, so that `import lora_jax`
-costs nothing and the laws need no JAX. docs/architecture.md shows the rooms behind them.
+The names below are what a notebook needs. Each is imported when it is first used. So `import lora_jax` costs
+nothing, and the laws need no JAX. docs/architecture.md shows the packages behind them.
 """
 
 import importlib

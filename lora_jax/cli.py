@@ -1,9 +1,9 @@
-"""The `lora-jax` command: one line for every mistake, and the commands of lora_jax/commands/."""
+"""The `lora-jax` command. Every mistake becomes one line. lora_jax/commands/ has the commands."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once
 
-    end_at_once()  # before the other imports, in which a signal would be a stack trace
+    end_at_once()  # before the other imports, during which a signal would give a stack trace
 
 import argparse
 import codecs
@@ -49,18 +49,22 @@ from lora_jax.errors import LoraJaxError, ProcessLost, nearest
 from lora_jax.extras import explain_missing
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
-# What a person can mend about a disk: space, permission, or the path that was given.
+# Errors of a disk that a person can mend: space, permission, or the path.
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
     errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ELOOP,
-    errno.EBUSY, errno.EXDEV,  # a folder that is a disk of its own, which nothing can be renamed over
+    errno.EBUSY, errno.EXDEV,  # a folder that is a mount point, which a rename cannot replace
 }  # fmt: skip
-_GONE = {errno.ENOENT, errno.ESTALE}  # a file that was there when this began
+_GONE = {errno.ENOENT, errno.ESTALE}  # a file that existed when this began
 _PLAIN = {0x2013: "-", 0x2212: "-", 0xD7: "x", 0x2026: "...", 0xB1: "+-", 0x2265: ">=", 0x2264: "<="}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit status. argv: None where this is the whole program."""
+    """Run one subcommand and return its exit status.
+
+    Args:
+        argv: The arguments. None takes those of the process, if this is the whole program.
+    """
     if argv is None:
         end_at_once()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -68,34 +72,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guard(action: Callable[[], int]) -> int:
-    """Run `action`; a mistake of the user or the disk becomes one line on standard error, not a stack trace.
+    """Run `action`. A mistake of the user or the disk becomes one line on standard error, not a stack trace.
 
-    Returns 2 for a mistake, and 128 + the number of the signal that ended it, as a shell does: once a signal
-    has come, whatever `action` then returns or raises is its end.
+    Returns:
+        The status of `action`, 2 for a mistake, or 128 + the number of a signal, as a shell does. Once a
+        signal has come, its number decides, whatever `action` returns or raises.
     """
     _print_anything()
     with end_requests() as request:
         try:
             status = request.run(lambda: _print_all(action))
-        except BaseException as error:  # a signal may have become any other on its way
+        except BaseException as error:  # a signal may have turned into any exception on its way
             status = 0 if request.signum else _explain(error)
             if status is None:
                 raise
-    if request.signum and status != 128 + request.signum:  # else training has said it
+    if request.signum and status != 128 + request.signum:  # otherwise training has said it
         print(say_stopped(request.signum), file=sys.stderr)
         return 128 + request.signum
     return status
 
 
 def _print_all(action: Callable[[], int]) -> int:
-    """Return what `action` does, once all that it printed is written: at exit nobody could be told of it."""
+    """Run `action` and write all that it printed. At exit an error of writing could no longer be reported."""
     status = action()
     sys.stdout.flush()
     return status
 
 
 def _print_anything() -> None:
-    """Let every text be printed, whatever the terminal's encoding: ASCII gets the nearest, or the number."""
+    """Print every text, whatever the terminal's encoding. ASCII gets a similar character or its number."""
     codecs.register_error("plain", _spell)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "plain":
@@ -110,7 +115,10 @@ def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _explain(error: BaseException) -> int | None:
-    """Print a line about a mistake and return the exit status; None for what is none, such as a bug."""
+    """Print a line about a mistake and return the exit status.
+
+    None if it is no mistake but, for example, a bug.
+    """
     if isinstance(error, LoraJaxError):
         print("lora-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
@@ -122,7 +130,7 @@ def _explain(error: BaseException) -> int | None:
         print("lora-jax:", missing, file=sys.stderr)
         return 2
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the flush at exit would fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the flush at exit would fail once more
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" at {error.filename}" if error.filename else ""
@@ -134,7 +142,7 @@ def _explain(error: BaseException) -> int | None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
-        # or the flush at exit would fail once more, and orbax's threads would bury the line
+        # otherwise the flush at exit would fail once more, and orbax's threads would bury the line
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         return 2
@@ -166,9 +174,9 @@ def _dispatch(argv: list[str]) -> int:
             f"unknown command {argv[0]!r}{nearest(argv[0], commands + experiments)}; see --help."
         )
     arguments, rest = parser.parse_known_args(argv)
-    # argparse takes overrides only where they follow the config at once, not after an option.
+    # argparse takes overrides only right after the config, not after an option
     if rest and getattr(arguments, "config", "") is None and "=" not in rest[0] and rest[0][0] != "-":
-        arguments.config = Path(rest.pop(0))  # that may be left out: argparse takes it at the start alone
+        arguments.config = Path(rest.pop(0))  # an optional config: argparse takes it only at the start
     if rest and not ("overrides" in arguments and all("=" in text and text[0] != "-" for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:

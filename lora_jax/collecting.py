@@ -1,4 +1,4 @@
-"""Python's collector of cyclic garbage, paused while very many objects are made that all stay."""
+"""Pause Python's garbage collector while we make very many objects that all stay."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Collect no garbage during the block, which should make records and configs, and no cycles.
+    """Collect no garbage during the block. Use it to make records and configs, and nothing with cycles.
 
     The collector walks through all objects again and again while their number grows. With JAX imported,
     10,000 records took nearly twice as long to read.

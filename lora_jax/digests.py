@@ -1,8 +1,8 @@
-"""Digests that files carry: what was damaged on a disk is noticed when it is read, and said in a sentence.
+"""Digests that files carry. They show damage on a disk when a file is read, and we report it in a sentence.
 
-A JSON document of ours holds the SHA-256 of itself, as its field `digest`; a folder of ours the SHA-256 of
-each of its files, in `digests.json`. Both are optional when they are read: what an older version wrote has
-none and is taken as it is.
+A JSON document of ours holds the SHA-256 of itself, in its field `digest`. A folder of ours holds the SHA-256
+of each of its files, in `digests.json`. Both are optional when we read. Older versions wrote none, and we
+accept their files as they are.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from lora_jax.errors import Damaged, LoraJaxError
 from lora_jax.files import load_json, to_finite, write_atomically
 
 FIELD = "digest"
-MANIFEST = "digests.json"  # of a folder
+MANIFEST = "digests.json"  # holds the digests of a folder
 _unsealed: ContextVar[list[Path] | None] = ContextVar("unsealed", default=None)  # files read without a digest
-THREADS = 8  # hashing gives the interpreter free
+THREADS = 8  # hashing releases the interpreter lock
 BLOCK = 1 << 16  # bytes read at a time: most of our files are smaller
 
 
 def digest_json(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a document's content without its digest, whatever order and spaces it has."""
+    """Return the SHA-256 of a document's content without its digest. Order and white space do not matter."""
     return _digest_read(json.loads(json.dumps(_without_digest(document))))
 
 
 def _digest_read(content: Mapping[str, Any]) -> str:
-    """Return the digest of a content that came from JSON, and so is the same when it goes there and back."""
+    """Return the digest of content that came from JSON, which a round trip through JSON does not change."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -39,16 +39,24 @@ def _without_digest(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_sealed_json(document: Mapping[str, Any]) -> str:
-    """Return a document as indented JSON with its digest as the last field; a number not finite is null."""
+    """Return a document as indented JSON with its digest as the last field.
+
+    A number that is not finite is null.
+    """
     rest = json.loads(json.dumps(to_finite(_without_digest(document)), allow_nan=False))
     return json.dumps(rest | {FIELD: _digest_read(rest)}, indent=1) + "\n"
 
 
 def unseal(document: Mapping[str, Any], path: Path, remedy: str) -> dict[str, Any]:
-    """Return a JSON document that was read from `path` without its digest, which must be that of the content.
+    """Check a JSON document that was read from `path` against its digest, and return it without the digest.
+
+    Args:
+        document: The document. Without a digest, there is nothing to check.
+        path: The file, for the message.
+        remedy: What to do about damage, for the message.
 
     Raises:
-        Damaged: the content is another than was written; `remedy` says what to do.
+        Damaged: The content is not what was written.
     """
     rest = _without_digest(document)
     if FIELD in document and document[FIELD] != _digest_read(rest):
@@ -57,12 +65,16 @@ def unseal(document: Mapping[str, Any], path: Path, remedy: str) -> dict[str, An
 
 
 def read_object(path: Path, remedy: str, if_missing: str | None = None) -> dict[str, Any]:
-    """Read a JSON object of ours, and compare it with the digest that it carries, where it does.
+    """Read a JSON object of ours, and check it against its digest if it has one.
+
+    Args:
+        path: The file.
+        remedy: What to do if it cannot be read, for the message.
+        if_missing: What to do if it is missing. None takes `remedy`.
 
     Raises:
-        LoraJaxError: it is missing, cannot be read, or is no JSON object; `remedy` says what to do, and
-            `if_missing` where it is not there, if that is something else.
-        Damaged: its content is another than was written.
+        LoraJaxError: The file is missing, cannot be read, or is no JSON object.
+        Damaged: The content is not what was written.
     """
     try:
         document = load_json(path)
@@ -82,19 +94,26 @@ def read_object(path: Path, remedy: str, if_missing: str | None = None) -> dict[
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a results folder; raises as `read_object` does."""
+    """Read a JSON object of a results folder.
+
+    Raises:
+        LoraJaxError: As `read_object` raises it.
+    """
     return read_object(path, "restore or delete it, then run again")
 
 
 @contextmanager
 def doubting(remedy: str) -> Iterator[None]:
-    """Tell as a mistake what the content of files without a digest leads to inside.
+    """Blame an exception inside the block on files without a digest, if such files were read there.
 
-    A file with a digest is as it was written, and an exception is a bug of ours. Without one anything may
-    be in it: an older version's document, or another one of the same name.
+    A file with a digest is as it was written, so an exception is a bug of ours. A file without one may hold
+    anything: an older version's document, or another one of the same name.
+
+    Args:
+        remedy: What to do, for the message.
 
     Raises:
-        LoraJaxError: naming the files, whatever of these exceptions came of them.
+        LoraJaxError: An exception came while such files were read. The message names them.
     """
     unsealed: list[Path] = []
     token = _unsealed.set(unsealed)
@@ -113,7 +132,7 @@ def doubting(remedy: str) -> Iterator[None]:
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object of ours that must carry a digest; None where it is not there, or not whole."""
+    """Return a JSON object of ours that must carry a digest. None if it is missing or not whole."""
     try:
         document = load_json(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -139,9 +158,12 @@ def hash_text(text: str) -> str:
 
 
 def write_manifest(folder: Path, manifest: Path | None = None, besides: Iterable[str] = ()) -> None:
-    """Write the digests of all files of a folder, to `manifest`, else into the folder.
+    """Write the digests of all files of a folder. A killed process leaves a whole manifest or none.
 
-    besides: files that may change without harm. A killed process leaves no manifest, or a whole one.
+    Args:
+        folder: The folder.
+        manifest: Where to write them. None writes them into the folder.
+        besides: Names of files that may change without harm.
     """
     manifest = manifest or folder / MANIFEST
     left_out = {MANIFEST, *besides}
@@ -154,10 +176,15 @@ def write_manifest(folder: Path, manifest: Path | None = None, besides: Iterable
 
 
 def find_damage(folder: Path, manifest: Path | None = None, only: Iterable[str] | None = None) -> Path | None:
-    """Return the first file of a folder that is not what its manifest says; None where all are.
+    """Return the first file of a folder that is not what its manifest says. None if all are.
 
-    Without a manifest nothing is known, and nothing is damaged. A damaged manifest is returned itself. only:
-    the names of the files to compare, where not all.
+    Without a manifest we know nothing, so nothing is damaged. If the manifest itself is damaged, we return
+    it.
+
+    Args:
+        folder: The folder.
+        manifest: Where its digests are. None looks in the folder.
+        only: Names of the files to compare. None compares all.
     """
     manifest = manifest or folder / MANIFEST
     if not manifest.is_file():

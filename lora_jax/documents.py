@@ -1,10 +1,10 @@
-"""Dataclasses as JSON documents: made of one and read back, by the types of its fields.
+"""Dataclasses as JSON documents. The types of the fields say how to write and to read them.
 
-A field is a key of the same name, or the one in its type, as in `low: Annotated[float, Key("lo")]`. A field
-with a default is left out where it has it; one without is always there, null where it is None. A number that
-is not finite is null in JSON, and read as nan where the type is `float` alone.
+A field is the key of the same name, or the one in its type, as in `low: Annotated[float, Key("lo")]`. A field
+that has its default value is left out. A field without a default is always there, and null if it is None. A
+number that is not finite is null in JSON. We read null as nan if the type is `float` alone.
 
-A class whose document is another may define `to_document(self)` and `from_document(cls, document)`.
+A class with another document can define `to_document(self)` and `from_document(cls, document)`.
 """
 
 import dataclasses
@@ -26,18 +26,30 @@ PLAIN = {str: "text", int: "a whole number", bool: "true or false", float: "a nu
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """The name of a field in JSON."""
+    """The name of a field in JSON.
+
+    Attributes:
+        name: The name.
+    """
 
     name: str
 
 
 class Unreadable(ValueError):
-    """A document is not what a type wants; the message says where, to be put after the name of a file."""
+    """A document does not fit a type. The message says where, and can follow the name of a file."""
 
 
 @contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Tell what is Unreadable inside as a mistake with a file: a LoraJaxError that ends in the remedy."""
+    """Turn Unreadable inside the block into a LoraJaxError about a file.
+
+    Args:
+        path: The file.
+        remedy: What to do, for the end of the message.
+
+    Raises:
+        LoraJaxError: The block raised Unreadable.
+    """
     try:
         yield
     except Unreadable as problem:
@@ -45,14 +57,22 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
 
 
 def check_kind(document: Mapping[str, Any], wanted: str) -> None:
-    """Raise Unreadable for a document that says it is of another kind, or of none."""
+    """Check that a document is of the wanted kind.
+
+    Raises:
+        Unreadable: It names another kind, or none.
+    """
     kind = document.get("kind")
     if kind != wanted:
         raise Unreadable(f"is of the kind {kind!r}, wanted {wanted!r}")
 
 
 def check_format(document: Mapping[str, Any], newest: int) -> None:
-    """Raise Unreadable for a later version's format; a document that says none is of format 1."""
+    """Check that this version can read a document's format. A document that names no format has format 1.
+
+    Raises:
+        Unreadable: The format is of a later version.
+    """
     written = document.get("format", 1)
     if not isinstance(written, int) or written > newest:
         raise Unreadable(f"is of format {written!r}, and this version reads up to {newest}")
@@ -71,7 +91,7 @@ def to_document(value: Any) -> Any:
 
 
 def fields_to_document(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass by their keys, without those that have their default."""
+    """Return the fields of a dataclass by their keys, without fields that have their default value."""
     return {
         key: to_document(part)
         for name, key, _, default in _fields(type(value))
@@ -80,10 +100,17 @@ def fields_to_document(value: Any) -> dict[str, Any]:
 
 
 def from_document(kind: type[T], document: Any, where: str = "") -> T:
-    """Return a value of the type `kind` that a JSON document says.
+    """Return the value of the type `kind` that a JSON document holds.
 
-    where: the keys that led here, for the message. Raises Unreadable for a key that is missing, and for a
-    value of another type; keys that the type has not are passed over.
+    Keys that the type does not have are skipped.
+
+    Args:
+        kind: The type.
+        document: The document.
+        where: The keys that lead to it, for the message.
+
+    Raises:
+        Unreadable: A key is missing, or a value has another type.
     """
     own, is_dataclass = _told_by(kind)
     if own is not None:
@@ -95,12 +122,16 @@ def from_document(kind: type[T], document: Any, where: str = "") -> T:
 
 @cache
 def _told_by(kind: Any) -> tuple[Any, bool]:
-    """Return a type's own reading of documents, None without one, and whether it is a dataclass."""
+    """Return a type's own reading of documents (None if it has none), and whether it is a dataclass."""
     return getattr(kind, "from_document", None), dataclasses.is_dataclass(kind)
 
 
 def fields_from_document(kind: Any, document: Any, where: str = "") -> Any:
-    """Return a dataclass of the fields that a document has, as `from_document` does."""
+    """Return a dataclass from the fields of a document.
+
+    Raises:
+        Unreadable: A key is missing, or a value has another type.
+    """
     _wanted(document, Mapping, "an object", where)
     found = {}
     for name, key, hint, default in _fields(kind):
@@ -141,7 +172,7 @@ def _read(kind: Any, document: Any, where: str) -> Any:
         if inside[-1] is not Ellipsis and len(inside) != len(document):
             raise Unreadable(f"{where!r} has {len(document)} entries, wanted {len(inside)}")
         if inside == (float, ...) and set(map(type, document)) <= {float, int}:
-            return tuple(document)  # of records' test values there may be a million
+            return tuple(document)  # records may hold a million test values
         kinds = (inside[0],) * len(document) if inside[-1] is Ellipsis else inside
         return tuple(
             from_document(one, part, f"{where}[{i}]")

@@ -1,31 +1,40 @@
-"""The one exception that a user's mistake raises, and the nearest-name hint that goes with it."""
+"""The exception for a user's mistake, and the hint that names the nearest known word."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class LoraJaxError(Exception):
-    """A mistake the user can mend: one sentence with what was got, what was wanted and what to do.
+    """A mistake that the user can mend. One sentence says what we got, what we wanted and what to do.
 
     The command line prints it without a stack trace and exits with status 2.
     """
 
 
 class ProcessLost(Exception):
-    """Another process of the same computation has ended: nothing is to be mended, all are started again.
+    """Another process of the same computation has ended.
 
-    The command line prints it and exits with `status`, by which a worker's starter starts it again.
+    There is nothing to mend, and all processes start again.
+
+    The command line prints the message and exits with `status`. From it the process that started a worker
+    knows that it should start the worker again.
     """
 
-    status = 75  # of sysexits.h: a passing failure, to be tried again
+    status = 75  # EX_TEMPFAIL of sysexits.h: a failure that may pass, so try again
 
 
 class Damaged(LoraJaxError):
-    """A file that this program wrote is not what it was: who can make it again does so, else it is told."""
+    """A file that this program wrote is not what it was.
+
+    Code that can make it again does so. Otherwise we report it.
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `" (nearest: 'x')"` for the known name most like `name`, or what there is to choose from."""
+    """Return `" (nearest: 'x')"` for the known name most like `name`.
+
+    If none is like it, list the known names.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

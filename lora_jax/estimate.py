@@ -1,4 +1,4 @@
-"""A number with its interval, as whatever measures one gives it."""
+"""A number with its interval. Everything that measures a number returns it in this form."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AtBound:
-    """Which of a number and the ends of its interval lie at a bound of the search: the bound, or None."""
+    """Which of a number and the ends of its interval lie at a bound of the search.
+
+    Attributes:
+        value: The bound that the number lies at, or None.
+        low: The bound that the lower end lies at, or None.
+        high: The bound that the upper end lies at, or None.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -18,7 +24,7 @@ class Estimate:
     """A number with its standard error and its 95 % interval.
 
     Attributes:
-        value: The number; nan if it is undefined.
+        value: The number. It is nan if it is undefined.
         se: Its standard error, or None.
         ci95: Both ends of its 95 % interval, or None.
         at_bound: Which bound the number lies at, if any (`mark_bound`).
@@ -45,17 +51,17 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The ends of the 95 % interval, nan where there is none."""
+        """The ends of the 95 % interval. Both are nan if there is none."""
         return self.ci95 or (math.nan, math.nan)
 
     @property
     def low(self) -> float:
-        """The lower end of the 95 % interval, nan where there is none."""
+        """The lower end of the 95 % interval. It is nan if there is none."""
         return self.interval[0]
 
     @property
     def high(self) -> float:
-        """The upper end of the 95 % interval, nan where there is none."""
+        """The upper end of the 95 % interval. It is nan if there is none."""
         return self.interval[1]
 
     @property

@@ -1,6 +1,6 @@
-"""What the core does not install: the modules of some extras, and what is said where one is missing."""
+"""What the core does not install: the modules of the extras, and the message if one is missing."""
 
-# by the names that are imported; pyproject.toml has the packages
+# names that are imported; pyproject.toml has the packages
 TRAIN = frozenset({
     "array_record", "flax", "jax", "jaxlib", "optax", "orbax", "rouge_score", "sacrebleu", "safetensors",
     "tensorflow_datasets", "tokenizers", "wandb",
@@ -14,7 +14,7 @@ EXTRAS = (
 
 
 def explain_missing(error: BaseException) -> str | None:
-    """Return what to install where a module of an extra is missing; None for any other error."""
+    """Return what to install if a module of an extra is missing. None for any other error."""
     if not isinstance(error, ModuleNotFoundError):
         return None
     module = (error.name or "").partition(".")[0]

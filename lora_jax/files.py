@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed.
+"""Files that are whole or not there. We write them under a temporary name, flush them and rename them.
 
-And where those lie that can be made or fetched again, the cache; and JSON that every reader takes.
+This file also finds the cache, which holds what can be made or downloaded again, and reads JSON for
+everybody.
 """
 
 import contextlib
@@ -19,25 +20,31 @@ from typing import Any
 from lora_jax.errors import LoraJaxError
 from lora_jax.temporaries import held, temporary_beside
 
-FLUSHES = 8  # at the same time
+FLUSHES = 8  # files that are flushed at the same time
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` (text as UTF-8) to `path` and make its folder: a reader sees the old file or the new.
+    """Write `content` (text as UTF-8) to `path`, and make its folder.
+
+    A reader sees the old file or the new one.
 
     Raises:
-        OSError: a full or forbidden disk, with `filename` set to `path`; an older file stays as it was.
+        OSError: The disk is full or forbidden. `filename` is `path`. An older file stays as it was.
     """
     write_together({path: content})
 
 
 def write_together(contents: Mapping[Path, str | bytes]) -> None:
-    """Write files that belong together, each atomically, and rename them in their order.
+    """Write files that belong together, each atomically, and rename them in order.
 
-    So whoever finds the last of them finds all. They go to the disk together, which takes less time.
+    So a reader who finds the last one finds all. They go to the disk together, which takes less time.
+
+    Args:
+        contents: The content of each file, by path.
 
     Raises:
-        OSError: as `write_atomically`; the older files stay as they were, but for those renamed before.
+        OSError: The disk is full or forbidden. The older files stay as they were, except those that were
+            renamed before.
     """
     path = None  # the file at hand, for the error
     try:
@@ -45,9 +52,9 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
             files = []
             for path, content in contents.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # half a character, which JSON and a command line can hold, has no UTF-8
+                # JSON and a command line can hold half a character (a surrogate), which has no UTF-8
                 data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-                # A name of its own for each writer: two threads or processes may write the same file at once.
+                # Each writer has a name of its own: two threads or processes may write the same file at once.
                 temporary = temporary_beside(path)
                 stack.callback(temporary.unlink, missing_ok=True)
                 file = stack.enter_context(temporary.open("xb"))
@@ -60,15 +67,16 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
                 next(flushed)
             for path, temporary, _ in files:
                 temporary.replace(path)
-    except OSError as error:  # also of closing a file whose rest does not fit
-        error.filename = str(path)  # a full disk is told at the write, which knows no name
+    except OSError as error:  # closing a file can raise it too, if the rest does not fit
+        error.filename = str(path)  # a write to a full disk raises an error without a name
         raise
 
 
 def flush_names(folders: Iterable[Path]) -> None:
-    """Wait until the disk has the names that files of these folders were given, which come after their bytes.
+    """Wait until the disk has the names of the files in these folders. Names reach it after the bytes.
 
-    Raises OSError where a folder cannot be read.
+    Raises:
+        OSError: A folder cannot be read.
     """
     with contextlib.ExitStack() as stack:
         handles = []
@@ -79,7 +87,10 @@ def flush_names(folders: Iterable[Path]) -> None:
 
 
 def _flush(handles: Sequence[int]) -> Iterator[None]:
-    """Flush files at the same time, which takes as long as one flush; yield, in their order, when each is."""
+    """Flush files at the same time, which takes as long as one flush.
+
+    Yield, in order, when each is flushed.
+    """
     if len(handles) == 1:
         os.fsync(handles[0])
         yield
@@ -89,10 +100,10 @@ def _flush(handles: Sequence[int]) -> Iterator[None]:
 
 
 def require_disk(folder: Path) -> None:
-    """Refuse a folder of object storage, which `Path` would take for one of this disk called `gs:`.
+    """Refuse a folder of object storage. `Path` would take it for a folder of this disk, called `gs:`.
 
     Raises:
-        LoraJaxError: Its name begins with a scheme, as gs:// or s3:// does.
+        LoraJaxError: Its name begins with a scheme, such as gs:// or s3://.
     """
     scheme = re.match(r"([a-z][a-z0-9+]+):/", str(folder))
     if scheme is not None:
@@ -103,10 +114,10 @@ def require_disk(folder: Path) -> None:
 
 
 def try_folder(folder: Path) -> None:
-    """Make a folder and a file in it, then take away again whatever was not there before.
+    """Make a folder and a file in it. Then remove everything that was not there before.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: The folder cannot be made or written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -115,12 +126,12 @@ def try_folder(folder: Path) -> None:
             pass
     finally:
         for path in made:
-            with contextlib.suppress(OSError):  # never made, or another process has put something into it
+            with contextlib.suppress(OSError):  # it was never made, or another process uses it
                 path.rmdir()
 
 
 def is_tracked(path: Path) -> bool:
-    """Does git keep this file? False where there is no git, or no repository."""
+    """Return whether git tracks this file. False if there is no git, or no repository."""
     try:
         done = subprocess.run(
             ["git", "-C", str(path.resolve().parent), "ls-files", "--error-unmatch", path.name],
@@ -133,14 +144,18 @@ def is_tracked(path: Path) -> bool:
 
 
 def find_cache(cache_dir: Path | None = None) -> Path:
-    """Return the path of the cache: `cache_dir`, else $LORA_JAX_CACHE, else ~/.cache/lora_jax."""
+    """Return the path of the cache: `cache_dir`, otherwise $LORA_JAX_CACHE, otherwise ~/.cache/lora_jax."""
     if cache_dir is not None:
         return Path(cache_dir).expanduser()
     return Path(os.environ.get("LORA_JAX_CACHE") or "~/.cache/lora_jax").expanduser()
 
 
 def parse_json(text: str, **options: Any) -> Any:
-    """Return what JSON says; ValueError alone for what is none, however deep it is or long its numbers."""
+    """Return what JSON holds.
+
+    Raises:
+        ValueError: The text is no JSON, is nested too deep, or has a number with too many digits.
+    """
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -148,7 +163,11 @@ def parse_json(text: str, **options: Any) -> Any:
 
 
 def read_regular(path: Path) -> str:
-    """Return the text of a file, as UTF-8; OSError also for what is no file and may never end, as a pipe."""
+    """Return the text of a file, as UTF-8.
+
+    Raises:
+        OSError: It cannot be read, or it is a folder, a pipe or a device. Reading a pipe might never end.
+    """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise OSError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, no file")
@@ -156,17 +175,22 @@ def read_regular(path: Path) -> str:
 
 
 def load_json(path: Path) -> Any:
-    """Return what a JSON file says; raises what `read_regular` and `parse_json` do."""
+    """Return what a JSON file holds.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds no JSON.
+    """
     return parse_json(read_regular(path))
 
 
 def to_json(document: Any) -> str:
-    """Return a document as indented JSON; a number that is not finite, which JSON has not, is null."""
+    """Return a document as indented JSON. A number that is not finite becomes null, because JSON has none."""
     return json.dumps(to_finite(document), indent=1, allow_nan=False)
 
 
 def to_finite(value: Any) -> Any:
-    """Return a document as dictionaries and lists, with None for each number that is not finite."""
+    """Return a document as dictionaries and lists. Each number that is not finite becomes None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

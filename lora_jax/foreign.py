@@ -1,4 +1,4 @@
-"""The edge to safetensors and tokenizers: what they raise is told as a mistake with a file, or as no room."""
+"""Errors of safetensors and tokenizers, reported as a mistake in a file or as a full disk."""
 
 import contextlib
 import os
@@ -14,20 +14,29 @@ from lora_jax.errors import LoraJaxError
 
 @contextlib.contextmanager
 def reading_tensors(path: Path, remedy: str) -> Iterator[None]:
-    """Turn what safetensors raises while a file is opened or a tensor is read into a LoraJaxError."""
+    """Turn the errors of opening a safetensors file and reading its tensors into a LoraJaxError.
+
+    Args:
+        path: The file.
+        remedy: What to do, for the message.
+
+    Raises:
+        LoraJaxError: The block raised such an error.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
-    # A header that is damaged may be no JSON, no UTF-8, or name a type that NumPy has not.
+    # A damaged header may be no JSON or no UTF-8, or name a type that NumPy does not have.
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise LoraJaxError(f"{path} is no whole safetensors file ({_line(error)}): {remedy}.") from error
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file tensor by tensor, which holds no second copy of them in memory.
+    """Write a safetensors file tensor by tensor, without a second copy in memory.
 
-    Raises OSError where there is no room for it; the library has an error of its own, which says so in words.
+    Raises:
+        OSError: There is no room for it. The library raises an error of its own, which we convert.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -42,7 +51,16 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: M
 
 
 def parse_tokenizer(text: str, wrong: str, remedy: str) -> Any:
-    """Return the `tokenizers.Tokenizer` of a tokenizer.json's text; LoraJaxError `wrong` where it is none."""
+    """Return the `tokenizers.Tokenizer` of a tokenizer.json's text.
+
+    Args:
+        text: The text.
+        wrong: What is wrong if it is none, for the message.
+        remedy: What to do, for the message.
+
+    Raises:
+        LoraJaxError: The text is no tokenizer.
+    """
     from tokenizers import Tokenizer
 
     try:

@@ -1,7 +1,7 @@
-"""Which special tokens frame a text: the one rule of prompts, continuations, training rows and ends.
+"""Which special tokens frame a text. Prompts, continuations, training rows and ends follow one rule.
 
-- A prompt begins with what the tokenizer puts in front of a text, once: one that spells it out (a chat
-  template writes <s>) gets no second. It ends open, whatever the tokenizer puts behind a text.
+- A prompt begins with what the tokenizer puts in front of a text, exactly once. A prompt that spells it out
+  (a chat template writes <s>) gets no second one. It ends open, whatever the tokenizer puts behind a text.
 - A continuation is what follows a prompt: the tokens that it adds to the prompt's.
 - A training row is a prompt and a continuation that ends with exactly one end token.
 - Generated text stops at every end token that the model's files name.
@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from lora_jax.errors import LoraJaxError
 
-PROBES = ("a", "0", ".", "the")  # texts that show what stands around a text
-ANCHORS = ("a", "\n", "0")  # texts that a continuation may be read behind
+PROBES = ("a", "0", ".", "the")  # texts that show what a tokenizer puts around a text
+ANCHORS = ("a", "\n", "0")  # texts behind which we may encode a continuation
 
 
 class Frames(Protocol):
-    """What is asked of a tokenizer."""
+    """What framing needs from a tokenizer."""
 
     @property
     def eos_id(self) -> int | None: ...
@@ -36,7 +36,13 @@ class NamesEnds(Protocol):
 
 
 class OpenPrompt(NamedTuple):
-    """ids and token types of a prompt, of which the first n_front are special tokens."""
+    """A prompt without an end.
+
+    Attributes:
+        ids: Its tokens.
+        types: Their token types.
+        n_front: How many of the first tokens are special tokens.
+    """
 
     ids: list[int]
     types: list[int]
@@ -125,7 +131,11 @@ class Framing:
 
 
 def find_front(encode: Callable[[str, bool], list[int]]) -> list[int]:
-    """Return the special tokens that a tokenizer puts in front of a text; encode: (text, special) -> ids."""
+    """Return the special tokens that a tokenizer puts in front of a text.
+
+    Args:
+        encode: Maps (text, whether to add special tokens) to ids.
+    """
     for probe in PROBES:
         plain, whole = encode(probe, False), encode(probe, True)
         starts = [i for i in range(len(whole)) if whole[i : i + len(plain)] == plain]
@@ -135,26 +145,28 @@ def find_front(encode: Callable[[str, bool], list[int]]) -> list[int]:
 
 
 def count_doubled(ids: Sequence[int], front: Sequence[int]) -> int:
-    """Return how many tokens to drop from the start of a framed text: its front, where it is there twice."""
+    """Return how many tokens to drop from the start of a framed text: its front, if it is there twice."""
     n = len(front)
     return n if n and list(ids[:n]) == list(ids[n : 2 * n]) == list(front) else 0
 
 
 def find_end_ids(tokenizer: Frames) -> tuple[int, ...]:
-    """Return the tokens that a generated text stops at: those that the model's files name, else the eos."""
+    """Return the tokens at which generated text stops: those that the model's files name, else the eos."""
     if isinstance(tokenizer, NamesEnds):
         return tokenizer.end_ids
     return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
 
 
 def choose_end_ids(generation: object, config: object, eos_id: int | None) -> tuple[int, ...]:
-    """Return the end tokens that transformers' generate stops at.
+    """Return the end tokens at which transformers' generate stops.
 
-    generation, config: `eos_token_id` of generation_config.json and of config.json, a number, a list of them
-    or None. The first that is there holds, whatever the second says; without either, the tokenizer's eos.
+    Args:
+        generation: `eos_token_id` of generation_config.json: a number, a list of numbers or None.
+        config: `eos_token_id` of config.json, in the same form. It counts if `generation` is None.
+        eos_id: The tokenizer's eos. It counts if both are None.
 
     Raises:
-        LoraJaxError: anything else.
+        LoraJaxError: An `eos_token_id` has another form.
     """
     for name, found in (("generation_config.json", generation), ("config.json", config)):
         if found is None:
@@ -171,4 +183,5 @@ def choose_end_ids(generation: object, config: object, eos_id: int | None) -> tu
 
 
 def distinct(ids: Iterable[int]) -> tuple[int, ...]:
+    """Return the ids without repetitions, in order."""
     return tuple(dict.fromkeys(ids))

@@ -1,6 +1,6 @@
-"""What heads that get wider with the model do under a parametrisation that is relative to a base model.
+"""What goes wrong if heads get wider with the model, under a parametrisation relative to a base model.
 
-The plan refuses such runs before they train, and a study of the best rates doubts runs that have trained.
+The plan refuses such runs before they train. A study of the best rates doubts runs that have trained.
 """
 
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ RELATIVE = ("mup", "completep")  # parametrisations that describe a model relati
 
 
 def explain_wider_heads(widths: Iterable[tuple[float, float]]) -> str | None:
-    """Return what is wrong with models of one base, None where their heads are all of one width.
+    """Return what is wrong with models of one base. None if all heads have one width.
 
-    Attention divides its scores by the root of the head width, which is right at the start only. Where heads
-    get wider, scores grow in training, and the best rate moves (Yang et al. 2022, appendix B.1).
+    Attention divides its scores by the root of the head width. This is right at the start only. If heads get
+    wider, scores grow in training, and the best rate moves (Yang et al. 2022, appendix B.1).
 
     Args:
         widths: The width of each model, and that of its heads.

@@ -8,13 +8,14 @@ from functools import cache
 from typing import Any
 
 PLAIN = frozenset({str, int, float, bool, type(None)})
-ALWAYS = object()  # of a field that is part of every identity, whatever its value
+ALWAYS = object()  # marks a field that is part of every identity, whatever its value
 
 
 def added_later(default: Any) -> Any:
-    """A field that came after results were recorded: at its default it is left out of a run's identity.
+    """Declare a field that was added after results were recorded.
 
-    So a configuration that does not use it keeps its run_id, and its finished runs are found again.
+    At its default it is left out of a run's identity. So a configuration that does not use the field keeps
+    its run_id, and its finished runs are found again.
     """
     return dataclasses.field(default=default, metadata={"added_later": True})
 
@@ -42,7 +43,7 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
-    """Return the name of each field and the value at which it is left out; ALWAYS: it never is."""
+    """Return the name of each field and the value at which it is left out. ALWAYS if it never is."""
     return tuple(
         (field.name, field.default if field.metadata.get("added_later") else ALWAYS)
         for field in dataclasses.fields(kind)
@@ -56,13 +57,13 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    """Return nested settings by dotted name, as text: {"model": {"d_model": 8}} -> {"model.d_model": "8"}."""
+    """Return nested settings by dotted name, as text: {"a": {"b": 8}} becomes {"a.b": "8"}."""
     flat: dict[str, str] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{path}{name}.")
         else:
-            # most are text and whole numbers, which JSON writes as Python does, but more slowly
+            # most values are text or whole numbers: JSON writes them like Python, but more slowly
             kind = type(value)
             flat[path + name] = value if kind is str else str(value) if kind is int else json.dumps(value)
     return flat

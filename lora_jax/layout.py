@@ -1,4 +1,4 @@
-"""A table of text laid out in the width there is: no cell is cut, and no name is broken over lines."""
+"""Lay a table of text out in the width of the output. No cell is cut, and no name is broken over lines."""
 
 import os
 import shutil
@@ -8,17 +8,22 @@ from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-PIPE_WIDTH = 150  # of a file or a pipe, which tell no width
+PIPE_WIDTH = 150  # letters in a line of a file or a pipe, which have no width
 NARROWEST = 20
 GAP = "  "
 RULE = "\u2500"
-INDENT = "    "  # of what stands below its row
-PROSE = 40  # letters; a longer cell of several words is a sentence, which may go over lines
-READABLE = 40  # letters; in a narrower column a sentence is hard to read, and stands below its row instead
+INDENT = "    "  # in front of cells that stand below their row
+PROSE = 40  # letters: a longer cell with several words is a sentence and may be wrapped
+READABLE = 40  # letters: in a narrower column a sentence is hard to read, so it goes below its row
 
 
 class Line(NamedTuple):
-    """One line of a table. row: which row it belongs to; None: the header."""
+    """One line of a table.
+
+    Attributes:
+        text: The line.
+        row: Number of the row that it belongs to. None for the header.
+    """
 
     text: str
     row: int | None
@@ -37,11 +42,17 @@ def find_width() -> int:
 def lay_out(
     columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[int], width: int
 ) -> list[list[Line]]:
-    """Return the lines of a table, in one block where it fits `width`, else in several.
+    """Return the lines of a table, in one block if it fits `width`, otherwise in several.
 
-    numeric: the columns aligned to the right. What does not fit is tried in this order: headers over several
-    lines; sentences over several lines of their column, or below their row; blocks of columns, of which each
-    repeats the first column; a line a cell. Only what is longer than a line by itself is longer than `width`.
+    If it does not fit, we try in this order: headers over several lines; sentences over several lines of
+    their column, or below their row; blocks of columns, each of which repeats the first column; and one line
+    for each cell. A line is longer than `width` only if a single word is.
+
+    Args:
+        columns: The headers.
+        rows: The cells of each row.
+        numeric: Numbers of the columns that are aligned to the right.
+        width: Letters in a line.
     """
     if not columns:
         return []
@@ -66,7 +77,7 @@ def lay_out(
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Return a sentence in lines of at most `width`; a word that is longer stands whole in its own."""
+    """Return a sentence in lines of at most `width`. A longer word stands whole in its own line."""
     return textwrap.wrap(
         text,
         max(width, len(indent) + 1),
@@ -77,7 +88,7 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[int]) -> list[str]:
-    """Return a table as plain lines in the width of the output, a rule under the header."""
+    """Return a table as plain lines in the width of the output, with a rule under the header."""
     found: list[str] = []
     for block in lay_out(columns, rows, numeric, find_width()):
         header = [line.text for line in block if line.row is None]
@@ -88,15 +99,18 @@ def draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collect
 
 
 def fill(text: str) -> str:
-    """Return a sentence over as many lines as it needs in the width of the output."""
+    """Return a sentence on as many lines as it needs in the width of the output."""
     return "\n".join(wrap(text, find_width()))
 
 
 def _split(table: "_Columns", kept: Sequence[int], width: int) -> list[list[int]] | None:
-    """Return the columns of each block, the first column in all; None where one is too wide for any."""
+    """Return the columns of each block.
+
+    All have the first column. None if a column is too wide for any block.
+    """
     groups: list[list[int]] = []
     for i in kept[1:]:
-        if groups and table.columns[i].endswith("interval"):  # it stays beside its number
+        if groups and table.columns[i].endswith("interval"):  # an interval stays beside its number
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -109,7 +123,10 @@ def _split(table: "_Columns", kept: Sequence[int], width: int) -> list[list[int]
 
 
 class _Columns:
-    """A table with the widths of its columns, of cells (`widths`) and of headers in lines of a word each."""
+    """A table with the widths of its columns.
+
+    `widths` are those of cells, and `header_widths` those of headers with one word in each line.
+    """
 
     def __init__(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[int]
@@ -119,6 +136,7 @@ class _Columns:
         self.header_widths = [max((len(word) for word in name.split()), default=0) for name in columns]
 
     def is_prose(self, column: int) -> bool:
+        """Return whether a column holds sentences."""
         cells = [row[column] for row in self.rows]
         return column not in self.numeric and any(len(cell) > PROSE and " " in cell for cell in cells)
 
@@ -127,7 +145,10 @@ class _Columns:
         return max((i for i in block[1:] if self.is_prose(i)), key=lambda i: self.widths[i])
 
     def make_room(self, block: Sequence[int], width: int, whole_headers: bool = False) -> dict[int, int]:
-        """Return the room of the widest column of sentences beside the others; {} where it is too little."""
+        """Return the width that the others leave for the widest column of sentences.
+
+        It is empty if that is too little.
+        """
         if not any(self.is_prose(i) for i in block[1:]):
             return {}
         widest = self.find_sentences(block)
@@ -137,6 +158,7 @@ class _Columns:
         return {widest: room} if room >= max(READABLE, header) else {}
 
     def measure(self, block: Sequence[int], whole_headers: bool = False) -> int:
+        """Return the width of a block of columns."""
         return sum(self._widths(block, {}, whole_headers)) + len(GAP) * (len(block) - 1)
 
     def _widths(self, block: Sequence[int], rooms: dict[int, int], whole_headers: bool) -> list[int]:
@@ -144,7 +166,13 @@ class _Columns:
         return [rooms.get(i, max(self.widths[i], headers[i])) for i in block]
 
     def draw(self, block: Sequence[int], rooms: dict[int, int], whole_headers: bool = False) -> list[Line]:
-        """Return the lines of some columns. rooms: widths of columns whose cells go over lines."""
+        """Return the lines of some columns.
+
+        Args:
+            block: The columns.
+            rooms: Widths of the columns whose cells are wrapped.
+            whole_headers: Whether headers stay on one line.
+        """
         widths = self._widths(block, rooms, whole_headers)
         headers = [wrap(self.columns[i], width) for i, width in zip(block, widths, strict=True)]
         deepest = max(map(len, headers))
@@ -164,7 +192,7 @@ class _Columns:
         return GAP.join(padded).rstrip()
 
     def put_below(self, lines: list[Line], below: Sequence[int], width: int) -> list[Line]:
-        """Return the lines with the cells of some columns after those of their row."""
+        """Return the lines, with the cells of some columns below their row."""
         found = []
         for i, line in enumerate(lines):
             found.append(line)
@@ -173,7 +201,7 @@ class _Columns:
         return found
 
     def stack(self, width: int) -> list[Line]:
-        """Return a line for each cell: the first column's, and under it the others with their names."""
+        """Return a line for each cell: that of the first column, and under it the others with their names."""
         found = []
         for number, row in enumerate(self.rows):
             found.append(Line(row[0], number))

@@ -13,8 +13,13 @@ class RopeScaling:
     """The stretched rotary positions of Llama 3.1 (arXiv 2407.21783; `rope_type: llama3` of Hugging Face).
 
     Wavelengths above original_context / low_freq_factor are multiplied by `factor`. Those below
-    original_context / high_freq_factor stay as they are. Between the two we interpolate. `original_context`
-    is in tokens.
+    original_context / high_freq_factor stay as they are. Between the two we interpolate.
+
+    Attributes:
+        factor: The stretch of long wavelengths.
+        low_freq_factor: Sets the wavelength above which all are stretched.
+        high_freq_factor: Sets the wavelength below which none is stretched.
+        original_context: Context of the model before stretching, in tokens.
     """
 
     factor: Factor
@@ -37,10 +42,15 @@ class ModelConfig:
 
     Attributes:
         d_model: Width of the residual stream.
+        n_layers: Number of blocks.
         n_heads: Number of query heads.
+        vocab_size: Entries of the vocabulary.
         context: Longest sequence, in tokens.
         n_kv_heads: Number of key and value heads. None takes `n_heads`.
-        d_ff: Width inside the MLP. None: 4 d_model; with a gate 8/3 d_model, rounded up to a multiple of 8.
+        d_ff: Width inside the MLP. None takes 4 d_model, or with a gate 8/3 d_model, rounded up to a multiple
+            of 8.
+        norm: Kind of norm.
+        norm_eps: Added to the variance in a norm.
         positions: How a token knows its position. "t5" and "transformer_xl" are relative (model/relative.py).
         rope_theta: Base of the rotary wavelengths.
         mlp: Activation. "gelu" and "geglu" use the tanh approximation. "swiglu" and "geglu" have a gate.
@@ -59,9 +69,9 @@ class ModelConfig:
             (BERT).
         n_token_types: Number of learned segment types (BERT).
         n_classes: Classes of a head that replaces the language model's. None has no such head.
-        remat: What the backward pass recomputes to save memory: nothing, all but weight products, or whole
-            blocks. "fit" is the cheapest of these that fits the device by prediction (training/remat.py), in
-            pretraining. Fine-tuning then recomputes nothing.
+        remat: What the backward pass recomputes to save memory. "none" is nothing, "dots" all but weight
+            products, and "full" whole blocks. "fit" is the cheapest of these that we predict to fit the
+            device (training/remat.py), in pretraining. Fine-tuning then recomputes nothing.
         parametrisation: How starts, multipliers and learning rates change with width and depth
             (model/parametrisation.py, docs/parametrisation.md).
         base_width: d_model of the base model, at which "mup" and "completep" are the standard model.
@@ -152,6 +162,7 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of a head."""
         return self.d_model // self.n_heads if self.head_width is None else self.head_width
 
     @property
@@ -161,6 +172,7 @@ class ModelConfig:
 
     @property
     def rotary_dim(self) -> int:
+        """How many numbers of a head are rotated."""
         return int(self.head_dim * self.rope_fraction)
 
     @property
@@ -170,10 +182,12 @@ class ModelConfig:
 
     @property
     def kv_heads(self) -> int:
+        """Number of key and value heads."""
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
     @property
     def ff_width(self) -> int:
+        """Width inside the MLP."""
         if self.d_ff is not None:
             return self.d_ff
         return -(-8 * self.d_model // 3 // 8) * 8 if self.is_gated else 4 * self.d_model

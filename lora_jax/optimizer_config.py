@@ -1,6 +1,6 @@
-"""What a configuration may name as an optimizer, and which fields of OptimConfig go together.
+"""Which optimizers a configuration may name, and which fields of OptimConfig go together.
 
-The rules of optimizers are in training.
+The rules of the optimizers are in training.
 """
 
 from dataclasses import fields
@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from lora_jax.errors import LoraJaxError
 from lora_jax.ranges import show
 
-WARMUP_STEPS = 20  # of optim.warmup_steps, where the config does not say
-HORIZON_EXPONENT = 0.3  # of the length in a rate's rule (marin's Delphi recipe)
+WARMUP_STEPS = 20  # optim.warmup_steps if the config does not set it
+HORIZON_EXPONENT = 0.3  # exponent of the length in a rate's rule (marin's Delphi recipe)
 
 
 @runtime_checkable
 class OptimizerConfig(Protocol):
-    """An optimizer's numbers, as a frozen dataclass; each file of training/optimizers/ has one.
+    """An optimizer's settings, as a frozen dataclass. Each file of training/optimizers/ has one.
 
     Attributes:
         kind: Its name, such as "muon". It is a field, so that no two optimizers share a run_id.
@@ -31,7 +31,11 @@ class OptimizerConfig(Protocol):
 
 
 def check_horizon(config: Any) -> None:
-    """Refuse an exponent of the length without the length at which the rate holds."""
+    """Refuse an exponent of the length without the length at which the rate holds.
+
+    Raises:
+        LoraJaxError: horizon_exponent is set without base_tokens.
+    """
     if config.base_tokens is None and config.horizon_exponent != HORIZON_EXPONENT:
         raise LoraJaxError(
             f"optim.horizon_exponent is {config.horizon_exponent:g} and optim.base_tokens is not set: set it"
@@ -40,7 +44,11 @@ def check_horizon(config: Any) -> None:
 
 
 def check_warmup(config: Any) -> None:
-    """Refuse a warmup that is given twice, in steps and as a share of them."""
+    """Refuse a warmup that is given twice, in steps and as a share of them.
+
+    Raises:
+        LoraJaxError: Both are set.
+    """
     if config.warmup_fraction is not None and config.warmup_steps != WARMUP_STEPS:
         raise LoraJaxError(
             f"optim.warmup_fraction is {config.warmup_fraction:g} and optim.warmup_steps is"
@@ -49,7 +57,11 @@ def check_warmup(config: Any) -> None:
 
 
 def check_optimizer(config: Any) -> None:
-    """Refuse what is no optimizer, and AdamW's flat numbers beside an optimizer that has its own."""
+    """Refuse what is no optimizer, and AdamW's own settings beside another optimizer.
+
+    Raises:
+        LoraJaxError: optimizer is no optimizer, or beta1, beta2 or eps are set beside it.
+    """
     optimizer = config.optimizer
     if optimizer is None:
         return
@@ -67,7 +79,11 @@ def check_optimizer(config: Any) -> None:
 
 
 def check_schedule(config: Any) -> None:
-    """Refuse a cooldown without wsd, and an optimizer that averages with a rate that falls."""
+    """Refuse a cooldown without wsd, and a falling rate for an optimizer that averages weights.
+
+    Raises:
+        LoraJaxError: The schedule does not fit the cooldown or the optimizer.
+    """
     if config.cooldown != "1-sqrt" and config.schedule != "wsd":
         raise LoraJaxError(
             f"optim.cooldown is {config.cooldown!r} and optim.schedule is {config.schedule!r}, which has no"
@@ -82,7 +98,11 @@ def check_schedule(config: Any) -> None:
 
 
 def check_parts(batch_size: int, accumulate: int) -> None:
-    """Refuse a batch that cannot be cut into equal parts."""
+    """Refuse a batch that cannot be cut into equal parts.
+
+    Raises:
+        LoraJaxError: batch_size is not a multiple of accumulate.
+    """
     if batch_size % accumulate:
         raise LoraJaxError(
             f"optim.batch_size is {batch_size} and optim.accumulate is {accumulate}: batch_size must be a"

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from lora_jax.errors import LoraJaxError
 
 Params = dict[str, jax.Array]
-LAYERS = "layers"  # the axis that stacks the weights of like blocks
-Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of somebody else's model
+LAYERS = "layers"  # the axis that stacks the weights of equal blocks
+Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of a foreign model
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def _join(first: Any, second: Any, prefix: str, shared: list[str]) -> Any:
 def _like(node: Any, items: dict[Any, Any], parent: Any = None) -> Any:
     """Return the items as a mapping of the node's kind.
 
-    An nnx State and a FrozenDict hold plain dicts, which they wrap in their own kind when they are asked for
-    one; what goes back into such a parent must be plain again, or the tree's structure would be another.
+    An nnx State and a FrozenDict hold plain dictionaries, and wrap them in their own kind on access. What
+    goes back into such a parent must be plain again. Otherwise the tree would have another structure.
     """
     return items if isinstance(node, dict) or type(node) is type(parent) else type(node)(items)
 

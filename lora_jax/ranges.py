@@ -1,9 +1,11 @@
-"""Ranges: which numbers a field or an option may hold, said once beside it and checked where a number enters.
+"""Ranges: which numbers a field or an option may hold.
 
-A field is declared as `batch_size: Count` or `Annotated[float, Range(0, 1)]`; `check_fields`, called first in
-`__post_init__`, holds every field of a dataclass to its annotation. Options read theirs from the same ranges
-(commands/number_options.py). Ends are generous: they keep out what can only be a slip, or what would take a
-machine's memory or hours before anything is said.
+Each is declared once and checked where a number enters.
+
+A field is declared as `batch_size: Count` or `Annotated[float, Range(0, 1)]`. `check_fields` checks every
+field of a dataclass against its annotation. Call it first in `__post_init__`. Options use the same ranges
+(commands/number_options.py). The ends are generous. They only keep out obvious slips, and values that would
+silently take a machine's memory or hours.
 """
 
 import dataclasses
@@ -24,7 +26,15 @@ EXACT = 10**15  # whole numbers from here on are written as powers
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`. whole: integers alone. above, below: the end itself is left out."""
+    """Numbers from `low` to `high`.
+
+    Attributes:
+        low: The lower end.
+        high: The upper end.
+        whole: Whether only integers belong to it.
+        above: Whether the lower end is left out.
+        below: Whether the upper end is left out.
+    """
 
     low: float
     high: float
@@ -34,7 +44,7 @@ class Range:
 
     @property
     def words(self) -> str:
-        """Return "a whole number from 1 to 1,000" or "a number above 0 and below 1"."""
+        """The range in words, such as "a whole number from 1 to 1,000" or "a number above 0 and below 1"."""
         kind = "a whole number" if self.whole else "a number"
         start = f"above {_spell(self.low)}" if self.above else f"from {_spell(self.low)}"
         joint = "and" if self.above else "to"
@@ -42,14 +52,20 @@ class Range:
         return f"{kind} {start} {joint} {'at most ' if self.above and not self.below else ''}{end}"
 
     def holds(self, value: float) -> bool:
-        """Return whether a number lies in the range; nan lies in none."""
+        """Return whether a number lies in the range. nan lies in no range."""
         over = value > self.low if self.above else value >= self.low
         return over and (value < self.high if self.below else value <= self.high)
 
     def check(self, name: str, value: Any, shown: str | None = None) -> Any:
-        """Return the value as a number of Python's; raises LoraJaxError where it is none of these.
+        """Return the value as a Python number.
 
-        name: of the field or option. shown: how it was typed, where it was.
+        Args:
+            name: Name of the field or option, for the message.
+            value: The value.
+            shown: How the user typed it, if they did.
+
+        Raises:
+            LoraJaxError: The value is no number in the range.
         """
         number = _plain_number(value, self.whole)
         if number is None or not self.holds(number):
@@ -58,10 +74,18 @@ class Range:
         return number
 
     def read(self, name: str, text: str) -> Any:
-        """Return the number that a text says; raises LoraJaxError for another, and for what is no number."""
+        """Return the number that a text holds.
+
+        Args:
+            name: Name of the field or option, for the message.
+            text: The text.
+
+        Raises:
+            LoraJaxError: The text is no number in the range.
+        """
         try:
             number = int(text) if self.whole else float(text)
-        except ValueError:  # also of an integer of more digits than Python reads
+        except ValueError:  # an integer with more digits than Python reads raises it too
             number = None
         return self.check(name, number, cut(text))
 
@@ -72,34 +96,34 @@ def whole(low: int, high: int) -> Range:
 
 
 COUNT = whole(1, 10**9)
-CHECK_SEEDS = whole(3, 1000)  # of each model in a coordinate check: fewer give no interval
+CHECK_SEEDS = whole(3, 1000)  # seeds of each model in a coordinate check: fewer give no interval
 COUNT_FROM_0 = whole(0, 10**9)
-WIDTH = whole(1, 2**24)  # of a layer's numbers: d_model, heads, d_ff, a vocabulary; 16,777,216
+WIDTH = whole(1, 2**24)  # d_model, heads, d_ff, a vocabulary: up to 16,777,216
 LENGTH = whole(1, 2**30)  # tokens of a sequence
 LAYERS = whole(1, 10_000)
 RANK = whole(1, 2**16)
 BATCH = whole(1, 2**24)
-SEED = whole(0, 2**32 - 1)  # what JAX's keys and numpy's generators both take
+SEED = whole(0, 2**32 - 1)  # seeds that both JAX's keys and numpy's generators accept
 STEPS = whole(0, 10**12)
 TOKENS = whole(1, 10**18)
 SHARE = Range(0, 1)
 PROPER_SHARE = Range(0, 1, above=True, below=True)
 BELOW_ONE = Range(0, 1, below=True)  # dropout, Adam's betas, a warmup
 POSITIVE_SHARE = Range(0, 1, above=True)
-RATE = Range(1e-20, 1e30)  # within float32; far too large a rate diverges, which is recorded
+RATE = Range(1e-20, 1e30)  # within float32; a far too large rate diverges, and the record says so
 FACTOR = Range(0, 1e6, above=True)
 WEIGHT = Range(0, 1e9, above=True)
 SMALL = Range(1e-30, 1)  # an epsilon that float32 can hold
 FINITE = Range(-1e6, 1e6)
-ANY_NUMBER = Range(-1e100, 1e100)  # of a table or a law; products of three are finite still
-QUANTITY = Range(1e-100, 1e100)  # of a table's positive columns: FLOPs, parameters, a learning rate
+ANY_NUMBER = Range(-1e100, 1e100)  # in a table or a law; products of three are still finite
+QUANTITY = Range(1e-100, 1e100)  # in a table's positive columns: FLOPs, parameters, a learning rate
 SERVED = Range(0, 1e100)  # inference tokens
-REPLICATES = whole(1, 100_000)  # some 50 times what is usual; a million take minutes and gigabytes
-CELL = Range(1e-45, 1e45)  # of a positive column: budgets of 60 N D are quantities still
+REPLICATES = whole(1, 100_000)  # some 50 times the usual number; a million would take minutes and gigabytes
+CELL = Range(1e-45, 1e45)  # in a positive column, so that a budget of 60 N D is still a QUANTITY
 TEMPERATURE = Range(0, 1e4)
 BEAM_WIDTH = whole(1, 256)  # each line has a cache of its own
-LENGTH_PENALTY = Range(-10, 10)  # a power of the length, which may be thousands
-HUBER = Range(1e-12, 1e6)  # its delta, in units of ln loss
+LENGTH_PENALTY = Range(-10, 10)  # a power of the length, which may be in the thousands
+HUBER = Range(1e-12, 1e6)  # delta of the Huber objective, in units of ln loss
 
 Count = Annotated[int, COUNT]
 Width = Annotated[int, WIDTH]
@@ -116,18 +140,23 @@ Factor = Annotated[float, FACTOR]
 Weight = Annotated[float, WEIGHT]
 Small = Annotated[float, SMALL]
 Finite = Annotated[float, FINITE]
-Std = Annotated[float, Range(0, 1e3)]  # of weights at the start
+Std = Annotated[float, Range(0, 1e3)]  # standard deviation of initial weights
 
 
 def check_fields(config: Any, path: str = "") -> None:
-    """Hold every field of a dataclass or NamedTuple to its annotation, lists and tables of numbers included.
+    """Check every field of a dataclass or NamedTuple against its annotation.
 
-    In a dataclass numbers of numpy become Python's, and lists tuples. path: the section, as
-    errors name it before the field.
+    Lists and tables are checked inside.
+
+    In a dataclass, numpy's numbers become Python's, and lists become tuples.
+
+    Args:
+        config: The dataclass or NamedTuple.
+        path: The section that errors name before the field.
 
     Raises:
-        LoraJaxError: a value of another type, of none of the choices, or out of its range.
-        TypeError: a field of numbers without a range, which is a mistake in the class.
+        LoraJaxError: A value has another type, is none of the choices, or is out of its range.
+        TypeError: A field of numbers has no range, which is a mistake in the class.
     """
     for name, kind in field_kinds(type(config)).items():
         value = getattr(config, name)
@@ -145,7 +174,7 @@ def field_kinds(owner: type) -> dict[str, Any]:
 
 
 def split_optional(kind: Any) -> tuple[Any, bool]:
-    """Return a kind without None, and whether None was one of it."""
+    """Return a kind without None, and whether None was part of it."""
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return kind, False
     rest = [inner for inner in typing.get_args(kind) if inner is not type(None)]
@@ -195,7 +224,7 @@ def _check_tuple(parts: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ..
 
 
 def _plain_number(value: Any, is_whole: bool) -> Any:
-    """Return a number of numpy as Python's, and None for what is none of the kind."""
+    """Return a number, numpy's too, as a Python number. None if it is no number of the kind."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int) or (isinstance(value, float) and not is_whole):
@@ -212,20 +241,20 @@ def _nearest_choice(value: Any, choices: Sequence[Any]) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a value as a sentence can hold it: 10**5000 as "about 10^5000", a long text cut."""
+    """Return a value as a message can show it: 10**5000 as "about 10^5000", and a long text cut."""
     if isinstance(value, int) and abs(value) >= EXACT:
-        # never str(value): beyond 4,300 digits Python refuses, and a reader would too
+        # never use str(value): beyond 4,300 digits Python refuses, and so would a reader
         sign, power = "-" if value < 0 else "", math.floor(abs(value).bit_length() * math.log10(2))
         return f"about {sign}10^{power}"
     try:
         text = " ".join((value if isinstance(value, str) else repr(value)).split())
-    except ValueError:  # such an integer inside
+    except ValueError:  # it holds such an integer
         text = f"a {type(value).__name__}"
     return repr(cut(text)) if isinstance(value, str) else cut(text)
 
 
 def cut(text: str) -> str:
-    """Return a text of at most a line."""
+    """Return a text of at most LONGEST characters. A longer one is cut, and its length is added."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 

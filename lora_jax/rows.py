@@ -1,7 +1,7 @@
-"""The rows of a table in a file: CSV and its kin, JSON lines, a JSON list, or Parquet.
+"""Read the rows of a table file: CSV and similar formats, JSON lines, a JSON list, or Parquet.
 
-The one reader, of run tables as of training rows. It changes no cell: whoever reads numbers or labels strips
-and spells them.
+Run tables and training rows share this reader. It changes no cell. The caller strips and respells numbers and
+labels.
 """
 
 import codecs
@@ -20,15 +20,20 @@ from lora_jax.files import parse_json
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SNIFFED = 50  # lines that show what separates the cells
-CELL = 131_072  # characters of a CSV's cell: a longer one is mostly a quotation mark that nobody closed
-Rows = list[tuple[str, dict[str, Any]]]  # where in the file, as "line 3", and the cells by column name
+CELL = 131_072  # characters in a cell of a CSV: a longer one usually has an unclosed quotation mark
+# the place in the file, such as "line 3", and the cells by column name
+Rows = list[tuple[str, dict[str, Any]]]
 
 
 class Sheet(NamedTuple):
-    """A table. delimiter: what separates the cells of a CSV or TSV, None in other formats.
+    """A table.
 
-    Cells of a CSV are text, those of the other formats what they are there: text, numbers, None, lists, ...
-    notes: what was read otherwise than the file's name says.
+    Attributes:
+        header: Names of the columns.
+        rows: The rows. Cells of a CSV are text. Cells of other formats are text, numbers, None, lists and so
+            on.
+        notes: What we read differently from what the file's name says.
+        delimiter: What separates the cells of a CSV or TSV. None in other formats.
     """
 
     header: list[str]
@@ -38,16 +43,20 @@ class Sheet(NamedTuple):
 
 
 def read_rows(file: Path, *, tabs_quote: bool = True, longest: int = CELL) -> Sheet:
-    """Return the columns' names and the rows of a file, whose kind its suffix says (.csv where unknown).
+    """Return the columns' names and the rows of a file. Its suffix gives the format, and is CSV if unknown.
 
-    What separates the cells of a CSV, TSV or TXT file is the usual mark where the header has it, else the one
-    that divides the header. tabs_quote: whether quotation marks in a .tsv enclose cells, as spreadsheets
-    write them; False: they are text, as in GLUE's files, unless every one of them is escaped. longest:
-    characters that a cell of a CSV may have.
+    The usual mark separates the cells of a CSV, TSV or TXT file if the header has it. Otherwise it is the
+    mark that divides the header.
+
+    Args:
+        file: The file.
+        tabs_quote: Whether quotation marks in a .tsv enclose cells, as spreadsheets write them. If False,
+            they are text, as in GLUE's files, unless every one of them is escaped.
+        longest: How many characters a cell of a CSV may have.
 
     Raises:
-        LoraJaxError: a file that is not there, cannot be read, is not what its suffix says, or has two
-            columns of one name.
+        LoraJaxError: The file is missing, cannot be read, is not what its suffix says, or has two columns of
+            one name.
     """
     if not file.exists():
         raise LoraJaxError(f"{file} does not exist: name a results folder with a runs.csv, or a CSV file.")
@@ -71,16 +80,16 @@ def read_rows(file: Path, *, tabs_quote: bool = True, longest: int = CELL) -> Sh
 
 
 def read_text(file: Path) -> str:
-    """Return a file's text without a byte-order mark: UTF-8, or UTF-16 that says so by one.
+    """Return a file's text without a byte-order mark. It is UTF-8, or UTF-16 if such a mark says so.
 
     Raises:
-        LoraJaxError: a file that cannot be read or is neither.
+        LoraJaxError: The file cannot be read, or is neither.
     """
     try:
         content = file.read_bytes()
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             text = content.decode("utf-16")
-            if not any(mark in text for mark in "\r\n[{"):  # two odd bytes are no table yet
+            if not any(mark in text for mark in "\r\n[{"):  # two odd bytes make no table
                 raise UnicodeError("UTF-16 without a line")
             return text
         return content.decode("utf-8-sig")
@@ -95,9 +104,10 @@ def _sheet(rows: Rows) -> Sheet:
 
 
 def _delimiter_of(text: str, usual: str) -> tuple[str, int, str]:
-    """Return the text without a first line "sep=;", how many lines that took, and what separates its cells.
+    """Return the text without a first line "sep=;", how many lines that took, and the cells' delimiter.
 
-    The usual one where the header has it; else the one that divides header and lines into most equal parts.
+    The delimiter is the usual one if the header has it. Otherwise it is the one that divides header and lines
+    into the most equal parts.
     """
     first, _, rest = text.partition("\n")
     if first.lower().startswith("sep=") and first.strip()[4:] in ("", *DELIMITERS):
@@ -119,9 +129,9 @@ def _delimiter_of(text: str, usual: str) -> tuple[str, int, str]:
 
 
 def _read_csv(file: Path, text: str, delimiter: str, skipped: int, longest: int) -> tuple[list[str], Rows]:
-    # strict: a quotation mark that nobody closes would take the rest of the file for one cell
+    # strict, because an unclosed quotation mark would make one cell of the rest of the file
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    before = csv.field_size_limit(longest)  # of the whole module: put back below
+    before = csv.field_size_limit(longest)  # a setting of the whole module, so we restore it below
     try:
         numbered = ((reader.line_num + skipped, cells) for cells in reader if cells)
         return _make_rows(file, numbered)
@@ -134,13 +144,13 @@ def _read_csv(file: Path, text: str, delimiter: str, skipped: int, longest: int)
 
 
 def _read_plain(file: Path, text: str) -> tuple[list[str], Rows]:
-    # Not splitlines(): it would cut at form feeds and other characters that occur inside texts.
+    # do not use splitlines(): it would cut at form feeds and other characters that occur inside texts
     lines = (line.removesuffix("\r") for line in text.split("\n"))
     return _make_rows(file, ((n, line.split("\t")) for n, line in enumerate(lines, 1) if line))
 
 
 def _is_escaped(text: str) -> bool:
-    """Return whether each quotation mark of a .tsv encloses a cell or is doubled in one, and some need it."""
+    """Return whether quotation marks of a .tsv only enclose cells or are doubled in one, and some must."""
     if '"' not in text:
         return False
     enclosed = r'(?:^|(?<=[\t\n]))"(?:[^"]|"")*"(?=[\t\r\n]|$)'
@@ -150,7 +160,10 @@ def _is_escaped(text: str) -> bool:
 
 
 def _make_rows(file: Path, numbered: Iterator[tuple[int, list[str]]]) -> tuple[list[str], Rows]:
-    """Return header and rows; lines without a single cell, as spreadsheets leave below a table, are none."""
+    """Return header and rows.
+
+    A line whose cells are all empty, as spreadsheets leave below a table, is no row.
+    """
     header: list[str] = []
     rows: Rows = []
     for number, cells in numbered:
@@ -231,7 +244,10 @@ def _read_parquet(file: Path) -> Rows:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object, with a key as often as it is written: a dictionary keeps the last in silence."""
+    """A JSON object as pairs, with every key as often as it is written.
+
+    A dictionary would silently keep the last.
+    """
 
 
 def _cells(file: Path, place: str, row: _Pairs) -> dict[str, Any]:

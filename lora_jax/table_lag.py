@@ -1,8 +1,8 @@
-"""Whether the table of a results folder has its records: the one rule for everybody who reads a runs.csv.
+"""Whether the table of a results folder has all its records. Everybody who reads a runs.csv uses this rule.
 
 The records, runs/*.json, are the truth. A row is appended to runs.csv after its record is there, perhaps by
-one of several processes on several machines, so that a row can be missing or torn. Names are compared, which
-is cheap; `lora_jax.runs.store.RunStore.renew_table` compares every cell.
+one of several processes on several machines. So a row can be missing or torn. Here we compare names, which is
+cheap. `lora_jax.runs.store.RunStore.renew_table` compares every cell.
 """
 
 import csv
@@ -18,7 +18,7 @@ RECORDS = "runs"  # the folder of the records, beside the table
 
 
 def list_records(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the files of a results folder's records, by name, without those that are not whole yet."""
+    """Return the files of a results folder's records, by name, without those that are not finished yet."""
     try:
         with os.scandir(folder / RECORDS) as entries:
             found = [entry for entry in entries if entry.name.endswith(".json") and entry.name[0] != "."]
@@ -28,11 +28,11 @@ def list_records(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def find_lag(folder: Path) -> str | None:
-    """Say how the table of a results folder differs from its records, as the end of "FOLDER/runs.csv ...".
+    """Return how the table of a results folder differs from its records, as the end of "FOLDER/runs.csv ...".
 
     Returns:
-        None where it has a row for each record, and no other. None also where there are no records: the
-        table is then all that there is.
+        None if it has a row for each record, and no other. None also if there are no records, because then
+        there is only the table.
     """
     wanted = [entry.name.removesuffix(".json") for entry in list_records(folder)]
     if not wanted:
@@ -65,17 +65,20 @@ def _compare(found: list[str], wanted: list[str]) -> str | None:
 
 
 def find_folder(path: Path) -> Path | None:
-    """Return the results folder that a path to a table means: itself, or that of its runs.csv; else None."""
+    """Return the results folder that a path means, which is the folder or its runs.csv.
+
+    None if it means none.
+    """
     if path.is_dir():
         return path
     return path.parent if path.name == TABLE and path.exists() else None
 
 
 def refuse_lag(path: Path) -> None:
-    """Refuse a results folder, or its runs.csv, where the table lacks a record or has other runs.
+    """Refuse a results folder, or its runs.csv, if the table lacks a record or has other runs.
 
     Raises:
-        LoraJaxError: What differs, and how the table is renewed.
+        LoraJaxError: The table differs. The message says how, and how to renew it.
     """
     folder = find_folder(path)
     lag = None if folder is None else find_lag(folder)

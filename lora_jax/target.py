@@ -1,4 +1,4 @@
-"""What a program is compiled for: the platform, the kind of device, their number and their data sheet."""
+"""What a program is compiled for: the platform, and the kind, number and data sheet of devices."""
 
 import math
 import re
@@ -16,20 +16,20 @@ class Device:
     """An accelerator by its data sheet.
 
     Attributes:
-        platform: As JAX names it: gpu or tpu.
+        platform: Its name in JAX: gpu or tpu.
         jax_kind: What JAX calls such a device, or the beginning or a part of that, in small letters.
         peak_flops: Dense bfloat16 FLOPs per second.
         memory_bytes: Bytes of its memory.
         bandwidth: Bytes per second between its memory and its cores.
         clock_hz: Cycles per second of a TPU's core: the peak over what its matrix units do in a cycle.
-        link_bandwidth: Bytes per second that it receives from its neighbours, and as many that it sends: half
+        link_bandwidth: Bytes per second that it receives from its neighbours. It sends as many. This is half
             of what data sheets add up (NVLink of a GPU, the links of a TPU's torus).
-        n_joined: The most devices that these links join: the GPUs of one machine, the chips of the largest
+        n_joined: The most devices that these links join: the GPUs of one machine, or the chips of the largest
             slice.
-        network_bandwidth: Bytes per second that a GPU receives from other machines, and as many that it
-            sends: its network card in NVIDIA's own machines. None for TPUs, where more chips than a slice
-            are not one target.
-        n_axes: Axes of the torus that a slice is cut from; 1 for GPUs, which have a number alone.
+        network_bandwidth: Bytes per second that a GPU receives from other machines, by its network card in
+            NVIDIA's own machines. It sends as many. None for TPUs, where more chips than a slice are not one
+            target.
+        n_axes: Axes of the torus that a slice is cut from. 1 for GPUs, which only have a number.
         capability: NVIDIA's compute capability. None for every other device.
     """
 
@@ -55,7 +55,7 @@ DEVICES: Mapping[str, Device] = {
     "h200": Device("gpu", "h200", 989e12, 141e9, 4.8e12, 1.98e9, 450e9, 8, 50e9, capability=(9, 0)),
     "tpu-v4": Device("tpu", "tpu v4", 275e12, 32e9, 1.228e12, 1.05e9, 150e9, 4096, n_axes=3),
     "tpu-v5e": Device("tpu", "tpu v5 lite", 197e12, 16e9, 0.819e12, 1.5e9, 100e9, 256, n_axes=2),
-    # behind v5e, whose kind begins like its own
+    # this must follow v5e, whose kind begins in the same way
     "tpu-v5p": Device("tpu", "tpu v5", 459e12, 95e9, 2.765e12, 1.75e9, 300e9, 6144, n_axes=3),
     "tpu-v6e": Device("tpu", "tpu v6 lite", 918e12, 32e9, 1.638e12, 1.75e9, 224e9, 256, n_axes=2),
 }
@@ -63,10 +63,10 @@ DEVICES: Mapping[str, Device] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What a program is compiled for. It is hashable: the key of every cache of programs holds it.
+    """What a program is compiled for. It is hashable, because the key of every cache of programs holds it.
 
     Attributes:
-        platform: As JAX names it: cpu, gpu or tpu.
+        platform: Its name in JAX: cpu, gpu or tpu.
         kind: A name of DEVICES, or what JAX calls a device that is not among them.
         topology: Devices along each axis: (8,) for eight GPUs, (4, 4) for a slice of sixteen TPUs.
         capability: NVIDIA's compute capability. None for every other device.
@@ -79,17 +79,21 @@ class Target:
 
     @property
     def n_devices(self) -> int:
-        """Return the number of devices."""
+        """The number of devices."""
         return math.prod(self.topology)
 
     @property
     def n_hosts(self) -> int:
-        """Return the number of machines with slower links between them; of a slice of TPUs it is 1."""
+        """The number of machines with slower links between them. It is 1 for a slice of TPUs."""
         return -(-self.n_devices // self.device.n_joined)
 
     @property
     def device(self) -> Device:
-        """Return the data sheet of one device; raises LoraJaxError for a kind that has none here."""
+        """The data sheet of one device.
+
+        Raises:
+            LoraJaxError: We have no data sheet of this kind.
+        """
         if self.kind not in DEVICES:
             raise LoraJaxError(
                 f"no data sheet is known for {self.kind!r}: name one of {', '.join(sorted(DEVICES))}."
@@ -98,15 +102,17 @@ class Target:
 
     @property
     def name(self) -> str:
-        """Return the target as `parse_target` reads it: "h100-80gb:8" or "tpu-v5e:4x4"."""
+        """The target as `parse_target` reads it: "h100-80gb:8" or "tpu-v5e:4x4"."""
         return f"{self.kind}:{'x'.join(map(str, self.topology))}"
 
 
 def name_device(text: str) -> str:
-    """Return the name of DEVICES that `text` is, or is the beginning of up to a hyphen: h100 is h100-80gb.
+    """Return the name of DEVICES that a text means. It may be the part before a hyphen: h100 means h100-80gb.
 
-    Capitals, spaces and underscores make no difference, and v5e is tpu-v5e. Raises LoraJaxError for none, and
-    for several.
+    Capitals, spaces and underscores make no difference, and v5e means tpu-v5e.
+
+    Raises:
+        LoraJaxError: The text means no device, or several.
     """
     wanted = re.sub(r"[\s_]+", "-", text.strip().lower())
     for spelling in (wanted, f"tpu-{wanted}"):
@@ -122,27 +128,36 @@ def name_device(text: str) -> str:
 
 
 def find_device(text: str) -> Device:
-    """Return the device that `name_device` finds."""
+    """Return the device that a text means.
+
+    Raises:
+        LoraJaxError: The text means no device, or several.
+    """
     return DEVICES[name_device(text)]
 
 
 def one_of(device: Device) -> Target:
-    """Return the target that is a single device of a data sheet of DEVICES."""
+    """Return the target that is a single device.
+
+    Args:
+        device: A data sheet of DEVICES.
+    """
     name = next(name for name, known in DEVICES.items() if known is device)
     return Target(device.platform, name, (1,) * device.n_axes, device.capability)
 
 
 def device_of(target: Target) -> Device | None:
-    """Return the data sheet of a target's devices, also of a kind as JAX names it; None for none here."""
+    """Return the data sheet of a target's devices, which JAX may have named. None if we have none."""
     if target.kind in DEVICES:
         return DEVICES[target.kind]
     return next((device for device in DEVICES.values() if device.jax_kind in target.kind), None)
 
 
 def parse_target(text: str) -> Target:
-    """Read a target: "h100:8" is eight GPUs, "v5e:4x4" and "v5p:2x2x1" are slices of TPUs, "h100" is one GPU.
+    """Read a target. "h100" is one GPU, "h100:8" is eight, "v5e:4x4" and "v5p:2x2x1" are slices of TPUs.
 
-    Raises LoraJaxError for an unknown device, and for a shape that such devices do not have.
+    Raises:
+        LoraJaxError: The device is unknown, or such devices do not have this shape.
     """
     kind, colon, shape = text.partition(":")
     name = name_device(kind)

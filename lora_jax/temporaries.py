@@ -1,7 +1,7 @@
-"""Names of what is not whole yet, held while it is made; what killed processes left is swept.
+"""Names of files that are not finished yet, and removal of those that killed processes left.
 
-A temporary file or folder lies beside its place and is locked by its maker. The lock ends with the process,
-however that ends, so that a name of which nobody holds the lock is rubbish.
+A temporary file or folder lies beside its final place, and its maker locks it. The lock ends with the
+process, however that ends. So a temporary name without a lock can be removed.
 """
 
 import contextlib
@@ -15,20 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PATTERN = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.(?P<kind>tmp|old)", re.DOTALL)
-YOUNG = 2.0  # seconds in which a maker may not have its lock yet
+YOUNG = 2.0  # seconds that a maker may need to take its lock
 
 
 def temporary_beside(path: Path, kind: str = "tmp") -> Path:
-    """Return a new name beside `path`, which another process would not choose."""
+    """Return a new name beside `path` that no other process chooses."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{kind}")
 
 
 @contextlib.contextmanager
 def held(temporary: Path) -> Iterator[None]:
-    """Hold a temporary file or folder that exists, so that nobody sweeps it during the block."""
+    """Hold a temporary file or folder that exists, so that nobody removes it during the block."""
     handle = os.open(temporary, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a disk without locks: young names are left alone all the same
+        with contextlib.suppress(OSError):  # a disk without locks: `sweep` still leaves young names alone
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
@@ -36,32 +36,37 @@ def held(temporary: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, name: str | None = None) -> list[Path]:
-    """Remove what killed processes left in a folder and those inside it; return what was removed.
+    """Remove what killed processes left in a folder and the folders inside it, and return what was removed.
 
-    name: only what was to become this one, and only in the folder itself.
+    Args:
+        folder: The folder.
+        name: If given, remove only what was to become this name, and only in the folder itself.
     """
     if name is None:
         found = [Path(base, one) for base, folders, files in os.walk(folder) for one in (*folders, *files)]
     else:
         found = [path for path in folder.glob(".*") if path.name.startswith(f".{name}.")]
     rubbish = [path for path in found if _is_rubbish(path) and _is_abandoned(path)]
-    # its maker may only just have been killed, or be about to take the lock
+    # the maker may have been killed just now, or be about to take the lock
     time.sleep(max((_youth(path) for path in rubbish), default=0.0))
     return [path for path in rubbish if _remove(path)]
 
 
 def _is_rubbish(path: Path) -> bool:
-    """Is this a temporary name? What was moved aside is kept until its successor is in its place."""
+    """Return whether this is a temporary name that may go.
+
+    What was moved aside stays until its successor is in its place.
+    """
     match = PATTERN.fullmatch(path.name)
     return match is not None and (match["kind"] == "tmp" or path.with_name(match["name"]).exists())
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Say whether the lock of a file or folder was free; it is held during the block where it was.
+    """Yield whether the lock of a file or folder was free. If so, we hold it during the block.
 
-    What may not be opened is nobody's to remove: its lock is not free. Nor is that of what its last owner has
-    just removed, because somebody may lock another one of its name.
+    If we may not open the path, its lock counts as not free, because it is not ours to remove. The same holds
+    if its last owner has just removed it, because another one of its name may be locked now.
     """
     handle = None
     try:
@@ -83,7 +88,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _youth(path: Path) -> float:
-    """Return the seconds until a name is not young any more; at most YOUNG, whatever the clocks say."""
+    """Return the seconds until a name is no longer young. It is at most YOUNG, whatever the clocks say."""
     try:
         return min(YOUNG, max(0.0, YOUNG - (time.time() - path.lstat().st_mtime)))
     except OSError:
@@ -91,7 +96,7 @@ def _youth(path: Path) -> float:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a temporary that nobody holds; False where somebody does, or where it may not be removed."""
+    """Remove a temporary that nobody holds. False if somebody holds it, or if we may not remove it."""
     with locked(path) as is_free:
         if not is_free:
             return False

@@ -1,4 +1,4 @@
-"""The class of a weight, by which optimizers and parametrisations treat it; it follows from the Spec."""
+"""The class of a weight, by which optimizers and parametrisations treat it. It follows from the Spec."""
 
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ class WeightClass(StrEnum):
     """What a weight does.
 
     Attributes:
-        EMBEDDING: A table whose rows are looked up. An embedding that is the output head as well is one.
+        EMBEDDING: A table whose rows are looked up. An embedding that is also the output head is one.
         MATRIX: The matrix of a product inside the model.
         READOUT: The matrix of a product whose outputs are words or classes.
         VECTOR: Everything else: norms, biases, gains.

@@ -1,1 +1,1 @@
-"""Text from a model: a cache of keys and values, decoding, and how likely a text is."""
+"""Text from a model: a cache of keys and values, decoding, and the likelihood of a text."""

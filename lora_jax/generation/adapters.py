@@ -1,4 +1,4 @@
-"""Several adapters of one base in an engine, so that a batch may ask for each of them."""
+"""Several adapters of one base in an engine, so that a batch can use all of them."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def load_engine(
 ) -> Engine:
     """Make an engine of a base and any number of adapters.
 
-    Several adapters must use one method on the same targets. Their ranks and scales may differ; smaller ranks
+    Several adapters must use one method on the same targets. Their ranks and scales may differ. Smaller ranks
     are padded with zeros.
 
     Args:

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts that a few lines at a time can find.
+"""Beam search: find the likeliest texts while following a few lines at a time.
 
 Axes: B prompt, W beam, C candidate, S slot, V vocabulary, N new token, E tokens that end a text.
 """
@@ -47,14 +47,24 @@ class Beam:
 
 
 class Search(NamedTuple):
-    """Open lines and texts that have ended, best first. Scores of what is not there are -inf."""
+    """Open lines, and texts that have ended, best first. The score of a missing one is -inf.
 
-    cache: Cache  # of B * W rows
-    history_BWS: jax.Array  # of the open lines, by slot
+    Attributes:
+        cache: The key/value cache, of B * W rows.
+        history_BWS: The tokens of the open lines, by slot.
+        logprob_BW: Log-probabilities of the open lines, in nats.
+        ended_BWN: The texts that have ended, EMPTY behind the end.
+        score_BW: Their scores.
+        open_B: Whether a prompt's texts may still change.
+        n_written: How many tokens are written.
+    """
+
+    cache: Cache
+    history_BWS: jax.Array
     logprob_BW: jax.Array
-    ended_BWN: jax.Array  # EMPTY behind the end
+    ended_BWN: jax.Array
     score_BW: jax.Array
-    open_B: jax.Array  # may a prompt's texts still change?
+    open_B: jax.Array
     n_written: jax.Array
 
 
@@ -113,7 +123,7 @@ def _search_batch(
     end_ids: Sequence[int],
     adapters: Sequence[int] | None,
 ) -> np.ndarray:
-    """Return the best text of each prompt, (B, N), EMPTY behind its end."""
+    """Return the best text of each prompt, (B, N). It is EMPTY behind its end."""
     B, W = len(prompts), beam.width
     n_read = bucket_length(max(len(prompt) for prompt in prompts))
     n_slots = bucket_slots(n_read + n_new)
@@ -130,10 +140,17 @@ def _search_batch(
 
 
 class Shape(NamedTuple):
-    """What a search is compiled for."""
+    """What a search is compiled for.
+
+    Attributes:
+        width: Number of beams.
+        n_candidates: Number of candidates, so many that at least `width` of them do not end.
+        n_new: Largest number of new tokens.
+        no_repeat: If n, no n tokens in a row occur twice.
+    """
 
     width: int
-    n_candidates: int  # as many that `width` of them do not end
+    n_candidates: int
     n_new: int
     no_repeat: int | None
 
@@ -144,7 +161,7 @@ def compile_search(model: ModelConfig, method: MethodConfig | None, shape: Shape
     hooks = compile_programs(model, method).hooks
     W = shape.width
 
-    @jax.jit  # the prompts' cache is not given away: its rows are fewer than the lines'
+    @jax.jit  # do not donate the prompts' cache: it has fewer rows than there are lines
     def run(weights: Weights, logits_BV, cache: Cache, history_BS, ends_E, penalty) -> jax.Array:
         B = len(logits_BV)
 
@@ -164,7 +181,10 @@ def compile_search(model: ModelConfig, method: MethodConfig | None, shape: Shape
 
 
 def _start(shape: Shape, cache: Cache, history_BS: jax.Array) -> Search:
-    """Return a search of which nothing is written: all lines begin alike, so that one alone counts."""
+    """Return a search that has written nothing.
+
+    All lines of a prompt begin alike, so only one of them counts.
+    """
     B, W = len(history_BS), shape.width
     return Search(
         take_rows(cache, jnp.repeat(jnp.arange(B), W)),
@@ -180,7 +200,7 @@ def _start(shape: Shape, cache: Cache, history_BS: jax.Array) -> Search:
 def _advance(
     shape: Shape, search: Search, logits_BWV: jax.Array, ends_E: jax.Array, penalty: jax.Array
 ) -> Search:
-    """Give every line its next token: of the candidates the best that go on, and the texts that end."""
+    """Give every line its next token. We keep the best candidates that go on and the best texts that end."""
     B, W, V = logits_BWV.shape
     at, n = search.cache.n_filled, search.n_written + 1
     logprob_MV = jax.nn.log_softmax(logits_BWV, axis=-1).reshape(B * W, V)
@@ -213,6 +233,6 @@ def _take(array_BXN: jax.Array, index_BC: jax.Array) -> jax.Array:
 
 
 def take_rows(cache: Cache, rows: jax.Array) -> Cache:
-    """Return the cache of these rows, of which some may be asked for several times."""
+    """Return the cache of these rows. A row may occur several times."""
     keys, values, positions = jax.tree.map(lambda x: x[rows], (cache.keys, cache.values, cache.positions_BS))
     return Cache(keys, values, positions, cache.n_filled)

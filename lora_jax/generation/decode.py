@@ -17,14 +17,21 @@ from lora_jax.peft.method import MethodConfig
 
 
 class Kind(NamedTuple):
-    """What a decoding program is compiled for: the rest of a Sampling is data."""
+    """What a decoding program is compiled for. The rest of a Sampling is data.
+
+    Attributes:
+        greedy: Whether it always takes the likeliest token.
+        narrow: Whether top_k or top_p cuts something.
+        no_repeat: If n, no n tokens in a row occur twice.
+    """
 
     greedy: bool
-    narrow: bool  # top_k or top_p cut something
+    narrow: bool
     no_repeat: int | None
 
     @staticmethod
     def of(sampling: Sampling) -> "Kind":
+        """Return the kind of program that a sampling needs."""
         narrow = sampling.top_k is not None or sampling.top_p is not None
         return Kind(sampling.temperature == 0, narrow and sampling.temperature > 0, sampling.no_repeat)
 
@@ -51,9 +58,13 @@ class Writing(NamedTuple):
 class Decoding(NamedTuple):
     """The two compiled functions that write tokens.
 
-    They are begin(logits_BV, writing, sampling, ends_E) and go_on(weights, writing, before, n_steps,
-    sampling, ends_E). Both return a new `Writing`; the one you pass in is no longer valid. `before` is the
-    cache of the beginning that all rows share, or None.
+    Both return a new `Writing`; the one you pass in is no longer valid.
+
+    `before` is the cache of the beginning that all rows share, or None.
+
+    Attributes:
+        begin: begin(logits_BV, writing, sampling, ends_E) writes the first token.
+        go_on: go_on(weights, writing, before, n_steps, sampling, ends_E) writes up to n_steps more.
     """
 
     begin: jax.stages.Wrapped

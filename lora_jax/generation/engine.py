@@ -1,4 +1,7 @@
-"""An engine: a model's weights as reading needs them, and the programs that read, compiled once a shape."""
+"""An engine: a model's weights in the form that reading needs, and the programs that read.
+
+A program is compiled once for each shape.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -21,17 +24,22 @@ from lora_jax.peft.stacking import program, split_shared
 
 
 class Weights(NamedTuple):
-    """What a batch is read with: weights that all rows share, and what each row has for itself, (B, ...)."""
+    """The weights that a batch is read with.
+
+    Attributes:
+        shared: The weights that all rows share.
+        own: What each row has for itself, (B, ...). Empty if all rows have one adapter or none.
+    """
 
     shared: Unstacked
-    own: Params  # empty where all rows have one adapter or none
+    own: Params
 
 
 # (weights, cache, tokens_BT, real_BT, shared cache) -> (hidden states (B, T, D), cache)
 Extend = Callable[[Weights, Cache, jax.Array, jax.Array, Cache | None], tuple[jax.Array, Cache]]
 
 
-# For vmap: every array of a cache has a row axis in front, but the count of its slots.
+# For vmap: every array of a cache has a row axis in front, except the count of its filled slots.
 ROWS = Cache(0, 0, 0, None)  # pyright: ignore[reportArgumentType]
 
 
@@ -49,9 +57,9 @@ def extend_rows(
     real_BT: jax.Array,
     before: Cache | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """`model.cache.extend`, each row with its own adapter where rows have some.
+    """Call `model.cache.extend`, each row with its own adapter if rows have some.
 
-    The base's products stay one for all rows: only what is the rows' own is read row by row.
+    The base's products stay one for all rows. Only the rows' own weights are read row by row.
     """
     this = Pass(model, hooks)
     if not weights.own:
@@ -67,7 +75,7 @@ def extend_rows(
 
 
 def read_logits(model: ModelConfig, hooks: Hooks, weights: Weights, x_BTD: jax.Array) -> jax.Array:
-    """Return the logits (B, T, V) of hidden states, each row by its own head where rows have adapters."""
+    """Return the logits (B, T, V) of hidden states. If rows have adapters, each row has its own head."""
     if not weights.own:
         return read_head(model, weights.shared.outside, x_BTD, hooks)
 
@@ -79,18 +87,22 @@ def read_logits(model: ModelConfig, hooks: Hooks, weights: Weights, x_BTD: jax.A
 
 
 class Programs(NamedTuple):
-    """The compiled functions of one model and method; JAX keeps one program for each shape of arguments."""
+    """The compiled functions of one model and method. JAX keeps one program for each shape of arguments.
+
+    Attributes:
+        hooks: What the method changes in the pass.
+        start: Maps (weights, batch, n_slots) to a Cache.
+        read: Maps Extend's arguments to the logits (B, V) of the last slot and the cache.
+    """
 
     hooks: Hooks
-    start: Callable[..., Cache]  # (weights, batch, n_slots) -> Cache
-    read: Callable[
-        ..., tuple[jax.Array, Cache]
-    ]  # Extend's arguments -> (logits (B, V) of the last slot, cache)
+    start: Callable[..., Cache]
+    read: Callable[..., tuple[jax.Array, Cache]]
 
 
 @lru_cache(maxsize=16)
 def compile_programs(model: ModelConfig, method: MethodConfig | None) -> Programs:
-    """Return the programs, the same ones for all engines of equal model and method."""
+    """Return the programs of a model and method. Engines of equal model and method share them."""
     hooks = NO_HOOKS if method is None else method.build(model).hooks
 
     @partial(jax.jit, static_argnums=(1, 2))
@@ -139,7 +151,7 @@ class Engine:
         else:
             adapted = list(weights)
         several = len(adapted) > 1
-        # Of several, scales are data; of one they may be the configuration's own.
+        # With several adapters, scales are data. With one, they can be the configuration's.
         self.method = program(method) if several and method is not None else method
         self.programs = compile_programs(model, self.method)
         self.n_adapters = len(adapted)

@@ -1,4 +1,4 @@
-"""Completions of prompts of unequal length, several at a time, each by an adapter of its own if asked for."""
+"""Completions of prompts of unequal length, several at a time. Each can use an adapter of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from lora_jax.generation.sampling import GREEDY, Sampling, make_sampling_arrays
 from lora_jax.generation.shapes import Tokens, bucket_length, bucket_rows, bucket_slots, pad_in_front
 from lora_jax.model.cache import EMPTY, Cache
 
-STEPS_PER_YIELD = 16  # tokens written between two looks for a stop string
+STEPS_PER_YIELD = 16  # how many tokens we write before we look for a stop string again
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -35,10 +35,14 @@ class Completion:
 
 
 class Wanted(NamedTuple):
-    """What is asked of every row.
+    """What is wanted for every row.
 
     Attributes:
+        n_new: Largest number of new tokens.
+        sampling: How tokens are drawn.
+        end_ids: Tokens that end a text.
         stop: Strings that end a text. We look for them in what `decode` makes of the new tokens.
+        decode: Maps new tokens to text.
     """
 
     n_new: int
@@ -49,10 +53,14 @@ class Wanted(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The prompts of a batch. Each has a number, which decides its random draws, and an adapter's number.
+    """The prompts of a batch.
 
     Attributes:
-        before: The first n_before tokens, which all prompts share and which were read already.
+        prompts: Token ids of each prompt, without the first n_before.
+        numbers: Number of each prompt, which its random draws depend on.
+        adapters: Index of each prompt's adapter. None takes adapter 0.
+        before: The cache of the first tokens, which all prompts share and which were read already.
+        n_before: How many tokens it holds.
     """
 
     prompts: Sequence[Tokens]
@@ -83,16 +91,15 @@ def generate(
     Args:
         engine: The model.
         prompts: Token ids of each prompt.
-        n_new: Largest number of new tokens. A completion also ends where the context is full.
+        n_new: Largest number of new tokens. A completion also ends if the context is full.
         sampling: How tokens are drawn. The default always takes the likeliest.
         end_ids: Tokens that end a text.
-        stop: Strings that end a text. They are looked for in the text of the new tokens, so they need
-            `decode`.
+        stop: Strings that end a text. We look for them in the text of the new tokens, so they need `decode`.
         decode: Maps new tokens to text.
         adapters: Index of each prompt's adapter.
         batch_size: Prompts in a batch.
-        reuse: Read the beginning that all prompts share only once. This needs one adapter for all prompts and
-            no `no_repeat`. The tokens are the same, up to ties within rounding.
+        reuse: Whether to read the common beginning of all prompts only once. This needs one adapter for all
+            prompts and no `no_repeat`. The tokens are the same, up to ties within rounding.
         say: Called with (prompts done, total) after each batch.
 
     Returns:
@@ -121,7 +128,11 @@ def generate(
 
 
 def check(engine: Engine, prompts: Sequence[Tokens], wanted: Wanted) -> None:
-    """Refuse what cannot be completed, as `generate` says."""
+    """Refuse prompts and settings that `generate` refuses.
+
+    Raises:
+        LoraJaxError: As `generate` raises it.
+    """
     wanted.sampling.check()
     if wanted.n_new < 1:
         raise LoraJaxError(f"{wanted.n_new} new tokens are asked for, it must be at least 1: raise it.")
@@ -133,7 +144,11 @@ def check(engine: Engine, prompts: Sequence[Tokens], wanted: Wanted) -> None:
 
 
 def check_prompts(engine: Engine, prompts: Sequence[Tokens]) -> None:
-    """Refuse an empty prompt and one that leaves no room for a token."""
+    """Refuse an empty prompt, and one that leaves no room for a token.
+
+    Raises:
+        LoraJaxError: There is such a prompt.
+    """
     for number, prompt in enumerate(prompts):
         if len(prompt) == 0:
             raise LoraJaxError(f"prompt {number} is empty, it must have at least one token: write something.")
@@ -147,7 +162,15 @@ def check_prompts(engine: Engine, prompts: Sequence[Tokens]) -> None:
 def write(
     engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, n_steps: int
 ) -> Iterator[list[Completion]]:
-    """Complete one batch; yield the completions after the first token and after every n_steps more."""
+    """Complete one batch. Yield the completions after the first token, and again after every n_steps more.
+
+    Args:
+        engine: The model.
+        lines: The prompts.
+        n_rows: Rows of the batch. It may be padded.
+        wanted: What is wanted for every row.
+        n_steps: Tokens between two yields.
+    """
     weights = engine.weights_of(lines.adapters, n_rows)
     arrays = make_sampling_arrays(wanted.sampling, engine.model.vocab_size)
     ends_E = jnp.array([*wanted.end_ids], jnp.int32)
@@ -173,7 +196,10 @@ def write(
 def _begin(
     engine: Engine, lines: Lines, n_rows: int, wanted: Wanted, weights: Weights
 ) -> tuple[jax.Array, Writing, int]:
-    """Read the prompts; return the logits after them, rows that are still to be written, and their start."""
+    """Read the prompts.
+
+    Return the logits after them, the rows to write, and the slot of their first new token.
+    """
     lengths = [len(prompt) for prompt in lines.prompts]
     n_read = bucket_length(max(lengths))
     n_new = np.minimum(wanted.n_new, engine.room - lines.n_before - np.array(lengths))
@@ -199,7 +225,14 @@ def _cut_end(row_N: np.ndarray, end_ids: Sequence[int]) -> Completion:
 
 
 def find_stop(tokens: list[int], n_last: int, stop: Sequence[str], decode: Decode) -> list[int] | None:
-    """Return the tokens up to the one with which a stop string is whole, which is one of the n_last."""
+    """Return the tokens up to the one that completes a stop string. None if there is no stop string.
+
+    Args:
+        tokens: The new tokens.
+        n_last: How many of the last tokens can complete it. We have looked at the others before.
+        stop: The stop strings.
+        decode: Maps tokens to text.
+    """
     if not tokens or not any(text in decode(tokens) for text in stop):
         return None
     for n in range(max(1, len(tokens) - n_last), len(tokens)):
@@ -209,6 +242,6 @@ def find_stop(tokens: list[int], n_last: int, stop: Sequence[str], decode: Decod
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """Return a text up to the first stop string in it."""
+    """Return the text before its first stop string."""
     ends = [text.index(one) for one in stop if one in text]
     return text[: min(ends)] if ends else text

@@ -1,4 +1,4 @@
-"""How likely texts are after other texts; what several of them have in front of them is read once.
+"""How likely texts are after other texts. What several of them share in front is read once.
 
 Axes: B batch, T position, V vocabulary.
 """
@@ -29,13 +29,19 @@ from lora_jax.model.cache import Cache
 from lora_jax.peft.method import MethodConfig
 
 MOST_ROWS = 32
-MOST_LOGITS = 2048  # positions of a call whose logits are asked for, padding included
-MOST_CACHED = 16_384  # positions of the contexts of a batch
+MOST_LOGITS = 2048  # positions whose logits one call computes, padding included
+MOST_CACHED = 16_384  # positions of the contexts in a batch
 
 
 class Request(NamedTuple):
-    """A question: how likely is the continuation after the context? Both are token ids, and neither is
-    empty."""
+    """A question: how likely is the continuation after the context?
+
+    Both are token ids, and neither is empty.
+
+    Attributes:
+        context: The tokens in front.
+        continuation: The tokens that follow.
+    """
 
     context: Sequence[int]
     continuation: Sequence[int]
@@ -56,9 +62,10 @@ class Likelihood(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Scored answers, in the order of the requests.
+    """Scored answers.
 
     Attributes:
+        likelihoods: The likelihoods, in the order of the requests.
         n_tokens_run: Tokens that the model read, without padding.
     """
 
@@ -79,8 +86,8 @@ def score(
     Args:
         engine: The model.
         requests: Contexts and continuations.
-        reuse: Read the longest beginning that all contexts share once, and equal contexts once. False reads
-            every request whole. The numbers are the same up to rounding.
+        reuse: Whether to read the longest common beginning of all contexts once, and equal contexts once.
+            False reads every request whole. The numbers are the same up to rounding.
         adapter: Index of the adapter that reads.
         say: Called with (requests done, total).
 
@@ -104,7 +111,11 @@ def score(
 
 
 def check_requests(engine: Engine, requests: Sequence[Request]) -> None:
-    """Refuse what has no likelihood."""
+    """Refuse requests that have no likelihood.
+
+    Raises:
+        LoraJaxError: A context or continuation is empty, or the two together exceed the model's context.
+    """
     for number, (context, continuation) in enumerate(requests):
         for name, tokens in (("context", context), ("continuation", continuation)):
             if len(tokens) == 0:
@@ -112,7 +123,7 @@ def check_requests(engine: Engine, requests: Sequence[Request]) -> None:
                     f"the {name} of request {number} has no tokens, it must have at least one: fill it."
                 )
         n = len(context) + len(continuation)
-        if n > engine.room + 1:  # the last token is not read: nothing is asked after it
+        if n > engine.room + 1:  # the last token is not read, because nothing is asked after it
             raise LoraJaxError(
                 f"request {number} has {n} tokens, context and continuation together, it must have at most"
                 f" {engine.room + 1}, the model's context and one after it: shorten it."
@@ -120,7 +131,10 @@ def check_requests(engine: Engine, requests: Sequence[Request]) -> None:
 
 
 def _group(requests: Sequence[Request], reuse: bool) -> list[list[int]]:
-    """Return the numbers of requests by equal context, long ones first: what is too large fails early."""
+    """Group the numbers of requests by equal context.
+
+    Long contexts come first, so that too large ones fail early.
+    """
     groups: dict[Any, list[int]] = defaultdict(list)
     for number, request in enumerate(requests):
         groups[tuple(request.context) if reuse else number].append(number)
@@ -130,7 +144,7 @@ def _group(requests: Sequence[Request], reuse: bool) -> list[list[int]]:
 def _cut_batches(
     requests: Sequence[Request], groups: Sequence[list[int]], n_common: int
 ) -> list[list[list[int]]]:
-    """Return groups by batch, at most MOST_ROWS of them and BATCH_TOKENS positions in a call."""
+    """Cut groups into batches, within MOST_ROWS, MOST_LOGITS and MOST_CACHED."""
     batches: list[list[list[int]]] = []
     n_own = n_after = 0
     for group in groups:
@@ -148,7 +162,7 @@ def _cut_batches(
 def _score_batch(
     engine: Engine, weights: Weights, groups: Sequence[Sequence[Request]], n_common: int, before: Cache | None
 ) -> list[list[Likelihood]]:
-    """Return the likelihoods of each group; contexts lie side by side, and continuations follow in turns."""
+    """Return the likelihoods of each group. Contexts lie side by side, and continuations follow in turns."""
     contexts = [group[0].context[n_common:] for group in groups]
     n_rows = bucket_rows(len(groups), MOST_ROWS)
     n_read = bucket_length(max(len(context) for context in contexts))
@@ -179,7 +193,7 @@ def _follow(
     logprob_B, greedy_B = np.zeros(n_rows), np.ones(n_rows, bool)
     for start in range(0, longest, CHUNK):
         is_last = start + CHUNK >= longest
-        # The last token of a text is not read: nothing is asked after it.
+        # The last token of a text is not read, because nothing is asked after it.
         length = bucket_length(longest - start - 1) + 1 if is_last else CHUNK
         chunk = [text[start : start + CHUNK] for text in texts]
         tokens_BT, real_BT = pad_behind(chunk, n_rows, length)
@@ -192,11 +206,11 @@ def _follow(
 
 @lru_cache(maxsize=16)
 def compile_follow(model: ModelConfig, method: MethodConfig | None) -> Callable[..., Any]:
-    """Return the program that reads texts (B, T) after a cache, whose last logits it is given.
+    """Return the program that reads texts (B, T) after a cache. It also needs the last logits of the cache.
 
-    It gives the sum of their log-probabilities and whether all were the likeliest, (B,) each, and, unless it
-    is told that nothing comes after, what the next part needs. The cache that it is given stays as it was, so
-    that several texts can follow it.
+    It returns the sum of the texts' log-probabilities and whether all tokens were the likeliest, (B,) each.
+    It also returns the next logits and cache, for the next part of the text. The cache that you pass in stays
+    valid, so that several texts can follow it.
     """
     hooks = compile_programs(model, method).hooks
 

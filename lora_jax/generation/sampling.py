@@ -1,4 +1,4 @@
-"""Which token comes next: the likeliest, or one drawn from a distribution that is first made narrower.
+"""Which token comes next: the likeliest, or one drawn from a distribution whose tail may be cut.
 
 Axes: B batch, V vocabulary, S slot.
 """
@@ -12,7 +12,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.cache import EMPTY
 from lora_jax.ranges import POSITIVE_SHARE, TEMPERATURE, Count, Seed, check_fields
 
-COLDEST = 1e-4  # above 0: logits of hundreds are divided by it
+COLDEST = 1e-4  # the least temperature above 0, because it divides logits in the hundreds
 
 
 class Sampling(NamedTuple):
@@ -39,7 +39,11 @@ class Sampling(NamedTuple):
     no_repeat: Count | None = None
 
     def check(self) -> None:
-        """Raise LoraJaxError if a number is out of its range."""
+        """Check every number against its range.
+
+        Raises:
+            LoraJaxError: A number is out of its range.
+        """
         check_fields(self)
         if 0 < self.temperature < COLDEST:
             raise LoraJaxError(
@@ -52,16 +56,23 @@ GREEDY = Sampling()
 
 
 class SamplingArrays(NamedTuple):
-    """A Sampling's numbers as data, so that another temperature compiles nothing."""
+    """A Sampling's numbers as data, so that another temperature compiles nothing.
+
+    Attributes:
+        temperature: The temperature.
+        top_k: The number of likeliest tokens to draw from. The vocabulary's size takes all.
+        top_p: The probability of the tokens to draw from. 1 takes all.
+        seed: Seed of the draws.
+    """
 
     temperature: jax.Array
-    top_k: jax.Array  # the vocabulary's size: all
+    top_k: jax.Array
     top_p: jax.Array
     seed: jax.Array
 
 
 def make_sampling_arrays(sampling: Sampling, vocab_size: int) -> SamplingArrays:
-    """Return the numbers of a Sampling, those left out at the values that change nothing."""
+    """Return the numbers of a Sampling. Numbers that are None get a value that changes nothing."""
     top_k = vocab_size if sampling.top_k is None else min(sampling.top_k, vocab_size)
     top_p = 1.0 if sampling.top_p is None else sampling.top_p
     return SamplingArrays(
@@ -72,13 +83,17 @@ def make_sampling_arrays(sampling: Sampling, vocab_size: int) -> SamplingArrays:
 def draw(
     sampling: SamplingArrays, narrow: bool, logits_BV: jax.Array, numbers_B: jax.Array, step: jax.Array
 ) -> jax.Array:
-    """Draw a token for each row from softmax(logits / temperature) after cutting its tail.
+    """Draw a token for each row from softmax(logits / temperature), after cutting its tail.
 
     Args:
-        narrow: False if neither top-k nor top-p cuts anything. The vocabulary is then not sorted.
+        sampling: How tokens are drawn.
+        narrow: Whether top_k or top_p cuts something. If not, the vocabulary need not be sorted.
+        logits_BV: The logits.
+        numbers_B: Number of each row's prompt, which its draws depend on.
+        step: Number of the token.
 
     Returns:
-        int32 (B,).
+        The tokens, int32 (B,).
     """
     logits_BV = logits_BV / sampling.temperature
     if narrow:
@@ -91,13 +106,15 @@ def draw(
 def cut(logits_BV: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
     """Return logits with -inf for tokens outside the top_k likeliest and outside the set that holds top_p.
 
-    Probabilities are those after the cut to top_k. Tokens exactly as likely as the last one kept are kept.
+    The probabilities for top_p are those after the cut to top_k. Tokens exactly as likely as the last one
+    kept are kept too.
     """
     sorted_BV = -jnp.sort(-logits_BV, axis=-1)
     in_k_V = jnp.arange(sorted_BV.shape[-1]) < top_k
     probability_BV = jax.nn.softmax(jnp.where(in_k_V, sorted_BV, -jnp.inf), axis=-1)
-    before_BV = jnp.cumsum(probability_BV, axis=-1) - probability_BV  # of what is likelier than a token
-    # Sums round up to 1 before the least likely tokens: a top_p of 1 keeps them all the same.
+    # the total probability of the likelier tokens
+    before_BV = jnp.cumsum(probability_BV, axis=-1) - probability_BV
+    # Sums may round up to 1 before the least likely tokens. A top_p of 1 must keep those too.
     kept_BV = in_k_V & ((before_BV < top_p) | (top_p >= 1))
     least_B1 = jnp.where(kept_BV, sorted_BV, jnp.inf).min(axis=-1, keepdims=True)
     return jnp.where(logits_BV < least_B1, -jnp.inf, logits_BV)
@@ -107,8 +124,11 @@ def block_repeats(scores_BV: jax.Array, history_BS: jax.Array, n_filled: jax.Arr
     """Return scores with -inf for each token that would repeat a sequence of n tokens.
 
     Args:
+        scores_BV: The scores.
         history_BS: The token in each slot, EMPTY if there is none. Slots up to n_filled are written. A row's
             tokens lie in order, and EMPTY slots come only before them.
+        n_filled: How many slots are written.
+        n: Length of the sequences.
     """
     S = history_BS.shape[1]
     if n > S:  # there is no room for n tokens in a row
@@ -118,6 +138,7 @@ def block_repeats(scores_BV: jax.Array, history_BS: jax.Array, n_filled: jax.Arr
     grams_BWN = history_BS[:, starts_W[:, None] + jnp.arange(n)]
     same_BW = (grams_BWN[:, :, :-1] == tail_BN[:, None]).all(-1) & (grams_BWN != EMPTY).all(-1)
     same_BW &= starts_W + n <= n_filled
-    banned_BW = jnp.where(same_BW, grams_BWN[:, :, -1], scores_BV.shape[1])  # outside: dropped
+    # an index outside the vocabulary is dropped
+    banned_BW = jnp.where(same_BW, grams_BWN[:, :, -1], scores_BV.shape[1])
     rows_B1 = jnp.arange(len(scores_BV))[:, None]
     return scores_BV.at[rows_B1, banned_BW].set(-jnp.inf, mode="drop")

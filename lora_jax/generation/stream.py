@@ -1,4 +1,4 @@
-"""Text as it is written: pieces that together are the whole, none of which is taken back."""
+"""Stream text while it is written: the pieces join to the whole text, and none is taken back."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,9 +22,9 @@ def stream(
     stop: Sequence[str] = (),
     adapter: int = 0,
 ) -> Iterator[tuple[str, Completion]]:
-    """Complete one prompt, and yield its text as it is written.
+    """Complete one prompt, and yield its text while it is written.
 
-    A piece is held back as long as it may be part of a character or of a stop string. The tokens are those of
+    We hold a piece back as long as it may be part of a character or of a stop string. The tokens are those of
     `generate`, which explains the arguments.
 
     Args:
@@ -60,7 +60,7 @@ def stream(
 
 
 def _count_unsure(text: str, stop: Sequence[str]) -> int:
-    """Return how many characters at the end may yet change or turn out to belong to a stop string."""
+    """Return how many characters at the end may still change or turn out to belong to a stop string."""
     whole = text.rstrip(UNFINISHED)
     begun = [n for one in stop for n in range(1, len(one)) if whole.endswith(one[:n])]
     return len(text) - len(whole) + max(begun, default=0)

@@ -1,1 +1,1 @@
-"""Tasks as next-word prediction: prompts with and without examples in them, answers scored or generated."""
+"""Tasks as next-word prediction: prompts with and without examples, answers scored or generated."""

@@ -14,17 +14,31 @@ Ids = tuple[int, ...]
 
 
 class Prompted(NamedTuple):
-    """Questions as a model reads them, and the answers that may follow each."""
+    """Questions as a model reads them, and the answers that may follow each.
 
-    contexts: tuple[Ids, ...]  # of each question: its demonstrations and itself
-    texts: tuple[str, ...]  # the same as text
-    answers: tuple[tuple[Ids, ...], ...]  # of each question, the tokens of each label; () without labels
-    n_shots_N: np.ndarray  # int: demonstrations in front of each question
-    n_cut: int  # questions with fewer demonstrations than were given
-    n_shortened: int  # questions that lost text of their own
+    Attributes:
+        contexts: The tokens of each question, after its demonstrations.
+        texts: The same as text.
+        answers: For each question, the tokens of each label. Empty without labels.
+        n_shots_N: Demonstrations in front of each question, int.
+        n_cut: Number of questions with fewer demonstrations than were given.
+        n_shortened: Number of questions whose own text was cut.
+    """
+
+    contexts: tuple[Ids, ...]
+    texts: tuple[str, ...]
+    answers: tuple[tuple[Ids, ...], ...]
+    n_shots_N: np.ndarray
+    n_cut: int
+    n_shortened: int
 
     def describe_cuts(self, n_given: int, room: int) -> list[str]:
-        """Return a sentence for what had to be left out; none where all fits."""
+        """Return a sentence for each kind of text that was left out. Empty if everything fits.
+
+        Args:
+            n_given: Number of demonstrations that were given.
+            room: Number of tokens that fit in the context.
+        """
         n, notes = len(self.contexts), []
         if self.n_cut:
             notes.append(
@@ -70,7 +84,7 @@ def build_prompts(
     for text in shown:
         leads.append(leads[-1] + text)
         lengths.append(len(encode(leads[-1])))
-        if lengths[-1] > room:  # nor would any more of them fit
+        if lengths[-1] > room:  # more of them would not fit either
             break
     contexts, texts, answers, n_shots, n_shortened = [], [], [], [], 0
     for number, question in enumerate(questions):
@@ -79,7 +93,7 @@ def build_prompts(
         text = _shorten(prompt, question.text, number, room - reserved, encode)
         n_shortened += text != question.text
         alone = len(encode(text))
-        # A border may join or part a token: the estimate is one or two off, and the whole text decides.
+        # Tokens may join or part at a border, so the estimate is one or two off. The whole text decides.
         m = max(m for m, length in enumerate(lengths) if not m or length + alone <= room - reserved + 2)
         while len(ids := encode(leads[m] + text)) > room - reserved:
             m -= 1
@@ -112,7 +126,11 @@ def make_encoder(tokenizer: TextTokenizer) -> Callable[[str], list[int]]:
 
 
 def encode_answers(prompt: Prompt, question: str, tokenizer: TextTokenizer) -> tuple[Ids, ...]:
-    """Return the tokens of each label's answer to a question; LoraJaxError for one that has none."""
+    """Return the tokens of each label's answer to a question.
+
+    Raises:
+        LoraJaxError: An answer has no tokens.
+    """
     if prompt.scorer == "generate":
         return ()
     framing, found = Framing(tokenizer), []
@@ -142,7 +160,7 @@ def _show(prompt: Prompt, example: Example) -> str:
 
 
 def _shorten(prompt: Prompt, text: str, number: int, room: int, encode: Callable[[str], list[int]]) -> str:
-    """Return a question that has at most `room` tokens: its one column ends at a space where it has to."""
+    """Return a question of at most `room` tokens. If it is too long, its one column is cut at a space."""
     n_tokens = len(encode(text))
     if n_tokens <= room:
         return text
@@ -155,7 +173,7 @@ def _shorten(prompt: Prompt, text: str, number: int, room: int, encode: Callable
             " a longer context."
         )
     body = text[: len(text) - len(prompt.tail)]
-    low, high = 0, len(body)  # characters that fit, that do not
+    low, high = 0, len(body)  # characters that fit, and characters that do not
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if len(encode(body[:middle] + prompt.tail)) <= room else (low, middle)

@@ -1,4 +1,4 @@
-"""Answers as generated text: greedy words up to a stop, scored against what would be right."""
+"""Answers as generated text: the model writes greedily up to a stop, and we score what it wrote."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from lora_jax.metrics.text import exact_match_values, rouge_values, token_f1_val
 from lora_jax.prompting.build import Prompted
 from lora_jax.prompting.prompt import Prompt
 
-# Scores of each text: SQuAD's two (arXiv 1606.05250), and ROUGE with Porter's stemmer as for summaries.
+# Scores of each text: SQuAD's two (arXiv 1606.05250), and ROUGE with Porter's stemmer, as for summaries.
 TEXT_VALUES: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]] = {
     "exact_match": lambda texts, refs: exact_match_values(texts, refs, normalise=True),
     "token_f1": token_f1_values,
@@ -22,14 +22,20 @@ TEXT_VALUES: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], np.nda
     "rouge_2": lambda texts, refs: rouge_values(texts, refs, kind="rouge2", stemmer=True),
     "rouge_l": lambda texts, refs: rouge_values(texts, refs, kind="rougeL", stemmer=True),
 }
-BATCH = 8  # prompts side by side, and a report of progress after as many
+BATCH = 8  # prompts in a batch, after each of which we report progress
 
 
 class Written(NamedTuple):
-    """The text after each question, and the tokens it took."""
+    """The generated answers and their cost.
+
+    Attributes:
+        texts: The text after each question.
+        n_tokens_asked: Tokens of all prompts and completions, each counted as if it ran alone.
+        n_tokens_run: Tokens that went through the model.
+    """
 
     texts: tuple[str, ...]
-    n_tokens_asked: int  # of all prompts and completions
+    n_tokens_asked: int
     n_tokens_run: int
 
 
@@ -43,6 +49,13 @@ def write_answers(
     """Let the model answer each question greedily.
 
     An answer ends at a stop string, at the end token, or after prompt.n_new tokens.
+
+    Args:
+        engine: The model.
+        tokenizer: Its tokenizer.
+        prompt: The prompt.
+        prompted: The questions.
+        tell: Called with (questions done, total).
     """
     contexts = prompted.contexts
     completions = generate(
@@ -57,5 +70,5 @@ def write_answers(
     )
     texts = (cut_at_stop(tokenizer.decode(one.tokens), prompt.stop).strip() for one in completions)
     n_asked = sum(map(len, contexts)) + sum(len(one.tokens) for one in completions)
-    # What all of them begin with was read once.
+    # The model read their common beginning once.
     return Written(tuple(texts), n_asked, n_asked - (len(contexts) - 1) * count_common(contexts))

@@ -17,16 +17,30 @@ Tell = Callable[[int, int], None]  # (questions done, questions)
 
 
 class Likelihoods(NamedTuple):
-    """The log-likelihood of each of C labels for each of N questions, and the tokens it took."""
+    """The log-likelihood of each of C labels for each of N questions, and the cost.
 
-    logprobs_NC: np.ndarray  # nats, summed over the answer's tokens
-    n_tokens_NC: np.ndarray  # of the answers
-    n_tokens_asked: int  # of all prompts and answers, each as if it were run by itself
-    n_tokens_run: int  # that went through the model
+    Attributes:
+        logprobs_NC: Sum over the answer's tokens, in nats.
+        n_tokens_NC: Tokens of the answers.
+        n_tokens_asked: Tokens of all prompts and answers, each counted as if it ran alone.
+        n_tokens_run: Tokens that went through the model.
+    """
+
+    logprobs_NC: np.ndarray
+    n_tokens_NC: np.ndarray
+    n_tokens_asked: int
+    n_tokens_run: int
 
 
 class Chosen(NamedTuple):
-    """The label chosen for each question, and the scores (N, C) that it is the largest of."""
+    """The label chosen for each question.
+
+    Attributes:
+        labels_N: The labels.
+        scores_NC: Scores of all labels. The chosen label has the largest.
+        n_tokens_asked: Tokens of all prompts and answers, each counted as if it ran alone.
+        n_tokens_run: Tokens that went through the model.
+    """
 
     labels_N: np.ndarray
     scores_NC: np.ndarray
@@ -47,8 +61,15 @@ def choose_labels(
 ) -> Chosen:
     """Choose the label of each question: the one with the likeliest answer.
 
-    Likelihoods are normalised as `normalise` says, and with `calibrate` they are corrected by prompts without
-    content.
+    Args:
+        engine: The model.
+        tokenizer: Its tokenizer.
+        prompt: The prompt.
+        demonstrations: The examples in the prompt.
+        prompted: The questions.
+        normalise: How likelihoods are normalised (`normalise_scores`).
+        calibrate: Whether to correct them by prompts without content.
+        tell: Called with (questions done, total).
     """
     found = [measure_likelihoods(engine, prompted, tell)]
     neutral_C, n_bytes_C = None, np.array([len(prompt.follow(text).encode()) for text in prompt.answers])
@@ -75,8 +96,8 @@ def choose_labels(
 def measure_likelihoods(engine: Engine, prompted: Prompted, tell: Tell = lambda done, n: None) -> Likelihoods:
     """Return the log-likelihood of every answer.
 
-    Questions with equally many demonstrations are asked in one call, in which what all of them begin with is
-    run once, and so is a question for all of its labels.
+    Questions with equally many demonstrations are asked in one call. The model reads their common beginning
+    once, and each question once for all of its labels.
     """
     n, n_labels = len(prompted.contexts), len(prompted.answers[0])
     logprobs_NC, n_tokens_NC = np.zeros((n, n_labels)), np.zeros((n, n_labels), np.int64)
@@ -98,7 +119,7 @@ def measure_likelihoods(engine: Engine, prompted: Prompted, tell: Tell = lambda 
 
 
 def _measure_neutral(engine: Engine, tokenizer: TextTokenizer, prompt: Prompt) -> Likelihoods:
-    """Return the likelihoods of the answers after the neutral prompt, without demonstrations: (1, C)."""
+    """Return the likelihoods of the answers after the neutral prompt, without demonstrations, (1, C)."""
     ids = tuple(make_encoder(tokenizer)(prompt.neutral))
     if not ids:
         raise LoraJaxError(

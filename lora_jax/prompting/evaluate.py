@@ -1,4 +1,4 @@
-"""A model asked the questions of a task, with demonstrations: scores with intervals, and what they cost."""
+"""Ask a model the questions of a task, with demonstrations: scores with intervals, and the cost."""
 
 import time
 from collections import Counter
@@ -63,7 +63,7 @@ class Evaluation:
         return next(iter(self.scores))
 
     def describe(self) -> dict[str, Any]:
-        """Return all but the prompts and the single answers, ready for JSON."""
+        """Return everything but the prompts and the single answers, ready for JSON."""
         names = ("scores", "baselines", "n_examples", "n_shots", "n_tokens_asked", "n_tokens_run", "seconds")
         return {name: getattr(self, name) for name in names} | {
             "n_cut": self.prompted.n_cut,
@@ -153,7 +153,13 @@ def evaluate(
 
 
 def draw_questions(examples: tuple[Example, ...], n: int | None) -> tuple[Example, ...]:
-    """Return the first n of a shuffle that is always the same, all in their own order for None."""
+    """Return the first n questions of a shuffle that is always the same.
+
+    None returns all, in their own order.
+
+    Raises:
+        LoraJaxError: n is below 1 or above the number of examples.
+    """
     if n is None:
         return examples
     if not 1 <= n <= len(examples):

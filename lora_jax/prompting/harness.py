@@ -1,13 +1,14 @@
-"""EleutherAI's lm-evaluation-harness reading with our engine: its model "lora_jax", with an adapter or none.
+r"""EleutherAI's lm-evaluation-harness with our engine: its model "lora_jax", with or without an adapter.
 
-Needs the extra `harness`. The harness's own command, with this model in its list:
+It needs the extra `harness`. This is the harness's own command, with our model in its list:
 
     python -m lora_jax.prompting.harness --model lora_jax \
         --model_args pretrained=FOLDER,adapter=FILE --tasks NAME
 
-Tokens, empty contexts, truncation and stop strings are as its Hugging Face backend has them
-(lm_eval/models/huggingface.py, version 0.4.13), so that scores can be compared; but where a tokenizer puts an
-end token behind every text (add_eos_token), contexts and texts stay open here: nothing follows an end.
+We handle tokens, empty contexts, truncation and stop strings as its Hugging Face backend does
+(lm_eval/models/huggingface.py, version 0.4.13). So scores can be compared. There is one difference. If a
+tokenizer puts an end token behind every text (add_eos_token), our contexts and texts stay open, because
+nothing follows an end.
 """
 
 import json
@@ -47,7 +48,7 @@ except ImportError as error:
     ) from None
 
 BATCH_SIZE = 32
-MAX_NEW = 256  # tokens, where a task does not say
+MAX_NEW = 256  # new tokens, if a task does not say
 ARGUMENTS = (
     "pretrained", "adapter", "max_length", "prefix_token_id", "add_bos_token", "dtype", "batch_size",
 )  # fmt: skip
@@ -67,6 +68,8 @@ class LoraJaxLM(TemplateLM):
         add_bos_token: Whether the tokenizer puts its special tokens in front of a text. None follows the
             tokenizer's own file.
         dtype: Number type of the computation: "auto", "float32" or "bfloat16".
+        batch_size: Prompts that are completed at a time, or "auto".
+        max_batch_size: Largest batch size for "auto".
         device: Ignored, because the harness names cuda:0 unasked. JAX chooses the device.
 
     Raises:
@@ -101,6 +104,7 @@ class LoraJaxLM(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
+        """The token that ends a text."""
         if self._tokenizer.eos_id is None:
             raise LoraJaxError(
                 f"the tokenizer of {self._base.folder} has no token that ends a text, and the harness needs"
@@ -110,16 +114,22 @@ class LoraJaxLM(TemplateLM):
 
     @property
     def prefix_token_id(self) -> int:
+        """The token that replaces an empty context."""
         if self._prefix is not None:
             return self._prefix
         return self.eot_token_id if self._tokenizer.bos_id is None else self._tokenizer.bos_id
 
     @property
     def tokenizer_name(self) -> str:
+        """A name of the tokenizer, for the harness's caches."""
         return str(self._base.folder).replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """Return the empty template; one that is asked for is refused."""
+        """Return an empty template.
+
+        Raises:
+            LoraJaxError: A template is asked for.
+        """
         if chat_template:
             self.apply_chat_template([])
         return ""
@@ -127,10 +137,15 @@ class LoraJaxLM(TemplateLM):
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
+        """Refuse to write a chat template.
+
+        Raises:
+            LoraJaxError: Always.
+        """
         raise LoraJaxError("lora_jax writes no chat templates: leave --apply_chat_template out.")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Return the ids of a text, open at its end; what the tokenizer puts in front is there once."""
+        """Return the ids of a text, open at its end. What the tokenizer puts in front is there once."""
         if add_special_tokens is None:
             twice = has_bos_prefix(string, self._tokenizer.decode([self.prefix_token_id], special=True))
             add_special_tokens = not twice and self._add_special is not False
@@ -139,7 +154,10 @@ class LoraJaxLM(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, **_: Any
     ) -> list[tuple[float, bool]]:
-        """Return (log-probability in nats, is greedy) of each; what is too long loses its beginning."""
+        """Return (log-probability in nats, whether it is greedy) for each request.
+
+        Too long ones lose their start.
+        """
         cut = [cut_left(context, continuation, self.max_length) for _, context, continuation in requests]
         with tqdm(total=len(cut), disable=disable_tqdm, desc="Likelihoods") as bar:
 
@@ -174,7 +192,7 @@ class LoraJaxLM(TemplateLM):
         return totals
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return what is written after each context, up to the first of its stop strings."""
+        """Return the text that the model writes after each context, up to the first of its stop strings."""
         groups: dict[str, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(number)
@@ -214,12 +232,16 @@ class LoraJaxLM(TemplateLM):
         return [postprocess_generated_text(text, stop, think_end_token=None) for text in texts]
 
 
-# A call, not a decorator: where lm-eval is not installed, a type checker would take the class for anything.
+# Call it here and not as a decorator. Without lm-eval, a type checker would lose the class's type.
 register_model("lora_jax")(LoraJaxLM)
 
 
 def load_model(pretrained: str, adapter: str | None, dtype: Any = "auto") -> tuple[Pretrained, Engine]:
-    """Return a base, and an engine of it with the adapter; LoraJaxError where they do not belong together."""
+    """Return a base, and an engine of it with the adapter.
+
+    Raises:
+        LoraJaxError: Something is missing, or the two do not belong together.
+    """
     if dtype not in DTYPES:
         raise LoraJaxError(f"dtype is {dtype!r}{nearest(str(dtype), DTYPES)}: choose among {DTYPES}.")
     base = load_pretrained(pretrained)
@@ -237,10 +259,12 @@ def load_model(pretrained: str, adapter: str | None, dtype: Any = "auto") -> tup
 
 
 def cut_left(context: Sequence[int], continuation: Sequence[int], max_length: int) -> Request:
-    """Return a request whose tokens but the last are at most max_length, the first ones left out.
+    """Return a request of at most max_length tokens besides the last.
+
+    The first tokens of the context are dropped.
 
     Raises:
-        LoraJaxError: a continuation that is longer.
+        LoraJaxError: The continuation alone is longer.
     """
     if len(continuation) > max_length:
         raise LoraJaxError(
@@ -256,7 +280,11 @@ def find_end_ids(base: Pretrained) -> list[int]:
 
 
 def choose_sampling(wanted: dict[str, Any]) -> Sampling:
-    """Return how tokens are drawn, by the harness's words for it; LoraJaxError for words we have not."""
+    """Return how tokens are drawn, from the harness's arguments.
+
+    Raises:
+        LoraJaxError: We do not know an argument.
+    """
     for name in wanted:
         if name not in SAMPLED:
             raise LoraJaxError(
@@ -270,7 +298,11 @@ def choose_sampling(wanted: dict[str, Any]) -> Sampling:
 
 
 def choose_length(max_length: int | None, engine: Engine) -> int:
-    """Return the tokens that are read at a time: as asked, else the whole context."""
+    """Return how many tokens are read at a time: as asked, otherwise the whole context.
+
+    Raises:
+        LoraJaxError: The number does not fit the model's context.
+    """
     if max_length is None:
         return engine.room
     if not 1 <= int(max_length) <= engine.room:
@@ -282,7 +314,13 @@ def choose_length(max_length: int | None, engine: Engine) -> int:
 
 
 def choose_batch_size(batch_size: int | str | None, most: int | None) -> int:
-    """Return the prompts completed at a time; "auto" is BATCH_SIZE. Likelihoods are cut by size anyway."""
+    """Return how many prompts are completed at a time. "auto" is BATCH_SIZE, at most `most`.
+
+    Likelihoods choose their own batches by size.
+
+    Raises:
+        LoraJaxError: It is no whole number from 1 and not "auto".
+    """
     if batch_size is None or str(batch_size).startswith("auto"):
         return min(BATCH_SIZE, most or BATCH_SIZE)
     if not str(batch_size).isdigit() or int(batch_size) < 1:
@@ -293,7 +331,7 @@ def choose_batch_size(batch_size: int | str | None, most: int | None) -> int:
 
 
 def main(arguments: Sequence[str] | None = None, run: Callable[[], None] | None = None) -> int:
-    """Run the harness's own command with this model in its list; a user's mistake is one line."""
+    """Run the harness's own command with our model in its list. A user's mistake becomes one line."""
     from lm_eval.__main__ import cli_evaluate
 
     if arguments is not None:

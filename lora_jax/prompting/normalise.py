@@ -1,4 +1,4 @@
-"""From log-likelihoods of labels to a choice: normalised by length or by the unasked answer, calibrated."""
+"""From log-likelihoods of labels to a choice: normalised by length or by a neutral prompt, and calibrated."""
 
 from typing import Literal, get_args
 
@@ -17,14 +17,20 @@ def normalise_scores(
     n_bytes_C: np.ndarray,
     neutral_C: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the score of each question's labels, nats, float64 (N, C): the highest is the choice.
+    """Return the score of each question's labels, (N, C) in nats and float64. The highest is the choice.
 
-    "sum": log p(answer | question). "length": that per token of the answer, "bytes": per byte of its text.
-    "unconditional": log p(answer | question) - log p(answer | neutral prompt), neutral_C being the latter:
-    how much more likely the question makes the answer (PMI_DC of Holtzman et al. 2021, arXiv 2104.08315).
+    Args:
+        how: "sum" is log p(answer | question). "length" is that per token of the answer, and "bytes" per byte
+            of its text. "unconditional" is log p(answer | question) - log p(answer | neutral prompt), so it
+            tells how much likelier the question makes the answer (PMI_DC of Holtzman et al. 2021, arXiv
+            2104.08315).
+        logprobs_NC: log p(answer | question), in nats.
+        n_tokens_NC: Tokens of the answers.
+        n_bytes_C: Bytes of the answers' text.
+        neutral_C: log p(answer | neutral prompt). Only "unconditional" needs it.
 
     Raises:
-        LoraJaxError: another way, or "unconditional" without neutral_C.
+        LoraJaxError: `how` is none of these, or neutral_C is missing.
     """
     if how not in get_args(Normalise):
         raise LoraJaxError(f"normalise is {how!r}{nearest(how, get_args(Normalise))}: correct it.")
@@ -49,6 +55,7 @@ def calibrate_scores(scores_NC: np.ndarray, free_RC: np.ndarray) -> np.ndarray:
     and normalised to sum to 1: W = diag(p)^-1, b = 0.
 
     Args:
+        scores_NC: Scores of the labels.
         free_RC: Scores of the labels after R prompts with the same demonstrations and an input without
             content.
 
@@ -60,4 +67,5 @@ def calibrate_scores(scores_NC: np.ndarray, free_RC: np.ndarray) -> np.ndarray:
 
 
 def log_softmax(scores_NC: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the softmax over the last axis."""
     return scores_NC - np.logaddexp.reduce(scores_NC, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A task as next-word prediction: a template, the words that answer it, and how an answer is read off."""
+"""A task as next-word prediction: a template, the words that answer it, and how we find the answer."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,14 +34,14 @@ class Prompt:
             or there are fewer than two labels to compare.
     """
 
-    template: str  # columns of the task in braces
-    answers: tuple[str, ...] = ()  # the words of each label, in the order of the task's; empty: free text
+    template: str
+    answers: tuple[str, ...] = ()
     scorer: Scorer = "likelihood"
-    separator: str = "\n\n"  # between demonstrations, and before the question
-    neutral: str = "Answer:"  # a prompt that asks nothing: normalise="unconditional"
-    scores: tuple[str, ...] = ("exact_match", "token_f1")  # of generated text, the first one leading
-    n_new: Count = 32  # tokens generated at most
-    stop: tuple[str, ...] = ("\n",)  # generated text ends before the first of these
+    separator: str = "\n\n"
+    neutral: str = "Answer:"
+    scores: tuple[str, ...] = ("exact_match", "token_f1")
+    n_new: Count = 32
+    stop: tuple[str, ...] = ("\n",)
 
     def __post_init__(self) -> None:
         check_fields(self, "prompt")
@@ -68,6 +68,7 @@ class Prompt:
 
     @property
     def parsed(self) -> Template:
+        """The template, parsed."""
         return parse_template(self.template)
 
     @property
@@ -142,7 +143,10 @@ def find_prompt(
 
 
 def short_name(task: str) -> str:
-    """Return "sst2" for "tfds:glue/sst2:2.0.0", "squad" for "tfds:squad/v1.1", any other name as it is."""
+    """Return "sst2" for "tfds:glue/sst2:2.0.0" and "squad" for "tfds:squad/v1.1".
+
+    Other names stay as they are.
+    """
     kind, _, rest = task.partition(":")
     if kind != "tfds" or not rest:
         return task

@@ -36,14 +36,19 @@ class Shots:
 
 
 def draw_shots(train: Sequence[Example], shots: Shots, n_labels: int) -> tuple[Example, ...]:
-    """Return k examples of `train`, in the order in which they are shown.
+    """Return k examples of `train`, in the order in which a prompt shows them.
 
-    Of one seed fewer shots are a subset of more, balanced or not, but stand in an order of their own.
-    Every order is a shuffle of the same examples, the first one too: labels that take turns would be an order
-    of a special kind.
+    With one seed, a smaller k draws a subset of a larger k, balanced or not. But each k has an order of its
+    own. Every order is a shuffle of the same examples, the first one too, because labels that take turns
+    would be a special order.
+
+    Args:
+        train: The training examples.
+        shots: How many to draw, and how.
+        n_labels: Number of labels, to balance them.
 
     Raises:
-        LoraJaxError: more shots than train, or than a label, has; balanced shots without labels.
+        LoraJaxError: train, or a label, has fewer examples, or balanced shots have no labels.
     """
     if shots.k == 0:
         return ()
@@ -62,7 +67,7 @@ def draw_shots(train: Sequence[Example], shots: Shots, n_labels: int) -> tuple[E
 
 
 def _draw_balanced(train: Sequence[Example], shots: Shots, n_labels: int) -> list[Example]:
-    """Return the first k of an endless deal: a label after the other, each from a shuffle of its own."""
+    """Return the first k of an endless deal. The labels take turns, and each has a shuffle of its own."""
     if n_labels < 1:
         raise LoraJaxError("Balanced shots are of a task with labels, this one has none: leave it out.")
     turns = permute(np.arange(n_labels), n_labels, order_key(shots.seed, FIRST)).tolist()

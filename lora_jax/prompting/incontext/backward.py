@@ -1,4 +1,4 @@
-"""What a gradient costs beside a forward pass: time, in turns, and memory as XLA accounts for it."""
+"""What a gradient costs beside a forward pass: time, measured in turns, and memory as XLA reports it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,20 @@ FORWARD = "forward"
 
 @dataclass(frozen=True)
 class Programs:
-    """One method's two programs, compiled: the loss of a batch, and its gradient by what trains."""
+    """The two compiled programs of one method: the loss of a batch, and its gradient.
 
-    forward: Any  # jax.stages.Compiled of (trainable, frozen, batch)
+    Attributes:
+        forward: jax.stages.Compiled of (trainable, frozen, batch), which returns the loss.
+        gradient: The same for the loss and its gradient with respect to the weights that train.
+        adapted: The weights.
+    """
+
+    forward: Any
     gradient: Any
     adapted: Adapted
 
     def act(self, which: str, batch: Batch) -> Callable[[], object]:
+        """Return a function that runs a program, "forward" or "gradient", and waits for the result."""
         program = getattr(self, which)
         return lambda: jax.block_until_ready(program(*self.adapted, batch))
 
@@ -42,7 +49,17 @@ def measure_backward(
     repeats: int,
     say: Say,
 ) -> tuple[GradientCost, ...]:
-    """Time loss and gradient of every method on one batch of random tokens, in turns."""
+    """Time loss and gradient of every method on one batch of random tokens, in turns.
+
+    Args:
+        model: The shape of the base.
+        base: The weights of the base.
+        methods: The methods by label.
+        batch_size: Sequences in the batch.
+        seq_len: Tokens in a sequence.
+        repeats: Number of rounds.
+        say: Called with a line about what is done.
+    """
     batch = draw_batch(model, batch_size, seq_len)
     programs = {}
     for label, config in {FORWARD: None, **methods}.items():
@@ -59,7 +76,7 @@ def measure_backward(
 
 
 def draw_batch(model: ModelConfig, batch_size: int, seq_len: int) -> Batch:
-    """Return full rows of random tokens, the loss on every next one (a classifier's on label 0)."""
+    """Return full rows of random tokens. The loss is on every next token, or for a classifier on label 0."""
     shape = (batch_size, seq_len)
     tokens_BU = np.random.default_rng(0).integers(1, model.vocab_size, (batch_size, seq_len + 1), np.int32)
     return Batch(
@@ -75,7 +92,10 @@ def draw_batch(model: ModelConfig, batch_size: int, seq_len: int) -> Batch:
 
 
 def compile_both(model: ModelConfig, base: Params, config: MethodConfig | None, batch: Batch) -> Programs:
-    """Compile a method's loss and gradient for one batch; of no method the gradient is the loss."""
+    """Compile a method's loss and gradient for one batch.
+
+    If `config` is None, the loss of the base stands for the gradient too.
+    """
     if config is None:
         adapted, hooks = Adapted({}, base), NO_HOOKS
     else:
@@ -93,7 +113,7 @@ def compile_both(model: ModelConfig, base: Params, config: MethodConfig | None, 
 
 
 def read_memory(compiled: Any) -> ProgramMemory | None:
-    """Return XLA's bytes of a program, or None where its backend tells none."""
+    """Return XLA's bytes of a program. None if its backend does not report them."""
     found = compiled.memory_analysis()
     if found is None:
         return None
@@ -126,7 +146,7 @@ def _describe(label: str, programs: Programs, seconds: dict[str, list[float]]) -
 
 
 def _mean_ratio(ratios: list[float]) -> Ratio:
-    """Return the geometric mean over rounds with Student's t interval of the logarithms."""
+    """Return the geometric mean over rounds, with Student's t interval of the logarithms."""
     found = crossed_mean(np.log([ratios]))
     low, high = np.exp(found.interval)
     return Ratio(float(np.exp(found.value)), (float(low), float(high)))

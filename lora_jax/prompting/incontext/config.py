@@ -1,7 +1,7 @@
-"""What is compared: tasks, k-shot prompts, fine-tuning at several numbers of examples, the backward's cost.
+"""What to compare: tasks, k-shot prompts, fine-tuning on several numbers of examples, gradients' costs.
 
-The examples of draw d are one deal, balanced by label: k shots are the first k of it, and fine-tuning at n
-trains on the first n, so that both have learned from the same ones.
+The examples of draw d are one deal, balanced by label. k shots are the first k of it, and fine-tuning at n
+trains on the first n. So both learn from the same examples.
 """
 
 from dataclasses import dataclass, field, replace
@@ -31,17 +31,22 @@ class TaskPlan:
     """
 
     name: str
-    prompt: Prompt | None = None  # None: the built-in one
+    prompt: Prompt | None = None
     n_pool: Count | None = None
     n_dev: Count | None = 100
     n_test: Count | None = None
-    max_tokens: Annotated[int, whole(2, 2**20)] = 128  # of one example in fine-tuning
+    max_tokens: Annotated[int, whole(2, 2**20)] = 128
 
     def __post_init__(self) -> None:
         check_fields(self, "tasks")
 
     @property
     def asked(self) -> Prompt:
+        """The prompt.
+
+        Raises:
+            LoraJaxError: It lets the model generate text instead of comparing labels.
+        """
         found = find_prompt(self.name) if self.prompt is None else self.prompt
         if found.scorer != "likelihood":
             raise LoraJaxError(
@@ -68,13 +73,21 @@ class TaskPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ShotPlan:
-    """k-shot prompts of a language model, scored with and without calibration."""
+    """k-shot prompts of a language model, scored with and without calibration.
+
+    Attributes:
+        base: The base.
+        ks: Numbers of examples in a prompt.
+        draws: Seeds of the examples and their order. k = 0 needs one only.
+        tasks: Labels of the tasks. None takes all.
+        batch_size: Questions in a call.
+    """
 
     base: str
     ks: tuple[Annotated[int, whole(0, 10**6)], ...] = (0, 1, 2, 4, 8, 16, 32)
-    draws: tuple[Seed, ...] = (0, 1, 2)  # of the examples and their order; k = 0 needs one
-    tasks: tuple[str, ...] | None = None  # labels of the tasks; None: all
-    batch_size: Batch = 16  # questions a call
+    draws: tuple[Seed, ...] = (0, 1, 2)
+    tasks: tuple[str, ...] | None = None
+    batch_size: Batch = 16
 
     def __post_init__(self) -> None:
         check_fields(self, "shots")
@@ -86,8 +99,8 @@ class ShotPlan:
 class TunePlan:
     """Fine-tuning of a base by several methods, each with several numbers of examples.
 
-    The number of steps does not shrink with the number of examples. It is `optim.epochs` epochs, or more
-    until there are `n_steps`.
+    The number of steps does not shrink with the number of examples. There are `optim.epochs` epochs, or more
+    until there are `n_steps` steps.
 
     Attributes:
         base: The base.
@@ -105,13 +118,13 @@ class TunePlan:
 
     base: str
     head: bool = False
-    methods: dict[str, MethodConfig]  # by label
-    n_train: tuple[Count | None, ...]  # None: all of the pool
+    methods: dict[str, MethodConfig]
+    n_train: tuple[Count | None, ...]
     draws: tuple[Seed, ...] = (0, 1)
     tasks: tuple[str, ...] | None = None
     optim: TuneConfig = OPTIM
-    n_steps: Count = 40  # at least
-    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)  # by label; else default_rates
+    n_steps: Count = 40
+    rates: dict[str, tuple[Rate, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, "tunings")
@@ -122,12 +135,22 @@ class TunePlan:
                 raise LoraJaxError(f"rates names the method {label!r}{nearest(label, self.methods)}.")
 
     def rates_of(self, label: str) -> tuple[float, ...]:
+        """Return the learning rates of a method."""
         return self.rates.get(label, default_rates(self.methods[label]))
 
     def run(
         self, task: TaskConfig, n: int | None, n_rows: int, label: str, rate: float, draw: int
     ) -> FinetuneConfig:
-        """Return one run. n_rows: how many examples n stands for; the draw is also the run's seed."""
+        """Return one run.
+
+        Args:
+            task: The task.
+            n: Number of training examples. None takes the whole pool.
+            n_rows: How many examples `n` stands for.
+            label: Label of the method.
+            rate: The learning rate.
+            draw: Seed of the examples, and seed of the run.
+        """
         per_epoch = -(-n_rows // self.optim.batch_size)
         epochs = max(self.optim.epochs, -(-self.n_steps // per_epoch))
         return FinetuneConfig(
@@ -142,7 +165,15 @@ class TunePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class BackwardPlan:
-    """What a gradient costs beside a forward pass, on a batch of random tokens."""
+    """A measurement of what a gradient costs beside a forward pass, on a batch of random tokens.
+
+    Attributes:
+        base: The base.
+        methods: The methods, by label.
+        batch_size: Sequences in the batch.
+        seq_len: Tokens in a sequence.
+        repeats: Number of rounds.
+    """
 
     base: str
     methods: dict[str, MethodConfig]
@@ -156,9 +187,20 @@ class BackwardPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class InContextConfig:
-    """The whole comparison. Raises LoraJaxError for names that are not there."""
+    """The whole comparison.
 
-    tasks: dict[str, TaskPlan]  # by label, such as "SST-2"
+    Attributes:
+        tasks: The tasks by label, such as "SST-2".
+        shots: The prompts.
+        tunings: The fine-tuning.
+        backward: The cost of a gradient. None does not measure it.
+
+    Raises:
+        LoraJaxError: There is no task, a plan names an unknown one, or a pool has fewer examples than a
+            prompt.
+    """
+
+    tasks: dict[str, TaskPlan]
     shots: tuple[ShotPlan, ...] = ()
     tunings: tuple[TunePlan, ...] = ()
     backward: BackwardPlan | None = None
@@ -180,12 +222,17 @@ class InContextConfig:
                     )
 
     def tasks_of(self, plan: ShotPlan | TunePlan) -> dict[str, TaskPlan]:
+        """Return the tasks of a plan, by label."""
         return {
             label: task for label, task in self.tasks.items() if plan.tasks is None or label in plan.tasks
         }
 
     def only(self, labels: tuple[str, ...]) -> "InContextConfig":
-        """Return the comparison on some of its tasks."""
+        """Return the comparison on some of its tasks.
+
+        Raises:
+            LoraJaxError: A task is unknown.
+        """
         for label in labels:
             if label not in self.tasks:
                 raise LoraJaxError(f"the comparison has no task {label!r}{nearest(label, self.tasks)}.")

@@ -1,4 +1,7 @@
-"""Make the runs of a comparison: prompts scored, models tuned and scored the same way; a file for each."""
+"""Make the runs of a comparison: score prompts, tune models and score them in the same way.
+
+Each has a file.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -38,11 +41,18 @@ from lora_jax.training.side_by_side import Stopped
 
 Say = Callable[[str], None]
 Stop = Callable[[], bool]
-Guard = Callable[[], None]  # raises LoraJaxError where another worker has the run now
+Guard = Callable[[], None]  # raises LoraJaxError if another worker has the run now
 
 
 class Comparison:
-    """One comparison in one results folder; finished runs are found again."""
+    """One comparison in one results folder. It finds finished runs and does not repeat them.
+
+    Args:
+        name: Name of the comparison.
+        config: What to compare.
+        sources: The bases and tasks.
+        store: The results folder.
+    """
 
     def __init__(self, name: str, config: InContextConfig, sources: Sources, store: RunStore) -> None:
         self.name, self.config, self.sources = name, config, sources
@@ -51,10 +61,18 @@ class Comparison:
         self._engines: dict[str, Engine] = {}
 
     def run_all(self, should_stop: Stop, say: Say) -> None:
-        """Make what is not finished; of cells with several rates the further draws come last, at the best.
+        """Make the runs that are not finished.
 
-        In the order of the config, prompts first: what matters most is to stand first there, and an
-        unfinished comparison lacks the last plans. Raises `Stopped` where stopped.
+        They follow the order of the config, prompts first. So put what matters most first. An unfinished
+        comparison lacks the last plans. If a cell has several rates, its further draws come last, at the best
+        rate.
+
+        Args:
+            should_stop: Asked before each run whether to stop.
+            say: Called with a line about what is done.
+
+        Raises:
+            Stopped: `should_stop` returned True.
         """
         tunings = list(list_tunings(self.config, self.sources))
         waiting = [run for run in tunings if run.has_rivals and run.draw != run.plan.draws[0]]
@@ -93,14 +111,15 @@ class Comparison:
                     needed = _name_programs(item.what)
                     if needed != programs:
                         programs = needed
-                        jax.clear_caches()  # a cell's take a thousand mappings of memory, Linux has 65,530
+                        # a cell's programs take a thousand memory mappings, and Linux allows 65,530
+                        jax.clear_caches()
                     if isinstance(item.what, ShotRun):
                         self._ask(item.what, item, progress, guard)
                     else:
                         self._tune(item.what, progress, should_stop, guard)
 
     def _engine(self, base: str, label: str) -> Engine:
-        """Return the base model alone, made once: all its tasks share it."""
+        """Return the base model without an adapter. We make it once, and all its tasks share it."""
         if base not in self._engines:
             prepared = self.sources.get(base, label)
             self._engines[base] = Engine(prepared.model, prepared.base)
@@ -153,7 +172,10 @@ class Comparison:
         return self.store.folder / "checkpoints" / run_id
 
     def _choose_rates(self, firsts: list[TuneRunPlan]) -> dict[tuple[Any, ...], float]:
-        """Return the rate of the best dev score of every cell; one that diverged at all rates has none."""
+        """Return the rate with the best dev score of every cell.
+
+        A cell that diverged at all rates has none.
+        """
         records = self.store.finished()
         scores: dict[tuple[Any, ...], dict[float, float]] = {}
         for run in firsts:
@@ -168,24 +190,27 @@ class Comparison:
 
 
 def dev_metric(head: bool) -> str:
-    """Return what rates and weights are chosen by: a head's accuracy, else the loss of the answers' words."""
+    """Return the metric that chooses rates and weights.
+
+    With a head it is accuracy, otherwise the loss on the answers' words.
+    """
     return primary_metric("classification" if head else "generation")
 
 
 def _name_programs(what: ShotRun | TuneRunPlan) -> tuple[Any, ...]:
-    """Return what runs that share their compiled programs have in common."""
+    """Return a key that runs share if they share their compiled programs."""
     if isinstance(what, ShotRun):
         return what.base, what.label, what.k
     return what.plan.base, what.label, what.plan.head, what.config.label
 
 
 def _cell(run: TuneRunPlan) -> tuple[Any, ...]:
-    """Return what runs of other rates and draws have in common."""
+    """Return a key that runs share if they differ only in rate and draw."""
     return run.plan.base, run.label, run.n, run.config.label, run.plan.head
 
 
 def _complete(facts: Facts, run: TuneRunPlan, test: LikelihoodTester | None) -> Facts:
-    """Add what only this comparison knows: its score, which examples, what the test cost, its line."""
+    """Add what only this comparison knows: the score, the examples, the cost of the test, and the line."""
     assert facts.finetuning is not None
     said = {"label": run.label, "n": run.n, "draw": run.draw, "head": run.plan.head}
     if test is not None and test.answered is not None:

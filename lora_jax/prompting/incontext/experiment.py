@@ -14,7 +14,13 @@ STAGES = ("prompts", "tuning", "backward")
 
 @dataclass(frozen=True)
 class InContextExperiment:
-    """The comparison of a config file, with the question in its docstring."""
+    """The comparison of a config file.
+
+    Attributes:
+        name: Name of the file, without its suffix.
+        question: Its docstring.
+        config: The comparison.
+    """
 
     name: str
     question: str
@@ -22,7 +28,11 @@ class InContextExperiment:
 
 
 def load_incontext(path: Path) -> InContextExperiment:
-    """Load configs/NAME.py; raises LoraJaxError for a file that is none."""
+    """Load configs/NAME.py.
+
+    Raises:
+        LoraJaxError: The file is no config of a comparison.
+    """
     module, config = execute_config(path, "comparison", "an InContextConfig", EXAMPLE)
     if not isinstance(config, InContextConfig):
         raise LoraJaxError(
@@ -33,7 +43,11 @@ def load_incontext(path: Path) -> InContextExperiment:
 
 
 def keep(config: InContextConfig, tasks: Sequence[str], stages: Sequence[str]) -> InContextConfig:
-    """Return a part of the comparison: the tasks and the stages that are named, all where none is."""
+    """Return a part of the comparison: the named tasks and stages. If none is named, all stay.
+
+    Raises:
+        LoraJaxError: A name is unknown.
+    """
     for stage in stages:
         if stage not in STAGES:
             raise LoraJaxError(f"--stage is {stage!r}{nearest(stage, STAGES)}.")

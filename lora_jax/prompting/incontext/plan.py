@@ -1,4 +1,4 @@
-"""The runs of a comparison, in the order in which they are made, and what each costs."""
+"""The runs of a comparison, in the order in which they are made, and the cost of each."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,62 +16,93 @@ from lora_jax.prompting.incontext.sources import Sources, count_rows, deal
 from lora_jax.prompting.prompt import Prompt
 from lora_jax.runs.machine import present_speed
 
-FORWARD_SHARE = 1 / 3  # of the FLOPs of training on a token: the forward pass alone
+FORWARD_SHARE = 1 / 3  # share of the forward pass in the FLOPs of training on a token
 
 
 @dataclass(frozen=True)
 class ShotRun:
-    """One set of demonstrations to be scored."""
+    """One set of demonstrations to be scored.
+
+    Attributes:
+        base: The base.
+        label: Label of the task.
+        task: The task.
+        k: Number of examples in a prompt.
+        draw: Seed of the examples.
+    """
 
     base: str
-    label: str  # of the task
+    label: str
     task: TaskPlan
     k: int
     draw: int
 
     @property
     def prompt(self) -> Prompt:
+        """The prompt."""
         return self.task.asked
 
     def to_dict(self) -> dict[str, Any]:
+        """Return what identifies the run, ready for JSON."""
         task = to_dict(self.task) | {"prompt": to_dict(self.prompt)}
         return {"base": self.base, "label": self.label, "task": task, "k": self.k, "draw": self.draw}
 
     @property
     def run_id(self) -> str:
+        """The run's name."""
         name = "".join(c if c.isalnum() else "-" for c in self.label.lower())
         return shorten_id(name, f"k{self.k}-s{self.draw}-{digest(self.to_dict())}")
 
 
 @dataclass(frozen=True)
 class TuneRunPlan:
-    """One fine-tuning run: of which task and plan, on how many examples."""
+    """One fine-tuning run.
+
+    Attributes:
+        config: The run.
+        label: Label of the task.
+        plan: The plan that it belongs to.
+        n: Number of training examples. None is the whole pool.
+    """
 
     config: FinetuneConfig
-    label: str  # of the task
+    label: str
     plan: TunePlan
     n: int | None
 
     @property
     def draw(self) -> int:
+        """Seed of the examples, and seed of the run."""
         return self.config.seed
 
     @property
     def run_id(self) -> str:
+        """The run's name."""
         return finetune_id(self.config)
 
     @property
     def has_rivals(self) -> bool:
-        """Are other rates tried?"""
+        """Whether the plan tries other rates too."""
         return len(self.plan.rates_of(self.config.label)) > 1
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run with its costs, for the bar (`runs.progress.Planned`)."""
+    """A run with its costs, for the progress bar (`runs.progress.Planned`).
+
+    Attributes:
+        what: The run.
+        run: What training reports by: the ShotRun, or the FinetuneConfig. It is hashable.
+        run_id: The run's name.
+        n_steps: Its steps.
+        own_tokens: Its tokens.
+        seconds: The time that we estimate.
+        finished: Whether it has its record.
+        description: The run in words.
+    """
 
     what: ShotRun | TuneRunPlan
-    run: Any  # hashable: the ShotRun, or the FinetuneConfig that training reports by
+    run: Any
     run_id: str
     n_steps: int
     own_tokens: int
@@ -81,7 +112,7 @@ class Planned:
 
 
 def list_shots(config: InContextConfig) -> Iterator[ShotRun]:
-    """Return every set of demonstrations once; without any there is nothing to draw."""
+    """Return every set of demonstrations once. With k = 0 there is nothing to draw, so one draw is enough."""
     for plan in config.shots:
         for label, task in config.tasks_of(plan).items():
             for k in plan.ks:
@@ -90,9 +121,9 @@ def list_shots(config: InContextConfig) -> Iterator[ShotRun]:
 
 
 def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunPlan]:
-    """Return every fine-tuning run that the comparison may come to, once: all rates with all draws.
+    """Return every fine-tuning run that the comparison may need, once: all rates with all draws.
 
-    Of all examples there is one deal, and draws are seeds alone.
+    With the whole pool there is one deal. The draws are then only seeds.
     """
     seen: set[FinetuneConfig] = set()
     for plan in config.tunings:
@@ -111,9 +142,12 @@ def list_tunings(config: InContextConfig, sources: Sources) -> Iterator[TuneRunP
 
 
 def check(config: InContextConfig, sources: Sources) -> None:
-    """Refuse what cannot be dealt, before anything is run: more examples than the pool or a label has.
+    """Refuse what cannot be dealt, before anything runs: more examples than the pool or a label has.
 
-    And before a base is loaded, a task or a base that is not there.
+    A missing task or base is refused before the first base is loaded.
+
+    Raises:
+        LoraJaxError: Something cannot be dealt, or is missing, or a base predicts no words.
     """
     sources.open_all()
     for run in list_shots(config):
@@ -128,7 +162,10 @@ def check(config: InContextConfig, sources: Sources) -> None:
 
 
 def price_shots(runs: Iterable[ShotRun], sources: Sources, finished: set[str]) -> list[Planned]:
-    """Return the prompts with their tokens: the demonstrations once, every question once."""
+    """Return the prompts with their costs.
+
+    The model reads the demonstrations once, and every question once.
+    """
     speed, planned = present_speed(), []
     for run in runs:
         prepared = sources.get(run.base, run.label)
@@ -140,7 +177,10 @@ def price_shots(runs: Iterable[ShotRun], sources: Sources, finished: set[str]) -
 
 
 def price_tunings(runs: Iterable[TuneRunPlan], sources: Sources, finished: set[str]) -> list[Planned]:
-    """Return fine-tuning runs with their steps; the time is that of the steps and of the splits' scores."""
+    """Return the fine-tuning runs with their steps.
+
+    The time covers the steps and the scores of the splits.
+    """
     speed, planned = present_speed(), []
     for run in runs:
         prepared = sources.get(run.plan.base, run.label, run.plan.head)

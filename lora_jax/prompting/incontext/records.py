@@ -1,4 +1,4 @@
-"""PromptRecord: everything known about one set of demonstrations that was scored; a file each."""
+"""PromptRecord: everything known about one scored set of demonstrations. Each has a file."""
 
 import dataclasses
 from dataclasses import asdict, dataclass
@@ -15,44 +15,65 @@ from lora_jax.runs.store import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRecord:
-    """One k-shot prompt on the test examples. A number with an interval: {"value", "se", "ci95"}.
+    """One k-shot prompt on the test examples. A number with an interval is {"value", "se", "ci95"}.
 
-    plain, calibrated (or null): {accuracy, loss (nats of the right label among the labels), rights (1 or 0 of
-    each test example), n_tokens_asked (each prompt as if it were run by itself), n_tokens_run, seconds}.
+    Attributes:
+        run_id: The run's name.
+        sweep: Name of the comparison.
+        config: base, label of the task, task, k and draw.
+        n_shots: Demonstrations in a prompt, on average. It is less than k if the context holds no more.
+        n_test: Number of test examples.
+        demonstrations: Text and label of each, in the order shown.
+        plain: {accuracy, loss (nats of the right label among the labels), rights (1 or 0 for each test
+            example), n_tokens_asked (each prompt counted as if it ran alone), n_tokens_run, seconds}.
+        calibrated: The same with calibration, or None.
+        notes: What was cut, in words.
+        device: The device.
+        versions: Versions of the packages.
+        git_commit: Commit of lora_jax, if it is known.
+        created_at: UTC, ISO 8601.
     """
 
     run_id: str
     sweep: str
-    config: dict[str, Any]  # base, label of the task, task, k, draw
-    n_shots: float  # demonstrations in a prompt, on average: less than k where the context holds no more
+    config: dict[str, Any]
+    n_shots: float
     n_test: int
-    demonstrations: list[list[Any]]  # text and label, in the order shown
+    demonstrations: list[list[Any]]
     plain: dict[str, Any]
     calibrated: dict[str, Any] | None
     notes: list[str]
     device: str
     versions: dict[str, str]
     git_commit: str | None
-    created_at: str  # UTC, ISO 8601
+    created_at: str
 
 
 class PromptStore:
-    """The folder prompts/ of a results folder."""
+    """The folder prompts/ of a results folder.
+
+    Args:
+        folder: The results folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "prompts"
 
     def finished(self) -> dict[str, PromptRecord]:
-        """Return every record by run_id; half-written files have other names and are never read."""
+        """Return every record by run_id. Half-written files have other names, so we never read them."""
         paths = sorted(path for path in self.folder.glob("*.json") if not path.name.startswith("."))
         return {path.stem: _read(path) for path in paths}
 
     def is_scored(self, run_id: str) -> bool:
-        """Has this prompt its record?"""
+        """Return whether this prompt has its record."""
         return (self.folder / f"{run_id}.json").exists()
 
     def check(self, config: InContextConfig) -> None:
-        """Refuse a folder that holds prompts which the comparison does not have."""
+        """Refuse a folder that holds prompts which the comparison does not have.
+
+        Raises:
+            LoraJaxError: It holds such prompts.
+        """
         wanted = {run.run_id for run in list_shots(config)}
         strangers = sorted(set(self.finished()) - wanted)
         if strangers:
@@ -62,6 +83,7 @@ class PromptStore:
             )
 
     def write(self, record: PromptRecord) -> None:
+        """Write the file of a record, atomically."""
         path = self.folder / f"{record.run_id}.json"
         write_atomically(path, to_sealed_json(asdict(record)))
 

@@ -1,4 +1,4 @@
-"""How likely a model finds each label: with and without calibration from one pass, or after fine-tuning."""
+"""How likely a model finds each label: with and without calibration in one pass, or after fine-tuning."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,23 +22,39 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Answered:
-    """The questions of a task answered one way. rights: 1 or 0 of each; loss: nats of the right label."""
+    """The questions of a task, answered in one way.
+
+    Attributes:
+        rights: 1 for each question that was answered correctly, otherwise 0.
+        accuracy: Share of correct answers.
+        loss: Nats of the right label.
+        n_tokens_asked: Tokens of all prompts and answers, each counted as if it ran alone.
+        n_tokens_run: Tokens that went through the model.
+        seconds: Time, compilation included.
+    """
 
     rights: list[int]
     accuracy: Score
     loss: Score
-    n_tokens_asked: int  # each prompt as if it were run by itself
+    n_tokens_asked: int
     n_tokens_run: int
-    seconds: float  # compilation included
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Both ways from one pass; calibrated: None where it was not asked for."""
+    """Both ways to answer, from one pass.
+
+    Attributes:
+        plain: The answers without calibration.
+        calibrated: The answers with calibration. None if it was not asked for.
+        n_shots: Demonstrations in front of a question, on average.
+        notes: What was cut, in words.
+    """
 
     plain: Answered
     calibrated: Answered | None
-    n_shots: float  # demonstrations in front of a question, on average
+    n_shots: float
     notes: tuple[str, ...]
 
 
@@ -52,10 +68,21 @@ def ask(
     calibrate: bool,
     tell: Tell = lambda done, n: None,
 ) -> Asked:
-    """Ask every question behind the demonstrations; of each the likeliest answer a token is the label.
+    """Ask every question after the demonstrations. The label is the one with the likeliest answer per token.
 
-    The costs of the calibrated way are those of the plain one and of the prompts without content.
-    Raises LoraJaxError for what `build_prompts` refuses.
+    The costs of the calibrated way include those of the plain way and of the prompts without content.
+
+    Args:
+        engine: The model.
+        tokenizer: Its tokenizer.
+        prompt: The prompt.
+        demonstrations: The examples in the prompt.
+        questions: The questions.
+        calibrate: Whether to answer with calibration too.
+        tell: Called with (questions done, total).
+
+    Raises:
+        LoraJaxError: `build_prompts` refuses the prompt.
     """
     started = time.perf_counter()
     labels_N = np.array([question.label for question in questions], np.int64)
@@ -97,9 +124,12 @@ def _judge(scores_NC: np.ndarray, labels_N: np.ndarray, n_asked: int, n_run: int
 
 
 class LikelihoodTester:
-    """Scores fine-tuned weights as prompts are scored: the labels' likelihoods, without demonstrations.
+    """Scores fine-tuned weights in the way of prompts: by the labels' likelihoods, without demonstrations.
 
-    A `finetuning.loop.Tester`; `answered` is of the last run that was scored.
+    It is a `finetuning.loop.Tester`. `answered` holds the answers of the run that was scored last.
+
+    Args:
+        prompt: The prompt.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -107,6 +137,7 @@ class LikelihoodTester:
         self.answered: Answered | None = None
 
     def __call__(self, config: FinetuneConfig, prepared: Prepared, adapted: Adapted) -> Scores:
+        """Score the test split."""
         engine = Engine(prepared.model, [adapted], config.method)
         tokenizer, questions = prepared.pretrained.tokenizer, prepared.task.test
         asked = ask(engine, tokenizer, self._prompt, (), questions, calibrate=False)

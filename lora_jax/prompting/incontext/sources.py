@@ -14,7 +14,12 @@ Say = Callable[[str], None]
 
 
 class Sources:
-    """Bases and tasks, each loaded when it is first asked for and then kept."""
+    """Bases and tasks. Each is loaded when it is first asked for, and then kept.
+
+    Args:
+        config: The comparison.
+        say: Called with a line about what is loaded.
+    """
 
     def __init__(self, config: InContextConfig, say: Say) -> None:
         self._config, self._say = config, say
@@ -22,7 +27,11 @@ class Sources:
         self._heard: set[str] = set()
 
     def open_all(self) -> None:
-        """Read every task and look for every base, before the first is loaded; raises LoraJaxError."""
+        """Read every task and look for every base, before the first base is loaded.
+
+        Raises:
+            LoraJaxError: A task or a base is missing.
+        """
         asked = [
             (plan.base, task, getattr(plan, "head", False))
             for plan in (*self._config.shots, *self._config.tunings)
@@ -36,7 +45,16 @@ class Sources:
             require_base(base, self._say_once)
 
     def get(self, base: str, label: str, head: bool = False) -> Prepared:
-        """Return a task with its whole pool, as words or for a classification head; raises LoraJaxError."""
+        """Return a task with its whole pool, as words or for a classification head.
+
+        Args:
+            base: The base.
+            label: Label of the task.
+            head: Whether it is for a classification head.
+
+        Raises:
+            LoraJaxError: The task or the base is missing.
+        """
         key = (base, label, head)
         if key not in self._known:
             plan = self._config.tasks[label]
@@ -44,12 +62,13 @@ class Sources:
             beside = self._find_beside(base, head)
             found = prepare(base, task, self._say_once, beside)
             if beside is not None and found.model.n_classes not in (None, len(found.task.labels)):
-                found = prepare(base, task, self._say_once)  # another number of classes: weights of its own
+                # with another number of classes it needs weights of its own
+                found = prepare(base, task, self._say_once)
             self._known[key] = found
         return self._known[key]
 
     def get_any(self, base: str) -> Prepared:
-        """Return a task of this base, one that is loaded already where there is one."""
+        """Return a task of this base. If some are loaded already, return one of them."""
         known = [found for (name, _, head), found in self._known.items() if name == base and not head]
         return known[0] if known else self.get(base, next(iter(self._config.tasks)))
 
@@ -74,10 +93,12 @@ class Sources:
 
 
 def deal(prepared: Prepared, n: int | None, draw: int) -> tuple[Example, ...]:
-    """Return the first n of a draw's deal, balanced by label and shuffled; the whole pool for None.
+    """Return the first n examples of a draw's deal, balanced by label and shuffled. None is the whole pool.
 
-    Fewer are a subset of more, and k shots the first k.
-    Raises LoraJaxError where the pool, or a label in it, has fewer.
+    A smaller n is a subset of a larger one, and k shots are the first k.
+
+    Raises:
+        LoraJaxError: The pool, or a label in it, has fewer examples.
     """
     if n is None:
         return prepared.task.train
@@ -85,7 +106,11 @@ def deal(prepared: Prepared, n: int | None, draw: int) -> tuple[Example, ...]:
 
 
 def count_rows(prepared: Prepared, n: int | None) -> int:
-    """Return how many examples n stands for; raises LoraJaxError for more than the pool has."""
+    """Return how many examples n stands for.
+
+    Raises:
+        LoraJaxError: The pool has fewer.
+    """
     n_pool = len(prepared.task.train)
     if n is not None and n > n_pool:
         raise LoraJaxError(
@@ -96,7 +121,7 @@ def count_rows(prepared: Prepared, n: int | None) -> int:
 
 
 def narrow(prepared: Prepared, plan: TaskPlan, n: int | None, draw: int) -> Prepared:
-    """Return the task with a draw's n training examples, its dev and test splits as they are."""
+    """Return the task with a draw's n training examples. Its dev and test splits stay as they are."""
     if n is None:
         return prepared
     examples = deal(prepared, n, draw)
