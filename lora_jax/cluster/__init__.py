@@ -1,1 +1,1 @@
-"""Workers on a cluster or on all of one machine's GPUs: submitted, started, stopped, and started again."""
+"""Workers on a cluster or on all GPUs of one machine: submit, start and stop them, and start them again."""

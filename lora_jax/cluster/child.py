@@ -1,4 +1,4 @@
-"""A worker's command as a child process, which is asked to stop once and may take its time."""
+"""A worker's command as a child process. We ask it to stop once, and it may take its time."""
 
 import contextlib
 import os
@@ -12,15 +12,18 @@ POLL_SECONDS = 0.2
 
 
 class Child:
-    """A child process. Its methods may be called from a signal's handler, also one that interrupts them."""
+    """A child process. You may call its methods from a signal handler, even one that interrupts them."""
 
     def __init__(
         self, command: Sequence[str], log: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
-        """Start it.
+        """Start the process.
 
-        log: a file that its output is added to; None leaves it with this process's own. With a log it is out
-        of reach of a Ctrl-C at the terminal, which would be a second signal. env: in place of our own.
+        Args:
+            command: The command.
+            log: A file that its output is added to. Ctrl-C at the terminal then does not reach the child,
+                where it would be a second signal. None leaves the output with this process's own.
+            env: The environment. None takes this process's.
         """
         self.started = time.monotonic()
         self._asked = False
@@ -36,22 +39,26 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         return self._process.pid
 
     @property
     def seconds(self) -> float:
-        """How long ago it was started."""
+        """Seconds since it was started."""
         return time.monotonic() - self.started
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended, without taking its status: Popen.poll holds a lock, which a handler meets."""
+        """Whether it has ended. This does not take its status.
+
+        Popen.poll holds a lock, which a signal handler may run into.
+        """
         if self._process.returncode is not None:
             return True
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM, once however often this is called: a second one would cost it its state."""
+        """Send SIGTERM, but only once. A second one would end the child before it has saved its state."""
         if not self._asked and not self.has_ended:
             self._asked = True
             self._process.terminate()
@@ -62,7 +69,7 @@ class Child:
             self._process.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended, at most so long; return whether it has."""
+        """Wait until it has ended, at most this many seconds. Return whether it has."""
         end = time.monotonic() + seconds
         while not self.has_ended:
             left = end - time.monotonic()
@@ -72,17 +79,18 @@ class Child:
         return True
 
     def take_status(self) -> int:
-        """Return its exit status once it has ended, 128 + N where signal N ended it."""
+        """Return its exit status once it has ended, or 128 + N if signal N ended it."""
         status = self._process.wait()
         return status if status >= 0 else 128 - status
 
 
 @contextlib.contextmanager
 def _without_preemption() -> Iterator[None]:
-    """Hold SIGUSR2 back during the block, and in what is started in it for good.
+    """Block SIGUSR2 during the block. What is started there keeps it blocked for good.
 
-    SLURM sends it to all processes of a job, and only their starter is to answer it. A signal that is blocked
-    stays so in a child. So no code has to run between fork and exec, where JAX's threads would not be.
+    SLURM sends SIGUSR2 to all processes of a job, and only the one that started the child may answer it. A
+    child inherits blocked signals. So no code has to run between fork and exec, where JAX's threads would not
+    exist.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:

@@ -1,4 +1,4 @@
-"""Workers that died: which are started again, and the note that is left of each death."""
+"""Workers that died: which of them are started again, and the note about each death."""
 
 import os
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from lora_jax.documents import from_document, reading, to_document
 from lora_jax.files import write_atomically
 
 FOLDER = "slurm/deaths"  # in a results folder
-SOON = 60.0  # seconds: what dies before has not begun to work, and would die again
-MOST = 3  # deaths in a row, each of them later than that
-MISTAKE = 2  # the status of a program that has told in a sentence what the user is to mend
-LONGEST_LINE = 300  # characters of a log's line that a message repeats
-STOPPED = (130, 143)  # by SIGINT or SIGTERM, with its state saved
+SOON = 60.0  # seconds: a worker that dies earlier has not begun to work, and would die again
+MOST = 3  # how many deaths in a row, each later than that, end a worker for good
+MISTAKE = 2  # the status of a program that has told the user in a sentence what to mend
+LONGEST_LINE = 300  # how many characters of a log's line a message repeats
+STOPPED = (130, 143)  # ended by SIGINT or SIGTERM, with its state saved
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Death:
     """How a worker ended before its work was done.
 
     Attributes:
-        worker: Its name: of SLURM the job, as in "1234_0".
-        status: Its exit status; 128 + N where signal N ended it.
+        worker: Its name. On SLURM it is the job, such as "1234_0".
+        status: Its exit status, or 128 + N if signal N ended it.
         seconds: How long it ran.
-        n_before: Deaths of the same worker before it, without a stop or a time-out between them.
-        log: The file with what it printed.
-        said: The last line of it, cut.
+        n_before: Earlier deaths of the same worker, without a stop or a time-out between them.
+        log: The file with its output.
+        said: The last line of its output, cut.
         at: When it died, as ISO 8601.
     """
 
@@ -41,7 +41,7 @@ class Death:
 
     @property
     def is_last(self) -> bool:
-        """Whether it is of no use to start the worker again."""
+        """Whether it is useless to start the worker again."""
         return self.status == MISTAKE or self.seconds < SOON or self.n_before + 1 >= MOST
 
     @property
@@ -52,7 +52,7 @@ class Death:
 
     @property
     def sentence(self) -> str:
-        """What happened, what comes next and where to read more."""
+        """What happened, what comes next, and where to read more."""
         if not self.is_last:
             return f"{self.how}: it is started again; its log is {self.log}."
         times = f", for the {MOST}rd time" if self.n_before + 1 >= MOST else ""
@@ -62,12 +62,20 @@ class Death:
 
 
 def describe_death(worker: str, status: int, seconds: float, n_before: int, log: Path) -> Death:
-    """Return the death of a worker whose log has just been written."""
+    """Return the death of a worker that has just ended.
+
+    Args:
+        worker: Its name.
+        status: Its exit status.
+        seconds: How long it ran.
+        n_before: Its earlier deaths in a row.
+        log: The file with its output.
+    """
     return Death(worker, status, seconds, n_before, str(log), _last_line(log), now())
 
 
 def _last_line(log: Path) -> str:
-    """Return the last line of a log that says something; empty where the log cannot be read."""
+    """Return the last line of a log that is not blank. It is empty if the log cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * LONGEST_LINE))
@@ -79,23 +87,23 @@ def _last_line(log: Path) -> str:
 
 
 def note_death(folder: Path, death: Death) -> None:
-    """Write a death into a results folder, in place of an earlier one of the same worker."""
+    """Write a death into a results folder. It replaces an earlier death of the same worker."""
     write_atomically(folder / FOLDER / f"{death.worker}.json", to_sealed_json(to_document(death)))
 
 
 def forget_death(folder: Path, worker: str) -> None:
-    """Take away the note of a death: the worker works again, or its work is done."""
+    """Remove the note about a worker's death, because it works again or its work is done."""
     (folder / FOLDER / f"{worker}.json").unlink(missing_ok=True)
 
 
 def count_deaths(folder: Path, worker: str) -> int:
-    """Return how often a worker that begins now died in a row before: a stop or a time-out leaves no note."""
+    """Return how many deaths in a row a worker had that begins now. A stop or a time-out leaves no note."""
     path = folder / FOLDER / f"{worker}.json"
     return _read_death(path).n_before + 1 if path.exists() else 0
 
 
 def read_deaths(folder: Path) -> tuple[Death, ...]:
-    """Return the deaths that a results folder has notes of, by the names of the workers."""
+    """Return the deaths that a results folder has notes about, by the names of the workers."""
     return tuple(_read_death(path) for path in sorted((folder / FOLDER).glob("*.json")))
 
 
@@ -106,5 +114,5 @@ def _read_death(path: Path) -> Death:
 
 
 def now() -> str:
-    """Return the time as the notes have it."""
+    """Return the time in the form of the notes."""
     return datetime.now(UTC).isoformat(timespec="seconds")

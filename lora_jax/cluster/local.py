@@ -1,8 +1,8 @@
-"""Several workers on this machine, a GPU each, started and watched by this process.
+"""Several workers on this machine, each with a GPU. This process starts and watches them.
 
 submitit's LocalExecutor does not serve here. Each of its jobs has a time limit, and a controller of its own
-that goes on when the driver is killed. It passes SIGTERM on to a task that ignores it, and one second after
-SIGINT it sends SIGKILL, when a worker still saves its state.
+that goes on after the driver is killed. It passes SIGTERM on to a task that ignores it. One second after
+SIGINT it sends SIGKILL, while a worker still saves its state.
 """
 
 import os
@@ -20,23 +20,34 @@ from lora_jax.ranges import whole
 FOLDER = "logs"  # in a results folder
 LOCAL_WORKERS = whole(1, 256)
 POLL_SECONDS = 0.2
-LINE_SECONDS = 10.0  # between two lines of progress, if there is something new
-PAUSE = 5.0  # seconds before a worker that died is started again
+LINE_SECONDS = 10.0  # least time between two lines of progress
+PAUSE = 5.0  # seconds until we start a worker again that died
 
 
 class LocalWorker:
-    """A place for a worker on this machine: command, share and log, and the child that runs now."""
+    """A place for a worker on this machine: its command, share and log, and the child that runs now.
+
+    Args:
+        name: Name of the worker.
+        command: What it runs.
+        share: Its GPU and cores.
+        log: The file for its output.
+    """
 
     def __init__(self, name: str, command: Sequence[str], share: Share, log: Path) -> None:
         self.name, self._command, self._share, self.log = name, command, share, log
         self.deaths: list[Death] = []
-        self.status: int | None = None  # once it has ended for good
+        self.status: int | None = None  # its exit status, once it has ended for good
         self._starts_at = 0.0
         self._child: Child | None = None
         self._start()
 
     def look(self, is_stopping: bool) -> str | None:
-        """Start the worker again if it died and is to go on; return what there is to say of it."""
+        """Start the worker again if it died and should go on. Return what there is to report, or None.
+
+        Args:
+            is_stopping: Whether the workers should stop.
+        """
         if self.status is not None:
             return None
         if self._child is None:
@@ -78,15 +89,18 @@ def run_workers(
 ) -> None:
     """Run workers of a results folder as processes of this machine until all have ended.
 
-    Each runs `command` until it ends with status 0, with a GPU of its own where there are any, and a share of
-    the CPU cores. One that dies is started again, unless it died at once. The logs are in FOLDER/logs.
+    Each runs `command` until it ends with status 0. It has a GPU of its own if there are any, and a share of
+    the CPU cores. A worker that dies is started again, unless it died at once. The logs are in FOLDER/logs.
 
     Args:
-        stop: Says whether the workers are to stop. They then save their state, and are waited for.
-        progress: A line about how far the work is, printed when it has changed.
+        folder: The results folder.
+        n_workers: Number of workers.
+        command: What each runs.
+        stop: Returns whether the workers should stop. They then save their state, and we wait for them.
+        progress: Returns a line about the progress. We print it when it has changed.
 
     Raises:
-        LoraJaxError: There are fewer GPUs than workers; or no worker has finished, and where its log is.
+        LoraJaxError: There are fewer GPUs than workers, or no worker has finished. The message names its log.
     """
     LOCAL_WORKERS.check("--workers", n_workers)
     shares = divide_machine(n_workers, os.environ)
@@ -129,7 +143,7 @@ def _explain_failure(workers: Sequence[LocalWorker]) -> LoraJaxError:
 
 
 def _tell_shares(shares: Sequence[Share]) -> str:
-    """Return ", each with a GPU and 4 CPU cores"."""
+    """Return the shares in words, such as ", each with a GPU and 4 CPU cores"."""
     n_cores = min(len(share.cores) for share in shares)
     shared = len({core for share in shares for core in share.cores}) < len(shares)
     cores = "a part of a CPU core" if shared else "1 CPU core" if n_cores == 1 else f"{n_cores} CPU cores"
@@ -139,7 +153,10 @@ def _tell_shares(shares: Sequence[Share]) -> str:
 
 @contextmanager
 def _on_cores(cores: Sequence[int]) -> Iterator[None]:
-    """Let what is started in the block use these cores; XLA makes as many threads as it may use."""
+    """Let processes that are started in the block use these cores.
+
+    XLA makes one thread for each core it may use.
+    """
     if not cores:
         yield
         return

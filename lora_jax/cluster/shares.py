@@ -10,24 +10,33 @@ from itertools import pairwise
 
 from lora_jax.errors import LoraJaxError
 
-SECONDS = 60.0  # that nvidia-smi may take: it wakes GPUs that sleep
+SECONDS = 60.0  # how long nvidia-smi may take, which wakes GPUs that sleep
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker gets. gpu: as CUDA names it, None on a machine without. cores: numbers of CPU cores."""
+    """What one worker gets.
+
+    Attributes:
+        gpu: Its GPU, by CUDA's name. None on a machine without GPUs.
+        cores: Numbers of its CPU cores.
+    """
 
     gpu: str | None
     cores: tuple[int, ...]
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment for the worker. ours: this process's."""
+        """Return the environment for the worker.
+
+        Args:
+            ours: The environment of this process.
+        """
         return dict(ours) if self.gpu is None else {**ours, VISIBLE: self.gpu}
 
 
 def divide_machine(n_workers: int, environment: Mapping[str, str]) -> tuple[Share, ...]:
-    """Return each worker's share of this machine: a GPU, where there are any, and CPU cores.
+    """Return each worker's share of this machine: a GPU, if there are any, and CPU cores.
 
     Raises:
         LoraJaxError: There are fewer GPUs than workers, or nvidia-smi fails.
@@ -43,7 +52,11 @@ def divide_machine(n_workers: int, environment: Mapping[str, str]) -> tuple[Shar
 
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the NVIDIA GPUs that this environment lets a process use, as CUDA_VISIBLE_DEVICES has them."""
+    """Return the NVIDIA GPUs that this environment lets a process use, in the form of CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        LoraJaxError: nvidia-smi fails or does not answer.
+    """
     platforms = environment.get("JAX_PLATFORMS", "")
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
         return ()
@@ -68,7 +81,10 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_gpus(listing: str) -> tuple[str, ...]:
-    """Return the GPUs that `nvidia-smi -L` lists; of one that is cut into instances (MIG), the instances."""
+    """Return the GPUs that `nvidia-smi -L` lists.
+
+    A GPU that is cut into instances (MIG) gives its instances.
+    """
     found: list[str] = []
     for line in listing.splitlines():
         whole = re.match(r"GPU \d+: .*\(UUID: ([\w-]+)\)", line)
@@ -83,14 +99,20 @@ def read_gpus(listing: str) -> tuple[str, ...]:
 
 
 def own_cores() -> tuple[int, ...]:
-    """Return the CPU cores that this process may use; none where the system does not tell, as on macOS."""
+    """Return the CPU cores that this process may use.
+
+    It is empty if the system does not tell, as on macOS.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return ()
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def divide_cores(cores: Sequence[int], n_workers: int) -> tuple[tuple[int, ...], ...]:
-    """Return the cores of each worker: neighbours, each core for one worker, or one of a shared core each."""
+    """Return the cores of each worker. They are neighbours, and each core goes to one worker.
+
+    If there are fewer cores than workers, each worker gets one core that it shares.
+    """
     if len(cores) < n_workers:
         return tuple((cores[i % len(cores)],) if cores else () for i in range(n_workers))
     ends = [len(cores) * i // n_workers for i in range(n_workers + 1)]

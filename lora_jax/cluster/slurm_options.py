@@ -10,7 +10,7 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.ranges import Range, check_fields, show, whole
 
 OPTION = "--slurm"
-FURTHER = "sbatch."  # before any other option of sbatch
+FURTHER = "sbatch."  # stands in front of any other option of sbatch
 MINUTES = whole(1, 366 * 24 * 60)
 HOURS = Range(0, 366 * 24, above=True)
 CPUS = whole(1, 4096)
@@ -18,13 +18,13 @@ NODES = whole(1, 10_000)
 GPUS = whole(1, 64)
 
 KEYS = ("partition", "account", "qos", "constraint", "nodes", "gpus", "cpus", "memory", "hours", "minutes")
-# what sbatch calls it, and what we do: users try these first
+# our name, by names of sbatch that users try first
 OTHER_NAMES = {
     "time": "hours", "t": "hours", "mem": "memory", "p": "partition", "a": "account", "q": "qos",
     "c": "cpus", "cpus-per-task": "cpus", "cpus_per_task": "cpus", "gpus-per-node": "gpus",
     "gpus-per-task": "gpus", "g": "gpus",
 }  # fmt: skip
-# options of sbatch that say something else than the user wants, or that we set
+# options of sbatch that we set, or that have another name here: what to use instead
 RESERVED = {
     "time": "hours or minutes", "partition": "partition", "account": "account", "qos": "qos", "mem": "memory",
     "constraint": "constraint", "cpus-per-task": "cpus", "gpus": "gpus", "gpus-per-node": "gpus",
@@ -37,16 +37,19 @@ RESERVED = {
 
 @dataclass(frozen=True, kw_only=True)
 class SlurmOptions:
-    """What SLURM is to give to each worker.
+    """What SLURM should give to each worker.
 
     Attributes:
-        minutes: How long a worker may run before it is stopped, its state saved, and queued again.
-        partition, account, qos, constraint: As sbatch has them. None leaves them to the cluster.
-        nodes: Machines of one worker, with a process each.
-        gpus: How many of a machine, or which and how many, as in "a100:2". None for none.
-        cpus: CPU cores of a machine. None for as many as the cluster gives.
-        memory: Of a machine, with its unit, as in "32G". None for as much as the cluster gives.
-        further: Other options of sbatch: their names, and their values or None where they take none.
+        minutes: How long a worker may run. Then it is stopped, its state saved, and queued again.
+        partition: As in sbatch. None leaves it to the cluster.
+        account: As in sbatch. None leaves it to the cluster.
+        qos: As in sbatch. None leaves it to the cluster.
+        constraint: As in sbatch. None leaves it to the cluster.
+        nodes: Machines of one worker, with one process on each.
+        gpus: GPUs of a machine: how many, or which and how many, such as "a100:2". None asks for none.
+        cpus: CPU cores of a machine. None takes as many as the cluster gives.
+        memory: Memory of a machine with its unit, such as "32G". None takes as much as the cluster gives.
+        further: Other options of sbatch: their names and values. The value is None if an option takes none.
     """
 
     minutes: Annotated[int, MINUTES]
@@ -75,18 +78,18 @@ class SlurmOptions:
 
     @property
     def n_devices(self) -> int | None:
-        """GPUs of one worker, on all of its machines. None where none are asked for."""
+        """GPUs of one worker, on all of its machines. None if it asks for none."""
         return None if self.gpus is None else self.nodes * _count_gpus(self.gpus)
 
 
 def read_slurm(text: str) -> SlurmOptions:
-    """Return what a text asks for, such as "partition=gpu,gpus=1,hours=4,sbatch.exclude=node7".
+    """Return the options that a text asks for, such as "partition=gpu,gpus=1,hours=4,sbatch.exclude=node7".
 
-    A value may hold commas: what has no `=` belongs to the value before it. `sbatch.NAME` alone is an option
-    of sbatch without a value, such as `sbatch.exclusive`.
+    A value may hold commas: a part without `=` belongs to the value before it. `sbatch.NAME` alone is an
+    option of sbatch without a value, such as `sbatch.exclusive`.
 
     Raises:
-        LoraJaxError: A name that is not known or is there twice, a value out of range, or no time limit.
+        LoraJaxError: A name is unknown or given twice, a value is out of range, or there is no time limit.
     """
     given: dict[str, str] = {}
     further: dict[str, str | None] = {}
@@ -117,7 +120,7 @@ def read_slurm(text: str) -> SlurmOptions:
 
 
 def _split(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (name, value) of each part; None for the value of one without `=`."""
+    """Yield (name, value) of each part. The value is None for a part without `=`."""
     found: list[list[str]] = []
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
@@ -153,7 +156,7 @@ def _read_minutes(hours: str | None, minutes: str | None) -> int:
 
 
 def _count_gpus(text: str) -> int:
-    """Return how many GPUs a text asks for: a number, or a kind and a number."""
+    """Return how many GPUs a text asks for. It is a number, or a kind and a number."""
     kind, colon, number = text.rpartition(":")
     if colon and not re.fullmatch(r"[\w.-]+", kind):
         raise LoraJaxError(f"{OPTION} gpus is {show(text)}, it must be as 2 or a100:2: change it.")
@@ -161,7 +164,7 @@ def _count_gpus(text: str) -> int:
 
 
 def _read_memory(text: str) -> str:
-    """Return memory with its unit, gigabytes where none is said."""
+    """Return memory with its unit. Without a unit it is in gigabytes."""
     found = re.fullmatch(r"([1-9]\d{0,6})([MGT]?)B?", text.upper())
     if found is None:
         raise _wrong_memory(text)

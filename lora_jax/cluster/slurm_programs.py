@@ -1,4 +1,4 @@
-"""SLURM's own programs, and what they say when they refuse."""
+"""SLURM's own programs, and what they print when they refuse."""
 
 import re
 import shutil
@@ -7,13 +7,17 @@ import subprocess
 from lora_jax.errors import LoraJaxError, nearest
 
 SECONDS = (
-    120.0  # after which a program of SLURM is given up: a controller that does not answer takes 30 to 60
+    120.0  # how long we wait for a program of SLURM: with a controller that does not answer it takes 30 to 60
 )
 _NO_JOB = "Invalid job id specified"
 
 
 def require_slurm(*programs: str) -> None:
-    """Raise LoraJaxError where one of SLURM's programs is not on this machine."""
+    """Check that SLURM's programs are on this machine.
+
+    Raises:
+        LoraJaxError: One is missing.
+    """
     missing = [name for name in programs if shutil.which(name) is None]
     if missing:
         raise LoraJaxError(
@@ -25,7 +29,7 @@ def ask_slurm(program: str, *arguments: str) -> str:
     """Run one of SLURM's programs and return what it prints.
 
     Raises:
-        LoraJaxError: It refuses, in its own words, or does not answer.
+        LoraJaxError: It refuses (the message repeats its words), or does not answer.
     """
     require_slurm(program)
     try:
@@ -41,7 +45,7 @@ def ask_slurm(program: str, *arguments: str) -> str:
 
 
 def in_a_line(words: str) -> str:
-    """Return what a program of SLURM printed about a mistake as one line, without its name before each."""
+    """Return what a program of SLURM printed about a mistake in one line, without the program's name."""
     lines = (re.sub(r"^\w+: (error: )?", "", line).strip(" .") for line in words.splitlines())
     return "; ".join(dict.fromkeys(filter(None, lines))) or "it does not say why"
 
@@ -52,21 +56,28 @@ def known_partitions() -> list[str]:
 
 
 def explain_refusal(words: str, partition: str | None) -> LoraJaxError:
-    """Return the mistake that sbatch's words are about. partition: the one that was asked for."""
+    """Return the error that sbatch's words are about.
+
+    Args:
+        words: What sbatch printed.
+        partition: The partition that was asked for.
+    """
     said = in_a_line(words)
     hint = nearest(partition, known_partitions()) if partition and "partition name" in said else ""
     return LoraJaxError(f"SLURM refuses the job: {said}{hint}; correct --slurm, nothing was submitted.")
 
 
 def live_elements(job: str, name: str) -> list[str]:
-    """Return the elements of a job that wait or run, as ["1234_0", "1234_1"]; of an array each one.
+    """Return the elements of a job that wait or run, such as ["1234_0", "1234_1"] of an array.
 
-    name: the job's. A job of another name has only got the same number, long after.
+    Args:
+        job: The job.
+        name: Its name. A job of another name only has the same number, long after.
     """
     try:
         text = ask_slurm("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%i|%j")
     except LoraJaxError as problem:
-        if _NO_JOB in str(problem):  # SLURM forgets a job some minutes after its end
+        if _NO_JOB in str(problem):  # SLURM forgets a job a few minutes after its end
             return []
         raise
     rows = (line.partition("|") for line in text.splitlines())
@@ -74,10 +85,10 @@ def live_elements(job: str, name: str) -> list[str]:
 
 
 def state_of(job: str) -> str:
-    """Return the state of a job in capitals, as RUNNING or COMPLETING."""
+    """Return the state of a job in capitals, such as RUNNING or COMPLETING."""
     return ask_slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T")
 
 
 def requeue(job: str) -> None:
-    """Have SLURM stop a job and queue it again."""
+    """Let SLURM stop a job and queue it again."""
     ask_slurm("scontrol", "requeue", job)

@@ -1,18 +1,18 @@
 """What runs in an allocation of SLURM: the worker's command as a child, stopped and queued again in time.
 
 submitit unpickles a SlurmWorker there and calls it. Three things can end an allocation:
-- USR2, which SLURM sends before the time is up, and on some clusters before a preemption: submitit calls
+- SLURM sends USR2 before the time is up, and on some clusters before a preemption. submitit then calls
   `checkpoint`.
-- SIGTERM, which SLURM sends before it takes the allocation away: a preemption, or scancel. submitit would
-  pass over it.
-- SIGKILL or the loss of the node. SLURM queues the job again by itself, and the next worker goes on from the
+- SLURM sends SIGTERM before it takes the allocation away, for a preemption or scancel. submitit would ignore
+  it.
+- SIGKILL, or the loss of the node. SLURM queues the job again by itself, and the next worker goes on from the
   last checkpoint.
 What the worker has done is in the results folder. So the job starts again as it was submitted.
 
-A worker of several machines has a SlurmWorker on each, whose children are one computation
-(`training/processes.py`): when one child dies all end. The first SlurmWorker alone judges that, notes it and
-has the job queued again, so that all start anew. The others end with status 0 whatever their child did, which
-leaves the first one its time. One that is killed itself ends all (srun's --kill-on-bad-exit).
+A worker on several machines has a SlurmWorker on each. Their children are one computation
+(`training/processes.py`), so when one child dies, all end. Only the first SlurmWorker judges the death, notes
+it and queues the job again, so that all start again. The others end with status 0, whatever their child did.
+This leaves the first one its time. If a SlurmWorker itself is killed, all end (srun's --kill-on-bad-exit).
 """
 
 import os
@@ -32,22 +32,28 @@ from lora_jax.errors import LoraJaxError
 if TYPE_CHECKING:
     from submitit import JobEnvironment
 
-FOREVER = 3600.0  # seconds of one wait for a child
-PAUSE = 5.0  # seconds before a worker that died is started again
-LEFT = 20.0  # seconds before the end at which a child that still saves is left to be killed
+FOREVER = 3600.0  # seconds of a single wait for a child
+PAUSE = 5.0  # seconds until we start a worker again that died
+LEFT = 20.0  # this many seconds before the end, we stop waiting for a child that still saves
 
 
 class SlurmWorker:
-    """One worker of a results folder, as submitit runs it in an allocation, on each machine of it."""
+    """One worker of a results folder, as submitit runs it on each machine of an allocation."""
 
     def __init__(self, folder: Path, command: tuple[str, ...], notice: float) -> None:
-        """folder: the results folder. notice: seconds from SLURM's USR2 to the end of the allocation."""
+        """Describe the worker.
+
+        Args:
+            folder: The results folder.
+            command: What the worker runs.
+            notice: Seconds from SLURM's USR2 to the end of the allocation.
+        """
         self.folder, self.command, self.notice = folder, command, notice
         self._child: Child | None = None
         self._is_terminated = False
 
     def __call__(self) -> None:
-        """Run the command until it has finished all work; ends the process otherwise."""
+        """Run the command until it has finished all work. Otherwise end the process."""
         import submitit
 
         place = submitit.JobEnvironment()
@@ -62,12 +68,12 @@ class SlurmWorker:
                 break
             if status == 0:
                 return
-            if status in STOPPED:  # by a person, who signalled the worker itself
+            if status in STOPPED:  # a person sent the worker itself a signal
                 sys.exit(status)
             if self._note_death(place, status, n_deaths):
                 sys.exit(status)
             if place.num_tasks > 1:
-                break  # all of them start anew, by the queue: a machine of them may be gone
+                break  # all of them start again through the queue, because a machine may be gone
             n_deaths += 1
             time.sleep(PAUSE)
         leave_allocation(place.job_id)
@@ -84,10 +90,10 @@ class SlurmWorker:
         return child.take_status()
 
     def _follow(self, place: "JobEnvironment") -> None:
-        """Run the command beside the first machine's, and tell in this machine's log how it died.
+        """Run the command beside the first machine's, and write into this machine's log how it died.
 
-        A SIGTERM does not hide a death. srun sends one as soon as the first process has ended, and that may
-        be before this one has taken its child's status.
+        We report a death even after a SIGTERM. srun sends one as soon as the first process has ended, which
+        may be before this process has taken its child's status.
         """
         status = self._run_child(place)
         if status and status not in STOPPED:
@@ -99,21 +105,21 @@ class SlurmWorker:
             )
 
     def _note_death(self, place: "JobEnvironment", status: int, n_before: int) -> bool:
-        """Tell of a death and note it; return whether the worker is not to be started again."""
+        """Report a death and note it. Return whether the worker should not be started again."""
         assert self._child is not None, "it ran"
         log = place.paths.stdout
         death = describe_death(place.job_id, status, self._child.seconds, n_before, log)
-        if place.num_tasks > 1:  # the one that died first may be another
+        if place.num_tasks > 1:  # another process may have died first
             death = replace(death, log=str(log.with_name(f"{place.job_id}_*_log.out")))
         print(f"lora-jax: {death.sentence}", file=sys.stderr, flush=True)
         note_death(self.folder, death)
         return death.is_last
 
     def checkpoint(self) -> NoReturn:
-        """Stop the child with its state saved, have the job queued again, and end this process.
+        """Stop the child with its state saved, queue the job again, and end this process.
 
-        submitit calls this, and would go on by writing the job anew, which leaves none where it is killed in
-        the middle, and by a request that fails where SLURM has queued the job already.
+        submitit calls this. If we returned, submitit would write the job again, and leave none if it is
+        killed meanwhile. And its request fails if SLURM has queued the job already.
         """
         import submitit
 
@@ -130,11 +136,14 @@ class SlurmWorker:
 
 
 def leave_allocation(job: str) -> NoReturn:
-    """End this process after a signal; a job that SLURM has not queued again by itself is queued again.
+    """End this process after a signal. Queue the job again unless SLURM has done so.
 
-    SLURM calls a job RUNNING while it gives it time before a preemption or the end of its hours. One that
-    ends by itself in that time would count as finished. One that was cancelled, or that SLURM has queued
-    again, has another state by then. job: as 1234_0; of the last one of an array, 1234 is the whole array.
+    SLURM calls a job RUNNING while it gives it time before a preemption or the end of its hours. A job that
+    ends by itself in that time would count as finished. A job that was cancelled, or that SLURM has queued
+    again, has another state by then.
+
+    Args:
+        job: The job, such as 1234_0. For the last element of an array, 1234 means the whole array.
     """
     try:
         if state_of(job) == "RUNNING":

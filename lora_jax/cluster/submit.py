@@ -1,4 +1,4 @@
-"""Workers submitted to SLURM as one array of jobs, by submitit."""
+"""Submit workers to SLURM as one array of jobs, by submitit."""
 
 import contextlib
 import io
@@ -21,11 +21,11 @@ from lora_jax.ranges import whole
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
-FOLDER = "slurm"  # in a results folder: what submitit writes, and the logs
+FOLDER = "slurm"  # in a results folder: submitit's files, and the logs
 JOBS = f"{FOLDER}/jobs"
-WORKERS = whole(1, 1000)  # the largest array that SLURM takes, if its administrator has not said otherwise
-NOTICE = 120  # seconds before the end of an allocation at which its worker is told
-NO_LIMIT = 1_000_000  # how often a worker may run into the end of its time and be queued again
+WORKERS = whole(1, 1000)  # the largest array that SLURM accepts, unless its administrator changed it
+NOTICE = 120  # seconds before the end of an allocation at which its worker gets a signal
+NO_LIMIT = 1_000_000  # how often a worker may reach the end of its time and be queued again
 OF_A_JOB = ("SLURM_", "SRUN_", "SUBMITIT_")
 OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
 
@@ -52,6 +52,7 @@ class Submission:
 
     @property
     def sentence(self) -> str:
+        """What was submitted, in a sentence."""
         workers = "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
         return (
             f"Submitted {workers} to SLURM as job {self.job}; their logs are {self.logs}/{self.job}*_log.out."
@@ -63,6 +64,12 @@ def submit_workers(folder: Path, n_workers: int, options: SlurmOptions, command:
 
     Each runs `command` until it ends with status 0. It is stopped and queued again before its time is up, and
     when another job preempts it.
+
+    Args:
+        folder: The results folder.
+        n_workers: Number of workers.
+        options: What SLURM should give to each.
+        command: What each runs.
 
     Raises:
         LoraJaxError: SLURM is not here or refuses, or the folder's name has a % in it.
@@ -87,7 +94,7 @@ def submit_workers(folder: Path, n_workers: int, options: SlurmOptions, command:
     try:
         write_atomically(folder / JOBS / f"{submission.job}.json", to_sealed_json(to_document(submission)))
     except OSError:
-        ask_slurm("scancel", submission.job)  # nobody could find it again
+        ask_slurm("scancel", submission.job)  # without the note nobody could find the job again
         raise
     return submission
 
@@ -102,10 +109,10 @@ def make_executor(folder: Path, options: SlurmOptions) -> "SlurmExecutor":
 
 
 def to_parameters(folder: Path, options: SlurmOptions) -> dict[str, Any]:
-    """Return the options as submitit names them."""
-    # SLURM 22.05 does not pass it on
+    """Return the options under submitit's names."""
+    # SLURM 22.05 does not pass cpus-per-task on to srun
     of_step = [] if options.cpus is None else [f"--cpus-per-task={options.cpus}"]
-    if options.nodes > 1:  # a task that ends well leaves the others their time, whatever the cluster's is
+    if options.nodes > 1:  # a task that ends well leaves the others their time, whatever the default
         of_step += ["--kill-on-bad-exit=1", "--wait=0"]
     return {
         "job_name": f"lora-jax {folder.name}",
@@ -121,20 +128,20 @@ def to_parameters(folder: Path, options: SlurmOptions) -> dict[str, Any]:
         "ntasks_per_node": 1,
         "signal_delay_s": min(NOTICE, 60 * options.minutes // 3),
         "array_parallelism": WORKERS.high,
-        "wckey": None,  # submitit's own is refused where a cluster keeps a list of them
+        "wckey": None,  # a cluster that keeps a list of them refuses submitit's own
         "stderr_to_stdout": True,
-        # --requeue: after the loss of a node too, whatever the cluster does by itself
+        # requeue after the loss of a node too, whatever the cluster's default
         "additional_parameters": {
             "requeue": True, **{name: True if value is None else value for name, value in options.further}
         },
         "srun_args": ["--open-mode=append", *of_step],
-        # A shell that SIGTERM ends takes the worker with it while that saves its state.
+        # A shell that SIGTERM ends would take the worker with it while the worker saves its state.
         "setup": ["trap : TERM"],
     }  # fmt: skip
 
 
 def _submit(executor: "SlurmExecutor", workers: Sequence[SlurmWorker], partition: str | None) -> str:
-    """Submit and return the number of the first job."""
+    """Submit the workers and return the number of the first job."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     said = io.StringIO()  # submitit prints sbatch's words before it raises them
@@ -147,7 +154,10 @@ def _submit(executor: "SlurmExecutor", workers: Sequence[SlurmWorker], partition
 
 @contextlib.contextmanager
 def _outside_jobs() -> Iterator[None]:
-    """Hide what SLURM tells a job about itself: who submits from within one would get its shape."""
+    """Hide what SLURM tells a job about itself.
+
+    Otherwise a submission from inside a job would get its shape.
+    """
     hidden = {
         name: value
         for name, value in os.environ.items()
@@ -162,7 +172,7 @@ def _outside_jobs() -> Iterator[None]:
 
 
 def read_submissions(folder: Path) -> tuple[Submission, ...]:
-    """Return what was submitted for a results folder, by its own notes, the earliest first."""
+    """Return what was submitted for a results folder, from the notes in it, the earliest first."""
     found = []
     for path in (folder / JOBS).glob("*.json"):
         remedy = "delete it"
@@ -173,12 +183,17 @@ def read_submissions(folder: Path) -> tuple[Submission, ...]:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What was cancelled. elements: SLURM's numbers of the workers that waited or ran, as "1234_0"."""
+    """What was cancelled.
+
+    Attributes:
+        elements: SLURM's numbers of the workers that waited or ran, such as "1234_0".
+    """
 
     elements: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
+        """What was cancelled, in a sentence."""
         if not self.elements:
             return "All workers that were submitted have ended; there is nothing to cancel."
         workers = "1 worker" if len(self.elements) == 1 else f"{len(self.elements)} workers"

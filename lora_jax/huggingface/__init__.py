@@ -1,1 +1,1 @@
-"""Pretrained models and adapters in the formats of Hugging Face, in and out."""
+"""Pretrained models and adapters in the formats of Hugging Face: read them, and write them."""

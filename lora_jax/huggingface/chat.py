@@ -1,4 +1,7 @@
-"""A model's chat template: conversations as the text that it was trained on, as transformers renders it."""
+"""A model's chat template: it renders a conversation as the text that the model was trained on.
+
+We render it as transformers does.
+"""
 
 import json
 import re
@@ -11,11 +14,12 @@ from typing import Any
 
 from lora_jax.errors import LoraJaxError
 
-# Around what the assistant writes: characters of Unicode's private use, which no text should have.
+# They stand around what the assistant writes. They are private-use characters, which no text should hold.
 START, END = "\U0010fffc", "\U0010fffd"
 SPAN = re.compile(f"{START}([^{START}{END}]*){END}")
 MARK = re.compile(r"{%-?\s*generation\s*-?%}")
-TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # that a template may name, as bos_token
+# tokens that a template may name, such as bos_token
+TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class ChatTemplate:
     """A Jinja template.
 
     Attributes:
+        text: The template.
         where: The file that holds it.
         tokens: The special tokens that it may name.
     """
@@ -35,20 +40,21 @@ class ChatTemplate:
         """Return the text of a conversation.
 
         Args:
+            messages: The conversation.
             is_open: Whether the text ends where the assistant answers.
 
         Raises:
-            LoraJaxError: If Jinja is missing, or the template refuses the conversation.
+            LoraJaxError: Jinja is missing, or the template refuses the conversation.
         """
         return self._render(messages, is_open, is_marked=False)
 
     def mark_answers(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]] | None:
-        """Return where a conversation's text is what the assistant writes, as [start, end) of characters.
+        """Return which characters of a conversation's text the assistant writes, as [start, end).
 
-        That is what stands in {% generation %}; None where the template has no such tag.
+        They are what {% generation %} holds. It is None if the template has no such tag.
 
         Raises:
-            LoraJaxError: as for `render`.
+            LoraJaxError: As for `render`.
         """
         if not MARK.search(self.text):
             return None
@@ -64,7 +70,7 @@ class ChatTemplate:
         template = _compile(self.text, self.where, is_marked)
         try:
             return template.render(messages=list(messages), add_generation_prompt=is_open, **self.tokens)
-        except Exception as error:  # a template raises what it likes: its own refusals, or a TypeError
+        except Exception as error:  # a template may raise anything: its own refusals, or a TypeError
             raise LoraJaxError(
                 f"The chat template of {self.where} does not render the conversation"
                 f" {str(list(messages))[:120]} ({error}): write it as that template wants it."
@@ -72,10 +78,11 @@ class ChatTemplate:
 
 
 def find_template(folder: Path, config: Mapping[str, Any]) -> ChatTemplate | None:
-    """Find a folder's template: chat_template.jinja, else chat_template of tokenizer_config.json.
+    """Find a folder's template: chat_template.jinja, otherwise chat_template of tokenizer_config.json.
 
     Args:
-        config: tokenizer_config.json. Of several named templates we take the one called "default".
+        folder: The model's folder.
+        config: tokenizer_config.json. If it has several named templates, we take the one called "default".
     """
     tokens = {f"{name}_token": _content(config.get(f"{name}_token")) for name in TOKENS}
     named = {name: token for name, token in tokens.items() if token is not None}
@@ -95,9 +102,12 @@ def _content(token: Any) -> str | None:
 
 @lru_cache(maxsize=8)
 def _compile(text: str, where: str, is_marked: bool) -> Any:
-    """Return a template in the sandbox and with the functions that transformers gives it.
+    """Return a template with the sandbox and functions that transformers gives it.
 
-    is_marked: writes START and END around what {% generation %} holds.
+    Args:
+        text: The template.
+        where: The file that holds it.
+        is_marked: Whether it writes START and END around what {% generation %} holds.
     """
     try:
         import jinja2

@@ -1,4 +1,4 @@
-"""A Llama in a GGUF file, as llama.cpp keeps it, to tensors and settings under Hugging Face's names."""
+"""Convert a Llama in a GGUF file, the format of llama.cpp, to Hugging Face's tensors and settings."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.files import write_atomically
 from lora_jax.huggingface.gguf_tokenizer import make_tokenizer
 
-# llama.cpp's names; those in a block stand behind "blk.N." there and behind "model.layers.N." here.
+# Hugging Face's names, by llama.cpp's. In a block, "blk.N." stands in front there and "model.layers.N." here.
 OUTSIDE = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -31,19 +31,25 @@ IN_BLOCK = {
 
 
 class GGUFModel(NamedTuple):
-    """What a GGUF file holds, as three files of a Hugging Face folder would say it."""
+    """What a GGUF file holds, in the form of a Hugging Face folder.
 
-    config: dict[str, Any]  # config.json
-    tensors: dict[str, np.ndarray]  # model.safetensors: float32, matrices (out, in)
-    metadata: dict[str, Any]  # the file's own keys, the tokenizer's among them
+    Attributes:
+        config: Its config.json.
+        tensors: Its model.safetensors: float32, matrices as (out, in).
+        metadata: The GGUF file's own keys, those of the tokenizer included.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, Any]
 
 
 def read_gguf(path: Path) -> GGUFModel:
     """Read a GGUF file of the llama architecture and dequantise it to float32.
 
     Raises:
-        LoraJaxError: no such file, no GGUF, cut short, an architecture, a quantisation, a rotary scaling or a
-            tensor that is not known here, or a tensor or key that is missing.
+        LoraJaxError: There is no such file, it is no GGUF or cut short, we do not know its architecture,
+            quantisation, rotary scaling or a tensor, or a tensor or key is missing.
     """
     reader = _open(path)
     metadata = {name: field.contents() for name, field in reader.fields.items()}
@@ -77,7 +83,7 @@ def _open(path: Path) -> Any:
             raise LoraJaxError(f"{path} is no GGUF file, it does not begin with GGUF: give another.")
     try:
         return GGUFReader(path)
-    except (ValueError, IndexError, KeyError, OverflowError) as error:  # a read beyond the file's end
+    except (ValueError, IndexError, KeyError, OverflowError) as error:  # it read beyond the file's end
         raise LoraJaxError(f"{path} is cut short or damaged ({error}): fetch it again.") from None
 
 
@@ -94,8 +100,8 @@ def rename(name: str) -> str | None:
 def unpermute(w_OI: np.ndarray, n_heads: int) -> np.ndarray:
     """Undo llama.cpp's order of the rows of q and k.
 
-    It rotates neighbours, (0, 1), (2, 3), ..., where Hugging Face rotates the halves of a head, (0, K/2),
-    (1, K/2 + 1), ...: row 2i + j of a head goes back to row i + j K/2.
+    llama.cpp rotates neighbours, (0, 1), (2, 3), ... Hugging Face rotates the halves of a head, (0, K/2), (1,
+    K/2 + 1), ... So row 2i + j of a head goes back to row i + j K/2.
     """
     pairs_HPJI = w_OI.reshape(n_heads, -1, 2, w_OI.shape[1])
     return np.ascontiguousarray(pairs_HPJI.swapaxes(1, 2).reshape(w_OI.shape))
@@ -114,7 +120,7 @@ def _dequantise(path: Path, tensor: Any) -> np.ndarray:
 
 
 def _make_config(path: Path, metadata: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """Return config.json; keys of GGUF are described in its specification under "LLM"."""
+    """Return config.json. The specification of GGUF describes its keys under "LLM"."""
     architecture = metadata.get("general.architecture")
     if architecture != "llama":
         raise LoraJaxError(f"{path} is of the architecture {architecture!r}, only 'llama' can be converted.")
@@ -165,7 +171,7 @@ def _make_config(path: Path, metadata: dict[str, Any], names: set[str]) -> dict[
 
 
 def shorten(value: float) -> float:
-    """Return the shortest decimal that is the same float32: GGUF keeps 1e-5 as 9.999999747378752e-06."""
+    """Return the shortest decimal with the same float32. GGUF keeps 1e-5 as 9.999999747378752e-06."""
     return float(str(np.float32(value)))
 
 
@@ -186,10 +192,10 @@ def _check_complete(path: Path, config: dict[str, Any], tensors: dict[str, np.nd
 def convert_gguf(path: Path, folder: Path) -> None:
     """Write a GGUF file as a Hugging Face folder: float32 weights, config.json and the tokenizer's files.
 
-    The folder is made if it is not there; what is read and refused is refused before anything is written.
+    We make the folder if it is missing. A file that we cannot read is refused before anything is written.
 
     Raises:
-        LoraJaxError: as `read_gguf` and `make_tokenizer`.
+        LoraJaxError: `read_gguf` or `make_tokenizer` refuses the file.
     """
     from safetensors.numpy import save
 

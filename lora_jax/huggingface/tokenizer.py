@@ -12,19 +12,29 @@ from lora_jax.foreign import parse_tokenizer
 from lora_jax.framing import choose_end_ids, count_doubled, find_front
 from lora_jax.huggingface.chat import ChatTemplate, find_template
 
-NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # tokens that the small files may name
+NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # special tokens that the small files may name
 
 
 @dataclass(frozen=True)
 class HFTokenizer:
-    """Text to ids and back as the folder's model was trained; nothing is cut short and nothing padded."""
+    """Maps text to ids and back, as the folder's model was trained. It neither truncates nor pads.
 
-    inner: Any  # tokenizers.Tokenizer
-    vocab_size: int  # ids lie in [0, vocab_size)
+    Attributes:
+        inner: The tokenizers.Tokenizer.
+        vocab_size: All ids are below this.
+        bos_id: The token that begins a text, or None.
+        eos_id: The token that ends a text, or None.
+        pad_id: The token that pads a text, or None.
+        end_ids: The tokens at which generated text stops. If none is given, the eos.
+        chat: The chat template, or None.
+    """
+
+    inner: Any
+    vocab_size: int
     bos_id: int | None
     eos_id: int | None
     pad_id: int | None
-    end_ids: tuple[int, ...] = ()  # what a generated text stops at; the eos where none is given
+    end_ids: tuple[int, ...] = ()
     chat: ChatTemplate | None = None
 
     def __post_init__(self) -> None:
@@ -39,19 +49,21 @@ class HFTokenizer:
         """Encode a text or a pair of texts.
 
         Args:
-            special: Adds what the model expects around a text, such as BERT's [CLS] and [SEP], but not a
-                second time before a text that begins with it. Prompts, which have an open end, are framed by
+            text: The text.
+            pair: The second text of a pair, or None.
+            special: Whether to add what the model expects around a text, such as BERT's [CLS] and [SEP]. A
+                text that already begins with it gets it once. For prompts, which have an open end, use
                 `lora_jax.framing`.
 
         Returns:
-            The ids, and their types: 1 in the second of a pair, else 0.
+            The ids, and their types: 1 in the second text of a pair, otherwise 0.
         """
         found = self.inner.encode(text, pair, add_special_tokens=special)
         n = count_doubled(found.ids, self._front) if special else 0
         return found.ids[n:], found.type_ids[n:]
 
     def encode_batch(self, texts: list[str], special: bool = True) -> list[list[int]]:
-        """Return the ids of many texts, several times faster than one by one."""
+        """Return the ids of many texts. This is several times faster than one by one."""
         rows = [found.ids for found in self.inner.encode_batch(texts, add_special_tokens=special)]
         return [ids[count_doubled(ids, self._front) :] for ids in rows] if special else rows
 
@@ -59,17 +71,21 @@ class HFTokenizer:
         """Return a conversation as text.
 
         Args:
+            messages: The conversation.
             is_open: Whether the text ends where the assistant answers.
 
         Raises:
-            LoraJaxError: If there is no chat template, or `ChatTemplate.render` refuses.
+            LoraJaxError: There is no chat template, or `ChatTemplate.render` refuses.
         """
         return self._require_chat().render(messages, is_open)
 
     def mark_answers(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]] | None:
         """Return which characters of a conversation's text the assistant writes, as the template marks them.
 
-        None where the template marks nothing. Raises LoraJaxError as `render` does.
+        It is None if the template marks nothing.
+
+        Raises:
+            LoraJaxError: As for `render`.
         """
         return self._require_chat().mark_answers(messages)
 
@@ -86,30 +102,32 @@ class HFTokenizer:
         """Return the text of ids.
 
         Args:
+            ids: The ids.
             special: Whether tokens such as <|im_end|> are written out.
         """
         return self.inner.decode([int(i) for i in ids], skip_special_tokens=not special)
 
     def continue_text(self, ids: Iterable[int]) -> str:
-        """Return the text of ids as it goes on after other text.
+        """Return the text of ids as it continues other text.
 
-        `decode` takes what it is given for a whole text, and SentencePiece's drops a space at its start.
+        `decode` treats its ids as a whole text. SentencePiece's then drops a space at the start.
         """
         before = self.encode("a", special=False)[0]
         return self.decode([*before, *ids])[len(self.decode(before)) :]
 
 
 def load_tokenizer(folder: Path) -> HFTokenizer:
-    """Read a folder's tokenizer.json; which ids are special is in the small files beside it.
+    """Read a folder's tokenizer.json. The small files beside it say which ids are special.
 
-    Each of bos, eos and pad is taken from the small files in transformers' order (`_small_files`), else from
-    config.json, and is None where none of them says. What ends a generated text is said by
-    generation_config.json, else config.json, else it is the eos. Tokens that the small files name are
-    special, as in transformers: they are found whole in a text, and no decoded text shows them.
+    We take bos, eos and pad from the small files in transformers' order (`_small_files`), otherwise from
+    config.json. If none gives it, it is None. The tokens that end generated text come from
+    generation_config.json, otherwise from config.json, otherwise it is the eos. As in transformers, tokens
+    that the small files name are special. They are found whole in a text, and decoded text does not show
+    them.
 
     Raises:
-        LoraJaxError: no tokenizer.json, one that cannot be read, a special token that it does not hold, or
-            end tokens that are no numbers.
+        LoraJaxError: tokenizer.json is missing or unreadable, lacks a special token, or end tokens are no
+            numbers.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -121,7 +139,7 @@ def load_tokenizer(folder: Path) -> HFTokenizer:
     except UnicodeDecodeError as error:
         raise LoraJaxError(f"{path} is not UTF-8 ({error.reason}): save it again.") from error
     inner = parse_tokenizer(text, f"{path} is no tokenizer that can be read", "save it again")
-    inner.no_truncation()  # whoever saved it may have left a length that does not hold for this use
+    inner.no_truncation()  # the file may hold a length from another use
     inner.no_padding()
     ids = inner.get_vocab(with_added_tokens=True)
     special = {name: _find_id(folder, name, ids) for name in ("bos", "eos", "pad")}
@@ -139,7 +157,7 @@ def load_tokenizer(folder: Path) -> HFTokenizer:
 
 
 def _mark_special(inner: Any, folder: Path, ids: dict[str, int]) -> None:
-    """Make the tokens special that the small files name and that the vocabulary has as plain ones."""
+    """Make tokens special that the small files name and that the vocabulary holds as plain tokens."""
     from tokenizers import AddedToken
 
     known = {token.content for token in inner.get_added_tokens_decoder().values() if token.special}
@@ -159,10 +177,10 @@ def _content(token: Any) -> str | None:
 
 
 def _small_files(folder: Path) -> tuple[str, str]:
-    """Return the files that name special tokens, the one that holds first.
+    """Return the files that name special tokens. The first one counts.
 
-    In transformers special_tokens_map.json overrides tokenizer_config.json, except where the latter lists its
-    tokens in `added_tokens_decoder`, as newer versions save it.
+    In transformers special_tokens_map.json overrides tokenizer_config.json. But if the latter lists its
+    tokens in `added_tokens_decoder`, as newer versions save it, it counts itself.
     """
     config, older = "tokenizer_config.json", "special_tokens_map.json"
     return (config, older) if "added_tokens_decoder" in _read(folder / config) else (older, config)
@@ -178,7 +196,7 @@ def _find_id(folder: Path, name: str, ids: dict[str, int]) -> int | None:
                 )
             return ids[content]
     found = _read(folder / "config.json").get(f"{name}_token_id")
-    found = found[0] if isinstance(found, list) and found else found  # several may end a text
+    found = found[0] if isinstance(found, list) and found else found  # several tokens may end a text
     if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
         raise LoraJaxError(
             f"{folder / 'config.json'} has {name}_token_id {found!r}, wanted a number: mend it."

@@ -1,1 +1,1 @@
-"""Processes that work on one results folder: how each is told from the others, and which of them has what."""
+"""Processes that work on one results folder: how we tell them apart, and which of them has which job."""

@@ -1,4 +1,4 @@
-"""The workers of a results folder together: how this process joins them, and whom it finds there."""
+"""The workers of a results folder: how this process joins them, and whom it finds there."""
 
 import contextlib
 import hashlib
@@ -22,10 +22,10 @@ class Joining:
     """How a process joins the workers of a folder.
 
     Attributes:
-        task: Digest of what it was told to do. All workers have the same.
-        invited: Whether it was started to work beside others. Otherwise another process of this machine that
-            works on the folder is taken for an accident, and refused.
-        stale_seconds: Time without a heartbeat after which another worker is taken to be gone.
+        task: Digest of its task. All workers have the same.
+        invited: Whether it was started to work beside others. If not, another process of this machine that
+            works on the folder is taken for an accident, and this process is refused.
+        stale_seconds: If another worker has no heartbeat for this long, we take it to be gone.
     """
 
     task: str = ""
@@ -34,7 +34,11 @@ class Joining:
 
 
 class Crew:
-    """This process among the workers of a folder."""
+    """This process among the workers of a folder.
+
+    Args:
+        worker: This process as a worker.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.leases = worker, Leases(worker)
@@ -48,7 +52,7 @@ class Crew:
         ]
 
     def disband(self) -> None:
-        """Take the leases and the files of workers that have ended away, when nobody else is at work."""
+        """If nobody else is at work, remove the leases, and the files of workers that have ended."""
         if self.others():
             return
         self.leases.clear()
@@ -61,6 +65,11 @@ class Crew:
 @contextlib.contextmanager
 def joined(folder: Path, joining: Joining, say: Callable[[str], None]) -> Iterator[Crew]:
     """Be a worker on a folder during the block.
+
+    Args:
+        folder: The results folder.
+        joining: How to join.
+        say: Called with a line about the other workers.
 
     Raises:
         LoraJaxError: Another worker has other code or another task, or this process was not invited and
@@ -79,12 +88,12 @@ def joined(folder: Path, joining: Joining, say: Callable[[str], None]) -> Iterat
             n = len(others)
             say(f"{n} other worker{'s' if n > 1 else ''} on {folder}: {names}.")
         else:
-            sweep(folder)  # what killed processes left; beside others it may be theirs
+            sweep(folder)  # remove what killed processes left; beside other workers it may be theirs
         yield crew
 
 
 def _check_alike(own: WorkerState, other: WorkerState, folder: Path) -> None:
-    """Refuse to work beside other code or another task: the runs would not be those of one sweep."""
+    """Refuse to work beside other code or another task, because the runs would not belong to one sweep."""
     if other.code == own.code and other.task == own.task:
         return
     what = "other code (lora_jax, jax or numpy)" if other.code != own.code else "another config or options"
@@ -96,7 +105,7 @@ def _check_alike(own: WorkerState, other: WorkerState, folder: Path) -> None:
 
 
 def _refuse_neighbour(own: WorkerState, other: WorkerState, folder: Path) -> None:
-    """Refuse where a process of this machine was here first: the same command was started twice."""
+    """Refuse if a process of this machine was here first, because the same command was then started twice."""
     mine, its = own.process, other.process
     if is_neighbour(its) and (its.started, its.pid) < (mine.started, mine.pid):
         raise LoraJaxError(

@@ -1,8 +1,8 @@
-"""Leases: which worker has a job, kept as files that a shared file system creates for one worker only.
+"""Leases: which worker has a job. They are files that a shared file system creates for one worker only.
 
 The files leases/JOB.1, JOB.2, ... are the generations of a job's lease. Each is created exclusively, holds
-its worker's name, and is never changed. The newest one counts. Whoever takes a job over creates the next
-generation, so that of several workers which find the same lease stale only one gets it.
+its worker's name, and never changes. The newest one counts. A worker that takes a job over creates the next
+generation. If several workers find the same stale lease, only one of them gets it.
 """
 
 import contextlib
@@ -18,14 +18,19 @@ from lora_jax.workers.witness import Witness
 from lora_jax.workers.worker import Worker
 
 FOLDER = "leases"  # in a results folder
-RELEASED = ".released"  # at the end of the name of a file: that generation was given back
+RELEASED = ".released"  # suffix of a file's name that says that this generation was given back
 POLL_SECONDS = 1.0
 _NAME = re.compile(r"[\w+=,.@-]+")
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's hold on a job. generation: counts how often it was claimed, from 1."""
+    """A worker's hold on a job.
+
+    Attributes:
+        job: The job.
+        generation: How often the job was claimed, counted from 1.
+    """
 
     job: str
     generation: int
@@ -42,22 +47,22 @@ class Leases:
         """
         self._worker, self._folder = worker, worker.folder / FOLDER
         self.witness = Witness(worker.folder, worker.stale_seconds)
-        self._newest: dict[str, int] = {}  # by job: a generation that exists, where the search begins
+        self._newest: dict[str, int] = {}  # by job: a generation that exists, at which to start searching
         self._own: dict[str, Lease] = {}
         with self._explained("folder"):
             self._folder.mkdir(parents=True, exist_ok=True)
 
     def claim(self, job: str, *, fresh: bool = False) -> Lease | None:
-        """Take a job; None where another worker has it and is alive.
+        """Take a job. None if another worker has it and is alive.
 
-        A job that this worker has already is its own still.
+        If this worker has the job already, it keeps it.
 
         Args:
             job: Its name.
-            fresh: Whether to take it only if nobody ever had it. That costs one call of the system.
+            fresh: Whether to take it only if nobody ever had it. This costs one system call.
 
         Raises:
-            LoraJaxError: The lease cannot be made, as on a full or read-only disk.
+            LoraJaxError: The lease cannot be made, for example on a full or read-only disk.
         """
         if job in self._own:
             return self._own[job]
@@ -71,7 +76,7 @@ class Leases:
         if fresh or not self._is_free(job, newest):
             return None
         lease = Lease(job, newest + 1)
-        # of several workers that find it free, one is the fastest
+        # if several workers find it free, one of them is the fastest
         return self._keep(lease) if self._create(self._path(lease), self._worker.name) else None
 
     def _keep(self, lease: Lease) -> Lease:
@@ -79,7 +84,7 @@ class Leases:
         return lease
 
     def release(self, lease: Lease) -> None:
-        """Give a job back, so that others may have it at once."""
+        """Give a job back, so that others can have it at once."""
         self._own.pop(lease.job, None)
         self._create(str(self._path(lease)) + RELEASED, "")
 
@@ -99,7 +104,7 @@ class Leases:
             )
 
     def holder(self, job: str) -> str | None:
-        """Return the name of the worker that has a job, alive or not; None where nobody has it."""
+        """Return the name of the worker that has a job, alive or not. None if nobody has it."""
         newest = self._find_newest(job)
         if not newest or os.path.exists(self._path(Lease(job, newest)) + RELEASED):
             return None
@@ -107,7 +112,12 @@ class Leases:
 
     @contextlib.contextmanager
     def alone(self, job: str, say: Callable[[str], None]) -> Iterator[None]:
-        """Do in the block what one worker at a time may do; others wait for it, and say so."""
+        """Do in the block what only one worker at a time may do. The others wait, and say so.
+
+        Args:
+            job: Name of the job.
+            say: Called with a line if this worker has to wait.
+        """
         told = False
         while (lease := self.claim(job)) is None:
             if not told:
@@ -120,19 +130,19 @@ class Leases:
             self.release(lease)
 
     def clear(self) -> None:
-        """Take all leases away. No other worker may be alive."""
+        """Remove all leases. No other worker may be alive."""
         for path in self._folder.iterdir():
             path.unlink(missing_ok=True)
         self._newest.clear()
         self._own.clear()
-        with contextlib.suppress(OSError):  # another worker has joined meanwhile
+        with contextlib.suppress(OSError):  # another worker may have joined meanwhile
             self._folder.rmdir()
 
     def _path(self, lease: Lease) -> str:
         return f"{self._folder}/{lease.job}.{lease.generation}"
 
     def _find_newest(self, job: str) -> int:
-        """Return the newest generation of a job's lease, 0 for none."""
+        """Return the newest generation of a job's lease. 0 if there is none."""
         newest = self._newest.get(job, 0)
         while os.path.exists(self._path(Lease(job, newest + 1))):
             newest += 1
@@ -143,7 +153,7 @@ class Leases:
         lease = Lease(job, generation)
         if os.path.exists(self._path(lease) + RELEASED):
             return True
-        # Its worker may have been killed before it wrote its name: such a lease goes stale by itself.
+        # A worker may be killed before it writes its name. Such a lease goes stale by itself.
         return not self.witness.is_alive(self._read(lease) or os.path.basename(self._path(lease)))
 
     def _read(self, lease: Lease) -> str:
@@ -153,7 +163,7 @@ class Leases:
             return ""
 
     def _create(self, path: str, content: str) -> bool:
-        """Create a file that was not there; False where it was."""
+        """Create a file that is not there yet. False if it is there."""
         with self._explained("file"):
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

@@ -1,4 +1,4 @@
-"""The log of a worker: what it prints, in a file of the results folder too."""
+"""The log of a worker: a file in the results folder with everything that it prints."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ from typing import IO, Any
 
 from lora_jax.workers.worker import FOLDER
 
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # of a terminal: colours, and the bar that is drawn again
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # codes for a terminal: colours, and redrawing the bar
 
 
 class _Both:
-    """A stream whose text goes into a log as well. All else is the stream's own."""
+    """A stream whose text also goes into a log. Everything else is the stream's own."""
 
     def __init__(self, stream: IO[str], log: IO[str]) -> None:
         self._stream, self._log = stream, log
@@ -34,9 +34,10 @@ class _Both:
 
 @contextlib.contextmanager
 def logging(folder: Path) -> Iterator[Path]:
-    """Write what is printed during the block to workers/HOST-PID.log of a results folder too.
+    """Also write what is printed during the block to workers/HOST-PID.log of a results folder.
 
-    Raises OSError where the file cannot be written.
+    Raises:
+        OSError: The file cannot be written.
     """
     path = folder / FOLDER / f"{socket.gethostname()}-{os.getpid()}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def logging(folder: Path) -> Iterator[Path]:
         sys.stdout, sys.stderr = streams
         try:
             yield path
-        except Exception as error:  # whoever called prints it, outside this block
+        except Exception as error:  # the caller prints it, outside this block
             log.write(f"{type(error).__name__}: {error}\n")
             raise
         finally:

@@ -17,10 +17,10 @@ class ProcessId:
 
     Attributes:
         host: Name of its machine, for people.
-        pid: Its number there.
-        machine: The boot of the machine and the namespace of the process numbers. Two processes that agree in
-            it see each other's numbers. Empty where the system does not tell, as outside Linux.
-        started: When it began, in clock ticks since the boot. A number that is used again has another one.
+        pid: Its process id there.
+        machine: The boot of the machine and the namespace of the process ids. Two processes with the same
+            value see each other's ids. It is empty if the system does not tell, as outside Linux.
+        started: When it began, in clock ticks since the boot. If a process id is used again, this differs.
     """
 
     host: str
@@ -31,7 +31,7 @@ class ProcessId:
 
 @cache
 def this_machine() -> str:
-    """Return the boot and the process namespace of this machine; empty where the system does not tell."""
+    """Return the boot and the process namespace of this machine. It is empty if the system does not tell."""
     try:
         return f"{BOOT.read_text().strip()} {os.readlink(NAMESPACE)}"
     except OSError:
@@ -39,31 +39,35 @@ def this_machine() -> str:
 
 
 def this_process() -> ProcessId:
-    """Return what others know this process by."""
+    """Return the identity of this process."""
     pid = os.getpid()
     return ProcessId(socket.gethostname(), pid, this_machine(), _started(pid) or 0)
 
 
 def is_neighbour(process: ProcessId) -> bool:
-    """Is it on this machine, so that its number says whether it runs?"""
+    """Return whether it is on this machine, so that its process id tells whether it runs."""
     return process.machine != "" and process.machine == this_machine()
 
 
 def is_running(process: ProcessId) -> bool:
-    """Does a process of this machine (`is_neighbour`) still run?"""
+    """Return whether a process of this machine (`is_neighbour`) still runs."""
     return _started(process.pid) == process.started
 
 
 def _started(pid: int) -> int | None:
-    """Return when a process began, in ticks since the boot; None of one that has ended."""
+    """Return when a process began, in ticks since the boot. None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended, and waits to be asked
+    # a zombie has ended, and waits for its parent to take its status
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def awake() -> float:
-    """Return seconds since the boot, those in which the machine slept included: others count them too."""
+    """Return seconds since the boot, including those in which the machine slept.
+
+    Other machines count them too.
+    """
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

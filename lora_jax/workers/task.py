@@ -1,4 +1,4 @@
-"""work.json of a results folder: the command that a sweep was started with, which every worker runs again."""
+"""work.json of a results folder: the command that a sweep was started with. Every worker runs it again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ class Task:
     """A command that trains into a results folder.
 
     Attributes:
-        command: Such as "scaling".
+        command: The command, such as "scaling".
         words: Its arguments, as they were typed.
-        folder: The folder that it was started in. Relative paths in the arguments begin there.
-        program: What it was started by: "lora-jax", or "./launch.sh" of a checkout.
+        folder: The folder in which it was started. Relative paths in the arguments begin there.
+        program: The program that started it: "lora-jax", or "./launch.sh" of a checkout.
         root: The folder that this program puts results into.
-        place: What that folder is called in a help.
+        place: What help texts call that folder.
     """
 
     command: str
@@ -33,7 +33,11 @@ class Task:
 
 
 def write_task(results: Path, task: Task) -> None:
-    """Put a task into a results folder. Raises OSError where it cannot be written."""
+    """Write a task into a results folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     write_atomically(results / NAME, to_sealed_json(to_document(task)))
 
 
@@ -41,7 +45,7 @@ def read_task(results: Path) -> Task:
     """Return the task of a results folder.
 
     Raises:
-        LoraJaxError: It has none, or its file is damaged.
+        LoraJaxError: There is none, or its file is damaged.
     """
     path = results / NAME
     if not path.exists():

@@ -1,7 +1,7 @@
 """A worker: a process that works on a results folder, and shows by a heartbeat that it still does.
 
-Its file workers/NAME.json holds a number that grows every few seconds. No clock is compared with another
-machine's: whoever watches waits on its own clock for that number to change (`witness.py`).
+Its file workers/NAME.json holds a number that grows every few seconds. We never compare clocks of different
+machines. Another process waits on its own clock for that number to change (`witness.py`).
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from lora_jax.files import write_atomically
 from lora_jax.workers.process import ProcessId, awake, this_process
 
 FOLDER = "workers"  # in a results folder
-# A worker is taken to be gone after so many seconds without a beat. NFS shows a change after up to 60.
+# After this many seconds without a beat, a worker is taken to be gone. NFS may show a change 60 s late.
 STALE_SECONDS = 180.0
-BEATS = 15  # in that time
-TRUST = 0.75  # of that time without a beat of its own, after which a worker trusts its leases no more
+BEATS = 15  # number of beats in that time
+TRUST = 0.75  # after this share of that time without a beat, a worker no longer trusts its own leases
 
 Ending = Literal["finished", "stopped"]
 
@@ -33,10 +33,10 @@ class WorkerState:
 
     Attributes:
         name: Its name, which no other worker has.
-        process: The process that it is.
+        process: Its process.
         code: Digest of the code that it runs.
-        task: Digest of what it was told to do.
-        beat: How often it has beaten.
+        task: Digest of its task.
+        beat: Number of its beats.
         doing: What it does now, for people.
         ended: How it ended. None while it works.
     """
@@ -83,15 +83,17 @@ class Worker:
 
     @property
     def state(self) -> WorkerState:
+        """What the worker's file says, or will say with the next beat."""
         return self._state
 
     @property
     def name(self) -> str:
+        """The worker's name."""
         return self._state.name
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Beat during the block. Afterwards the file says how it ended, unless `leave` took it away."""
+        """Beat during the block. Afterwards the file says how it ended, unless `leave` was called."""
         heart = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         heart.start()
         ended: Ending = "stopped"
@@ -102,14 +104,14 @@ class Worker:
             self._stopping.set()
             heart.join()
             self._state = replace(self._state, ended=ended, doing=ended)
-            with contextlib.suppress(OSError):  # who cannot write cannot say how it ended
+            with contextlib.suppress(OSError):  # a worker that cannot write cannot say how it ended
                 self._end()
 
     def _end(self) -> None:
-        """Write how it ended, or take the file away; the folder too, unless others have files there."""
+        """Write how it ended, or remove the file, and the folder too unless others have files there."""
         path = worker_path(self.folder, self.name)
         if not path.exists():
-            return  # the folder is gone: writing would make it anew
+            return  # the folder is gone, and writing would make it again
         if not self._leaving:
             self._write()
             return
@@ -117,15 +119,18 @@ class Worker:
         path.parent.rmdir()
 
     def leave(self) -> None:
-        """Take the worker's file away at the end: the sweep is finished, and nobody else is at work."""
+        """Remove the worker's file at the end.
+
+        Call it if the sweep is finished and nobody else is at work.
+        """
         self._leaving = True
 
     def tell(self, doing: str) -> None:
-        """Say what it does now; the next beat writes it."""
+        """Set what it does now. The next beat writes it."""
         self._state = replace(self._state, doing=doing)
 
     def require_pulse(self) -> None:
-        """Refuse to go on where this worker was silent for so long that others may have its leases.
+        """Refuse to go on if this worker was silent for so long that others may have its leases.
 
         Raises:
             LoraJaxError: Its last beat is too old, or its file is gone.
@@ -149,10 +154,10 @@ class Worker:
         while not self._stopping.wait(self.stale_seconds / BEATS):
             began = awake()
             if began - self._beaten > self.stale_seconds:
-                self._lost = True  # asleep for so long: whoever watched has taken over
+                self._lost = True  # it slept so long that others have taken over
                 return
             if not worker_path(self.folder, self.name).exists():
-                self._gone = True  # writing it would make the folder anew
+                self._gone = True  # writing the file would make the folder again
                 return
             self._state = replace(self._state, beat=self._state.beat + 1)
             try:
@@ -168,12 +173,12 @@ class Worker:
 
 
 def worker_path(folder: Path, name: str) -> Path:
-    """Return where the file of a worker lies in a results folder."""
+    """Return the path of a worker's file in a results folder."""
     return folder / FOLDER / f"{name}.json"
 
 
 def read_worker(folder: Path, name: str) -> WorkerState | None:
-    """Return what a worker's file says; None where there is none.
+    """Return what a worker's file says. None if there is none.
 
     Raises:
         LoraJaxError: It cannot be read, or is damaged.

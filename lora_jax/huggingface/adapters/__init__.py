@@ -1,1 +1,1 @@
-"""Adapters in the format of peft, out and in."""
+"""Adapters in the format of peft: write them, and read them."""

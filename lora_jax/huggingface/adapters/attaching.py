@@ -1,4 +1,4 @@
-"""An adapter of peft on its base: one rule for every command that loads both."""
+"""Put an adapter of peft on its base. Every command that loads both uses this rule."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ class Attached(NamedTuple):
     Attributes:
         base: The base. Its head is untied if the adapter separates it from the embedding. Modules that the
             adapter holds whole have the adapter's weights.
+        method: The method of the adapter.
+        trainable: Its trained weights.
         replaced: Paths of `base.params` that differ from the given base.
     """
 

@@ -1,4 +1,4 @@
-"""Write an adapter so that an unmodified peft loads it, without a warning, onto the base it was made on."""
+"""Write an adapter so that an unmodified peft loads it onto its base without a warning."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -49,22 +49,22 @@ def export_adapter(
 ) -> None:
     """Write an adapter for peft: adapter_config.json and adapter_model.safetensors, whole or not at all.
 
-    The tensors are float32. If q, k and v share a matrix, they leave as one adapter of the sum of their
-    ranks. peft has one fan_in_fan_out for a whole adapter. It warns if GPT-2's untied head, a Linear, is
-    adapted beside its Conv1Ds, but loads it.
+    The tensors are float32. If q, k and v share a matrix, we write them as one adapter with the sum of their
+    ranks. peft has one fan_in_fan_out for a whole adapter. If GPT-2's untied head, a Linear, is adapted
+    beside its Conv1Ds, peft warns but loads it.
 
     Args:
         folder: Where to write.
         base_name: The base's folder or name, as peft will look for it.
-        model_type: That of the base's config.json.
+        model_type: The model_type of the base's config.json.
         model: The shape of the base.
         method: The method.
         trainable: The trained weights, from `adapt`.
-        base: The base's own weights. Two cases need them. PiSSA leaves as a LoRA of twice the rank, s (B A -
-            B0 A0), which stands on the base and not on its remainder. DoRA of a part of a fused matrix needs
-            the base's norms for the other parts.
-        replaced: Paths of `base` whose weights the base of that name does not have (`Attached.replaced`).
-            They go with the adapter whole, as a classifier's head does.
+        base: The base's own weights. Two cases need them. We write PiSSA as a LoRA of twice the rank, s (B A
+            - B0 A0), which stands on the base and not on its remainder. DoRA of a part of a fused matrix
+            needs the base's norms for the other parts.
+        replaced: Paths of `base` whose weights the base of that name does not have (`Attached.replaced`). The
+            adapter holds them whole, like a classifier's head.
 
     Raises:
         LoraJaxError: peft has no form for the method, or the folder holds something else than an adapter.
@@ -125,7 +125,7 @@ def _export_low_rank(
 
 
 def _start(place: Place, method: LowRank, base: Params | None) -> Tensors:
-    """Return PiSSA's factors as they were at the start, of which the base was relieved."""
+    """Return PiSSA's factors at the start, which were taken out of the base. Other methods have none."""
     if not isinstance(method, PiSSA):
         return {}
     if base is None:
@@ -152,7 +152,7 @@ def _take(method: LowRank, weights: Tensors, start: Tensors, path: str, spec: Sp
 def _norms(
     method: LowRank, module: AdapterModule, segment: str, base: Params | None
 ) -> dict[int, np.ndarray]:
-    """Return the norms (Y, P) of the parts that DoRA leaves alone: their magnitudes."""
+    """Return the norms (Y, P) of the parts that DoRA does not adapt. They serve as their magnitudes."""
     if not isinstance(method, DoRA) or base is None:
         return {}
     split = split_blocks(base, method.top_layers or 0)
@@ -201,6 +201,6 @@ def _low_rank_fields(
 
 
 def _tidy(alpha: float) -> float | int:
-    """Return alpha without the rounding of alpha / r * r, and as an integer where it is one."""
+    """Return alpha without the rounding of alpha / r * r. It is an int if it is whole."""
     rounded = round(alpha, 9)
     return int(rounded) if rounded == int(rounded) else rounded

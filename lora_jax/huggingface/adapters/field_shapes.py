@@ -1,4 +1,7 @@
-"""The kind of value that each field of an adapter_config.json holds; null is left out, as in peft."""
+"""The kind of value that each field of an adapter_config.json holds.
+
+A field that is null counts as missing, as in peft.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -65,7 +68,11 @@ _KINDS: tuple[tuple[Callable[[Any], bool], str, tuple[str, ...]], ...] = (
 
 
 def check_shapes(fields: Mapping[str, Any]) -> None:
-    """Raise LoraJaxError for the first field that holds another kind of value than peft writes there."""
+    """Check that each field holds the kind of value that peft writes there.
+
+    Raises:
+        LoraJaxError: A field holds another kind of value.
+    """
     for holds, wanted, names in _KINDS:
         for name in names:
             value = fields.get(name)

@@ -1,4 +1,4 @@
-"""What an adapter_config.json says: the fields that have an effect, and which modules it names."""
+"""What an adapter_config.json says: the fields that have an effect, and the modules that it names."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,9 +8,9 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError, nearest
 
 Fields = dict[str, Any]
-DEFAULT_RANK = DEFAULT_ALPHA = 8  # peft's, where a config leaves them out
-PREPARED = ("pissa", "olora", "corda", "loftq", "lora_ga")  # starts that change the base's weights
-# Read here or without an effect on what an adapter computes.
+DEFAULT_RANK = DEFAULT_ALPHA = 8  # peft's defaults for a config that leaves them out
+PREPARED = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that change the base's weights
+# Fields that we read, or that have no effect on what an adapter computes.
 COMMON = {
     *("peft_type", "task_type", "base_model_name_or_path", "auto_mapping", "revision"),
     *("inference_mode", "peft_version"),
@@ -48,11 +48,11 @@ def common_fields(peft_type: str, model: ModelConfig) -> Fields:
 
 
 def check_fields(fields: Fields, model: ModelConfig) -> str:
-    """Return the peft_type of a config that can be read.
+    """Return the peft_type of a config, if we can read it.
 
     Raises:
-        LoraJaxError: an unknown peft_type or task, or a field that changes what the adapter computes and is
-            not supported; names it.
+        LoraJaxError: The peft_type or task is unknown, or a field that changes what the adapter computes is
+            not supported. The message names it.
     """
     kind = str(fields.get("peft_type"))
     if kind not in READ:
@@ -98,10 +98,13 @@ def _check_start(fields: Fields) -> None:
 
 
 def names_module(fields: Fields, name: str) -> bool:
-    """Does a config put an adapter on the module of this whole name? By peft's rules.
+    """Return whether a config puts an adapter on the module with this whole name, by peft's rules.
 
-    A string is a regular expression of the whole name; a list has whole names, or ends of names that
-    layers_to_transform may narrow. What exclude_modules or modules_to_save name has none.
+    A string is a regular expression for the whole name. A list holds whole names, or ends of names that
+    layers_to_transform may narrow. Modules in exclude_modules or modules_to_save get no adapter.
+
+    Raises:
+        LoraJaxError: The config has no target_modules.
     """
     if _is_in(fields.get("exclude_modules"), name):
         return False
@@ -136,13 +139,16 @@ def _is_chosen_layer(fields: Fields, name: str) -> bool:
 
 
 def is_all_linear(fields: Fields) -> bool:
-    """Does it say "all-linear": every matrix but the head's and the embedding?"""
+    """Return whether it says "all-linear": every matrix except the head's and the embedding."""
     targets = fields.get("target_modules")
     return isinstance(targets, str) and targets.lower() == "all-linear"
 
 
 def by_name(choices: Mapping[str, Any] | None, name: str, default: Any) -> Any:
-    """Return what a rank_pattern or an alpha_pattern gives a module, the first that fits, or the default."""
+    """Return what a rank_pattern or an alpha_pattern gives a module.
+
+    The first match counts, otherwise the default.
+    """
     for key, value in (choices or {}).items():
         if re.match(rf"(.*\.)?({key})$", name):
             return value
@@ -150,7 +156,11 @@ def by_name(choices: Mapping[str, Any] | None, name: str, default: Any) -> Any:
 
 
 def refuse_none(found: Sequence[str], fields: Fields, model_type: str, names: Iterable[str]) -> None:
-    """Refuse a config that names no module of this architecture."""
+    """Refuse a config that names no module of this architecture.
+
+    Raises:
+        LoraJaxError: It names none.
+    """
     if not found:
         targets = fields.get("target_modules")
         first = targets if isinstance(targets, str) else next(iter(sorted(targets or [""])))

@@ -17,16 +17,16 @@ from lora_jax.peft.checkpoint import digest_tensors
 from lora_jax.temporaries import held, sweep, temporary_beside
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-BASE = "base_model_name_or_path"  # where a base lies: not what an adapter is
-PREFIX = "base_model.model."  # of every tensor's name, before the module's
+BASE = "base_model_name_or_path"  # where the base lies, which is no property of the adapter
+PREFIX = "base_model.model."  # stands in front of the module's name in every tensor's name
 Tensors = dict[str, np.ndarray]
 
 
 def write_folder(folder: Path, fields: dict[str, Any], tensors: Tensors) -> None:
-    """Write an adapter beside its place and rename it there; an adapter that was there is replaced.
+    """Write an adapter under a temporary name and rename it. It replaces an older adapter.
 
     Raises:
-        LoraJaxError: there is something else at that place.
+        LoraJaxError: Something else than an adapter is there.
     """
     folder = Path(folder)
     _refuse_other(folder)
@@ -51,7 +51,7 @@ def write_folder(folder: Path, fields: dict[str, Any], tensors: Tensors) -> None
 
 
 def _digest(fields: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:
-    """Return the digest of an adapter's settings, but for the name of its base, and of its tensors."""
+    """Return the digest of an adapter's tensors and settings, without the name of its base."""
     settings = {name: value for name, value in fields.items() if name != BASE}
     return digest_tensors({CONFIG: json.dumps(settings, sort_keys=True)}, tensors)
 
@@ -70,11 +70,11 @@ def _refuse_other(folder: Path) -> None:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], Tensors]:
-    """Return an adapter's config and its tensors in float32.
+    """Return an adapter's config, and its tensors in float32.
 
     Raises:
-        LoraJaxError: a file is missing, cut short or unreadable.
-        Damaged: it was exported by us, with a digest, and is another now.
+        LoraJaxError: A file is missing, cut short or unreadable.
+        Damaged: We exported it with a digest, and the digest does not match any more.
     """
     from safetensors import safe_open
     from safetensors.flax import load_file

@@ -1,4 +1,4 @@
-"""Read an adapter that peft wrote: the method it is here, and its weights in our shapes."""
+"""Read an adapter that peft wrote: find our method for it, and bring its weights into our shapes."""
 
 import re
 from collections import Counter
@@ -35,12 +35,14 @@ from lora_jax.peft.targets import short_name
 
 
 class Imported(NamedTuple):
-    """An adapter: its method, and its weights under the paths of `adapt`'s trainable tree.
+    """An adapter.
 
     Attributes:
-        replaced: Weights that replace the base's and that no method here trains: a pooler, an embedding, a
-            head or a norm named in modules_to_save, and the embedding and the head that peft writes where
-            they are adapted. `attach_adapter` puts them over the base's.
+        method: Its method.
+        trainable: Its weights, under the paths of `adapt`'s trainable tree.
+        replaced: Weights that replace the base's and that none of our methods trains. These are a pooler, an
+            embedding, a head or a norm named in modules_to_save, and the embedding and head that peft writes
+            if they are adapted. `attach_adapter` puts them over the base's.
     """
 
     method: MethodConfig
@@ -84,7 +86,7 @@ def import_adapter(folder: Path | str, model_type: str, model: ModelConfig) -> I
 
 
 def import_source(source: Source) -> Imported:
-    """Return what `import_adapter` does, of an adapter that is read; a classifier may be missing."""
+    """Do what `import_adapter` does, for an adapter that is read already. A classifier may be missing."""
     model, kind = source.model, source.kind
     if kind == "LORA":
         method, trainable = _import_low_rank(source)
@@ -150,7 +152,7 @@ def _import_low_rank(source: Source) -> tuple[LoRA | DoRA, dict[str, np.ndarray]
 
 
 def _take_factors(source: Source, module: AdapterModule, layers: list[int]) -> Factors:
-    """Return a module's factors in all its layers, which must agree in rank and alpha."""
+    """Return a module's factors in all its layers. Rank and alpha must agree between layers."""
     fields, architecture, model = source.fields, source.architecture, source.model
     names = [
         whole_name(architecture, model, module, layer) for layer in (layers if module.in_block else [None])
@@ -182,7 +184,10 @@ def _take_factors(source: Source, module: AdapterModule, layers: list[int]) -> F
 
 
 def _import_ia3(source: Source) -> tuple[IA3, dict[str, np.ndarray]]:
-    """IA3 here is on k, v and down, each of which must be there; q of a fused matrix must be left alone."""
+    """Import IA3.
+
+    Ours scales k, v and down, and all three must be there. It must leave q of a fused matrix alone.
+    """
     fields, architecture, model = source.fields, source.architecture, source.model
     chosen = find_modules(source)
     trainable: dict[str, np.ndarray] = {}
@@ -218,7 +223,7 @@ def _import_ia3(source: Source) -> tuple[IA3, dict[str, np.ndarray]]:
 
 
 def _is_feedforward(fields: Fields, name: str) -> bool:
-    """By peft's rule, which asks for no dot in front."""
+    """Return whether a module is feed-forward by peft's rule, which requires no dot before the name."""
     modules = fields.get("feedforward_modules") or ()
     if isinstance(modules, str):
         return re.fullmatch(modules, name) is not None

@@ -1,7 +1,7 @@
-"""Low-rank factors in peft's layout, and q, k, v that share a matrix: fused going out, split coming in.
+"""Low-rank factors in peft's layout, and q, k and v that share a matrix: fused for export, split for import.
 
-peft has A (R, in) and B (M, R), y = W x + s B A x, in this orientation for GPT-2's Conv1D too. Axes: Y
-layers, R rank, I inputs, M the module's outputs, P the outputs of one of its parts.
+peft has A (R, in) and B (M, R), with y = W x + s B A x. The orientation is the same for GPT-2's Conv1D. Axes:
+Y layers, R rank, I inputs, M the module's outputs, P the outputs of one of its parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,10 @@ class Factors(NamedTuple):
     """The update s B A of a weight, in every layer that has it.
 
     Attributes:
-        magnitude: Magnitude of each output (DoRA's m).
+        a_YRI: A in every layer.
+        b_YMR: B in every layer.
+        scale: The scale s.
+        magnitude_YM: Magnitude of each output (DoRA's m), or None.
     """
 
     a_YRI: np.ndarray
@@ -29,11 +32,15 @@ class Factors(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """The rank R."""
         return self.a_YRI.shape[1]
 
 
 def to_factors(a: np.ndarray, b: np.ndarray, spec: Spec, scale: float) -> Factors:
-    """Return our A (stack, I, R) and B (stack, R, O) of a weight as peft's, with a layer axis in any case."""
+    """Return our A (stack, I, R) and B (stack, R, O) of a weight in peft's layout.
+
+    They always get a layer axis.
+    """
     k, d = sizes(spec)
     n_layers = len(a) if split_axes(spec)[0] else 1
     a_YIR, b_YRM = a.reshape(n_layers, k, -1), b.reshape(n_layers, -1, d)
@@ -44,6 +51,7 @@ def from_factors(factors: Factors, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
     """Undo `to_factors`.
 
     Args:
+        factors: The factors in peft's layout.
         spec: The weight's Spec. Its number of layers does not matter.
     """
     stack, inputs, outputs = split_axes(spec)
@@ -59,10 +67,13 @@ def fuse(
     """Combine the updates of a module's parts into one update of the module.
 
     A is [A_q; A_v], and B has the rows of each part in columns of its own. Parts with the same A (as in an
-    imported adapter) share it, so that the adapter is exported as it was imported. If scales differ, the
-    difference goes into B.
+    imported adapter) share it. So an adapter is exported as it was imported. If scales differ, the difference
+    goes into B.
 
     Args:
+        module: The module.
+        parts: The updates of its parts, by index.
+        n_heads: Number of heads.
         norms: Magnitudes (Y, P) of parts that DoRA does not adapt.
     """
     if len(module.paths) == 1:
@@ -104,7 +115,10 @@ def _fuse_magnitudes(
 
 
 def split(module: AdapterModule, factors: Factors, n_heads: int) -> dict[int, Factors]:
-    """Undo `fuse`: each part's update, A shared or, where B is in blocks, its own columns of it alone."""
+    """Undo `fuse` and return each part's update.
+
+    The parts share A. If B is in blocks, each part keeps only its own columns.
+    """
     if len(module.paths) == 1:
         return {0: factors}
     parts = split_rows(module, factors.b_YMR, n_heads)

@@ -1,4 +1,4 @@
-"""The modules that an adapter may be on: which weights of ours each holds, and what a config calls it.
+"""The modules that an adapter may be on: which of our weights each holds, and its name in a config.
 
 Axes: Y layers, P rows of one weight's output, M rows of the module's whole output, C columns.
 """
@@ -15,7 +15,7 @@ from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Spec
 from lora_jax.peft.low_rank import sizes
 
-# GPT-NeoX's head, which transformers calls lm_head from version 5 on, whatever the files say
+# GPT-NeoX's head: from version 5 on transformers calls it lm_head in memory, whatever the files say
 IN_MEMORY = {"embed_out": "lm_head"}
 
 
@@ -26,7 +26,9 @@ class AdapterModule(NamedTuple):
         name: Name inside a layer ("attn.c_attn"), or in the whole model ("lm_head").
         paths: Our paths, inside a block or outside, in the order of the matrix's output.
         specs: The Specs of these paths, of all layers.
+        in_block: Whether it is inside the blocks.
         is_conv: Whether the matrix is stored as (in, out).
+        layout: How q, k and v share the matrix (`Part`). None if it holds one weight.
     """
 
     name: str
@@ -38,25 +40,30 @@ class AdapterModule(NamedTuple):
 
     @property
     def is_embedding(self) -> bool:
+        """Whether it is the embedding of tokens."""
         return self.paths == ("embed/tokens",)
 
     @property
     def n_in(self) -> int:
+        """Number of inputs."""
         return sizes(self.specs[0])[0]
 
     @property
     def n_out(self) -> tuple[int, ...]:
-        """Rows of each part."""
+        """Number of outputs of each part."""
         return tuple(sizes(spec)[1] for spec in self.specs)
 
     def whole_paths(self, segment: str) -> list[tuple[str, Spec]]:
-        """Return the whole path of each part, inside blocks with the segment in front, and its spec."""
+        """Return the whole path and the Spec of each part. Inside blocks the path begins with the segment."""
         lead = segment if self.in_block else ""
         return [(lead + path, spec) for path, spec in zip(self.paths, self.specs, strict=True)]
 
 
 def list_modules(architecture: Architecture, model: ModelConfig) -> list[AdapterModule]:
-    """Return every module of a model that holds a matrix, layers aside; the embedding of words among them."""
+    """Return every module of a model that holds a matrix, once for all layers.
+
+    The embedding of tokens is included.
+    """
     specs = declare(model)
     grouped: dict[str, list[str]] = {}
     for path, module in architecture.modules.items():
@@ -89,29 +96,32 @@ def whole_name(
 ) -> str:
     """Return a module's dotted name in the whole model.
 
-    It is the name in the model in memory, which may differ from the name in a base's files.
+    It is the name in memory, which may differ from the name in a base's files.
 
     Args:
-        layer: None for a module outside the blocks.
+        architecture: The architecture.
+        model: The shape of the model.
+        module: The module.
+        layer: Number of the layer. None for a module outside the blocks.
     """
     name = name_module(architecture, model, module.paths[0], layer)
     return IN_MEMORY.get(name, name)
 
 
 def name_in_memory(architecture: Architecture, model: ModelConfig, tensor: str) -> str:
-    """Return what a tensor of the base's files is called in the model in memory."""
+    """Return the name in memory of a tensor of the base's files."""
     name = tensor.removeprefix(architecture.root) if is_bare(model) else tensor
     module, _, leaf = name.rpartition(".")
     return f"{IN_MEMORY.get(module, module)}.{leaf}"
 
 
 def is_head(module: AdapterModule) -> bool:
-    """Is it a classifier or the pooler before it, which are saved whole beside an adapter?"""
+    """Return whether it is a classifier or the pooler before it. These are saved whole beside an adapter."""
     return module.paths[0] in ("pooler", "classifier")
 
 
 def join_rows(module: AdapterModule, parts: Sequence[np.ndarray], n_heads: int) -> np.ndarray:
-    """Return the module's output rows (Y, M, C) of its parts' (Y, P, C)."""
+    """Join the rows of a module's parts, (Y, P, C) each, to the rows of its output, (Y, M, C)."""
     if module.layout != "heads":
         return np.concatenate(parts, axis=1)
     per_head = [part.reshape(len(part), n_heads, -1, part.shape[-1]) for part in parts]
@@ -130,7 +140,7 @@ def split_rows(module: AdapterModule, rows_YMC: np.ndarray, n_heads: int) -> lis
 
 
 class Naming(NamedTuple):
-    """What an adapter's config calls the modules that it adapts.
+    """The names by which an adapter's config calls the modules that it adapts.
 
     Attributes:
         names: Names of each module, by its own name. There are several if only the full names of each layer
@@ -143,6 +153,7 @@ class Naming(NamedTuple):
 
     @property
     def flat(self) -> list[str]:
+        """All names, sorted."""
         return sorted(name for names in self.names.values() for name in names)
 
 
@@ -152,10 +163,10 @@ def choose_names(
     chosen: Iterable[AdapterModule],
     layers: Sequence[int],
 ) -> Naming:
-    """Return the shortest names by which peft finds these modules of these layers and no others.
+    """Return the shortest names by which peft finds these modules in these layers, and no others.
 
-    peft takes a module whose name ends in ".NAME" or is NAME. BERT's "output.dense" is the end of
-    "attention.output.dense" too, and is named layer by layer.
+    peft takes a module whose name is NAME or ends in ".NAME". BERT's "output.dense" is also the end of
+    "attention.output.dense", so we name it layer by layer.
     """
     everything = [module.name for module in architecture.modules.values()]
     names: dict[str, list[str]] = {}
@@ -170,7 +181,7 @@ def choose_names(
 
 
 def shortest_suffix(name: str, everything: Collection[str]) -> str | None:
-    """Return the shortest dotted end of a name that ends no other name; None where there is none."""
+    """Return the shortest dotted end of a name that ends no other name. None if there is none."""
     pieces = name.split(".")
     for n in range(1, len(pieces) + 1):
         suffix = ".".join(pieces[-n:])

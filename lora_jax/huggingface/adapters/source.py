@@ -1,4 +1,4 @@
-"""An adapter that is read: its tensors, taken one by one, and the modules that its config names."""
+"""An adapter that is being read: its tensors, taken one by one, and the modules that its config names."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +26,15 @@ from lora_jax.huggingface.architectures.architecture import Architecture, find_a
 
 
 class Source(NamedTuple):
-    """What is read. Tensors are taken out as they are used, so whatever is left was not expected.
+    """An adapter that is being read.
+
+    We take tensors out as we use them. So what is left was not expected.
 
     Attributes:
-        kind: peft_type.
+        kind: Its peft_type.
+        fields: Its adapter_config.json.
+        tensors: Its tensors that were not taken yet.
+        architecture: The architecture of the base.
         model: The model that the adapter goes onto.
         is_tied: Whether the base's head is its embedding. The adapted model's need not be
             (`whole.separates_head`).
@@ -43,7 +48,11 @@ class Source(NamedTuple):
     is_tied: bool
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a tensor of this name and shape, or say what is wrong with it."""
+        """Take the tensor with this name and shape out.
+
+        Raises:
+            LoraJaxError: It is missing, or has another shape.
+        """
         if name not in self.tensors:
             raise LoraJaxError(
                 f"the adapter lacks the tensor {name}, which its config asks for: save it again."
@@ -58,10 +67,10 @@ class Source(NamedTuple):
 
 
 def read_source(folder: Path | str, model_type: str, model: ModelConfig) -> Source:
-    """Read a folder; modules that an older transformers called otherwise have the names of today.
+    """Read a folder. Modules that have other names in older versions of transformers get today's names.
 
     Raises:
-        LoraJaxError: as `read_folder` and `check_fields`.
+        LoraJaxError: `read_folder` or `check_fields` refuses it.
     """
     fields, tensors = read_folder(Path(folder))
     for old, new in IN_MEMORY.items():
@@ -75,17 +84,23 @@ def read_source(folder: Path | str, model_type: str, model: ModelConfig) -> Sour
 
 
 class Chosen(NamedTuple):
-    """The modules that an adapter is on, and in which layers."""
+    """The modules that an adapter is on.
+
+    Attributes:
+        modules: The modules.
+        layers: Layers of the modules inside blocks: all layers, or the last ones.
+    """
 
     modules: list[AdapterModule]
-    layers: list[int]  # of the modules inside blocks: all, or the last ones
+    layers: list[int]
 
 
 def find_modules(source: Source) -> Chosen:
-    """Return the modules that a config names, each in the same layers.
+    """Return the modules that a config names, and their layers. All modules must be in the same layers.
 
     Raises:
-        LoraJaxError: none, one without a form here, or layers that are not the last ones.
+        LoraJaxError: The config names no module, one for which we have no form, or layers that are not the
+            last ones.
     """
     fields, architecture, model = source.fields, source.architecture, source.model
     found: dict[str, list[int]] = {}
@@ -93,7 +108,7 @@ def find_modules(source: Source) -> Chosen:
     every = range(model.n_layers)
     for module in modules:
         if is_all_linear(fields) and not module.in_block and module.paths != ("pooler",):
-            continue  # the head and the embedding are not meant
+            continue  # "all-linear" leaves out the head and the embedding
         for layer in every if module.in_block else [None]:
             name = whole_name(architecture, model, module, layer)
             if is_all_linear(fields) or names_module(fields, name):

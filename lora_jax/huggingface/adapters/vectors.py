@@ -24,14 +24,19 @@ from lora_jax.peft.methods.prompt import PROMPT, Prompt
 
 
 class Place(NamedTuple):
-    """Onto what an adapter goes."""
+    """What an adapter goes onto.
+
+    Attributes:
+        architecture: The architecture.
+        model: The shape of the model.
+    """
 
     architecture: Architecture
     model: ModelConfig
 
 
 def export_ia3(place: Place, weights: Tensors) -> tuple[Fields, Tensors]:
-    """Return IA3's scales: of outputs (M, 1), of inputs (1, I)."""
+    """Return IA3's fields and scales. Scales of outputs are (M, 1), and scales of inputs are (1, I)."""
     architecture, model = place
     layers = list(range(model.n_layers))
     modules = [m for m in list_modules(architecture, model) if m.in_block]
@@ -63,7 +68,11 @@ def export_ia3(place: Place, weights: Tensors) -> tuple[Fields, Tensors]:
 
 
 def export_vera(place: Place, method: vera.VeRA, weights: Tensors) -> tuple[Fields, Tensors]:
-    """Return VeRA's vectors and, drawn again from its seed, the two matrices that they share."""
+    """Return VeRA's fields, vectors and the two shared matrices, which we draw again from their seed.
+
+    Raises:
+        LoraJaxError: It adapts a part of a fused matrix.
+    """
     architecture, model = place
     segment = TOP_BLOCKS if method.top_layers else BLOCKS
     layers = list(range(model.n_layers - (method.top_layers or model.n_layers), model.n_layers))
@@ -108,7 +117,13 @@ def export_vera(place: Place, method: vera.VeRA, weights: Tensors) -> tuple[Fiel
 
 
 def export_prompt(place: Place, method: Prompt | Prefix, weights: Tensors) -> tuple[Fields, Tensors]:
-    """A prompt is (tokens, D); a prefix (tokens, 2 Y J K), of each layer the keys and then the values."""
+    """Return the fields and the table of a prompt or a prefix.
+
+    A prompt is (tokens, D). A prefix is (tokens, 2 Y J K), with the keys and then the values of each layer.
+
+    Raises:
+        LoraJaxError: The model is a classifier or an encoder.
+    """
     model, name = place.model, type(method).__name__
     if model.n_classes is not None or not model.causal:
         raise LoraJaxError(

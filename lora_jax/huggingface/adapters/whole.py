@@ -1,9 +1,8 @@
-"""Modules that an adapter holds whole: what modules_to_save names, and the base's matrices that peft adds.
+"""Modules that an adapter holds whole: those in modules_to_save, and matrices of the base that peft adds.
 
-peft makes a copy of its own of a module that modules_to_save names, so that a head that shares its matrix
-with the embedding shares it no more. What peft adds by itself, the embedding and the head where the
-vocabulary was resized or where one of them is adapted, it loads into the base, where a shared matrix stays
-shared.
+peft makes a copy of a module in modules_to_save. So a head that shared its matrix with the embedding no
+longer does. peft also adds the embedding and the head by itself, if the vocabulary was resized or one of them
+is adapted. It loads these into the base, where a shared matrix stays shared.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,17 +24,18 @@ EMBEDDING, HEAD = "embed/tokens", "head"
 
 
 def is_saved(fields: Fields, name: str) -> bool:
-    """Does modules_to_save name a module, or one that it lies in? By peft's rule, which asks for no dot."""
+    """Return whether modules_to_save names a module, or one around it. peft's rule does not require a dot."""
     parts = name.split(".")
     inside = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
     return any(one.endswith(saved) for one in inside for saved in fields.get("modules_to_save") or ())
 
 
 def separates_head(source: Source) -> bool:
-    """Does an adapter of a base whose head is its embedding make two matrices of the one?
+    """Return whether an adapter makes two matrices of an embedding that is also the head.
 
     Raises:
-        LoraJaxError: it keeps them tied in a way that has no form here, or has two matrices for the one.
+        LoraJaxError: The adapter keeps them tied in a way that we have no form for, or holds two different
+            matrices.
     """
     if not (source.model.tied_head and source.model.has_lm_head):
         return False
@@ -65,11 +65,14 @@ def separates_head(source: Source) -> bool:
 
 
 def take_whole(source: Source) -> dict[str, np.ndarray]:
-    """Take what an adapter holds whole out of its tensors: by our paths, in our shapes, all layers together.
+    """Take what an adapter holds whole out of its tensors.
+
+    Returns:
+        The weights under our paths, in our shapes, all layers together.
 
     Raises:
-        LoraJaxError: a vocabulary of another size, a shape that does not fit, a module in some layers alone,
-            or one that modules_to_save names and the file lacks.
+        LoraJaxError: The vocabulary has another size, a shape does not fit, a module is in some layers only,
+            or the file lacks a module in modules_to_save.
     """
     _check_vocabulary(source)
     _share(source)
@@ -99,12 +102,15 @@ def take_whole(source: Source) -> dict[str, np.ndarray]:
 
 
 def _share(source: Source) -> None:
-    """Give a matrix that the embedding and the head of the base share to both of them, or to the one."""
+    """Give a matrix that embedding and head of the base share to both of them.
+
+    If they stay tied, it goes to the embedding alone.
+    """
     if not source.is_tied:
         return
     names = [_in_memory(source, path) for path in (EMBEDDING, HEAD)]
     found = [_find(source, name + ".weight") for name in names]
-    if source.model.tied_head:  # one matrix still: the embedding's
+    if source.model.tied_head:  # it is still one matrix, the embedding's
         if found[1] is not None:
             tensor = source.tensors.pop(found[1])
             if found[0] is None:
@@ -148,7 +154,7 @@ def _in_memory(source: Source, path: str) -> str:
 
 
 def _find(source: Source, name: str) -> str | None:
-    """Return what a tensor of the base is called in the adapter's file, None where it is not there."""
+    """Return the name of a base's tensor in the adapter's file. None if it is not there."""
     module, _, leaf = name.rpartition(".")
     names = (f"{PREFIX}{module}.base_layer.{leaf}", f"{PREFIX}{name}")
     return next((one for one in names if one in source.tensors), None)
@@ -163,12 +169,14 @@ def export_whole(
 ) -> tuple[list[str], Tensors]:
     """Return the names for modules_to_save, and the tensors of modules that are exported whole.
 
-    A matrix that is adapted too is written as peft writes it, under the adapter. A tied head is written
+    A matrix that is also adapted is written as peft writes it, under the adapter. A tied head is written
     together with its embedding, because peft would keep the old one.
 
     Args:
+        place: What the adapter goes onto.
         weights: The adapter's weights. Those at the model's own paths are exported whole, such as a
             classifier's.
+        base: The weights of the base.
         replaced: Paths of `base` that are exported whole as well.
     """
     architecture, model = place

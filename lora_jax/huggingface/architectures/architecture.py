@@ -1,6 +1,6 @@
-"""How the files of one architecture lie: one declaration drives loading, saving and adapters.
+"""How the files of an architecture are laid out. One declaration drives loading, saving and adapters.
 
-Every module here named names_*.py with `ARCHITECTURES = (...)` is found by itself.
+We find every module here named names_*.py that has `ARCHITECTURES = (...)`.
 """
 
 import importlib
@@ -21,8 +21,11 @@ Json = dict[str, Any]
 class Part(NamedTuple):
     """Which share of a fused matrix's output one of our weights is.
 
-    "blocks" puts n_parts side by side, [q | k | v] (GPT-2). "heads" puts them side by side in each head
-    (GPT-NeoX).
+    Attributes:
+        index: Number of the part.
+        n_parts: Number of parts.
+        layout: "blocks" puts the parts side by side, [q | k | v] (GPT-2). "heads" puts them side by side in
+            each head (GPT-NeoX).
     """
 
     index: int
@@ -35,6 +38,7 @@ class Module(NamedTuple):
 
     Attributes:
         name: Name inside a layer ("self_attn.q_proj"), or in the whole model ("lm_head", "transformer.wte").
+        part: The part of a fused matrix that our weight is. None if it is the whole matrix.
         transposed: Whether it is stored as (out, in), like torch's Linear. False for GPT-2's Conv1D, (in,
             out), and for embeddings.
     """
@@ -48,27 +52,37 @@ class Architecture(NamedTuple):
     """Names, layouts and configuration of a family of checkpoints.
 
     Attributes:
-        modules: By our path, inside a block ("attn/q", "mlp/up") or outside ("head", "embed/tokens",
-            "classifier").
+        model_type: model_type of config.json.
+        class_prefix: Prefix of transformers' classes, such as "GPT2" of GPT2LMHeadModel.
+        lm_class: Class of the language model. None for an encoder.
+        root: Prefix of all tensors except those of heads, such as "transformer.". Files may leave it out.
+        layer_prefix: Prefix of a layer, such as "transformer.h.{}.", for its number.
+        modules: The module of each of our paths, inside a block ("attn/q", "mlp/up") or outside ("head",
+            "embed/tokens", "classifier").
         norms: For each of our norms ("attn_norm", "final_norm"), the module with its `weight` and, if ours
             has one, its `bias`.
         defaults: What transformers' config class assumes for a key that config.json leaves out.
+        read_config: Maps (config.json, n_classes) to our ModelConfig.
+        write_config: Maps a ModelConfig to config.json, without model_type, architectures and dtype.
+        skipped: Regular expressions for the whole names of buffers, which we skip.
+        heads: Regular expressions for tensors of heads. If the ModelConfig has no place for them, we leave
+            them out and report it.
+        other_names: Our name of a tensor, by its name in some files.
     """
 
-    model_type: str  # of config.json
-    class_prefix: str  # "GPT2" of GPT2LMHeadModel
-    lm_class: str | None  # class of the language model; None: an encoder
-    root: str  # "transformer.": prefix of all but the heads; files may leave it out
-    layer_prefix: str  # "transformer.h.{}.", with the layer's number
+    model_type: str
+    class_prefix: str
+    lm_class: str | None
+    root: str
+    layer_prefix: str
     modules: Mapping[str, Module]
     norms: Mapping[str, str]
     defaults: Mapping[str, Any]
-    read_config: Callable[[Json, int | None], ModelConfig]  # (config.json, n_classes) -> ours
-    write_config: Callable[[ModelConfig], Json]  # without model_type, architectures and dtype
-    skipped: tuple[str, ...] = ()  # buffers: regular expressions of a whole tensor name
-    # tensors of heads that a ModelConfig may have no place for: left out, and told
+    read_config: Callable[[Json, int | None], ModelConfig]
+    write_config: Callable[[ModelConfig], Json]
+    skipped: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
-    other_names: Mapping[str, str] = {}  # a tensor's name in some files -> the name here
+    other_names: Mapping[str, str] = {}
 
 
 @lru_cache
@@ -84,7 +98,7 @@ def find_architecture(model_type: str) -> Architecture:
     """Return the architecture of config.json's model_type.
 
     Raises:
-        LoraJaxError: it is not one of those that are supported; names the nearest.
+        LoraJaxError: The model_type is not supported. The message names the nearest.
     """
     known = find_architectures()
     if model_type not in known:
@@ -96,7 +110,7 @@ def find_architecture(model_type: str) -> Architecture:
 
 
 def is_bare(config: ModelConfig) -> bool:
-    """Is it a model without a head (BertModel), whose tensors have no root prefix?"""
+    """Return whether it is a model without a head (BertModel). Its tensors have no root prefix."""
     return not config.has_lm_head and config.n_classes is None
 
 
@@ -104,7 +118,10 @@ def name_module(architecture: Architecture, config: ModelConfig, path: str, laye
     """Return the full dotted name of the module that holds one of our weights: "transformer.h.3.attn.c_attn".
 
     Args:
-        path: Path inside a block, with a layer ("attn/q", 3), or outside, without ("head").
+        architecture: The architecture.
+        config: The shape of the model.
+        path: Our path: inside a block if there is a layer ("attn/q"), otherwise outside ("head").
+        layer: Number of the layer, if the weight is inside a block.
     """
     inside = architecture.modules[path].name if path in architecture.modules else architecture.norms[path]
     name = inside if layer is None else architecture.layer_prefix.format(layer) + inside
@@ -112,19 +129,33 @@ def name_module(architecture: Architecture, config: ModelConfig, path: str, laye
 
 
 class Place(NamedTuple):
-    """Where one weight of ours, of one layer where it has layers, lies in the files."""
+    """Where one of our weights, in one layer, lies in the files.
 
-    path: str  # ours, "blocks/attn/q"
+    Attributes:
+        path: Our path, such as "blocks/attn/q".
+        layer: Number of the layer. None outside the blocks.
+        shape: Our shape, without the layer axis.
+        n_inputs: How many leading axes a matrix multiplication sums over. 0 for a vector or a table.
+        tensor: Name of the tensor, with the root prefix.
+        part: The part of a fused matrix that it is, or None.
+        transposed: Whether the tensor is stored as (out, in).
+    """
+
+    path: str
     layer: int | None
-    shape: tuple[int, ...]  # ours, without the layer axis
-    n_inputs: int  # how many leading axes a matmul sums over; 0: a vector, or a table that is looked up
-    tensor: str  # theirs, with the root prefix
+    shape: tuple[int, ...]
+    n_inputs: int
+    tensor: str
     part: Part | None
     transposed: bool
 
 
 def place_weights(architecture: Architecture, specs: Specs) -> list[Place]:
-    """Return where every declared weight lies, layer by layer within a weight."""
+    """Return where every declared weight lies, layer by layer within a weight.
+
+    Raises:
+        LoraJaxError: The architecture has no place for a weight.
+    """
     places: list[Place] = []
     for path, spec in specs.items():
         inner = inside_block(path)

@@ -1,4 +1,4 @@
-"""BERT encoders: the bare model (MiniLM), and with a classification head over the pooler."""
+"""BERT encoders: the bare model (MiniLM), and the model with a classification head on its pooler."""
 
 from lora_jax.config import BERT as BERT_CHOICES
 from lora_jax.config import ModelConfig
@@ -17,12 +17,16 @@ DEFAULTS = {
     "layer_norm_eps": 1e-12,
     "is_decoder": False,
     "add_cross_attention": False,
-    "position_embedding_type": "absolute",  # of transformers 4: version 5 has no other
+    "position_embedding_type": "absolute",  # a key of transformers 4: version 5 has no other kind
 }
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
-    """Return ours of a config.json."""
+    """Convert a Hugging Face `config.json` to a `ModelConfig`.
+
+    Raises:
+        LoraJaxError: A field has a value that is not supported.
+    """
     fields = Fields(source, DEFAULTS)
     fields.refuse_unless(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     choices = BERT_CHOICES | {
@@ -43,7 +47,7 @@ def read_config(source: Json, n_classes: int | None) -> ModelConfig:
 
 
 def write_config(config: ModelConfig) -> Json:
-    """Return the fields of a config.json."""
+    """Convert a `ModelConfig` to the fields of a `config.json`."""
     return {
         "hidden_size": config.d_model,
         "num_hidden_layers": config.n_layers,

@@ -1,4 +1,4 @@
-"""GPT-2: Conv1D weights (in, out), q, k and v side by side in c_attn."""
+"""GPT-2: Conv1D weights are stored as (in, out), and q, k and v lie side by side in c_attn."""
 
 from lora_jax.config import ModelConfig
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
@@ -27,7 +27,11 @@ OTHER_NAMES = {
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
-    """Return ours of a config.json."""
+    """Convert a Hugging Face `config.json` to a `ModelConfig`.
+
+    Raises:
+        LoraJaxError: A field has a value that is not supported.
+    """
     fields = Fields(join_names(source, OTHER_NAMES), DEFAULTS)
     fields.refuse_unless(
         scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False
@@ -47,7 +51,7 @@ def read_config(source: Json, n_classes: int | None) -> ModelConfig:
 
 
 def write_config(config: ModelConfig) -> Json:
-    """Return the fields of a config.json."""
+    """Convert a `ModelConfig` to the fields of a `config.json`."""
     return {
         "n_embd": config.d_model,
         "n_layer": config.n_layers,

@@ -1,4 +1,4 @@
-"""GPT-NeoX and Pythia: query_key_value's rows are [q | k | v] of one head after another."""
+"""GPT-NeoX and Pythia: the rows of query_key_value are [q | k | v] of one head after another."""
 
 from lora_jax.config import ModelConfig
 from lora_jax.huggingface.architectures.architecture import Architecture, Json, Module, Part
@@ -22,7 +22,13 @@ ROPE = RopeNames(theta="rotary_emb_base", share="rotary_pct", default_share=0.25
 
 
 def read_config(source: Json, n_classes: int | None) -> ModelConfig:
-    """Return ours of a config.json; rotary_pct and rotary_emb_base are the names before transformers 5."""
+    """Convert a Hugging Face `config.json` to a `ModelConfig`.
+
+    rotary_pct and rotary_emb_base are names from before transformers 5.
+
+    Raises:
+        LoraJaxError: A field has a value that is not supported.
+    """
     fields = Fields(source, DEFAULTS)
     fields.refuse_unless(attention_bias=True)
     return ModelConfig(
@@ -43,7 +49,7 @@ def read_config(source: Json, n_classes: int | None) -> ModelConfig:
 
 
 def write_config(config: ModelConfig) -> Json:
-    """Return the fields of a config.json."""
+    """Convert a `ModelConfig` to the fields of a `config.json`."""
     rope = write_rope(config)
     rope["rope_parameters"]["partial_rotary_factor"] = config.rope_fraction
     return {

@@ -1,4 +1,4 @@
-"""Llama's names, which SmolLM, Mistral, Qwen2 (biases on q, k, v) and Qwen3 (norms on q, k) share."""
+"""Llama's names. SmolLM, Mistral, Qwen2 (biases on q, k, v) and Qwen3 (norms on q, k) share them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ SHARED: Json = {
     "intermediate_size": 11008,
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
-    "num_key_value_heads": None,  # as many as heads
-    "head_dim": None,  # hidden_size / num_attention_heads
+    "num_key_value_heads": None,  # None takes num_attention_heads
+    "head_dim": None,  # None takes hidden_size / num_attention_heads
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-6,
@@ -51,6 +51,7 @@ class Family(NamedTuple):
     """What one member of Llama's family has of its own.
 
     Attributes:
+        model_type: model_type of config.json.
         features: Fields of ModelConfig (qkv_bias, qk_norm).
         has_layer_types: Whether a window slides in some layers only, as set by use_sliding_window,
             max_window_layers and layer_types. Other families have it in every layer or in none.
@@ -62,7 +63,7 @@ class Family(NamedTuple):
 
 
 def _reader(family: Family) -> Callable[[Json, int | None], ModelConfig]:
-    """Return the reader of a config.json."""
+    """Return the function that converts a family's config.json to a ModelConfig."""
     defaults = DEFAULTS[family.model_type]
     without = {name: False for name in ("attention_bias", "mlp_bias") if name in defaults}
 
@@ -94,7 +95,7 @@ def _reader(family: Family) -> Callable[[Json, int | None], ModelConfig]:
 
 
 def _read_context(fields: Fields, family: Family) -> int:
-    """Return the longest sequence: inside its window a sliding window hides nothing."""
+    """Return the longest sequence. If a window slides, it is the window, inside which nothing is hidden."""
     context, window = fields.size("max_position_embeddings"), fields.optional_size("sliding_window")
     if family.has_layer_types and not _slides(fields, window):
         return context
@@ -102,7 +103,7 @@ def _read_context(fields: Fields, family: Family) -> int:
 
 
 def _slides(fields: Fields, window: int | None) -> bool:
-    """Has any layer a window?"""
+    """Return whether any layer has a window."""
     if not fields.flag("use_sliding_window"):
         window = None
     n_layers, kinds = fields.size("num_hidden_layers"), fields.read("layer_types")
@@ -127,7 +128,7 @@ def _slides(fields: Fields, window: int | None) -> bool:
 
 
 def write_config(config: ModelConfig) -> Json:
-    """Return the fields of a config.json."""
+    """Convert a `ModelConfig` to the fields of a `config.json`."""
     return {
         "hidden_size": config.d_model,
         "num_hidden_layers": config.n_layers,

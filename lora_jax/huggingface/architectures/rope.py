@@ -1,9 +1,9 @@
 """Rotary positions in a config.json, which has several places for each of their numbers.
 
-transformers 5 keeps all of them in rope_parameters; earlier ones have rope_theta and rope_scaling at the top,
-and GPT-NeoX rotary_emb_base and rotary_pct. transformers 5 reads them all: rope_scaling, where it is not
-empty, stands in place of rope_parameters as a whole, and what the one it takes leaves out comes from the top
-(`RotaryEmbeddingConfigMixin` of its modeling_rope_utils.py).
+transformers 5 keeps all of them in rope_parameters. Earlier versions have rope_theta and rope_scaling at the
+top, and GPT-NeoX has rotary_emb_base and rotary_pct. transformers 5 reads them all. If rope_scaling is not
+empty, it replaces rope_parameters as a whole. What the chosen table leaves out comes from the top
+(`RotaryEmbeddingConfigMixin` in its modeling_rope_utils.py).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from lora_jax.huggingface.architectures.fields import check_agree, read_number
 
 DEFAULT_THETA = 10_000.0
 ORIGINAL = "original_max_position_embeddings"
-# config.json's name for a field of RopeScaling (https://arxiv.org/abs/2407.21783)
+# our field of RopeScaling, by config.json's name (https://arxiv.org/abs/2407.21783)
 LLAMA3 = {
     "factor": "factor",
     "low_freq_factor": "low_freq_factor",
@@ -25,10 +25,12 @@ LLAMA3 = {
 
 
 class RopeNames(NamedTuple):
-    """What an architecture calls theta and the rotated share of a head, at the top of its config.json.
+    """An architecture's names at the top of its config.json.
 
     Attributes:
-        share: None if every head is rotated whole.
+        theta: The name of theta.
+        share: The name of the rotated share of a head. None if heads are always rotated whole.
+        default_share: The share if config.json does not give it.
     """
 
     theta: str = "rope_theta"
@@ -43,8 +45,8 @@ def read_rope(source: Mapping[str, Any], names: RopeNames = WHOLE_HEADS) -> dict
     """Return ModelConfig's rope_theta, rope_scaling and rope_fraction, as transformers 5 takes them.
 
     Raises:
-        LoraJaxError: a scaling other than Llama 3.1's, or one without its numbers, or places that disagree:
-            they are named.
+        LoraJaxError: The scaling is not Llama 3.1's, lacks its numbers, or places disagree. The message names
+            them.
     """
     scaling, parameters = (_read_table(source, name) for name in ("rope_scaling", "rope_parameters"))
     taken = scaling or parameters
@@ -81,7 +83,7 @@ def read_rope(source: Mapping[str, Any], names: RopeNames = WHOLE_HEADS) -> dict
 
 
 def _read_table(source: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a table of RoPE's numbers, empty where there is none."""
+    """Return a table of RoPE's numbers. It is empty if there is none."""
     table = source.get(name) or {}
     if not isinstance(table, dict):
         raise LoraJaxError(f"config.json has {name} {table!r}, it must be a table: mend the file.")
@@ -101,7 +103,7 @@ def _find(
     inside: str,
     at_top: str,
 ) -> dict[str, Any]:
-    """Return what every place says of one number, by the place's name."""
+    """Return what every place says about one number, by the place's name."""
     return {
         at_top: source.get(at_top),
         inside: source.get(inside),
@@ -111,7 +113,7 @@ def _find(
 
 
 def write_rope(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields of both conventions: readers of either find theirs."""
+    """Return the fields of both conventions, so that readers of either find theirs."""
     scaling = config.rope_scaling
     kind: dict[str, Any] = {"rope_type": "default"}
     if scaling is not None:

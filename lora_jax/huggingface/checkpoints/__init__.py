@@ -1,1 +1,1 @@
-"""Folders of base models: config.json and safetensors, read and written."""
+"""Folders of base models, config.json and safetensors: read them, and write them."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lora_jax.digests import MANIFEST
 
-# Weights in any framework's format, their indices, and an adapter, which would be applied a second time.
+# Weights in any framework's format, and their indices. An adapter among them would be applied twice.
 WEIGHTS = (
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt"),
     *("*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.tflite", "*.ot", "*.npz"),
@@ -14,10 +14,13 @@ OF_OTHERS = (*WEIGHTS, "config.json", "adapter_config.json", MANIFEST, ".*")  # 
 
 
 def copy_companions(source: Path, target: Path) -> list[str]:
-    """Copy all but weights, config.json, adapters, digests and hidden files; return the names, folders last.
+    """Copy everything but weights, config.json, adapters, digests and hidden files.
 
-    A folder inside is copied in the same way, and left out where nothing of it is left; its own config.json,
-    such as a pooling layer's, stays.
+    Folders are copied in the same way. A folder of which nothing is left is left out. A folder keeps its own
+    config.json, such as that of a pooling layer.
+
+    Returns:
+        The names of what was copied, folders last.
     """
     copied: list[str] = []
     for path in sorted(source.iterdir(), key=lambda path: (path.is_dir(), path.name)):
@@ -32,7 +35,7 @@ def copy_companions(source: Path, target: Path) -> list[str]:
 
 
 def _copy_folder(source: Path, target: Path) -> bool:
-    """Copy a folder's files but for weights and hidden ones; return whether there were any."""
+    """Copy a folder's files except weights and hidden ones, and return whether there were any."""
     kept = [
         path
         for path in sorted(source.rglob("*"))

@@ -1,4 +1,4 @@
-"""config.json: read, checked, and written again so that nothing it says besides the shape is lost."""
+"""config.json: read it, check it, and write it again without losing what it says besides the shape."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def read_json(path: Path) -> Json:
     """Return a JSON object from a file.
 
     Raises:
-        LoraJaxError: it is missing, or no JSON object.
+        LoraJaxError: The file is missing, or holds no JSON object.
     """
     try:
         value = load_json(path)
@@ -36,7 +36,11 @@ def read_json(path: Path) -> Json:
 
 
 def refuse_foreign(architecture: Architecture, source: Json) -> None:
-    """Refuse keys by which transformers would compute something else, or read other files, than we do."""
+    """Refuse keys by which transformers would compute something else than we do, or read other files.
+
+    Raises:
+        LoraJaxError: There is such a key.
+    """
     for name in ("quantization_config", "per_layer_config", "transformers_weights", "configuration_files"):
         if source.get(name):
             raise LoraJaxError(
@@ -51,20 +55,24 @@ def refuse_foreign(architecture: Architecture, source: Json) -> None:
 
 
 def is_classifier(source: Json) -> bool:
-    """Does config.json say that the checkpoint classifies whole sequences?"""
+    """Return whether config.json says that the checkpoint classifies whole sequences."""
     return any(str(name).endswith(CLASSIFIES) for name in source.get("architectures") or ())
 
 
 def is_of_another_task(source: Json) -> bool:
-    """Say whether config.json names model classes, and none of them classifies whole sequences."""
+    """Return whether config.json names model classes, and none of them classifies whole sequences."""
     return bool(source.get("architectures")) and not is_classifier(source)
 
 
 def count_classes(source: Json, asked: int | None) -> int | None:
-    """Return the number of classes of the model to load: the checkpoint's, or what was asked for."""
+    """Return the number of classes of the model to load: the checkpoint's, otherwise what was asked for.
+
+    Raises:
+        LoraJaxError: The checkpoint has a classifier of another size, or contradicts itself.
+    """
     if not is_classifier(source):
         return asked
-    # transformers writes no number of labels where it is the default, 2
+    # transformers does not write the number of labels if it is the default, 2
     id2label = source.get("id2label")
     n_classes = source.get("num_labels", 2 if id2label is None else len(id2label))
     check_agree(
@@ -89,15 +97,18 @@ def describe(
 ) -> Json:
     """Make the config.json of a model.
 
-    Settings of `source` that still describe the model stay as they are, such as a longest context beyond a
-    sliding window. The others are overwritten, and so is the setting of a head that was untied.
+    Settings of `source` that still describe the model stay as they are, such as a context that is longer than
+    a sliding window. We overwrite the others, and the setting of a head that was untied.
 
     Args:
+        architecture: The architecture.
+        config: The shape of the model.
+        dtype: Dtype of the weights.
         source: An earlier config.json. It supplies what our config does not hold.
         labels: Names of the classes.
 
     Raises:
-        LoraJaxError: If the architecture cannot express the model. The message names the fields.
+        LoraJaxError: The architecture cannot express the model. The message names the fields.
     """
     shape = {"model_type": architecture.model_type, **architecture.write_config(config)}
     _check_expressible(architecture, config, shape)
@@ -111,16 +122,16 @@ def describe(
 
 
 def _keep(architecture: Architecture, config: ModelConfig, shape: Json, source: Json | None) -> Json:
-    """Return the model's shape with everything else that an earlier config.json says."""
+    """Return the model's shape, with everything else that an earlier config.json says."""
     if source is None:
-        # without these transformers supposes GPT-2's 50256, or Llama's 2
+        # without these transformers assumes GPT-2's 50256, or Llama's 2
         return {"bos_token_id": None, "eos_token_id": None} | shape
     if source.get("model_type") == architecture.model_type:
         untied = source | {"tie_word_embeddings": config.tied_head}
         for known in (source, untied) if config.has_lm_head else (source,):
             if _settle(architecture.read_config(known, config.n_classes)) == _settle(config):
                 return dict(known)
-    # layer_types: one kind a layer, of as many layers as the source has
+    # drop layer_types, which has one entry for each layer of the source
     return {name: value for name, value in source.items() if name != "layer_types"} | shape
 
 
@@ -144,7 +155,7 @@ def _name_labels(n_classes: int, labels: Sequence[str] | None, source: Json) -> 
 
 
 def _check_expressible(architecture: Architecture, config: ModelConfig, written: Json) -> None:
-    """What is written must read back as the model; a bare decoder or a head of another kind does not."""
+    """Check that what we write reads back as the model. A bare decoder or a head of another kind does not."""
     if is_bare(config) != (architecture.lm_class is None and config.n_classes is None):
         raise LoraJaxError(
             f"{architecture.model_type} is {'an encoder' if architecture.lm_class is None else 'a decoder'},"
@@ -162,7 +173,7 @@ def _check_expressible(architecture: Architecture, config: ModelConfig, written:
 
 
 def _settle(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields that a forward pass depends on, defaults resolved."""
+    """Return the fields that a forward pass depends on, with defaults resolved."""
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     fields |= {"n_kv_heads": config.kv_heads, "d_ff": config.ff_width, "head_width": config.head_dim}
     fields["qkv_bias"] = config.bias if config.qkv_bias is None else config.qkv_bias
@@ -170,7 +181,7 @@ def _settle(config: ModelConfig) -> dict[str, Any]:
         fields |= {"rope_theta": None, "rope_fraction": None, "rope_scaling": None}
     if not config.has_lm_head:
         fields["tied_head"] = None
-    # Of a parametrisation a trained model keeps its multipliers alone.
+    # A trained model keeps only the multipliers of a parametrisation.
     multipliers = {"readout": readout_multiplier(config), "residual": residual_multiplier(config)}
     for name in ("compute_dtype", "parametrisation", "base_width", "base_depth"):
         del fields[name]

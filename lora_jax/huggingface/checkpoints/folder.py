@@ -1,4 +1,4 @@
-"""A base checkpoint of Hugging Face, in and out: config.json and model.safetensors, or its shards."""
+"""A base checkpoint of Hugging Face: read and write config.json and model.safetensors, or its shards."""
 
 import json
 import math
@@ -45,14 +45,23 @@ from lora_jax.temporaries import held, sweep, temporary_beside
 
 
 class Checkpoint(NamedTuple):
-    """What a folder holds, in our shapes."""
+    """What a folder holds, in our shapes.
+
+    Attributes:
+        config: The shape of the model.
+        params: Its weights, by path.
+        model_type: model_type of config.json.
+        source: config.json. `save_folder` keeps what it says besides the shape.
+        new: Weights of ours that the files lack and that were drawn.
+        left_out: Tensors of heads that the model does not have.
+    """
 
     config: ModelConfig
     params: Params
     model_type: str
-    source: Json  # config.json as it was: `save_folder` keeps what it says besides
-    new: tuple[str, ...]  # weights of ours that the files lack: drawn anew
-    left_out: tuple[str, ...]  # tensors of heads that the model does not have
+    source: Json
+    new: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def load_folder(
@@ -63,16 +72,18 @@ def load_folder(
 ) -> Checkpoint:
     """Load a folder with config.json and safetensors: a language model, a classifier or a bare encoder.
 
-    Beside the model only one weight at a time is in memory.
+    Beside the model, only one weight at a time is in memory.
 
     Args:
+        path: The folder.
         n_classes: Loads a classifier with this many classes. If the files have none, it is drawn from `seed`
             and listed in `new`.
         dtype: "stored" keeps the dtype of the files.
+        seed: Seed of a classifier that is drawn.
 
     Raises:
-        LoraJaxError: If a file is missing or cut off, if the architecture or one of its settings is not
-            supported, or if a tensor is missing, unexpected or of another shape. The message names it.
+        LoraJaxError: A file is missing or cut off, the architecture or one of its settings is not supported,
+            or a tensor is missing, unexpected or of another shape. The message names it.
     """
     folder = Path(path)
     source = read_json(folder / "config.json")
@@ -99,7 +110,11 @@ def load_folder(
 
 
 def read_model_config(path: Path | str) -> ModelConfig:
-    """Return the shape of a folder's model, from its config.json alone."""
+    """Return the shape of a folder's model, from its config.json alone.
+
+    Raises:
+        LoraJaxError: config.json is missing, or describes a model that is not supported.
+    """
     source = read_json(Path(path) / "config.json")
     architecture = find_architecture(str(source.get("model_type")))
     return architecture.read_config(source, count_classes(source, None))
@@ -120,10 +135,14 @@ def save_folder(
 ) -> Path:
     """Write a folder that transformers loads as model_type ("gpt2", "llama", ...), and return it.
 
-    The folder is written beside its place and then renamed, so it is complete or not there.
+    We write the folder under a temporary name and then rename it. So it is complete or not there.
 
     Args:
-        dtype: None keeps the dtype of each weight.
+        path: The folder.
+        config: The shape of the model.
+        params: Its weights, by path.
+        model_type: model_type of config.json.
+        dtype: Dtype of the files. None keeps the dtype of each weight.
         source: A config.json whose other settings are kept.
         labels: Names of the classes.
         left_out: Tensors that our model has no place for (`read_left_out`).
@@ -131,8 +150,8 @@ def save_folder(
         beside: A folder of the same model, from which everything else is copied (`copy_companions`).
 
     Raises:
-        LoraJaxError: If the folder exists, if the architecture cannot express the model, or if the tree is
-            not that of the config. The message names the weights.
+        LoraJaxError: The folder exists, the architecture cannot express the model, or the tree is not that of
+            the config. The message names the weights.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -166,7 +185,7 @@ def save_folder(
                 copy_companions(beside, temporary)
             write_tensors(temporary, sizes, build, shard_bytes)
             write_atomically(temporary / "config.json", json.dumps(description, indent=2) + "\n")
-            temporary.replace(folder)  # over an empty folder too
+            temporary.replace(folder)  # this replaces an empty folder too
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -181,9 +200,9 @@ def _cast(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def read_dtypes(path: Path | str, config: ModelConfig, model_type: str) -> dict[str, str]:
-    """Return the dtype of each weight of ours in a folder's files, the widest of its layers'.
+    """Return the dtype of each of our weights in a folder's files. If layers differ, it is the widest.
 
-    Weights that the files lack, a new head or one that was untied since, are left out.
+    Weights that the files lack are left out, such as a new head, or one that was untied since.
     """
     folder = Path(path)
     stored, architecture = open_tensors(folder), find_architecture(model_type)
@@ -199,7 +218,7 @@ def read_dtypes(path: Path | str, config: ModelConfig, model_type: str) -> dict[
 
 
 def read_left_out(path: Path | str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read what `load_folder` left out, to hand it to `save_folder`: the pooler of a bare encoder, say."""
+    """Read what `load_folder` left out, such as the pooler of a bare encoder, to hand it to `save_folder`."""
     stored = open_tensors(Path(path))
     return {name: stored.read(name) for name in names}
 
@@ -235,12 +254,16 @@ def _strip_root(architecture: Architecture, config: ModelConfig, name: str) -> s
 
 
 def _layer(weight: jax.Array, place: Place) -> np.ndarray:
-    array = np.asarray(weight)  # on CPU no copy
+    array = np.asarray(weight)  # no copy on a CPU
     return array if place.layer is None else array[place.layer]
 
 
 def check_tokenizer(config: ModelConfig, n_tokens: int) -> None:
-    """Raise if a tokenizer has more tokens than the model has embeddings; fewer are padding and harmless."""
+    """Check that a tokenizer has no more tokens than the model has embeddings. Spare embeddings are harmless.
+
+    Raises:
+        LoraJaxError: It has more.
+    """
     if n_tokens > config.vocab_size:
         raise LoraJaxError(
             f"the tokenizer has {n_tokens} tokens and the model's embedding {config.vocab_size}: take the"
@@ -256,7 +279,7 @@ def _read(stored: Stored, places: list[Place], names: Mapping[str, str], dtype: 
 
 
 def _stack(stored: Stored, group: list[Place], names: Mapping[str, str], dtype: str) -> np.ndarray:
-    """Return one weight of ours, all its layers, filled layer by layer."""
+    """Return one of our weights with all its layers, filled layer by layer."""
     out: np.ndarray | None = None
     for place in group:
         tensor = stored.read(names[place.tensor])

@@ -1,4 +1,4 @@
-"""Which tensor of a folder's files is which weight of ours; what is missing, unexpected or left out."""
+"""Which tensor of a folder's files is which of our weights, and what is missing, unexpected or left out."""
 
 import re
 from collections.abc import Mapping
@@ -16,13 +16,19 @@ from lora_jax.huggingface.checkpoints.tensors import stored_shape
 def match_names(
     architecture: Architecture, config: ModelConfig, source: Json, stored: Stored, places: list[Place]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return (our name of a tensor -> its name in the files, tensors of heads that are left out).
+    """Match the tensors of a folder's files with our places.
 
-    Files may leave the root prefix out (the first GPT-2, bare encoders), or have an older name.
+    Files may leave the root prefix out (the first GPT-2, bare encoders), or use an older name.
+
+    Returns:
+        The name in the files of each tensor, by our name of it. Then the tensors of heads that are left out.
+
+    Raises:
+        LoraJaxError: The files hold a tensor that the architecture does not have.
     """
     wanted = {place.tensor for place in places}
     if "classifier" in {p.path for p in places} and is_of_another_task(source):
-        # what another task calls a classifier is not this one
+        # another task's classifier is not ours
         wanted -= {p.tensor for p in places if p.path.startswith("classifier")}
     names: dict[str, str] = {}
     unexpected: list[str] = []
@@ -52,7 +58,7 @@ def _drop_tied_head(
     names: dict[str, str],
     left_out: list[str],
 ) -> tuple[str, ...]:
-    """A tied head may be stored too: it must then be the embedding."""
+    """Drop a tied head that is stored too. It must then equal the embedding."""
     if not (config.has_lm_head and config.tied_head):
         return tuple(left_out)
     head = f"{architecture.modules['head'].name}.weight"
@@ -85,6 +91,11 @@ def find_new(source: Json, places: list[Place], names: Mapping[str, str]) -> set
 
 
 def check_tensors(stored: Stored, places: list[Place], names: Mapping[str, str]) -> None:
+    """Check that the files have every tensor, in the shape that config.json wants.
+
+    Raises:
+        LoraJaxError: A tensor is missing or has another shape.
+    """
     missing = {place.tensor for place in places} - names.keys()
     if missing:
         raise LoraJaxError(f"{stored.folder} lacks the tensors {list_names(missing)}: fetch it again.")

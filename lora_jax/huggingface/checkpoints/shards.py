@@ -1,4 +1,4 @@
-"""The safetensors files of a folder, one or sharded by an index, read tensor by tensor."""
+"""The safetensors files of a folder, one file or shards with an index, read tensor by tensor."""
 
 import json
 import os
@@ -16,14 +16,19 @@ from lora_jax.names import inside
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-SHARD_BYTES = 2 * 10**9  # a shard is in memory once while it is written
+SHARD_BYTES = 2 * 10**9  # a shard is in memory as a whole while we write it
 
 
 class Stored(NamedTuple):
-    """Open files: nothing is read before it is asked for."""
+    """Open files. Nothing is read before it is asked for.
+
+    Attributes:
+        folder: The folder.
+        files: The open file of each tensor, by its name.
+    """
 
     folder: Path
-    files: Mapping[str, Any]  # name of a tensor -> open file
+    files: Mapping[str, Any]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape, from the header."""
@@ -33,7 +38,7 @@ class Stored(NamedTuple):
         """Return a tensor's dtype, from the header: float32, float16 or bfloat16.
 
         Raises:
-            LoraJaxError: any other dtype.
+            LoraJaxError: It has another dtype.
         """
         dtype = self.files[name].get_slice(name).get_dtype()
         if dtype not in DTYPES:
@@ -43,17 +48,21 @@ class Stored(NamedTuple):
         return DTYPES[dtype]
 
     def read(self, name: str) -> np.ndarray:
-        """Return a tensor in the dtype of the file; raises as `dtype` does."""
+        """Return a tensor in the dtype of the file.
+
+        Raises:
+            LoraJaxError: It has another dtype than float32, float16 or bfloat16, or is damaged.
+        """
         self.dtype(name)
         with reading_tensors(self.folder, f"{name} is damaged, fetch it again"):
             return self.files[name].get_tensor(name)
 
 
 def open_tensors(folder: Path) -> Stored:
-    """Open the safetensors files that transformers would: the one file, else the shards of the index.
+    """Open the safetensors files that transformers would open: the one file, else the shards of the index.
 
     Raises:
-        LoraJaxError: there is none, a shard is missing, a file is cut off or no safetensors file, or two
+        LoraJaxError: There is none, a shard is missing, a file is cut off or no safetensors file, or two
             shards hold the same tensor.
     """
     if (folder / WHOLE).exists():
@@ -71,7 +80,7 @@ def open_tensors(folder: Path) -> Stored:
         raise LoraJaxError(f"{folder} has neither {WHOLE} nor {INDEX}{hint}.")
     files: dict[str, Any] = {}
     for file_name, file in opened.items():
-        names = file.keys()  # it is no mapping that could be gone through
+        names = file.keys()  # the file itself is no mapping, so we cannot iterate over it
         for name in names:
             if name in files:
                 raise LoraJaxError(
@@ -96,11 +105,13 @@ def write_tensors(
 ) -> None:
     """Write one file, or shards and their index.
 
-    Tensors are built shard by shard, so at most shard_bytes are held beside the model.
+    We build tensors shard by shard, so at most shard_bytes are held beside the model.
 
     Args:
+        folder: The folder.
         sizes: Bytes of each tensor.
         build: Returns a tensor by its name.
+        shard_bytes: Largest size of a shard.
     """
     shards = _split(sizes, shard_bytes)
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
@@ -110,7 +121,7 @@ def write_tensors(
         write_safetensors(folder / file_name, {name: build(name) for name in tensors}, {"format": "pt"})
         with (folder / file_name).open("rb") as file:
             os.fsync(file.fileno())
-        # the library makes files that their owner alone may read
+        # the library makes files that only their owner may read
         (folder / file_name).chmod(folder.stat().st_mode & 0o666)
     if len(shards) > 1:
         weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
@@ -119,7 +130,7 @@ def write_tensors(
 
 
 def _split(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
-    """Return the names in runs of at most shard_bytes each; a tensor larger than that is a run of its own."""
+    """Return the names in runs of at most shard_bytes each. A larger tensor is a run of its own."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, n_bytes in sizes.items():

@@ -1,4 +1,4 @@
-"""One stored tensor and the weights of ours that lie in it: shapes, orientation, fused q, k and v."""
+"""One stored tensor and our weights in it: shapes, orientation, and fused q, k and v."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def stored_shape(place: Place) -> tuple[int, ...]:
 
 
 def take_weight(stored: np.ndarray, place: Place) -> np.ndarray:
-    """Return the weight of ours that lies in a stored tensor, a view of it where that is possible."""
+    """Return our weight that lies in a stored tensor. It is a view if possible."""
     out_last = stored.T if place.transposed else stored
     if place.part is not None:
         out_last = split_part(out_last, place.part, place.shape[place.n_inputs])
@@ -46,14 +46,14 @@ def fuse_weights(weights: Sequence[np.ndarray], places: Sequence[Place]) -> np.n
 
 
 def split_part(x: np.ndarray, part: Part, n_heads: int) -> np.ndarray:
-    """Return (..., out) of (..., n_parts * out): one of the matrices that are fused along the last axis."""
+    """Return one of the matrices that are fused along the last axis, (..., out) of (..., n_parts * out)."""
     *lead, n_out = x.shape
     shape = (part.n_parts, -1) if part.layout == "blocks" else (n_heads, part.n_parts, -1)
     return x.reshape(*lead, *shape)[..., part.index, :].reshape(*lead, n_out // part.n_parts)
 
 
 def fuse_parts(parts: Sequence[np.ndarray], layout: str, n_heads: int) -> np.ndarray:
-    """Undo `split_part`, for all parts in their order."""
+    """Undo `split_part`. The parts must be in order."""
     *lead, n_out = parts[0].shape
     if layout == "blocks":
         return np.concatenate(parts, axis=-1)
