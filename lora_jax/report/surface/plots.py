@@ -51,8 +51,8 @@ def plot_contours(report: SurfaceReport) -> "Figure":
         label = f"{name_of(series.label, TITLE_WIDTH)}\n" if len(report.series) > 1 else ""
         size = textwrap.fill(name_size(surface, series), TITLE_WIDTH)
         ax.set_title(f"{label}{size}", fontsize=PANEL_TITLE, loc="left")
-    figure.supxlabel(name_of(report.batch_name, 60), fontsize=9.5)
-    figure.supylabel(name_of(report.rate_name, 40), fontsize=9.5)
+    figure.supxlabel(name_of(f"batch size, {report.batch_name}", 60), fontsize=9.5)
+    figure.supylabel(name_of(f"learning rate, {report.rate_name}", 50), fontsize=9.5)
     return figure
 
 

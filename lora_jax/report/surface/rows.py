@@ -80,14 +80,15 @@ def surface_rows(report: SurfaceReport) -> Table:
         "rate ~ batch^", "diverged", "no best pair",
     )  # fmt: skip
     return Table(
-        f"The best {report.rate_name} and {report.batch_name} of each size",
+        "The best learning rate and batch size of each size",
         columns,
         tuple(rows),
         frozenset({3, 5, 8, 9, 10}),
         frozenset(flagged),
-        note="best: the vertex of a quadratic of ln loss in ln rate and ln batch, through the runs within a"
-        " factor of 4.5 of the best one. nearest: by the runs within a factor of 2.1. rate ~ batch^: how the"
-        " best rate moves with the batch size.",
+        note=f"The rate is {report.rate_name}, the batch size {report.batch_name}. best: the vertex of a"
+        " quadratic of ln loss in ln rate and ln batch, through the runs within a factor of 4.5 of the best"
+        " one. nearest: by the runs within a factor of 2.1. rate ~ batch^: how the best rate moves with the"
+        " batch size.",
     )
 
 

@@ -55,7 +55,7 @@ def plot_bowls(report: TransferReport) -> "Figure":
         label = f"{name_of(series.label, TITLE_WIDTH)}\n" if len(report.series) > 1 else ""
         size = textwrap.fill(name_size(bowl, series), TITLE_WIDTH)  # or it would run into its neighbour's
         ax.set_title(f"{label}{size}", fontsize=PANEL_TITLE, loc="left")
-    figure.supxlabel(name_of(report.rate_name, 60), fontsize=9.5)
+    figure.supxlabel(name_of(f"learning rate, {report.rate_name}", 60), fontsize=9.5)
     figure.supylabel(report.loss_name, fontsize=9.5)
     return figure
 
@@ -102,8 +102,9 @@ def plot_drifts(report: TransferReport) -> "Figure | None":
             _draw_drift(ax, series, axis, i, places[i])
         style.set_count_axis(ax, sizes[0] / 1.3, sizes[-1] * 1.3, axis, narrow=True)
         _set_size_ticks(ax, sizes)
-        name = name_of(report.rate_name, 40)
-        style.set_scale(ax, "y", min(ends) / 1.3, max(ends) * 1.3, ticks, lambda x: f"{x:g}", name)
+        style.set_scale(
+            ax, "y", min(ends) / 1.3, max(ends) * 1.3, ticks, lambda x: f"{x:g}", "best learning rate"
+        )
     if len(report.series) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)

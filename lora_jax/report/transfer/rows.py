@@ -63,13 +63,14 @@ def bowl_rows(report: TransferReport) -> Table:
         "diverged", "no best rate",
     )  # fmt: skip
     return Table(
-        f"The best {report.rate_name} of each size",
+        "The best learning rate of each size",
         columns,
         tuple(rows),
         frozenset({3, 5, 6, 7, 8}),
         frozenset(flagged),
-        note="best rate: the vertex of a parabola of ln loss in ln rate through the rates within a factor of"
-        " 4.5 of the best. by the nearest, by all: that of the rates within a factor of 2.1, and of all.",
+        note=f"The rate is {report.rate_name}. best rate: the vertex of a parabola of ln loss in ln rate"
+        " through the rates within a factor of 4.5 of the best. by the nearest, by all: that of the rates"
+        " within a factor of 2.1, and of all.",
     )
 
 

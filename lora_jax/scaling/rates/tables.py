@@ -1,5 +1,7 @@
 """Rows of anybody's table as `RateRun`s: which columns are rate, size, seed and other settings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
@@ -61,15 +63,25 @@ def rate_runs(table: RunTable) -> RateRuns:
     gone = [run for out in lost if (run := _lost(out, axes, rates[0], others)) is not None]
     reasons = [out.reason for out in table.left_out if out.reason != DIVERGED]
     left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
-    rest = f", beside {', '.join(rates[1:])}" if rates[1:] else ""
     return RateRuns(
         table.source,
-        f"column {table.sources.get(rates[0], rates[0])!r}{rest}",
+        _rate_name(table, rates),
         f"loss ({table.loss_unit})",
         (*runs, *gone),
         left_out,
         batch_name=_batch_name(table),
     )
+
+
+def _rate_name(table: RunTable, rates: Sequence[str]) -> str:
+    """Return what the rates of a table are, and which other columns of rates are not read.
+
+    A column that says the same as the first is no other one: base_learning_rate may be derived from it.
+    """
+    same = [name for name in rates if np.array_equal(table[name], table[rates[0]])]
+    first = next((name for name in same if name in table.sources), same[-1])
+    others = ", ".join(table.sources.get(name, name) for name in rates if name not in same)
+    return f"column {table.sources.get(first, first)!r}{f', beside {others}' if others else ''}"
 
 
 def _batch_name(table: RunTable) -> str:
