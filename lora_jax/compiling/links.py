@@ -17,10 +17,10 @@ from lora_jax.target import Target
 
 
 def communication_seconds(collectives: Sequence[Collective], target: Target) -> float:
-    """Return the seconds that a device receives in.
+    """Return the seconds that a device needs to receive its data in one step.
 
-    Of each kind of collective it is the larger of two: all its bytes over the links of a machine or a slice,
-    and those from other machines over the network card. Both go on at once.
+    For each kind of collective we take the larger of two times: all its bytes over the links of a machine or
+    a slice, and those from other machines over the network card. Both run at the same time.
     """
     device = target.device
     network = device.network_bandwidth or device.link_bandwidth
@@ -30,7 +30,10 @@ def communication_seconds(collectives: Sequence[Collective], target: Target) -> 
 
 
 def network_assumption(target: Target) -> str:
-    """Return what is assumed of the network between a target's machines, a sentence; "" for one machine."""
+    """Return a sentence about what we assume of the network between a target's machines.
+
+    "" for one machine.
+    """
     bandwidth = target.device.network_bandwidth
     if target.n_hosts == 1 or bandwidth is None:
         return ""

@@ -26,7 +26,13 @@ SMALL = ("dataset_info.json", "features.json")  # the files of a prepared set th
 
 @dataclass(frozen=True)
 class SetName:
-    """The name of a set, NAME[/CONFIG][:VERSION], as tensorflow-datasets writes it."""
+    """The name of a set, NAME[/CONFIG][:VERSION], as tensorflow-datasets writes it.
+
+    Attributes:
+        name: Its name.
+        config: Its config. None takes the default one.
+        version: Its version. None takes the latest.
+    """
 
     name: str
     config: str | None

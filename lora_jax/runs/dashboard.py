@@ -55,7 +55,15 @@ class TrackedSweep:
 
 @dataclass(frozen=True)
 class Written:
-    """A dashboard on the server, as it was last written: ids for writing it again, and addresses."""
+    """A dashboard on the server, as it was last written.
+
+    Attributes:
+        view_name: Name of the workspace's view.
+        view_id: Id of that view, by which it is written again.
+        report_id: Id of the report.
+        workspace_url: Address of the workspace.
+        report_url: Address of the report.
+    """
 
     view_name: str = ""
     view_id: str = ""

@@ -89,8 +89,8 @@ def _rule(planned: Sequence[PlannedRun]) -> str:
     base = f"{bases[0]:g}" if len(bases) == 1 else f"{bases[0]:g} to {bases[-1]:g}"
     power = " or ".join(f"{x:g}" for x in powers)
     return (
-        f"Peak rate: what is used, optim.learning_rate ({base}) times (100,000 / N)^{power}"
-        " (optim.lr_size_exponent; 0: the same rate at every N)."
+        f"Peak rate: the rate that is used. It is optim.learning_rate ({base}) times (100,000 / N)^{power}."
+        " The exponent is optim.lr_size_exponent; 0 gives every N the same rate."
     )
 
 
@@ -101,8 +101,8 @@ def _total(planned: Sequence[PlannedRun]) -> str:
     peak = max(item.memory_bytes for item in planned)
     n = "1 run" if len(planned) == 1 else f"{len(planned)} runs"
     return (
-        f"{n}, {len(planned) - len(pending)} finished; {flops:.2e} FLOPs if each were trained alone;"
-        f" about {format_seconds(seconds)} to go; at most {format_bytes(peak)} a step."
+        f"{n}, {len(planned) - len(pending)} finished. {flops:.2e} FLOPs if each were trained alone."
+        f" About {format_seconds(seconds)} to go. A step takes at most {format_bytes(peak)}."
     )
 
 

@@ -25,7 +25,7 @@ def explain_rules(planned: Sequence[PlannedRun]) -> list[str]:
     if rules:
         alone, shared = count_steps([item.run for item in planned])
         lines.append(
-            f"Length: {' and '.join(rules)}, so runs that differ in D share no trunk: {alone:,} steps in all,"
+            f"Length: {' and '.join(rules)}. So runs that differ in D share no trunk: {alone:,} steps in all,"
             f" where branches would take {shared:,}."
         )
     return lines

@@ -21,7 +21,13 @@ CURVE_POINTS = 200  # most rows of a stored curve, each the mean loss of the ste
 
 
 class Provenance(NamedTuple):
-    """What a run was made on: the device, the versions of libraries, and the commit of the code."""
+    """What a run was made on.
+
+    Attributes:
+        device: The device.
+        versions: Versions of Python and of the libraries.
+        commit: Commit of the code. None if it is not a checkout.
+    """
 
     device: str
     versions: dict[str, str]

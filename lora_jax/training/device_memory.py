@@ -25,7 +25,13 @@ STATISTICS = 4  # float32 numbers that the two norms of a block keep for each to
 
 
 class Split(NamedTuple):
-    """How many devices a mesh has along each axis (training/mesh.py)."""
+    """How many devices a mesh has along each axis (training/mesh.py).
+
+    Attributes:
+        data: Devices that split only the batch.
+        fsdp: Devices that split the batch and the weights.
+        tensor: Devices that split heads, feed-forward and vocabulary.
+    """
 
     data: int = 1
     fsdp: int = 1

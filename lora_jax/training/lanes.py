@@ -137,7 +137,7 @@ class Lanes:
             self._state = _write_lane(self._state, state, lane)
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Continue with these lanes alone, numbered anew in this order. A narrower program steps them."""
+        """Continue with these lanes only, numbered in this order. A narrower program steps them."""
         if self.n_lanes > 1:
             self._state, self._own = (_take(tree, lanes) for tree in (self._state, self._own))
         self.n_lanes = len(lanes)

@@ -61,7 +61,12 @@ def shape_of(run: RunConfig) -> Shape:
 
 
 class RungAt(NamedTuple):
-    """A rung of successive halving. After `step` steps of the trunk, the `n_kept` best rivals continue."""
+    """A rung of successive halving on a trunk.
+
+    Attributes:
+        step: Steps of the trunk after which rivals are compared.
+        n_kept: How many of the rivals continue.
+    """
 
     step: int
     n_kept: int
@@ -78,7 +83,7 @@ class Trunk:
         rungs: Where successive halving may end them.
         say: Called with a line if a damaged checkpoint is dropped.
         saving: When their state is saved, and which states are kept.
-        guard: Called before anything is written. It raises LoraJaxError where another worker trains them now.
+        guard: Called before anything is written. It raises LoraJaxError if another worker trains them now.
     """
 
     runs: tuple[RunConfig, ...]
@@ -101,7 +106,7 @@ def train_trunks(
 ) -> None:
     """Train trunks of one shape, at most `n_lanes` at a time.
 
-    A lane that has finished its trunk takes the next one. When none are left, the others go on in narrower
+    A lane that has finished its trunk takes the next one. When none are left, the others continue in narrower
     programs. Each run starts from the same weights and reads the same batches as it would alone. Its losses
     also agree with those, within 1e-5, unless the learning rate is so high that training magnifies a rounding
     error.

@@ -131,7 +131,7 @@ def test_a_dry_run_knows_what_is_finished(place: Place, whole: Path) -> None:
     code, out, _ = place.call(place.config, "--out", whole, "--dry-run", "--device", "h200")
     assert code == 0
     assert f"{N_RUNS} runs, {N_RUNS} finished" in out
-    assert "about 0 s to go" in out
+    assert "About 0 s to go" in out
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_the_table_names_every_run_and_the_total(runs: list[RunConfig]) -> None:
 
 def test_one_run_is_one_run(runs: list[RunConfig]) -> None:
     text = format_plan(plan_runs(runs[:1], (), DEVICE), "a guess")
-    assert text.splitlines()[-3].startswith("1 run, 0 finished; ")
+    assert text.splitlines()[-3].startswith("1 run, 0 finished. ")
 
 
 def test_the_plan_shows_the_rate_that_is_used_and_the_rule(base: RunConfig) -> None:

@@ -48,7 +48,12 @@ class Record(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The rows of a split, with the columns in the order of the file."""
+    """The rows of a split.
+
+    Attributes:
+        columns: The columns, in the order of the file.
+        records: The rows.
+    """
 
     columns: list[str]
     records: list[Record]

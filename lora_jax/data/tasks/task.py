@@ -69,10 +69,16 @@ class Source:
 class Example(NamedTuple):
     """One input and its answer.
 
-    A classification example has the number of its label. A generation example has `references`, which are the
-    texts that would be right. They are written as they follow the prompt, with a leading space. `completion`
-    is the first of them. In a training split every reference is an example of its own. Elsewhere all
-    references of an input are one example.
+    In a training split every reference is an example of its own. Elsewhere all references of an input are one
+    example.
+
+    Attributes:
+        text: The input, or its first sentence.
+        pair: The second sentence.
+        label: Number of the label, for classification.
+        completion: The first of the references, for generation.
+        references: The texts that would be right, as they follow the prompt, with a leading space if there is
+            one.
     """
 
     text: str

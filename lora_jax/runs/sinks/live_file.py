@@ -65,7 +65,11 @@ class _Open:
 
 @dataclass
 class LiveFiles:
-    """The sink that keeps the rows of a sweep in its results folder."""
+    """The sink that keeps the rows of a sweep in its results folder.
+
+    Attributes:
+        folder: The results folder.
+    """
 
     folder: Path
     _open: dict[str, _Open] = field(default_factory=dict)

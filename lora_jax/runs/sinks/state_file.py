@@ -26,7 +26,12 @@ SILENT_SECONDS = 600.0  # after so long without a writing, a process elsewhere i
 
 @dataclass(frozen=True)
 class PlannedSteps:
-    """A run of the plan, with its number of steps."""
+    """A run of the plan.
+
+    Attributes:
+        run_id: Its id.
+        n_steps: Its number of steps.
+    """
 
     run_id: str
     n_steps: int
@@ -34,7 +39,11 @@ class PlannedSteps:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The runs of a sweep's plan, including those that were finished before."""
+    """The plan of a sweep.
+
+    Attributes:
+        planned: Its runs, including those that were finished before.
+    """
 
     planned: tuple[PlannedSteps, ...]
 

@@ -32,7 +32,12 @@ SHAPE_RULES: dict[str, Callable[[int, int], float]] = {
 
 
 class MuonState(NamedTuple):
-    """The momentum of the matrices by path, and Adam's state of all other weights."""
+    """The state of Muon.
+
+    Attributes:
+        momentum: The momentum of the matrices, by path.
+        adam: Adam's state of all other weights.
+    """
 
     momentum: Params
     adam: Any
