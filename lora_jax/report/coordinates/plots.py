@@ -35,7 +35,8 @@ def plot_coordinates(report: CoordinateReport, axis: Axis) -> "Figure":
             and (row.step > 0 or quantity == "size")  # nothing has changed at step 0
         ]
         _draw_panel(ax, rows, axis, colours, has_log=quantity != "growth")
-        ax.set_title(f"{site}: {quantity}", fontsize=8.5)
+        what = f"ln growth by step {report.late}" if quantity == "growth" else quantity
+        ax.set_title(f"{site}: {what}", fontsize=8.5)
     for ax in axes[-COLUMNS:]:
         ax.set_xlabel(axis, fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
