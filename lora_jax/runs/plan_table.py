@@ -73,7 +73,7 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
 
 
 def _policies(planned: Sequence[PlannedRun]) -> list[str]:
-    """Say of every shape what remat "fit" is. It is chosen in the trace of one lane, as if that were alone."""
+    """Say of every shape what remat "fit" is. The trace of one lane chooses it, as if alone."""
     trunks: dict[str, set[str]] = {}
     for item in planned:
         if item.remat:
