@@ -38,7 +38,7 @@ def test_a_mistake_about_the_data_is_one_line(
     place: Place, tmp_path: Path, overrides: list[str], words: list[str]
 ) -> None:
     texts = [text.replace("CORPUS", str(place.corpus)) for text in overrides]
-    check_mistake(place.call(place.config, *texts, "--out", tmp_path / "out"), *words)
+    check_mistake(place.run(place.config, *texts, "--out", tmp_path / "out"), *words)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_bad_text_file_is_named(place: Place, tmp_path: Path, content: bytes |
         bad.symlink_to(tmp_path / "nothing")
     else:
         bad.write_bytes(content)
-    got = place.call(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
+    got = place.run(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
     check_mistake(got, str(bad), words)
 
 
@@ -61,7 +61,7 @@ def test_a_bad_text_file_is_named(place: Place, tmp_path: Path, content: bytes |
 def test_files_that_are_all_empty_are_refused(place: Place, tmp_path: Path, content: bytes) -> None:
     """One among many is passed over, and counted."""
     (tmp_path / "empty.txt").write_bytes(content)
-    got = place.call(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
+    got = place.run(place.config, f"data.sources=files:{tmp_path}/*.txt", "--out", tmp_path / "out")
     check_mistake(got, str(tmp_path), "empty")
 
 
@@ -80,7 +80,7 @@ def test_files_that_are_all_empty_are_refused(place: Place, tmp_path: Path, cont
 def test_a_mistake_on_the_command_line_is_one_line(
     place: Place, tmp_path: Path, overrides: list[str], words: list[str]
 ) -> None:
-    check_mistake(place.call(place.config, *overrides, "--out", tmp_path / "out"), *words)
+    check_mistake(place.run(place.config, *overrides, "--out", tmp_path / "out"), *words)
     assert not (tmp_path / "out").exists()
 
 
@@ -97,11 +97,18 @@ def test_a_mistake_on_the_command_line_is_one_line(
 def test_a_mistake_in_the_config_names_its_line(place: Place, tmp_path: Path, change, words: str) -> None:
     config = tmp_path / "mine.py"
     config.write_text(change(place.config.read_text()))
-    check_mistake(place.call(config, "--out", tmp_path / "out"), str(config), words)
+    check_mistake(place.run(config, "--out", tmp_path / "out"), str(config), words)
 
 
 def test_a_missing_config_is_named_with_the_nearest(place: Place) -> None:
-    check_mistake(place.call(place.folder / "tyni.py"), "tyni.py", "nearest", "tiny.py")
+    check_mistake(place.run(place.folder / "tyni.py"), "tyni.py", "nearest", "tiny.py")
+
+
+@pytest.mark.parametrize("overrides", [["data.sources=tfds:nope"], ["model.n_heads=3"]])
+def test_the_program_ends_as_its_function_does(place: Place, overrides: list[str]) -> None:
+    """Most mistakes here are made by a call of `main`."""
+    arguments = [place.config, *overrides, "--out", place.folder / "out"]
+    assert place.call(*arguments) == place.run(*arguments)
 
 
 # ---- results folders that do not fit
@@ -123,7 +130,7 @@ def test_a_bad_record_is_refused_by_name(place: Place, whole: Path, tmp_path: Pa
     shutil.copytree(whole, folder)
     path = min((folder / "runs").iterdir())
     path.write_text(change(path.read_text()))
-    check_mistake(place.call(place.config, "--out", folder), str(path), "delete it")
+    check_mistake(place.run(place.config, "--out", folder), str(path), "delete it")
     assert len(list((folder / "runs").iterdir())) == N_RUNS
 
 
@@ -139,7 +146,7 @@ def test_changed_text_is_refused(place: Place, whole: Path, tmp_path: Path) -> N
     text.write_text(before + "One sentence more.")
     try:
         check_mistake(
-            other.call(place.config, "--out", folder), "sweep.json", "other text", "restore the text"
+            other.run(place.config, "--out", folder), "sweep.json", "other text", "restore the text"
         )
     finally:
         text.write_text(before)
@@ -148,7 +155,7 @@ def test_changed_text_is_refused(place: Place, whole: Path, tmp_path: Path) -> N
 def test_a_file_where_the_folder_must_be_is_refused(place: Place, tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("mine")
-    check_mistake(place.call(place.config, "--out", path), str(path), "--out")
+    check_mistake(place.run(place.config, "--out", path), str(path), "--out")
     assert path.read_text() == "mine"
 
 
@@ -178,10 +185,10 @@ def test_a_full_disk_loses_no_finished_run(place: Place, whole: Path, tmp_path: 
 def test_too_few_sizes_to_fit_lose_no_run(place: Place, tmp_path: Path) -> None:
     folder, config = tmp_path / "out", place.config.with_name("two.py")
     config.write_text(place.config.read_text().replace("[4, 8, 16]", "[4, 8]"))
-    got = place.call(config, "n_tokens=2560", "--out", folder)
+    got = place.run(config, "n_tokens=2560", "--out", folder)
     assert (got[0], "no law can be fitted to so few runs" in got[1]) == (0, True), got
     assert len(read_records(folder)) == 2
-    again = place.call(config, "n_tokens=2560", "--out", folder)
+    again = place.run(config, "n_tokens=2560", "--out", folder)
     assert again[0] == 0
     assert "[1/2]" not in again[2]
 

@@ -128,7 +128,7 @@ def test_a_dry_run_prints_every_run_and_trains_nothing(place: Place, tmp_path: P
 
 
 def test_a_dry_run_knows_what_is_finished(place: Place, whole: Path) -> None:
-    code, out, _ = place.call(place.config, "--out", whole, "--dry-run", "--device", "h200")
+    code, out, _ = place.run(place.config, "--out", whole, "--dry-run", "--device", "h200")
     assert code == 0
     assert f"{N_RUNS} runs, {N_RUNS} finished" in out
     assert "About 0 s to go" in out
@@ -146,7 +146,7 @@ def test_a_dry_run_knows_what_is_finished(place: Place, whole: Path) -> None:
 def test_lanes_that_cannot_be_are_refused_in_a_line(
     place: Place, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    check_mistake(place.call(place.config, "--out", tmp_path / "out", *arguments), *words)
+    check_mistake(place.run(place.config, "--out", tmp_path / "out", *arguments), *words)
     assert not (tmp_path / "out").exists()
 
 
