@@ -1,7 +1,9 @@
-"""The `lora-jax` command, run as a user runs it."""
+"""The `lora-jax` command: as a user runs it, and its `main` called from here where no process is needed."""
 
+import contextlib
 import csv
 import importlib
+import io
 import json
 import math
 import os
@@ -29,6 +31,15 @@ def lora_jax(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]
         text=True,
         timeout=120,
     )
+
+
+def call_main(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Return what `lora_jax` does, from this process: a process takes a second before it says anything."""
+    out, err = io.StringIO(), io.StringIO()
+    words = [str(word) for word in arguments]
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def check_mistake(done: subprocess.CompletedProcess[str], *words: object) -> None:
@@ -110,6 +121,14 @@ def test_a_wrong_call_shows_the_usage(arguments: list[str]) -> None:
 # ---- fit
 
 
+def test_the_program_ends_as_main_does(table: Path) -> None:
+    """Most calls below are of `main`."""
+    for arguments in (["fit", "none.csv"], ["fit", table, "--bootstrap", "20", *MAP], ["plan", "none.py"]):
+        program, called = lora_jax(*arguments), call_main(*arguments)
+        assert (program.returncode, program.stdout) == (called.returncode, called.stdout)
+        assert program.stderr == called.stderr
+
+
 def test_fit_reads_anybodys_csv(table: Path) -> None:
     done = lora_jax("fit", table, "--json", "--bootstrap", "20", *MAP)
     assert done.returncode == 0, done.stderr
@@ -122,7 +141,7 @@ def test_fit_reads_anybodys_csv(table: Path) -> None:
 
 
 def test_fit_prints_tables_and_writes_where_it_is_told(table: Path, tmp_path: Path) -> None:
-    done = lora_jax("fit", table, "--bootstrap", "20", "--out", tmp_path / "new" / "place", *MAP)
+    done = call_main("fit", table, "--bootstrap", "20", "--out", tmp_path / "new" / "place", *MAP)
     assert done.returncode == 0, done.stderr
     assert "alpha_N" in done.stdout
     fits = json.loads((tmp_path / "new" / "place" / "fits.json").read_text(), parse_constant=pytest.fail)
@@ -136,7 +155,7 @@ def test_fit_of_a_results_folder_writes_into_it_and_renews_its_table(tmp_path: P
         spoil(folder / "runs.csv")
         for path in (folder / "runs").iterdir():
             os.utime(path)  # as after a kill between a record and the table
-        done = lora_jax("fit", folder, "--bootstrap", "20")
+        done = call_main("fit", folder, "--bootstrap", "20")
         assert done.returncode == 0, done.stderr
         assert (folder / "runs.csv").read_text() == whole
         assert json.loads((folder / "fits.json").read_text())["n_runs"] == len(SIZES) * len(TOKENS)
@@ -159,17 +178,17 @@ def test_fit_leaves_what_git_keeps_as_it_is(name: str, tmp_path: Path) -> None:
     for path in (folder / "runs").iterdir():
         os.utime(path)  # as in a fresh clone, whose files are in no order of time
     before = list_files(folder)
-    done = lora_jax("fit", folder, *options)
+    done = call_main("fit", folder, *options)
     assert done.returncode == 0, done.stderr
     assert f"{written} is kept by git and left as it is: --out DIR writes another." in done.stderr
     assert list_files(folder) == before
-    done = lora_jax("fit", folder, *options, "--out", tmp_path / "out")
+    done = call_main("fit", folder, *options, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / written).exists()
     assert list_files(folder) == before
     (folder / written).unlink()
     subprocess.run(["git", "-C", str(tmp_path), "rm", "-q", "--cached", f"results/{written}"], check=True)
-    assert lora_jax("fit", folder, *options).returncode == 0
+    assert call_main("fit", folder, *options).returncode == 0
     assert (folder / written).exists()
 
 
@@ -188,7 +207,7 @@ def test_fit_leaves_what_git_keeps_as_it_is(name: str, tmp_path: Path) -> None:
 def test_a_mistake_about_a_table_is_one_line(table: Path, arguments: list[str], words: list[str]) -> None:
     here = [text.replace("TABLE", str(table)) for text in arguments]
     before = table.read_bytes()
-    check_mistake(lora_jax("fit", *here), *(word.replace("TABLE", str(table)) for word in words))
+    check_mistake(call_main("fit", *here), *(word.replace("TABLE", str(table)) for word in words))
     assert table.read_bytes() == before
 
 
@@ -206,7 +225,7 @@ def test_a_mistake_about_a_table_is_one_line(table: Path, arguments: list[str], 
 def test_a_bad_table_is_one_line(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(content)
-    check_mistake(lora_jax("fit", path), path, words)
+    check_mistake(call_main("fit", path), path, words)
 
 
 # ---- report
@@ -280,7 +299,7 @@ def make_results(folder: Path) -> Path:
 
 def test_report_writes_the_page_and_says_where(tmp_path: Path) -> None:
     folder = make_results(tmp_path / "results")
-    assert lora_jax("fit", folder, "--bootstrap", "20").returncode == 0
+    assert call_main("fit", folder, "--bootstrap", "20").returncode == 0
     done = lora_jax("report", folder, MPLBACKEND="Agg")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{folder / 'report.html'}\n"
@@ -290,12 +309,12 @@ def test_report_writes_the_page_and_says_where(tmp_path: Path) -> None:
         copy = tmp_path / f"without-{name}"
         shutil.copytree(folder, copy)
         (copy / name).unlink()
-        check_mistake(lora_jax("report", copy), copy / name, words)
+        check_mistake(call_main("report", copy), copy / name, words)
 
 
 def test_report_of_nothing_is_one_line(tmp_path: Path) -> None:
-    check_mistake(lora_jax("report", tmp_path / "none"), tmp_path / "none", "is not a folder")
-    check_mistake(lora_jax("report", tmp_path), "sweep.json is missing")
+    check_mistake(call_main("report", tmp_path / "none"), tmp_path / "none", "is not a folder")
+    check_mistake(call_main("report", tmp_path), "sweep.json is missing")
 
 
 # ---- plan
@@ -309,9 +328,9 @@ def test_plan_prices_a_config_without_training(tmp_path: Path) -> None:
     assert "-s0-" not in done.stdout
     assert "FLOPs if each were trained alone" in done.stdout
     assert "30% of the peak of h200" in done.stdout
-    check_mistake(lora_jax("plan", config, "--device", "h300"), "'h300'", "h200")
-    check_mistake(lora_jax("plan", config, "sed=3"), "nearest: 'seed'")
-    check_mistake(lora_jax("plan", tmp_path / "no.py"), "no config file")
+    check_mistake(call_main("plan", config, "--device", "h300"), "'h300'", "h200")
+    check_mistake(call_main("plan", config, "sed=3"), "nearest: 'seed'")
+    check_mistake(call_main("plan", tmp_path / "no.py"), "no config file")
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

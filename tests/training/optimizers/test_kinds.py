@@ -58,7 +58,8 @@ SUMS = Custom(function=f"{HERE}:sums", numbers=(("decay", 1.0),))
 SHAPE_RULE: dict[str, Any] = {"shape_rule": "jordon"}
 NAME: dict[str, Any] = {"optimizer": "muon"}
 CLASS: dict[str, Any] = {"optimizer": Muon}
-every_kind = pytest.mark.parametrize("name", KINDS)
+# The tests of one kind come one after another, and so use the programs that are still there.
+every_kind = pytest.mark.parametrize("name", KINDS, scope="module")
 
 
 @every_kind
