@@ -3,9 +3,11 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.time_limit import pytest_runtest_call, pytest_runtest_setup
 
@@ -43,6 +45,23 @@ LONGEST = (
     "examples/test_notebooks.py",
 )  # fmt: skip
 
+# Each process makes the fixtures that it needs. Those of these folders are a sweep of 20 s.
+TOGETHER = ("tests/experiments/",)
+
+
+class Scheduling(LoadFileScheduling):
+    """Deals a file at a time to the processes, and a folder of `TOGETHER` whole to one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next(
+            (folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid)
+        )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Return the scheduling above for --dist loadfile."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
 
 @pytest.hookimpl(trylast=True)  # of those that -m leaves
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {folder / name: rank for rank, name in enumerate(LONGEST)}
     n_tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -n_tests[item.path]))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/parity unread in the default run, which has none of it: it imports torch."""
+    is_parity = collection_path == Path(__file__).parent / "parity"
+    return True if is_parity and config.option.markexpr == HASTY[0] else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
