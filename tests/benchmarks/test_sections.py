@@ -59,7 +59,8 @@ def test_the_shapes_are_those_that_were_asked_for() -> None:
 def test_watching_compares_two_steps_of_one_model() -> None:
     section = measure_watching(2, keep_quiet, [TINY])
     (row,) = section.rows
-    assert [figure.name for figure in row.figures] == ["step", "watched / loss alone"]
+    names = ["step", "watched / loss alone", "loss alone / loss alone"]
+    assert [figure.name for figure in row.figures] == names
     assert all(len(figure.samples) == 2 and min(figure.samples) > 0 for figure in row.figures)
 
 
