@@ -1,7 +1,7 @@
 """The table of docs/accelerators.md: made by one command, read again, and compared with what is compiled now.
 
-As a program it compiles configs/accelerators.py for TARGETS and writes the table into the document:
-.ci/compile --table. It takes some minutes on two quiet CPU cores.
+As a program it compiles configs/accelerators.py for TARGETS, or for those that are named, and writes their rows
+into the document: .ci/compile --table, .ci/compile --table h100:4. It takes some minutes on two quiet CPU cores.
 """
 
 import re
@@ -89,17 +89,34 @@ def _times(cell: str) -> tuple[float, ...]:
     return tuple(float(number.replace(",", "")) * (1 if unit == "ms" else 1000) for number, unit in found)
 
 
-def main() -> None:
-    """Compile for every target and write the table."""
-    reports = []
-    for name in TARGETS:
+def with_rows(text: str, report: CompileReport) -> str:
+    """Return a document with the rows of a report's target in the place of those that it had.
+
+    The rows of the other targets stay. All are in the order of TARGETS.
+    """
+    before, rest = text.split(BEGIN)
+    old, after = rest.split(END)
+    new = format_markdown([report]).splitlines()
+    rows: dict[str, list[str]] = {parse_target(name).name: [] for name in TARGETS}
+    for line in old.strip().splitlines()[2:]:
+        rows[_read_row(line).target].append(line)
+    rows[report.target] = new[2:]
+    table = "\n".join([*new[:2], *(line for lines in rows.values() for line in lines)])
+    return f"{before}{BEGIN}\n{table}\n\n{END}{after}"
+
+
+def main(names: Sequence[str]) -> int:
+    """Compile for these targets, or for all, and write each one's rows as it is done."""
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown:
+        print(f"{unknown[0]} has no rows in the table: name some of {', '.join(TARGETS)}.", file=sys.stderr)
+        return 2
+    for name in names or TARGETS:
         found = compile_config(CONFIG, [], parse_target(name))
-        reports.append(found)
         print(format_markdown([found]), file=sys.stderr, flush=True)
-    text = DOCUMENT.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{format_markdown(reports)}\n\n{END}{after}")
+        DOCUMENT.write_text(with_rows(DOCUMENT.read_text(), found))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

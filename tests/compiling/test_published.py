@@ -1,6 +1,7 @@
 """The table of docs/accelerators.md: every target, what is predicted of a row, two targets made again."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,19 @@ from lora_jax.compiling.start import compile_config
 from lora_jax.runs.experiment import load_experiment
 from lora_jax.target import parse_target
 from lora_jax.training.device_memory import Split, predict_memory
-from tests.compiling.published import CONFIG, DOCUMENT, TARGETS, Row, differences, read_rows, rows_of
+from tests.compiling.published import (
+    CONFIG,
+    DOCUMENT,
+    TARGETS,
+    Row,
+    differences,
+    main,
+    read_rows,
+    rows_of,
+    with_rows,
+)
 from tests.compiling.test_start import has_compiler
+from tests.compiling.test_table import REPORT
 
 ROWS = read_rows(DOCUMENT.read_text())
 PUBLISHED = {row.target for row in ROWS}
@@ -50,6 +62,28 @@ def test_a_number_that_changed_is_told_with_what_to_do() -> None:
     assert words.startswith("accelerators.md, h100-80gb:1, d8x1, batch 2 x 4: memory in GB was (10.0, 80.0)")
     assert "run .ci/compile --table" in words
     assert len(differences(make_row(10.0), make_row(10.0, "not fused"))) == 1
+
+
+def test_rows_of_one_target_are_written_and_all_others_stay() -> None:
+    text = DOCUMENT.read_text()
+    report = replace(REPORT, target="h100-80gb:4", steps=REPORT.steps[:1])
+    after = read_rows(with_rows(text, report))
+    assert [row for row in after if row.target != report.target] == [
+        row for row in ROWS if row.target != report.target
+    ]
+    assert [row.step for row in after if row.target == report.target] == [report.steps[0].model]
+    targets = list(dict.fromkeys(row.target for row in after))
+    assert targets == list(dict.fromkeys(row.target for row in ROWS))
+    assert with_rows(with_rows(text, report), report) == with_rows(text, report)
+    outside = text.split("<!--")[0]
+    assert with_rows(text, report).startswith(outside)
+
+
+def test_a_target_without_rows_is_refused_before_anything_is_compiled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["h100:2"]) == 2
+    assert "h100:2 has no rows in the table: name some of h100:1, h100:4," in capsys.readouterr().err
 
 
 @pytest.mark.slow
