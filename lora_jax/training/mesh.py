@@ -59,7 +59,7 @@ def make_mesh(text: str | None = None) -> Mesh:
         LoraJaxError: The text is no mesh, or the product of its sizes is not the number of devices.
     """
     sizes = mesh_sizes(text, len(jax.devices()), "JAX sees", "show JAX as many devices")
-    return jax.make_mesh(sizes, MESH_AXES, (AxisType.Auto,) * len(MESH_AXES))
+    return _arrange(sizes, jax.devices())
 
 
 def mesh_of_devices(text: str | None, devices: Sequence[Any], name: str) -> Mesh:
@@ -71,7 +71,12 @@ def mesh_of_devices(text: str | None, devices: Sequence[Any], name: str) -> Mesh
         name: The target, for the message if the mesh does not match it.
     """
     sizes = mesh_sizes(text, len(devices), f"the target {name} has", "name such a target")
-    return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    return _arrange(sizes, devices)
+
+
+def _arrange(sizes: tuple[int, ...], devices: Sequence[Any]) -> Mesh:
+    """Put devices into a mesh. Where it can be, neighbours on an axis are neighbours on a TPU's torus."""
+    return jax.make_mesh(sizes, MESH_AXES, (AxisType.Auto,) * len(MESH_AXES), devices=devices)
 
 
 def mesh_sizes(text: str | None, n_devices: int, who: str, remedy: str) -> tuple[int, ...]:

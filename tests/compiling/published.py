@@ -1,7 +1,8 @@
 """The table of docs/accelerators.md: made by one command, read again, and compared with what is compiled now.
 
-As a program it compiles configs/accelerators.py for TARGETS, or for those that are named, and writes their rows
-into the document: .ci/compile --table, .ci/compile --table h100:4. It takes some minutes on two quiet CPU cores.
+As a program it compiles configs/accelerators.py for TARGETS, or for those that are named, and writes their
+rows into the document: .ci/compile --table, .ci/compile --table h100:4. All take some minutes on two quiet
+CPU cores.
 """
 
 import re

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lora_jax.training.mesh import (
     MESH_AXES,
     check_mesh,
     make_mesh,
+    mesh_of_devices,
     parse_mesh,
     state_shardings,
     weight_shardings,
@@ -165,3 +167,25 @@ def test_a_mesh_that_is_not_there_is_refused(text: str, words: str) -> None:
 
 def test_without_a_word_all_devices_are_one_mesh() -> None:
     assert dict(make_mesh().shape) == {"data": 1, "fsdp": 1, "tensor": 1}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What JAX reads of a TPU to arrange it. A slice of 4x4 is four machines of 2x2."""
+
+    id: int
+    coords: tuple[int, int, int]
+    process_index: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v5 lite"
+    core_on_chip: int = 0
+
+
+def test_a_target_is_arranged_as_the_machine_arranges_itself_with_neighbours_side_by_side() -> None:
+    corners = [(x, y) for y in (0, 2) for x in (0, 2)]
+    places = [(left + x, low + y) for left, low in corners for y in (0, 1) for x in (0, 1)]
+    chips: list[Any] = [Chip(x + 4 * y, (x, y, 0), at // 4) for at, (x, y) in enumerate(places)]
+    mesh = mesh_of_devices("data=4,fsdp=4", chips, "tpu-v5e:4x4")
+    for row in mesh.devices.reshape(4, 4):
+        assert len({chip.coords[0] for chip in row}) == 1 or len({chip.coords[1] for chip in row}) == 1
+    assert mesh_of_devices(None, jax.devices(), "this machine") == make_mesh()
