@@ -11,6 +11,7 @@ from typing import NamedTuple
 PIPE_WIDTH = 150  # letters in a line of a file or a pipe, which have no width
 NARROWEST = 20
 GAP = "  "
+SHARE = "[progress.percentage]{task.percentage:>3.0f} %"  # the share in a bar, as rich formats it
 RULE = "\u2500"
 INDENT = "    "  # in front of cells that stand below their row
 PROSE = 40  # letters: a longer cell with several words is a sentence and may be wrapped

@@ -327,7 +327,7 @@ def test_plan_prices_a_config_without_training(tmp_path: Path) -> None:
     assert "-s3-" in done.stdout
     assert "-s0-" not in done.stdout
     assert "FLOPs if each were trained alone" in done.stdout
-    assert "30% of the peak of h200" in done.stdout
+    assert "30 % of the peak of h200" in done.stdout
     check_mistake(call_main("plan", config, "--device", "h300"), "'h300'", "h200")
     check_mistake(call_main("plan", config, "sed=3"), "nearest: 'seed'")
     check_mistake(call_main("plan", tmp_path / "no.py"), "no config file")

@@ -186,7 +186,11 @@ class _Clock:
         self._last = now
         left = format_duration((now - self._started) * (1 - share) / share)
         of_draws = f", draw {draw + 1} of {self._n_draws}" if self._n_draws > 1 else ""
-        print(f"{share:4.0%}  question {done} of {n}{of_draws}  {left} left", file=sys.stderr, flush=True)
+        print(
+            f"{100 * share:3.0f} %  question {done} of {n}{of_draws}  {left} left",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _describe(

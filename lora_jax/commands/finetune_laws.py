@@ -132,7 +132,7 @@ def price(experiment: "StudyExperiment", store: "RunStore", arguments: argparse.
     if arguments.device is not None:
         device = find_device(arguments.device)
         speed = ASSUMED_UTILISATION * device.peak_flops
-        basis = f"{ASSUMED_UTILISATION:.0%} of the peak of {arguments.device}"
+        basis = f"{100 * ASSUMED_UTILISATION:.0f} % of the peak of {arguments.device}"
     print("\nFine-tuning:\n")
     print(format_price(price_study(experiment.study), speed, basis))
 

@@ -72,9 +72,9 @@ def _merge(found: OnBase, dtype: str | None, force: bool) -> tuple[Merged, list[
         if dtype is not None:
             merge(model, rounded, adapted, found.config)  # refuses, and says why
         merged = merge(model, params, adapted, found.config)
-        why = f"because {kept}, the base's, would lose over {MAX_LOST:.0%} of the update"
+        why = f"because {kept}, the base's, would lose over {100 * MAX_LOST:.0f} % of the update"
         return merged, [f"in float32, {why}"]
-    return merged, [f"in {kept}", f"{merged.total_lost:.2%} of the update lost to rounding"]
+    return merged, [f"in {kept}", f"{100 * merged.total_lost:.2f} % of the update lost to rounding"]
 
 
 def _stored_dtypes(base: Pretrained) -> dict[str, str]:

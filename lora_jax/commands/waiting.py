@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lora_jax.layout import SHARE
 from lora_jax.runs.progress import format_duration
 from lora_jax.scaling.progress import Watcher, listening
 
@@ -62,7 +63,7 @@ class _Wait:
         with self._lock:
             if not self._ended:
                 share = self._share()
-                percent = f"{share:.0%} of " if 0 < share < 1 else ""
+                percent = f"{100 * share:.0f} % of " if 0 < share < 1 else ""
                 print(f"{percent}{self._describe(share)}", file=sys.stderr, flush=True)
         return BETWEEN
 
@@ -86,7 +87,7 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        columns = (BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(bar_width=24), TaskProgressColumn(SHARE), TextColumn("{task.description}"))
         # no thread of its own: the Watcher draws it, and stands still where a process is forked
         self.live = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
         self._task = self.live.add_task("", total=1.0)

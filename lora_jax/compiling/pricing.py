@@ -42,7 +42,9 @@ def assume_speed(target: Target, utilisation: float) -> Speed:
     Nothing was compiled for it.
     """
     speed = utilisation * target.device.peak_flops * target.n_devices
-    basis = f"at {utilisation:.0%} of the peak, which is assumed and was neither compiled nor measured."
+    basis = (
+        f"at {100 * utilisation:.0f} % of the peak, which is assumed and was neither compiled nor measured."
+    )
     if target.n_hosts > 1:
         basis += (
             f" That share has to hold the communication between {target.n_hosts} machines, which is not"

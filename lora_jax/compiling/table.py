@@ -135,7 +135,7 @@ def _estimate_cells(estimate: StepEstimate | None) -> tuple[str, str]:
     if estimate is None:
         return ("-", "-")
     (least, most), (low, high) = estimate.bounds, estimate.utilisations
-    return format_span(least, most), " to ".join(dict.fromkeys((f"{low:.0%}", f"{high:.0%}")))
+    return format_span(least, most), " to ".join(dict.fromkeys((f"{100 * low:.0f} %", f"{100 * high:.0f} %")))
 
 
 def _remarks(step: CompiledStep) -> list[str]:

@@ -68,9 +68,11 @@ def merge(
     if total > MAX_LOST and not force:
         worst = max(lost, key=lost.__getitem__)
         raise LoraJaxError(
-            f"merging {name} into a base of {base[worst].dtype} would lose {total:.1%} of the update to"
-            f" rounding ({worst}: {lost[worst]:.1%}), at most {MAX_LOST:.0%} is allowed: merge into it in"
-            " float32, or force it."
+            f"merging {name} into a base of {base[worst].dtype} would lose {100 * total:.1f} % of the"
+            " update"
+            " to"
+            f" rounding ({worst}: {100 * lost[worst]:.1f} %), at most {100 * MAX_LOST:.0f} % is allowed:"
+            " merge into it in float32, or force it."
         )
     return Merged(params, {path: base[path] for path in changed}, lost, total)
 

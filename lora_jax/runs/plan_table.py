@@ -35,7 +35,7 @@ def print_plan(
             basis += f"; {n_counted} runs of large steps by its speed on a typical shape"
     else:
         which = name or "the present device"
-        basis = f"{ASSUMED_UTILISATION:.0%} of the peak of {which}"
+        basis = f"{100 * ASSUMED_UTILISATION:.0f} % of the peak of {which}"
         if split.n_devices > 1:
             basis += f", as if one did it all; memory is of one of {split.n_devices} that share it"
     print(format_plan(planned, basis))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from lora_jax.layout import SHARE
 from lora_jax.training.rows import Row, Source
 
 LINE_SECONDS = 10.0  # without a terminal, the least time between two lines
@@ -112,7 +113,7 @@ class Progress:
             self._display.update(self.share(), self._describe(run, steps, loss))
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.say(f"{self.share():4.0%}  {self._describe(run, steps, loss)[0]}")
+            self.say(f"{100 * self.share():3.0f} %  {self._describe(run, steps, loss)[0]}")
 
     def _describe(self, run: Any, steps: int, loss: float) -> list[str]:
         """Return the progress of a run in words, from the longest to the shortest text."""
@@ -183,13 +184,13 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         self._bar = BarColumn(bar_width=WIDEST_BAR)
-        self._words = (TaskProgressColumn(), TextColumn("{task.description}"))
+        self._words = (TaskProgressColumn(SHARE), TextColumn("{task.description}"))
         self.live = Progress(self._bar, *self._words, console=Console(stderr=True))
         self._task = self.live.add_task("starting", total=1.0)
 
     def update(self, share: float, texts: Sequence[str]) -> None:
         """Show the first of `texts`, which go from long to short, that fits the terminal's width now."""
-        room = self.live.console.width - len("100% ")
+        room = self.live.console.width - len("100 % ")
         text = next((text for text in texts if len(text) <= room), texts[-1])
         self._bar.bar_width = min(WIDEST_BAR, room - len(text) - 1)
         bar = (self._bar,) if self._bar.bar_width >= NARROWEST_BAR else ()

@@ -48,5 +48,5 @@ def lower_minimum(found: Fit, own: Fit) -> list[str]:
     reached = found.objective / (1 + found.certificate.polish_gain)  # by polishing
     if not found.certificate.converged or reached <= own.objective * (1 + ELSEWHERE):
         return []
-    higher = "" if not own.objective > 0 else f", {reached / own.objective - 1:.2%} above"
+    higher = "" if not own.objective > 0 else f", {100 * (reached / own.objective - 1):.2f} % above"
     return [f"a local minimum{higher} the one that the fit to these runs finds"]

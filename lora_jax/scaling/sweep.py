@@ -293,7 +293,7 @@ def _predict_heldout(state: _Sweep) -> HeldoutCell:
     within = None if joint is None else bool(abs(joint.relative_error) <= PREDICTED_WELL)
     if joint is not None and within is False:
         state.warnings.append(
-            f"The held-out cell is not predicted within 3%: L(N,D) says {joint.value:.4f}, measured"
-            f" {measured:.4f} ({joint.relative_error:+.1%})."
+            f"The held-out cell is not predicted within 3 %: L(N,D) says {joint.value:.4f}, measured"
+            f" {measured:.4f} ({100 * joint.relative_error:+.1f} %)."
         )
     return HeldoutCell(cell.run_ids[0], at["N"], at["D"], at["C"], measured, tuple(predictions), within)

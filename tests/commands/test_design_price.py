@@ -16,7 +16,7 @@ def test_a_design_is_priced_by_a_target(run: Run, monkeypatch: pytest.MonkeyPatc
     assert found["budget_flops"] == pytest.approx(36000 * 0.5 * 4 * 197e12)
     assert "10" in found["notes"][0]
     assert "hours on tpu-v5e:2x2" in found["notes"][0]
-    assert "50% of the peak, which is assumed" in found["notes"][0]
+    assert "50 % of the peak, which is assumed" in found["notes"][0]
     report = report_of(make_step("a", 1e12, 1.0, 0.0), make_step("b", 4e14, 2.0, 2.0))
     monkeypatch.setattr(start, "compile_config", lambda *_: report)
     found = json.loads(run(*arguments, "--flops", "1e20", "--like", tmp_path / "mine.py")[1])

@@ -26,7 +26,7 @@ def test_a_terminal_sees_the_step_and_its_share(monkeypatch: pytest.MonkeyPatch)
         done(5)
         time.sleep(0.3)
     assert "bootstrap" in terminal.getvalue()
-    assert "50%" in terminal.getvalue()
+    assert "50 %" in terminal.getvalue()
     assert "left" in terminal.getvalue()
 
 
@@ -51,7 +51,7 @@ def test_a_file_gets_a_line_now_and_then(
     out, err = capsys.readouterr()
     assert out == ""
     first, *more = err.splitlines()
-    assert first.startswith("50% of bootstrap  ")
+    assert first.startswith("50 % of bootstrap  ")
     assert first.endswith(" left")
     assert len(more) <= 1
     time.sleep(0.5)

@@ -75,7 +75,7 @@ def test_a_price_says_hours_device_hours_and_what_it_rests_on() -> None:
     speed = assume_speed(V5E, 0.25)
     assert speed.slowest == speed.fastest == pytest.approx(197e12)
     told = speed.describe(197e12 * 7200)
-    assert "FLOPs take 2 hours on tpu-v5e:2x2 (8 device hours): at 25% of the peak, which is assumed" in told
+    assert "FLOPs take 2 hours on tpu-v5e:2x2 (8 device hours): at 25 % of the peak, which is assumed" in told
     estimated = estimate_speed(report_of(make_step("a", 3.6e15, 1.0, 1.0)), V5E, {"a": 1})
     told = estimated.describe(3.6e18)
     assert "3.60e+18 FLOPs take 0.278 to 0.556 hours on tpu-v5e:2x2 (1.11 to 2.22 device hours)" in told

@@ -32,7 +32,7 @@ def test_the_terminal_is_told_memory_limit_estimate_and_what_it_leaves_out() -> 
     told = words(format_report(REPORT))
     assert (
         "d8x1, batch 2 x 4 1,234 2 5.60e+12 1.00 GB 2.00 GB 3.50 GB 16.00 GB fused 12.3 ms to 16.8 ms"
-        " 29% to 40%" in told
+        " 29 % to 40 %" in told
     )
     assert "Compiled for tpu-v5e:2x2" in told
     assert "an estimate from the compiled program, not a measurement" in told
@@ -48,14 +48,14 @@ def test_a_document_has_one_row_a_step_and_no_axis_of_one_device() -> None:
     assert header.count("|") == rule.count("|") == fits.count("|") == too_large.count("|")
     assert (
         "| tpu-v5e:2x2 | fsdp=4 | d8x1, batch 2 x 4 | 5.60e+12 | 3.50 of 16 GB | fused |"
-        " 12.3 ms to 16.8 ms | 29% to 40% |" in fits
+        " 12.3 ms to 16.8 ms | 29 % to 40 % |" in fits
     )
     assert "| does not fit | - | - | - | nothing |" in too_large
 
 
 def test_a_plan_has_the_compiled_memory_beside_the_predicted() -> None:
     told = words(format_beside(REPORT, {"one": 4e9, "three": 2e10}))
-    assert "d8x1, batch 2 x 4 2 4.00 GB 3.50 GB 16.00 GB 12.3 ms to 16.8 ms 29% to 40%" in told
+    assert "d8x1, batch 2 x 4 2 4.00 GB 3.50 GB 16.00 GB 12.3 ms to 16.8 ms 29 % to 40 %" in told
     assert "d9x1, batch 2 x 4 1 20.00 GB too much - - -" in told
 
 

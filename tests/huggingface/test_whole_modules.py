@@ -239,7 +239,7 @@ def test_merge_keeps_the_dtype_or_says_why_not(bases: Bases, tmp_path: Path, cap
     assert "in bfloat16" in said
     dtype, written, said = merge(small, "b")
     assert (dtype, written) == ("float32", "float32")
-    assert "in float32, because bfloat16, the base's, would lose over 5%" in said
+    assert "in float32, because bfloat16, the base's, would lose over 5 %" in said
     assert merge(small, "c", "--force")[:2] == ("bfloat16", "bfloat16")
     assert merge(large, "d", "--dtype", "float32")[:2] == ("float32", "float32")
     assert cli.main(["merge", str(small), *options, str(tmp_path / "e"), "--dtype", "bfloat16"]) != 0

@@ -39,7 +39,7 @@ def test_what_rounding_takes_is_told_and_refused(
     adapted = adapt_by(model, base, 0.01)
     if dtype == "bfloat16":
         with pytest.raises(
-            LoraJaxError, match=r"LoRA into a base of bfloat16 would lose 1\d\.\d% .*attn/[qv]"
+            LoraJaxError, match=r"LoRA into a base of bfloat16 would lose 1\d\.\d % .*attn/[qv]"
         ):
             merge(model, base, adapted, CONFIG)
     merged = merge(model, base, adapted, CONFIG, force=dtype == "bfloat16")

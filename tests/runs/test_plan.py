@@ -148,9 +148,9 @@ def test_the_experiments_own_device_is_priced_unless_another_is_asked(
 ) -> None:
     experiment = Experiment("tiny", "?", (base,), device="h200")
     print_plan(experiment, ())
-    assert "30% of the peak of h200" in capsys.readouterr().out
+    assert "30 % of the peak of h200" in capsys.readouterr().out
     print_plan(experiment, (), "tpu-v4")
-    assert "30% of the peak of tpu-v4" in capsys.readouterr().out
+    assert "30 % of the peak of tpu-v4" in capsys.readouterr().out
     print_plan(dataclasses.replace(experiment, device=None), ())
     assert "this machine's matmuls" in capsys.readouterr().out
     with pytest.raises(LoraJaxError, match=r"nearest: 'h200'"):

@@ -143,7 +143,7 @@ def test_a_terminal_gets_a_bar(
     text = terminal.getvalue()
     assert "[1/4] held-out [3.5]" in text
     assert "run 1 of 4" in text
-    assert "25%" in text
+    assert "25 %" in text
 
 
 def last_frame(screen: str) -> str:
@@ -187,7 +187,7 @@ def test_what_matters_fits_every_terminal(
     line = last_frame(terminal.getvalue())
     assert len(line.rstrip()) <= columns
     rate = {950.0: "950 tok", 12_345.0: r"12(,345 tokens|k tok)", 1_234_567.0: r"1(,234,567 tokens|\.2M tok)"}
-    pattern = rf"\b\d+% .*run 12 of 36\b.* loss 3\.14.* {rate[speed]}\w*/s  \d+h\d\dm left"
+    pattern = rf"\b\d+ % .*run 12 of 36\b.* loss 3\.14.* {rate[speed]}\w*/s  \d+h\d\dm left"
     assert re.search(pattern, line), line
     assert "\u2026" not in line
     assert all(word in line for word in words), line

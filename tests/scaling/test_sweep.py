@@ -85,7 +85,7 @@ def test_a_largest_cell_off_the_law_is_said_plainly(sweep: Callable[..., RunTabl
     loss[table["flops"].argmax()] *= 1.1
     found = fit_sweep(_with(table, loss=loss), n_bootstrap=50)
     assert found["heldout_cell"]["within_3_percent"] is False
-    assert any("not predicted within 3%" in w for w in found["warnings"])
+    assert any("not predicted within 3 %" in w for w in found["warnings"])
 
 
 def test_slices_are_the_largest_with_three_values(sweep: Callable[..., RunTable]) -> None:

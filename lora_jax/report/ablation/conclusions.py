@@ -55,7 +55,9 @@ def say_recipe(recipe: RecipeFit) -> str:
     if recipe.misfit is None:
         return f"{recipe.label}: no fit, for it has {recipe.missing}."
     off, times = recipe.misfit.off, recipe.misfit.times
-    said = f"the runs lie {off.value:.2%} ({off.low:.2%} to {off.high:.2%}) off the law"
+    said = (
+        f"the runs lie {100 * off.value:.2f} % ({100 * off.low:.2f} % to {100 * off.high:.2f} %) off the law"
+    )
     if times is not None:
         said += f", {times.value:.1f} ({times.low:.1f} to {times.high:.1f}) times what seeds differ by"
     return f"{recipe.label}: {said}."
@@ -75,7 +77,7 @@ def say_cut(recipe: RecipeFit, cut: Cut) -> str | None:
     beside = "" if times is None else f", {times.value:.1f} times what seeds differ by"
     return (
         f"{recipe.label}: without the {CUTS_OF[cut]}, from {name_least(fit)}, they lie"
-        f" {fit.misfit.off.value:.2%} off it{beside}."
+        f" {100 * fit.misfit.off.value:.2f} % off it{beside}."
     )
 
 

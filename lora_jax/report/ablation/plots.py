@@ -68,7 +68,7 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
         markerfacecolor=style.BLUE if believed else "white",
         label="off the law: a fit to believe" if believed else "off the law: a fit with doubts",
     )
-    name_marks(mark, [f"{recipe.label}: {off.value:.2%} off the law"])
+    name_marks(mark, [f"{recipe.label}: {100 * off.value:.2f} % off the law"])
     if noise is not None:
         [tick] = ax.plot(
             [100 * noise.value],
@@ -80,7 +80,7 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
             zorder=4,
             label="seeds of a cell",
         )
-        name_marks(tick, [f"{recipe.label}: seeds differ by {noise.value:.2%}"])
+        name_marks(tick, [f"{recipe.label}: seeds differ by {100 * noise.value:.2f} %"])
 
 
 def plot_cuts(report: AblationReport) -> "Figure | None":

@@ -54,11 +54,11 @@ def _misfit(recipe: RecipeFit) -> tuple[str, ...]:
     found = recipe.misfit
     if found is None:
         return (MISSING,) * 5
-    off = (f"{found.off.value:.2%}", f"{found.off.low:.2%} to {found.off.high:.2%}")
+    off = (f"{100 * found.off.value:.2f} %", f"{100 * found.off.low:.2f} % to {100 * found.off.high:.2f} %")
     if found.times is None or found.noise is None:
         return (*off, MISSING, MISSING, MISSING)
     times = (f"{found.times.value:.1f}", f"{found.times.low:.1f} to {found.times.high:.1f}")
-    return (*off, f"{found.noise.value:.2%}", *times)
+    return (*off, f"{100 * found.noise.value:.2f} %", *times)
 
 
 def _loss(found: Estimate | None) -> tuple[str, str]:
@@ -95,8 +95,8 @@ def cut_rows(report: AblationReport) -> Table:
                     recipe.label,
                     f"from {name_least(fit)}",
                     str(fit.n_cells),
-                    f"{off.value:.2%}",
-                    f"{off.low:.2%} to {off.high:.2%}",
+                    f"{100 * off.value:.2f} %",
+                    f"{100 * off.low:.2f} % to {100 * off.high:.2f} %",
                     MISSING if times is None else f"{times.value:.1f}",
                 )
             )

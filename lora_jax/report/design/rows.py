@@ -41,7 +41,7 @@ def next_run_tables(report: NextRunReport) -> list[Table]:
         ("Narrowing most", report.by_gain),
         ("Narrowing most per FLOP", report.by_gain_per_flop),
     ):
-        rows = tuple((*_cell(one), f"{one.narrower:.1%}") for one in offered[:5])
+        rows = tuple((*_cell(one), f"{100 * one.narrower:.1f} %") for one in offered[:5])
         columns = ("N", "D", "D/N", "C (FLOPs)", "seconds", "narrower by")
         tables.append(_timed(Table(title, columns, rows, frozenset(range(6)))))
     return tables
@@ -57,7 +57,7 @@ def promise(report: DesignReport) -> str:
         f"{report.n_runs} runs ({spent}) would tell the loss at N = {format_count(target.n_params)},"
         f" D = {format_count(target.n_tokens)} to +-{report.half_width_percent:.2f} % ("
         f"{format_loss(loss.low)} to {format_loss(loss.high)}), if {report.law} is the law"
-        f" and the noise of one run is {report.noise_sd:.2%}."
+        f" and the noise of one run is {100 * report.noise_sd:.2f} %."
     )
 
 

@@ -73,7 +73,7 @@ def forgetting_rows(found: Forgetting) -> Table:
             f"{law.n_cells}",
             show_estimate(law.at),
             *(show_estimate(law.exponents.get(letter)) for letter in letters),
-            MISSING if law.scatter is None else f"{law.scatter:.0%}",
+            MISSING if law.scatter is None else f"{100 * law.scatter:.0f} %",
             law.words,
         )
         for law in found.laws

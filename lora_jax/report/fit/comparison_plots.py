@@ -33,7 +33,7 @@ FEWEST_LAWS = 4  # a figure of so few has room for two lines of a law
 
 
 def plot_ranking(comparison: ComparisonReport) -> "Figure":
-    """Draw each law's error on larger runs with its 95% interval, best on top.
+    """Draw each law's error on larger runs with its 95 % interval, best on top.
 
     Beside it the error on the runs it was fitted to, and on the largest held out; the noise as a line. Laws
     that could not be fitted at every origin are named below, without a mark.
@@ -150,7 +150,7 @@ def plot_reach(comparison: ComparisonReport, names: Sequence[str] | None = None,
             shrink=0.7,
             label=f"share of the {comparison.units} that was fitted",
         )
-        bar.set_ticks(range(len(origins)), labels=[f"{o.share:.0%}".replace("%", " %") for o in origins])
+        bar.set_ticks(range(len(origins)), labels=[f"{100 * o.share:.0f} %" for o in origins])
         bar.ax.minorticks_off()
     return figure
 

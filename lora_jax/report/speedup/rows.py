@@ -65,11 +65,11 @@ def fit_rows(report: SpeedupReport) -> Table:
 
 def _fit_row(fit: RecipeFit, names: Sequence[str]) -> tuple[str, ...]:
     params = (_param(fit.params[name]) for name in names)
-    misfit = MISSING if fit.misfit is None else f"{fit.misfit:.2%}"
-    chance = MISSING if fit.misfit_chance is None else f"{fit.misfit_chance:.0%}"
+    misfit = MISSING if fit.misfit is None else f"{100 * fit.misfit:.2f} %"
+    chance = MISSING if fit.misfit_chance is None else f"{100 * fit.misfit_chance:.0f} %"
+    misses = f"{100 * fit.rms:.2f} %"
     return (
-        fit.recipe, fit.group, str(fit.n_rows), *params, str(fit.degrees_of_freedom), f"{fit.rms:.2%}",
-        misfit, chance,
+        fit.recipe, fit.group, str(fit.n_rows), *params, str(fit.degrees_of_freedom), misses, misfit, chance,
     )  # fmt: skip
 
 

@@ -34,9 +34,9 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
     low, high = interval
     small = "; the difference is smaller than the noise of one run" if standing.below_noise and noise else ""
     if status == "tied":
-        span = f"95% interval {_signed(low)} to {_signed(high)}"
+        span = f"95 % interval {_signed(low)} to {_signed(high)}"
         return f"{NOT_TOLD} (error {_signed(excess)}, {span}){small}"
-    span = f"95% interval {_percent(low)} to {_percent(high)}"
+    span = f"95 % interval {_percent(low)} to {_percent(high)}"
     return f"worse than the best by {_percent(excess)} ({span}){small}"
 
 
@@ -47,7 +47,8 @@ def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order
         failures: The reason for each origin, by the origin's number.
     """
     said = [
-        f"origin {i + 1} ({splits[i].share:.0%} of the {order.noun}): {why}" for i, why in failures.items()
+        f"origin {i + 1} ({100 * splits[i].share:.0f} % of the {order.noun}): {why}"
+        for i, why in failures.items()
     ]
     return f"cannot be fitted at {'; '.join(said)}"
 
@@ -71,7 +72,9 @@ def _support(rows: Sequence["Row"]) -> list[str]:
     best, *others = [row for row in rows if row.standing is not None]
     by = {s: [r for r in others if r.standing and r.standing.status == s] for s in ("exact", "tied", "worse")}
     tied, worse = [*by["exact"], *by["tied"]], by["worse"]
-    error = f"{best.rolling_rms:.2%} (root mean square of ln {best.law.response}, predicted less measured)"
+    assert best.rolling_rms is not None, "a law with a standing was scored"
+    of_what = f"root mean square of ln {best.law.response}, predicted less measured"
+    error = f"{100 * best.rolling_rms:.2f} % ({of_what})"
     unknown = [r for r in others if r not in tied and r not in worse]
     if not others:
         said = [f"{best.name} is the only law compared; its error on larger runs is {error}."]
@@ -108,7 +111,7 @@ def _noise(rows: Sequence["Row"], noise: "Noise | None") -> list[str]:
     if noise is None or best is None:
         return []
     times = best / noise.sd
-    said = f"The noise of one run is {noise.sd:.2%} ({noise.source})"
+    said = f"The noise of one run is {100 * noise.sd:.2f} % ({noise.source})"
     if times > 2:
         return [f"{said}, and the best law misses by {times:.1f} times that."]
     close = [r for r in rows[1:] if r.standing and r.standing.below_noise]
@@ -122,10 +125,13 @@ def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
     n = sum(len(s.test) for s in splits)
     reach = f"{first.farthest:.3g} times the largest fitted {order.measure}"
     if len(splits) == 1:
-        origins = f"from one origin, at {first.share:.0%} of the {order.noun}. They reach up to {reach}"
+        origins = (
+            f"from one origin, at {100 * first.share:.0f} % of the {order.noun}. They reach up to {reach}"
+        )
     else:
         origins = (
-            f"from {len(splits)} origins, at {first.share:.0%} to {last.share:.0%} of the {order.noun}. They"
+            f"from {len(splits)} origins, at {100 * first.share:.0f} % to {100 * last.share:.0f} % of the"
+            f" {order.noun}. They"
             f" reach up to {reach} from the first origin, and {last.farthest:.3g} times from the last"
         )
     return (
@@ -135,7 +141,7 @@ def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
 
 def _percent(share: float) -> str:
     value = 100 * share
-    return f"{value:.2g}%" if abs(value) < 10 else f"{value:.0f}%"
+    return f"{value:.2g} %" if abs(value) < 10 else f"{value:.0f} %"
 
 
 def _signed(share: float) -> str:

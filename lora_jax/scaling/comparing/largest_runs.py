@@ -61,8 +61,9 @@ class LargestRuns:
         e = self.errors
         low, mean, high = (f"{100 * float(x):+.2g}" for x in (e.min(), e.mean(), e.max()))
         return (
-            f"predicts its own largest runs badly: fitted to the smaller {self.share:.0%}, it is {low} to"
-            f" {high}% off ({mean}% on average), with {self.n_inside} of {self.n_runs} inside their 95%"
+            f"predicts its own largest runs badly: fitted to the smaller {100 * self.share:.0f} %, it is"
+            f" {low} to"
+            f" {high} % off ({mean} % on average), with {self.n_inside} of {self.n_runs} inside their 95 %"
             " intervals"
         )
 

@@ -176,7 +176,7 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     few = [run for run in loras if run.finetuning.n_trainable <= SMALL * run.n_params_with_head]
     if not few:
         why = (
-            f"Every LoRA trains more than {SMALL:.0%} of the base's weights."
+            f"Every LoRA trains more than {100 * SMALL:.0f} % of the base's weights."
             if loras
             else ("No run adapts every matrix by LoRA.")
         )
@@ -187,7 +187,9 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     ]
     value = Estimate(float(np.mean(shares)), None, (min(shares), max(shares)))
     raw = [run.finetuning.flops_share for run in loras]
-    left_out = f" {n_large} cells are left out: they train more than {SMALL:.0%} of N." if n_large else ""
+    left_out = (
+        f" {n_large} cells are left out: they train more than {100 * SMALL:.0f} % of N." if n_large else ""
+    )
     return Claim(
         asked.number,
         asked.claim,

@@ -34,18 +34,17 @@ def claim_early(cells: Sequence[MethodCell], folder: Path | None) -> Claim:
     """
     pairs = [] if folder is None else find_pairs(cells)
     found = [both for pair in pairs if folder is not None and (both := _compare(folder, *pair)) is not None]
-    measured = (
-        f"training loss of the lowest rank over the highest, in the first {FIRST_PART:.0%} of the steps"
-    )
+    first = f"the first {100 * FIRST_PART:.0f} %"
+    measured = f"training loss of the lowest rank over the highest, in {first} of the steps"
     if not found:
         why = (
             "No two runs of different rank share a rate and a seed."
             if not pairs
-            else f"No run has {LEAST_ROWS} rows of its curve in the first {FIRST_PART:.0%} of its steps."
+            else f"No run has {LEAST_ROWS} rows of its curve in {first} of its steps."
         )
         return _missing(measured, why)
     fall = float(np.mean([fell for _, _, fell in found]))
-    told = f"By then the loss has fallen by {fall:.1%}."
+    told = f"By then the loss has fallen by {100 * fall:.1f} %."
     if fall < 2 * MARGIN:
         return _missing(measured, f"{told} That leaves nothing to compare.")
     places = list(dict.fromkeys(place for place, _, _ in found))

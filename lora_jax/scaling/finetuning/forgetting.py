@@ -146,7 +146,10 @@ def fit_forgetting(name: str, runs: Sequence[ForgottenRun]) -> ForgettingLaw:
 
 def _judge(exponents: dict[str, Estimate], scatter: float) -> tuple[bool, str]:
     if scatter > LARGEST_SCATTER:
-        return False, f"It does not follow a power law: cells scatter around the best one by {scatter:.0%}."
+        return (
+            False,
+            f"It does not follow a power law: cells scatter around the best one by {100 * scatter:.0f} %.",
+        )
     flat = [letter for letter, e in exponents.items() if e.low <= 0 <= e.high]
     if flat:
         return True, f"It follows a power law, whose exponent of {' and of '.join(flat)} may be 0."

@@ -94,14 +94,19 @@ def score_forms(
     if better:
         why = (
             f"The form {chosen.name!r} predicts the cells that were held out better than the law as published"
-            f" ({chosen.rms:.2%} off, and {scores[0].rms:.2%}), by more than chance explains."
+            f" ({_percent_off(chosen)} off, and {_percent_off(scores[0])}), by more than chance explains."
         )
     else:
         why = (
             "No form predicts the cells that were held out better than the law as published, by more than"
-            f" chance explains ({scores[0].rms:.2%} off)."
+            f" chance explains ({_percent_off(scores[0])} off)."
         )
     return tuple(replace(score, chosen=score is chosen) for score in scores), why
+
+
+def _percent_off(score: FormScore) -> str:
+    assert score.rms is not None, "something was held out"
+    return f"{100 * score.rms:.2f} %"
 
 
 def _score(form: Form, methods: Sequence[MethodRuns], splits: Sequence[Split], seed: int) -> FormScore:

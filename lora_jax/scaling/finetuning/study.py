@@ -189,7 +189,9 @@ def _law_of(method: MethodRuns, fitted: FittedLaw, logs: np.ndarray, form: str) 
     known, missed = fitted.law.misfits, logs - np.log(method.cells["loss"])
     doubts = [*fitted.certificate.warnings]
     if known is not None and known.chance > MISSES:
-        doubts.append(f"the law misses the cells by more than noise ({known.typical:.2%} of the loss)")
+        doubts.append(
+            f"the law misses the cells by more than noise ({100 * known.typical:.2f} % of the loss)"
+        )
     if method.n_at_edge:
         doubts.append(f"{method.n_at_edge} best learning rates are at an edge of those tried")
     return LawFit(
@@ -231,7 +233,10 @@ def _doubts(methods: Sequence[MethodRuns], table: RunTable, scores: Sequence[For
         for test in (lambda s: s.name.startswith("rectified at"), lambda s: s.chosen)
     )
     if each is not None and best is not None and each.rms_by["F"] < best.rms_by["F"]:
-        found.append(f"{EACH_BETTER}: {each.name}, {each.rms_by['F']:.2%} off, and {best.rms_by['F']:.2%}")
+        found.append(
+            f"{EACH_BETTER}: {each.name}, {100 * each.rms_by['F']:.2f} % off, and"
+            f" {100 * best.rms_by['F']:.2f} %"
+        )
     return tuple(found)
 
 

@@ -108,7 +108,7 @@ def certify(
     if same_as_start:
         warnings.append("the answer is where the optimisation started")
     if n_minima > 1:
-        warnings.append(f"{n_minima} different minima lie within 1% of the best objective")
+        warnings.append(f"{n_minima} different minima lie within 1 % of the best objective")
     if at_bound:
         warnings.append(f"at a bound: {', '.join(at_bound)}")
     if weak:
@@ -140,7 +140,7 @@ def certify(
 def _converged_to_digits(problem: Problem, theta: Array, halves: Mapping[str, float]) -> tuple[bool, bool]:
     """Return whether theta is a minimum to its digits, and whether these are too few to use it.
 
-    Too few are digits with which the objective leaves the range of a 95% interval.
+    Too few are digits with which the objective leaves the range of a 95 % interval.
     """
     answer = solve(problem.data, problem.goal, theta[None], problem.bounds)
     minimum, least = answer.theta[0], float(answer.value[0])
@@ -153,8 +153,14 @@ def _converged_to_digits(problem: Problem, theta: Array, halves: Mapping[str, fl
 
 
 def _excess(share: float) -> str:
-    """Return by how much of a minimum an objective lies above it, such as "105%"."""
-    return f"{share:.0%}" if share >= 1 else f"{share:.2%}" if share >= 1e-4 else f"{share:.1e} of it"
+    """Return by how much of a minimum an objective lies above it, such as "105 %"."""
+    return (
+        f"{100 * share:.0f} %"
+        if share >= 1
+        else f"{100 * share:.2f} %"
+        if share >= 1e-4
+        else f"{share:.1e} of it"
+    )
 
 
 def _polish(problem: Problem, theta: Array) -> tuple[float, Array]:

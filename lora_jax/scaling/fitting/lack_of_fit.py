@@ -47,7 +47,8 @@ class LackOfFit:
             return None
         said = f"= {self.p:.1g}" if self.p > 1e-6 else "< 1e-6"
         return (
-            f"lack of fit: the runs lie {self.off.value:.1%} off the law, {self.times.value:.1f} times the"
+            f"lack of fit: the runs lie {100 * self.off.value:.1f} % off the law, {self.times.value:.1f}"
+            " times the"
             f" noise between seeds (F test, p {said}), so they do not follow this form over this range"
         )
 

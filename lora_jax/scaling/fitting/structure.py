@@ -80,10 +80,10 @@ class Structure:
 
     @property
     def _words(self) -> str:
-        low, middle, high = (f"{100 * x:+.2g}%" for x in self.thirds)
+        low, middle, high = (f"{100 * x:+.2g} %" for x in self.thirds)
         return (
             f"structure in the residuals: from low to high {self.direction} the runs lie {low}, {middle} and"
-            f" {high} off the law, in all {self.size:.2%} (sign-flip test along {self.n_directions}"
+            f" {high} off the law, in all {100 * self.size:.2f} % (sign-flip test along {self.n_directions}"
             f" directions, p = {self.p:.1g})"
         )
 

@@ -221,9 +221,9 @@ def _sentence(source: str, p: float, n: int, outside: list[str], ratio: float | 
         else f"; with these constants the objective is {ratio:.3g} times as large as at the fit"
     )
     if not outside:
-        where = "every parameter lies inside its 95% interval"
+        where = "every parameter lies inside its 95 % interval"
     else:
         lies = "lies" if len(outside) == 1 else "lie"
-        where = f"{', '.join(outside)} {lies} outside the 95% interval"
+        where = f"{', '.join(outside)} {lies} outside the 95 % interval"
     verdict = "differs from" if p < LEVEL else "does not differ from"
     return f"The fit {verdict} {source} ({said}): {where}{times}."

@@ -32,8 +32,8 @@ def few_runs_warning(problem: Problem) -> str | None:
         return None
     n, p = freedom + problem.n_free, problem.n_free
     return (
-        f"{n} runs for {p} parameters leave {max(freedom, 0)} degrees of freedom: below {LEAST_FREEDOM}, 95%"
-        " intervals held the truth in 86 to 100% of simulated tables, depending on the design"
+        f"{n} runs for {p} parameters leave {max(freedom, 0)} degrees of freedom: below {LEAST_FREEDOM}, 95 %"
+        " intervals held the truth in 86 to 100 % of simulated tables, depending on the design"
     )
 
 
@@ -90,6 +90,6 @@ def interval_warning(replicates: "Bootstrap") -> str | None:
         reasons.append(f"{replicates.n_failed} of {replicates.n} replicates did not converge")
     ends = {name: share for name, share in replicates.at_bound.items() if share > TAIL}
     if ends:
-        shares = ", ".join(f"{name} in {share:.0%}" for name, share in ends.items())
+        shares = ", ".join(f"{name} in {100 * share:.0f} %" for name, share in ends.items())
         reasons.append(f"replicates end at a bound ({shares}), which cuts the interval there")
     return "; ".join(reasons) or None

@@ -14,7 +14,7 @@ from lora_jax.scaling.fitting.objectives import Objective
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.laws.law import Array
 
-# an l1 fit passes through p runs, which makes normal residuals look peaked: at .01 the test would reject 6%
+# an l1 fit passes through p runs, which makes normal residuals look peaked: at .01 the test would reject 6 %
 # of simulated tables of 30 runs. Published tables that are not normal have p < 1e-10
 NORMAL_LEVEL = 1e-3
 SHARED_LEVEL = 0.01

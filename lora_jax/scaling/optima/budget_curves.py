@@ -101,7 +101,8 @@ def group_by_budget(
                 low, high = (float(f(table.variable("C")[part])) for f in (np.min, np.max))
                 raise LoraJaxError(
                     f"{len(part)} runs from {low:.3g} to {high:.3g} FLOPs follow each other within"
-                    f" {tolerance:.0%}, so they form no budgets: name the budgets, or lower the tolerance."
+                    f" {100 * tolerance:.0f} %, so they form no budgets: name the budgets, or lower the"
+                    " tolerance."
                 )
         found = [(float(np.exp(ln_c[part].mean())), part) for part in parts]
         n_left = 0

@@ -96,7 +96,7 @@ def find_minima(
     for runs in kept:
         ln_n, loss, edge = _under_noise(runs, method, scale, draws, seed)
         if edge > 0.5:
-            why = f"under its noise the minimum is at the edge of the runs {edge:.0%} of the time"
+            why = f"under its noise the minimum is at the edge of the runs {100 * edge:.0f} % of the time"
             refused.append(_refuse(runs, why))
             continue
         runs_found.append(runs)

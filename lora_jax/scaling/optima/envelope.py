@@ -266,7 +266,8 @@ def _doubts(
     edge = 1 - fitted.mean()
     if edge > 0.5:
         warnings.append(
-            f"{edge:.0%} of the bins are won by the smallest or largest size that got so far, and left out"
+            f"{100 * edge:.0f} % of the bins are won by the smallest or largest size that got so far, and"
+            " left out"
         )
     span = math.exp(np.ptp(ln_c[fitted]))
     if span < NARROW:
@@ -279,7 +280,9 @@ def _doubts(
         )
     warnings += _uncooled(curves, ln_c, winner, fitted)
     if failed > FAILED:
-        warnings.append(f"{failed:.0%} of the resamples gave no exponent: the intervals are too short")
+        warnings.append(
+            f"{100 * failed:.0f} % of the resamples gave no exponent: the intervals are too short"
+        )
     low, high = a.interval
     if high - low > 2 * WIDE:
         warnings.append(f"a is hardly known: {low:.2f} to {high:.2f}")
@@ -298,10 +301,12 @@ def _uncooled(
             known, hot = known + len(at), hot + int(mark[near].sum())
     total = int(fitted.sum())
     if known < total:
-        return [f"nothing says whether {1 - known / total:.0%} of the fitted envelope was cooled down"]
+        return [
+            f"nothing says whether {100 * (1 - known / total):.0f} % of the fitted envelope was cooled down"
+        ]
     if hot:
         return [
-            f"{hot / total:.0%} of the fitted envelope was measured before the rate came down: a constant"
-            " rate biases approach 1"
+            f"{100 * (hot / total):.0f} % of the fitted envelope was measured before the rate came down: a"
+            " constant rate biases approach 1"
         ]
     return []

@@ -164,7 +164,7 @@ def make_forecast(
             f"{law.key} is a law of {', '.join(law.variables)}: plan for one of N and D, such as L(N,D)."
         )
     if not (np.isfinite(noise_sd) and noise_sd > 0):
-        raise LoraJaxError(f"The noise of ln L is {noise_sd}: give a number above 0, such as 0.01 for 1%.")
+        raise LoraJaxError(f"The noise of ln L is {noise_sd}: give a number above 0, such as 0.01 for 1 %.")
     if (target is None) == (target_flops is None):
         got = "neither" if target is None else "both"
         raise LoraJaxError(f"A target is N and D or a number of FLOPs, got {got}: give one of the two.")

@@ -70,6 +70,6 @@ def law_of_runs(table: RunTable, noise_sd: float | None = None) -> KnownLaw:
     if noise < ROUNDING:
         raise LoraJaxError(
             f"{CHINCHILLA.key} meets the runs of {table.source} to rounding, and leaves no noise to plan"
-            " for: give --noise, such as 0.01 for 1%."
+            " for: give --noise, such as 0.01 for 1 %."
         )
     return KnownLaw(CHINCHILLA, found.params, noise, draws)

@@ -17,7 +17,7 @@ from lora_jax.scaling.planning.forecast import FlopsPerToken, six_n
 
 FEWEST_SIZES, FEWEST_RATIOS = 4, 3
 SIZE_SPANS = (10.0, 30.0, 100.0, 300.0)  # largest to smallest N: beyond, one law is much to ask
-NARROWEST_RATIOS = 8.0  # largest to smallest D/N: on 2-fold ones the first-order interval is 40% too short
+NARROWEST_RATIOS = 8.0  # largest to smallest D/N: on 2-fold ones the first-order interval is 40 % too short
 SMALLEST_SIZE = 1e4  # parameters; two layers of width 16 have 6,000
 SHARES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a budget, the most that one run may take
 

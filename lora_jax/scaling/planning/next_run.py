@@ -80,8 +80,9 @@ class NextRun:
         best = self.candidates[0]
         if self.choice is None:
             return (
-                f"nothing on offer narrows the interval by more than {self.worth:.0%}: the best, N ="
-                f" {best.cell.n_params:.3g} and D = {best.cell.n_tokens:.3g}, takes off {best.narrower:.1%}"
+                f"nothing on offer narrows the interval by more than {100 * self.worth:.0f} %: the best, N ="
+                f" {best.cell.n_params:.3g} and D = {best.cell.n_tokens:.3g}, takes off"
+                f" {100 * best.narrower:.1f} %"
             )
         cell = self.choice.cell
         return (
@@ -225,7 +226,7 @@ def _cheapest_of_the_best(found: list[Candidate], worth: float) -> Candidate:
 
 
 def _percent(half_width: float) -> str:
-    return f"+-{np.expm1(half_width):.2%}" if half_width < USELESS else "one too wide for any use"
+    return f"+-{100 * np.expm1(half_width):.2f} %" if half_width < USELESS else "one too wide for any use"
 
 
 def _offer(

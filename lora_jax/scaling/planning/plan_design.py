@@ -233,7 +233,8 @@ def _warnings(
         )
     if spent < 0.9 * limits.budget_flops:
         said.append(
-            f"the largest N or D allowed leaves {1 - spent / limits.budget_flops:.0%} of the budget unspent"
+            f"the largest N or D allowed leaves {100 * (1 - spent / limits.budget_flops):.0f} % of the"
+            " budget unspent"
         )
     if limits.share_trunks:
         said.append(

@@ -16,7 +16,7 @@ from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.planning.forecast import Forecast, student_t
 from lora_jax.scaling.tables.table import make_table
 
-NORMAL = 1.959964  # 97.5% quantile of a normal
+NORMAL = 1.959964  # 97.5 % quantile of a normal
 ITERATIONS = 300  # fits of a sound design take 10; along a ladder's flat valley thousands would not do
 FINISHED_GRADIENT = 1e-6  # as in the bootstrap: with a larger one the fit was still on its way
 

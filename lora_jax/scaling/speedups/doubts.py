@@ -38,7 +38,7 @@ def _of_schedules(first: Recipe, second: Recipe) -> list[Doubt]:
         found.append(
             Doubt(
                 "uncooled",
-                f"{a.cooled:.0%} of the runs of {first.name} and {b.cooled:.0%} of those of"
+                f"{100 * a.cooled:.0f} % of the runs of {first.name} and {100 * b.cooled:.0f} % of those of"
                 f" {second.name} were cooled down; compare those alone",
             )
         )
@@ -136,9 +136,12 @@ def _of_cut_tokens(recipes: Iterable[Recipe]) -> list[Doubt]:
     if abs(worst) < CUT:
         return []
     return [
-        Doubt("cut off", f"D differs from 20 N x chinchilla by up to {np.expm1(worst):+.0%}, as a label such"
-              " as '2B' that was cut off does: give the tokens themselves")
-    ]  # fmt: skip
+        Doubt(
+            "cut off",
+            f"D differs from 20 N x chinchilla by up to {100 * np.expm1(worst):+.0f} %, as a label such as"
+            " '2B' that was cut off does: give the tokens themselves",
+        )
+    ]
 
 
 def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
@@ -157,7 +160,7 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
             )
         )
     missed = [
-        f"{fit.recipe} by {fit.misfit:.2%}"
+        f"{fit.recipe} by {100 * fit.misfit:.2f} %"
         for fit in fits
         if fit.misfit is not None and (fit.misfit_chance or 0) > MISSES
     ]

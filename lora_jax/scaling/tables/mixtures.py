@@ -68,8 +68,8 @@ def setting_doubt(table: RunTable, apart: Sequence[str] = ()) -> str | None:
     n = sum(len(rows) for rows in groups)
     what = " and ".join(v for v in letters if table.has(v)) or "C"
     head = (
-        f"{n} of {len(table)} rows share their {what} with others, and their losses differ by {spread:.1%}"
-        " (sd of ln L within a cell)"
+        f"{n} of {len(table)} rows share their {what} with others, and their losses differ by"
+        f" {100 * spread:.1f} % (sd of ln L within a cell)"
     )
     if not settings:
         return f"{head}, which no column explains: --best-per-cell keeps the least loss of each cell"
@@ -104,7 +104,7 @@ def repeated_data_doubt(table: RunTable, variables: Sequence[str]) -> str | None
         return None
     return (
         f"{sum(map(len, mixed))} rows share N and D with rows of other unique tokens, and their losses differ"
-        f" by {spread:.1%}: this law knows no repeated data, data-constrained does"
+        f" by {100 * spread:.1f} %: this law knows no repeated data, data-constrained does"
     )
 
 

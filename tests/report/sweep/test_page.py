@@ -239,7 +239,7 @@ def test_the_summary_opens_with_the_verdict_and_three_doubts_each_told_once(fres
     """Laws that share a doubt share its line, and the first three are of L(N,D) and of different kinds."""
     fits = json.loads((fresh / "fits.json").read_text())
     for i, fit in enumerate(fits["fits"]):
-        fit["certificate"]["warnings"] = [f"lack of fit: the runs lie {i}.5% off the law", "at a bound: E"]
+        fit["certificate"]["warnings"] = [f"lack of fit: the runs lie {i}.5 % off the law", "at a bound: E"]
     joint = fits["fits"][-1]
     assert joint["key"] == "L(N,D)"
     joint["certificate"]["warnings"][1:1] = ["weakly identified: B", "without run a alpha = 0.3 moves by 0.1"]

@@ -64,7 +64,7 @@ def test_the_shared_exponent_wins_where_it_is_the_truth_and_far_from_one():
 
 @pytest.mark.slow
 def test_the_truth_is_seldom_called_worse():
-    """At 1% noise over-training, which is almost true here with a parameter less, often predicts better."""
+    """At 1 % noise over-training, which is almost true here with a parameter less, often predicts better."""
     called = 0
     for seed in range(20):
         table = grid(lambda n, d: 1.7 + 400 * n**-0.34 + 1500 * d**-0.36, 0.01, seed=1000 + seed)
@@ -213,7 +213,7 @@ def test_a_law_that_an_origin_cannot_hold_is_named_and_not_ranked():
     last = found.rows[1]
     assert last.rolling_rms is None
     assert last.verdict.startswith(
-        "cannot be fitted at origin 1 (50% of the cells): N is the same in its 10 rows"
+        "cannot be fitted at origin 1 (50 % of the cells): N is the same in its 10 rows"
     )
     assert "Not ranked, as not every origin could be fitted: power-n" in found.words
 

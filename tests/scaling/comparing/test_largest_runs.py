@@ -49,8 +49,8 @@ def test_a_false_one_misses_them_to_one_side_and_the_words_say_how_far() -> None
     assert found.warning is not None
     assert found.errors.mean() > 0.01
     low, high = 100 * found.errors.min(), 100 * found.errors.max()
-    assert f"{found.n_inside} of {found.n_runs} inside their 95% intervals" in found.warning
-    assert f"{low:+.2g} to {high:+.2g}% off" in found.warning
+    assert f"{found.n_inside} of {found.n_runs} inside their 95 % intervals" in found.warning
+    assert f"{low:+.2g} to {high:+.2g} % off" in found.warning
     assert found.warning.startswith("predicts its own largest runs badly: fitted to the smaller ")
 
 

@@ -84,7 +84,7 @@ def test_noise_that_picks_the_winners_is_seen_and_smoothing_lowers_its_bias() ->
 
 
 def test_uncooled_and_unknown_curves_are_flagged() -> None:
-    assert "100% of the fitted envelope was measured before the rate came down" in (
+    assert "100 % of the fitted envelope was measured before the rate came down" in (
         envelope(make_curves(hot=True), n_bootstrap=100).verdict.words
     )
     assert "nothing says whether" in envelope(make_curves(hot=None), n_bootstrap=100).verdict.words

@@ -59,7 +59,7 @@ def test_nothing_may_be_worth_buying() -> None:
     table = table_of(*grid())
     found = next_run(table, HOFFMANN, 1e14, target_flops=1e20, worth=0.5)
     assert found.choice is None
-    assert "nothing on offer narrows the interval by more than 50%" in found.words
+    assert "nothing on offer narrows the interval by more than 50 %" in found.words
     assert found.report().choice is None
 
 

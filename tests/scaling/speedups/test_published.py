@@ -54,7 +54,7 @@ def test_marin_names_its_traps(marin: SpeedupReport) -> None:
     assert all((point.beyond > 1) == (point.at["chinchilla"] == 8) for point in marin.recipes[0].points)
     assert "min_loss" in said["selection"]
     assert "8 of 12 of kron" in said["unfinished search"]
-    assert "-23%" in said["cut off"], "labels such as 130m and 2B"
+    assert "-23 %" in said["cut off"], "labels such as 130m and 2B"
     assert "1.352 and 1.479" in said["floor"], "soape at 8"
 
 
