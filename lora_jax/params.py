@@ -8,11 +8,16 @@ from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lora_jax.errors import LoraJaxError
 
 Params = dict[str, jax.Array]
 LAYERS = "layers"  # the axis that stacks the weights of equal blocks
+# XLA compiles a program for each shape that is drawn, which takes 0.2 to 0.5 s of a core. JAX's numbers
+# depend on the key and on their place alone. So a small weight, cut out of a row of one of these lengths,
+# has the same bits.
+LENGTHS = (4_096, 65_536)
 Tree = TypeVar("Tree", bound=Mapping[Any, Any])  # Params, or nested mappings of a foreign model
 
 
@@ -89,9 +94,18 @@ def _draw(spec: Spec, path: str, seed: int) -> jax.Array:
     if spec.std == 0.0:
         return jnp.full(spec.shape, spec.mean, jnp.float32)
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(path.encode()))
-    if spec.noise == "uniform":
-        return spec.mean + spec.std * jax.random.uniform(key, spec.shape, minval=-(3**0.5), maxval=3**0.5)
-    return spec.mean + spec.std * jax.random.normal(key, spec.shape, jnp.float32)
+    length = next((length for length in LENGTHS if spec.size <= length), None)
+    if length is None or isinstance(key, jax.core.Tracer):
+        return spec.mean + spec.std * _draw_noise(key, spec.noise, spec.shape)
+    noise = np.asarray(_draw_noise(key, spec.noise, (length,)))[: spec.size].reshape(spec.shape)
+    return jnp.asarray(spec.mean + spec.std * noise)  # in numpy: nothing is compiled for the shape
+
+
+def _draw_noise(key: jax.Array, noise: Literal["normal", "uniform"], shape: tuple[int, ...]) -> jax.Array:
+    """Draw numbers of mean 0 and variance 1."""
+    if noise == "uniform":
+        return jax.random.uniform(key, shape, minval=-(3**0.5), maxval=3**0.5)
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def count(specs: Mapping[str, Spec]) -> int:

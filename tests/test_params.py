@@ -1,5 +1,6 @@
 """Laws of parameter trees."""
 
+import zlib
 from typing import Any
 
 import jax
@@ -52,3 +53,18 @@ def test_init_has_the_declared_spread() -> None:
     drawn = init({"w": Spec((("x", 200), ("y", 200)), ("x",), std=0.5, mean=2.0)}, 0)["w"]
     assert abs(float(drawn.mean()) - 2.0) < 0.02
     assert abs(float(drawn.std()) - 0.5) < 0.02
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("noise", ["normal", "uniform"])
+@pytest.mark.parametrize("shape", [(3, 5), (4096,), (17, 241), (2, 32, 64), (256, 256), (257, 256)])
+def test_a_weight_is_jaxs_draw_of_its_shape(shape: tuple[int, ...], noise: Any) -> None:
+    """A small one is cut out of a longer row, which has the same numbers in its places."""
+    spec = Spec(tuple((str(i), n) for i, n in enumerate(shape)), std=0.3, mean=-0.5, noise=noise)
+    key = jax.random.fold_in(jax.random.key(7), zlib.crc32(b"a/w"))
+    ends: Any = dict(minval=-(3**0.5), maxval=3**0.5)
+    drawn = jax.random.uniform(key, shape, **ends) if noise == "uniform" else jax.random.normal(key, shape)
+    weight = init({"a/w": spec}, 7)["a/w"]
+    assert weight.dtype == drawn.dtype
+    np.testing.assert_array_equal(weight, -0.5 + 0.3 * drawn)
+    np.testing.assert_allclose(jax.jit(lambda: init({"a/w": spec}, 7))()["a/w"], weight, atol=1e-6)
