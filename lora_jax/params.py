@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
