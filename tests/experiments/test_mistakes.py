@@ -105,9 +105,9 @@ def test_a_missing_config_is_named_with_the_nearest(place: Place) -> None:
 
 
 @pytest.mark.parametrize("overrides", [["data.sources=tfds:nope"], ["model.n_heads=3"]])
-def test_the_program_ends_as_its_function_does(place: Place, overrides: list[str]) -> None:
+def test_the_program_ends_as_its_function_does(place: Place, tmp_path: Path, overrides: list[str]) -> None:
     """Most mistakes here are made by a call of `main`."""
-    arguments = [place.config, *overrides, "--out", place.folder / "out"]
+    arguments = [place.config, *overrides, "--out", tmp_path / "out"]
     assert place.call(*arguments) == place.run(*arguments)
 
 
