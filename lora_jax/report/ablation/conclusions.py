@@ -1,6 +1,7 @@
 """What a comparison of recipes found, in sentences."""
 
-from lora_jax.report.kit.numbers import format_count
+from lora_jax.estimate import Estimate
+from lora_jax.report.kit.numbers import format_count, format_percent
 from lora_jax.scaling.fitting.lack_of_fit import LackOfFit
 from lora_jax.scaling.recipes.results import CUTS_OF, VARIABLES, AblationReport, Cut, CutFit, RecipeFit
 from lora_jax.scaling.verdict import Level
@@ -55,9 +56,8 @@ def say_recipe(recipe: RecipeFit) -> str:
     if recipe.misfit is None:
         return f"{recipe.label}: no fit, for it has {recipe.missing}."
     off, times = recipe.misfit.off, recipe.misfit.times
-    said = (
-        f"the runs lie {100 * off.value:.2f} % ({100 * off.low:.2f} % to {100 * off.high:.2f} %) off the law"
-    )
+    value, between = spell_off(off)
+    said = f"the runs lie {value} ({between}) off the law"
     if times is not None:
         said += f", {times.value:.1f} ({times.low:.1f} to {times.high:.1f}) times what seeds differ by"
     return f"{recipe.label}: {said}."
@@ -77,8 +77,14 @@ def say_cut(recipe: RecipeFit, cut: Cut) -> str | None:
     beside = "" if times is None else f", {times.value:.1f} times what seeds differ by"
     return (
         f"{recipe.label}: without the {CUTS_OF[cut]}, from {name_least(fit)}, they lie"
-        f" {100 * fit.misfit.off.value:.2f} % off it{beside}."
+        f" {spell_off(fit.misfit.off)[0]} off it{beside}."
     )
+
+
+def spell_off(off: Estimate) -> tuple[str, str]:
+    """Return how far runs lie off their law in percent, and the 95 % interval of that."""
+    value, low, high = (format_percent(x, signed=False) for x in (off.value, off.low, off.high))
+    return value, f"{low} to {high}"
 
 
 def name_least(fit: CutFit) -> str:

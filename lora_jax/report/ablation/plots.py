@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
-from lora_jax.report.kit.numbers import format_count
+from lora_jax.report.kit.numbers import format_count, format_percent
 from lora_jax.report.kit.panels import PANEL_TITLE, label_below, new_grid, share_labels
 from lora_jax.report.kit.thinning import spread
 from lora_jax.scaling.recipes.results import CUTS_OF, AblationReport, Cut, CutFit, RecipeFit
@@ -68,7 +68,7 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
         markerfacecolor=style.BLUE if believed else "white",
         label="off the law: a fit to believe" if believed else "off the law: a fit with doubts",
     )
-    name_marks(mark, [f"{recipe.label}: {100 * off.value:.2f} % off the law"])
+    name_marks(mark, [f"{recipe.label}: {format_percent(off.value, signed=False)} off the law"])
     if noise is not None:
         [tick] = ax.plot(
             [100 * noise.value],
@@ -80,7 +80,7 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
             zorder=4,
             label="seeds of a cell",
         )
-        name_marks(tick, [f"{recipe.label}: seeds differ by {100 * noise.value:.2f} %"])
+        name_marks(tick, [f"{recipe.label}: seeds differ by {format_percent(noise.value, signed=False)}"])
 
 
 def plot_cuts(report: AblationReport) -> "Figure | None":

@@ -1,8 +1,8 @@
 """A comparison of recipes as rows of text."""
 
 from lora_jax.estimate import Estimate
-from lora_jax.report.ablation.conclusions import name_least
-from lora_jax.report.kit.numbers import MISSING, format_count, format_interval, format_loss
+from lora_jax.report.ablation.conclusions import name_least, spell_off
+from lora_jax.report.kit.numbers import MISSING, format_count, format_interval, format_loss, format_percent
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.scaling.recipes.results import AblationReport, RecipeFit
 
@@ -54,11 +54,11 @@ def _misfit(recipe: RecipeFit) -> tuple[str, ...]:
     found = recipe.misfit
     if found is None:
         return (MISSING,) * 5
-    off = (f"{100 * found.off.value:.2f} %", f"{100 * found.off.low:.2f} % to {100 * found.off.high:.2f} %")
+    off = spell_off(found.off)
     if found.times is None or found.noise is None:
         return (*off, MISSING, MISSING, MISSING)
     times = (f"{found.times.value:.1f}", f"{found.times.low:.1f} to {found.times.high:.1f}")
-    return (*off, f"{100 * found.noise.value:.2f} %", *times)
+    return (*off, format_percent(found.noise.value, signed=False), *times)
 
 
 def _loss(found: Estimate | None) -> tuple[str, str]:
@@ -95,8 +95,7 @@ def cut_rows(report: AblationReport) -> Table:
                     recipe.label,
                     f"from {name_least(fit)}",
                     str(fit.n_cells),
-                    f"{100 * off.value:.2f} %",
-                    f"{100 * off.low:.2f} % to {100 * off.high:.2f} %",
+                    *spell_off(off),
                     MISSING if times is None else f"{times.value:.1f}",
                 )
             )

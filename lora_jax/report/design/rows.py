@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lora_jax.report.kit.numbers import format_count, format_loss, format_power, format_seconds
+from lora_jax.report.kit.numbers import (
+    format_count,
+    format_loss,
+    format_percent,
+    format_power,
+    format_seconds,
+)
 from lora_jax.report.kit.tables import INTERVAL, Table, make_console, print_table
 from lora_jax.scaling.planning.design_report import DesignReport, NextRunReport, PlannedRun
 
@@ -57,7 +63,7 @@ def promise(report: DesignReport) -> str:
         f"{report.n_runs} runs ({spent}) would tell the loss at N = {format_count(target.n_params)},"
         f" D = {format_count(target.n_tokens)} to +-{report.half_width_percent:.2f} % ("
         f"{format_loss(loss.low)} to {format_loss(loss.high)}), if {report.law} is the law"
-        f" and the noise of one run is {100 * report.noise_sd:.2f} %."
+        f" and the noise of one run is {format_percent(report.noise_sd, signed=False)}."
     )
 
 

@@ -50,7 +50,7 @@ def _law_row(method: MethodResult, names: Sequence[str]) -> tuple[str, ...]:
         return (*head, *(MISSING for _ in names), MISSING, reason or MISSING)
     params = (show_estimate(method.law.params.get(name)) for name in names)
     words = method.law.verdict.words + (f"; {reason}" if reason else "")
-    return (*head, *params, f"{100 * method.law.rms:.2f} %", words)
+    return (*head, *params, format_percent(method.law.rms, signed=False), words)
 
 
 def show_estimate(number: Estimate | None) -> str:
@@ -65,7 +65,7 @@ def form_rows(report: FinetuningReport) -> Table:
     """Return a row for each form: what it predicts of cells that it has not seen."""
 
     def off(value: float | None) -> str:
-        return MISSING if value is None else f"{100 * value:.2f} %"
+        return format_percent(value, signed=False)
 
     rows = []
     for form in report.forms:

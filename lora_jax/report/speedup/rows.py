@@ -4,7 +4,14 @@ import math
 from collections.abc import Sequence
 
 from lora_jax.estimate import Estimate
-from lora_jax.report.kit.numbers import MISSING, format_count, format_interval, format_loss, format_power
+from lora_jax.report.kit.numbers import (
+    MISSING,
+    format_count,
+    format_interval,
+    format_loss,
+    format_percent,
+    format_power,
+)
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.scaling.speedups.results import (
     CurveReport,
@@ -65,9 +72,9 @@ def fit_rows(report: SpeedupReport) -> Table:
 
 def _fit_row(fit: RecipeFit, names: Sequence[str]) -> tuple[str, ...]:
     params = (_param(fit.params[name]) for name in names)
-    misfit = MISSING if fit.misfit is None else f"{100 * fit.misfit:.2f} %"
+    misfit = format_percent(fit.misfit, signed=False)
     chance = MISSING if fit.misfit_chance is None else f"{100 * fit.misfit_chance:.0f} %"
-    misses = f"{100 * fit.rms:.2f} %"
+    misses = format_percent(fit.rms, signed=False)
     return (
         fit.recipe, fit.group, str(fit.n_rows), *params, str(fit.degrees_of_freedom), misses, misfit, chance,
     )  # fmt: skip
