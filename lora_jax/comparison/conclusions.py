@@ -15,8 +15,8 @@ def say_verdict(found: MethodComparison) -> list[str]:
         return ["No method finished a run: every one diverged."]
     best = found.ranked[0]
     said = [
-        f"{best.label} has the best mean {found.metric} on the test split, {show_score(best.finished_score)},"
-        f" training {show_share(best.share)} of the base's parameters; {_against_reference(best, found)}."
+        f"{best.label} has the best mean {found.metric} on the test split: {show_score(best.finished_score)}."
+        f" It trains {show_share(best.share)} of the base's parameters. {_against_reference(best, found)}"
     ]
     compared = [(m, m.difference) for m in found.ranked if m.difference is not None]
     if not compared:
@@ -31,9 +31,9 @@ def say_verdict(found: MethodComparison) -> list[str]:
         least, difference = min(alike, key=lambda pair: pair[0].n_trainable)
         low, high = _signed_interval(difference)
         said.append(
-            f"Of the methods that are not distinguishable from {found.reference}, {least.label} trains the"
-            f" fewest parameters, {show_share(least.share)}. This does not prove them equal: the difference"
-            f" may be anything from {low} to {high}."
+            f"Of the methods that we could not distinguish from {found.reference}, {least.label} trains the"
+            f" fewest parameters, {show_share(least.share)} of the base's. The two may still differ: the 95 %"
+            f" interval of the difference is {low} to {high}."
         )
     return said
 
@@ -41,20 +41,21 @@ def say_verdict(found: MethodComparison) -> list[str]:
 def _against_reference(best: MethodResult, found: MethodComparison) -> str:
     difference = best.difference
     if difference is None:
-        return "it is the one that the others are compared with"
+        return "We compare the other methods with it."
     low, high = _signed_interval(difference)
-    known = "better than" if difference.distinguishable else "not distinguishable from"
-    return f"it is {known} {found.reference} (difference {low} to {high})"
+    told = "It is better than" if difference.distinguishable else "We could not distinguish it from"
+    return f"{told} {found.reference}: the 95 % interval of the difference is {low} to {high}."
 
 
 def _say_groups(compared: Sequence[tuple[MethodResult, ReferenceDifference]], found: MethodComparison) -> str:
     sign = 1 if found.larger_is_better else -1
-    groups: dict[str, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
+    better, alike, worse = "Better than", "Not distinguishable from", "Worse than"
+    groups: dict[str, list[str]] = {better: [], alike: [], worse: []}
     for method, difference in compared:
-        told = "better" if sign * difference.value > 0 else "worse"
-        groups[told if difference.distinguishable else "not distinguishable"].append(method.label)
-    parts = [f"{name}: {', '.join(labels)}" for name, labels in groups.items() if labels]
-    return f"Compared with {found.reference}, at 95 % each: {'; '.join(parts)}."
+        told = better if sign * difference.value > 0 else worse
+        groups[told if difference.distinguishable else alike].append(method.label)
+    parts = [f"{told} {found.reference}: {', '.join(labels)}." for told, labels in groups.items() if labels]
+    return f"{' '.join(parts)} Each difference is judged by its own 95 % interval."
 
 
 def say_warnings(found: MethodComparison) -> list[str]:
@@ -67,37 +68,42 @@ def say_warnings(found: MethodComparison) -> list[str]:
     if fragile:
         n = sum(m.difference is not None for m in found.methods)
         lines.append(
-            f"{_listed(fragile)}: distinguishable alone, but not when all {n} differences are counted (Holm"
-            " at 5 %)."
+            f"We compared {n} methods with {found.reference}. After correcting for that number (Holm at 5 %),"
+            f" we can no longer distinguish {_listed(fragile)} from it."
         )
     if any(m.difference and not m.difference.paired for m in found.methods):
         lines.append(
-            f"Differences of {found.metric} are not paired by test example: their intervals are wider than"
-            " need be."
+            f"Some differences of {found.metric} are not paired by test example, so their intervals are"
+            " wider than those of paired differences."
         )
     reference = next(m for m in found.methods if m.label == found.reference)
     if reference.score is None:
-        lines.append(f"{found.reference} finished no run, so that no method could be compared with it.")
+        lines.append(f"No run of {found.reference} finished, so no method could be compared with it.")
     return lines
 
 
 def _of_method(method: MethodResult, found: MethodComparison) -> list[str]:
     label, lines = method.label, []
     if method.score is None:
-        return [f"{label}: none of its {len(method.rates)} rates finished; it has no score."]
+        return [
+            f"{label}: no run finished at any of its {len(method.rates)} learning rates, so it has no score."
+        ]
     if method.at_edge == "only":
-        lines.append(f"{label}: one learning rate was tried, {method.best_rate:g}; another may be better.")
+        lines.append(
+            f"{label}: only one learning rate was tried, {method.best_rate:g}. Another may be better."
+        )
     elif method.at_edge:
         lines.append(
-            f"{label}: the best learning rate, {method.best_rate:g}, is the {method.at_edge} of the"
-            f" grid; try {'lower' if method.at_edge == 'lowest' else 'higher'} ones."
+            f"{label}: the best learning rate, {method.best_rate:g}, is the {method.at_edge} that was tried."
+            f" Try {'lower' if method.at_edge == 'lowest' else 'higher'} ones."
         )
     lines += _of_seeds(method, found)
     diverged = [rate.learning_rate for rate in method.rates if rate.diverged]
     if diverged:
-        lines.append(f"{label}: diverged at learning rate {_listed([f'{rate:g}' for rate in diverged])}.")
+        rates = "rate" if len(diverged) == 1 else "rates"
+        lines.append(f"{label} diverged at learning {rates} {_listed([f'{rate:g}' for rate in diverged])}.")
     if method.score.se == 0:
-        lines.append(f"{label}: every test value is the same, so that its interval says nothing.")
+        lines.append(f"{label}: all its test values are equal, so its interval means nothing.")
     return lines
 
 
@@ -106,15 +112,15 @@ def _of_seeds(method: MethodResult, found: MethodComparison) -> list[str]:
     planned = len(found.seeds)
     if method.n_diverged:
         lines.append(
-            f"{label}: {method.n_diverged} of {n + method.n_diverged} seeds diverged at the best rate;"
-            " its score is of the others, and flatters it."
+            f"{label}: {method.n_diverged} of {n + method.n_diverged} seeds diverged at its best learning"
+            " rate. Its score is the mean of the other seeds, so the method looks better than it is."
         )
     if n + method.n_diverged < planned:
-        lines.append(f"{label}: unfinished, {n} of {planned} seeds at its best rate.")
+        lines.append(f"{label}: only {n} of {planned} seeds have finished at its best learning rate.")
     if n == 1:
-        lines.append(f"{label}: one seed, so that its interval covers test sampling alone.")
+        lines.append(f"{label}: one seed, so its interval does not cover the spread between seeds.")
     elif n < FEWEST_SEEDS:
-        lines.append(f"{label}: {n} seeds; the spread between seeds is hardly known.")
+        lines.append(f"{label}: {n} seeds tell little about the spread between seeds.")
     return lines
 
 

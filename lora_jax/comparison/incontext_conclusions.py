@@ -6,6 +6,8 @@ from lora_jax.comparison.conclusions import FEWEST_SEEDS, show_score
 from lora_jax.comparison.incontext_records import Attempt
 from lora_jax.comparison.incontext_results import BestPrompt, Crossing, Difference, Line, TaskComparison
 
+ALIKE, BETTER, WORSE = "not distinguishable from", "better than", "worse than"
+
 
 def say_incontext(tasks: Sequence[TaskComparison]) -> list[str]:
     """Return the verdict for each task: the best prompt, then where fine-tuning passes it.
@@ -15,7 +17,7 @@ def say_incontext(tasks: Sequence[TaskComparison]) -> list[str]:
     said: list[str] = []
     for task in tasks:
         if task.best_prompt is None:
-            said.append(f"{task.task}: no prompt was scored, so that there is nothing to be passed.")
+            said.append(f"{task.task}: no prompt was scored, so we cannot compare fine-tuning with one.")
             continue
         said.append(_say_best(task, task.best_prompt))
         for same in (True, False):
@@ -41,45 +43,75 @@ def name_prompt(task: TaskComparison, best: BestPrompt) -> str:
 
 def _say_best(task: TaskComparison, best: BestPrompt) -> str:
     return (
-        f"{task.task}: the best prompt is {name_prompt(task, best)}, accuracy"
+        f"{task.task}: the best prompt is {name_prompt(task, best)}. Its accuracy is"
         f" {show_score(best.score)} on {task.n_test} test examples."
     )
 
 
 def _say_crossing(task: TaskComparison, crossing: Crossing) -> str:
-    line = task.lines[crossing.line]
-    name = f"{task.task}, {name_line(line)}"
+    """Say how a fine-tuned line compares with the best prompt at one number of examples, then at the others.
+
+    The one is the number from which on the line is better, or else the most examples that were tried.
+    """
+    name = f"{task.task}, {name_line(task.lines[crossing.line])}"
     points = {point.n: point for point in crossing.points}
-    scores = {point.n: point.score for point in line.points}
-    if crossing.passes_at is not None:
-        n = crossing.passes_at
-        said = f"{name}: passes the best prompt at n = {n} ({scores[n].value:.3f}; {_gain(points[n])})"
-        below = [m for m in points if m < n]
-        return said + (f"; {_describe_others(below, points)}." if below else ", the least n that was tried.")
-    last = max(points)
-    return (
-        f"{name}: does not pass the best prompt up to n = {last} ({scores[last].value:.3f};"
-        f" {_gain(points[last])}); {_describe_others(list(points), points)}."
-    )
+    scores = {point.n: point.score for point in task.lines[crossing.line].points}
+    most, n = max(points), crossing.passes_at
+    if n is None:
+        n = most
+    found = f"accuracy {scores[n].value:.3f}, {_gain(points[n])}"
+    said = f"{name}: with {n:,} examples it is {_compare(points[n])} the best prompt ({found})."
+    if crossing.passes_at is not None and n < most:
+        said += f" It stays better up to {most:,} examples, the most that we tried."
+    others = {m: point for m, point in points.items() if m < n}
+    return " ".join([said, *_correct(task, points[n]), *_describe_others(others, _compare(points[n]))])
+
+
+def _compare(point: Difference) -> str:
+    if not point.distinguishable:
+        return ALIKE
+    return BETTER if point.is_above else WORSE
+
+
+def _correct(task: TaskComparison, point: Difference) -> list[str]:
+    """Say if a difference does not stand after correcting for all differences of its task."""
+    if not point.distinguishable or point.after_holm:
+        return []
+    return [
+        f"After correcting for {_count_differences(task)} comparisons (Holm at 5 %), the two are no longer"
+        " distinguishable."
+    ]
+
+
+def _count_differences(task: TaskComparison) -> int:
+    return sum(len(crossing.points) for crossing in task.crossings)
 
 
 def _gain(point: Difference) -> str:
     low, high = point.interval
-    return f"difference {_signed(point.value)}, 95 % interval {_signed(low)} to {_signed(high)}"
+    return f"difference {_signed(point.value)} with 95 % interval {_signed(low)} to {_signed(high)}"
 
 
 def _signed(x: float) -> str:
     return f"{x:+.3f}".replace("-", "\u2212")
 
 
-def _describe_others(ns: Sequence[int], points: Mapping[int, Difference]) -> str:
-    """Return, for example, "not told apart at 8 and 32; below it at 128"."""
-    kinds: dict[str, list[str]] = {"not told apart": [], "below it": [], "above it": []}
-    for n in sorted(ns):
-        point = points[n]
-        told = "above it" if point.is_above else "below it"
-        kinds[told if point.distinguishable else "not told apart"].append(f"{n:,}")
-    return "; ".join(f"{kind} at {_listed(found)}" for kind, found in kinds.items() if found)
+def _describe_others(points: Mapping[int, Difference], main: str) -> list[str]:
+    """Return, for example, "With 8 and 32 examples it is worse than that prompt."
+
+    Args:
+        points: The other points of a line, by number of examples.
+        main: What was said of the line already.
+    """
+    kinds: dict[str, list[str]] = {main: [], ALIKE: [], WORSE: [], BETTER: []}
+    for n in sorted(points):
+        kinds[_compare(points[n])].append(f"{n:,}")
+    return [
+        f"The same holds with {_listed(found)} examples."
+        if kind == main
+        else f"With {_listed(found)} examples it is {kind} that prompt."
+        for kind, found in kinds.items() if found
+    ]  # fmt: skip
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -92,24 +124,24 @@ def warn_incontext(tasks: Sequence[TaskComparison], tunings: Sequence[Attempt]) 
     for task in tasks:
         lines += _warn_of_draws(task) + _warn_of_rates(task) + _warn_of_cuts(task)
         fragile = [
-            f"{name_line(task.lines[c.line])} at {p.n:,}"
+            f"{name_line(task.lines[c.line])} with {p.n:,} examples"
             for c in task.crossings for p in c.points if p.distinguishable and not p.after_holm
         ]  # fmt: skip
         if fragile:
-            n = sum(len(c.points) for c in task.crossings)
             lines.append(
-                f"{task.task}: told apart alone, but not when all {n} differences are counted (Holm at"
-                f" 5 %): {_listed(fragile)}."
+                f"{task.task}: after correcting for {_count_differences(task)} comparisons (Holm at 5 %), we"
+                f" can no longer distinguish these from the best prompt: {'; '.join(fragile)}."
             )
         if any(not c.same_base for c in task.crossings):
             lines.append(
-                f"{task.task}: a head on another model is not the same model learned in another way; its"
-                " line says what one would otherwise do with the same examples."
+                f"{task.task}: some lines have another base than the best prompt. They show what else you"
+                " could do with the same examples. They do not compare two ways to teach one model."
             )
     diverged = [run for run in tunings if not run.rights]
     if diverged:
-        names = dict.fromkeys(f"{run.base}, {run.label} at n {run.n:,}" for run in diverged)
-        lines.append(f"{len(diverged)} fine-tuning runs diverged and count nowhere: {_listed(list(names))}.")
+        names = dict.fromkeys(f"{run.base}, {run.label} with {run.n:,} examples" for run in diverged)
+        runs = "1 fine-tuning run" if len(diverged) == 1 else f"{len(diverged)} fine-tuning runs"
+        lines.append(f"We left out {runs} that diverged: {'; '.join(names)}.")
     return lines
 
 
@@ -123,17 +155,17 @@ def _warn_of_draws(task: TaskComparison) -> list[str]:
         ]  # fmt: skip
         few |= any(1 < len(p.draws) < FEWEST_SEEDS for p in line.points)
         if ns:
-            alone.append(f"{name_line(line)} at {_listed(ns)}")
+            alone.append(f"{name_line(line)} with {_listed(ns)} examples")
     said = []
     if alone:
         said.append(
-            f"{task.task}: one draw of examples, so that the interval covers the test examples alone:"
-            f" {'; '.join(alone)}."
+            f"{task.task}: these have one draw of examples, so their intervals do not cover which examples"
+            f" were drawn: {'; '.join(alone)}."
         )
     if few:
         said.append(
-            f"{task.task}: two draws of examples tell little about the spread between draws; the intervals"
-            " know that, and are wide."
+            f"{task.task}: two draws of examples tell little about the spread between draws, so those"
+            " intervals are wide."
         )
     return said
 
@@ -144,14 +176,20 @@ def _warn_of_rates(task: TaskComparison) -> list[str]:
         if not line.is_prompt and all(p.at_edge == "only" for p in line.points)
     ]  # fmt: skip
     edges = [
-        f"{name_line(line)} at {p.n:,} ({p.at_edge}, {p.rate:g})"
+        f"{name_line(line)} with {p.n:,} examples ({p.at_edge}, {p.rate:g})"
         for line in task.lines for p in line.points if p.at_edge in ("lowest", "highest")
     ]  # fmt: skip
     said = []
     if single:
-        said.append(f"{task.task}: one learning rate for all n, another may be better: {'; '.join(single)}.")
+        said.append(
+            f"{task.task}: only one learning rate was tried for these, and another may be better:"
+            f" {'; '.join(single)}."
+        )
     if edges:
-        said.append(f"{task.task}: the best learning rate is at an edge of its grid: {'; '.join(edges)}.")
+        said.append(
+            f"{task.task}: the best learning rate is at an edge of its grid, and one beyond may be better:"
+            f" {'; '.join(edges)}."
+        )
     return said
 
 

@@ -7,6 +7,7 @@ from lora_jax.comparison.results import Budget, Contrast, MethodResult, RankLine
 
 TABLE_5 = "table 5 of Hu et al. 2021"
 MOST_PAIRS = 6  # most pairs that a sentence names
+ZERO = "The interval includes zero."
 
 
 def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> list[str]:
@@ -21,9 +22,9 @@ def say_target_sets(found: TargetSets, methods: Mapping[str, MethodResult]) -> l
         best, worst = budget.sets[0], budget.sets[-1]
         sizes = " to ".join(f"{n:,}" for n in dict.fromkeys((budget.n_least, budget.n_most)))
         said.append(
-            f"Of {len(budget.sets)} sets of matrices with {sizes} trainable parameters {best.label} has"
-            f" the best mean, {show_score(methods[best.label].finished_score)}, and {worst.label} the worst,"
-            f" {show_score(methods[worst.label].finished_score)}."
+            f"We compare {len(budget.sets)} sets of matrices with {sizes} trainable parameters each."
+            f" {best.label} has the best mean score, {show_score(methods[best.label].finished_score)}."
+            f" {worst.label} has the worst, {show_score(methods[worst.label].finished_score)}."
         )
         said += _say_form(budget, found)
         said += _say_pairs(budget.pairs, found)
@@ -37,25 +38,27 @@ def _say_seeds(found: TargetSets) -> list[str]:
     single = sum(contrast.n_seeds == 1 for contrast in there)
     if not single:
         return []
-    return [f"{single} of these {len(there)} differences are of one seed: they cover test examples alone."]
+    return [
+        f"{single} of these {len(there)} differences come from one seed, so their intervals do not cover the"
+        " spread between seeds."
+    ]
 
 
 def _say_form(budget: Budget, found: TargetSets) -> list[str]:
     """Say whether the table's pattern came out: several matrices above one, and q or k alone the worst."""
     several, softmax = budget.several_less_single, budget.softmax_less_other
     asked = (
-        (several, 1, "Several matrices at a lower rank less one at a higher, means of sets"),
-        (softmax, -1, "q or k alone less one other matrix alone"),
+        (several, 1, "Several matrices at a lower rank, against one matrix at a higher rank"),
+        (softmax, -1, "q or k alone, against another matrix alone"),
     )
     said = []
     for contrast, published, words in asked:
         if contrast is not None:
-            better = found.is_better(contrast)
-            outcome = "not told apart" if not contrast.distinguishable else ""
-            if not outcome:
-                outcome = "as in" if better == (published > 0) else "the opposite of"
-                outcome += f" {TABLE_5}, on GPT-3"
-            said.append(f"{words}: {show_difference(contrast, found)}, {outcome}.")
+            outcome = ZERO
+            if contrast.distinguishable:
+                agrees = found.is_better(contrast) == (published > 0)
+                outcome = f"This is {'as in' if agrees else 'the opposite of'} {TABLE_5}, on GPT-3."
+            said.append(f"{words}: a mean difference of {show_difference(contrast, found)}. {outcome}")
     return said
 
 
@@ -65,27 +68,28 @@ def _say_pairs(pairs: Sequence[SetPair], found: TargetSets) -> list[str]:
     told = [pair for pair in pairs if pair.distinguishable]
     counted = sum(pair.after_holm for pair in told)
     if not told:
-        return [f"Of the {len(pairs)} pairs of sets none is told apart at 95 %."]
+        return [f"None of the {len(pairs)} pairs of sets is distinguishable at 95 %."]
     told.sort(key=lambda pair: pair.p)
     listed = "; ".join(
-        f"{pair.label} over {pair.over} by {show_difference(pair, found, signed=False)}"
+        f"{pair.label} beats {pair.over} by {show_difference(pair, found, signed=False)}"
         for pair in told[:MOST_PAIRS]
     )
     more = f"; and {len(told) - MOST_PAIRS} more" if len(told) > MOST_PAIRS else ""
     return [
-        f"Of the {len(pairs)} pairs of sets {len(told)} are told apart at 95 % each, {counted} when all are"
-        f" counted (Holm at 5 %): {listed}{more}."
+        f"At 95 %, {len(told)} of the {len(pairs)} pairs of sets are distinguishable: {listed}{more}. After"
+        f" correcting for {len(pairs)} comparisons (Holm at 5 %), {counted} of them still"
+        f" {'is' if counted == 1 else 'are'}."
     ]
 
 
 def _say_growth(line: RankLine, growth: Contrast, found: TargetSets) -> str:
     low, high = line.ranks[0], line.ranks[-1]
     outcome = (
-        ("better" if found.is_better(growth) else "worse") + " with more rank"
+        f"More rank is {'better' if found.is_better(growth) else 'worse'}."
         if growth.distinguishable
-        else "flat as far as this tells"
+        else ZERO
     )
-    return f"{line.name} from rank {low} to {high}: {show_difference(growth, found)}, {outcome}."
+    return f"{line.name}, from rank {low} to rank {high}: {show_difference(growth, found)}. {outcome}"
 
 
 def show_difference(contrast: Contrast, found: TargetSets, signed: bool = True) -> str:

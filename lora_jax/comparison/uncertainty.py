@@ -18,21 +18,23 @@ from lora_jax.comparison.estimates import Difference, Score
 Array = NDArray[np.float64]
 SEED = 20_406  # seed of the bootstrap, so that the same records give the same interval
 CROSSED = (
-    "two-way random effects: the seeds' part is the variance of the runs' scores / seeds, the examples' part"
-    " the variance of an example's mean over seeds / examples, less the residual variance / (seeds x"
-    " examples) that both would hold; the interval is that of the sum of a Student's t of seeds - 1 degrees"
-    " of freedom for the one and a normal for the other (Behrens and Fisher's), with one seed Student's t"
-    " over examples alone"
+    "the mean over seeds and test examples, as two-way random effects. Its variance has two parts. The seeds'"
+    " part is the variance of the runs' scores / seeds. The examples' part is the variance of an example's"
+    " mean over seeds / examples. The residual variance / (seeds x examples) would be in both, so we take it"
+    " out of the examples' part. The interval is that of a sum: Student's t with seeds - 1 degrees of freedom"
+    " for the seeds' part, and a normal for the examples' (the Behrens-Fisher distribution). With one seed it"
+    " is Student's t over the examples alone"
 )
 PER_RUN = (
-    "the seeds' part is the variance of the runs' scores / seeds, the examples' part the mean over runs of"
-    " ((high - low) / 2 / 1.96)^2 from each run's own interval of 95 %; the interval is that of the sum of a"
-    " Student's t of seeds - 1 degrees of freedom for the one and a normal for the other"
+    "the mean over seeds. Its variance has two parts. The seeds' part is the variance of the runs' scores /"
+    " seeds. The examples' part is the mean over runs of ((high - low) / 2 / 1.96)^2, where low and high come"
+    " from each run's own interval of 95 %. The interval is that of a sum: Student's t with seeds - 1 degrees"
+    " of freedom for the seeds' part, and a normal for the examples'"
 )
 PAIRED = (
-    "differences example by example and seed by seed, split in the same two parts; examples are drawn anew (a"
-    " bootstrap), seeds come by Student's t of seeds - 1 degrees of freedom, because drawing three seeds anew"
-    " would lose a third of their variance"
+    "the mean of the differences at each test example and seed. Its variance has the same two parts. For the"
+    " examples' part we draw test examples anew (a bootstrap). For the seeds' part we take Student's t with"
+    " seeds - 1 degrees of freedom, because drawing three seeds anew would lose a third of their variance"
 )
 
 

@@ -134,10 +134,10 @@ def test_warnings_name_what_weakens_the_comparison():
             records[i] = make_record("BitFit", r["learning_rate"], r["seed"], [], 0.0)
     found = compare(records)
     said = "\n".join(found.warnings)
-    assert "Prefix: the best learning rate, 0.003, is the highest of the grid" in said
-    assert "LoRA r 4: unfinished, 2 of 3 seeds" in said
-    assert "LoRA r 4: 2 seeds" in said
-    assert "BitFit: none of its 4 rates finished" in said
+    assert "Prefix: the best learning rate, 0.003, is the highest that was tried" in said
+    assert "LoRA r 4: only 2 of 3 seeds have finished" in said
+    assert "LoRA r 4: 2 seeds tell little" in said
+    assert "BitFit: no run finished at any of its 4 learning rates" in said
     assert "BitFit" not in found.ranking
     assert found.by_label["BitFit"].score is None
 
@@ -192,7 +192,7 @@ def test_a_smaller_loss_is_better_and_its_differences_are_paired():
     assert (difference.paired, difference.of) == (True, "loss, mean over examples")
     assert difference.distinguishable
     assert difference.value == pytest.approx(0.2, abs=0.02)
-    assert "worse: LoRA r 4" in " ".join(found.verdict)
+    assert "Worse than Full: LoRA r 4" in " ".join(found.verdict)
 
 
 def test_records_that_do_not_belong_together_are_refused():

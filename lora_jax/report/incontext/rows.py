@@ -19,10 +19,11 @@ from lora_jax.report.kit.numbers import (
 from lora_jax.report.kit.tables import INTERVAL, Table
 
 MEGA = 1e-6
+HOLM = ", not after Holm's correction"
 
 
 def score_rows(task: TaskComparison) -> Table:
-    """Return a row for each way and number of examples; marked: what is told apart from the best prompt."""
+    """Return a row for each way and number of examples; marked: what differs from the best prompt."""
     differences = {
         (crossing.line, point.n): point for crossing in task.crossings for point in crossing.points
     }
@@ -45,7 +46,7 @@ def score_rows(task: TaskComparison) -> Table:
                 )
             )
     columns = (
-        "way", "examples", "accuracy", INTERVAL, "less the best prompt", "its interval", "beside it", "draws",
+        "way", "examples", "accuracy", INTERVAL, "less the best prompt", "its interval", "verdict", "draws",
         "rate", "steps",
     )  # fmt: skip
     note = (
@@ -54,7 +55,7 @@ def score_rows(task: TaskComparison) -> Table:
     )
     if task.best_prompt is not None:
         name = name_prompt(task, task.best_prompt)
-        note += f" The best prompt: {name}, chosen by its test score, which flatters it."
+        note += f" The best prompt is {name}. It was chosen by its test score, so it looks better than it is."
     return Table(
         f"{task.task}: accuracy by number of examples",
         columns,
@@ -75,8 +76,8 @@ def _standing(difference: Difference | None) -> str:
     if difference is None:
         return MISSING
     if not difference.distinguishable:
-        return "not told apart"
-    return ("above" if difference.is_above else "below") + ("" if difference.after_holm else ", not by Holm")
+        return "not distinguishable"
+    return ("better" if difference.is_above else "worse") + ("" if difference.after_holm else HOLM)
 
 
 def cost_rows(task: TaskComparison) -> Table:

@@ -17,7 +17,7 @@ COLUMNS = (
     INTERVAL,
     "less the best prompt",
     "its interval",
-    "beside it",
+    "verdict",
     "draws",
 )
 

@@ -42,7 +42,7 @@ def method_rows(found: MethodComparison) -> Table:
         )
     columns = (
         "method", found.metric, INTERVAL, f"less {found.reference}", "its interval",
-        f"beside {found.reference}", "trainable", "of the base", "best rate", "seeds",
+        "verdict", "trainable", "of the base", "best rate", "seeds",
     )  # fmt: skip
     kinds = {m.difference.of for m in found.methods if m.difference}
     note = (
@@ -70,7 +70,9 @@ def _standing(method: MethodResult, found: MethodComparison) -> str:
     if not difference.distinguishable:
         return "not distinguishable"
     better = (difference.value > 0) == found.larger_is_better
-    return ("better" if better else "worse") + ("" if difference.after_holm else ", not by Holm")
+    return ("better" if better else "worse") + (
+        "" if difference.after_holm else ", not after Holm's correction"
+    )
 
 
 def _rate(rate: float | None) -> str:

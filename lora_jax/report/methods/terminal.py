@@ -20,7 +20,7 @@ def print_comparison(found: MethodComparison, console: "Console | None" = None) 
     console.print()
     reference = found.reference
     columns = (
-        "method", found.metric, INTERVAL, f"less {reference}", "its interval", f"beside {reference}",
+        "method", found.metric, INTERVAL, f"less {reference}", "its interval", "verdict",
         "trainable", "seeds",
     )  # fmt: skip
     print_table(method_rows(found).select(columns), console)

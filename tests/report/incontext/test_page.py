@@ -159,15 +159,15 @@ def test_each_way_has_a_panel_and_each_point_its_number_of_examples(found: InCon
         assert figure.get_suptitle().startswith(f"Accuracy against {unit}")
 
 
-def test_what_is_told_apart_is_marked(found: InContextComparison) -> None:
+def test_what_is_distinguishable_is_marked(found: InContextComparison) -> None:
     (task,) = found.tasks
     table = score_rows(task)
     rows = {(row[0], row[1]): i for i, row in enumerate(table.rows)}
     above = rows["lm, LoRA r 8", "32"]
-    assert table.rows[above][6] == "above"
+    assert table.rows[above][6] == "better"
     assert above in table.flagged
     assert table.rows[rows["lm, k-shot", "8 (held: 3.5)"]][4] == "\u2013"
-    assert "chosen by its test score, which flatters it" in table.note
+    assert "chosen by its test score, so it looks better than it is" in table.note
 
 
 def test_costs_that_were_not_timed_are_dashes(found: InContextComparison) -> None:

@@ -50,7 +50,7 @@ def test_the_tables_hold_what_the_comparison_found(page, found):
     assert [row["method"] for row in rows] == list(found.ranking)
     best = next(m for m in found.methods if m.label == found.ranking[0])
     assert float(rows[0]["accuracy"]) == pytest.approx(best.score.value, abs=0.0006)
-    assert next(row for row in rows if row["method"] == "Full")["beside Full"] == "reference"
+    assert next(row for row in rows if row["method"] == "Full")["verdict"] == "reference"
     runs = page.table("run", "seed", "status")
     assert len(runs) == found.n_runs == len(METHODS) * (4 + 2)
     assert sum(row["status"] == "in the score" for row in runs) == 3 * len(METHODS)
