@@ -86,8 +86,9 @@ class DataConfig:
         seq_len: Number of tokens that the model predicts in a sequence.
         heldout_fraction: Share of the documents' bytes that we never train on.
         heldout_tokens: Largest number of held-out tokens to evaluate.
-        unique_tokens: Number of different tokens to train on. None takes all.
-        max_epochs: We refuse a run that would see its data more often than this.
+        unique_tokens: Length in tokens of the training text. A run that is longer reads it again. None takes
+            all text.
+        max_epochs: We refuse a run that would read its training text more often than this.
         heldout_sources: Sources of held-out text. They replace the part that is cut from `sources`.
     """
 
@@ -248,8 +249,8 @@ class OptimConfig:
         batch_size: Sequences in a step.
         schedule: What the rate does after warmup. "wsd" stays constant and then cools down, "cosine" falls to
             final_lr_fraction, "linear" falls to zero, "inverse_sqrt" falls as 1 / sqrt(step) and "constant"
-            stays. Runs share a trunk if their rate does not depend on their length. With cosine and linear it
-            does.
+            stays. Runs that differ only in length share a trunk, their common beginning, if their rate does
+            not depend on their length. With cosine and linear it does.
         warmup_steps: Steps in which the rate rises to its peak.
         cooldown_fraction: For wsd, the last share of the steps, in which the rate falls to zero.
         final_lr_fraction: For cosine, the rate at the end relative to the peak.

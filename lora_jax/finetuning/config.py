@@ -56,7 +56,7 @@ class TuneConfig:
         clip_norm: The norm to which gradients are clipped.
         beta1: AdamW's decay of the gradient's mean.
         beta2: AdamW's decay of the mean of its square.
-        eps: AdamW's number that is added to the root of that mean.
+        eps: The number that AdamW adds to the root of that mean.
         evaluations: How often the dev split is scored.
         patience: Training stops after so many scores that are no better. None never stops early.
         n_completions: Number of test examples that a language model completes, for BLEU and ROUGE.
@@ -167,10 +167,11 @@ class FinetuneSweep:
     Attributes:
         base: "minilm" or "smollm2", a Hugging Face folder, or a hub id.
         task: The task.
-        methods: The methods, by label.
+        methods: The methods by label, such as {"LoRA r 8": LoRA(rank=8), "full": Full()}.
         optim: The optimizer.
-        seeds: The seeds.
-        rates: Learning rates to try, by label. A method that has none takes `default_rates`.
+        seeds: Seeds of new weights, dropout and the order of the data. Intervals need several.
+        rates: Learning rates to try, by label. A method without rates here takes the usual ones of its kind,
+            such as 1e-3, 3e-3 and 1e-2 for LoRA.
     """
 
     base: str

@@ -64,9 +64,13 @@ def compare(
 
     Args:
         table: A table of runs: a file, a results folder, "published:NAME", or what `read_table` returns.
-        laws: Names of laws. The default is every law for which the table has the columns.
-        objective: "huber", "l1", "squared" or "least-squares".
+        laws: Names of laws, such as ["chinchilla", "kaplan"]. The default is every law for which the table
+            has the columns.
+        objective: What the fits minimise, as for `fit`.
         delta: Width of the Huber objective. The default is 1e-3.
+
+    Returns:
+        The laws, the best first, with `rows`, `words` and `plot`.
 
     Raises:
         LoraJaxError: The table cannot be read, no law can be fitted to it, or a name is unknown.

@@ -65,11 +65,14 @@ def design(
         flops: The budget of all runs together, in FLOPs.
         table: Runs that are already trained. Without it, the law is the published fit `prior`.
         target: Where you want to know the loss: {"N": ..., "D": ...}, or a compute in FLOPs, which stands for
-            its best N and D. The default is ten times the budget.
-        prior: A published fit. It is used if there is no table.
-        noise: Standard deviation of ln L between seeds. The default is 0.01, or that of the table's
-            residuals.
-        max_runs: The most runs.
+            its best N and D. The default is a compute of ten times the budget.
+        prior: The published fit to use if there is no table: "besiroglu", "hoffmann", "kaplan" or "farseer".
+        noise: Standard deviation of ln L between seeds. The default is that of the table's residuals, or
+            0.01 without a table.
+        max_runs: The largest number of runs.
+
+    Returns:
+        The runs to train, and the interval that they promise at the target.
 
     Raises:
         LoraJaxError: No design fits the budget, or the table cannot be read.

@@ -73,10 +73,11 @@ def finetune(
     Args:
         sweep: The base, the task, the methods, the rates and the seeds.
         folder: The results folder. It is made if it does not exist.
-        lanes: The most runs of one shape that train side by side. None measures how many pay.
+        lanes: How many runs of one shape may train side by side in one program. None measures which number is
+            fastest.
         halving: Whether to stop the worse half of a method's learning rates at each dev score but the last.
         tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
-        saving: How often states are saved, and which of them are kept.
+        saving: How often the state of a run is saved, and which states are kept.
 
     Returns:
         The methods with their scores and intervals.
@@ -117,7 +118,8 @@ def evaluate(
         base: The model and its tokenizer.
         task: A task such as "sentiment-sample", "sst2" or "files:FOLDER".
         shots: The examples in the prompt, such as Shots(8, seed=1). The default is none.
-        prompt: The template and the answers. The default is that of the task.
+        prompt: The template and the answers, a `lora_jax.prompting.prompt.Prompt`. The default is that of the
+            task.
         weights: Weights in place of the base's: merged ones, or an adapted model.
         n_examples: Number of questions from the test split. The default is all.
 

@@ -198,14 +198,20 @@ def fit(
         lj.fit("chinchilla", lj.read_table("runs.csv"))
 
     Args:
-        law: The name of a law (`lora-jax laws` lists them), or a Law.
+        law: The name of a law, such as "chinchilla" (`lora_jax.LAWS` has all), or a Law.
         table: A table of runs: a file, a results folder, "published:NAME", or what `read_table` returns.
-        objective: "huber", "l1", "squared" or "least-squares". The default is the usual one of the law.
-        fixed: Parameters that are held at a value instead of fitted.
-        n_bootstrap: Bootstrap replicates behind the intervals.
+        objective: What the fit minimises. "huber" is the sum of the Huber losses of the log residuals, "l1"
+            of their sizes, and "squared" of their squares. "least-squares" is the sum of squared residuals of
+            the response itself. The default is the usual one of the law.
+        fixed: Parameters that are held at a value instead of fitted, such as {"E": 1.7}.
+        n_bootstrap: Number of bootstrap replicates behind the intervals.
         seed: Seed of the bootstrap.
         columns: Columns in place of a table, with one value for each run: n_params, n_tokens, flops, and loss
-            in nats per token.
+            in nats per token. If one of the first three is missing, it is derived by flops = 6 n_params
+            n_tokens.
+
+    Returns:
+        The fitted law. It has `params`, `verdict`, `predict`, `optimum`, `plot` and `save`.
 
     Raises:
         LoraJaxError: The table cannot be read, lacks a column, or has too few rows for the law.

@@ -98,9 +98,9 @@ def finetuning_laws(
         x: What X is: "N" for the size of the base, "D" for its pretraining tokens, "P" for the trained
             parameters.
         by: The column or columns that tell methods apart.
-        methods: The methods for which to look for crossings. The default is all.
-        targets: Losses for which to say what each method needs.
-        n_bootstrap: Replicates behind the intervals.
+        methods: The methods whose laws are compared, to find where they cross. The default is all.
+        targets: Losses. The result says what size of base each method needs to reach them.
+        n_bootstrap: Number of bootstrap replicates behind the intervals.
 
     Returns:
         The law of each method with intervals, where methods cross, the capacity of each rank, and doubts.

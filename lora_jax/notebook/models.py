@@ -82,6 +82,10 @@ def adapt(base: Pretrained | tuple[ModelConfig, Params], method: MethodConfig, s
         method: The method: LoRA, DoRA, Full, BitFit and so on.
         seed: Seed of the new weights.
 
+    Returns:
+        The adapted model. Train its `trainable` weights, keep its `frozen` ones, and compute logits by its
+        `forward`.
+
     Raises:
         LoraJaxError: The method does not fit the model.
     """

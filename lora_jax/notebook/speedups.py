@@ -69,22 +69,24 @@ def speedup(
     fixed: Mapping[str, float] | None = None,
     measured: bool = False,
 ) -> RecipeComparison:
-    """Compare two recipes: what the baseline needs to reach the other's loss, over what the other needs.
+    """Compare two recipes: how much more compute and how many more tokens the baseline needs for equal loss.
 
-    At equal loss it gives C_A / C_B, each recipe on its own compute-optimal frontier. At equal N and loss it
-    gives D_A / D_B. If both have one law with a floor E and an exponent alpha, a ratio of losses at equal C
-    becomes ((L_A - E) / (L_B - E))^(1 / alpha).
+    Recipe A is the baseline. At equal loss the function gives C_A / C_B, with each recipe on its own
+    compute-optimal frontier. At equal N and loss it gives D_A / D_B. If both have one law with a floor E and
+    an exponent alpha, a ratio of losses at equal C becomes ((L_A - E) / (L_B - E))^(1 / alpha).
 
     Args:
         baseline: Runs of recipe A: a file, a results folder, or what `read_table` returns.
         recipe: Runs of recipe B.
-        law: The law of each recipe. The default is Chinchilla's, or L(D) with a floor if all runs have one N.
+        law: The name of the law that is fitted to each recipe. The default is Chinchilla's, or L(D) with a
+            floor if all runs have one N.
         shared: Parameters that both laws share, such as ("E",) if data and tokenizer are the same.
         fixed: Parameters to hold at a value, such as {"E": 1.7}.
         measured: Whether to take the losses of `recipe` as measured, without a law of its own.
 
     Returns:
-        The speed-ups at several scales, each with a 95 % interval, and the traps.
+        The speed-ups at several scales, each with a 95 % interval, and doubts about traps of such a
+        comparison.
 
     Raises:
         LoraJaxError: The recipes cannot be compared, for example because only one of them was cooled down.

@@ -80,12 +80,13 @@ def train(
     Args:
         runs: The configurations, for example from `lora_jax.runs.sweep.expand`.
         folder: The results folder. It is made if it does not exist.
-        lanes: The most runs of one shape that train side by side. None measures how many pay.
-        halving: Whether to stop the worse half of runs that differ only in the learning rate, at 1/4 and 1/2
-            of the steps.
+        lanes: How many runs of one shape may train side by side in one program. None measures which number is
+            fastest.
+        halving: Whether to stop the worse half of runs that differ only in the learning rate, after a quarter
+            and after half of the steps.
         tracker: "off", "wandb", or "trackio", whose dashboard needs no account.
         keep_models: Whether to write the trained models as Hugging Face folders, FOLDER/models/.
-        saving: How often states are saved, and which of them are kept.
+        saving: How often the state of a run is saved, and which states are kept.
         measuring: At which steps the held-out loss is measured during training.
 
     Returns:

@@ -97,15 +97,15 @@ def declare_lora(
         base: The params of flax.linen, an nnx State, pure dictionary or module, or any other tree. Keys are
             joined by "/".
         targets: Globs on whole paths, such as "*/kernel" or "encoder/*/Dense_?/kernel".
-        rank: The rank.
-        alpha: Sets the scale s.
+        rank: The rank r, the inner width of A and B.
+        alpha: Sets the scale s of the update.
         ranks: Pairs (pattern, rank) for matrices with another rank. The last match counts.
         alphas: Pairs (pattern, alpha) for matrices with another alpha. The last match counts.
         axes: Pairs (pattern, letters) for weights that are not 2-D, one letter for each axis: s for a stack
             of layers, i for an input, o for an output. Use "iiio" for a convolution, "ioo" and "iio" for
             attention heads, "sio" for scanned layers.
-        rslora: Rank-stabilised scaling.
-        init: Distribution of A.
+        rslora: Whether to use rank-stabilised scaling, s = alpha / sqrt(rank).
+        init: Distribution of the initial A.
         init_scale: Factor on the initial A.
 
     Returns:
@@ -140,6 +140,9 @@ def init_delta(declared: Mapping[str, Declared], seed: int) -> Delta:
     Args:
         declared: What `declare_lora` returned.
         seed: Seed of the draw. The values of a matrix depend only on the seed and its path.
+
+    Returns:
+        The LoRA weights by path, for `materialize`. They are what you train.
     """
     return {
         path: LowRank(
@@ -156,8 +159,8 @@ def materialize(base: Tree, delta: Mapping[str, LowRank]) -> Tree:
     """Add LoRA updates to a tree of weights: W + s A B for every matrix in `delta`.
 
     Call it inside the function that you differentiate with respect to `delta`. It then makes a copy of the
-    adapted matrices and costs the FLOPs of full fine-tuning (see the head of this file). Call it once on a
-    trained `delta` to get the merged model.
+    adapted matrices and costs the FLOPs of full fine-tuning. Call it once on a trained `delta` to get the
+    merged model.
 
     Args:
         base: The weights of the base.

@@ -20,7 +20,7 @@ class Saving:
     """When states are saved.
 
     Attributes:
-        every_seconds: Time between two checkpoints of a run in progress.
+        every_seconds: Seconds between two checkpoints of a run in progress.
         every_steps: Number of steps between two further checkpoints. None saves by time alone.
         n_kept: How many of the newest checkpoints of a run in progress are kept. With two or more, training
             can go back to an older one if the newest is damaged.

@@ -22,8 +22,19 @@ class DoRA(LowRankChoice):
     rounding. As in peft, the gradient treats the norm as a constant (section 4.3). Dropout acts on x in the
     update only.
 
-    For each step and matrix it costs 2 k d r FLOPs more than LoRA (as much as r tokens cost in the matrix
-    itself), and one reading of W.
+    For each step and matrix with k inputs and d outputs it costs 2 k d r FLOPs more than LoRA (as much as r
+    tokens cost in the matrix itself). It also reads W once more.
+
+    Attributes:
+        rank: The rank r, the inner width of A and B.
+        alpha: Sets the scale s of the update: s = alpha / r, or alpha / sqrt(r) with `rslora`.
+        targets: The matrices that get an update: short names ("q", "down", "embedding", "head"), groups
+            ("attention", "mlp", "all") or globs on the path ("blocks/attn/[qv]").
+        ranks: Pairs (target, rank) for targets with a rank of their own.
+        alphas: Pairs (target, alpha) for targets with an alpha of their own.
+        rslora: Whether to use rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        dropout: Dropout on the input x of the update.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
 
     Reference: Liu et al. 2024 (arXiv 2402.09353).
     """

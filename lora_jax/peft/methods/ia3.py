@@ -20,7 +20,8 @@ INPUTS = ("mlp/down",)  # we scale their inputs
 class IA3:
     """Trained scales on keys, values and the inside of the MLP: l_k k, l_v v and W_down(l_ff h).
 
-    They act entry by entry and are 2 J K + F numbers for each layer. All scales start at one, so the model
+    They act entry by entry. Each layer has 2 J K + F of them (J key and value heads of width K, an MLP of
+    width F). All scales start at one, so the model
     starts as the base. As in peft, keys and values are scaled after their bias and before norms and rotation.
 
     Reference: Liu et al. 2022 (arXiv 2205.05638).

@@ -20,13 +20,21 @@ class LoRA(LowRankChoice):
     """Low-rank updates W + s A B of chosen matrices.
 
     B starts at zero, so the model starts as the base. A starts with std 1/sqrt(k), where k is the number of
-    inputs of the matrix ("normal"), or uniform between -1/sqrt(k) and 1/sqrt(k). Ranks, scales and targets
-    are as in `LowRankChoice`.
+    inputs of the matrix ("normal"), or uniform between -1/sqrt(k) and 1/sqrt(k).
 
     Attributes:
-        init: Distribution of A.
+        rank: The rank r, the inner width of A and B.
+        alpha: Sets the scale s of the update: s = alpha / r, or alpha / sqrt(r) with `rslora`.
+        targets: The matrices that get an update: short names ("q", "down", "embedding", "head"), groups
+            ("attention", "mlp", "all") or globs on the path ("blocks/attn/[qv]").
+        ranks: Pairs (target, rank) for targets with a rank of their own.
+        alphas: Pairs (target, alpha) for targets with an alpha of their own.
+        rslora: Whether to use rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        dropout: Dropout on the input x of the update.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+        init: Distribution of the initial A.
         init_scale: Factor on the initial A.
-        rate_ratio: Learning rate of B over that of A (LoRA+).
+        rate_ratio: Learning rate of B divided by that of A (LoRA+).
 
     Reference: Hu et al. 2021 (arXiv 2106.09685); Hayou et al. 2024 (arXiv 2402.12354) for LoRA+.
     """

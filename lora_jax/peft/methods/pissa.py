@@ -23,6 +23,17 @@ class PiSSA(LowRankChoice):
     The frozen weights are therefore not those of the base. `unmerge` takes the bytes of the base from the
     base itself.
 
+    Attributes:
+        rank: The rank r, the inner width of A and B.
+        alpha: Sets the scale s of the update: s = alpha / r, or alpha / sqrt(r) with `rslora`.
+        targets: The matrices that get an update: short names ("q", "down", "embedding", "head"), groups
+            ("attention", "mlp", "all") or globs on the path ("blocks/attn/[qv]").
+        ranks: Pairs (target, rank) for targets with a rank of their own.
+        alphas: Pairs (target, alpha) for targets with an alpha of their own.
+        rslora: Whether to use rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        dropout: Dropout on the input x of the update.
+        top_layers: Adapt only this many blocks, from the top. None adapts all.
+
     Reference: Meng et al. 2024 (arXiv 2404.02948).
     """
 

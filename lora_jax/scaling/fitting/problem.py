@@ -186,8 +186,7 @@ def pose(
     w = np.ones(len(table)) if weights is None else np.asarray(weights, np.float64)
     if w.shape != response.shape or (w < 0).any() or not w.sum() > 0:
         raise LoraJaxError(f"The weights for {law.key} must be {len(table)} numbers >= 0: mend them.")
-    centre = {v: float(np.exp(np.log(x).mean())) for v, x in values.items()}
-    centre |= {v: 1.0 if other == "1" else centre[other] for v, other in law.same_unit.items()}
+    centre = law.units({v: float(np.exp(np.log(x).mean())) for v, x in values.items()})
     law.check_given(fixed)
     both = [n for n in moved if n in fixed]
     if both:

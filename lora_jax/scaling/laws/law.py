@@ -218,6 +218,15 @@ class Law(ABC):
         jacobian = np.swapaxes(self.slopes(flat, features).across, 1, 2)
         return jacobian.reshape(*theta.shape[:-1], *jacobian.shape[1:])
 
+    def units(self, middles: Mapping[str, float]) -> dict[str, float]:
+        """Return x0 of every variable: its middle, unless `same_unit` names another unit.
+
+        Args:
+            middles: A middle of each variable, such as the geometric mean over the runs.
+        """
+        shared = {v: 1.0 if other == "1" else middles[other] for v, other in self.same_unit.items()}
+        return {**middles, **shared}
+
     def features(self, values: Mapping[str, Array], centre: Mapping[str, float]) -> Array:
         """Return ln(x / x0) of every variable, (n, V).
 

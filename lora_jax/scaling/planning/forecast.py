@@ -172,7 +172,7 @@ def make_forecast(
         aim = _named_target(target, flops_per_token)
     else:
         aim = _frontier_target(law, params, float(target_flops or 0), flops_per_token)
-    centre = {"N": aim.n_params, "D": aim.n_tokens}
+    centre = law.units({"N": aim.n_params, "D": aim.n_tokens})
     theta = [law.to_theta(params, centre)]
     if draws is not None:
         theta += [law.to_theta(one, centre) for one in _thinned(law, draws)]
@@ -202,7 +202,7 @@ def _frontier_target(
     if not (np.isfinite(flops) and flops > 0):
         raise LoraJaxError(f"The target's cost is {flops} FLOPs: give a number above 0.")
     middle = float(np.sqrt(flops / 6))
-    centre = {"N": middle, "D": middle}
+    centre = law.units({"N": middle, "D": middle})
     theta = law.to_theta(params, centre)
 
     def log_loss(ln_n: Array) -> Array:

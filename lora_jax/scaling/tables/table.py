@@ -92,14 +92,16 @@ def read_table(
         mapping: Our column names and the file's, such as {"n_params": "Model Size"}. Other columns of numbers
             keep their names. None uses the mapping of a published table, or else goes by the names. The loss
             is `loss`, otherwise `heldout_loss`. A loss in bits per byte is `bits_per_byte` or `loss`.
-        where: Conditions that a row must meet, on columns of the file or of the table (where.py).
+        where: Conditions that a row must meet, on columns of the file or of the table, such as
+            "n_params>=1e6", "dataset=wiki" or "seed in 0,1".
         drop_worst: How many of the rows with the largest losses to leave out.
         loss_unit: Unit of the loss. None takes it from a column of units, otherwise nats per token.
-        cluster: Column that names the training run. None takes the first of trunk_id, run_name and run that
-            has several values and repeats one.
+        cluster: Column that names the training run. Rows of one run share their error. None takes the first
+            of trunk_id, run_name and run that has several values and repeats one.
         keep_uncooled: Whether to keep runs whose learning rate was never decayed.
         needs_loss: Whether to refuse a table without a loss. A table of optima has none.
-        reshaping: How to turn rows into runs, after `where` (reshaping.py).
+        reshaping: How to turn rows into runs, after `where`, such as Reshaping(best_per_cell=True) of
+            `lora_jax.scaling.tables.reshaping`.
 
     Returns:
         The runs, in the program's own column names and units.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lora_jax.errors import LoraJaxError
-from lora_jax.scaling.laws import CHINCHILLA
+from lora_jax.scaling.intervals.difference import PUBLISHED_FITS
+from lora_jax.scaling.laws import CHINCHILLA, LAWS
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.planning.forecast import make_forecast
 from lora_jax.scaling.planning.spread import simulate_spread
@@ -34,6 +35,17 @@ def test_the_variance_is_that_of_the_best_linear_estimate() -> None:
     assert variance is not None
     assert variance[0] == pytest.approx(numeric_variance(*grid(), (1e9, 3e10)), rel=1e-3)
     assert forecast.half_width(variance, 7) == pytest.approx(2.364624 * 0.01 * np.sqrt(variance[0]))
+
+
+def test_the_loss_of_a_law_that_counts_tokens_one_by_one_is_its_formula() -> None:
+    """Farseer's D has no middle: counted from the target's, its term would be D^0."""
+    n, d, published = 1e9, 2e10, PUBLISHED_FITS["farseer"].params
+    u1, u2, u3 = (
+        published[f"a{i}"] * n ** published[power] + published[f"b{i}"]
+        for i, power in ((1, "alpha"), (2, "beta"), (3, "gamma"))
+    )
+    forecast = make_forecast(LAWS["farseer"], published, target={"N": n, "D": d})
+    assert forecast.loss() == pytest.approx(np.exp(u3) + np.exp(u2) * d ** -np.exp(u1))
 
 
 def test_a_cost_as_target_is_its_frontier_point() -> None:
