@@ -211,3 +211,9 @@ def test_the_readme_has_at_most_40_numbers() -> None:
     """More are not read. What is cut belongs into docs/, with its interval."""
     numbers = find_numbers((ROOT / "README.md").read_text())
     assert len(numbers) <= 40, f"{len(numbers)} numbers: {numbers}"
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    """At most 1,000 words, code and tables included. What is cut belongs into docs/."""
+    n_words = len((ROOT / "README.md").read_text().split())
+    assert n_words <= 1000, f"{n_words} words"
