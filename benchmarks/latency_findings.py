@@ -11,6 +11,7 @@ from lora_jax.config import ModelConfig, to_dict
 from lora_jax.model.declare import declare
 from lora_jax.model.transformer import compute_dtype
 from lora_jax.params import count
+from lora_jax.percent import percent
 from lora_jax.report.latency.results import (
     CAME_OUT,
     DID_NOT,
@@ -114,7 +115,7 @@ def state_merged(sizes: Sequence[SizeTimes]) -> Statement:
             f"at {size.label} {show_time(merged)} and the base {show_time(base)}, intervals that"
             f" {'overlap' if overlap else 'do not overlap'}; in pairs {show_overhead(overhead)}"
         )
-    claim = f"Merged LoRA takes the time of the base, to {100 * EQUAL:g} %"
+    claim = f"Merged LoRA takes the time of the base, to {percent(EQUAL, digits=6)}"
     return make_statement("merged", claim, summarise(verdicts), parts)
 
 

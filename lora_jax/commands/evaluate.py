@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.adapter_options import load_engine
 from lora_jax.commands.number_options import add_number
+from lora_jax.percent import percent
 from lora_jax.ranges import COUNT, COUNT_FROM_0, whole
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
@@ -187,7 +188,7 @@ class _Clock:
         left = format_duration((now - self._started) * (1 - share) / share)
         of_draws = f", draw {draw + 1} of {self._n_draws}" if self._n_draws > 1 else ""
         print(
-            f"{100 * share:3.0f} %  question {done} of {n}{of_draws}  {left} left",
+            f"{percent(share):>5}  question {done} of {n}{of_draws}  {left} left",
             file=sys.stderr,
             flush=True,
         )

@@ -10,6 +10,7 @@ from lora_jax.commands.saving_options import add_saving, read_saving
 from lora_jax.commands.sweep_options import SweepOptions
 from lora_jax.commands.training import Origin, add_tracker, describe_sweep, say, tell_status, until_stopped
 from lora_jax.commands.working import Conclusion, add_workers, is_launch, launch_and_show, work_on
+from lora_jax.percent import percent
 
 if TYPE_CHECKING:
     from lora_jax.finetuning.execute import TuneCell
@@ -132,7 +133,7 @@ def price(experiment: "StudyExperiment", store: "RunStore", arguments: argparse.
     if arguments.device is not None:
         device = find_device(arguments.device)
         speed = ASSUMED_UTILISATION * device.peak_flops
-        basis = f"{100 * ASSUMED_UTILISATION:.0f} % of the peak of {arguments.device}"
+        basis = f"{percent(ASSUMED_UTILISATION)} of the peak of {arguments.device}"
     print("\nFine-tuning:\n")
     print(format_price(price_study(experiment.study), speed, basis))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.adapter_options import OnBase, add_adapter, load_on_base
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 
 if TYPE_CHECKING:  # `lora-jax --help` needs no package
     from lora_jax.huggingface.architectures.architecture import Json
@@ -72,9 +73,9 @@ def _merge(found: OnBase, dtype: str | None, force: bool) -> tuple[Merged, list[
         if dtype is not None:
             merge(model, rounded, adapted, found.config)  # refuses, and says why
         merged = merge(model, params, adapted, found.config)
-        why = f"because {kept}, the base's, would lose over {100 * MAX_LOST:.0f} % of the update"
+        why = f"because {kept}, the base's, would lose over {percent(MAX_LOST)} of the update"
         return merged, [f"in float32, {why}"]
-    return merged, [f"in {kept}", f"{100 * merged.total_lost:.2f} % of the update lost to rounding"]
+    return merged, [f"in {kept}", f"{percent(merged.total_lost, 2)} of the update lost to rounding"]
 
 
 def _stored_dtypes(base: Pretrained) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lora_jax.layout import SHARE
+from lora_jax.percent import percent
 from lora_jax.runs.progress import format_duration
 from lora_jax.scaling.progress import Watcher, listening
 
@@ -63,8 +64,8 @@ class _Wait:
         with self._lock:
             if not self._ended:
                 share = self._share()
-                percent = f"{100 * share:.0f} % of " if 0 < share < 1 else ""
-                print(f"{percent}{self._describe(share)}", file=sys.stderr, flush=True)
+                part = f"{percent(share)} of " if 0 < share < 1 else ""
+                print(f"{part}{self._describe(share)}", file=sys.stderr, flush=True)
         return BETWEEN
 
     def end(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from lora_jax.comparison.results import MethodComparison, MethodResult, ReferenceDifference
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 
 FEWEST_SEEDS = 3
 
@@ -125,8 +126,8 @@ def _of_seeds(method: MethodResult, found: MethodComparison) -> list[str]:
 
 
 def show_share(share: float) -> str:
-    """Return a share in percent with two digits, such as "0.034 %"."""
-    return f"{100 * share:.3g} %" if share >= 0.1 else f"{100 * share:.2g} %"
+    """Return a share in percent with two digits, such as "0.034 %", and with three from ten percent on."""
+    return percent(share, digits=3 if share >= 0.1 else 2)
 
 
 def show_score(number: Estimate) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lora_jax.compiling.links import network_assumption
 from lora_jax.compiling.results import CompiledStep, CompileReport
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 from lora_jax.target import Target
 
 
@@ -42,9 +43,7 @@ def assume_speed(target: Target, utilisation: float) -> Speed:
     Nothing was compiled for it.
     """
     speed = utilisation * target.device.peak_flops * target.n_devices
-    basis = (
-        f"at {100 * utilisation:.0f} % of the peak, which is assumed and was neither compiled nor measured."
-    )
+    basis = f"at {percent(utilisation)} of the peak, which is assumed and was neither compiled nor measured."
     if target.n_hosts > 1:
         basis += (
             f" That share has to hold the communication between {target.n_hosts} machines, which is not"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from lora_jax.compiling.links import network_assumption
 from lora_jax.compiling.results import Collective, CompiledStep, CompileReport, Memory, StepEstimate
 from lora_jax.layout import draw, fill
+from lora_jax.percent import percent
 from lora_jax.target import parse_target
 
 COLUMNS = (
@@ -135,7 +136,7 @@ def _estimate_cells(estimate: StepEstimate | None) -> tuple[str, str]:
     if estimate is None:
         return ("-", "-")
     (least, most), (low, high) = estimate.bounds, estimate.utilisations
-    return format_span(least, most), " to ".join(dict.fromkeys((f"{100 * low:.0f} %", f"{100 * high:.0f} %")))
+    return format_span(least, most), " to ".join(dict.fromkeys((percent(low), percent(high))))
 
 
 def _remarks(step: CompiledStep) -> list[str]:

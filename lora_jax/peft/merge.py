@@ -10,6 +10,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.stacks import join_blocks
 from lora_jax.params import Params, combine
 from lora_jax.peft.method import Adapted, MethodConfig
+from lora_jax.percent import percent
 
 MAX_LOST = 0.05  # share of the update that rounding may lose
 
@@ -68,10 +69,10 @@ def merge(
     if total > MAX_LOST and not force:
         worst = max(lost, key=lost.__getitem__)
         raise LoraJaxError(
-            f"merging {name} into a base of {base[worst].dtype} would lose {100 * total:.1f} % of the"
+            f"merging {name} into a base of {base[worst].dtype} would lose {percent(total, 1)} of the"
             " update"
             " to"
-            f" rounding ({worst}: {100 * lost[worst]:.1f} %), at most {100 * MAX_LOST:.0f} % is allowed:"
+            f" rounding ({worst}: {percent(lost[worst], 1)}), at most {percent(MAX_LOST)} is allowed:"
             " merge into it in float32, or force it."
         )
     return Merged(params, {path: base[path] for path in changed}, lost, total)

@@ -15,6 +15,7 @@ from lora_jax.model.transformer import forward
 from lora_jax.params import Params, Spec, combine, count
 from lora_jax.peft.method import Method
 from lora_jax.peft.methods.subset import Full
+from lora_jax.percent import percent
 
 BATCH = 2  # sequences of the counted step: with 1, JAX would drop an axis of size 1 here and there
 ADAM_BYTES = 8  # two float32 moments for each trained number
@@ -96,7 +97,7 @@ def print_summary(summary: Summary) -> None:
     rows = [
         (
             row.path, " x ".join(map(str, row.shape)), "" if row.rank is None else str(row.rank),
-            f"{row.n_params:,}", f"{100 * row.share:.4f} %", f"{row.optimizer_bytes / 1e6:.3f}",
+            f"{row.n_params:,}", percent(row.share, 4), f"{row.optimizer_bytes / 1e6:.3f}",
         )
         for row in summary.rows
     ]  # fmt: skip
@@ -105,9 +106,9 @@ def print_summary(summary: Summary) -> None:
     ratio = summary.flops_per_token / summary.full_flops_per_token
     totals = (
         f"{summary.n_trainable:,} of {summary.n_base:,} parameters train"
-        f" ({100 * (summary.n_trainable / summary.n_base):.3f} %), optimizer"
+        f" ({percent(summary.n_trainable / summary.n_base, 3)}), optimizer"
         f" {summary.optimizer_bytes / 1e6:.2f} MB",
-        f"{summary.flops_per_token:.3e} FLOPs a token, {100 * ratio:.1f} % of full fine-tuning's"
+        f"{summary.flops_per_token:.3e} FLOPs a token, {percent(ratio, 1)} of full fine-tuning's"
         f" {summary.full_flops_per_token:.3e}",
     )
     for text in totals:

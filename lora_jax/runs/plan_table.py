@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from lora_jax.layout import draw, fill
+from lora_jax.percent import percent
 from lora_jax.runs.experiment import Experiment
 from lora_jax.runs.machine import ASSUMED_UTILISATION, is_timed, present_device
 from lora_jax.runs.plan import PlannedRun, plan_runs
@@ -35,7 +36,7 @@ def print_plan(
             basis += f"; {n_counted} runs of large steps by its speed on a typical shape"
     else:
         which = name or "the present device"
-        basis = f"{100 * ASSUMED_UTILISATION:.0f} % of the peak of {which}"
+        basis = f"{percent(ASSUMED_UTILISATION)} of the peak of {which}"
         if split.n_devices > 1:
             basis += f", as if one did it all; memory is of one of {split.n_devices} that share it"
     print(format_plan(planned, basis))

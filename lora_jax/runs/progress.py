@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from lora_jax.layout import SHARE
+from lora_jax.percent import percent
 from lora_jax.training.rows import Row, Source
 
 LINE_SECONDS = 10.0  # without a terminal, the least time between two lines
@@ -113,7 +114,7 @@ class Progress:
             self._display.update(self.share(), self._describe(run, steps, loss))
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.say(f"{100 * self.share():3.0f} %  {self._describe(run, steps, loss)[0]}")
+            self.say(f"{percent(self.share()):>5}  {self._describe(run, steps, loss)[0]}")
 
     def _describe(self, run: Any, steps: int, loss: float) -> list[str]:
         """Return the progress of a run in words, from the longest to the shortest text."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.appraisal import Appraisal
 from lora_jax.scaling.estimate import Parameter, Prediction
 from lora_jax.scaling.fitting.fit import Fit
@@ -48,5 +49,5 @@ def lower_minimum(found: Fit, own: Fit) -> list[str]:
     reached = found.objective / (1 + found.certificate.polish_gain)  # by polishing
     if not found.certificate.converged or reached <= own.objective * (1 + ELSEWHERE):
         return []
-    higher = "" if not own.objective > 0 else f", {100 * (reached / own.objective - 1):.2f} % above"
+    higher = "" if not own.objective > 0 else f", {percent(reached / own.objective - 1, 2)} above"
     return [f"a local minimum{higher} the one that the fit to these runs finds"]

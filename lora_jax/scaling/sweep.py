@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.appraisal import REPLICATES, Appraisal, appraise, measure, residuals_of
 from lora_jax.scaling.fit_report import Further, left_out_of, report_fit
 from lora_jax.scaling.fitting.fit import fit
@@ -294,6 +295,6 @@ def _predict_heldout(state: _Sweep) -> HeldoutCell:
     if joint is not None and within is False:
         state.warnings.append(
             f"The held-out cell is not predicted within 3 %: L(N,D) says {joint.value:.4f}, measured"
-            f" {measured:.4f} ({100 * joint.relative_error:+.1f} %)."
+            f" {measured:.4f} ({percent(joint.relative_error, 1, signed=True)})."
         )
     return HeldoutCell(cell.run_ids[0], at["N"], at["D"], at["C"], measured, tuple(predictions), within)

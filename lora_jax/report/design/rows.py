@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lora_jax.percent import percent
 from lora_jax.report.kit.numbers import (
     format_count,
     format_loss,
@@ -47,7 +48,7 @@ def next_run_tables(report: NextRunReport) -> list[Table]:
         ("Narrowing most", report.by_gain),
         ("Narrowing most per FLOP", report.by_gain_per_flop),
     ):
-        rows = tuple((*_cell(one), f"{100 * one.narrower:.1f} %") for one in offered[:5])
+        rows = tuple((*_cell(one), percent(one.narrower, 1)) for one in offered[:5])
         columns = ("N", "D", "D/N", "C (FLOPs)", "seconds", "narrower by")
         tables.append(_timed(Table(title, columns, rows, frozenset(range(6)))))
     return tables

@@ -1,6 +1,7 @@
 """What a study of fine-tuning has besides laws, as rows of text: claims, and forgetting."""
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.report.finetuning.law_rows import show_estimate
 from lora_jax.report.kit.numbers import MISSING, format_interval, format_percent
 from lora_jax.report.kit.tables import INTERVAL, Table
@@ -73,7 +74,7 @@ def forgetting_rows(found: Forgetting) -> Table:
             f"{law.n_cells}",
             show_estimate(law.at),
             *(show_estimate(law.exponents.get(letter)) for letter in letters),
-            MISSING if law.scatter is None else f"{100 * law.scatter:.0f} %",
+            MISSING if law.scatter is None else percent(law.scatter),
             law.words,
         )
         for law in found.laws

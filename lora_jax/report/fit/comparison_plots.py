@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.report.fit.axes import set_log_axis
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
@@ -150,7 +151,7 @@ def plot_reach(comparison: ComparisonReport, names: Sequence[str] | None = None,
             shrink=0.7,
             label=f"share of the {comparison.units} that was fitted",
         )
-        bar.set_ticks(range(len(origins)), labels=[f"{100 * o.share:.0f} %" for o in origins])
+        bar.set_ticks(range(len(origins)), labels=[percent(o.share) for o in origins])
         bar.ax.minorticks_off()
     return figure
 

@@ -165,8 +165,9 @@ def comparison_rows(
         return None
     found = [
         (
-            r.name, r.formula, str(r.n_params), _percent(r.heldout_rms),
-            _percent(r.rolling_rms), _percent(r.rolling_se), r.verdict,
+            r.name, r.formula, str(r.n_params),
+            *(format_percent(x, signed=False) for x in (r.heldout_rms, r.rolling_rms, r.rolling_se)),
+            r.verdict,
         )
         for r in comparison.rows[:most]
     ]  # fmt: skip
@@ -178,10 +179,6 @@ def comparison_rows(
     return Table(
         "Laws by their errors on unseen runs", columns, tuple(found), frozenset({2, 3, 4, 5}), marked, note
     )
-
-
-def _percent(fraction: float | None) -> str:
-    return format_percent(fraction, signed=False)
 
 
 def frontier_rows(report: FitReport) -> Table | None:

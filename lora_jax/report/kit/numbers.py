@@ -3,6 +3,7 @@
 import math
 
 from lora_jax.estimate import AtBound, Estimate
+from lora_jax.percent import percent
 
 MISSING = "\u2013"  # an en dash
 LARGEST = 1e299  # the laboratory cuts logarithms at 690: what lies beyond was cut, and is no number to print
@@ -136,14 +137,13 @@ def _with_sign(text: str) -> str:
     return text.replace("-", "\u2212") if text.startswith("-") else f"+{text}"
 
 
-def format_percent(fraction: float | None, signed: bool = True) -> str:
-    """Return a fraction in percent, such as "+0.52 %"."""
+def format_percent(fraction: float | None, signed: bool = True, decimals: int = 2) -> str:
+    """Return a fraction in percent, such as "+0.52 %": a dash if it is missing, powers of ten far beyond."""
     if fraction is None or math.isnan(fraction):
         return MISSING
     if abs(fraction) >= 1e4:
         return f"{format_power(100 * fraction, 2)} %".replace("-", "\u2212")
-    text = f"{100 * fraction:+.2f} %" if signed else f"{100 * fraction:.2f} %"
-    return text.replace("-", "\u2212")
+    return percent(fraction, decimals, signed=signed).replace("-", "\u2212")
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """The latency table as rows of text, and its numbers in words."""
 
-from lora_jax.report.kit.numbers import MISSING, format_count
+from lora_jax.report.kit.numbers import MISSING, format_count, format_percent
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.report.latency.results import LatencyTable, Median
 
@@ -20,9 +20,9 @@ def latency_rows(table: LatencyTable) -> Table:
                     format_count(variant.n_added) if variant.n_added else "0",
                     f"{1e3 * variant.time.value:.{decimals}f}",
                     " to ".join(f"{1e3 * end:.{decimals}f}" for end in variant.time.ci95),
-                    MISSING if overhead is None else percent(overhead.value, digits_of(overhead)),
+                    MISSING if overhead is None else _percent(overhead.value, digits_of(overhead)),
                     MISSING if overhead is None else show_ends(overhead),
-                    MISSING if published is None else percent(published, 1),
+                    MISSING if published is None else _percent(published, 1),
                 )
             )
             label = ""
@@ -67,16 +67,16 @@ def show_time(number: Median) -> str:
 
 def show_overhead(number: Median) -> str:
     """Return "+2.2 % (+2.0 to +2.4)"."""
-    return f"{percent(number.value, digits_of(number))} ({show_ends(number)})"
+    return f"{_percent(number.value, digits_of(number))} ({show_ends(number)})"
 
 
 def show_ends(number: Median) -> str:
     digits = digits_of(number)
-    return " to ".join(percent(end, digits).removesuffix(" %") for end in number.ci95)
+    return " to ".join(_percent(end, digits).removesuffix(" %") for end in number.ci95)
 
 
-def percent(fraction: float, digits: int) -> str:
-    return f"{100 * fraction:+.{digits}f} %".replace("-", "\u2212")
+def _percent(share: float, decimals: int) -> str:
+    return format_percent(share, decimals=decimals)
 
 
 def digits_of(number: Median) -> int:

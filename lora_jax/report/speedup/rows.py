@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.report.kit.numbers import (
     MISSING,
     format_count,
@@ -73,7 +74,7 @@ def fit_rows(report: SpeedupReport) -> Table:
 def _fit_row(fit: RecipeFit, names: Sequence[str]) -> tuple[str, ...]:
     params = (_param(fit.params[name]) for name in names)
     misfit = format_percent(fit.misfit, signed=False)
-    chance = MISSING if fit.misfit_chance is None else f"{100 * fit.misfit_chance:.0f} %"
+    chance = MISSING if fit.misfit_chance is None else percent(fit.misfit_chance)
     misses = format_percent(fit.rms, signed=False)
     return (
         fit.recipe, fit.group, str(fit.n_rows), *params, str(fit.degrees_of_freedom), misses, misfit, chance,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lora_jax.percent import percent
 from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -41,11 +42,12 @@ def write_surface_page(report: SurfaceReport, folder: Path, question: str = "") 
 def draw(report: SurfaceReport) -> list[Drawing]:
     """Return the figures."""
     part = "" if plots.draws_all(report) else f" {plots.MOST_PANELS} of the sizes, evenly chosen."
+    levels = ", ".join(percent(level, digits=3).removesuffix(" %") for level in plots.LEVELS)
     drawings = [
         Drawing(
             "surface_contours", "Loss by learning rate and batch size, for each size",
             "A panel for each size. Dots are runs, darker for a lower loss. Lines are where the fitted"
-            f" surface is {', '.join(f'{100 * level:g}' for level in plots.LEVELS)} % above its least loss."
+            f" surface is {levels} % above its least loss."
             " The cross is the best pair with its 95 % intervals, the dashed line the best rate of each batch"
             f" size. x: training diverged.{part}",
             plots.plot_contours(report),

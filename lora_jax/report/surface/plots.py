@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
@@ -117,7 +118,7 @@ def _draw_best(ax: "Axes", best: BestPair) -> None:
         linewidths=0.7,
         zorder=2,
     )
-    ax.clabel(lines, fmt=lambda level: f"{100 * level:g} %", fontsize=6.5)
+    ax.clabel(lines, fmt=lambda level: percent(level, digits=6), fontsize=6.5)
     ridge = [best.rate.value * (b / best.batch.value) ** best.ridge.value for b in shape.batches]
     ax.plot(shape.batches, ridge, "--", color=style.BLUE, linewidth=1.1, zorder=2)
     ax.plot([best.batch.value] * 2, best.rate.interval, color=style.VERMILION, linewidth=2, zorder=4)

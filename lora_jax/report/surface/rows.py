@@ -1,5 +1,6 @@
 """A surface report as rows of text."""
 
+from lora_jax.percent import percent
 from lora_jax.report.kit.numbers import MISSING, format_count, format_interval, format_loss
 from lora_jax.report.kit.tables import INTERVAL, Table
 from lora_jax.report.surface.conclusions import NAMES, name_size
@@ -117,7 +118,7 @@ def flat_rows(report: SurfaceReport) -> Table:
     ]  # fmt: skip
     columns = ("series", "size", "rate, alone", "rate, batch tuned", "batch, alone", "batch, rate tuned")
     return Table(
-        f"Within {100 * report.flat:.3g} % of the least loss",
+        f"Within {percent(report.flat, digits=3)} of the least loss",
         columns,
         tuple(rows),
         note="alone: the other one stays at its best. tuned: the other one is the best for each. With * the"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lora_jax.percent import percent
 from lora_jax.scaling.comparing.origins import Order, Split
 
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
         return f"{NOT_TOLD} (both are exact to rounding)"
     if interval is None:
         return (
-            f"its error is {_signed(excess)} of the best's, and {n_units} predicted {order.noun} are too few"
-            " to tell them apart"
+            f"its error is {_short(excess, signed=True)} of the best's, and {n_units} predicted {order.noun}"
+            " are too few to tell them apart"
         )
     low, high = interval
     small = "; the difference is smaller than the noise of one run" if standing.below_noise and noise else ""
     if status == "tied":
-        span = f"95 % interval {_signed(low)} to {_signed(high)}"
-        return f"{NOT_TOLD} (error {_signed(excess)}, {span}){small}"
-    span = f"95 % interval {_percent(low)} to {_percent(high)}"
-    return f"worse than the best by {_percent(excess)} ({span}){small}"
+        span = f"95 % interval {_short(low, signed=True)} to {_short(high, signed=True)}"
+        return f"{NOT_TOLD} (error {_short(excess, signed=True)}, {span}){small}"
+    span = f"95 % interval {_short(low)} to {_short(high)}"
+    return f"worse than the best by {_short(excess)} ({span}){small}"
 
 
 def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order: Order) -> str:
@@ -47,7 +48,7 @@ def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order
         failures: The reason for each origin, by the origin's number.
     """
     said = [
-        f"origin {i + 1} ({100 * splits[i].share:.0f} % of the {order.noun}): {why}"
+        f"origin {i + 1} ({percent(splits[i].share)} of the {order.noun}): {why}"
         for i, why in failures.items()
     ]
     return f"cannot be fitted at {'; '.join(said)}"
@@ -74,7 +75,7 @@ def _support(rows: Sequence["Row"]) -> list[str]:
     tied, worse = [*by["exact"], *by["tied"]], by["worse"]
     assert best.rolling_rms is not None, "a law with a standing was scored"
     of_what = f"root mean square of ln {best.law.response}, predicted less measured"
-    error = f"{100 * best.rolling_rms:.2f} % ({of_what})"
+    error = f"{percent(best.rolling_rms, 2)} ({of_what})"
     unknown = [r for r in others if r not in tied and r not in worse]
     if not others:
         said = [f"{best.name} is the only law compared; its error on larger runs is {error}."]
@@ -97,7 +98,7 @@ def _support(rows: Sequence["Row"]) -> list[str]:
     if worse:
         nearest = min(worse, key=lambda r: r.standing.excess if r.standing else 0.0)
         assert nearest.standing is not None
-        by_ = _percent(nearest.standing.excess)
+        by_ = _short(nearest.standing.excess)
         count = f"{len(worse)} other laws predict" if len(worse) > 1 else f"{worse[0].name} predicts"
         said.append(f"{count} worse, by {by_}{f' ({nearest.name}) or more' if len(worse) > 1 else ''}.")
     lost = [r.name for r in rows if r.standing is None]
@@ -111,7 +112,7 @@ def _noise(rows: Sequence["Row"], noise: "Noise | None") -> list[str]:
     if noise is None or best is None:
         return []
     times = best / noise.sd
-    said = f"The noise of one run is {100 * noise.sd:.2f} % ({noise.source})"
+    said = f"The noise of one run is {percent(noise.sd, 2)} ({noise.source})"
     if times > 2:
         return [f"{said}, and the best law misses by {times:.1f} times that."]
     close = [r for r in rows[1:] if r.standing and r.standing.below_noise]
@@ -125,12 +126,10 @@ def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
     n = sum(len(s.test) for s in splits)
     reach = f"{first.farthest:.3g} times the largest fitted {order.measure}"
     if len(splits) == 1:
-        origins = (
-            f"from one origin, at {100 * first.share:.0f} % of the {order.noun}. They reach up to {reach}"
-        )
+        origins = f"from one origin, at {percent(first.share)} of the {order.noun}. They reach up to {reach}"
     else:
         origins = (
-            f"from {len(splits)} origins, at {100 * first.share:.0f} % to {100 * last.share:.0f} % of the"
+            f"from {len(splits)} origins, at {percent(first.share)} to {percent(last.share)} of the"
             f" {order.noun}. They"
             f" reach up to {reach} from the first origin, and {last.farthest:.3g} times from the last"
         )
@@ -139,10 +138,6 @@ def _tested(splits: Sequence[Split], order: Order, n_units: int) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    value = 100 * share
-    return f"{value:.2g} %" if abs(value) < 10 else f"{value:.0f} %"
-
-
-def _signed(share: float) -> str:
-    return f"+{_percent(share)}" if share >= 0 else _percent(share)
+def _short(share: float, signed: bool = False) -> str:
+    """Return a percentage with two digits, from ten percent on with all before the point."""
+    return percent(share, digits=2 if abs(100 * share) < 10 else None, signed=signed)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 from lora_jax.scaling.comparing.extrapolation import Found, descend, prediction_errors
 from lora_jax.scaling.comparing.origins import SAME, Index, Order, Split, cut, order_rows
 from lora_jax.scaling.fitting.fit import starting_points
@@ -59,12 +60,11 @@ class LargestRuns:
         if min(self.p_inside, self.p_side) >= LEVEL:
             return None
         e = self.errors
-        low, mean, high = (f"{100 * float(x):+.2g}" for x in (e.min(), e.mean(), e.max()))
+        low, mean, high = (percent(float(x), digits=2, signed=True) for x in (e.min(), e.mean(), e.max()))
         return (
-            f"predicts its own largest runs badly: fitted to the smaller {100 * self.share:.0f} %, it is"
-            f" {low} to"
-            f" {high} % off ({mean} % on average), with {self.n_inside} of {self.n_runs} inside their 95 %"
-            " intervals"
+            f"predicts its own largest runs badly: fitted to the smaller {percent(self.share)}, it is"
+            f" {low.removesuffix(' %')} to {high} off ({mean} on average), with {self.n_inside} of"
+            f" {self.n_runs} inside their 95 % intervals"
         )
 
 

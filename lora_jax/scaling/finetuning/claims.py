@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.finetuning.claim_results import Band, Claim, Scale, judge
 from lora_jax.scaling.finetuning.contrasts import Contrast, SeedNoise, mean_contrast, pool_seed_noise
 from lora_jax.scaling.finetuning.early_curves import claim_early
@@ -176,7 +177,7 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     few = [run for run in loras if run.finetuning.n_trainable <= SMALL * run.n_params_with_head]
     if not few:
         why = (
-            f"Every LoRA trains more than {100 * SMALL:.0f} % of the base's weights."
+            f"Every LoRA trains more than {percent(SMALL)} of the base's weights."
             if loras
             else ("No run adapts every matrix by LoRA.")
         )
@@ -188,7 +189,7 @@ def claim_flops(cells: Sequence[MethodCell]) -> Claim:
     value = Estimate(float(np.mean(shares)), None, (min(shares), max(shares)))
     raw = [run.finetuning.flops_share for run in loras]
     left_out = (
-        f" {n_large} cells are left out: they train more than {100 * SMALL:.0f} % of N." if n_large else ""
+        f" {n_large} cells are left out: they train more than {percent(SMALL)} of N." if n_large else ""
     )
     return Claim(
         asked.number,

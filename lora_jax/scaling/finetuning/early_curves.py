@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
 from lora_jax.names import inside
+from lora_jax.percent import percent
 from lora_jax.scaling.finetuning.claim_results import Band, Claim, judge
 from lora_jax.scaling.finetuning.study_runs import MethodCell, Place, StudyRun
 from lora_jax.scaling.rates.drifts import LEAST_ERROR, fit_line
@@ -34,7 +35,7 @@ def claim_early(cells: Sequence[MethodCell], folder: Path | None) -> Claim:
     """
     pairs = [] if folder is None else find_pairs(cells)
     found = [both for pair in pairs if folder is not None and (both := _compare(folder, *pair)) is not None]
-    first = f"the first {100 * FIRST_PART:.0f} %"
+    first = f"the first {percent(FIRST_PART)}"
     measured = f"training loss of the lowest rank over the highest, in {first} of the steps"
     if not found:
         why = (
@@ -44,7 +45,7 @@ def claim_early(cells: Sequence[MethodCell], folder: Path | None) -> Claim:
         )
         return _missing(measured, why)
     fall = float(np.mean([fell for _, _, fell in found]))
-    told = f"By then the loss has fallen by {100 * fall:.1f} %."
+    told = f"By then the loss has fallen by {percent(fall, 1)}."
     if fall < 2 * MARGIN:
         return _missing(measured, f"{told} That leaves nothing to compare.")
     places = list(dict.fromkeys(place for place, _, _ in found))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.finetuning.forgetting_results import (
     Forgetting,
     ForgettingLaw,
@@ -148,7 +149,7 @@ def _judge(exponents: dict[str, Estimate], scatter: float) -> tuple[bool, str]:
     if scatter > LARGEST_SCATTER:
         return (
             False,
-            f"It does not follow a power law: cells scatter around the best one by {100 * scatter:.0f} %.",
+            f"It does not follow a power law: cells scatter around the best one by {percent(scatter)}.",
         )
     flat = [letter for letter, e in exponents.items() if e.low <= 0 <= e.high]
     if flat:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.comparing.error_resampling import bounds_of, draw
 from lora_jax.scaling.finetuning.forms import Form
 from lora_jax.scaling.finetuning.method_laws import fit_quickly, predict_cells, residuals_of
@@ -106,7 +107,7 @@ def score_forms(
 
 def _percent_off(score: FormScore) -> str:
     assert score.rms is not None, "something was held out"
-    return f"{100 * score.rms:.2f} %"
+    return percent(score.rms, 2)
 
 
 def _score(form: Form, methods: Sequence[MethodRuns], splits: Sequence[Split], seed: int) -> FormScore:

@@ -7,6 +7,7 @@ import numpy as np
 
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.finetuning.capacities import RANK, find_capacities
 from lora_jax.scaling.finetuning.crossings import Rival, cross_all
 from lora_jax.scaling.finetuning.forms import Form, forms_for
@@ -190,7 +191,7 @@ def _law_of(method: MethodRuns, fitted: FittedLaw, logs: np.ndarray, form: str) 
     doubts = [*fitted.certificate.warnings]
     if known is not None and known.chance > MISSES:
         doubts.append(
-            f"the law misses the cells by more than noise ({100 * known.typical:.2f} % of the loss)"
+            f"the law misses the cells by more than noise ({percent(known.typical, 2)} of the loss)"
         )
     if method.n_at_edge:
         doubts.append(f"{method.n_at_edge} best learning rates are at an edge of those tried")
@@ -234,8 +235,8 @@ def _doubts(methods: Sequence[MethodRuns], table: RunTable, scores: Sequence[For
     )
     if each is not None and best is not None and each.rms_by["F"] < best.rms_by["F"]:
         found.append(
-            f"{EACH_BETTER}: {each.name}, {100 * each.rms_by['F']:.2f} % off, and"
-            f" {100 * best.rms_by['F']:.2f} %"
+            f"{EACH_BETTER}: {each.name}, {percent(each.rms_by['F'], 2)} off, and"
+            f" {percent(best.rms_by['F'], 2)}"
         )
     return tuple(found)
 

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.scaling.fitting.digits import explain
 from lora_jax.scaling.fitting.direction import direction_warnings
 from lora_jax.scaling.fitting.influence import Influence, outlying_runs, worst_run, worst_runs
@@ -154,13 +155,7 @@ def _converged_to_digits(problem: Problem, theta: Array, halves: Mapping[str, fl
 
 def _excess(share: float) -> str:
     """Return by how much of a minimum an objective lies above it, such as "105 %"."""
-    return (
-        f"{100 * share:.0f} %"
-        if share >= 1
-        else f"{100 * share:.2f} %"
-        if share >= 1e-4
-        else f"{share:.1e} of it"
-    )
+    return percent(share) if share >= 1 else percent(share, 2) if share >= 1e-4 else f"{share:.1e} of it"
 
 
 def _polish(problem: Problem, theta: Array) -> tuple[float, Array]:

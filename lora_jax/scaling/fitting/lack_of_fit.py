@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import fdtrc, fdtri, gammaincinv  # scipy.stats takes a quarter second to import
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.laws.law import Array
 from lora_jax.scaling.tables.cells import SeedNoise, cell_of
 from lora_jax.scaling.tables.table import RunTable
@@ -47,7 +48,7 @@ class LackOfFit:
             return None
         said = f"= {self.p:.1g}" if self.p > 1e-6 else "< 1e-6"
         return (
-            f"lack of fit: the runs lie {100 * self.off.value:.1f} % off the law, {self.times.value:.1f}"
+            f"lack of fit: the runs lie {percent(self.off.value, 1)} off the law, {self.times.value:.1f}"
             " times the"
             f" noise between seeds (F test, p {said}), so they do not follow this form over this range"
         )

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from lora_jax.percent import percent
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.laws.law import Array
 
@@ -80,10 +81,10 @@ class Structure:
 
     @property
     def _words(self) -> str:
-        low, middle, high = (f"{100 * x:+.2g} %" for x in self.thirds)
+        low, middle, high = (percent(x, digits=2, signed=True) for x in self.thirds)
         return (
             f"structure in the residuals: from low to high {self.direction} the runs lie {low}, {middle} and"
-            f" {high} off the law, in all {100 * self.size:.2f} % (sign-flip test along {self.n_directions}"
+            f" {high} off the law, in all {percent(self.size, 2)} (sign-flip test along {self.n_directions}"
             f" directions, p = {self.p:.1g})"
         )
 

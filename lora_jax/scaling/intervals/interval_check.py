@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.scaling.fitting.problem import Problem
 from lora_jax.scaling.tables.provenance import noun_of_units
 
@@ -90,6 +91,6 @@ def interval_warning(replicates: "Bootstrap") -> str | None:
         reasons.append(f"{replicates.n_failed} of {replicates.n} replicates did not converge")
     ends = {name: share for name, share in replicates.at_bound.items() if share > TAIL}
     if ends:
-        shares = ", ".join(f"{name} in {100 * share:.0f} %" for name, share in ends.items())
+        shares = ", ".join(f"{name} in {percent(share)}" for name, share in ends.items())
         reasons.append(f"replicates end at a bound ({shares}), which cuts the interval there")
     return "; ".join(reasons) or None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 from lora_jax.scaling.tables.table import RunTable
 
 Array = NDArray[np.float64]
@@ -101,7 +102,7 @@ def group_by_budget(
                 low, high = (float(f(table.variable("C")[part])) for f in (np.min, np.max))
                 raise LoraJaxError(
                     f"{len(part)} runs from {low:.3g} to {high:.3g} FLOPs follow each other within"
-                    f" {100 * tolerance:.0f} %, so they form no budgets: name the budgets, or lower the"
+                    f" {percent(tolerance)}, so they form no budgets: name the budgets, or lower the"
                     " tolerance."
                 )
         found = [(float(np.exp(ln_c[part].mean())), part) for part in parts]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.scaling.optima.approach_report import RefusedBudget
 from lora_jax.scaling.optima.budget_curves import (
     LOCAL_RUNS,
@@ -96,7 +97,7 @@ def find_minima(
     for runs in kept:
         ln_n, loss, edge = _under_noise(runs, method, scale, draws, seed)
         if edge > 0.5:
-            why = f"under its noise the minimum is at the edge of the runs {100 * edge:.0f} % of the time"
+            why = f"under its noise the minimum is at the edge of the runs {percent(edge)} of the time"
             refused.append(_refuse(runs, why))
             continue
         runs_found.append(runs)

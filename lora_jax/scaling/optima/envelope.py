@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.optima.approach_report import EnvelopeResult, Optimum, Stretch
 from lora_jax.scaling.optima.optimum_laws import Array, OptimumLaws, slopes
 from lora_jax.scaling.optima.training_curves import TrainingCurve
@@ -266,7 +267,7 @@ def _doubts(
     edge = 1 - fitted.mean()
     if edge > 0.5:
         warnings.append(
-            f"{100 * edge:.0f} % of the bins are won by the smallest or largest size that got so far, and"
+            f"{percent(edge)} of the bins are won by the smallest or largest size that got so far, and"
             " left out"
         )
     span = math.exp(np.ptp(ln_c[fitted]))
@@ -280,9 +281,7 @@ def _doubts(
         )
     warnings += _uncooled(curves, ln_c, winner, fitted)
     if failed > FAILED:
-        warnings.append(
-            f"{100 * failed:.0f} % of the resamples gave no exponent: the intervals are too short"
-        )
+        warnings.append(f"{percent(failed)} of the resamples gave no exponent: the intervals are too short")
     low, high = a.interval
     if high - low > 2 * WIDE:
         warnings.append(f"a is hardly known: {low:.2f} to {high:.2f}")
@@ -301,12 +300,10 @@ def _uncooled(
             known, hot = known + len(at), hot + int(mark[near].sum())
     total = int(fitted.sum())
     if known < total:
-        return [
-            f"nothing says whether {100 * (1 - known / total):.0f} % of the fitted envelope was cooled down"
-        ]
+        return [f"nothing says whether {percent(1 - known / total)} of the fitted envelope was cooled down"]
     if hot:
         return [
-            f"{100 * (hot / total):.0f} % of the fitted envelope was measured before the rate came down: a"
+            f"{percent(hot / total)} of the fitted envelope was measured before the rate came down: a"
             " constant rate biases approach 1"
         ]
     return []

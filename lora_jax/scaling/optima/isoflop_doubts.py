@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.scaling.optima.approach_report import Sensitivity
 from lora_jax.scaling.optima.budget_curves import noise_of
 from lora_jax.scaling.optima.budget_minima import FEWEST_BUDGETS, Minima, local_noise
@@ -75,7 +76,7 @@ def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
     if uneven:
         worst = max(uneven, key=lambda runs: runs.spread)
         warnings.append(
-            f"within {len(uneven)} budgets C differs, by up to {100 * (worst.spread - 1):.1f} %: part of"
+            f"within {len(uneven)} budgets C differs, by up to {percent(worst.spread - 1, 1)}: part of"
             " the curve over N is that of C"
         )
     cooled = table.columns.get("cooled")
@@ -96,7 +97,7 @@ def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
             )
         elif edge > FRAGILE:
             warnings.append(
-                f"at {runs.flops:.3g} FLOPs noise puts the minimum at the edge {100 * edge:.0f} % of the time"
+                f"at {runs.flops:.3g} FLOPs noise puts the minimum at the edge {percent(edge)} of the time"
             )
     local = noise_sd if noise_sd is not None else local_noise(found.runs)[0]
     if found.noise_sd is None:
@@ -107,8 +108,8 @@ def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
         residual = noise_of([(runs, found.scale) for runs in found.runs])[0]
         if residual is not None and residual > MISFIT * local and residual > NEGLIGIBLE:
             warnings.append(
-                f"no parabola: the runs miss it by {100 * residual:.2f} % and noise by"
-                f" {100 * local:.2f} %, so use fewer (within) or Akima"
+                f"no parabola: the runs miss it by {percent(residual, 2)} and noise by"
+                f" {percent(local, 2)}, so use fewer (within) or Akima"
             )
     return warnings
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.planning.design import Cell, check_design, in_percent, loss_interval
@@ -80,14 +81,15 @@ class NextRun:
         best = self.candidates[0]
         if self.choice is None:
             return (
-                f"nothing on offer narrows the interval by more than {100 * self.worth:.0f} %: the best, N ="
+                f"nothing on offer narrows the interval by more than {percent(self.worth)}: the best, N ="
                 f" {best.cell.n_params:.3g} and D = {best.cell.n_tokens:.3g}, takes off"
-                f" {100 * best.narrower:.1f} %"
+                f" {percent(best.narrower, 1)}"
             )
         cell = self.choice.cell
         return (
             f"train N = {cell.n_params:.3g} on D = {cell.n_tokens:.3g} ({cell.flops:.3g} FLOPs): the interval"
-            f" at the target goes from {_percent(self.half_width)} to {_percent(self.choice.half_width)}"
+            f" at the target goes from {_half_width(self.half_width)} to"
+            f" {_half_width(self.choice.half_width)}"
         )
 
     def report(self, notes: Sequence[str] = (), most: int = 10) -> NextRunReport:
@@ -225,8 +227,8 @@ def _cheapest_of_the_best(found: list[Candidate], worth: float) -> Candidate:
     return min(enough, key=lambda one: one.cell.flops)
 
 
-def _percent(half_width: float) -> str:
-    return f"+-{100 * np.expm1(half_width):.2f} %" if half_width < USELESS else "one too wide for any use"
+def _half_width(half_width: float) -> str:
+    return f"+-{percent(np.expm1(half_width), 2)}" if half_width < USELESS else "one too wide for any use"
 
 
 def _offer(

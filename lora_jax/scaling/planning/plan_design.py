@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lora_jax.errors import LoraJaxError
+from lora_jax.percent import percent
 from lora_jax.scaling.laws import CHINCHILLA
 from lora_jax.scaling.laws.law import Array, Law
 from lora_jax.scaling.planning.design import LADDER_RATIO, Cell, Design, Ladder, check_design
@@ -233,7 +234,7 @@ def _warnings(
         )
     if spent < 0.9 * limits.budget_flops:
         said.append(
-            f"the largest N or D allowed leaves {100 * (1 - spent / limits.budget_flops):.0f} % of the"
+            f"the largest N or D allowed leaves {percent(1 - spent / limits.budget_flops)} of the"
             " budget unspent"
         )
     if limits.share_trunks:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.scaling.speedups.recipes import Recipe
 from lora_jax.scaling.speedups.results import Doubt, RecipeFit, RecipeSpeedup, spell_ratio
 
@@ -38,7 +39,7 @@ def _of_schedules(first: Recipe, second: Recipe) -> list[Doubt]:
         found.append(
             Doubt(
                 "uncooled",
-                f"{100 * a.cooled:.0f} % of the runs of {first.name} and {100 * b.cooled:.0f} % of those of"
+                f"{percent(a.cooled)} of the runs of {first.name} and {percent(b.cooled)} of those of"
                 f" {second.name} were cooled down; compare those alone",
             )
         )
@@ -138,8 +139,8 @@ def _of_cut_tokens(recipes: Iterable[Recipe]) -> list[Doubt]:
     return [
         Doubt(
             "cut off",
-            f"D differs from 20 N x chinchilla by up to {100 * np.expm1(worst):+.0f} %, as a label such as"
-            " '2B' that was cut off does: give the tokens themselves",
+            f"D differs from 20 N x chinchilla by up to {percent(np.expm1(worst), signed=True)}, as a label"
+            " such as '2B' that was cut off does: give the tokens themselves",
         )
     ]
 
@@ -160,7 +161,7 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
             )
         )
     missed = [
-        f"{fit.recipe} by {100 * fit.misfit:.2f} %"
+        f"{fit.recipe} by {percent(fit.misfit, 2)}"
         for fit in fits
         if fit.misfit is not None and (fit.misfit_chance or 0) > MISSES
     ]

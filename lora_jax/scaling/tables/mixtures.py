@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lora_jax.percent import percent
 from lora_jax.scaling.tables.best_rows import CELL, number_of_cell
 from lora_jax.scaling.tables.cells import levels, rows_of_each
 from lora_jax.scaling.tables.knobs import SEEDS, is_rate, is_tuned, settings_within
@@ -69,7 +70,7 @@ def setting_doubt(table: RunTable, apart: Sequence[str] = ()) -> str | None:
     what = " and ".join(v for v in letters if table.has(v)) or "C"
     head = (
         f"{n} of {len(table)} rows share their {what} with others, and their losses differ by"
-        f" {100 * spread:.1f} % (sd of ln L within a cell)"
+        f" {percent(spread, 1)} (sd of ln L within a cell)"
     )
     if not settings:
         return f"{head}, which no column explains: --best-per-cell keeps the least loss of each cell"
@@ -104,7 +105,7 @@ def repeated_data_doubt(table: RunTable, variables: Sequence[str]) -> str | None
         return None
     return (
         f"{sum(map(len, mixed))} rows share N and D with rows of other unique tokens, and their losses differ"
-        f" by {100 * spread:.1f} %: this law knows no repeated data, data-constrained does"
+        f" by {percent(spread, 1)}: this law knows no repeated data, data-constrained does"
     )
 
 
