@@ -65,9 +65,12 @@ def make_step_rows(shape: Shape, seconds: Mapping[str, Sequence[float]]) -> list
     rows = []
     for name in PLAIN_WAYS:
         settings = {
-            "plain": name, "d_model": shape.d_model, "n_layers": shape.n_layers,
-            "seq_len": shape.seq_len, "batch": shape.batch,
-        }  # fmt: skip
+            "plain": name,
+            "d_model": shape.d_model,
+            "n_layers": shape.n_layers,
+            "seq_len": shape.seq_len,
+            "batch": shape.batch,
+        }
         pair = {PLAIN: seconds[name], OWN: seconds[OWN]}
         rows.append(make_row(f"step with {name}, {shape.label}", settings, pair))
     return rows

@@ -107,11 +107,15 @@ def make_change_table(changes: Sequence[Change], missing: Sequence[Key]) -> Tabl
     """Return what changed as a table, the worse rows flagged."""
     rows = [
         (
-            ": ".join(change.key[:2]), change.key[2], format_figure(change.before), format_figure(change.now),
-            f"{change.factor:.2f}", change.verdict,
+            ": ".join(change.key[:2]),
+            change.key[2],
+            format_figure(change.before),
+            format_figure(change.now),
+            f"{change.factor:.2f}",
+            change.verdict,
         )
         for change in changes
-    ]  # fmt: skip
+    ]
     note = (
         f"times as good: of the medians. worse: by more than {TOLERANCE - 1:.0%}, and the quartiles do not"
         " overlap."

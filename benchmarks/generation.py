@@ -121,14 +121,20 @@ def make_row(
         figures += [
             Figure("transformers'", "tokens/s", tuple(batch * n_new / s for s in seconds[THEIRS])),
             Figure(
-                "ours / transformers", "ratio", tuple(divide(seconds[THEIRS], seconds[OURS])),
-                at_least=SPEED_AT_LEAST, better="more",
+                "ours / transformers",
+                "ratio",
+                tuple(divide(seconds[THEIRS], seconds[OURS])),
+                at_least=SPEED_AT_LEAST,
+                better="more",
             ),
-        ]  # fmt: skip
+        ]
     settings = {
-        "model": to_dict(decoder.model), "batch": batch, "prompt": N_PROMPT, "new": n_new,
+        "model": to_dict(decoder.model),
+        "batch": batch,
+        "prompt": N_PROMPT,
+        "new": n_new,
         "same_tokens": agree,
-    }  # fmt: skip
+    }
     return Row(f"{decoder.label}, batch {batch}", settings, tuple(figures))
 
 

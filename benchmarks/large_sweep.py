@@ -41,10 +41,16 @@ def list_runs(n: int = N_RUNS) -> list[RunConfig]:
 def claim(folder: Path, runs: list[RunConfig]) -> RunStore:
     """Make a results folder for the runs."""
     store = RunStore(folder)
-    store.claim({
-        "name": "large", "question": "", "command": "./launch.sh bench --only store",
-        "run_ids": [run_id(run) for run in runs], "overrides": [], "data": {},
-    })  # fmt: skip
+    store.claim(
+        {
+            "name": "large",
+            "question": "",
+            "command": "./launch.sh bench --only store",
+            "run_ids": [run_id(run) for run in runs],
+            "overrides": [],
+            "data": {},
+        }
+    )
     return store
 
 
@@ -105,8 +111,13 @@ def _make_curve(run: RunConfig, rng: np.random.Generator) -> Curve:
     for step, e in zip(steps, noise.tolist(), strict=True):
         tokens = step * run.tokens_per_step
         loss = min(5.6, _loss(n_params, tokens)) * math.exp(e)
-        rows.append({
-            "step": step, "n_tokens": tokens, "flops": float(tokens * per_token), "loss": round(loss, 6),
-            "learning_rate": 0.01,
-        })  # fmt: skip
+        rows.append(
+            {
+                "step": step,
+                "n_tokens": tokens,
+                "flops": float(tokens * per_token),
+                "loss": round(loss, 6),
+                "learning_rate": 0.01,
+            }
+        )
     return rows

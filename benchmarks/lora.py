@@ -120,9 +120,12 @@ def make_row(
             Figure("memory, ours / peft", "ratio", (share,), better="less"),
         ]
     settings = {
-        "model": to_dict(base.model), "seq_len": base.seq_len, "batch": base.batch,
-        "method": to_dict(METHOD), "real_weights": has_real_weights,
-    }  # fmt: skip
+        "model": to_dict(base.model),
+        "seq_len": base.seq_len,
+        "batch": base.batch,
+        "method": to_dict(METHOD),
+        "real_weights": has_real_weights,
+    }
     return Row(base.label, settings, tuple(figures))
 
 
@@ -161,10 +164,12 @@ def _start(
     if beside:
         platform = jax.default_backend()
         settings |= {
-            "platform": platform, "rank": METHOD.rank, "alpha": METHOD.alpha,
+            "platform": platform,
+            "rank": METHOD.rank,
+            "alpha": METHOD.alpha,
             "targets": [f"{target}_proj" for target in METHOD.targets],
             "optim": asdict(OPTIM) | {"learning_rate": LEARNING_RATE},
-        }  # fmt: skip
+        }
         sides[PEFT] = stack.enter_context(Side("benchmarks.pytorch.lora:work_on_lora", settings))
         check_losses(base.label, sides[OURS].facts["losses"], sides[PEFT].facts["losses"], platform)
     return sides

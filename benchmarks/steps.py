@@ -142,12 +142,15 @@ def make_rival_row(shape: Shape, seconds: Mapping[str, list[float]]) -> Row:
     ]
     figures += [
         Figure(
-            f"ours / {names[key]}", "ratio", tuple(divide(seconds[key], seconds["step"])),
-            at_least=SPEED_AT_LEAST, better="more",
+            f"ours / {names[key]}",
+            "ratio",
+            tuple(divide(seconds[key], seconds["step"])),
+            at_least=SPEED_AT_LEAST,
+            better="more",
         )
         for key in (EAGER, COMPILED)
         if key in seconds
-    ]  # fmt: skip
+    ]
     return Row(shape.label, asdict(shape), tuple(figures))
 
 
@@ -211,9 +214,12 @@ def _start(shape: Shape, rivals: Mapping[str, bool], folder: Path, stack: ExitSt
     optim = asdict(OPTIM) | {"learning_rate": LEARNING_RATE}
     for name, compiled in rivals.items():
         settings = {
-            "folder": str(folder), "platform": platform, "compiled": compiled, "optim": optim,
+            "folder": str(folder),
+            "platform": platform,
+            "compiled": compiled,
+            "optim": optim,
             "n_checked": N_CHECKED,
-        }  # fmt: skip
+        }
         sides[name] = stack.enter_context(Side("benchmarks.pytorch.step:work_on_step", settings))
         check_losses(
             f"{name}, {shape.label}", sides["ours"].facts["losses"], sides[name].facts["losses"], platform

@@ -46,9 +46,11 @@ def measure_tokenising(repeats: int, say: Say, megabytes: float = MEGABYTES) -> 
     speeds = {name: tuple(megabytes / c.seconds for c in costs) for name, costs in _both(ours, alone)}
     by_cpu = {name: tuple(megabytes / c.cpu_seconds for c in costs) for name, costs in _both(ours, alone)}
     settings = {
-        "megabytes": round(megabytes, 1), "documents": n_documents, "vocabulary": VOCABULARY,
+        "megabytes": round(megabytes, 1),
+        "documents": n_documents,
+        "vocabulary": VOCABULARY,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-    }  # fmt: skip
+    }
     ratio = tuple(a / b for a, b in zip(by_cpu["ours"], by_cpu["alone"], strict=True))
     rows = (
         Row(

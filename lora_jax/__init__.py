@@ -59,7 +59,12 @@ __version__ = "0.2.0"
 
 _NAMES = {
     "lora_jax.config": (
-        "DataConfig", "ModelConfig", "OptimConfig", "RunConfig", "SourceConfig", "TaskConfig",
+        "DataConfig",
+        "ModelConfig",
+        "OptimConfig",
+        "RunConfig",
+        "SourceConfig",
+        "TaskConfig",
     ),
     "lora_jax.errors": ("LoraJaxError",),
     "lora_jax.finetuning.config": ("FinetuneSweep", "TuneConfig"),
@@ -89,7 +94,7 @@ _NAMES = {
     "lora_jax.scaling.tables.table": ("read_table",),
     "lora_jax.training.measuring": ("Measuring",),
     "lora_jax.training.saving": ("Saving",),
-}  # fmt: skip
+}
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 

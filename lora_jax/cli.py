@@ -51,10 +51,23 @@ from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_sto
 
 # Errors of a disk that a person can mend: space, permission, or the path.
 _DISK = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ELOOP,
-    errno.EBUSY, errno.EXDEV,  # a folder that is a mount point, which a rename cannot replace
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ELOOP,
+    errno.EBUSY,
+    errno.EXDEV,  # a folder that is a mount point, which a rename cannot replace
+}
 _GONE = {errno.ENOENT, errno.ESTALE}  # a file that existed when this began
 _PLAIN = {0x2013: "-", 0x2212: "-", 0xD7: "x", 0x2026: "...", 0xB1: "+-", 0x2265: ">=", 0x2264: "<="}
 

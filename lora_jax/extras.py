@@ -1,10 +1,22 @@
 """What the core does not install: the modules of the extras, and the message if one is missing."""
 
 # names that are imported; pyproject.toml has the packages
-TRAIN = frozenset({
-    "array_record", "flax", "jax", "jaxlib", "optax", "orbax", "rouge_score", "sacrebleu", "safetensors",
-    "tensorflow_datasets", "tokenizers", "wandb",
-})  # fmt: skip
+TRAIN = frozenset(
+    {
+        "array_record",
+        "flax",
+        "jax",
+        "jaxlib",
+        "optax",
+        "orbax",
+        "rouge_score",
+        "sacrebleu",
+        "safetensors",
+        "tensorflow_datasets",
+        "tokenizers",
+        "wandb",
+    }
+)
 GPU_COMPILE = ("jax_cuda12_plugin", "jax_plugins", "nvidia")
 EXTRAS = (
     {module: "train" for module in TRAIN}

@@ -14,8 +14,10 @@ from lora_jax.errors import LoraJaxError
 LONGEST = 60  # letters of a name that we make from a label
 LONGEST_ID = 200  # bytes of a run's name: a file name has 255, and a temporary name puts more around it
 RESERVED = {
-    *("con", "prn", "aux", "nul"), *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10)),
-}  # fmt: skip
+    *("con", "prn", "aux", "nul"),
+    *(f"com{i}" for i in range(1, 10)),
+    *(f"lpt{i}" for i in range(1, 10)),
+}
 
 
 def plain_name(text: str) -> str:

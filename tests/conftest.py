@@ -37,13 +37,24 @@ HASTY = ("not slow and not parity", "slow")  # what -m selects in the runs of wh
 # The files that take longest begin first: a long one at the end would leave the other processes idle. Those
 # of SLURM wait most of their time, beside others that compute, and not two of them at once.
 LONGEST = (
-    "cluster/test_submit.py", "test_readme.py", "peft/test_lanes.py", "training/test_cpu_memory.py",
-    "cluster/test_several_nodes.py", "faults/test_inputs.py", "experiments/test_scaling.py",
-    "cluster/test_sweep.py", "faults/test_campaign.py", "workers/test_sweep.py",
-    "experiments/test_processes.py", "commands/test_coordinates.py", "finetuning/test_execute.py",
-    "scaling/speedups/test_coverage.py", "scaling/intervals/test_coverage.py", "training/test_mesh.py",
+    "cluster/test_submit.py",
+    "test_readme.py",
+    "peft/test_lanes.py",
+    "training/test_cpu_memory.py",
+    "cluster/test_several_nodes.py",
+    "faults/test_inputs.py",
+    "experiments/test_scaling.py",
+    "cluster/test_sweep.py",
+    "faults/test_campaign.py",
+    "workers/test_sweep.py",
+    "experiments/test_processes.py",
+    "commands/test_coordinates.py",
+    "finetuning/test_execute.py",
+    "scaling/speedups/test_coverage.py",
+    "scaling/intervals/test_coverage.py",
+    "training/test_mesh.py",
     "examples/test_notebooks.py",
-)  # fmt: skip
+)
 
 # Each process makes the fixtures that it needs. Those of these folders are a sweep of 20 s.
 TOGETHER = ("tests/experiments/",)

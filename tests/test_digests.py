@@ -17,9 +17,16 @@ from lora_jax.digests import (
 from lora_jax.errors import Damaged, LoraJaxError
 
 DOCUMENT = {
-    "loss": 3.0517578125, "n": 7, "big": 10**17, "label": "LoRA r 4 \u00e9", "values": [1.0, -0.0, 1e-9],
-    "none": None, "nested": {"a": True, "b": [1, [2, "x"]]}, "nothing": {}, "not finite": float("nan"),
-}  # fmt: skip
+    "loss": 3.0517578125,
+    "n": 7,
+    "big": 10**17,
+    "label": "LoRA r 4 \u00e9",
+    "values": [1.0, -0.0, 1e-9],
+    "none": None,
+    "nested": {"a": True, "b": [1, [2, "x"]]},
+    "nothing": {},
+    "not finite": float("nan"),
+}
 
 
 def test_every_byte_changed_is_noticed_or_without_effect(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lora_jax"
 MOST_PARAMETERS = 6  # self among them
+MANY = 16  # values of a table that may be laid out by hand
+LAID_OUT = ("lora_jax", "benchmarks", "experiments", "configs", "tests")
 ROOMS = ("model", "training", "finetuning")
 
 
@@ -41,3 +43,29 @@ def test_a_percentage_is_spelled_by_one_function() -> None:
         if spelled.search(line)
     ]
     assert not found, f"use percent of lora_jax/percent.py: {found}"
+
+
+def count_values(node: ast.expr | None) -> int:
+    """Return how many values a display of tuples, lists, sets and dicts holds. 0 if it is no display."""
+    match node:
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
+            rows = [part for part in parts if isinstance(part, ast.Call)]
+            inside = sum(count_values(part) or 1 for part in parts if part not in rows)
+            return inside + sum(len(row.args) + len(row.keywords) for row in rows)
+        case _:
+            return 0
+
+
+def test_only_tables_of_data_are_laid_out_by_hand() -> None:
+    """A comment that stops the formatter stands behind a constant of many values, and nowhere else."""
+    mark, wrong = "# fmt: " + "skip", []
+    for path in sorted(path for place in LAID_OUT for path in (PACKAGE.parent / place).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        marked = [number for number, line in enumerate(text.splitlines(), 1) if mark in line]
+        ends = {
+            node.end_lineno: count_values(node.value)
+            for node in (ast.walk(ast.parse(text)) if marked else ())
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+        }
+        wrong += [f"{path.relative_to(PACKAGE.parent)}:{n}" for n in marked if ends.get(n, 0) < MANY]
+    assert not wrong, f"let the formatter lay this out, or hold at least {MANY} values there: {wrong}"

@@ -15,9 +15,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BENCHMARKS = sorted(ROOT.glob("benchmarks/**/*.py"))
 DRIVERS = sorted([*ROOT.glob("experiments/**/*.py"), *ROOT.glob("configs/**/*.py"), *BENCHMARKS])
 HEAVY = (
-    "jax", "flax", "optax", "orbax", "tensorflow_datasets", "wandb", "matplotlib", "scipy", "grain",
+    "jax",
+    "flax",
+    "optax",
+    "orbax",
+    "tensorflow_datasets",
+    "wandb",
+    "matplotlib",
+    "scipy",
+    "grain",
     "tokenizers",
-)  # fmt: skip
+)
 NEEDS_NO_JAX = ("scaling", "comparison", "report")
 JAX_FAMILY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
 

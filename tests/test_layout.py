@@ -172,9 +172,14 @@ def print_laws() -> list[str]:
 
 
 PRINTERS = [
-    print_sizes, print_published_fits, print_published_runs, print_published_methods, print_a_plan,
-    print_what_trains, print_laws,
-]  # fmt: skip
+    print_sizes,
+    print_published_fits,
+    print_published_runs,
+    print_published_methods,
+    print_a_plan,
+    print_what_trains,
+    print_laws,
+]
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "120"])

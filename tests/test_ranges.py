@@ -37,10 +37,16 @@ from tests.hostile import NUMBERS, TEXTS
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 MANY = settings(derandomize=True, deadline=None, max_examples=3000)
 PLACES = (
-    "config", "model_config", "finetuning.config", "prompting.incontext.config", "prompting.shots",
+    "config",
+    "model_config",
+    "finetuning.config",
+    "prompting.incontext.config",
+    "prompting.shots",
     "prompting.prompt",
-    "generation.beam", "generation.sampling", "scaling.tables.counting",
-)  # fmt: skip
+    "generation.beam",
+    "generation.sampling",
+    "scaling.tables.counting",
+)
 INNER = {"SamplingArrays", "Search"}  # arrays of compiled programs; beam's own Shape is one too
 
 MODEL = ModelConfig(d_model=64, n_layers=2, n_heads=2, vocab_size=256, context=256)

@@ -135,9 +135,10 @@ def run_line(line: str, clone: Path) -> subprocess.CompletedProcess[str]:
         "JAX_DISABLE_MOST_OPTIMIZATIONS",
     )
     env = {name: value for name, value in os.environ.items() if name not in gone} | {
-        "LORA_JAX_PYTHON": sys.executable, "LORA_JAX_CACHE": str(clone.parent / "cache"),
+        "LORA_JAX_PYTHON": sys.executable,
+        "LORA_JAX_CACHE": str(clone.parent / "cache"),
         "HOME": str(clone.parent / "home"),
-    }  # fmt: skip
+    }
     if " fetch " not in line:
         env |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     return subprocess.run(
@@ -173,8 +174,13 @@ def test_what_the_commands_leave_is_where_the_readme_says(clone: Path) -> None:
         pytest.skip("the commands before it did not run")
     assert (results / "fitted" / "fit.json").exists()
     assert {path.name for path in (results / "quickstart").iterdir()} >= {
-        "report.html", "figures", "fits.json", "runs.csv", "runs", "wandb",
-    }  # fmt: skip
+        "report.html",
+        "figures",
+        "fits.json",
+        "runs.csv",
+        "runs",
+        "wandb",
+    }
     if (results / "peft_sample").exists():
         assert (results / "adapter" / "adapter_model.safetensors").exists()
         assert (results / "merged" / "model.safetensors").exists()

@@ -20,19 +20,45 @@ GPUS = whole(1, 64)
 KEYS = ("partition", "account", "qos", "constraint", "nodes", "gpus", "cpus", "memory", "hours", "minutes")
 # our name, by names of sbatch that users try first
 OTHER_NAMES = {
-    "time": "hours", "t": "hours", "mem": "memory", "p": "partition", "a": "account", "q": "qos",
-    "c": "cpus", "cpus-per-task": "cpus", "cpus_per_task": "cpus", "gpus-per-node": "gpus",
-    "gpus-per-task": "gpus", "g": "gpus",
-}  # fmt: skip
+    "time": "hours",
+    "t": "hours",
+    "mem": "memory",
+    "p": "partition",
+    "a": "account",
+    "q": "qos",
+    "c": "cpus",
+    "cpus-per-task": "cpus",
+    "cpus_per_task": "cpus",
+    "gpus-per-node": "gpus",
+    "gpus-per-task": "gpus",
+    "g": "gpus",
+}
 # options of sbatch that we set, or that have another name here: what to use instead
 RESERVED = {
-    "time": "hours or minutes", "partition": "partition", "account": "account", "qos": "qos", "mem": "memory",
-    "constraint": "constraint", "cpus-per-task": "cpus", "gpus": "gpus", "gpus-per-node": "gpus",
-    "array": "--workers", "ntasks": "--workers", "ntasks-per-node": "--workers", "job-name": "nothing",
-    "output": "nothing", "error": "nothing", "open-mode": "nothing", "signal": "nothing", "wrap": "nothing",
-    "requeue": "nothing", "no-requeue": "nothing", "nodes": "nodes", "parsable": "nothing",
+    "time": "hours or minutes",
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "mem": "memory",
+    "constraint": "constraint",
+    "cpus-per-task": "cpus",
+    "gpus": "gpus",
+    "gpus-per-node": "gpus",
+    "array": "--workers",
+    "ntasks": "--workers",
+    "ntasks-per-node": "--workers",
+    "job-name": "nothing",
+    "output": "nothing",
+    "error": "nothing",
+    "open-mode": "nothing",
+    "signal": "nothing",
+    "wrap": "nothing",
+    "requeue": "nothing",
+    "no-requeue": "nothing",
+    "nodes": "nodes",
+    "parsable": "nothing",
     "wait": "nothing",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,12 +132,13 @@ def to_parameters(folder: Path, options: SlurmOptions) -> dict[str, Any]:
         "stderr_to_stdout": True,
         # requeue after the loss of a node too, whatever the cluster's default
         "additional_parameters": {
-            "requeue": True, **{name: True if value is None else value for name, value in options.further}
+            "requeue": True,
+            **{name: True if value is None else value for name, value in options.further},
         },
         "srun_args": ["--open-mode=append", *of_step],
         # A shell that SIGTERM ends would take the worker with it while the worker saves its state.
         "setup": ["trap : TERM"],
-    }  # fmt: skip
+    }
 
 
 def _submit(executor: "SlurmExecutor", workers: Sequence[SlurmWorker], partition: str | None) -> str:

@@ -245,10 +245,18 @@ def conclude(name: str, store: "RunStore", options: TrainingOptions) -> "MethodC
 def tracked_methods(found: "MethodComparison") -> tuple[list[str | int], list[list[Any]]]:
     """Return (columns, rows) of the methods that have a score, as a dashboard shows them."""
     columns: list[str | int] = [
-        "method", "trainable", "FLOPs of full", "learning rate", "seeds", "value", "low", "high"
-    ]  # fmt: skip
+        "method",
+        "trainable",
+        "FLOPs of full",
+        "learning rate",
+        "seeds",
+        "value",
+        "low",
+        "high",
+    ]
     rows = [
         [m.label, m.n_trainable, m.flops_share, m.best_rate, m.n_seeds, m.score.value, *m.score.interval]
-        for m in found.methods if m.score is not None
-    ]  # fmt: skip
+        for m in found.methods
+        if m.score is not None
+    ]
     return columns, rows

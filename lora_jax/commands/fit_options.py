@@ -22,23 +22,57 @@ if TYPE_CHECKING:
     from lora_jax.scaling.tables.table import RunTable
 
 OF_A_TABLE = (
-    "map", "where", "drop_worst", "cluster", "keep_uncooled", "last_step_per_run", "best_per_cell",
-    "wide", "n_column", "flops_column", "bootstrap", "seed",
-)  # fmt: skip
+    "map",
+    "where",
+    "drop_worst",
+    "cluster",
+    "keep_uncooled",
+    "last_step_per_run",
+    "best_per_cell",
+    "wide",
+    "n_column",
+    "flops_column",
+    "bootstrap",
+    "seed",
+)
 # how a law is fitted, and what is asked of it alone
 OF_A_LAW = (
-    "by", "response", "of", "objective", "quantile", "delta", "fix", "bound", "judge", "weights", "predict",
-    "serve", "versus", "compare", "crossover", "target",
-)  # fmt: skip
+    "by",
+    "response",
+    "of",
+    "objective",
+    "quantile",
+    "delta",
+    "fix",
+    "bound",
+    "judge",
+    "weights",
+    "predict",
+    "serve",
+    "versus",
+    "compare",
+    "crossover",
+    "target",
+)
 OF_APPROACHES = ("budget",)  # asked of a law, and of approaches 1 and 2
 OF_APPROACH_2 = ("method", "budgets", "within")
 APPROACHES = ("approach-1", "approach-2")
 EVERY = "all"  # methods, for --crossover without a name
 # what a law of each method, fitted together, does not take
 NOT_OF_METHODS = (
-    "objective", "quantile", "delta", "fix", "bound", "judge", "weights", "predict", "serve", "versus",
-    "compare", "budget",
-)  # fmt: skip
+    "objective",
+    "quantile",
+    "delta",
+    "fix",
+    "bound",
+    "judge",
+    "weights",
+    "predict",
+    "serve",
+    "versus",
+    "compare",
+    "budget",
+)
 WITHIN = Range(1, 1e12, above=True)  # times the size of the best run, or a part of it
 
 

@@ -25,9 +25,10 @@ def say_verdict(found: MethodComparison) -> list[str]:
     said.append(_say_groups(compared, found))
     size = found.by_label[found.reference].n_trainable
     alike = [
-        (m, difference) for m, difference in compared
+        (m, difference)
+        for m, difference in compared
         if not difference.distinguishable and m.n_trainable < size
-    ]  # fmt: skip
+    ]
     if alike:
         least, difference = min(alike, key=lambda pair: pair[0].n_trainable)
         low, high = _signed_interval(difference)
@@ -63,9 +64,10 @@ def say_warnings(found: MethodComparison) -> list[str]:
     """Return what weakens the comparison, one sentence each."""
     lines = [line for method in found.methods for line in _of_method(method, found)]
     fragile = [
-        m.label for m in found.methods
+        m.label
+        for m in found.methods
         if m.difference and m.difference.distinguishable and not m.difference.after_holm
-    ]  # fmt: skip
+    ]
     if fragile:
         n = sum(m.difference is not None for m in found.methods)
         lines.append(

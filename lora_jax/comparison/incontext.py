@@ -89,8 +89,10 @@ def _compare_task(label: str, runs: Sequence[Attempt]) -> TaskComparison:
     lines = tuple(line for members in by_line.values() if (line := _make_line(members)).points)
     prompts = [
         BestPrompt(i, point.n, point.score)
-        for i, line in enumerate(lines) if line.is_prompt for point in line.points
-    ]  # fmt: skip
+        for i, line in enumerate(lines)
+        if line.is_prompt
+        for point in line.points
+    ]
     best = max(prompts, key=lambda one: (one.score.value, -one.n), default=None)
     return TaskComparison(label, min(sizes), 1 / runs[0].n_labels, lines, (), best)
 

@@ -110,8 +110,9 @@ def _describe_others(points: Mapping[int, Difference], main: str) -> list[str]:
         f"The same holds with {_listed(found)} examples."
         if kind == main
         else f"With {_listed(found)} examples it is {kind} that prompt."
-        for kind, found in kinds.items() if found
-    ]  # fmt: skip
+        for kind, found in kinds.items()
+        if found
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -125,8 +126,10 @@ def warn_incontext(tasks: Sequence[TaskComparison], tunings: Sequence[Attempt]) 
         lines += _warn_of_draws(task) + _warn_of_rates(task) + _warn_of_cuts(task)
         fragile = [
             f"{name_line(task.lines[c.line])} with {p.n:,} examples"
-            for c in task.crossings for p in c.points if p.distinguishable and not p.after_holm
-        ]  # fmt: skip
+            for c in task.crossings
+            for p in c.points
+            if p.distinguishable and not p.after_holm
+        ]
         if fragile:
             lines.append(
                 f"{task.task}: after correcting for {_count_differences(task)} comparisons (Holm at 5 %), we"
@@ -149,10 +152,7 @@ def _warn_of_draws(task: TaskComparison) -> list[str]:
     """Say which points have a single draw. Their intervals do not cover which examples were drawn."""
     alone, few = [], False
     for line in task.lines:
-        ns = [
-            f"{p.n:,}" for p in line.points
-            if len(p.draws) == 1 and not (line.is_prompt and p.n == 0)
-        ]  # fmt: skip
+        ns = [f"{p.n:,}" for p in line.points if len(p.draws) == 1 and not (line.is_prompt and p.n == 0)]
         few |= any(1 < len(p.draws) < FEWEST_SEEDS for p in line.points)
         if ns:
             alone.append(f"{name_line(line)} with {_listed(ns)} examples")
@@ -172,13 +172,16 @@ def _warn_of_draws(task: TaskComparison) -> list[str]:
 
 def _warn_of_rates(task: TaskComparison) -> list[str]:
     single = [
-        name_line(line) for line in task.lines
+        name_line(line)
+        for line in task.lines
         if not line.is_prompt and all(p.at_edge == "only" for p in line.points)
-    ]  # fmt: skip
+    ]
     edges = [
         f"{name_line(line)} with {p.n:,} examples ({p.at_edge}, {p.rate:g})"
-        for line in task.lines for p in line.points if p.at_edge in ("lowest", "highest")
-    ]  # fmt: skip
+        for line in task.lines
+        for p in line.points
+        if p.at_edge in ("lowest", "highest")
+    ]
     said = []
     if single:
         said.append(
@@ -196,7 +199,10 @@ def _warn_of_rates(task: TaskComparison) -> list[str]:
 def _warn_of_cuts(task: TaskComparison) -> list[str]:
     """Say once for every number of shots what did not fit the context."""
     notes = {
-        f"{p.n}-shot: {note}" for line in task.lines if line.is_prompt
-        for p in line.points for note in p.notes
-    }  # fmt: skip
+        f"{p.n}-shot: {note}"
+        for line in task.lines
+        if line.is_prompt
+        for p in line.points
+        for note in p.notes
+    }
     return [f"{task.task}, {note}." for note in sorted(notes)]

@@ -212,8 +212,9 @@ def _with_differences(
     """Return each method with its difference from the reference, if both have a score."""
     differences = {
         method.label: _difference(method, base, by_id, sweep)
-        for method in methods if method is not base and method.score and base.score
-    }  # fmt: skip
+        for method in methods
+        if method is not base and method.score and base.score
+    }
     stands = holm([difference.p for difference in differences.values()])
     for label, after in zip(list(differences), stands, strict=True):
         difference = differences[label]

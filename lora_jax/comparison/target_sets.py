@@ -127,11 +127,20 @@ def _pair(ordered: Sequence[MethodResult], contrast: Contrasting) -> tuple[SetPa
     """Return every two sets that can be paired, the better of the two first."""
     pairs = [
         SetPair(
-            found.value, found.se, found.ci95, p=found.p, more=found.more, less=found.less,
-            n_seeds=found.n_seeds, label=one.label, over=two.label, after_holm=False,
+            found.value,
+            found.se,
+            found.ci95,
+            p=found.p,
+            more=found.more,
+            less=found.less,
+            n_seeds=found.n_seeds,
+            label=one.label,
+            over=two.label,
+            after_holm=False,
         )
-        for one, two in itertools.combinations(ordered, 2) if (found := contrast([one], [two])) is not None
-    ]  # fmt: skip
+        for one, two in itertools.combinations(ordered, 2)
+        if (found := contrast([one], [two])) is not None
+    ]
     stands = holm([pair.p for pair in pairs])
     return tuple(
         replace(pair, after_holm=pair.distinguishable and after)

@@ -4,10 +4,21 @@ from lora_jax.compiling.hlo import Computation, Instruction, Program
 from lora_jax.compiling.kernels import count_kernel_flops, product_flops
 
 # These cost nothing, because they only name arrays that exist.
-FREE = frozenset({
-    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
-    "replica-id", "opt-barrier", "add-dependency", "async-update",
-})  # fmt: skip
+FREE = frozenset(
+    {
+        "parameter",
+        "constant",
+        "tuple",
+        "get-tuple-element",
+        "bitcast",
+        "after-all",
+        "partition-id",
+        "replica-id",
+        "opt-barrier",
+        "add-dependency",
+        "async-update",
+    }
+)
 SLICES = ("slice", "dynamic-slice", "gather")
 
 

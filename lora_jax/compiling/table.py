@@ -56,11 +56,14 @@ def format_beside(report: CompileReport, predicted_bytes: Mapping[str, float]) -
     columns = ("step", "runs", "predicted", "compiled", "limit", "estimate of a step", "of peak")
     rows = [
         (
-            step.model, str(len(step.run_ids)), f"{predicted_bytes[step.run_ids[0]] / 1e9:.2f} GB",
-            *_memory_cells(step.memory)[2:], *_estimate_cells(step.estimate),
+            step.model,
+            str(len(step.run_ids)),
+            f"{predicted_bytes[step.run_ids[0]] / 1e9:.2f} GB",
+            *_memory_cells(step.memory)[2:],
+            *_estimate_cells(step.estimate),
         )
         for step in report.steps
-    ]  # fmt: skip
+    ]
     told = (
         f"Compiled for {report.target}, mesh {report.mesh}, memory of one device. The estimate is no"
         " measurement (docs/accelerators.md)."
@@ -95,8 +98,16 @@ def format_markdown(reports: Sequence[CompileReport]) -> str:
             )
             attention = "fused" if step.fused_attention else "not fused"
             received = format_collectives(step.collectives) or "nothing"
-            cells = (report.target, mesh, step.model, f"{step.flops:.2e}", held, attention if memory else "-",
-                     *_estimate_cells(step.estimate), received)  # fmt: skip
+            cells = (
+                report.target,
+                mesh,
+                step.model,
+                f"{step.flops:.2e}",
+                held,
+                attention if memory else "-",
+                *_estimate_cells(step.estimate),
+                received,
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -105,9 +116,14 @@ def format_row(step: CompiledStep) -> tuple[str, ...]:
     """Return a step as a row of COLUMNS."""
     attention = "fused" if step.fused_attention else "not fused"
     return (
-        step.model, f"{step.n_params:,}", str(len(step.run_ids)), f"{step.flops:.2e}",
-        *_memory_cells(step.memory), attention if step.memory else "-", *_estimate_cells(step.estimate),
-    )  # fmt: skip
+        step.model,
+        f"{step.n_params:,}",
+        str(len(step.run_ids)),
+        f"{step.flops:.2e}",
+        *_memory_cells(step.memory),
+        attention if step.memory else "-",
+        *_estimate_cells(step.estimate),
+    )
 
 
 def format_collectives(collectives: Sequence[Collective]) -> str:

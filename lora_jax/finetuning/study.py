@@ -48,11 +48,15 @@ class Arm:
         """
         return [
             FinetuneSweep(
-                base=base, task=replace(self.task, n_train=n), methods=self.methods, optim=self.optim,
-                seeds=self.seeds, rates=self.rates,
+                base=base,
+                task=replace(self.task, n_train=n),
+                methods=self.methods,
+                optim=self.optim,
+                seeds=self.seeds,
+                rates=self.rates,
             )
             for n in self.n_train
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,11 +91,15 @@ def format_price(prices: Sequence[BasePrice], flops_per_second: float, basis: st
     """
     rows = [
         (
-            one.label, f"{one.n_params:,}", f"{one.n_runs:,}", f"{one.n_tokens:.2e}", f"{one.flops:.2e}",
+            one.label,
+            f"{one.n_params:,}",
+            f"{one.n_runs:,}",
+            f"{one.n_tokens:.2e}",
+            f"{one.flops:.2e}",
             format_seconds(one.flops / flops_per_second),
         )
         for one in prices
-    ]  # fmt: skip
+    ]
     table = draw(("base", "N", "runs", "tokens", "FLOPs", "time"), rows, {1, 2, 3, 4, 5})
     total = sum(one.flops for one in prices)
     n_runs = sum(one.n_runs for one in prices)

@@ -92,8 +92,10 @@ def speedup(
         LoraJaxError: The recipes cannot be compared, for example because only one of them was cooled down.
     """
     tables = [as_table(table) for table in (baseline, recipe)]
-    names = [t.name if isinstance(t, Path) else t if isinstance(t, str) else n
-             for t, n in zip((baseline, recipe), NAMES, strict=True)]  # fmt: skip
+    names = [
+        t.name if isinstance(t, Path) else t if isinstance(t, str) else n
+        for t, n in zip((baseline, recipe), NAMES, strict=True)
+    ]
     paths = [None if isinstance(t, RunTable) else Path(t) for t in (baseline, recipe)]
     made = [make_recipe(n, t, p) for n, t, p in zip(names, tables, paths, strict=True)]
     question = Question(

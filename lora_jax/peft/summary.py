@@ -96,11 +96,15 @@ def print_summary(summary: Summary) -> None:
     columns = ("trains", "shape", "rank", "parameters", "% of base", "optimizer MB")
     rows = [
         (
-            row.path, " x ".join(map(str, row.shape)), "" if row.rank is None else str(row.rank),
-            f"{row.n_params:,}", percent(row.share, 4), f"{row.optimizer_bytes / 1e6:.3f}",
+            row.path,
+            " x ".join(map(str, row.shape)),
+            "" if row.rank is None else str(row.rank),
+            f"{row.n_params:,}",
+            percent(row.share, 4),
+            f"{row.optimizer_bytes / 1e6:.3f}",
         )
         for row in summary.rows
-    ]  # fmt: skip
+    ]
     for line in draw(columns, rows, {2, 3, 4, 5}):
         print(line)
     ratio = summary.flops_per_token / summary.full_flops_per_token

@@ -50,8 +50,14 @@ except ImportError as error:
 BATCH_SIZE = 32
 MAX_NEW = 256  # new tokens, if a task does not say
 ARGUMENTS = (
-    "pretrained", "adapter", "max_length", "prefix_token_id", "add_bos_token", "dtype", "batch_size",
-)  # fmt: skip
+    "pretrained",
+    "adapter",
+    "max_length",
+    "prefix_token_id",
+    "add_bos_token",
+    "dtype",
+    "batch_size",
+)
 DTYPES = ("auto", "float32", "bfloat16")
 SAMPLED = ("temperature", "top_k", "top_p", "do_sample")
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # texts, context, continuation

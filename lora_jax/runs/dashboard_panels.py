@@ -91,11 +91,15 @@ def _final_losses() -> Section:
     ]
     panels = [
         wr.ScatterPlot(
-            title=f"Final held-out loss: {title.lower()}", x=x, y=wr.SummaryMetric(of_record(HELDOUT_LOSS)),
-            log_x=True, log_y=True, layout=_layout(),
+            title=f"Final held-out loss: {title.lower()}",
+            x=x,
+            y=wr.SummaryMetric(of_record(HELDOUT_LOSS)),
+            log_x=True,
+            log_y=True,
+            layout=_layout(),
         )
         for title, x in axes
-    ]  # fmt: skip
+    ]
     words = "A point is a run. The last panel is the sweep over the base learning rate."
     return Section("Sizes and learning rates", words, panels)
 

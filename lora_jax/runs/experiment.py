@@ -129,8 +129,11 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
         module = runpy.run_path(str(path))
         if not callable(module.get(function)):
             commands = {
-                "runs": "scaling", "sweep": "finetune", "comparison": "incontext", "study": "finetune_laws",
-            }  # fmt: skip
+                "runs": "scaling",
+                "sweep": "finetune",
+                "comparison": "incontext",
+                "study": "finetune_laws",
+            }
             other = next((name for name in commands if callable(module.get(name))), None)
             hint = (
                 f"it has `{other}()`, run it with ./launch.sh {commands[other]}"

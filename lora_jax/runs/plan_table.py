@@ -51,16 +51,30 @@ def format_plan(planned: Sequence[PlannedRun], basis: str) -> str:
         basis: What the estimates rest on, in words. It stands under the table.
     """
     columns = (
-        "run", "N", "N + head", "D", "FLOPs", "own steps", "seconds", "memory", "peak rate",
-    )  # fmt: skip
+        "run",
+        "N",
+        "N + head",
+        "D",
+        "FLOPs",
+        "own steps",
+        "seconds",
+        "memory",
+        "peak rate",
+    )
     rows = [
         (
-            item.run_id, f"{item.n_params:,}", f"{item.n_params_with_head:,}", f"{item.run.n_tokens:,}",
-            f"{item.flops:.2e}", f"{item.own_steps:,}", "done" if item.finished else f"{item.seconds:,.1f}",
-            format_bytes(item.memory_bytes), f"{item.learning_rate:.3g}",
+            item.run_id,
+            f"{item.n_params:,}",
+            f"{item.n_params_with_head:,}",
+            f"{item.run.n_tokens:,}",
+            f"{item.flops:.2e}",
+            f"{item.own_steps:,}",
+            "done" if item.finished else f"{item.seconds:,.1f}",
+            format_bytes(item.memory_bytes),
+            f"{item.learning_rate:.3g}",
         )
         for item in planned
-    ]  # fmt: skip
+    ]
     table = draw(columns, rows, set(range(1, len(columns))))
     lines = (
         _total(planned),

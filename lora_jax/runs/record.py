@@ -195,6 +195,13 @@ FINETUNING_COLUMNS: tuple[str, ...] = (
     "tokens_per_second", "device", "git_commit", "created_at",
 )  # fmt: skip
 STUDY_COLUMNS: tuple[str, ...] = (
-    "n_params", "pretraining_tokens", "n_train", "finetune_tokens", "rank", "bits_per_byte", "source_loss",
-    "source_change", "source_change_se",
-)  # fmt: skip  # they come after the columns of fine-tuning
+    "n_params",
+    "pretraining_tokens",
+    "n_train",
+    "finetune_tokens",
+    "rank",
+    "bits_per_byte",
+    "source_loss",
+    "source_change",
+    "source_change_se",
+)  # they come after the columns of fine-tuning

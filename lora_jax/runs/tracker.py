@@ -25,9 +25,13 @@ from lora_jax.training.rows import Row, Source
 
 # The values of WANDB_MODE and what they mean here. "dryrun" and "run" are wandb's older names.
 _MODES: dict[str, Literal["online", "offline", "off"]] = {
-    "": "offline", "offline": "offline", "dryrun": "offline", "online": "online", "run": "online",
+    "": "offline",
+    "offline": "offline",
+    "dryrun": "offline",
+    "online": "online",
+    "run": "online",
     "disabled": "off",
-}  # fmt: skip
+}
 _PICTURES = {".png", ".jpg", ".jpeg"}
 
 

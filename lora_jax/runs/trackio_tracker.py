@@ -26,9 +26,13 @@ INSTALL = "pip install 'lora-jax[trackio]'"
 ONLY_AT_END = ("train_loss", "heldout_loss", "bits_per_byte", "wall_seconds")  # logged as final/NAME
 # With these variables trackio sends rows or alerts to a server. Here the rows stay on the machine.
 _REMOTE = {
-    "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_WRITE_TOKEN", "TRACKIO_BUCKET_ID",
-    "TRACKIO_DATASET_ID", "TRACKIO_WEBHOOK_URL",
-}  # fmt: skip
+    "TRACKIO_SPACE_ID",
+    "TRACKIO_SERVER_URL",
+    "TRACKIO_WRITE_TOKEN",
+    "TRACKIO_BUCKET_ID",
+    "TRACKIO_DATASET_ID",
+    "TRACKIO_WEBHOOK_URL",
+}
 
 
 class TrackioTracker(SweepNotes):

@@ -43,7 +43,7 @@ __all__ = [
     "power_law",
     "profile",
     "read_table",
-]  # fmt: skip
+]
 
 # The module of each name. Names load lazily, because reading a report must not import scipy.
 _HOMES = {

@@ -17,14 +17,15 @@ def sections(**ratios: tuple[float, ...]) -> list[Section]:
     """A section with a row for each name; those that begin with "less" are better when they are less."""
     rows = [
         Row(
-            name, {},
+            name,
+            {},
             (
                 Figure("time", "s", (1.0, 2.0)),
                 Figure("ratio", "ratio", samples, better="less" if name.startswith("less") else "more"),
             ),
         )
         for name, samples in ratios.items()
-    ]  # fmt: skip
+    ]
     return [Section("demo", "A demonstration", tuple(rows))]
 
 

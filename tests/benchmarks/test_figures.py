@@ -45,17 +45,31 @@ def test_the_json_holds_every_repetition_and_where_it_was() -> None:
     provenance = Provenance("./launch.sh bench", "cpu: 2 cores", {"jax": "1"}, None, 0.1, 0.0)
     document = json.loads(json.dumps(to_json(provenance, [make_section()])))
     assert document.keys() == {
-        "format", "command", "device", "versions", "git_commit", "load_average", "others", "created_at",
+        "format",
+        "command",
+        "device",
+        "versions",
+        "git_commit",
+        "load_average",
+        "others",
+        "created_at",
         "sections",
-    }  # fmt: skip
+    }
     assert document["format"] == FORMAT
     (section,) = document["sections"]
     assert section.keys() == {"name", "title", "note", "rows"}
     figure = section["rows"][0]["figures"][0]
     assert figure == {
-        "name": "time", "unit": "s", "median": 3.0, "quartiles": [2.0, 4.0], "at_most": 5.0,
-        "at_least": None, "better": None, "kept": True, "samples": list(SAMPLES),
-    }  # fmt: skip
+        "name": "time",
+        "unit": "s",
+        "median": 3.0,
+        "quartiles": [2.0, 4.0],
+        "at_most": 5.0,
+        "at_least": None,
+        "better": None,
+        "kept": True,
+        "samples": list(SAMPLES),
+    }
     assert section["rows"][1]["settings"] == {"d_model": 9}
 
 

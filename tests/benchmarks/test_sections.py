@@ -46,8 +46,10 @@ def test_the_ratio_to_pytorch_is_of_speeds_in_one_round() -> None:
     assert row["ours / compiled"].samples == (0.5, 0.5)
     assert (row["ours / eager"].at_least, row["ours / eager"].better) == (1.0, "more")
     assert [figure.name for figure in make_rival_row(TINY, {"step": [1.0], EAGER: [1.0]}).figures] == [
-        "ours", "eager", "ours / eager",
-    ]  # fmt: skip
+        "ours",
+        "eager",
+        "ours / eager",
+    ]
 
 
 def test_the_shapes_are_those_that_were_asked_for() -> None:

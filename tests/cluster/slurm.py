@@ -190,8 +190,12 @@ def start_munged(folder: Path, log: Path) -> Iterator[None]:
     for path in (folder, key):
         shutil.chown(path, "munge", "munge")
     files = {
-        "key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed",
-    }  # fmt: skip
+        "key-file": "key",
+        "socket": "socket",
+        "pid-file": "pid",
+        "log-file": "log",
+        "seed-file": "seed",
+    }
     named = [f"--{kind}={folder / name}" for kind, name in files.items()]
     with (
         log.open("w") as out,

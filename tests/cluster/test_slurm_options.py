@@ -25,9 +25,13 @@ NAMES = st.text(st.sampled_from("abcdefgh-_0123456789"), min_size=1, max_size=12
 )
 def test_what_is_written_is_read(partition, account, gpus, cpus, gigabytes, minutes) -> None:
     asked = {
-        "partition": partition, "account": account, "gpus": gpus, "cpus": cpus, "memory": gigabytes,
+        "partition": partition,
+        "account": account,
+        "gpus": gpus,
+        "cpus": cpus,
+        "memory": gigabytes,
         "minutes": minutes,
-    }  # fmt: skip
+    }
     text = ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
     assert read_slurm(text) == SlurmOptions(
         minutes=minutes,

@@ -12,10 +12,17 @@ from lora_jax.training import parametrisation, scales
 ROOT = Path(__file__).parents[2]
 TINY = [
     str(ROOT / "configs" / "learning_rate.py"),
-    "data.tokenizer=bytes", "data.seq_len=32", "data.heldout_tokens=1024", "optim.batch_size=4",
-    "model.vocab_size=257", "model.context=32", "model.d_model=16", "model.n_heads=2", "model.n_layers=2",
+    "data.tokenizer=bytes",
+    "data.seq_len=32",
+    "data.heldout_tokens=1024",
+    "optim.batch_size=4",
+    "model.vocab_size=257",
+    "model.context=32",
+    "model.d_model=16",
+    "model.n_heads=2",
+    "model.n_layers=2",
     "optim.lr_size_exponent=0",
-]  # fmt: skip
+]
 MUP = ["model.parametrisation=mup", "model.base_width=16"]
 
 
@@ -70,9 +77,16 @@ def test_changes_do_not_depend_on_width_under_mup_and_do_under_plain(tmp_path: P
 def test_a_decay_that_is_not_divided_out_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Activations of the first steps do not show it. The norms of weights do, later."""
     few = [
-        *MUP, "optim.weight_decay=1.0", "optim.learning_rate=0.01", "--widths", "16,32,64,128",
-        "--steps", "3", "--late", "150",
-    ]  # fmt: skip
+        *MUP,
+        "optim.weight_decay=1.0",
+        "optim.learning_rate=0.01",
+        "--widths",
+        "16,32,64,128",
+        "--steps",
+        "3",
+        "--late",
+        "150",
+    ]
     right = slopes_of(check(few, tmp_path / "right"), "matrices", "growth")[150]
     own = parametrisation.parametrisation_scales
     monkeypatch.setattr(

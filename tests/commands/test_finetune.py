@@ -10,6 +10,12 @@ def test_methods_with_a_score_are_tracked():
     columns, [row] = tracked_methods(found)
     method = found.by_label["Full"]
     assert dict(zip(columns, row, strict=True)) == {
-        "method": "Full", "trainable": method.n_trainable, "FLOPs of full": 1.0, "learning rate": RATES[-1],
-        "seeds": 1, "value": 0.75, "low": method.finished_score.low, "high": method.finished_score.high,
-    }  # fmt: skip
+        "method": "Full",
+        "trainable": method.n_trainable,
+        "FLOPs of full": 1.0,
+        "learning rate": RATES[-1],
+        "seeds": 1,
+        "value": 0.75,
+        "low": method.finished_score.low,
+        "high": method.finished_score.high,
+    }

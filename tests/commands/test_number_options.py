@@ -158,19 +158,25 @@ def answer(*arguments: object) -> tuple[int, str]:
 
 
 FIT: dict[str, Callable[[str], list[str]]] = {
-    "fix": lambda t: [f"--fix=E={t}"], "judge": lambda t: [f"--judge=E={t},A=400,B=410,alpha=.34,beta=.28"],
+    "fix": lambda t: [f"--fix=E={t}"],
+    "judge": lambda t: [f"--judge=E={t},A=400,B=410,alpha=.34,beta=.28"],
     "judge exponent": lambda t: [f"--judge=E=1.7,A=400,B=410,alpha={t},beta=.28"],
     "fix exponent": lambda t: [f"--fix=alpha={t}"],
-    "bound": lambda t: [f"--bound=E={t}:"], "bound above": lambda t: [f"--bound=alpha=:{t}"],
-    "predict": lambda t: [f"--predict=N={t},D=1e10"], "predict D": lambda t: [f"--predict=N=1e9,D={t}"],
-    "budget": lambda t: [f"--budget={t}"], "serve loss": lambda t: [f"--serve={t},1e12"],
+    "bound": lambda t: [f"--bound=E={t}:"],
+    "bound above": lambda t: [f"--bound=alpha=:{t}"],
+    "predict": lambda t: [f"--predict=N={t},D=1e10"],
+    "predict D": lambda t: [f"--predict=N=1e9,D={t}"],
+    "budget": lambda t: [f"--budget={t}"],
+    "serve loss": lambda t: [f"--serve={t},1e12"],
     "serve tokens": lambda t: [f"--serve=2.0,{t}"],
     "versus": lambda t: [f"--versus=E={t},A=400,B=410,alpha=.34,beta=.28"],
-    "delta": lambda t: [f"--delta={t}"], "seed": lambda t: [f"--seed={t}"],
+    "delta": lambda t: [f"--delta={t}"],
+    "seed": lambda t: [f"--seed={t}"],
     "quantile": lambda t: ["--objective=quantile", f"--quantile={t}"],
-    "drop": lambda t: [f"--drop-worst={t}"], "where": lambda t: [f"--where=D>={t}"],
+    "drop": lambda t: [f"--drop-worst={t}"],
+    "where": lambda t: [f"--where=D>={t}"],
     "map": lambda t: [f"--map=n_tokens=n_tokens*{t}"],
-}  # fmt: skip
+}
 
 
 def try_fit(small: Path, name: str, text: str) -> None:

@@ -127,9 +127,11 @@ def test_mistakes_are_one_line(
     rows = places / "tasks" / "echo" / "train.jsonl"
     (tmp_path / "eight.jsonl").write_text("".join(rows.read_text().splitlines(keepends=True)[:8]))
     named = {
-        "BASE": places / "models" / "decoder", "ROWS": rows, "EIGHT": tmp_path / "eight.jsonl",
+        "BASE": places / "models" / "decoder",
+        "ROWS": rows,
+        "EIGHT": tmp_path / "eight.jsonl",
         "WORDS": places / "tasks" / "words" / "train.jsonl",
-    }  # fmt: skip
+    }
     mistake(["finetune", *(named.get(str(word), word) for word in options)], *words)
 
 

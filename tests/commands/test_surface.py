@@ -70,8 +70,9 @@ def test_a_table_of_somebody_gives_the_power_laws(run: Run, table: Path, tmp_pat
     page = (tmp_path / "page" / "surface.html").read_text()
     assert "--flat 1" in page
     assert {p.name for p in (tmp_path / "page" / "figures").glob("*.png")} == {
-        "surface_contours.png", "surface_optima.png",
-    }  # fmt: skip
+        "surface_contours.png",
+        "surface_optima.png",
+    }
 
 
 def test_a_plan_says_what_cannot_be_told_and_trains_nothing(run: Run, tmp_path: Path) -> None:

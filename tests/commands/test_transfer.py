@@ -59,8 +59,9 @@ def test_a_table_of_somebody_gives_the_power_of_n(run: Run, table: Path, tmp_pat
     page = (tmp_path / "page" / "transfer.html").read_text()
     assert "the best rate moves" in page
     assert {p.name for p in (tmp_path / "page" / "figures").glob("*.png")} == {
-        "transfer_bowls.png", "transfer_drifts.png",
-    }  # fmt: skip
+        "transfer_bowls.png",
+        "transfer_drifts.png",
+    }
 
 
 def test_a_results_folder_is_read_and_left_alone(run: Run, tmp_path: Path) -> None:

@@ -37,13 +37,20 @@ def make_prompt(k: int, draw: int, rights: list[int], calibrated: list[int] | No
         return {"rights": found, "n_tokens_run": 1000 + 30 * k, "seconds": 5.0 + k}
 
     return {
-        "run_id": f"task-k{k}-s{draw}", "n_shots": float(k), "notes": [],
+        "run_id": f"task-k{k}-s{draw}",
+        "n_shots": float(k),
+        "notes": [],
         "config": {
-            "base": "lm", "label": "task", "k": k, "draw": draw,
+            "base": "lm",
+            "label": "task",
+            "k": k,
+            "draw": draw,
             "task": {"prompt": {"answers": ["no", "yes"]}},
         },
-        "plain": half(rights), "calibrated": None if calibrated is None else half(calibrated), **FACTS,
-    }  # fmt: skip
+        "plain": half(rights),
+        "calibrated": None if calibrated is None else half(calibrated),
+        **FACTS,
+    }
 
 
 def make_run(
@@ -59,20 +66,31 @@ def make_run(
 ) -> dict[str, Any]:
     head = base != "lm"
     return {
-        "run_id": f"{base}-{label}-{n}-{draw}-{rate}", "status": "done" if rights else "diverged",
-        "learning_rate": rate, "n_tokens": 100 * n, "n_steps": 40, "wall_seconds": 30.0, "config": {},
+        "run_id": f"{base}-{label}-{n}-{draw}-{rate}",
+        "status": "done" if rights else "diverged",
+        "learning_rate": rate,
+        "n_tokens": 100 * n,
+        "n_steps": 40,
+        "wall_seconds": 30.0,
+        "config": {},
         "data": {
             "in_context": {"label": "task", "n": None if is_all else n, "draw": draw, "head": head},
-            "splits": {"train": {"examples": n}}, "encoded": {"test": {"tokens": 4000}},
+            "splits": {"train": {"examples": n}},
+            "encoded": {"test": {"tokens": 4000}},
             "labels": ["a", "b"],
         },
         "finetuning": {
-            "base": base, "label": label, "seconds_per_step": 0.5, "test_values": rights,
+            "base": base,
+            "label": label,
+            "seconds_per_step": 0.5,
+            "test_values": rights,
             "method": {"method": label},
-            "dev": {"accuracy" if head else "loss": score(dev)}, **TUNING,
+            "dev": {"accuracy" if head else "loss": score(dev)},
+            **TUNING,
         },
-        **RUN, **FACTS,
-    }  # fmt: skip
+        **RUN,
+        **FACTS,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -86,9 +86,7 @@ def mean_of(values, labels):
 
 def test_the_budget_is_the_size_that_most_sets_have():
     found = compare(*draw())
-    assert {one.label for one in found.budget.sets} == {
-        "q r 8", "k r 8", "v r 8", "qv r 4", "mlp r 2"
-    }  # fmt: skip
+    assert {one.label for one in found.budget.sets} == {"q r 8", "k r 8", "v r 8", "qv r 4", "mlp r 2"}
     assert (found.budget.n_least, found.budget.n_most) == (7600, 8000)
     assert [line.name for line in found.ranks] == ["q", "qv"]
     assert found.ranks[1].labels == ("qv r 1", "qv r 4", "qv r 64")

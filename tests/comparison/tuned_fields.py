@@ -3,13 +3,25 @@
 from typing import Any
 
 RUN: dict[str, Any] = {
-    "seed": 0, "n_params_total": 1000, "flops_exact": 1e9, "train_loss": 0.5, "heldout_loss": 0.6,
+    "seed": 0,
+    "n_params_total": 1000,
+    "flops_exact": 1e9,
+    "train_loss": 0.5,
+    "heldout_loss": 0.6,
     "diverged_at": None,
-}  # fmt: skip
+}
 TUNING: dict[str, Any] = {
-    "base_fingerprint": "abc", "task": "t", "n_trainable": 10, "n_head": 0, "flops_share": 0.7,
-    "optimizer_bytes": 80, "metric": "accuracy", "test": {}, "kept_step": 10, "stopped_early": False,
-}  # fmt: skip
+    "base_fingerprint": "abc",
+    "task": "t",
+    "n_trainable": 10,
+    "n_head": 0,
+    "flops_share": 0.7,
+    "optimizer_bytes": 80,
+    "metric": "accuracy",
+    "test": {},
+    "kept_step": 10,
+    "stopped_early": False,
+}
 
 
 def score(value: float) -> dict[str, Any]:

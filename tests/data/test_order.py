@@ -52,8 +52,10 @@ def test_orders_of_other_seeds_sources_and_epochs_are_unrelated() -> None:
     n = 5000
     orders = [
         permute(np.arange(n), n, order_key(seed, source, epoch))
-        for seed in range(2) for source in range(2) for epoch in range(3)
-    ]  # fmt: skip
+        for seed in range(2)
+        for source in range(2)
+        for epoch in range(3)
+    ]
     for i, one in enumerate(orders):
         assert abs(np.corrcoef(np.arange(n), one)[0, 1]) < 0.06
         for other in orders[:i]:

@@ -16,9 +16,17 @@ from lora_jax.errors import LoraJaxError
 Make = Callable[..., Dataset]
 
 TEXTS = [
-    "", " ", "\n", "\n\n\n  x\n", "  leading and trailing  ", "plain words, and numbers 1234567.\r\n\tTabs",
-    "héros 国 🙂 \u202e e\u0301", "it spells <|endoftext|> out", "\x00\x01\x7f", "no\u00a0break\u2028line",
-]  # fmt: skip
+    "",
+    " ",
+    "\n",
+    "\n\n\n  x\n",
+    "  leading and trailing  ",
+    "plain words, and numbers 1234567.\r\n\tTabs",
+    "héros 国 🙂 \u202e e\u0301",
+    "it spells <|endoftext|> out",
+    "\x00\x01\x7f",
+    "no\u00a0break\u2028line",
+]
 
 
 @pytest.fixture(scope="module")

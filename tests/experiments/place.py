@@ -40,9 +40,22 @@ def runs() -> list[RunConfig]:
     return expand(BASE, product(over("model.d_model", [4, 8, 16]), tokens))
 '''
 SAME = (  # what an interruption may not change
-    "run_id", "status", "config", "data", "n_params", "n_tokens", "flops", "flops_exact", "train_loss",
-    "heldout_loss", "heldout_loss_se", "bits_per_byte", "n_steps", "diverged_at", "learning_rate",
-)  # fmt: skip
+    "run_id",
+    "status",
+    "config",
+    "data",
+    "n_params",
+    "n_tokens",
+    "flops",
+    "flops_exact",
+    "train_loss",
+    "heldout_loss",
+    "heldout_loss_se",
+    "bits_per_byte",
+    "n_steps",
+    "diverged_at",
+    "learning_rate",
+)
 
 
 DRIVER = ROOT / "experiments" / "scaling.py"
@@ -57,11 +70,13 @@ class Place:
         self.config = folder / "tiny.py"
         self.config.write_text(CONFIG.replace("CORPUS", str(self.corpus)))
         self.env = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | {
-            "LORA_JAX_CACHE": str(folder / "cache"), "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg",
+            "LORA_JAX_CACHE": str(folder / "cache"),
+            "JAX_PLATFORMS": "cpu",
+            "MPLBACKEND": "Agg",
             # the sweeps here are mostly compilation, of the same programs again and again
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }  # fmt: skip
+        }
 
     def start(self, *arguments: object, tracker: str = "off") -> subprocess.Popen[str]:
         return subprocess.Popen(

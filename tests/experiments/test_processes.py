@@ -29,8 +29,10 @@ class Computation:
         self.processes: list[subprocess.Popen[str]] = []
         for number in range(2):
             place.env = before | {
-                "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number),
-            }  # fmt: skip
+                "JAX_COORDINATOR_ADDRESS": address,
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": str(number),
+            }
             self.processes.append(
                 place.start(place.config, *OPTIONS, "--out", out, "--mesh", "data=2", *further)
             )

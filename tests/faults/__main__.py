@@ -85,10 +85,14 @@ def work(arguments: argparse.Namespace) -> int:
     """Attack in one process, and print the tally as one line of JSON."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     os.environ |= {
-        "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg", "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline",
+        "JAX_PLATFORMS": "cpu",
+        "MPLBACKEND": "Agg",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_MODE": "offline",
         "LORA_JAX_CACHE": str(folder / "cache"),
-    }  # fmt: skip
+    }
     if INPUTS in arguments.only:
         tally = ask(folder, arguments.seed, arguments.minutes)
     else:

@@ -71,9 +71,11 @@ def kept(folder: Path) -> Mapping[str, bytes]:
     places = [folder / "out" / part for part in ("runs", "prompts")]
     return {
         f"{place.name}/{path.name}": path.read_bytes()
-        for place in places if place.is_dir()
-        for path in place.glob("*.json") if not path.name.startswith(".")
-    }  # fmt: skip
+        for place in places
+        if place.is_dir()
+        for path in place.glob("*.json")
+        if not path.name.startswith(".")
+    }
 
 
 def finish(workshop: Workshop, attempt: Attempt, tally: Tally) -> None:

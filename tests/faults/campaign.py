@@ -14,10 +14,18 @@ from tests.faults.kills import kill
 from tests.faults.workshop import Workshop, subjects
 
 PRELOADED = (
-    "matplotlib.pyplot", "optax", "orbax.checkpoint", "scipy.optimize", "experiments.finetune",
-    "experiments.incontext", "experiments.scaling", "lora_jax.finetuning.execute",
-    "lora_jax.prompting.incontext.experiment", "lora_jax.runs.execute", "lora_jax.scaling",
-)  # fmt: skip
+    "matplotlib.pyplot",
+    "optax",
+    "orbax.checkpoint",
+    "scipy.optimize",
+    "experiments.finetune",
+    "experiments.incontext",
+    "experiments.scaling",
+    "lora_jax.finetuning.execute",
+    "lora_jax.prompting.incontext.experiment",
+    "lora_jax.runs.execute",
+    "lora_jax.scaling",
+)
 
 
 def campaign(folder: Path, seed: int, minutes: float, only: Sequence[str] = ()) -> Tally:
@@ -28,8 +36,10 @@ def campaign(folder: Path, seed: int, minutes: float, only: Sequence[str] = ()) 
     import_programs()
     workshop, tally, chance = Workshop(folder), Tally(), random.Random(seed)
     attacks: dict[str, tuple[Attack, float]] = {
-        "kill": (kill, 5.0), "damage": (damage, 4.0), "crowd": (crowd, 1.0),
-    }  # fmt: skip
+        "kill": (kill, 5.0),
+        "damage": (damage, 4.0),
+        "crowd": (crowd, 1.0),
+    }
     if can_mount():
         attacks["fill"] = (fill, 1.0)
     else:

@@ -19,9 +19,16 @@ from tests.faults.make_drives import drive_input
 from tests.faults.make_inputs import Input, folder_input, model_answer, option_input, table_input
 
 SHARES = {
-    "table": 0.22, "config": 0.12, "drive": 0.12, "model": 0.17, "adapter": 0.08, "task": 0.08,
-    "option": 0.15, "results": 0.04, "methods": 0.02,
-}  # fmt: skip
+    "table": 0.22,
+    "config": 0.12,
+    "drive": 0.12,
+    "model": 0.17,
+    "adapter": 0.08,
+    "task": 0.08,
+    "option": 0.15,
+    "results": 0.04,
+    "methods": 0.02,
+}
 QUICK = ("table", "config", "task")  # kinds that need no weights
 Places = dict[str, Path]  # good folders: results, methods, model, adapter, task
 

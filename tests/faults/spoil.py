@@ -33,13 +33,23 @@ def hurt_bytes(rng: Random, content: bytes) -> bytes:
         return insert
 
     ways: list[Callable[[bytes], bytes]] = [
-        flip, flip, lambda b: b[: rng.randrange(len(b))], lambda b: b"", lambda b: b + b,
+        flip,
+        flip,
+        lambda b: b[: rng.randrange(len(b))],
+        lambda b: b"",
+        lambda b: b + b,
         put(b"\0", b"\xff", b'"', b"\r", b"\n", b",", b"{", b"]", b"\x1a", b"\xed\xa0\x80"),
-        put(b"\xef\xbb\xbf", b"\xff\xfe"), put(rng.randbytes(20)), lambda b: b"[" * 100_000,
+        put(b"\xef\xbb\xbf", b"\xff\xfe"),
+        put(rng.randbytes(20)),
+        lambda b: b"[" * 100_000,
         lambda b: b"\0" * 500,
-        lambda b: b"\xef\xbb\xbf" + b, lambda b: b"{}", lambda b: b'{"data": 7}', lambda b: b"null",
-        lambda b: b.decode("utf-8", "replace").encode("utf-16"), lambda b: rng.randbytes(200),
-    ]  # fmt: skip
+        lambda b: b"\xef\xbb\xbf" + b,
+        lambda b: b"{}",
+        lambda b: b'{"data": 7}',
+        lambda b: b"null",
+        lambda b: b.decode("utf-8", "replace").encode("utf-16"),
+        lambda b: rng.randbytes(200),
+    ]
     for _ in range(rng.choice((1, 1, 2, 4))):
         content = rng.choice(ways)(content or b"x")
     return content

@@ -117,9 +117,12 @@ class Workshop:
 
     def environment(self, folder: Path) -> Mapping[str, str]:
         return {
-            "LORA_JAX_CACHE": str(folder / "cache"), "HOME": str(folder / "home"), "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.inputs / "index"), "PIP_CONFIG_FILE": os.devnull,
-        }  # fmt: skip
+            "LORA_JAX_CACHE": str(folder / "cache"),
+            "HOME": str(folder / "home"),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.inputs / "index"),
+            "PIP_CONFIG_FILE": os.devnull,
+        }
 
     def run(self, subject: Subject, folder: Path) -> Outcome:
         """Run a program undisturbed to its end."""
@@ -193,16 +196,22 @@ def subjects(workshop: Workshop) -> list[Subject]:
         Subject("lanes", driver("scaling"), sweep("lanes.py", "--lanes", "2"), records, rel=1e-5, weight=2),
         Subject("fine-tuning", driver("finetune"), sweep("tuned.py", "--lanes", "1"), tuned, weight=3),
         Subject(
-            "in-context", driver("incontext"),
-            lambda out: [str(inputs / "prompted.py"), "--out", str(out)], prompted, weight=0.5,
+            "in-context",
+            driver("incontext"),
+            lambda out: [str(inputs / "prompted.py"), "--out", str(out)],
+            prompted,
+            weight=0.5,
         ),
         Subject("merge", run_command, merge, whole_folder, begins_with="fine-tuning", makes_once=True),
         Subject(
-            "report", run_command, lambda out: ["report", str(out.parent / "before")],
-            lambda out: pages(out.parent / "before"), begins_with="pretraining",
+            "report",
+            run_command,
+            lambda out: ["report", str(out.parent / "before")],
+            lambda out: pages(out.parent / "before"),
+            begins_with="pretraining",
         ),
         Subject("fetch", fetch, lambda out: ["fetch", "tiny"], fetched),
-    ]  # fmt: skip
+    ]
 
 
 # ---- a package index of one package

@@ -58,41 +58,62 @@ class Case(NamedTuple):
 
 CASES = {
     "gpt2": Case(
-        "GPT2Config", "GPT2LMHeadModel",
-        dict(n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS, n_inner=D_FF, vocab_size=VOCAB,
-             n_positions=CONTEXT, attn_implementation="eager", **DECODER),
+        "GPT2Config",
+        "GPT2LMHeadModel",
+        dict(
+            n_embd=D_MODEL,
+            n_layer=N_LAYERS,
+            n_head=N_HEADS,
+            n_inner=D_FF,
+            vocab_size=VOCAB,
+            n_positions=CONTEXT,
+            attn_implementation="eager",
+            **DECODER,
+        ),
         dtype="float32",
     ),
     "llama": Case(
-        "LlamaConfig", "LlamaForCausalLM",
-        dict(tie_word_embeddings=False, rms_norm_eps=1e-5, **GROUPED), max_shard_size="8KB",
+        "LlamaConfig",
+        "LlamaForCausalLM",
+        dict(tie_word_embeddings=False, rms_norm_eps=1e-5, **GROUPED),
+        max_shard_size="8KB",
     ),
     "llama3_tied": Case(
-        "LlamaConfig", "LlamaForCausalLM",
+        "LlamaConfig",
+        "LlamaForCausalLM",
         dict(tie_word_embeddings=True, head_dim=8, rope_parameters=LLAMA3, **GROUPED),
     ),
     "mistral": Case(
-        "MistralConfig", "MistralForCausalLM",
+        "MistralConfig",
+        "MistralForCausalLM",
         dict(sliding_window=CONTEXT, **GROUPED | dict(max_position_embeddings=2 * CONTEXT)),
     ),
     "pythia": Case(
-        "GPTNeoXConfig", "GPTNeoXForCausalLM",
-        dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25),
-             **WIDE, **DECODER),
+        "GPTNeoXConfig",
+        "GPTNeoXForCausalLM",
+        dict(
+            rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25),
+            **WIDE,
+            **DECODER,
+        ),
         dtype="float16",
     ),
     "neox_sequential": Case(
-        "GPTNeoXConfig", "GPTNeoXForCausalLM",
-        dict(use_parallel_residual=False,
-             rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5),
-             **WIDE, **DECODER),
+        "GPTNeoXConfig",
+        "GPTNeoXForCausalLM",
+        dict(
+            use_parallel_residual=False,
+            rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5),
+            **WIDE,
+            **DECODER,
+        ),
         dtype="float16",
     ),
     "qwen2": Case("Qwen2Config", "Qwen2ForCausalLM", dict(tie_word_embeddings=False, **GROUPED)),
     "qwen3": Case("Qwen3Config", "Qwen3ForCausalLM", dict(tie_word_embeddings=True, head_dim=6, **GROUPED)),
     "bert": Case("BertConfig", "BertModel", SIZES),
     "bert_classifier": Case("BertConfig", "BertForSequenceClassification", dict(num_labels=3, **SIZES)),
-}  # fmt: skip
+}
 
 
 def make_model(case: Case, seed: int) -> Any:

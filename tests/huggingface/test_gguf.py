@@ -150,11 +150,21 @@ def test_a_file_is_read_under_hugging_faces_names(tmp_path: Path, bpe: Tokenizer
         np.testing.assert_array_equal(tensors[name], dequantise(*values[theirs]), err_msg=name)
     config = json.loads((tmp_path / "hf" / "config.json").read_text())
     wanted = {
-        "model_type": "llama", "hidden_size": D, "num_hidden_layers": 1, "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS, "head_dim": K, "intermediate_size": F, "rope_theta": 1e5,
-        "rms_norm_eps": 1e-5, "max_position_embeddings": 32, "tie_word_embeddings": True,
-        "vocab_size": bpe.get_vocab_size(), "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
+        "model_type": "llama",
+        "hidden_size": D,
+        "num_hidden_layers": 1,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "head_dim": K,
+        "intermediate_size": F,
+        "rope_theta": 1e5,
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 32,
+        "tie_word_embeddings": True,
+        "vocab_size": bpe.get_vocab_size(),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     assert {key: config[key] for key in wanted} == wanted
 
 
@@ -262,8 +272,14 @@ def write_as(path: Path, bpe: Tokenizer, values: dict[str, Any], kind: Kind) -> 
 def test_no_gguf_and_half_a_gguf_are_said_so(tmp_path: Path, bpe: Tokenizer, values: Any) -> None:
     path = write(tmp_path / "model.gguf", bpe, values)
     whole = path.read_bytes()
-    for length, words in ((0, "no GGUF"), (3, "no GGUF"), (20, "cut short"), (len(whole) // 5, "cut short"),
-                          (len(whole) // 2, "cut short"), (len(whole) - 200, "cut short")):  # fmt: skip
+    for length, words in (
+        (0, "no GGUF"),
+        (3, "no GGUF"),
+        (20, "cut short"),
+        (len(whole) // 5, "cut short"),
+        (len(whole) // 2, "cut short"),
+        (len(whole) - 200, "cut short"),
+    ):
         path.write_bytes(whole[:length])
         with pytest.raises(LoraJaxError, match=words):
             read_gguf(path)

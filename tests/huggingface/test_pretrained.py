@@ -13,11 +13,21 @@ from lora_jax.huggingface.pretrained import load_pretrained
 from lora_jax.model.declare import declare
 
 CONFIG = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 8,
-    "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "max_position_embeddings": 16, "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": True,
-    "vocab_size": 12, "eos_token_id": 2,
-}  # fmt: skip
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 16,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e4,
+    "tie_word_embeddings": True,
+    "vocab_size": 12,
+    "eos_token_id": 2,
+}
 SHAPES = {
     "model.embed_tokens.weight": (12, 8),
     "model.norm.weight": (8,),

@@ -198,9 +198,12 @@ def test_a_shared_matrix_leaves_for_both_its_uses(bases: Bases, tmp_path: Path) 
 def test_merge_gives_back_what_lay_beside(bases: Bases, tmp_path: Path) -> None:
     base = bases(False)
     more = {
-        "generation_config.json": "{}", "chat_template.jinja": "{{ x }}", "README.md": "mine",
-        "extra/notes.txt": "n", "1_Pooling/config.json": "{}",
-    }  # fmt: skip
+        "generation_config.json": "{}",
+        "chat_template.jinja": "{{ x }}",
+        "README.md": "mine",
+        "extra/notes.txt": "n",
+        "1_Pooling/config.json": "{}",
+    }
     old = {
         "pytorch_model.bin": "w",
         "model.safetensors.index.json": "{}",

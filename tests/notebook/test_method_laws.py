@@ -9,9 +9,11 @@ from tests.scaling.finetuning.simulated import make_runs
 def test_columns_are_read_as_a_file() -> None:
     table = make_runs(0, ("full", "lora"), 1e-4, 1)
     frame = {
-        "method": table.labels["method"], "n_params": table["n_params"],
-        "finetune_tokens": table["finetune_tokens"], "loss": table["loss"],
-    }  # fmt: skip
+        "method": table.labels["method"],
+        "n_params": table["n_params"],
+        "finetune_tokens": table["finetune_tokens"],
+        "loss": table["loss"],
+    }
     found = lj.finetuning_laws(frame, n_bootstrap=100)
     same = lj.finetuning_laws(table, n_bootstrap=100)
     assert found["lora"].law is not None

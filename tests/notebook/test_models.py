@@ -15,9 +15,17 @@ from tests.prompting.places import make_places
 TINY = lj.ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=64, context=16)
 TOKENS = jax.random.randint(jax.random.key(0), (4, 12), 0, 64)
 METHODS = [
-    lj.LoRA(rank=2), lj.DoRA(rank=2), lj.PiSSA(rank=2), lj.VeRA(rank=4), lj.IA3(), lj.BitFit(), lj.Full(),
-    lj.TopLayers(layers=1), lj.AdapterH(rank=2), lj.Prefix(length=2),
-]  # fmt: skip
+    lj.LoRA(rank=2),
+    lj.DoRA(rank=2),
+    lj.PiSSA(rank=2),
+    lj.VeRA(rank=4),
+    lj.IA3(),
+    lj.BitFit(),
+    lj.Full(),
+    lj.TopLayers(layers=1),
+    lj.AdapterH(rank=2),
+    lj.Prefix(length=2),
+]
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "lora_jax" / "__init__.py").read_text())
     seen = {
         (alias.name, node.module)
-        for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module and node.module in
-        set(lj._HOMES.values())
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module in set(lj._HOMES.values())
         for alias in node.names
-    }  # fmt: skip
+    }
     assert seen == set(lj._HOMES.items())
     assert (ROOT / "lora_jax" / "py.typed").exists()
 

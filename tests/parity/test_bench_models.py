@@ -70,9 +70,12 @@ def test_steps_from_the_same_weights_stay_together(tmp_path: Path, compiled: boo
     with Side("benchmarks.steps:work_on_step", given) as side:
         ours = side.facts["losses"]
     settings = {
-        "folder": str(tmp_path), "platform": "cpu", "compiled": compiled, "n_checked": N_CHECKED,
+        "folder": str(tmp_path),
+        "platform": "cpu",
+        "compiled": compiled,
+        "n_checked": N_CHECKED,
         "optim": asdict(OPTIM) | {"learning_rate": LEARNING_RATE},
-    }  # fmt: skip
+    }
     with Side("benchmarks.pytorch.step:work_on_step", settings) as side:
         theirs = side.facts["losses"]
     assert len(ours) == N_CHECKED

@@ -127,9 +127,12 @@ def test_mistral_without_a_window_has_one_of_4096(folders, tmp_path: Path) -> No
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 LLAMA3 = {
-    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
-}  # fmt: skip
+}
 DEFAULT = {"rope_type": "default", "rope_theta": 5e5}
 
 

@@ -163,9 +163,15 @@ def test_scores_of_local_tasks_equal_those_of_its_own_backend(family: str, pair:
 
 
 CONTEXTS = (
-    "", "a", "it is", "it is ", "it is  \n", "<s>so", "</s>so",
+    "",
+    "a",
+    "it is",
+    "it is ",
+    "it is  \n",
+    "<s>so",
+    "</s>so",
     "a long text, longer than what fits: it is cut",
-)  # fmt: skip
+)
 CONTINUATIONS = ("b", " good", "</s>", "as long as almost fits there")
 
 
@@ -272,10 +278,20 @@ def test_a_wrong_request_is_one_sentence(pair: Any) -> None:
 def test_its_own_command_knows_the_model(pair: Any, tasks: Path, tmp_path: Path) -> None:
     folder = pair("llama").folder
     command = [
-        sys.executable, "-m", "lora_jax.prompting.harness", "--model", "lora_jax", "--model_args",
-        f"pretrained={folder}", "--include_path", str(tasks), "--tasks", "feel", "--output_path",
+        sys.executable,
+        "-m",
+        "lora_jax.prompting.harness",
+        "--model",
+        "lora_jax",
+        "--model_args",
+        f"pretrained={folder}",
+        "--include_path",
+        str(tasks),
+        "--tasks",
+        "feel",
+        "--output_path",
         str(tmp_path / "out"),
-    ]  # fmt: skip
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
     assert "|feel" in run.stdout

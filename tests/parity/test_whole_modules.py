@@ -178,9 +178,11 @@ WITH_HEAD: dict[str, tuple[str, dict[str, Any]]] = {
 IA3_TARGETS = {
     "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
     "pythia": (["query_key_value", "dense_4h_to_h"], ["dense_4h_to_h"]),
-    "bert_classifier": (["key", "value", "layer.0.output.dense", "layer.1.output.dense"],
-                        ["layer.0.output.dense", "layer.1.output.dense"]),
-}  # fmt: skip
+    "bert_classifier": (
+        ["key", "value", "layer.0.output.dense", "layer.1.output.dense"],
+        ["layer.0.output.dense", "layer.1.output.dense"],
+    ),
+}
 
 
 @pytest.mark.parametrize("method", WITH_HEAD)

@@ -110,10 +110,16 @@ def write_folder(folder: Path) -> Path:
     records = make_records()
     rng = np.random.default_rng(1)
     store = RunStore(folder)
-    store.claim({
-        "name": "synthetic", "question": QUESTION, "command": "launch.sh scaling configs/synthetic.py",
-        "run_ids": [r.run_id for r in records], "overrides": [], "data": {},
-    })  # fmt: skip
+    store.claim(
+        {
+            "name": "synthetic",
+            "question": QUESTION,
+            "command": "launch.sh scaling configs/synthetic.py",
+            "run_ids": [r.run_id for r in records],
+            "overrides": [],
+            "data": {},
+        }
+    )
     for record in records:
         store.write(record, make_curve(record, rng))
     write_fits(folder / "fits.json", fit_sweep(read_table(folder), n_bootstrap=100))

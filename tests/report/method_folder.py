@@ -51,7 +51,6 @@ def make_record(label: str, rate: float, seed: int, values: list[float], dev: fl
     """Return a record as runs/RUN_ID.json holds it; no values: diverged."""
     method, n_trainable, _, flops_share, _ = METHODS[label]
     done = bool(values)
-    slug = label.lower().replace(" ", "-")
     tuning = Finetuning(
         base="minilm",
         base_fingerprint="abc",
@@ -71,10 +70,21 @@ def make_record(label: str, rate: float, seed: int, values: list[float], dev: fl
         seconds_per_step=0.1 * flops_share if done else None,
     )
     config = {
-        "base": "minilm", "task": {"name": "sst2", "n_train": 2000}, "method": method, "label": label,
-        "optim": {"learning_rate": rate, "batch_size": 16}, "seed": seed,
-    }  # fmt: skip
-    record = RunRecord(
+        "base": "minilm",
+        "task": {"name": "sst2", "n_train": 2000},
+        "method": method,
+        "label": label,
+        "optim": {"learning_rate": rate, "batch_size": 16},
+        "seed": seed,
+    }
+    return dataclasses.asdict(make_run(config, tuning))
+
+
+def make_run(config: dict[str, Any], tuning: Finetuning) -> RunRecord:
+    """Return the record of a fine-tuning run; it diverged if it has no test values."""
+    done, rate, seed = bool(tuning.test_values), config["optim"]["learning_rate"], config["seed"]
+    slug = tuning.label.lower().replace(" ", "-")
+    return RunRecord(
         run_id=f"sst2-{slug}-lr{rate:g}-s{seed}-{digest(config)}",
         sweep="synthetic",
         status="done" if done else "diverged",
@@ -88,7 +98,7 @@ def make_record(label: str, rate: float, seed: int, values: list[float], dev: fl
         unique_tokens=20_000,
         epochs=3.0,
         flops=1e13,
-        flops_exact=1.1e13 * flops_share,
+        flops_exact=1.1e13 * tuning.flops_share,
         train_loss=0.2 if done else None,
         heldout_loss=0.3 if done else None,
         heldout_loss_se=0.01 if done else None,
@@ -106,7 +116,6 @@ def make_record(label: str, rate: float, seed: int, values: list[float], dev: fl
         created_at="2026-01-01T00:00:00+00:00",
         finetuning=vars(tuning),
     )
-    return dataclasses.asdict(record)
 
 
 def make_records(
@@ -149,8 +158,12 @@ def write_folder(folder: Path, records: list[dict[str, Any]]) -> Path:
                 loss = 0.15 + 0.5 * np.exp(-step * able / 200) + 0.08 * abs(rng.normal())
                 writer.writerow((step, 160 * step, 1e10 * step, loss, 1e-3))
     sweep = {
-        "name": "synthetic", "question": QUESTION, "command": "./launch.sh finetune configs/synthetic.py",
-        "run_ids": [record["run_id"] for record in records], "overrides": {}, "data": {},
-    }  # fmt: skip
+        "name": "synthetic",
+        "question": QUESTION,
+        "command": "./launch.sh finetune configs/synthetic.py",
+        "run_ids": [record["run_id"] for record in records],
+        "overrides": {},
+        "data": {},
+    }
     (folder / "sweep.json").write_text(json.dumps(sweep))
     return folder

@@ -25,8 +25,13 @@ from tests.runs.wandb_server import ENTITY, serving
 # wandb-workspaces is written for pydantic 1, of which pydantic 2 warns
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 KINDS = {
-    "Run History Line Plot", "Scatter Plot", "Media Browser", "Weave", "Vega2", "Run Comparer",
-}  # fmt: skip
+    "Run History Line Plot",
+    "Scatter Plot",
+    "Media Browser",
+    "Weave",
+    "Vega2",
+    "Run Comparer",
+}
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +195,9 @@ def test_without_a_network_it_says_so_soon(tracked: Path, tmp_path: Path) -> Non
 def test_a_second_call_writes_the_same_workspace_and_report(tracked: Path, tmp_path: Path) -> None:
     with serving() as server:
         env = logged_out(tmp_path) | {
-            "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}",
-        }  # fmt: skip
+            "WANDB_API_KEY": "0" * 40,
+            "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}",
+        }
         for _ in range(2):
             done = call(tracked, "--entity", ENTITY, **env)
             assert done.returncode == 0, done.stderr

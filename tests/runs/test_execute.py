@@ -218,10 +218,7 @@ def test_a_stopped_sweep_goes_on_to_the_same_records(
     assert {record.run_id for record in new} == {run_id(run) for run in runs} - kept.keys()
     for record in finished[1]:
         other = RunStore(tmp_path).finished()[record.run_id]
-        differ = {
-            name for name, value in dataclasses.asdict(record).items()
-            if getattr(other, name) != value
-        }  # fmt: skip
+        differ = {name for name, value in dataclasses.asdict(record).items() if getattr(other, name) != value}
         assert differ <= {"wall_seconds", "tokens_per_second", "trained_tokens", "created_at"}
         assert RunStore(tmp_path).read_curve(record.run_id) == finished[0].read_curve(record.run_id)
 
@@ -301,8 +298,10 @@ def test_fingerprints_tell_changed_text(runs: list[RunConfig], corpus: Path, tmp
     folder.mkdir()
     for path in corpus.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    config = overlay(runs[0], {"data.sources": (dataclasses.replace(
-        runs[0].data.sources[0], name=f"files:{folder}/*.txt"),)}).data  # fmt: skip
+    config = overlay(
+        runs[0],
+        {"data.sources": (dataclasses.replace(runs[0].data.sources[0], name=f"files:{folder}/*.txt"),)},
+    ).data
 
     def fingerprint() -> dict[str, str]:
         return fingerprints({config: prepare(config, 256, tmp_path / "cache")})

@@ -73,8 +73,9 @@ def test_overrides_reach_every_run_and_merge_those_that_become_equal(tmp_path: P
     path = write(tmp_path, HEAD + BODY)
     runs = load_experiment(path, ["model.d_model=16", "optim.learning_rate=0.5"]).runs
     assert [(run.model.d_model, run.optim.learning_rate, run.seed) for run in runs] == [
-        (16, 0.5, 0), (16, 0.5, 1),
-    ]  # fmt: skip
+        (16, 0.5, 0),
+        (16, 0.5, 1),
+    ]
     assert [run.seed for run in load_experiment(path, ["seed=7"]).runs] == [7]
     with pytest.raises(LoraJaxError, match=r"nearest: 'seed'"):
         load_experiment(path, ["sed=7"])

@@ -35,14 +35,26 @@ def sweep(base: RunConfig) -> list[RunConfig]:
 
 def test_runs_of_one_shape_are_a_group(base: RunConfig) -> None:
     together: list[dict[str, Any]] = [
-        {"seed": 1}, {"optim.learning_rate": 1e-4}, {"optim.weight_decay": 0.0}, {"optim.clip_norm": 9.0},
-        {"optim.schedule": "cosine"}, {"optim.warmup_steps": 9}, {"optim.cooldown_fraction": 0.5},
-        {"optim.lr_size_exponent": 0.0}, {"data.unique_tokens": 640}, {"n_tokens": 2 * base.n_tokens},
-    ]  # fmt: skip
+        {"seed": 1},
+        {"optim.learning_rate": 1e-4},
+        {"optim.weight_decay": 0.0},
+        {"optim.clip_norm": 9.0},
+        {"optim.schedule": "cosine"},
+        {"optim.warmup_steps": 9},
+        {"optim.cooldown_fraction": 0.5},
+        {"optim.lr_size_exponent": 0.0},
+        {"data.unique_tokens": 640},
+        {"n_tokens": 2 * base.n_tokens},
+    ]
     apart: list[dict[str, Any]] = [
-        {"model.d_model": 16}, {"model.norm": "layernorm"}, {"optim.batch_size": 2}, {"data.seq_len": 8},
-        {"optim.beta1": 0.8}, {"optim.beta2": 0.9}, {"optim.eps": 1e-6},
-    ]  # fmt: skip
+        {"model.d_model": 16},
+        {"model.norm": "layernorm"},
+        {"optim.batch_size": 2},
+        {"data.seq_len": 8},
+        {"optim.beta1": 0.8},
+        {"optim.beta2": 0.9},
+        {"optim.eps": 1e-6},
+    ]
     groups = group_by_shape(plan(expand(base, chain([{}], together, apart))))
     assert sorted(len(group.trunks) for group in groups) == [1] * len(apart) + [len(together)]
     largest = max(groups, key=lambda group: len(group.trunks))

@@ -264,9 +264,16 @@ def lagging(tmp_path: Path, base: RunConfig, make_record: MakeRecord) -> Iterato
     runs = [make_record(run) for run in several(base, 4)]
     runs.sort(key=lambda record: record.run_id)
     run_ids = [record.run_id for record in runs]
-    store.claim({
-        "name": "t", "question": "", "command": "c", "run_ids": run_ids, "overrides": [], "data": {},
-    })  # fmt: skip
+    store.claim(
+        {
+            "name": "t",
+            "question": "",
+            "command": "c",
+            "run_ids": run_ids,
+            "overrides": [],
+            "data": {},
+        }
+    )
     for record in runs:
         store.write(record, CURVE * 2)
     return lags(store, runs[-1])

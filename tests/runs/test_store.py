@@ -37,9 +37,13 @@ def several(base: RunConfig, n: int) -> list[RunConfig]:
 
 def sweep(runs: list[RunConfig], **fields: object) -> dict[str, object]:
     known = {
-        "name": "tiny", "question": "?", "command": "x", "overrides": [], "data": {"d": "text 1"},
+        "name": "tiny",
+        "question": "?",
+        "command": "x",
+        "overrides": [],
+        "data": {"d": "text 1"},
         "run_ids": [run_id(run) for run in runs],
-    }  # fmt: skip
+    }
     return known | fields
 
 

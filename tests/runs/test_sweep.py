@@ -41,8 +41,10 @@ def test_a_chain_is_a_concatenation_over_which_a_product_distributes() -> None:
 
 def test_zipped_pairs_points_and_refuses_unequal_lengths() -> None:
     assert zipped(A, over("seed", [1, 2, 3])) == [
-        {"model.d_model": 8, "seed": 1}, {"model.d_model": 16, "seed": 2}, {"model.d_model": 32, "seed": 3},
-    ]  # fmt: skip
+        {"model.d_model": 8, "seed": 1},
+        {"model.d_model": 16, "seed": 2},
+        {"model.d_model": 32, "seed": 3},
+    ]
     assert zipped() == []
     with pytest.raises(LoraJaxError, match=r"\[3, 2\]"):
         zipped(A, B)

@@ -56,16 +56,25 @@ ALPHA = {"value": 0.31, "se": 0.01, "ci95": [0.29, 0.33]}
 AT_BOUND = {"value": 0.0, "se": None, "ci95": None}
 UNDEFINED = {"value": None, "se": None, "ci95": None}
 FITS = {
-    "source": "runs.csv", "n_runs": 1, "n_fitted": 1, "n_column": "n_params", "flops_column": "flops_exact",
-    "fits": [{
-        "key": "L(N)", "params": {"alpha": ALPHA}, "certificate": {"verdict": "good"}, "n": 1,
-        "runs": [{"run_id": "r", "N": 9.0, "measured": 2.0, "fitted": 2.5}],
-    }],
+    "source": "runs.csv",
+    "n_runs": 1,
+    "n_fitted": 1,
+    "n_column": "n_params",
+    "flops_column": "flops_exact",
+    "fits": [
+        {
+            "key": "L(N)",
+            "params": {"alpha": ALPHA},
+            "certificate": {"verdict": "good"},
+            "n": 1,
+            "runs": [{"run_id": "r", "N": 9.0, "measured": 2.0, "fitted": 2.5}],
+        }
+    ],
     "exponents": {"alpha_N": ALPHA | {"fit": "L(N)"}, "alpha_D": AT_BOUND | {"fit": "L(D)"}},
     "frontier": {"rows": [{"flops": 1e9, "n_params": ALPHA, "n_tokens": UNDEFINED, "loss": ALPHA}]},
     "heldout_cell": {"measured": 2.6, "predictions": [ALPHA | {"key": "L(N,D)", "relative_error": 0.01}]},
     "warnings": ["few runs"],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -168,8 +177,9 @@ def test_fits_are_kept_as_tables_and_pictures(tmp_path):
     assert {"exponents", "params", "frontier", "heldout", "warnings", "loss"} <= kept
     [table] = (path.parent / "files/media").rglob("exponents_*.table.json")
     assert json.loads(table.read_text())["data"] == [
-        ["alpha_N", "L(N)", 0.31, 0.29, 0.33], ["alpha_D", "L(D)", 0.0, None, None],
-    ]  # fmt: skip
+        ["alpha_N", "L(N)", 0.31, 0.29, 0.33],
+        ["alpha_D", "L(D)", 0.0, None, None],
+    ]
 
 
 def test_a_run_costs_little_offline(tmp_path):
@@ -244,8 +254,10 @@ def test_no_login_goes_offline_and_never_asks(tmp_path):
 
 def test_an_unreachable_server_costs_seconds_and_loses_nothing(tmp_path):
     env = {
-        "WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9",
-    }  # fmt: skip
+        "WANDB_MODE": "online",
+        "WANDB_API_KEY": "0" * 40,
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+    }
     code = "import lora_jax.runs.wandb_run as w\nw.CONNECT_SECONDS = 2\n"
     code += "x = t.open_tracker('wandb', 'tiny', FOLDER)\n"
     code += "x.log_run(RECORD, CURVE); x.log_run(RECORD, CURVE)\nprint('MODE', x.mode, len(x.notes))"

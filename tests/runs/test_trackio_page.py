@@ -37,8 +37,11 @@ def browser() -> str:
 def page_of(folder: Path, home: Path) -> Iterator[str]:
     """Serve trackio's page as `trackio show` does; give its address, without the token to write."""
     env = os.environ | {
-        "TRACKIO_DIR": str(folder / "trackio"), "HOME": str(home), "BROWSER": "true", "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
+        "TRACKIO_DIR": str(folder / "trackio"),
+        "HOME": str(home),
+        "BROWSER": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
     with subprocess.Popen(
         [sys.executable, "-c", SHOW, "show", "--project", "tiny"],
         env=env,

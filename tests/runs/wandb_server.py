@@ -13,13 +13,26 @@ from typing import Any
 
 ENTITY, PROJECT = "somebody", "lora-jax"
 _USER: dict[str, Any] = {
-    "id": "u", "name": "u", "username": "u", "entity": ENTITY, "email": "u@example.org", "admin": False,
-    "flags": "{}", "teams": {"edges": []}, "apiKeys": {"edges": []}, "deletedAt": None,
-}  # fmt: skip
+    "id": "u",
+    "name": "u",
+    "username": "u",
+    "entity": ENTITY,
+    "email": "u@example.org",
+    "admin": False,
+    "flags": "{}",
+    "teams": {"edges": []},
+    "apiKeys": {"edges": []},
+    "deletedAt": None,
+}
 _PROJECT: dict[str, Any] = {
-    "id": "p", "name": PROJECT, "entityName": ENTITY, "createdAt": "2026-01-01", "isBenchmark": False,
-    "user": _USER, "internalId": "p1",
-}  # fmt: skip
+    "id": "p",
+    "name": PROJECT,
+    "entityName": ENTITY,
+    "createdAt": "2026-01-01",
+    "isBenchmark": False,
+    "user": _USER,
+    "internalId": "p1",
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -34,9 +47,11 @@ class Server(ThreadingHTTPServer):
         if "upsertView" in query:
             self.saved.append(variables)
             view = variables | {
-                "id": variables.get("id") or f"view{len(self.saved)}", "project": _PROJECT,
-                "createdAt": "2026-01-01T00:00:00", "updatedAt": "2026-01-01T00:00:00",
-            }  # fmt: skip
+                "id": variables.get("id") or f"view{len(self.saved)}",
+                "project": _PROJECT,
+                "createdAt": "2026-01-01T00:00:00",
+                "updatedAt": "2026-01-01T00:00:00",
+            }
             return {"upsertView": {"view": view, "inserted": True}}
         if "viewer" in query:
             return {"viewer": _USER}

@@ -48,12 +48,16 @@ def _table(change: Callable[[np.ndarray], np.ndarray], rows: slice = slice(None)
 
 
 DEGENERATE = {
-    "rising": _table(lambda x: 1 / x), "steep": _table(lambda x: x**-30.0),
-    "constant": _table(lambda x: 0 * x + 2.5), "exact": _table(lambda x: x),
+    "rising": _table(lambda x: 1 / x),
+    "steep": _table(lambda x: x**-30.0),
+    "constant": _table(lambda x: 0 * x + 2.5),
+    "exact": _table(lambda x: x),
     "huge": _table(lambda x: x * 1e150),
-    "tiny": _table(lambda x: x * 1e-150), "two rows": _table(lambda x: x, slice(0, 7, 6)),
-    "one row": _table(lambda x: x, slice(0, 1)), "outlier": _table(lambda x: np.where(x > 4.3, 1e9, x)),
-}  # fmt: skip
+    "tiny": _table(lambda x: x * 1e-150),
+    "two rows": _table(lambda x: x, slice(0, 7, 6)),
+    "one row": _table(lambda x: x, slice(0, 1)),
+    "outlier": _table(lambda x: np.where(x > 4.3, 1e9, x)),
+}
 
 
 def _try(name: str, kind: str) -> None:

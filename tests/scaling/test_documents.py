@@ -35,14 +35,18 @@ FITS = sorted(PUBLISHED.rglob("fits.json"))
 OF_A_LAW = sorted([*PUBLISHED.rglob("fit.json"), *PUBLISHED.rglob("groups.json")])
 EVERY = {
     "own": Questions(
-        n_bootstrap=100, figures=True, budgets=[1e15], predict=[{"N": 1e6, "D": 1e8}], versus=["hoffmann"],
+        n_bootstrap=100,
+        figures=True,
+        budgets=[1e15],
+        predict=[{"N": 1e6, "D": 1e8}],
+        versus=["hoffmann"],
         compare=True,
     ),
     "judged": Questions(
         n_bootstrap=100, given={"E": 1.2, "A": 16.0, "alpha": 0.35, "B": 70.0, "beta": 0.4}, budgets=[1e15]
     ),
     "fixed": Questions(n_bootstrap=100, fixed={"E": 1.2}, serve=[(1.5, 1e9)]),
-}  # fmt: skip
+}
 
 
 def as_read(document: Any) -> Any:

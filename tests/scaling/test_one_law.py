@@ -42,9 +42,17 @@ def test_the_document_is_whole_and_json(sweep: Callable[..., RunTable]) -> None:
     for row in document["params"].values():
         assert row["ci95"][0] <= row["value"] <= row["ci95"][1]
     assert [row["quantity"] for row in document["predictions"]] == [
-        "loss", "loss of one run", "N*", "D*", "D/N", "loss", "N to serve", "D to serve", "FLOPs in all",
+        "loss",
+        "loss of one run",
+        "N*",
+        "D*",
+        "D/N",
+        "loss",
+        "N to serve",
+        "D to serve",
+        "FLOPs in all",
         "D/N to serve",
-    ]  # fmt: skip
+    ]
     assert document["differences"][0]["p"] < 0.05
     assert document["leading"] == {"name": "a", "value": pytest.approx(document["derived"]["a"]["value"])}
     assert len(document["runs"]) == document["n"] == len(table)

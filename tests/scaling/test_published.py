@@ -131,9 +131,12 @@ def test_repeated_epochs_are_weakly_identified(published: Path) -> None:
     assert len(runs) == 182
     law = LAWS["data-constrained"]
     fixed = {
-        "E": np.exp(0.6254804), "A": np.exp(6.255414), "B": np.exp(7.3049974), "alpha": 0.3526596,
+        "E": np.exp(0.6254804),
+        "A": np.exp(6.255414),
+        "B": np.exp(7.3049974),
+        "alpha": 0.3526596,
         "beta": 0.3526596,
-    }  # fmt: skip
+    }
     found = fit(law, runs, fixed=fixed)
     problem = found.problem
     there = law.to_theta({**fixed, "R_D_star": 15.39, "R_N_star": 5.31}, problem.centre)

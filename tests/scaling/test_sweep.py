@@ -22,9 +22,12 @@ TOP = {
     "unit_told", "by_convention", "frontier", "heldout_cell", "learning_rate", "warnings", "format",
 }  # fmt: skip
 ENTRY = {
-    "key", "slice", "run_ids", "residuals",
+    "key",
+    "slice",
+    "run_ids",
+    "residuals",
     *(field.name for field in fields(FitReport) if field.name not in ("samples", "profiles")),
-}  # fmt: skip
+}
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 KEYS = {"L(N)", "L(N) with floor", "L(D)", "L(D) with floor", "L(C)", "L(C) with floor", "L(N,D)"}
 

@@ -46,9 +46,11 @@ def flip(place: float) -> Callable[[Path], None]:
 
 
 DAMAGES = {
-    "truncated": truncate, "emptied": empty, "removed": remove,
+    "truncated": truncate,
+    "emptied": empty,
+    "removed": remove,
     **{f"flipped at {place:.0%}": flip(place) for place in (0.0, 0.33, 0.66, 1.0)},
-}  # fmt: skip
+}
 
 
 def train(

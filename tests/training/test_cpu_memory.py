@@ -14,13 +14,21 @@ FAST = [Case(SIZES[0], "gpt2"), Case(SIZES[1], "llama", "none", "lora", 4), CHUN
 # Of what the prediction was fitted to: each size, and each policy, method and kind at several sizes.
 FEW = [
     *(Case(size, kind) for size, kind in zip(SIZES, 5 * list(KINDS), strict=True) if size != SIZES[0]),
-    Case(SIZES[2], "gpt2", "dots"), Case(SIZES[3], "llama", "full"), Case(SIZES[7], "llama", "dots"),
-    Case(SIZES[8], "gpt2", "full"), Case(SIZES[2], "gpt2", trains="lora"),
-    Case(SIZES[7], "llama", trains="lora"), CHUNKED._replace(trains="lora"),
-    Case(SIZES[1], "gpt2", trains="lora", lanes=4), Case(SIZES[1], "llama", lanes=4),
-    Case(SIZES[1], "t5"), Case(SIZES[7], "t5"), Case(SIZES[2], "transformer-xl"),
-    Case(SIZES[6], "transformer-xl"), Case(SIZES[8], "transformer-xl"),
-]  # fmt: skip
+    Case(SIZES[2], "gpt2", "dots"),
+    Case(SIZES[3], "llama", "full"),
+    Case(SIZES[7], "llama", "dots"),
+    Case(SIZES[8], "gpt2", "full"),
+    Case(SIZES[2], "gpt2", trains="lora"),
+    Case(SIZES[7], "llama", trains="lora"),
+    CHUNKED._replace(trains="lora"),
+    Case(SIZES[1], "gpt2", trains="lora", lanes=4),
+    Case(SIZES[1], "llama", lanes=4),
+    Case(SIZES[1], "t5"),
+    Case(SIZES[7], "t5"),
+    Case(SIZES[2], "transformer-xl"),
+    Case(SIZES[6], "transformer-xl"),
+    Case(SIZES[8], "transformer-xl"),
+]
 
 
 @pytest.mark.parametrize("case", FAST, ids=str)

@@ -169,8 +169,10 @@ def test_clearing_leaves_kept_states_alone(tmp_path: Path) -> None:
     for name in ("plain", "other"):
         clear(tmp_path / name)
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
-        "other", "other/kept", "other/kept/5",
-    ]  # fmt: skip
+        "other",
+        "other/kept",
+        "other/kept/5",
+    ]
 
 
 def test_the_page_reads_a_kept_state_by_orbax_alone(kept: tuple[Path, list[PretrainResult]]) -> None:

@@ -11,10 +11,13 @@ from lora_jax.data.readers.text import TextFile
 from lora_jax.errors import LoraJaxError
 
 ROWS = {  # files in which each row is a document
-    ".jsonl": JsonLines, ".ndjson": JsonLines,
-    ".parquet": ParquetTable, ".pq": ParquetTable,
-    ".arrow": ArrowTable, ".feather": ArrowTable,
-}  # fmt: skip
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".parquet": ParquetTable,
+    ".pq": ParquetTable,
+    ".arrow": ArrowTable,
+    ".feather": ArrowTable,
+}
 TOKENS = "a file of tokens"
 OTHERS = {  # files that may hold texts but are no text
     **dict.fromkeys((".json", ".ipynb"), "JSON"),

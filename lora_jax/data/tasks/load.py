@@ -26,14 +26,26 @@ from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.files import find_cache
 
 NAMED = {
-    "sst2": read_sst2, "rte": read_rte, "e2e": read_e2e, "qa": read_qa, "xsum": read_xsum, NAME: read_sample,
-}  # fmt: skip
+    "sst2": read_sst2,
+    "rte": read_rte,
+    "e2e": read_e2e,
+    "qa": read_qa,
+    "xsum": read_xsum,
+    NAME: read_sample,
+}
 # The same tasks in tensorflow-datasets. Its e2e_cleaned, squad and xsum have other rows than ours.
 SETS = {"sst2": "glue/sst2", "rte": "glue/rte"}
 KINDS = (
-    *NAMED, "tfds:glue/sst2", "tfds:glue/rte", "tfds:glue/mnli", "tfds:e2e_cleaned", "tfds:squad",
-    "tfds:xsum", "files:FOLDER", "text:SOURCE",
-)  # fmt: skip
+    *NAMED,
+    "tfds:glue/sst2",
+    "tfds:glue/rte",
+    "tfds:glue/mnli",
+    "tfds:e2e_cleaned",
+    "tfds:squad",
+    "tfds:xsum",
+    "files:FOLDER",
+    "text:SOURCE",
+)
 # Names of the shuffles. Each split is cut and drawn by its own, so that no count changes the draw of another.
 CUT, DRAW = 0, 1
 SPLITS = ("train", "dev", "test")

@@ -40,22 +40,25 @@ def draw(report: AblationReport) -> list[Drawing]:
     """Return the figures."""
     drawn = [
         (
-            "ablation_misfit", "How far the runs lie off the law, for each recipe",
+            "ablation_misfit",
+            "How far the runs lie off the law, for each recipe",
             "The standard deviation of ln loss around the law that is fitted to the recipe's own runs, with"
             " its 95 % interval, beside that between seeds of a cell.",
             plots.plot_misfits(report),
         ),
         (
-            "ablation_range", "How far the runs lie off the law on a smaller range",
+            "ablation_range",
+            "How far the runs lie off the law on a smaller range",
             "Each point is a fit of its own. The misfit falls where what was left out follows another law.",
             plots.plot_cuts(report),
         ),
         (
-            "ablation_residuals", "Where the runs of each recipe lie off the law",
+            "ablation_residuals",
+            "Where the runs of each recipe lie off the law",
             "Means of cells against D, a line for each size.",
             plots.plot_residuals(report),
         ),
-    ]  # fmt: skip
+    ]
     return [Drawing(name, title, words, figure) for name, title, words, figure in drawn if figure is not None]
 
 
@@ -73,9 +76,12 @@ def make_page(report: AblationReport, figures: str, question: str, sources: str)
         rows.setting_rows(report),
     )
     facts = {
-        "command": report.command, "law": report.formula, "loss": report.loss_name,
-        "N": report.n_column, "runs": f"{report.n_runs}",
-    }  # fmt: skip
+        "command": report.command,
+        "law": report.formula,
+        "loss": report.loss_name,
+        "N": report.n_column,
+        "runs": f"{report.n_runs}",
+    }
     sections = [
         ("summary", "Summary", summary),
         ("figures", "Figures", figures),

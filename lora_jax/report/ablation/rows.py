@@ -24,9 +24,18 @@ def recipe_rows(report: AblationReport) -> Table:
             )
         )
     columns = (
-        "recipe", "runs", "cells", "off the law", INTERVAL, "seeds", "times", INTERVAL, "loss",
-        INTERVAL, "verdict",
-    )  # fmt: skip
+        "recipe",
+        "runs",
+        "cells",
+        "off the law",
+        INTERVAL,
+        "seeds",
+        "times",
+        INTERVAL,
+        "loss",
+        INTERVAL,
+        "verdict",
+    )
     return Table(
         f"How far the runs of each recipe lie off {report.formula}",
         columns,

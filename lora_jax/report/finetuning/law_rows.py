@@ -18,8 +18,12 @@ from lora_jax.scaling.finetuning.results import FinetuningReport, MethodResult, 
 def all_rows(report: FinetuningReport) -> list[Table]:
     """Return every table that has rows, the runs that are not fitted apart."""
     tables = [
-        crossing_rows(report), law_rows(report), form_rows(report), capacity_rows(report), need_rows(report),
-    ]  # fmt: skip
+        crossing_rows(report),
+        law_rows(report),
+        form_rows(report),
+        capacity_rows(report),
+        need_rows(report),
+    ]
     return [table for table in tables if table.rows]
 
 
@@ -93,9 +97,17 @@ def form_rows(report: FinetuningReport) -> Table:
             )
         )
     columns = (
-        "form", "law", "parameters", "largest F", f"largest {report.x}", "inside its interval",
-        "misses fitted by", "squared error against the first", INTERVAL, "remark",
-    )  # fmt: skip
+        "form",
+        "law",
+        "parameters",
+        "largest F",
+        f"largest {report.x}",
+        "inside its interval",
+        "misses fitted by",
+        "squared error against the first",
+        INTERVAL,
+        "remark",
+    )
     return Table(
         "Forms of the law, by what they predict unseen",
         columns,
@@ -171,9 +183,13 @@ def _need_row(need: Need, names: Sequence[str]) -> tuple[str, ...]:
     costs = (count(need.costs[name].value) if name in need.costs else MISSING for name in names)
     beyond = MISSING if need.beyond is None else format_power(need.beyond, 2)
     return (
-        need.method, format_loss(need.loss), count(need.finetune_tokens), *show_solution(need.x), beyond,
+        need.method,
+        format_loss(need.loss),
+        count(need.finetune_tokens),
+        *show_solution(need.x),
+        beyond,
         *costs,
-    )  # fmt: skip
+    )
 
 
 def left_out_rows(report: FinetuningReport) -> Table:

@@ -30,9 +30,17 @@ def claim_rows(claims: tuple[Claim, ...]) -> Table:
             )
         )
     columns = (
-        "claim", "what it says", "measured", "value", INTERVAL, "holds within", "found", "cells", "remark",
+        "claim",
+        "what it says",
+        "measured",
+        "value",
+        INTERVAL,
+        "holds within",
+        "found",
+        "cells",
+        "remark",
         "interval by",
-    )  # fmt: skip
+    )
     return Table(
         "The claims of LoRA Without Regret",
         columns,

@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 SIX_ND = "6 N D"  # columns.C of a document whose C was made of its N and D
 SUBJECTS = {
-    "N": "parameters N", "D": "training tokens D", "C": "training compute C (FLOPs)", "S": "training steps S",
+    "N": "parameters N",
+    "D": "training tokens D",
+    "C": "training compute C (FLOPs)",
+    "S": "training steps S",
     "B": "batch size B",
-    "U": "unique tokens U", "F": "fine-tuning set F", "P": "trainable parameters P",
-    "L": "loss L", SIX_ND: "training compute 6 N D (FLOPs)",
-}  # fmt: skip
+    "U": "unique tokens U",
+    "F": "fine-tuning set F",
+    "P": "trainable parameters P",
+    "L": "loss L",
+    SIX_ND: "training compute 6 N D (FLOPs)",
+}
 COMPUTE = ("C", SIX_ND)
 LOG_FROM = 5.0  # ratio of largest to smallest from which an axis is logarithmic
 GAP = 0.07  # between names, in heights of a panel

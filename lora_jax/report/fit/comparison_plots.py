@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {
-    "best": style.GREEN, "exact": style.BLUE, "tied": style.BLUE, "worse": style.VERMILION,
+    "best": style.GREEN,
+    "exact": style.BLUE,
+    "tied": style.BLUE,
+    "worse": style.VERMILION,
     "unresolved": style.ORANGE,
-}  # fmt: skip
+}
 MEANINGS = {
-    "best": "least error", "exact": "not distinguishable from that", "tied": "not distinguishable from that",
-    "worse": "worse than that", "unresolved": "too few runs to tell",
-}  # fmt: skip
+    "best": "least error",
+    "exact": "not distinguishable from that",
+    "tied": "not distinguishable from that",
+    "worse": "worse than that",
+    "unresolved": "too few runs to tell",
+}
 LEAST = 1e-4  # percent of the response: smaller errors are drawn there
 WIDEST = 1.25  # as a share of the measured: half a panel's height at most, unless the best law errs more
 FEWEST_LAWS = 4  # a figure of so few has room for two lines of a law

@@ -25,10 +25,14 @@ FEWEST_SAMPLES = 20  # replicates that make a cloud
 def draw_fit_figures(report: FitReport) -> list[Drawing]:
     """Draw every figure that the report can carry; what it lacks has none."""
     return [
-        *_draw_fit(report), draw_misses(report), *_draw_profiles(report), *_draw_contours(report),
-        *_draw_influence(report), *_draw_frontier(report),
+        *_draw_fit(report),
+        draw_misses(report),
+        *_draw_profiles(report),
+        *_draw_contours(report),
+        *_draw_influence(report),
+        *_draw_frontier(report),
         *(draw_comparison(report.comparison) if report.comparison else ()),
-    ]  # fmt: skip
+    ]
 
 
 def draw_law(report: FitReport) -> Drawing | None:
@@ -159,9 +163,10 @@ def draw_misses(report: FitReport, heldout: plots.Unseen | None = None) -> Drawi
 
 def _draw_profiles(report: FitReport) -> Iterator[Drawing]:
     profiles = {
-        name: p for name, p in report.profiles.items()
+        name: p
+        for name, p in report.profiles.items()
         if len(p.value) > 2 and all(is_number(x) for x in (*p.value, *p.objective))
-    }  # fmt: skip
+    }
     if not profiles:
         return
     open_ones = [name for name, p in profiles.items() if None in p.ci95]
@@ -198,10 +203,10 @@ def pairs_of(report: FitReport) -> list[tuple[str, str]]:
     with the exponent that it moves with most. A parameter without spread, such as a fixed one, has none, nor
     has one whose replicates a float does not hold."""
     samples = {
-        name: np.asarray(x, np.float64) for name, x in report.samples.items()
-        if name in report.params and len(x) >= FEWEST_SAMPLES and np.ptp(x) > 0
-        and all(map(is_number, x))
-    }  # fmt: skip
+        name: np.asarray(x, np.float64)
+        for name, x in report.samples.items()
+        if name in report.params and len(x) >= FEWEST_SAMPLES and np.ptp(x) > 0 and all(map(is_number, x))
+    }
     exponents = [name for name in samples if not report.params[name].unit]
     pairs = list(combinations(exponents, 2))[:2]
     for name in samples:

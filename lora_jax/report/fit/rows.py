@@ -32,8 +32,9 @@ def parameter_rows(report: FitReport) -> Table:
     """
     certificate, profiles = report.certificate, report.profiles
     marks = {
-        "at a bound": certificate.at_bound or (), "weakly identified": certificate.weakly_identified or (),
-    }  # fmt: skip
+        "at a bound": certificate.at_bound or (),
+        "weakly identified": certificate.weakly_identified or (),
+    }
     found, flagged, given = [], set(), report.is_given
     for name, number in report.params.items():
         said = [mark for mark, names in marks.items() if name in names]
@@ -165,12 +166,14 @@ def comparison_rows(
         return None
     found = [
         (
-            r.name, r.formula, str(r.n_params),
+            r.name,
+            r.formula,
+            str(r.n_params),
             *(format_percent(x, signed=False) for x in (r.heldout_rms, r.rolling_rms, r.rolling_se)),
             r.verdict,
         )
         for r in comparison.rows[:most]
-    ]  # fmt: skip
+    ]
     columns = ("law", "formula", "parameters", "largest left out", "rolling origin", "\u00b1 se", "verdict")
     marked = frozenset(i for i, r in enumerate(comparison.rows[:most]) if r.key == own)
     note = (

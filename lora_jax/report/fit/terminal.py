@@ -15,8 +15,10 @@ MOST_PREDICTIONS = 8
 MOST_LAWS = 6
 MOST_DOUBTS = 8
 _STYLES = {
-    Level.BELIEVE: "bold green", Level.BE_CAREFUL: "bold yellow", Level.DO_NOT_BELIEVE: "bold red",
-}  # fmt: skip
+    Level.BELIEVE: "bold green",
+    Level.BE_CAREFUL: "bold yellow",
+    Level.DO_NOT_BELIEVE: "bold red",
+}
 
 
 def print_fit(report: FitReport, console: "Console | None" = None) -> None:

@@ -195,5 +195,5 @@ def _provenance(results: InContextResults) -> str:
         f" {format_seconds(sum(r.run.wall_seconds for r in results.runs))}",
         "first and last run": f"{dates[0]}, {dates[-1]}",
         **list_provenance(records),
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

@@ -44,9 +44,10 @@ def list_panels(found: InContextComparison) -> list[tuple[TaskComparison, str, l
     bases = dict.fromkeys(line.base for task in found.tasks for line in task.lines)
     return [
         (task, base, lines)
-        for base in bases for task in found.tasks
+        for base in bases
+        for task in found.tasks
         if (lines := [line for line in task.lines if line.base == base])
-    ]  # fmt: skip
+    ]
 
 
 def plot_accuracy(found: InContextComparison) -> "Figure":

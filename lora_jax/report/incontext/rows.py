@@ -46,9 +46,17 @@ def score_rows(task: TaskComparison) -> Table:
                 )
             )
     columns = (
-        "way", "examples", "accuracy", INTERVAL, "less the best prompt", "its interval", "verdict", "draws",
-        "rate", "steps",
-    )  # fmt: skip
+        "way",
+        "examples",
+        "accuracy",
+        INTERVAL,
+        "less the best prompt",
+        "its interval",
+        "verdict",
+        "draws",
+        "rate",
+        "steps",
+    )
     note = (
         f"On {task.n_test} test examples, chance {task.chance:.3g}. Intervals of 95 % cover draws of"
         " examples and test examples; differences are paired by test example and draw."
@@ -84,17 +92,26 @@ def cost_rows(task: TaskComparison) -> Table:
     """Return what each way takes to learn and to answer the test examples."""
     rows = [
         (
-            name_line(line), _examples(point), f"{point.score.value:.3f}",
-            *_cost(point.learn), *_cost(point.answer),
-            MISSING if point.answer.seconds is None
-            else f"{1e3 * point.answer.seconds / task.n_test:.0f} ms",
+            name_line(line),
+            _examples(point),
+            f"{point.score.value:.3f}",
+            *_cost(point.learn),
+            *_cost(point.answer),
+            MISSING if point.answer.seconds is None else f"{1e3 * point.answer.seconds / task.n_test:.0f} ms",
         )
-        for line in task.lines for point in line.points
-    ]  # fmt: skip
+        for line in task.lines
+        for point in line.points
+    ]
     columns = (
-        "way", "examples", "accuracy", "tokens to learn", "time to learn", "tokens to answer",
-        "time to answer", "a question",
-    )  # fmt: skip
+        "way",
+        "examples",
+        "accuracy",
+        "tokens to learn",
+        "time to learn",
+        "tokens to answer",
+        "time to answer",
+        "a question",
+    )
     note = (
         "Mean tokens and median times over draws. Learning: every token goes forward and backward; its time"
         " is without compilation and dev scores. Answering the test examples: tokens that went through the"
@@ -113,16 +130,29 @@ def backward_rows(costs: GradientCosts) -> Table:
     """Return what a gradient costs over a forward pass, by method."""
     rows = [
         (
-            m.label, format_count(m.n_trainable), *format_interval(m.time_ratio.estimate),
-            *format_interval(m.vs_base.estimate), _ratio(m.memory_ratio), _ratio(m.whole_ratio),
-            _temporary(m.forward_bytes), _temporary(m.gradient_bytes),
+            m.label,
+            format_count(m.n_trainable),
+            *format_interval(m.time_ratio.estimate),
+            *format_interval(m.vs_base.estimate),
+            _ratio(m.memory_ratio),
+            _ratio(m.whole_ratio),
+            _temporary(m.forward_bytes),
+            _temporary(m.gradient_bytes),
         )
         for m in costs.methods
-    ]  # fmt: skip
+    ]
     columns = (
-        "method", "trainable", "time", INTERVAL, "over the base's forward", INTERVAL, "memory",
-        "with weights", "forward holds", "gradient holds",
-    )  # fmt: skip
+        "method",
+        "trainable",
+        "time",
+        INTERVAL,
+        "over the base's forward",
+        INTERVAL,
+        "memory",
+        "with weights",
+        "forward holds",
+        "gradient holds",
+    )
     note = (
         f"{costs.base}, {costs.batch_size} x {costs.seq_len} tokens: value and gradient"
         f" over the loss alone, in turns, {costs.repeats} rounds (geometric mean, Student's t). Memory:"
@@ -157,12 +187,14 @@ def draw_rows(found: InContextComparison) -> Table:
     draws = sorted({draw for _, _, point in found.points for draw in point.draws})
     rows = [
         (
-            task.task, name_line(line), _examples(point),
+            task.task,
+            name_line(line),
+            _examples(point),
             *(_by_draw(point).get(draw, MISSING) for draw in draws),
             *(MISSING if x is None else f"{x:.2g}" for x in (point.score.seed_sd, point.score.test_se)),
         )
         for task, line, point in found.points
-    ]  # fmt: skip
+    ]
     columns = ("task", "way", "examples", *(f"draw {d}" for d in draws), "sd of draws", "se by test examples")
     note = f"Score: {found.estimator.score}. Difference: {found.estimator.difference}."
     return Table("By draw of examples", columns, tuple(rows), frozenset(range(2, len(columns))), note=note)

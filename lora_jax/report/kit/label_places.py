@@ -153,9 +153,10 @@ class _Room:
         pad = 2 * PAD * self.scale
         places = list(self._places(self.pixels[i], width + pad, height + pad))
         free = [
-            (box, far) for box, far in places
+            (box, far)
+            for box, far in places
             if _inside(box, self.frame) and not any(box.overlaps(b) for b in (*self.taken, *self.boxes))
-        ]  # fmt: skip
+        ]
         if not free:
             return None
         judged = [self._judge(i, box, far) for box, far in free]

@@ -46,18 +46,20 @@ def draw_latency(table: LatencyTable) -> list[Drawing]:
     n = table.n_trials
     return [
         Drawing(
-            "overhead", "Time of each variant over that of the base",
+            "overhead",
+            "Time of each variant over that of the base",
             f"Median over {n} trials of the ratio to the base within a trial, less one, with its 95 %"
             " interval. Hollow: Table 1 of the LoRA paper, GPT-2 medium on a GPU.",
             plot_overhead(table),
         ),
         Drawing(
-            "trials", "Time of every trial over the base's median",
+            "trials",
+            "Time of every trial over the base's median",
             "A row for each batch x sequence, a panel for each variant, with the median of its trials."
             " The axes leave out the 1 % of passes furthest off on either side; no number leaves any out.",
             plot_trials(table),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _summary(table: LatencyTable) -> str:
@@ -85,22 +87,28 @@ def _settings(table: LatencyTable) -> str:
         for variant in size.variants
         if variant.method is not None
     }
-    return "\n".join([
-        "<h3>The model</h3>", show_definitions(flatten(table.model).items()),
-        "<h3>The methods</h3>", show_definitions(methods.items()),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "<h3>The model</h3>",
+            show_definitions(flatten(table.model).items()),
+            "<h3>The methods</h3>",
+            show_definitions(methods.items()),
+        ]
+    )
 
 
 def _provenance(table: LatencyTable) -> str:
     others = table.others
     facts = {
-        "command": table.command, "device": table.device,
+        "command": table.command,
+        "device": table.device,
         "git commit": table.git_commit or "not in a repository",
-        "made": table.created_at, "seed": str(table.seed),
+        "made": table.created_at,
+        "seed": str(table.seed),
         "trials": f"{table.n_trials}, {table.n_untimed} untimed passes before each timed one",
         "computed in": table.dtype,
         "load when it began": f"{table.load_average:.2f}",
         "cores that others kept busy": "not told by this system" if others is None else f"{others:.2f}",
         **table.versions,
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

@@ -27,8 +27,15 @@ def latency_rows(table: LatencyTable) -> Table:
             )
             label = ""
     columns = (
-        "batch x sequence", "variant", "added", "ms", INTERVAL, "over base", f"{INTERVAL}, paired", "paper",
-    )  # fmt: skip
+        "batch x sequence",
+        "variant",
+        "added",
+        "ms",
+        INTERVAL,
+        "over base",
+        f"{INTERVAL}, paired",
+        "paper",
+    )
     return Table(
         "One forward pass",
         columns,

@@ -125,7 +125,7 @@ def make_method_page(results: MethodResults, figures: str) -> str:
         ("runs", "Runs", show_tables(rows.run_rows(found, results.runs))),
         ("settings", "Settings", _settings(results)),
         ("provenance", "Provenance", _provenance(results)),
-    ]  # fmt: skip
+    ]
     guide = "docs/fine-tuning.md" if found.target_sets is None else "docs/lora-targets.md"
     sources = show_sources(results.folder, sweep.command, guide)
     return make_document(sweep.name, "fine-tuning methods", unwrap(sweep.question), sections, sources)
@@ -161,23 +161,30 @@ def _settings(results: MethodResults) -> str:
         m.label: ", ".join(f"{name} {value}" for name, value in flatten(m.config).items())
         for m in results.found.methods
     }
-    return "\n".join([
-        "<h3>The methods</h3>", show_definitions(methods.items()),
-        "<h3>The same in every run</h3>", show_definitions(shared.items()),
-        "<h3>The data</h3>", show_definitions(data.items()),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "<h3>The methods</h3>",
+            show_definitions(methods.items()),
+            "<h3>The same in every run</h3>",
+            show_definitions(shared.items()),
+            "<h3>The data</h3>",
+            show_definitions(data.items()),
+        ]
+    )
 
 
 def _provenance(results: MethodResults) -> str:
     runs, sweep, found = results.runs, results.sweep, results.found
     dates = sorted(run.created_at for run in runs)
     facts = {
-        "command": sweep.command, **flatten({"overrides": sweep.overrides or "none"}),
-        "base": f"{found.base}, fingerprint {found.base_fingerprint}", "task": found.task,
+        "command": sweep.command,
+        **flatten({"overrides": sweep.overrides or "none"}),
+        "base": f"{found.base}, fingerprint {found.base_fingerprint}",
+        "task": found.task,
         "runs": f"{len(runs)}, of which {found.n_diverged} diverged",
         "compute spent": f"{format_power(sum(r.flops_exact for r in runs))} FLOPs",
         "wall time of the runs": format_seconds(sum(r.wall_seconds for r in runs)),
         "first and last run": f"{dates[0]}, {dates[-1]}",
         **list_provenance(runs),
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

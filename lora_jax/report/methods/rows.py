@@ -41,9 +41,17 @@ def method_rows(found: MethodComparison) -> Table:
             )
         )
     columns = (
-        "method", found.metric, INTERVAL, f"less {found.reference}", "its interval",
-        "verdict", "trainable", "of the base", "best rate", "seeds",
-    )  # fmt: skip
+        "method",
+        found.metric,
+        INTERVAL,
+        f"less {found.reference}",
+        "its interval",
+        "verdict",
+        "trainable",
+        "of the base",
+        "best rate",
+        "seeds",
+    )
     kinds = {m.difference.of for m in found.methods if m.difference}
     note = (
         f"Mean {found.metric} of the test split ({found.n_test} examples) over seeds, at the rate of"
@@ -83,12 +91,15 @@ def cost_rows(found: MethodComparison) -> Table:
     """Return what each method costs, in the order of the sweep."""
     rows = [
         (
-            m.label, format_count(m.n_trainable), show_share(m.share),
-            show_share(m.flops_share), _bytes(m.optimizer_bytes),
+            m.label,
+            format_count(m.n_trainable),
+            show_share(m.share),
+            show_share(m.flops_share),
+            _bytes(m.optimizer_bytes),
             MISSING if m.seconds_per_step is None else f"{m.seconds_per_step:.3g}",
         )
         for m in found.methods
-    ]  # fmt: skip
+    ]
     columns = ("method", "trainable", "of the base", "FLOPs of full", "optimizer", "seconds a step")
     note = (
         "FLOPs of a step over those of full fine-tuning, counted from shapes; optimizer: two float32 numbers"
@@ -106,11 +117,13 @@ def rate_rows(found: MethodComparison) -> Table:
     """Return every grid of learning rates, a row a method; marked where the best is at an edge."""
     rows = [
         (
-            m.label, ", ".join(_at_rate(r) for r in m.rates), _rate(m.best_rate),
+            m.label,
+            ", ".join(_at_rate(r) for r in m.rates),
+            _rate(m.best_rate),
             m.at_edge or ("no" if m.best_rate is not None else MISSING),
         )
         for m in found.methods
-    ]  # fmt: skip
+    ]
     flagged = frozenset(i for i, m in enumerate(found.methods) if m.at_edge or m.best_rate is None)
     columns = ("method", f"rate: dev {found.metric}", "best", "at an edge")
     note = f"With seed {found.first_seed}. The dev split chooses the rate; the test split decides nothing."
@@ -132,11 +145,14 @@ def seed_rows(found: MethodComparison) -> Table:
             *_errors(m.score),
         )
         for m in found.methods
-    ]  # fmt: skip
+    ]
     columns = (
-        "method", *(f"seed {seed}" for seed in found.seeds), "sd of seeds", "se by seeds", "se by"
-        " examples",
-    )  # fmt: skip
+        "method",
+        *(f"seed {seed}" for seed in found.seeds),
+        "sd of seeds",
+        "se by seeds",
+        "se by examples",
+    )
     note = f"Score: {found.estimator.score}. Difference: {found.estimator.difference}."
     return Table(
         f"Test {found.metric} by seed", columns, tuple(rows), frozenset(range(1, len(columns))), note=note
@@ -186,9 +202,20 @@ def run_rows(found: MethodComparison, runs: Sequence[TunedRun]) -> Table:
             )
         )
     columns = (
-        "run", "method", "rate", "seed", "status", f"dev {found.metric}", f"test {found.metric}",
-        INTERVAL, "test loss", "train loss", "kept step", "FLOPs", "wall time",
-    )  # fmt: skip
+        "run",
+        "method",
+        "rate",
+        "seed",
+        "status",
+        f"dev {found.metric}",
+        f"test {found.metric}",
+        INTERVAL,
+        "test loss",
+        "train loss",
+        "kept step",
+        "FLOPs",
+        "wall time",
+    )
     numeric = frozenset({2, 3, 5, 6, 7, 8, 9, 11, 12})
     note = (
         "The interval of one run covers the test examples alone. Kept step: whose weights were best on dev."

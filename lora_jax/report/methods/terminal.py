@@ -20,9 +20,15 @@ def print_comparison(found: MethodComparison, console: "Console | None" = None) 
     console.print()
     reference = found.reference
     columns = (
-        "method", found.metric, INTERVAL, f"less {reference}", "its interval", "verdict",
-        "trainable", "seeds",
-    )  # fmt: skip
+        "method",
+        found.metric,
+        INTERVAL,
+        f"less {reference}",
+        "its interval",
+        "verdict",
+        "trainable",
+        "seeds",
+    )
     print_table(method_rows(found).select(columns), console)
     print_table(rate_rows(found), console)
     print_table(cost_rows(found), console)

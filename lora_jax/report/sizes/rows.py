@@ -31,8 +31,15 @@ def size_rows(found: SizesReport) -> Table:
             )
         )
     columns = (
-        "model", "creators", "year", "training tokens", "known as", "parameters", "published", "difference"
-    )  # fmt: skip
+        "model",
+        "creators",
+        "year",
+        "training tokens",
+        "known as",
+        "parameters",
+        "published",
+        "difference",
+    )
     return Table(
         "How large are language models?",
         columns,
@@ -65,9 +72,17 @@ def cost_rows(found: SizesReport) -> Table:
             )
         )
     columns = (
-        "model", "tokens/parameter", "FLOPs, 6ND", "exact", "ratio", "to train", "to serve", "loss", INTERVAL,
+        "model",
+        "tokens/parameter",
+        "FLOPs, 6ND",
+        "exact",
+        "ratio",
+        "to train",
+        "to serve",
+        "loss",
+        INTERVAL,
         "beyond its runs",
-    )  # fmt: skip
+    )
     return Table(
         "What they cost, and the loss that Chinchilla's law gives them",
         columns,

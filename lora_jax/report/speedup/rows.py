@@ -39,9 +39,17 @@ def speedup_rows(report: SpeedupReport) -> Table:
         rows.append((*place, *times, _beyond(point), lower, higher))
     seconds = ("in seconds", "95 % of that") if has_seconds else ()
     columns = (
-        "recipe", "saves", "at", "loss", "speed-up", INTERVAL, *seconds, "of last run",
-        f"floor -{report.floor_step:g}", f"floor +{report.floor_step:g}",
-    )  # fmt: skip
+        "recipe",
+        "saves",
+        "at",
+        "loss",
+        "speed-up",
+        INTERVAL,
+        *seconds,
+        "of last run",
+        f"floor -{report.floor_step:g}",
+        f"floor +{report.floor_step:g}",
+    )
     kinds = ", ".join(f"{of}: {UNITS.get(of, of)}" for of in dict.fromkeys(p.of for _, p in points))
     return Table(
         f"Speed-up over {report.baseline}",
@@ -77,8 +85,15 @@ def _fit_row(fit: RecipeFit, names: Sequence[str]) -> tuple[str, ...]:
     chance = MISSING if fit.misfit_chance is None else percent(fit.misfit_chance)
     misses = format_percent(fit.rms, signed=False)
     return (
-        fit.recipe, fit.group, str(fit.n_rows), *params, str(fit.degrees_of_freedom), misses, misfit, chance,
-    )  # fmt: skip
+        fit.recipe,
+        fit.group,
+        str(fit.n_rows),
+        *params,
+        str(fit.degrees_of_freedom),
+        misses,
+        misfit,
+        chance,
+    )
 
 
 def _param(number: Estimate) -> str:
@@ -104,9 +119,16 @@ def curve_rows(report: CurveReport) -> Table:
             )
         )
     columns = (
-        "run", "last loss", report.step_name, "second", "ratio in steps", INTERVAL, "ratio in seconds",
-        "95 % of that", f"loss at {report.baseline}'s seconds",
-    )  # fmt: skip
+        "run",
+        "last loss",
+        report.step_name,
+        "second",
+        "ratio in steps",
+        INTERVAL,
+        "ratio in seconds",
+        "95 % of that",
+        f"loss at {report.baseline}'s seconds",
+    )
     return Table(
         f"To a loss of {format_loss(report.loss)}, against {report.baseline}",
         columns,

@@ -45,14 +45,15 @@ def draw(report: SurfaceReport) -> list[Drawing]:
     levels = ", ".join(percent(level, digits=3).removesuffix(" %") for level in plots.LEVELS)
     drawings = [
         Drawing(
-            "surface_contours", "Loss by learning rate and batch size, for each size",
+            "surface_contours",
+            "Loss by learning rate and batch size, for each size",
             "A panel for each size. Dots are runs, darker for a lower loss. Lines are where the fitted"
             f" surface is {levels} % above its least loss."
             " The cross is the best pair with its 95 % intervals, the dashed line the best rate of each batch"
             f" size. x: training diverged.{part}",
             plots.plot_contours(report),
         )
-    ]  # fmt: skip
+    ]
     optima = plots.plot_optima(report)
     if optima is not None:
         drawings.insert(
@@ -103,11 +104,14 @@ def _provenance(report: SurfaceReport) -> str:
     left_out = ", ".join(f"{n} {reason}" for reason, n in report.left_out.items())
     noises = [s for s in report.series if s.noise is not None]
     facts = {
-        "command": report.command, "rate": report.rate_name, "batch size": report.batch_name,
-        "loss": report.loss_name, "runs": f"{report.n_runs}",
+        "command": report.command,
+        "rate": report.rate_name,
+        "batch size": report.batch_name,
+        "loss": report.loss_name,
+        "runs": f"{report.n_runs}",
         "without a loss or left out": left_out or "none",
         "scatter of ln loss around the surfaces": ", ".join(
             f"{s.label}: {s.noise:.2g} ({s.degrees_of_freedom} degrees of freedom)" for s in noises
         ),
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

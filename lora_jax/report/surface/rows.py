@@ -76,10 +76,19 @@ def surface_rows(report: SurfaceReport) -> Table:
                 )
             )
     columns = (
-        "series", "size", "pairs", "best rate", INTERVAL, "best batch", "its 95 % interval",
-        "nearest", "loss",
-        "rate ~ batch^", "diverged", "no best pair",
-    )  # fmt: skip
+        "series",
+        "size",
+        "pairs",
+        "best rate",
+        INTERVAL,
+        "best batch",
+        "its 95 % interval",
+        "nearest",
+        "loss",
+        "rate ~ batch^",
+        "diverged",
+        "no best pair",
+    )
     return Table(
         "The best learning rate and batch size of each size",
         columns,
@@ -99,23 +108,29 @@ def _best(best: BestPair | None) -> tuple[str, ...]:
     near = MISSING if best.near is None else f"{best.near[0]:.3g}, {best.near[1]:.3g}"
     value, interval = format_interval(best.ridge)
     return (
-        f"{best.rate.value:.3g}", f"{best.rate.low:.3g} to {best.rate.high:.3g}",
-        f"{best.batch.value:.3g}", f"{best.batch.low:.3g} to {best.batch.high:.3g}",
-        near, format_loss(best.loss), f"{value} ({interval})",
-    )  # fmt: skip
+        f"{best.rate.value:.3g}",
+        f"{best.rate.low:.3g} to {best.rate.high:.3g}",
+        f"{best.batch.value:.3g}",
+        f"{best.batch.low:.3g} to {best.batch.high:.3g}",
+        near,
+        format_loss(best.loss),
+        f"{value} ({interval})",
+    )
 
 
 def flat_rows(report: SurfaceReport) -> Table:
     """Return a row for each size with a best pair: how far rate and batch size may be off."""
     rows = [
         (
-            series.label, name_size(surface, series), *_ranges(surface.best.flat_rate),
+            series.label,
+            name_size(surface, series),
+            *_ranges(surface.best.flat_rate),
             *_ranges(surface.best.flat_batch),
         )
         for series in report.series
         for surface in series.surfaces
         if surface.best is not None
-    ]  # fmt: skip
+    ]
     columns = ("series", "size", "rate, alone", "rate, batch tuned", "batch, alone", "batch, rate tuned")
     return Table(
         f"Within {percent(report.flat, digits=3)} of the least loss",

@@ -102,10 +102,11 @@ def _settings(results: Results) -> str:
     differ = f"These differ between the runs, and are listed run by run above: {differing}." if swept else ""
     parts = [
         f"<p>{escape(differ)}</p>",
-        "<h3>The same in every run</h3>", show_definitions(common.items()),
+        "<h3>The same in every run</h3>",
+        show_definitions(common.items()),
         "<h3>The text, as it was tokenized</h3>" if data or other_data else "",
         show_definitions([*data.items(), *((name, _values(values)) for name, values in other_data.items())]),
-    ]  # fmt: skip
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -128,12 +129,14 @@ def _provenance(results: Results) -> str:
     sweep = results.sweep
     overrides = flatten({"overrides": sweep.overrides or "none"})
     facts = {
-        "command": sweep.command, **overrides,
+        "command": sweep.command,
+        **overrides,
         "runs": f"{len(records)}, of which {ended}, {results.fits.n_fitted} fitted",
         "compute spent": f"{format_power(spent)} FLOPs",
         "wall time of the runs": format_seconds(sum(r.wall_seconds for r in records)),
         "first and last run": f"{dates[0]}, {dates[-1]}",
-        "N in the fits": results.fits.n_column, "C in the fits": results.fits.flops_column,
+        "N in the fits": results.fits.n_column,
+        "C in the fits": results.fits.flops_column,
         **list_provenance(records),
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

@@ -20,9 +20,10 @@ from lora_jax.scaling.tables.cells import RateGrid
 
 # of fits.json without `counted`, whose runs were our own
 COUNTED = {
-    "n_params": "without embeddings and output head", "n_params_with_head": "with the output head",
+    "n_params": "without embeddings and output head",
+    "n_params_with_head": "with the output head",
     "n_params_total": "every weight",
-}  # fmt: skip
+}
 
 # The run table has these already, in a column of their own or in the name of the run.
 SHOWN = frozenset({"n_tokens", "seed"})
@@ -137,12 +138,15 @@ def rate_rows(fits: SweepReport) -> Table | None:
     grids = choose_evenly(every, MOST_GRIDS, lambda grid: grid.at_edge)
     rows = [
         (
-            format_count(g.n_params), format_count(g.n_tokens), str(g.seed),
+            format_count(g.n_params),
+            format_count(g.n_tokens),
+            str(g.seed),
             _losses(g),
-            f"{g.best:g}", "yes" if g.at_edge else "no",
+            f"{g.best:g}",
+            "yes" if g.at_edge else "no",
         )
         for g in grids
-    ]  # fmt: skip
+    ]
     flagged = frozenset(i for i, g in enumerate(grids) if g.at_edge)
     columns = ("N", "D", "seed", f"base rate: {loss_of(fits)}", "best", "at an edge")
     return Table(
@@ -247,9 +251,19 @@ def run_rows(results: Results, swept: Mapping[str, Mapping[str, str]]) -> Table:
             )
         )
     columns = (
-        "run", "N", "D", "FLOPs", "held-out loss", "± se", "in the fits", "train loss", "bits per byte",
-        *swept, "peak rate", "wall time",
-    )  # fmt: skip
+        "run",
+        "N",
+        "D",
+        "FLOPs",
+        "held-out loss",
+        "± se",
+        "in the fits",
+        "train loss",
+        "bits per byte",
+        *swept,
+        "peak rate",
+        "wall time",
+    )
     numeric = frozenset(range(1, len(columns))) - {columns.index("in the fits")}
     note = "Losses in nats per token; FLOPs counted exactly, attention and output head included."
     left_out = say_left_out(len(runs), len(every), "runs", "runs.csv")

@@ -22,9 +22,12 @@ def print_fits(fits: SweepReport, console: "Console | None" = None) -> None:
     console.print(headline(fits), style="bold", markup=False, highlight=False, soft_wrap=whole)
     console.print()
     tables = [
-        rows.exponent_rows(fits), rows.frontier_rows(fits), rows.convention_rows(fits), rows.rate_rows(fits),
+        rows.exponent_rows(fits),
+        rows.frontier_rows(fits),
+        rows.convention_rows(fits),
+        rows.rate_rows(fits),
         rows.heldout_rows(fits),
-    ]  # fmt: skip
+    ]
     for table in tables:
         if table is not None and table.rows:
             print_table(table, console)

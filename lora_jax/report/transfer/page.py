@@ -42,13 +42,14 @@ def draw(report: TransferReport) -> list[Drawing]:
     part = "" if plots.draws_all(report) else f" {plots.MOST_PANELS} of the grids, evenly chosen."
     drawings = [
         Drawing(
-            "transfer_bowls", "Loss against learning rate, for each size",
+            "transfer_bowls",
+            "Loss against learning rate, for each size",
             "A panel for each size, with the parabola through the rates around the best, the best rate"
             " (dashed) and its 95 % interval (shaded). A cross at the top is a rate at which training"
             f" diverged, or with a loss more than 30 % above the least.{part}",
             plots.plot_bowls(report),
         )
-    ]  # fmt: skip
+    ]
     drifts = plots.plot_drifts(report)
     if drifts is not None:
         drawings.insert(
@@ -101,11 +102,14 @@ def _provenance(report: TransferReport) -> str:
     left_out = ", ".join(f"{n} {reason}" for reason, n in report.left_out.items())
     noises = [s for s in report.series if s.noise is not None]
     facts = {
-        "command": report.command, "rate": report.rate_name, "loss": report.loss_name,
-        "runs": f"{report.n_runs}", "without a loss or left out": left_out or "none",
+        "command": report.command,
+        "rate": report.rate_name,
+        "loss": report.loss_name,
+        "runs": f"{report.n_runs}",
+        "without a loss or left out": left_out or "none",
         "sizes with a best rate": ", ".join(f"{s.label}: {plots.count_of(s)}" for s in report.series),
         "scatter of ln loss around the parabolas": ", ".join(
             f"{s.label}: {s.noise:.2g} ({s.degrees_of_freedom} degrees of freedom)" for s in noises
         ),
-    }  # fmt: skip
+    }
     return show_definitions(facts.items())

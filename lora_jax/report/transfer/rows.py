@@ -59,9 +59,17 @@ def bowl_rows(report: TransferReport) -> Table:
                 )
             )
     columns = (
-        "series", "size", "rates", "best rate", INTERVAL, "by the nearest", "by all", "least loss",
-        "diverged", "no best rate",
-    )  # fmt: skip
+        "series",
+        "size",
+        "rates",
+        "best rate",
+        INTERVAL,
+        "by the nearest",
+        "by all",
+        "least loss",
+        "diverged",
+        "no best rate",
+    )
     return Table(
         "The best learning rate of each size",
         columns,

@@ -94,9 +94,7 @@ def _common(runs: Sequence[StudyRun]) -> dict[str, str]:
     """Return the runs that no law takes: of another batch, or of a cell whose best rate is at an edge."""
     batches = [run.config.optim.batch_size for run in runs]
     usual = max(dict.fromkeys(batches), key=batches.count)
-    out = {
-        run.run_id: AT_EDGE for cell in cells_of(runs) if cell.at_edge for run in cell.runs
-    }  # fmt: skip
+    out = {run.run_id: AT_EDGE for cell in cells_of(runs) if cell.at_edge for run in cell.runs}
     return out | {run.run_id: OTHER_BATCH for run in runs if run.config.optim.batch_size != usual}
 
 

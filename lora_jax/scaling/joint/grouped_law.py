@@ -79,10 +79,13 @@ class GroupedLaw(Law):
         """
         parts = self._parts(features)
         held = [
-            {n: fixed[self.names[i]] for n, i in zip(self.base.names, place, strict=True)
-             if self.names[i] in fixed}
+            {
+                n: fixed[self.names[i]]
+                for n, i in zip(self.base.names, place, strict=True)
+                if self.names[i] in fixed
+            }
             for _, place in parts
-        ]  # fmt: skip
+        ]
         own = [
             self._starts_of(features[rows, :-1], log_response[rows], mine, keep)
             for (rows, _), mine in zip(parts, held, strict=True)

@@ -158,7 +158,7 @@ def envelope(
     warnings = [
         *falling(exponents),
         *_doubts(curves, ln_c, ln_n, winner, fitted, exponents["a"], n_failed / n_bootstrap),
-    ]  # fmt: skip
+    ]
     return Envelope(
         tuple(curve.run_id for curve in curves),
         np.exp(ln_c),

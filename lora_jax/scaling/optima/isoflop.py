@@ -175,9 +175,13 @@ def isoflop(
     exponents = found.laws.exponents()
     sensitivity, differ = compare(found, other)
     warnings = [
-        *table.doubts, *of_design(table, found, n_left), *of_curves(found, noise_sd),
-        *falling(exponents), *of_exponent(exponents["a"]), *differ,
-    ]  # fmt: skip
+        *table.doubts,
+        *of_design(table, found, n_left),
+        *of_curves(found, noise_sd),
+        *falling(exponents),
+        *of_exponent(exponents["a"]),
+        *differ,
+    ]
     return IsoFlop(
         table.source,
         method,

@@ -59,8 +59,10 @@ def _points_of_laws(first: Side, second: Side, how: HowToFit, question: Question
     tables = (first.recipe.table, second.recipe.table)
     if len(how.law.variables) == 1:
         (variable,) = how.law.variables
-        return [_point_along(first, second, variable, {variable: x}, question)
-                for x in scales_of(*tables, variable)]  # fmt: skip
+        return [
+            _point_along(first, second, variable, {variable: x}, question)
+            for x in scales_of(*tables, variable)
+        ]
     points = [_point_of_compute(first, second, flops, question) for flops in frontier_budgets(*tables)]
     return [p for p in points if not math.isnan(p.speedup.value)] + [
         _point_along(first, second, "D", {"N": n, "D": d}, question) for n, d in lengths_at_sizes(*tables)

@@ -33,11 +33,13 @@ def compare_measured(
     side = make_side(baseline, (baseline.table,), (law,), how, question, ("",))
     return side.fits, [
         RecipeSpeedup(
-            rival.name, len(rival.table), (),
+            rival.name,
+            len(rival.table),
+            (),
             tuple(_points_of_runs(side, 0, rival, np.arange(len(rival.table)), question)),
         )
         for rival in rivals
-    ]  # fmt: skip
+    ]
 
 
 def compare_by_group(

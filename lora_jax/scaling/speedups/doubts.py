@@ -67,9 +67,12 @@ def _of_selection(first: Recipe, second: Recipe) -> list[Doubt]:
     if high.tried < RIVALS * low.tried:
         return []
     return [
-        Doubt("selection", f"a loss of {high.name} is the best of {high.tried:.3g} runs and one of {low.name}"
-              f" the best of {low.tried:.3g}: {high.name} looks better than it is")
-    ]  # fmt: skip
+        Doubt(
+            "selection",
+            f"a loss of {high.name} is the best of {high.tried:.3g} runs and one of {low.name}"
+            f" the best of {low.tried:.3g}: {high.name} looks better than it is",
+        )
+    ]
 
 
 def _of_counts(first: Recipe, second: Recipe) -> list[Doubt]:
@@ -80,9 +83,12 @@ def _of_counts(first: Recipe, second: Recipe) -> list[Doubt]:
     if names[0] == names[1]:
         return []
     return [
-        Doubt("counting", f"N is {names[0]!r} of {first.name} and {names[1]!r} of {second.name}: make sure"
-              " that both count the same weights")
-    ]  # fmt: skip
+        Doubt(
+            "counting",
+            f"N is {names[0]!r} of {first.name} and {names[1]!r} of {second.name}: make sure"
+            " that both count the same weights",
+        )
+    ]
 
 
 def doubts_of_recipes(recipes: Sequence[Recipe], unfinished: str | None) -> list[Doubt]:
@@ -120,9 +126,12 @@ def _of_unfinished(recipes: Sequence[Recipe], column: str) -> list[Doubt]:
     if not told:
         return []
     return [
-        Doubt("unfinished search", f"{sum(counts.values())} cells have {column} > 0, their search being"
-              f" unfinished ({'; '.join(told)}): their loss may still fall")
-    ]  # fmt: skip
+        Doubt(
+            "unfinished search",
+            f"{sum(counts.values())} cells have {column} > 0, their search being"
+            f" unfinished ({'; '.join(told)}): their loss may still fall",
+        )
+    ]
 
 
 def _of_cut_tokens(recipes: Iterable[Recipe]) -> list[Doubt]:

@@ -10,10 +10,23 @@ KIND, KIND_OF_CURVES = "speedup", "speedup of curves"
 FORMAT = 1
 UNLIMITED = 1e6
 Why = Literal[
-    "uncooled", "schedule", "selection", "unfinished search", "rate at an edge", "beyond the runs",
-    "few points", "floor", "cut off", "counting", "held-out text", "lack of fit", "one run", "units", "pace",
+    "uncooled",
+    "schedule",
+    "selection",
+    "unfinished search",
+    "rate at an edge",
+    "beyond the runs",
+    "few points",
+    "floor",
+    "cut off",
+    "counting",
+    "held-out text",
+    "lack of fit",
+    "one run",
+    "units",
+    "pace",
     "table",
-]  # fmt: skip
+]
 
 
 def spell_ratio(ratio: float, decimals: int = 3) -> str:

@@ -23,9 +23,16 @@ SHAPES = ("d_model", "n_layers", "d_ff", "n_heads", "head_dim", "vocab_size", "c
 ALTERNATIVES = {"kv_size": "head_dim", "ffw_size": "d_ff", "seq_len": "context"}
 # these may be absent. If a cell is not a number above 0, we do not read the column, and a note says so.
 OPTIONAL = (
-    "n_steps", "unique_tokens", "finetune_tokens", "pretraining_tokens", "trainable_params", "loss_se",
-    "critical_batch", "batch_size", *SHAPES,
-)  # fmt: skip
+    "n_steps",
+    "unique_tokens",
+    "finetune_tokens",
+    "pretraining_tokens",
+    "trainable_params",
+    "loss_se",
+    "critical_batch",
+    "batch_size",
+    *SHAPES,
+)
 # any finite number. `learning_rate` serves if there is no base rate. `error` is a downstream error.
 LABELS = ("seed", "base_learning_rate", "learning_rate", "error")
 POSITIVE = (*NEEDED, *OPTIONAL)
@@ -39,6 +46,12 @@ TEXTS = ("status",)
 
 NATS, BITS = "nats per token", "bits per byte"
 UNIT_SPELLINGS = {
-    NATS: NATS, "nats": NATS, "nats/token": NATS, "nat": NATS,
-    BITS: BITS, "bpb": BITS, "bits/byte": BITS, "bits_per_byte": BITS,
-}  # fmt: skip
+    NATS: NATS,
+    "nats": NATS,
+    "nats/token": NATS,
+    "nat": NATS,
+    BITS: BITS,
+    "bpb": BITS,
+    "bits/byte": BITS,
+    "bits_per_byte": BITS,
+}

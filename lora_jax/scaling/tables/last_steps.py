@@ -13,8 +13,17 @@ from lora_jax.scaling.tables.sifting import leave_out
 from lora_jax.scaling.tables.wide import GROUP
 
 RUN_NAMES = (
-    "run_id", "run_name", "run", "name", "id", "trial", "trial_id", "experiment", "experiment_name", GROUP,
-)  # fmt: skip
+    "run_id",
+    "run_name",
+    "run",
+    "name",
+    "id",
+    "trial",
+    "trial_id",
+    "experiment",
+    "experiment_name",
+    GROUP,
+)
 SURE_NAMES = (
     "run_id",
     "run_name",

@@ -41,9 +41,16 @@ UNITS = {
     "C": ((1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e21, 8.64e16, 8.64e19), (10.0, math.e)),
 }
 NAMES = {
-    1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions", 1e15: "PFLOPs", 1e18: "EFLOPs",
-    1e21: "ZFLOPs", 8.64e16: "TF-days", 8.64e19: "PF-days",
-}  # fmt: skip
+    1e3: "thousands",
+    1e6: "millions",
+    1e9: "billions",
+    1e12: "trillions",
+    1e15: "PFLOPs",
+    1e18: "EFLOPs",
+    1e21: "ZFLOPs",
+    8.64e16: "TF-days",
+    8.64e19: "PF-days",
+}
 OF_C = {1e3: "kFLOPs", 1e6: "MFLOPs", 1e9: "GFLOPs", 1e12: "TFLOPs"}
 
 
@@ -67,8 +74,10 @@ def question(
     """
     given = table.columns if given is None else given
     doubts = [
-        *_ratios(table, names or {}, refuse), *table.doubts, *_magnitudes(table, given, names or {}),
-    ]  # fmt: skip
+        *_ratios(table, names or {}, refuse),
+        *table.doubts,
+        *_magnitudes(table, given, names or {}),
+    ]
     return replace(table, doubts=tuple(dict.fromkeys(doubts)))
 
 

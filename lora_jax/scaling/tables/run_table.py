@@ -17,7 +17,7 @@ UNITS = {
     "parameters": (*N_COLUMNS, "trainable_params"),
     "tokens": ("n_tokens", "unique_tokens", "finetune_tokens", PRETRAINING),
     "FLOPs": ("flops", "flops_exact"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,17 @@ from lora_jax.scaling.tables.where import Condition
 
 COLUMNS = ("status", "state", "run_state", "run_status", "job_state", "job_status")
 DONE = (
-    "done", "finished", "finish", "complete", "completed", "success", "successful", "succeeded", "ok",
+    "done",
+    "finished",
+    "finish",
+    "complete",
+    "completed",
+    "success",
+    "successful",
+    "succeeded",
+    "ok",
     "passed",
-)  # fmt: skip
+)
 # words of wandb, MLflow, Slurm, Optuna, Kubernetes, ClearML and Determined, and words that people use
 NOT_DONE = (
     "failed", "fail", "failure", "error", "errored", "crashed", "crash", "crashloopbackoff", "killed",

@@ -47,9 +47,9 @@ SYNONYMS = {
 STANDS_FOR = {"non_embedding": "n_params"}  # groups that are not named after our column
 COUNTED = ("n_params", "n_params_with_head", "n_params_total", "n_tokens", "flops")
 _LETTERS = {"N": "n_params", "D": "n_tokens", "C": "flops", "L": "loss"}
-_WORDS = {
-    name: group for group, names in SYNONYMS.items() for name in names if len(name) > 1
-} | {name: name for name in (*COUNTED, "loss")}  # fmt: skip
+_WORDS = {name: group for group, names in SYNONYMS.items() for name in names if len(name) > 1} | {
+    name: name for name in (*COUNTED, "loss")
+}
 _RATES = ("throughput", "perf", "speed", "timing", "performance")
 _FLOPS_NAME = re.compile(
     r"(?:total|train|training|model)?_?((?:[kmgtpezy]|kilo|mega|giga|tera|peta|exa|zetta)_?flops?)"

@@ -12,8 +12,11 @@ from lora_jax.scaling.tables.number_text import read_number
 # longer ones first, because "<=" begins with "<"
 OPERATORS = re.compile(r"==|!=|>=|<=|=|<|>|~|\s+in\s+")
 ORDERS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @dataclass(frozen=True)

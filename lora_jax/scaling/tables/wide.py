@@ -97,8 +97,11 @@ def melt(
         for column, size in sizes.items():
             cell = (row.get(column) or "").strip()
             added = {
-                "run_id": f"{model} @ {column}", GROUP: model, wide.variable: repr(size), wide.response: cell,
-            }  # fmt: skip
+                "run_id": f"{model} @ {column}",
+                GROUP: model,
+                wide.variable: repr(size),
+                wide.response: cell,
+            }
             if size > 0 and cell:
                 kept.append((place, rest | added))
             else:

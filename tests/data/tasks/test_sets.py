@@ -78,10 +78,16 @@ class Squad(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for i in range(20):
             found = ["Denver", "Denver", "Denver Broncos"] if split == "validation" else [f"answer {i}"]
-            yield i, {
-                "id": str(i), "title": "T", "context": f"{split} {i // 2} é", "question": f"who {i} ?",
-                "answers": {"text": found, "answer_start": [0] * len(found)},
-            }  # fmt: skip
+            yield (
+                i,
+                {
+                    "id": str(i),
+                    "title": "T",
+                    "context": f"{split} {i // 2} é",
+                    "question": f"who {i} ?",
+                    "answers": {"text": found, "answer_start": [0] * len(found)},
+                },
+            )
 
 
 class Xsum(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -40,16 +40,27 @@ def make_config(places: Path, **fields: Any) -> InContextConfig:
         "shots": (ShotPlan(base=decoder, ks=(0, 2), draws=(0, 1)),),
         "tunings": (
             TunePlan(
-                base=decoder, methods=LORA, n_train=(4,), draws=(0, 1), optim=OPTIM, n_steps=3,
+                base=decoder,
+                methods=LORA,
+                n_train=(4,),
+                draws=(0, 1),
+                optim=OPTIM,
+                n_steps=3,
                 rates={"LoRA": (1e-3, 1e-2)},
             ),
             TunePlan(
-                base=encoder, head=True, methods={"full": Full()}, n_train=(4,), draws=(0,), optim=OPTIM,
-                n_steps=3, rates={"full": (1e-3,)},
+                base=encoder,
+                head=True,
+                methods={"full": Full()},
+                n_train=(4,),
+                draws=(0,),
+                optim=OPTIM,
+                n_steps=3,
+                rates={"full": (1e-3,)},
             ),
         ),
         **fields,
-    }  # fmt: skip
+    }
     return InContextConfig(tasks={"feel": make_task(places)}, **plans)
 
 

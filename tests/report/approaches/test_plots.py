@@ -115,9 +115,11 @@ def test_everything_can_be_read(result, curves, approach_1) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figures = [
-        plot_isoflop_curves(result), plot_optima(result), plot_optima(approach_1),
+        plot_isoflop_curves(result),
+        plot_optima(result),
+        plot_optima(approach_1),
         plot_envelope([(c.n_params, c.flops, c.loss) for c in curves], approach_1),
-    ]  # fmt: skip
+    ]
     for figure in figures:
         FigureCanvasAgg(figure).draw()
         page = figure.bbox

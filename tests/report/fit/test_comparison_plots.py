@@ -87,10 +87,12 @@ def test_figures_are_legible_and_written_twice(compared, partial, tmp_path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figures = {
-        "ranking": plot_ranking(compared), "reach": plot_reach(compared),
-        "one": plot_reach(compared, ["kaplan"]), "partial": plot_ranking(partial),
+        "ranking": plot_ranking(compared),
+        "reach": plot_reach(compared),
+        "one": plot_reach(compared, ["kaplan"]),
+        "partial": plot_ranking(partial),
         "partial-reach": plot_reach(partial),
-    }  # fmt: skip
+    }
     for name, figure in figures.items():
         FigureCanvasAgg(figure).draw()
         page = figure.bbox

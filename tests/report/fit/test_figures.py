@@ -75,9 +75,10 @@ def test_no_text_is_cut_off_and_no_labels_overlap(kind):
             for axis in (ax.xaxis, ax.yaxis):
                 low, high = sorted(axis.get_view_interval())
                 shown = [
-                    label for label, at in zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
+                    label
+                    for label, at in zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
                     if label.get_text() and low <= at <= high
-                ]  # fmt: skip
+                ]
                 texts += shown
                 side = "x" if axis is ax.xaxis else "y"
                 boxes = [label.get_window_extent() for label in shown]

@@ -28,9 +28,11 @@ N_TEST = 80
 CI = {"value": 2.5, "ci95": [2.2, 2.9]}
 BYTES = {"temporary": 5_000_000, "arguments": 1, "outputs": 1}
 FACTS = {
-    "device": "cpu", "versions": {"jax": "0.6"}, "git_commit": "abc",
+    "device": "cpu",
+    "versions": {"jax": "0.6"},
+    "git_commit": "abc",
     "created_at": "2026-01-01T00:00:00+00:00",
-}  # fmt: skip
+}
 
 
 def make_prompts(rng: Any) -> list[dict[str, Any]]:
@@ -40,36 +42,57 @@ def make_prompts(rng: Any) -> list[dict[str, Any]]:
 
     return [
         {
-            "run_id": f"k{k}-{draw}", "n_shots": min(k, 3.5), "notes": ["<b>cut</b>"] if k == 8 else [],
+            "run_id": f"k{k}-{draw}",
+            "n_shots": min(k, 3.5),
+            "notes": ["<b>cut</b>"] if k == 8 else [],
             "config": {
-                "base": "lm", "label": "T<1>", "k": k, "draw": draw,
+                "base": "lm",
+                "label": "T<1>",
+                "k": k,
+                "draw": draw,
                 "task": {"name": "t", "prompt": {"answers": ["no", "yes"]}},
             },
-            "plain": half(0.6), "calibrated": half(0.65), **FACTS,
+            "plain": half(0.6),
+            "calibrated": half(0.65),
+            **FACTS,
         }
-        for k in (0, 2, 8) for draw in ((0,) if k == 0 else (0, 1, 2))
-    ]  # fmt: skip
+        for k in (0, 2, 8)
+        for draw in ((0,) if k == 0 else (0, 1, 2))
+    ]
 
 
 def make_runs(rng: Any) -> list[dict[str, Any]]:
     return [
         {
-            "run_id": f"{base}-{n}-{draw}", "status": "done", "learning_rate": 1e-3, "n_tokens": 50 * n,
-            "n_steps": 10, "wall_seconds": 30.0, "config": {"optim": {"batch_size": 8}},
+            "run_id": f"{base}-{n}-{draw}",
+            "status": "done",
+            "learning_rate": 1e-3,
+            "n_tokens": 50 * n,
+            "n_steps": 10,
+            "wall_seconds": 30.0,
+            "config": {"optim": {"batch_size": 8}},
             "data": {
                 "in_context": {"label": "T<1>", "n": n, "draw": draw, "head": base != "lm"},
-                "splits": {"train": {"examples": n}}, "encoded": {"test": {"tokens": 2000}},
+                "splits": {"train": {"examples": n}},
+                "encoded": {"test": {"tokens": 2000}},
                 "labels": ["a", "b"],
             },
             "finetuning": {
-                "base": base, "label": "LoRA r 8", "seconds_per_step": 0.5, "method": {"method": "LoRA"},
+                "base": base,
+                "label": "LoRA r 8",
+                "seconds_per_step": 0.5,
+                "method": {"method": "LoRA"},
                 "test_values": (rng.random(N_TEST) < chance).astype(float).tolist(),
-                "dev": {"accuracy" if base != "lm" else "loss": score(0.5)}, **TUNING,
+                "dev": {"accuracy" if base != "lm" else "loss": score(0.5)},
+                **TUNING,
             },
-            **RUN, **FACTS,
+            **RUN,
+            **FACTS,
         }
-        for base in ("lm", "encoder") for n, chance in ((8, 0.5), (32, 0.97)) for draw in (0, 1, 2)
-    ]  # fmt: skip
+        for base in ("lm", "encoder")
+        for n, chance in ((8, 0.5), (32, 0.97))
+        for draw in (0, 1, 2)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +103,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for record in records:
             (folder / kind / f"{record['run_id']}.json").write_text(json.dumps(record))
     method = {
-        "label": "LoRA r 8", "n_trainable": 1000, "time_ratio": CI, "vs_base": CI, "forward_bytes": BYTES,
-        "gradient_bytes": BYTES, "memory_ratio": 2.1, "whole_ratio": 1.5, "forward_seconds": [1.0],
+        "label": "LoRA r 8",
+        "n_trainable": 1000,
+        "time_ratio": CI,
+        "vs_base": CI,
+        "forward_bytes": BYTES,
+        "gradient_bytes": BYTES,
+        "memory_ratio": 2.1,
+        "whole_ratio": 1.5,
+        "forward_seconds": [1.0],
         "gradient_seconds": [2.5],
-    }  # fmt: skip
+    }
     silent = method | {
         "label": "x",
         "memory_ratio": None,

@@ -80,11 +80,14 @@ def crowd():
     method = compared.methods[0]
     methods = [
         replace(
-            method, label=f"Method {i}", n_trainable=10_000 + 1_500 * i, config={"method": f"M{i % 12}"},
+            method,
+            label=f"Method {i}",
+            n_trainable=10_000 + 1_500 * i,
+            config={"method": f"M{i % 12}"},
             score=replace(method.finished_score, value=0.8 + 0.003 * (i % 5), ci95=(0.78, 0.83)),
         )
         for i in range(24)
-    ]  # fmt: skip
+    ]
     return replace(compared, methods=tuple(methods))
 
 
@@ -118,9 +121,12 @@ def test_sizes_of_one_method_are_joined_and_other_settings_are_not():
     [ax] = plot_trade_off(compared).axes
     sizes = {m.label: m.n_trainable for m in compared.methods}
     joined = [np.sort(line.get_xdata()).tolist() for line in ax.lines if line.get_linewidth() == 1.3]
-    assert sorted(joined) == sorted([
-        [sizes["LoRA r 1"], sizes["LoRA r 16"]], [sizes["Top-1"], sizes["Top-2"]],
-    ])  # fmt: skip
+    assert sorted(joined) == sorted(
+        [
+            [sizes["LoRA r 1"], sizes["LoRA r 16"]],
+            [sizes["Top-1"], sizes["Top-2"]],
+        ]
+    )
 
 
 def test_looks_tell_all_methods_apart(found):

@@ -33,9 +33,14 @@ def test_every_figure_is_a_picture_and_a_drawing(drawings, tmp_path):
     from PIL import Image
 
     assert set(drawings) == {
-        "loss_vs_N", "loss_vs_D", "loss_vs_C", "training_curves", "sample_efficiency", "residuals",
+        "loss_vs_N",
+        "loss_vs_D",
+        "loss_vs_C",
+        "training_curves",
+        "sample_efficiency",
+        "residuals",
         "learning_rates",
-    }  # fmt: skip
+    }
     saved = save_figures(list(drawings.values()), tmp_path)
     paths = [path for files in saved for path in (files.png, files.svg)]
     assert sorted(paths) == sorted(tmp_path.iterdir())  # and no temporary file is left
@@ -83,9 +88,10 @@ def test_no_text_lies_outside_the_figure_and_no_ticks_overlap(drawings):
             for axis in (ax.xaxis, ax.yaxis):
                 low, high = sorted(axis.get_view_interval())
                 labels = [
-                    label for label, at in zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
+                    label
+                    for label, at in zip(axis.get_ticklabels(), axis.get_majorticklocs(), strict=True)
                     if label.get_text() and low <= at <= high and label.get_visible()
-                ]  # fmt: skip
+                ]
                 boxes = [label.get_window_extent() for label in labels]
                 assert len(boxes) >= 2 or ax.get_label() == "<colorbar>", name
                 for box in boxes:

@@ -251,8 +251,10 @@ def test_the_summary_opens_with_the_verdict_and_three_doubts_each_told_once(fres
     lines = re.findall(r"<li>(.*?)</li>", summary)
     shown = re.findall(r"<li>(.*?)</li>", summary.partition("<details>")[0])
     assert [" ".join(line.partition(": ")[2].split()[:2]) for line in shown] == [
-        "lack of", "weakly identified:", "without run",
-    ]  # fmt: skip
+        "lack of",
+        "weakly identified:",
+        "without run",
+    ]
     said = f"There are {len(lines)} doubts. The three that matter most:"
     assert said in summary
     keys = ", ".join(fit["key"] for fit in fits["fits"])

@@ -100,7 +100,8 @@ def test_runs_stand_where_their_rows_say(tmp_path: Path) -> None:
     files.take(BRANCH, row(45))
     found = look(tmp_path)
     assert [(run.standing, run.step, run.n_steps) for run in found.runs] == [
-        ("running", 45, 60), ("running", 30, 100),
-    ]  # fmt: skip
+        ("running", 45, 60),
+        ("running", 30, 100),
+    ]
     state.close("stopped")
     assert [run.standing for run in look(tmp_path).runs] == ["interrupted", "interrupted"]

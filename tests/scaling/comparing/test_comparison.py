@@ -324,9 +324,19 @@ def test_an_exact_table_ranks_no_rounding_errors():
 def test_the_json_is_plain_and_complete(compared):
     document = json.loads(json.dumps(to_document(compared.report()), allow_nan=False))
     wanted = (
-        "name", "key", "formula", "n_params", "insample_rms", "heldout_rms", "heldout_error", "rolling_rms",
-        "rolling_se", "difference", "difference_ci95", "verdict",
-    )  # fmt: skip
+        "name",
+        "key",
+        "formula",
+        "n_params",
+        "insample_rms",
+        "heldout_rms",
+        "heldout_error",
+        "rolling_rms",
+        "rolling_se",
+        "difference",
+        "difference_ci95",
+        "verdict",
+    )
     assert all(name in row for row in document["rows"] for name in wanted)
     assert all({"share", "n_train", "n_test", "reach"} <= set(o) for o in document["origins"])
     assert document["words"] == compared.words

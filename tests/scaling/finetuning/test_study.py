@@ -114,9 +114,10 @@ def with_rates(table: RunTable, best: dict[str, float]) -> RunTable:
     for rate in rates:
         away = np.array([abs(np.log10(rate / best[name])) for name in names])
         columns = {
-            **table.columns, "loss": table["loss"] * (1 + 0.03 * away),
+            **table.columns,
+            "loss": table["loss"] * (1 + 0.03 * away),
             "base_learning_rate": np.full(len(table), rate),
-        }  # fmt: skip
+        }
         parts.append(columns)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     ids = tuple(f"{name} {k}" for k in range(3) for name in table.run_ids)
@@ -201,9 +202,10 @@ def test_another_batch_size_is_no_repeat() -> None:
     table = make_runs(0, ("full",), EXACT, 2)
     worse = table["seed"] == 1
     columns = {
-        **table.columns, "loss": table["loss"] * np.where(worse, 1.1, 1.0),
+        **table.columns,
+        "loss": table["loss"] * np.where(worse, 1.1, 1.0),
         "batch_size": np.where(worse & (table["finetune_tokens"] > F[2]), 64.0, 8.0),
-    }  # fmt: skip
+    }
     (full,) = ask(replace(table, columns=columns)).methods
     assert {cell.n_seeds for cell in full.cells if cell.at["F"] > F[2] * 1.1} == {1}
     assert {cell.n_seeds for cell in full.cells if cell.at["F"] < F[2] * 1.1} == {2}

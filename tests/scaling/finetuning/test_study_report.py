@@ -33,13 +33,23 @@ def write_folder(folder: Path, runs: Sequence[StudyRun]) -> None:
         (folder / "runs" / f"{run.run_id}.json").write_text(to_sealed_json(to_document(run)))
         (folder / "curves" / f"{run.run_id}.csv").write_text("step,loss\n2,3.0\n")
         tuning, study = run.finetuning, run.finetuning.study
-        rows.append({
-            "run_id": run.run_id, "status": run.status, "seed": run.seed, "task": tuning.task,
-            "label": run.label, "n_params": run.n_params, "learning_rate": run.learning_rate,
-            "batch_size": run.config.optim.batch_size, "heldout_loss": run.heldout_loss,
-            "pretraining_tokens": study.pretraining_tokens, "finetune_tokens": study.finetune_tokens,
-            "n_train": study.n_train, "rank": tuning.method.rank or "",
-        })  # fmt: skip
+        rows.append(
+            {
+                "run_id": run.run_id,
+                "status": run.status,
+                "seed": run.seed,
+                "task": tuning.task,
+                "label": run.label,
+                "n_params": run.n_params,
+                "learning_rate": run.learning_rate,
+                "batch_size": run.config.optim.batch_size,
+                "heldout_loss": run.heldout_loss,
+                "pretraining_tokens": study.pretraining_tokens,
+                "finetune_tokens": study.finetune_tokens,
+                "n_train": study.n_train,
+                "rank": tuning.method.rank or "",
+            }
+        )
     with (folder / "runs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -12,11 +12,17 @@ from lora_jax.scaling.laws.any_power import any_power
 from lora_jax.scaling.tables.table import RunTable, make_table
 
 FALLING = {
-    "chinchilla": ("N", "D"), "power-c": ("C",), "kaplan": ("N", "D"), "kaplan-steps": ("N", "S"),
+    "chinchilla": ("N", "D"),
+    "power-c": ("C",),
+    "kaplan": ("N", "D"),
+    "kaplan-steps": ("N", "S"),
     "steps-batch": ("N", "S", "B"),
-    "finetuning-p": ("P", "F"), "rectified": ("F",), "critical-batch": ("L",), "broken-n": (),
+    "finetuning-p": ("P", "F"),
+    "rectified": ("F",),
+    "critical-batch": ("L",),
+    "broken-n": (),
     "downstream-error": (),
-}  # fmt: skip
+}
 
 
 def test_what_can_only_fall_follows_from_the_bounds_of_its_exponents() -> None:

@@ -178,9 +178,16 @@ def test_farseer_is_one_law_in_both_its_coordinates() -> None:
     assert plain is not law
     values = _values()
     params = {
-        "a1": -1.6656, "alpha": 0.0459, "b1": 3.1333, "a2": 230.73, "beta": -0.1729, "b2": -1.5442,
-        "a3": -0.0625, "gamma": 0.13, "b3": 0.1285,
-    }  # fmt: skip
+        "a1": -1.6656,
+        "alpha": 0.0459,
+        "b1": 3.1333,
+        "a2": 230.73,
+        "beta": -0.1729,
+        "b2": -1.5442,
+        "a3": -0.0625,
+        "gamma": 0.13,
+        "b3": 0.1285,
+    }
     for exponent in (0.0459, 1e-4):
         params["alpha"] = exponent
         one, other = (

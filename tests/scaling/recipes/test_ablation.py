@@ -90,9 +90,13 @@ def test_the_base_has_the_most_runs_and_the_others_say_what_they_change() -> Non
     base = {"optim.lr_size_exponent": "0", "model.parametrisation": "mup", "model.base_width": "32"}
     plain = {"optim.lr_size_exponent": "0"}
     changed = [
-        base, plain, plain | {"optim.lr_size_exponent": "0.5"}, base | {"optim.optimizer.kind": "muon"},
-        base | {"optim.base_tokens": "1000"}, base | {"optim.base_tokens": "2000", "optim.eps": "1e-8"},
-    ]  # fmt: skip
+        base,
+        plain,
+        plain | {"optim.lr_size_exponent": "0.5"},
+        base | {"optim.optimizer.kind": "muon"},
+        base | {"optim.base_tokens": "1000"},
+        base | {"optim.base_tokens": "2000", "optim.eps": "1e-8"},
+    ]
     one = make_runs()[0]
     runs = [
         replace(one, name=f"{i}-{width}", settings=settings, sizes={**one.sizes, "width": float(width)})
@@ -100,9 +104,13 @@ def test_the_base_has_the_most_runs_and_the_others_say_what_they_change() -> Non
         for width in range(4 if i == 0 else 3)
     ]
     assert [recipe.label for recipe in sort_recipes(runs, "x")] == [
-        "adamw, mup", "base_tokens 1000", "base_tokens 2000", "muon", "standard",
+        "adamw, mup",
+        "base_tokens 1000",
+        "base_tokens 2000",
+        "muon",
+        "standard",
         "standard, lr_size_exponent 0.5",
-    ]  # fmt: skip
+    ]
 
 
 def test_runs_are_sorted_by_every_setting_but_those_of_the_size() -> None:

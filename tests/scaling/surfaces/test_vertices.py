@@ -159,9 +159,10 @@ def test_diverged_and_broken_runs_bend_nothing() -> None:
         found = best_of(changed)
         assert (found.rate.value, found.batch.value) == pytest.approx((whole.rate.value, whole.batch.value))
     assert only(gone).n_diverged == 6
-    beside = only([r for r in surface((0.02, 64.0), SIZE, RNG, noise=0) if not r.diverged] + [
-        replace(runs[-1], rate=0.05, loss=None, diverged=True)
-    ])  # fmt: skip
+    beside = only(
+        [r for r in surface((0.02, 64.0), SIZE, RNG, noise=0) if not r.diverged]
+        + [replace(runs[-1], rate=0.05, loss=None, diverged=True)]
+    )
     assert beside.refusal is not None
     assert beside.refusal.kind == "beside divergence"
 

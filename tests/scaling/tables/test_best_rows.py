@@ -115,8 +115,10 @@ def test_another_setting_is_named_with_the_way_to_keep_one(tmp_path: Path) -> No
 def test_unique_tokens_part_cells_and_a_law_without_them_is_told(tmp_path: Path) -> None:
     rows = [
         {"n_params": n, "n_tokens": d, "unique_tokens": d / k, "loss": (1.7 + 400 * d**-0.3) * k**0.1}
-        for n in (1e7, 1e8, 1e9) for d in (1e9, 1e10, 1e11) for k in (1, 4, 16)
-    ]  # fmt: skip
+        for n in (1e7, 1e8, 1e9)
+        for d in (1e9, 1e10, 1e11)
+        for k in (1, 4, 16)
+    ]
     table = read_table(write(tmp_path / "runs.csv", rows), reshaping=BEST)
     assert len(table) == 27  # nothing is a rival of anything
     assert "No cell" in table.notes[-1]
@@ -156,8 +158,13 @@ def test_published_tables_that_mix(published: Path) -> None:
     porian = {"n_params": "n", "n_tokens": "t"}
     assert "hparams" in doubts(read_table(published / "porian_isoflop.csv", porian))
     alone = [
-        "dataset=rw", "hparams=tuned", "warmup=short", "decay=chinchilla", "param_count=standard", "val=val"
-    ]  # fmt: skip
+        "dataset=rw",
+        "hparams=tuned",
+        "warmup=short",
+        "decay=chinchilla",
+        "param_count=standard",
+        "val=val",
+    ]
     try:
         one = read_table(published / "porian_isoflop.csv", porian, where=alone[:2])
     except LoraJaxError:

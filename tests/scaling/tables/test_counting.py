@@ -39,7 +39,7 @@ MODELS = {
     "llama, shared key heads": ModelConfig(
         d_model=96, n_layers=2, n_heads=6, n_kv_heads=2, d_ff=200, vocab_size=512, context=128, **LLAMA
     ),
-}  # fmt: skip
+}
 
 
 def shape_of(config: ModelConfig) -> Shape:
@@ -64,13 +64,17 @@ def read_shapes(path: Path) -> list[tuple[Shape, dict[str, str]]]:
         return [
             (
                 Shape(
-                    n_layers=int(row["n_layers"]), d_model=int(row["d_model"]), n_heads=int(row["n_heads"]),
-                    head_dim=int(row["kv_size"]), d_ff=int(row["ffw_size"]), vocab_size=32000,
+                    n_layers=int(row["n_layers"]),
+                    d_model=int(row["d_model"]),
+                    n_heads=int(row["n_heads"]),
+                    head_dim=int(row["kv_size"]),
+                    d_ff=int(row["ffw_size"]),
+                    vocab_size=32000,
                 ),
                 row,
             )
             for row in csv.DictReader(file)
-        ]  # fmt: skip
+        ]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -78,8 +82,10 @@ def test_counts_are_those_of_the_model(name: str) -> None:
     config = MODELS[name]
     model, counts = count_model(config), count_parameters(shape_of(config))
     assert counts == {
-        "n_params": model.non_embedding, "n_params_with_head": model.with_head, "n_params_total": model.total,
-    }  # fmt: skip
+        "n_params": model.non_embedding,
+        "n_params_with_head": model.with_head,
+        "n_params_total": model.total,
+    }
     for seq_len in (1, 100, 1024):
         assert flops_per_token(shape_of(config), seq_len) == flops_of_model(config, seq_len)
 

@@ -261,9 +261,22 @@ def test_which_of_several_losses_is_used_is_said(tmp_path: Path) -> None:
 def test_rates_and_shapes_are_no_quantities_of_ours(tmp_path: Path) -> None:
     from lora_jax.scaling.tables.synonyms import meaning_of
 
-    for name in ("throughput/tflops", "tokens/s", "flops/s", "d_k", "n_b", "log_dir", "logits_loss",
-                 "GPU hours",
-                 "batch_tokens", "n", "d", "steps", "days", "params (approx)"):  # fmt: skip
+    for name in (
+        "throughput/tflops",
+        "tokens/s",
+        "flops/s",
+        "d_k",
+        "n_b",
+        "log_dir",
+        "logits_loss",
+        "GPU hours",
+        "batch_tokens",
+        "n",
+        "d",
+        "steps",
+        "days",
+        "params (approx)",
+    ):
         assert meaning_of(name) is None, name
     assert math.isnan(meaning_of("log(C)").unit.base or 0)  # type: ignore[union-attr]
 
@@ -303,8 +316,10 @@ def test_the_cases_give_what_they_must(cases: Path) -> None:
     told = {"loss": "eval/paloma/macro_loss", "flops": "throughput/total_gflops*1e9"}
     assert read(cases / "isoflop_gflops.csv", told).doubts == ()
     with pytest.raises(LoraJaxError, match=r"C is in GFLOPs \(--map flops='throughput/total_gflops\*1e9'\)"):
-        read(cases / "isoflop_gflops.csv",
-             {"loss": "eval/paloma/macro_loss", "flops": "throughput/total_gflops*1"})  # fmt: skip
+        read(
+            cases / "isoflop_gflops.csv",
+            {"loss": "eval/paloma/macro_loss", "flops": "throughput/total_gflops*1"},
+        )
     names = {
         "n_params": "num_scaling_params",
         "n_tokens": "tokens_trained",

@@ -18,8 +18,11 @@ def _table() -> RunTable:
 def test_groups_come_in_the_order_of_the_rows_by_text_and_by_number() -> None:
     assert [g.values for g in groups_of(_table(), ["data"])] == [("b",), ("a",), ("",)]
     assert [g.values for g in groups_of(_table(), ["lr", "N"])] == [
-        ("0.1", "1000000"), ("0.2", "1000000"), ("0.1", "2000000"), ("0.2", "2000000"),
-    ]  # fmt: skip
+        ("0.1", "1000000"),
+        ("0.2", "1000000"),
+        ("0.1", "2000000"),
+        ("0.2", "2000000"),
+    ]
 
 
 def test_rows_that_were_left_out_have_their_groups_too() -> None:

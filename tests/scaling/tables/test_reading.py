@@ -31,8 +31,9 @@ def write(path: Path) -> Path:
     else:
         mark = "\t" if path.suffix == ".tsv" else ","
         lines = [ROWS[0], *({k: "" if v is None else repr(v).strip("'") for k, v in r.items()} for r in ROWS)]
-        path.write_text("\n".join(mark.join(map(str, line if i == 0 else line.values()))
-                                  for i, line in enumerate(lines)))  # fmt: skip
+        path.write_text(
+            "\n".join(mark.join(map(str, line if i == 0 else line.values())) for i, line in enumerate(lines))
+        )
     return path
 
 

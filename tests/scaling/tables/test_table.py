@@ -178,8 +178,9 @@ def test_other_numbers_keep_their_names_and_text_is_no_column(tmp_path: Path) ->
     np.testing.assert_array_equal(table["loss"], [3.5, 3.4])  # the mapped one, not the file's own `loss`
     np.testing.assert_array_equal(table["tok mult"], [20, -40])
     assert sorted(note.split(" is not read")[0] for note in table.notes if "not read" in note) == [
-        "finetune_tokens", "seed",
-    ]  # fmt: skip
+        "finetune_tokens",
+        "seed",
+    ]
     with pytest.raises(LoraJaxError, match="line 2, column 'finetune_tokens': '0' is not a number above 0"):
         read_table(file, {"n_params": "Size", "loss": "final", "finetune_tokens": "finetune_tokens"})
     with pytest.raises(LoraJaxError, match="line 3, column 'hole': '' is not a number"):

@@ -43,8 +43,14 @@ def test_what_a_condition_means(text: str, cell: str, holds: bool) -> None:
 
 
 def test_orders_agree_with_python_on_numbers() -> None:
-    orders = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
-              "!=": operator.ne}  # fmt: skip
+    orders = {
+        "<": operator.lt,
+        "<=": operator.le,
+        ">": operator.gt,
+        ">=": operator.ge,
+        "=": operator.eq,
+        "!=": operator.ne,
+    }
     values = np.random.default_rng(0).integers(-5, 5, 40) / 2
     for sign, order in orders.items():
         for a, b in zip(values[::2], values[1::2], strict=True):
@@ -97,9 +103,12 @@ def test_all_must_hold_and_the_rows_removed_say_why(file: Path) -> None:
     assert table.run_ids == ("row 4",)
     reasons = {gone.run_id: gone.reason for gone in table.left_out}
     assert reasons == {
-        "row 3": "not data=a", "row 5": "not data=a", "row 7": "not data=a", "row 2": "not Size>1e6",
+        "row 3": "not data=a",
+        "row 5": "not data=a",
+        "row 7": "not data=a",
+        "row 2": "not Size>1e6",
         "row 6": "not C<30e12",
-    }  # fmt: skip
+    }
 
 
 def test_filters_commute(file: Path) -> None:

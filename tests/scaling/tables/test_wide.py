@@ -28,8 +28,10 @@ def test_columns_named_by_numbers(tmp_path: Path) -> None:
     assert table.clusters == ("small",) * 3 + ("large",) * 2
     zero = "not fine-tuned: the set's size is 0"
     assert [(gone.run_id, gone.reason) for gone in table.left_out] == [
-        ("small @ 0", zero), ("large @ 0", zero), ("large @ 400", "no loss at 400"),
-    ]  # fmt: skip
+        ("small @ 0", zero),
+        ("large @ 0", zero),
+        ("large @ 400", "no loss at 400"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,10 @@ def test_classes_of_weights_have_rates_decays_and_clips_of_their_own() -> None:
     optim = OptimConfig(optimizer=SGD(momentum=0.0), classes=classes, weight_decay=0.1, clip_norm=1.0)
     scales = scales_of(specs, optim)
     assert {path: (scale.rate, scale.decay) for path, scale in scales.items()} == {
-        "w": (1.0, 0.0), "embed": (0.5, 2.0), "b": (1.0, 0.0),
-    }  # fmt: skip
+        "w": (1.0, 0.0),
+        "embed": (0.5, 2.0),
+        "b": (1.0, 0.0),
+    }
     rule = SGD(momentum=0.0).transform(specs, scales)
     params = {path: jnp.ones(spec.shape) for path, spec in specs.items()}
     [gradient] = random_gradients(specs, 1)

@@ -14,9 +14,19 @@ NEGATIVE, POSITIVE = 0, 1
 SIZES = {"train": 480, "dev": 120, "test": 240}  # sentences, as many of each label
 
 SUBJECTS = (
-    "the plot", "the acting", "the script", "the dialogue", "the ending", "the camera work", "the first act",
-    "the lead performance", "the direction", "the pacing", "the love story", "the final scene",
-)  # fmt: skip
+    "the plot",
+    "the acting",
+    "the script",
+    "the dialogue",
+    "the ending",
+    "the camera work",
+    "the first act",
+    "the lead performance",
+    "the direction",
+    "the pacing",
+    "the love story",
+    "the final scene",
+)
 FILMS = ("comedy", "thriller", "drama", "documentary", "love story", "sequel", "debut", "western")
 ADVERBS = ("often", "simply", "truly", "at every turn", "from start to finish", "once again")
 
