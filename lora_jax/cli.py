@@ -45,6 +45,7 @@ from lora_jax.commands import (
     watch,
     work,
 )
+from lora_jax.commands.comma_lists import refuse_spaces
 from lora_jax.errors import LoraJaxError, ProcessLost, nearest
 from lora_jax.extras import explain_missing
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
@@ -187,6 +188,7 @@ def _dispatch(argv: list[str]) -> int:
             f"unknown command {argv[0]!r}{nearest(argv[0], commands + experiments)}; see --help."
         )
     arguments, rest = parser.parse_known_args(argv)
+    refuse_spaces(argv[1:], rest, arguments)
     # argparse takes overrides only right after the config, not after an option
     if rest and getattr(arguments, "config", "") is None and "=" not in rest[0] and rest[0][0] != "-":
         arguments.config = Path(rest.pop(0))  # an optional config: argparse takes it only at the start

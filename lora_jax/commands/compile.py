@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lora_jax.commands.comma_lists import CommaList, add_list, add_mesh
+
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
@@ -17,14 +19,15 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="field=value", help="set this field in every run, such as d_model=64"
     )
-    parser.add_argument(
-        "--target",
+    add_list(
+        parser,
+        CommaList("--target", "h100:8,v5e:4x4", str),
         required=True,
         help="what to compile for: h100:8, a100-80gb:1, h200:4, v4:2x2x1, v5e:4x4, v5p:2x2x1 or v6e:2x2;"
         " separate several by commas",
     )
-    parser.add_argument(
-        "--mesh",
+    add_mesh(
+        parser,
         help="how to split the work over the devices, such as data=2,fsdp=4,tensor=1: the batch over data,"
         " the weights over fsdp (d_model) and tensor (heads) (default: all devices on fsdp)",
     )
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"compiled {step.model} in {step.compile_seconds:.0f} s", file=sys.stderr)
 
     reports = []
-    for target in [parse_target(text) for text in arguments.target.split(",")]:
+    for target in [parse_target(text) for text in arguments.target]:
         reports.append(compile_config(arguments.config, arguments.overrides, target, arguments.mesh, say))
         if not arguments.json and not arguments.markdown:
             print(format_report(reports[-1]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, find_config
-from lora_jax.commands.number_options import Numbers, add_number
+from lora_jax.commands.number_options import add_number, add_numbers
 from lora_jax.commands.table_options import command_line
 from lora_jax.documents import to_document
 from lora_jax.errors import LoraJaxError
@@ -42,22 +42,28 @@ def add(commands: Any) -> None:
         metavar="field=value",
         help="set this field, such as model.parametrisation=mup",
     )
-    parser.add_argument(
+    add_numbers(
+        parser,
         "--widths",
-        type=Numbers("--widths", WIDTH),
+        WIDTH,
+        "64,128,256,512",
         metavar="W,W,...",
         help="widths (d_model) to compare, at least four (default: 1, 2, 4 and 8 times the base width)",
     )
-    parser.add_argument(
+    add_numbers(
+        parser,
         "--depths",
-        type=Numbers("--depths", LAYERS),
+        LAYERS,
+        "2,4,8,16",
         metavar="L,L,...",
         default=(),
         help="depths (n_layers) to compare, at least four (default: none)",
     )
-    parser.add_argument(
+    add_numbers(
+        parser,
         "--steps",
-        type=Numbers("--steps", COUNT),
+        COUNT,
+        "1,2,5,10",
         metavar="S,S,...",
         default=STEPS,
         help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",

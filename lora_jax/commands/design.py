@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands.comma_lists import CommaText, add_list, add_mesh
 from lora_jax.commands.number_options import add_number
 from lora_jax.commands.table_options import (
     add_table_options,
@@ -59,8 +60,9 @@ def add(commands: Any) -> None:
         help="choose a single next run within the budget instead of a whole design",
     )
     aim = parser.add_argument_group("the aim")
-    aim.add_argument(
-        "--target",
+    add_list(
+        aim,
+        CommaText("--target", "N=7e8,D=1.4e10", ("N", "D")),
         action="append",
         metavar="N=7e8,D=1.4e10",
         help="size and tokens at which you want to know the loss, or the devices that the runs will use,"
@@ -119,8 +121,8 @@ def _add_price(price: Any) -> None:
         help="compile the largest step of this config for the target, and price the runs by its"
         " estimated time",
     )
-    price.add_argument(
-        "--mesh",
+    add_mesh(
+        price,
         help="how to split the work over the devices, as `lora-jax compile` explains (default: all devices on"
         " fsdp)",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.adapter_options import load_engine
+from lora_jax.commands.comma_lists import CommaList, add_list
 from lora_jax.commands.number_options import add_number
 from lora_jax.percent import percent
 from lora_jax.ranges import COUNT, COUNT_FROM_0, whole
@@ -89,8 +90,9 @@ def _add_scoring(group: Any) -> None:
         help="text of a question, with columns in braces, such as '{sentence} It is' (default: the"
         " task's own)",
     )
-    group.add_argument(
-        "--answers",
+    add_list(
+        group,
+        CommaList("--answers", "bad,good", str),
         help="word for each label, in the order of the labels, separated by commas, such as 'bad,good'"
         " (default: the task's own)",
     )
@@ -120,11 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
     from lora_jax.prompting.prompt import find_prompt
     from lora_jax.prompting.shots import Shots
 
-    answers = (
-        None if arguments.answers is None else tuple(part.strip() for part in arguments.answers.split(","))
-    )
     scorer = "generate" if arguments.generate else None
-    prompt = find_prompt(arguments.task, arguments.template, answers, scorer)
+    prompt = find_prompt(arguments.task, arguments.template, arguments.answers, scorer)
     # Without examples there is one prompt, and of one example there is one order.
     n_seeds = arguments.seeds if arguments.shots > 0 else 1
     n_orders = arguments.orders if arguments.shots > 1 else 1

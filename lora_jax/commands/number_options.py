@@ -1,11 +1,13 @@
 """Options that hold numbers: each has a range, and says it in the one sentence that refuses another."""
 
 import argparse
+from functools import partial
 from typing import Any
 
+from lora_jax.commands.comma_lists import CommaList, add_list
 from lora_jax.ranges import Range
 
-__all__ = ["Number", "Numbers", "Quantity", "add_number"]
+__all__ = ["Number", "Quantity", "add_number", "add_numbers"]
 
 
 class Number:
@@ -17,17 +19,6 @@ class Number:
     def __call__(self, text: str) -> Any:
         """Return the number; raises LoraJaxError, which argparse lets through."""
         return self.within.read(self.option, text)
-
-
-class Numbers:
-    """The type of an option whose text is numbers of one range, with commas between them."""
-
-    def __init__(self, option: str, within: Range) -> None:
-        self.option, self.within = option, within
-
-    def __call__(self, text: str) -> Any:
-        """Return the numbers as a tuple; raises LoraJaxError, which argparse lets through."""
-        return tuple(self.within.read(self.option, part.strip()) for part in text.split(","))
 
 
 class Quantity(Number):
@@ -48,3 +39,8 @@ def add_number(
     """
     kind = Quantity if is_quantity else Number
     return parser.add_argument(option, type=kind(option, within), **others)
+
+
+def add_numbers(parser: Any, option: str, within: Range, example: str, **others: Any) -> argparse.Action:
+    """Add an option of numbers of one range, with commas between them. others: as of `add_argument`."""
+    return add_list(parser, CommaList(option, example, partial(within.read, option)), **others)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.commands.comma_lists import add_mesh
 from lora_jax.errors import LoraJaxError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def add(commands: Any) -> None:
         help="also compile the steps for these devices, such as h100:8 or v5e:4x4, and print what"
         " they need next to the plan's prediction (`lora-jax compile` says more)",
     )
-    parser.add_argument(
-        "--mesh",
+    add_mesh(
+        parser,
         help="how to split the work over the devices of --target, as `lora-jax compile` explains"
         " (default: all devices on fsdp)",
     )

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lora_jax.commands.number_options import Numbers, add_number
+from lora_jax.commands.number_options import add_number, add_numbers
 from lora_jax.ranges import COUNT, POSITIVE_SHARE
 from lora_jax.training.saving import DEFAULT, NUMBER_KEPT, SECONDS, Saving
 
@@ -32,9 +32,11 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT.n_kept,
         help=f"keep the last K states of a run in progress (default: {DEFAULT.n_kept})",
     )
-    parser.add_argument(
+    add_numbers(
+        parser,
         "--save-at",
-        type=Numbers("--save-at", POSITIVE_SHARE),
+        POSITIVE_SHARE,
+        "0.25,0.5",
         metavar="SHARES",
         default=(),
         help="keep the states after these shares of a run's steps forever, such as 0.25,0.5 (default: none)",

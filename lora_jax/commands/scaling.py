@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.caller import INSTALLED, SHIPPED, Caller, find_config
+from lora_jax.commands.comma_lists import add_mesh
 from lora_jax.commands.following import describe, follow
 from lora_jax.commands.heldout_options import add_measuring, read_measuring
 from lora_jax.commands.saving_options import add_saving, read_saving
@@ -91,8 +92,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         help="of runs that differ only in learning rate, stop the worse half at 1/4 and again at 1/2 of"
         " the steps",
     )
-    parser.add_argument(
-        "--mesh",
+    add_mesh(
+        parser,
         metavar="data=N,fsdp=N,tensor=N",
         help="split every run over all devices: the batch over data, the weights over fsdp (d_model) and"
         " tensor (heads)",

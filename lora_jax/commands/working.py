@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_jax.cluster.slurm_options import KEYS, OPTION
+from lora_jax.commands.comma_lists import CommaText, add_list
 from lora_jax.commands.number_options import add_number
 from lora_jax.commands.training import say, tell_status, until_stopped
 from lora_jax.errors import LoraJaxError
@@ -33,8 +35,9 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         help="train with N worker processes, each with a GPU of its own if there are GPUs. 0 only"
         " prepares the folder for `lora-jax work` (default: train in this process)",
     )
-    parser.add_argument(
-        "--slurm",
+    add_list(
+        parser,
+        CommaText(OPTION, "partition=gpu,gpus=1,hours=4", KEYS),
         metavar="KEY=VALUE,...",
         help="submit the workers as one SLURM array, such as partition=gpu,gpus=1,hours=4; after"
         " preemption they are queued again and resume",
