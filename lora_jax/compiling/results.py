@@ -5,6 +5,8 @@ lora_jax/documents.py turns them into JSON.
 
 from dataclasses import dataclass
 
+from lora_jax.target import Target, parse_target
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -123,3 +125,8 @@ class CompileReport:
     mesh: str
     jax_version: str
     steps: tuple[CompiledStep, ...]
+
+    @property
+    def parsed_target(self) -> Target:
+        """The target with its devices."""
+        return parse_target(self.target)

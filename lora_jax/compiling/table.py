@@ -6,7 +6,6 @@ from lora_jax.compiling.links import network_assumption
 from lora_jax.compiling.results import Collective, CompiledStep, CompileReport, Memory, StepEstimate
 from lora_jax.layout import draw, fill
 from lora_jax.percent import percent
-from lora_jax.target import parse_target
 
 COLUMNS = (
     "step",
@@ -39,7 +38,7 @@ def format_report(report: CompileReport) -> str:
             " measurement: docs/accelerators.md has its rule."
         )
     ]
-    assumed = network_assumption(parse_target(report.target))
+    assumed = network_assumption(report.parsed_target)
     lines += [fill(assumed)] if assumed else []
     for step in report.steps:
         lines += [fill(f"{step.model}: {words}") for words in _remarks(step)]
@@ -87,7 +86,7 @@ def format_markdown(reports: Sequence[CompileReport]) -> str:
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for report in reports:
         mesh = ",".join(part for part in report.mesh.split(",") if not part.endswith("=1")) or "one device"
-        n_hosts = parse_target(report.target).n_hosts
+        n_hosts = report.parsed_target.n_hosts
         mesh += f", on {n_hosts} machines" if n_hosts > 1 else ""
         for step in report.steps:
             memory = step.memory
