@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def count_shape(fields: dict[str, str], seq_len: int) -> dict[str, float]:
     """Return N by every convention, FLOPs a token, and what each convention makes of 6ND and an exponent."""
-    from lora_jax.scaling.tables.conventions import exponent_ratio, flops_ratio
+    from lora_jax.scaling.tables.conventions import Embeddings, exponent_ratio, flops_ratio
     from lora_jax.scaling.tables.counting import Shape, count_parameters, flops_per_token
 
     known = {f.name: f for f in dataclasses.fields(Shape)}
@@ -64,12 +64,8 @@ def count_shape(fields: dict[str, str], seq_len: int) -> dict[str, float]:
         found["flops_per_token"] = flops_per_token(shape, seq_len)
         for name in [n for n in found if n.startswith("n_params")]:
             found[f"exact FLOPs / 6ND, N = {name}"] = flops_ratio(shape, seq_len, name)
-        ratio = exponent_ratio(
-            found["n_params"],
-            vocab_size=shape.vocab_size,
-            context=shape.context or 0,
-            aspect=shape.d_model / shape.n_layers,
-        )
+        embeddings = Embeddings(shape.vocab_size, shape.context or 0, shape.d_model / shape.n_layers)
+        ratio = exponent_ratio(found["n_params"], embeddings)
         found["d ln N_all / d ln N here"] = float(ratio)
     return found
 

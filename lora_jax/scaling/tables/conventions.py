@@ -1,6 +1,6 @@
 """Convert between conventions of N and C, and show one table of runs under all of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,58 +16,80 @@ SAME = 1e-3
 VOCABULARY, ASPECT = 32_000, 75.0
 
 
-def with_embeddings(
-    n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
-) -> Array:
-    """Return the number of all weights of models, embeddings included.
+@dataclass(frozen=True)
+class Embeddings:
+    """What decides how many weights the embeddings of a model have. We count one embedding matrix.
 
-    N_all = N + omega N^(1/3) with omega = (vocab_size + context) (aspect / 12)^(1/3). It holds because N = 12
-    n_layers d_model^2 and aspect = d_model / n_layers give d_model = (aspect N / 12)^(1/3) (Pearce and Song
-    2024, arXiv 2406.12907). We count one embedding matrix.
-
-    Args:
-        n_params: Weights outside the embeddings, of any shape.
+    Attributes:
         vocab_size: Entries of the vocabulary.
         context: Number of learned positions. 0 if positions are not learned.
         aspect: d_model / n_layers.
+
+    Raises:
+        LoraJaxError: `vocab_size` or `aspect` is not above 0, or `context` is below 0.
+    """
+
+    vocab_size: int = VOCABULARY
+    context: int = 0
+    aspect: float = ASPECT
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 1 or self.context < 0 or not self.aspect > 0:
+            raise LoraJaxError(
+                f"vocab_size is {self.vocab_size}, context {self.context} and aspect {self.aspect}: the first"
+                " and the last must be above 0, context at least 0."
+            )
+
+    @property
+    def omega(self) -> float:
+        """The embeddings' weights over N^(1/3): (vocab_size + context) (aspect / 12)^(1/3)."""
+        return (self.vocab_size + self.context) * (self.aspect / 12) ** (1 / 3)
+
+
+USUAL = Embeddings()
+
+
+def with_embeddings(n_params: Array | float, embeddings: Embeddings = USUAL) -> Array:
+    """Return the number of all weights of models, embeddings included.
+
+    N_all = N + omega N^(1/3). It holds because N = 12 n_layers d_model^2 and aspect = d_model / n_layers give
+    d_model = (aspect N / 12)^(1/3) (Pearce and Song 2024, arXiv 2406.12907).
+
+    Args:
+        n_params: Weights outside the embeddings, of any shape.
+        embeddings: What decides the weights of the embeddings.
 
     Returns:
         All weights, in the shape of `n_params`.
 
     Raises:
-        LoraJaxError: An argument is not above 0 (context: not at least 0).
+        LoraJaxError: A number of weights is not above 0.
     """
     n = _positive("n_params", n_params)
-    return n + _omega(vocab_size, context, aspect) * np.cbrt(n)
+    return n + embeddings.omega * np.cbrt(n)
 
 
-def without_embeddings(
-    n_params_total: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
-) -> Array:
+def without_embeddings(n_params_total: Array | float, embeddings: Embeddings = USUAL) -> Array:
     """Return the number of weights outside the embeddings. This is the inverse of `with_embeddings`.
 
     It is N = x^3, where x is the one real root of x^3 + omega x = N_all, in hyperbolic form.
 
     Args:
         n_params_total: All weights, of any shape.
-        vocab_size: Entries of the vocabulary.
-        context: Number of learned positions. 0 if positions are not learned.
-        aspect: d_model / n_layers.
+        embeddings: What decides the weights of the embeddings.
 
     Returns:
         The weights outside the embeddings, in the shape of `n_params_total`.
 
     Raises:
-        LoraJaxError: An argument is not above 0 (context: not at least 0).
+        LoraJaxError: A number of weights is not above 0.
     """
-    total, omega = _positive("n_params_total", n_params_total), _omega(vocab_size, context, aspect)
+    total, omega = _positive("n_params_total", n_params_total), embeddings.omega
     root = np.sqrt(omega / 3)
     return (2 * root * np.sinh(np.arcsinh(1.5 * total / (omega * root)) / 3)) ** 3
 
 
-def exponent_ratio(
-    n_params: Array | float, *, vocab_size: int = VOCABULARY, context: int = 0, aspect: float = ASPECT
-) -> Array:
+def exponent_ratio(n_params: Array | float, embeddings: Embeddings = USUAL) -> Array:
     """Return d ln N_all / d ln N, by which an exponent over all weights changes if N leaves embeddings out.
 
     L ~ N_all^-alpha is locally L ~ N^-(alpha ratio). N_all* ~ C^a is N* ~ C^(a / ratio). The ratio is 1/3 for
@@ -76,18 +98,16 @@ def exponent_ratio(
 
     Args:
         n_params: Weights outside the embeddings, of any shape.
-        vocab_size: Entries of the vocabulary.
-        context: Number of learned positions. 0 if positions are not learned.
-        aspect: d_model / n_layers.
+        embeddings: What decides the weights of the embeddings.
 
     Returns:
         The ratio, in the shape of `n_params`.
 
     Raises:
-        LoraJaxError: An argument is not above 0 (context: not at least 0).
+        LoraJaxError: A number of weights is not above 0.
     """
     n = _positive("n_params", n_params)
-    extra = _omega(vocab_size, context, aspect) * np.cbrt(n)
+    extra = embeddings.omega * np.cbrt(n)
     return (n + extra / 3) / (n + extra)
 
 
@@ -132,15 +152,6 @@ def convention_tables(table: RunTable) -> dict[str, RunTable]:
                 known.append(table[column])
                 found[f"{name}, {word}"] = replace(table, n_column=name, flops_column=column)
     return found
-
-
-def _omega(vocab_size: int, context: int, aspect: float) -> float:
-    if vocab_size < 1 or context < 0 or not aspect > 0:
-        raise LoraJaxError(
-            f"vocab_size is {vocab_size}, context {context} and aspect {aspect}: the first and the last must"
-            " be above 0, context at least 0."
-        )
-    return (vocab_size + context) * (aspect / 12) ** (1 / 3)
 
 
 def _positive(name: str, values: Array | float) -> Array:

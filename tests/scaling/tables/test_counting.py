@@ -13,6 +13,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import count_parameters as count_model
 from lora_jax.model.declare import flops_per_token as flops_of_model
 from lora_jax.scaling.tables.conventions import (
+    Embeddings,
     convention_tables,
     exponent_ratio,
     flops_ratio,
@@ -115,14 +116,13 @@ def test_hoffmann_parameters_are_those_of_table_a9(published: Path) -> None:
 
 def test_kaplans_and_chinchillas_n_convert_into_each_other(published: Path) -> None:
     n = np.geomspace(1e3, 1e12, 40)
-    cases: tuple[dict[str, Any], ...] = ({}, {"vocab_size": 512, "context": 128, "aspect": 8.0})
-    for settings in cases:
-        total = with_embeddings(n, **settings)
+    for embeddings in (Embeddings(), Embeddings(vocab_size=512, context=128, aspect=8.0)):
+        total = with_embeddings(n, embeddings)
         assert np.all(total > n)
-        np.testing.assert_allclose(without_embeddings(total, **settings), n, rtol=1e-10)
+        np.testing.assert_allclose(without_embeddings(total, embeddings), n, rtol=1e-10)
         step = 1e-5
-        slope = np.log(with_embeddings(n * np.exp(step), **settings) / total) / step
-        np.testing.assert_allclose(exponent_ratio(n, **settings), slope, rtol=1e-4)
+        slope = np.log(with_embeddings(n * np.exp(step), embeddings) / total) / step
+        np.testing.assert_allclose(exponent_ratio(n, embeddings), slope, rtol=1e-4)
     assert np.all(np.diff(exponent_ratio(n)) > 0)
     shapes = [shape for shape, _ in read_shapes(published / "hoffmann_table_a9.csv")]
     exact = np.array([hoffmann_parameters(s) for s in shapes], dtype=float)
@@ -172,6 +172,9 @@ def test_shapes_that_cannot_be_get_one_sentence(sweep) -> None:
     with pytest.raises(LoraJaxError, match="above 0"):
         with_embeddings(-1.0)
     with pytest.raises(LoraJaxError, match="above 0"):
-        without_embeddings(1e9, vocab_size=0)
+        without_embeddings(-1e9)
+    for wrong in ({"vocab_size": 0}, {"context": -1}, {"aspect": 0.0}, {"aspect": np.nan}):
+        with pytest.raises(LoraJaxError, match="above 0, context at least 0"):
+            Embeddings(**wrong)
     with pytest.raises(LoraJaxError, match="has none of n_params"):
         convention_tables(make_table("x", n_tokens=[1.0], loss=[1.0]))
