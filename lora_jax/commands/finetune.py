@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = RunStore(arguments.out or arguments.caller.results(experiment.name))
     run_ids = [finetune_id(run) for run in experiment.sweep.runs()]
     starts_workers = is_launch(arguments)
-    store.check(experiment.name, run_ids, make=starts_workers)  # before the base is loaded
+    store.check(experiment.name, run_ids, make=False)  # before the base is loaded
     if starts_workers:
         status = launch(arguments, store.folder)
         if not status and is_reported(store.folder, PAGE):

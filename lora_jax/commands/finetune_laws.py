@@ -89,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         origin=Origin(command, arguments.overrides),
     )
     run_ids = ids_of(experiment)
-    store.check(experiment.name, run_ids)
+    starts_workers = is_launch(arguments)
+    store.check(experiment.name, run_ids, make=not starts_workers)
     conclusion = Conclusion((PAGE,), lambda: conclude(experiment, store, options), lambda: show(store))
-    if is_launch(arguments):
+    if starts_workers:
         return launch_and_show(arguments, store.folder, conclusion)
     return work_on(
         arguments, store, run_ids, lambda: train(experiment, store, options, arguments), conclusion

@@ -163,8 +163,9 @@ def work(
     from lora_jax.config import run_id
 
     ids = [run_id(run) for run in experiment.runs]
-    store.check(experiment.name, ids)
-    if is_launch(arguments):
+    starts_workers = is_launch(arguments)
+    store.check(experiment.name, ids, make=not starts_workers)
+    if starts_workers:
         return launch_and_show(arguments, store.folder, conclusion)
     identity = [*ids, options.halving, options.keep_models]
     return work_on(arguments, store, identity, lambda: train(experiment, store, options), conclusion)

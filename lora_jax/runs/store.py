@@ -15,6 +15,7 @@ from lora_jax.files import flush_names, require_disk, try_folder, write_atomical
 from lora_jax.runs.record import RunRecord
 from lora_jax.runs.record_file import format_record, read_record
 from lora_jax.runs.run_table import agree, append_row, format_csv, format_table
+from lora_jax.runs.withdrawal import make_folder, withdraw
 from lora_jax.table_lag import RECORDS, TABLE, find_lag, list_records
 from lora_jax.workers.crew import Crew, Joining, joined
 
@@ -37,6 +38,7 @@ class RunStore:
         # of n runs which are finished. Without this it would read n^2 / 2 records.
         self._known: dict[str, tuple[tuple[int, int], RunRecord]] = {}
         self.crew: Crew | None = None  # the other workers, while `joined` lasts
+        self._made: tuple[Path, ...] = ()  # folders that were not there before `check`
 
     def check(self, name: str, run_ids: Collection[str], *, make: bool = True) -> None:
         """Check that the folder can be written and holds no runs of another sweep.
@@ -51,7 +53,8 @@ class RunStore:
         """
         self.try_write()
         if make:
-            (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+            self._made += make_folder(self.folder)
+            (self.folder / "runs").mkdir(exist_ok=True)
         strangers = sorted(set(self.finished()) - set(run_ids))
         if strangers:
             raise LoraJaxError(
@@ -75,13 +78,20 @@ class RunStore:
 
     @contextmanager
     def joined(self, joining: Joining, say: Callable[[str], None]) -> Iterator[Crew]:
-        """Be one of the folder's workers during the block. `crew` then holds the others."""
-        with joined(self.folder, joining, say) as crew:
-            self.crew = crew
-            try:
-                yield crew
-            finally:
-                self.crew = None
+        """Be one of the folder's workers during the block. `crew` then holds the others.
+
+        If the block is refused before anything is trained, the folder is gone again, if this store made it.
+        """
+        try:
+            with joined(self.folder, joining, say) as crew:
+                self.crew = crew
+                try:
+                    yield crew
+                finally:
+                    self.crew = None
+        except LoraJaxError:
+            withdraw(self.folder, self._made)
+            raise
 
     @contextmanager
     def alone(self, job: str, say: Callable[[str], None]) -> Iterator[None]:

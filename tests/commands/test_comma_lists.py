@@ -79,9 +79,7 @@ def test_spaces_are_answered_by_one_sentence(
     first, second, *_ = kind.example.split(",")
     more = REQUIRED.get(f"{command} {kind.option}", [])
     given = [*form.format(kind.option, first).split(), second]
-    assert (
-        cli.main([command, *BEFORE.get(command, ["configs/a.py"]), *given, *more]) == 2
-    )
+    assert cli.main([command, *BEFORE.get(command, ["configs/a.py"]), *given, *more]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (

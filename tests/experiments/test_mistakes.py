@@ -39,6 +39,7 @@ def test_a_mistake_about_the_data_is_one_line(
 ) -> None:
     texts = [text.replace("CORPUS", str(place.corpus)) for text in overrides]
     check_mistake(place.run(place.config, *texts, "--out", tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
