@@ -16,12 +16,13 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(found.choices)
 
 
-KINDS = [
-    pytest.param(name, action.type, id=f"{name} {action.option_strings[0]}")
+FOUND = [
+    (name, action.type)
     for name, command in commands().items()
     for action in command._actions
     if isinstance(action.type, CommaList)
 ]
+KINDS = [pytest.param(name, kind, id=f"{name} {kind.option}") for name, kind in FOUND]
 REQUIRED = {"compile --mesh": ["--target", "h100:2"]}
 BEFORE = {
     "evaluate": ["model", "--task", "sst2"],
@@ -31,7 +32,7 @@ BEFORE = {
 
 
 def test_there_are_some() -> None:
-    named = {kind.values[1].option for kind in KINDS}
+    named = {kind.option for _, kind in FOUND}
     assert named >= {
         "--widths",
         "--depths",

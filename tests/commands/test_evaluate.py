@@ -81,7 +81,7 @@ def test_the_interval_holds_draws_orders_and_questions() -> None:
         (["--seeds", 0], {}, ["--seeds is 0"]),
         (["--template", "{txet} is"], {}, ["'txet'", "nearest: 'text'"]),
         (["--template", ""], {}, ["names no column"]),
-        (["--answers", "bad,"], {}, ["has no words"]),
+        (["--answers", "bad,"], {}, ["with commas between them"]),
         (["--answers", "a,b,c"], {}, ["3 words", "2 labels"]),
         (["--template", "{text} " + "so " * 200], {}, ["is a prompt of", "longer than the"]),
         (["--examples", 25], {}, ["the split has 24"]),
