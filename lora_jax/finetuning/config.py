@@ -169,7 +169,7 @@ class FinetuneSweep:
         task: The task.
         methods: The methods by label, such as {"LoRA r 8": LoRA(rank=8), "full": Full()}.
         optim: The optimizer.
-        seeds: Seeds of new weights, dropout and the order of the data. Intervals need several.
+        seeds: Seeds of new weights, dropout and the order of the data. Intervals over seeds need several.
         rates: Learning rates to try, by label. A method without rates here takes the usual ones of its kind,
             such as 1e-3, 3e-3 and 1e-2 for LoRA.
     """
