@@ -182,8 +182,11 @@ def _dispatch(argv: list[str]) -> int:
     parser, commands = _build_parser()
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         experiments = [path.stem for path in Path(__file__).parents[1].glob("experiments/*.py")]
-        if argv[0] in experiments:
-            raise LoraJaxError(f"{argv[0]!r} is an experiment, not a command: run ./launch.sh {argv[0]}.")
+        if argv[0] in experiments or argv[0] == "quickstart":  # its config ships with the package
+            anywhere = ", or lora-jax scaling quickstart in any folder" if argv[0] == "quickstart" else ""
+            raise LoraJaxError(
+                f"{argv[0]!r} is an experiment, not a command: run ./launch.sh {argv[0]} in a clone{anywhere}."
+            )
         raise LoraJaxError(
             f"unknown command {argv[0]!r}{nearest(argv[0], commands + experiments)}; see --help."
         )

@@ -103,7 +103,7 @@ def test_version() -> None:
     [
         (["fitt"], ["unknown command 'fitt'", "nearest: 'fit'"]),
         (["quikstart"], ["nearest: 'quickstart'"]),
-        (["quickstart"], ["an experiment, not a command", "./launch.sh quickstart"]),
+        (["quickstart"], ["an experiment, not a command", "./launch.sh quickstart", "scaling quickstart"]),
     ],
 )
 def test_an_unknown_command_is_one_line(arguments: list[str], words: list[str]) -> None:

@@ -173,7 +173,12 @@ def test_shapes_that_cannot_be_get_one_sentence(sweep) -> None:
         with_embeddings(-1.0)
     with pytest.raises(LoraJaxError, match="above 0"):
         without_embeddings(-1e9)
-    wrongs: tuple[dict[str, Any], ...] = ({"vocab_size": 0}, {"context": -1}, {"aspect": 0.0}, {"aspect": np.nan})
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"vocab_size": 0},
+        {"context": -1},
+        {"aspect": 0.0},
+        {"aspect": np.nan},
+    )
     for wrong in wrongs:
         with pytest.raises(LoraJaxError, match="above 0, context at least 0"):
             Embeddings(**wrong)
