@@ -185,7 +185,8 @@ def _dispatch(argv: list[str]) -> int:
         if argv[0] in experiments or argv[0] == "quickstart":  # its config ships with the package
             anywhere = ", or lora-jax scaling quickstart in any folder" if argv[0] == "quickstart" else ""
             raise LoraJaxError(
-                f"{argv[0]!r} is an experiment, not a command: run ./launch.sh {argv[0]} in a clone{anywhere}."
+                f"{argv[0]!r} is an experiment, not a command: run ./launch.sh {argv[0]} in a clone"
+                f"{anywhere}."
             )
         raise LoraJaxError(
             f"unknown command {argv[0]!r}{nearest(argv[0], commands + experiments)}; see --help."
