@@ -1,6 +1,6 @@
 """The model's own gradients and its unrolled scan, each beside what JAX does unaided."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,7 +144,7 @@ PLAIN_WAYS: dict[str, tuple[str, Any]] = {
 
 
 @contextmanager
-def _replaced(attribute: str, value: Any) -> Iterator[None]:
+def _replaced(attribute: str, value: Any) -> Generator[None]:
     """Trace the transformer with another attribute; from its caches JAX would reuse an earlier trace."""
     before = getattr(transformer, attribute)
     jax.clear_caches()

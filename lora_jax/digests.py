@@ -7,7 +7,7 @@ accept their files as they are.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -103,7 +103,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def doubting(remedy: str) -> Iterator[None]:
+def doubting(remedy: str) -> Generator[None]:
     """Blame an exception inside the block on files without a digest, if such files were read there.
 
     A file with a digest is as it was written, so an exception is a bug of ours. A file without one may hold
@@ -202,6 +202,6 @@ def find_damage(folder: Path, manifest: Path | None = None, only: Iterable[str] 
 
 
 def _hash_all(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    names = list(names)
+    listed = list(names)
     with ThreadPoolExecutor(THREADS) as pool:
-        return dict(zip(names, pool.map(lambda name: hash_file(folder / name), names), strict=True))
+        return dict(zip(listed, pool.map(hash_file, [folder / name for name in listed]), strict=True))

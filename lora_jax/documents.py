@@ -11,7 +11,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
@@ -40,7 +40,7 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def reading(path: Path, remedy: str) -> Iterator[None]:
+def reading(path: Path, remedy: str) -> Generator[None]:
     """Turn Unreadable inside the block into a LoraJaxError about a file.
 
     Args:
@@ -146,7 +146,7 @@ def fields_from_document(kind: Any, document: Any, where: str = "") -> Any:
 def _fields(kind: Any) -> tuple[tuple[str, str, Any, Any], ...]:
     """Return (name, key, type, default or MISSING) of each field."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    found = []
+    found: list[tuple[str, str, Any, Any]] = []
     for field in dataclasses.fields(kind):
         hint, key = hints[field.name], field.name
         if typing.get_origin(hint) is typing.Annotated:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.temporaries import held, temporary_beside
@@ -49,7 +49,7 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
     path = None  # the file at hand, for the error
     try:
         with contextlib.ExitStack() as stack:
-            files = []
+            files: list[tuple[Path, Path, IO[bytes]]] = []
             for path, content in contents.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # JSON and a command line can hold half a character (a surrogate), which has no UTF-8
@@ -79,7 +79,7 @@ def flush_names(folders: Iterable[Path]) -> None:
         OSError: A folder cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        handles = []
+        handles: list[int] = []
         for folder in folders:
             handles.append(os.open(folder, os.O_RDONLY))
             stack.callback(os.close, handles[-1])

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lora_jax.errors import LoraJaxError
 
 
 @contextlib.contextmanager
-def reading_tensors(path: Path, remedy: str) -> Iterator[None]:
+def reading_tensors(path: Path, remedy: str) -> Generator[None]:
     """Turn the errors of opening a safetensors file and reading its tensors into a LoraJaxError.
 
     Args:

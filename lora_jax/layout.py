@@ -58,7 +58,8 @@ def lay_out(
     if not columns:
         return []
     table = _Columns(columns, rows, numeric)
-    kept, below = list(range(len(columns))), []
+    kept = list(range(len(columns)))
+    below: list[int] = []
     if table.measure(kept, whole_headers=True) <= width:
         return [table.draw(kept, {}, whole_headers=True)]
     rooms = table.make_room(kept, width, whole_headers=True)
@@ -194,7 +195,7 @@ class _Columns:
 
     def put_below(self, lines: list[Line], below: Sequence[int], width: int) -> list[Line]:
         """Return the lines, with the cells of some columns below their row."""
-        found = []
+        found: list[Line] = []
         for i, line in enumerate(lines):
             found.append(line)
             if line.row is not None and (i + 1 == len(lines) or lines[i + 1].row != line.row):
@@ -203,7 +204,7 @@ class _Columns:
 
     def stack(self, width: int) -> list[Line]:
         """Return a line for each cell: that of the first column, and under it the others with their names."""
-        found = []
+        found: list[Line] = []
         for number, row in enumerate(self.rows):
             found.append(Line(row[0], number))
             found += self._tell(number, range(1, len(self.columns)), width)

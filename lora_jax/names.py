@@ -40,7 +40,7 @@ def unique_names(texts: Sequence[str], taken: Collection[str] = ()) -> list[str]
     counts = Counter(name.lower() for name in plain)
     used = {name.lower() for name in (*plain, *taken)}
     shared = {name for name, count in counts.items() if count > 1} | {name.lower() for name in taken}
-    names = []
+    names: list[str] = []
     for name, text in zip(plain, texts, strict=True):
         fresh, length = name, 6
         while name.lower() in shared and fresh.lower() in used:

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 PATTERN = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.(?P<kind>tmp|old)", re.DOTALL)
@@ -24,7 +24,7 @@ def temporary_beside(path: Path, kind: str = "tmp") -> Path:
 
 
 @contextlib.contextmanager
-def held(temporary: Path) -> Iterator[None]:
+def held(temporary: Path) -> Generator[None]:
     """Hold a temporary file or folder that exists, so that nobody removes it during the block."""
     handle = os.open(temporary, os.O_RDONLY)
     try:
@@ -62,7 +62,7 @@ def _is_rubbish(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Generator[bool]:
     """Yield whether the lock of a file or folder was free. If so, we hold it during the block.
 
     If we may not open the path, its lock counts as not free, because it is not ours to remove. The same holds

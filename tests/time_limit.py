@@ -8,7 +8,7 @@ faulthandler_timeout (pyproject.toml) prints where it is, and the limit of the s
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,7 +19,7 @@ SIGNAL = signal.SIGUSR1  # the programs under test handle SIGALRM, SIGINT, SIGTE
 
 
 @contextmanager
-def limit(what: str) -> Iterator[None]:
+def limit(what: str) -> Generator[None]:
     """Fail the test where the body takes longer than `SECONDS`."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 POLL_SECONDS = 0.2
@@ -85,7 +85,7 @@ class Child:
 
 
 @contextlib.contextmanager
-def _without_preemption() -> Iterator[None]:
+def _without_preemption() -> Generator[None]:
     """Block SIGUSR2 during the block. What is started there keeps it blocked for good.
 
     SLURM sends SIGUSR2 to all processes of a job, and only the one that started the child may answer it. A

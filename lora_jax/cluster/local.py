@@ -7,7 +7,7 @@ SIGINT it sends SIGKILL, while a worker still saves its state.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def _tell_shares(shares: Sequence[Share]) -> str:
 
 
 @contextmanager
-def _on_cores(cores: Sequence[int]) -> Iterator[None]:
+def _on_cores(cores: Sequence[int]) -> Generator[None]:
     """Let processes that are started in the block use these cores.
 
     XLA makes one thread for each core it may use.

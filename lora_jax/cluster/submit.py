@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +154,7 @@ def _submit(executor: "SlurmExecutor", workers: Sequence[SlurmWorker], partition
 
 
 @contextlib.contextmanager
-def _outside_jobs() -> Iterator[None]:
+def _outside_jobs() -> Generator[None]:
     """Hide what SLURM tells a job about itself.
 
     Otherwise a submission from inside a job would get its shape.
@@ -174,7 +174,7 @@ def _outside_jobs() -> Iterator[None]:
 
 def read_submissions(folder: Path) -> tuple[Submission, ...]:
     """Return what was submitted for a results folder, from the notes in it, the earliest first."""
-    found = []
+    found: list[Submission] = []
     for path in (folder / JOBS).glob("*.json"):
         remedy = "delete it"
         with reading(path, remedy):

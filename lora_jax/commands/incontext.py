@@ -10,6 +10,9 @@ from lora_jax.commands.training import Origin, describe_sweep, say, tell_status,
 from lora_jax.commands.working import Conclusion, add_workers, is_launch, launch_and_show, work_on
 
 if TYPE_CHECKING:
+    from lora_jax.prompting.incontext.config import BackwardPlan, InContextConfig
+    from lora_jax.prompting.incontext.experiment import InContextExperiment
+    from lora_jax.prompting.incontext.sources import Sources
     from lora_jax.runs.store import RunStore
 
 PAGE = "report.html"
@@ -91,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
-def show_plan(config, sources) -> int:
+def show_plan(config: "InContextConfig", sources: "Sources") -> int:
     """Print every run with its steps, tokens and time by this machine's speed."""
     from lora_jax.layout import draw, fill
     from lora_jax.prompting.incontext.plan import list_shots, list_tunings, price_shots, price_tunings
@@ -109,7 +112,13 @@ def show_plan(config, sources) -> int:
     return 0
 
 
-def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argparse.Namespace) -> int:
+def make_runs(
+    experiment: "InContextExperiment",
+    wanted: "InContextConfig",
+    sources: "Sources",
+    store: "RunStore",
+    arguments: argparse.Namespace,
+) -> int:
     """Make what is not finished; return the exit status, that of the signal where one stopped it."""
     from lora_jax.prompting.incontext.execute import Comparison
     from lora_jax.prompting.incontext.plan import list_tunings
@@ -127,7 +136,7 @@ def make_runs(experiment, wanted, sources, store: "RunStore", arguments: argpars
     return tell_status(stop)
 
 
-def measure(plan, sources, folder: Path) -> None:
+def measure(plan: "BackwardPlan", sources: "Sources", folder: Path) -> None:
     """Measure the backward's cost once; backward.json of the same settings is found again."""
     from lora_jax.comparison.gradient_results import FORMAT, KIND, GradientCosts
     from lora_jax.comparison.incontext_documents import BACKWARD, save_backward

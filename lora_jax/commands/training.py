@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,7 +74,7 @@ def describe_sweep(
 
 
 @contextlib.contextmanager
-def until_stopped() -> "Iterator[StopRequest]":
+def until_stopped() -> "Generator[StopRequest]":
     """Train in the block; where a signal asks for it, training ends there with its state saved."""
     from lora_jax.runs.signals import stop_requests
     from lora_jax.training.side_by_side import Stopped

@@ -6,7 +6,7 @@ A terminal shows a bar after two seconds. A file, such as a cluster job's log, g
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from lora_jax.layout import SHARE
@@ -21,7 +21,7 @@ SEEN = 0.02  # share of a step that has to be done before its pace says anything
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
+def waiting() -> Generator[None]:
     """Show on standard error what is computed inside; on a terminal it leaves no trace."""
     wait = _Wait()
     watcher = Watcher(wait.show, PATIENCE) if sys.stderr.isatty() else Watcher(wait.write_line, BETWEEN)

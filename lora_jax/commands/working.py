@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def working(arguments: argparse.Namespace, store: "RunStore", identity: Collection[Any]) -> "Iterator[Crew]":
+def working(arguments: argparse.Namespace, store: "RunStore", identity: Collection[Any]) -> "Generator[Crew]":
     """Be a worker on the folder of a store during the block. Whoever starts the sweep leaves its command.
 
     identity: What all workers must have in common, such as the ids of the runs.

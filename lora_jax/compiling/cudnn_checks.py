@@ -5,7 +5,7 @@ process that compiles for an H100 on a machine without one has no GPU to ask. JA
 older one and refuse. Nothing else of the call depends on the process.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from lora_jax.errors import LoraJaxError
@@ -15,7 +15,7 @@ AT_LEAST, EQUAL = "check_compute_capability", "is_cuda_compute_capability_equal"
 
 
 @contextmanager
-def answering_for(target: Target) -> Iterator[None]:
+def answering_for(target: Target) -> Generator[None]:
     """Let JAX's checks of cuDNN's attention see the target during the block.
 
     Raises:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from lora_jax.errors import LoraJaxError
@@ -13,7 +13,7 @@ from lora_jax.temporaries import held, sweep, temporary_beside
 
 
 @contextlib.contextmanager
-def explain_disk_errors(folder: Path) -> Iterator[None]:
+def explain_disk_errors(folder: Path) -> Generator[None]:
     """Turn a full or forbidden disk into a LoraJaxError that names the folder.
 
     Wrap only writing in it. An error of reading the user's text must name that text instead.
@@ -43,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def publish_folder(target: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+def publish_folder(target: Path, is_whole: Callable[[Path], bool]) -> Generator[Path]:
     """Yield a temporary folder beside `target`. It becomes `target` if the block ends well.
 
     If another process has published a whole `target` in the meantime, that one stays and this one is dropped.

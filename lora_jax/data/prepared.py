@@ -1,7 +1,7 @@
 """Read the files of a prepared set: compare them with their digests, and report what libraries raise."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def reading_set(prepared: Path) -> Iterator[None]:
+def reading_set(prepared: Path) -> Generator[None]:
     """Turn what the libraries raise over a damaged set into a LoraJaxError that names the set."""
     from google.protobuf.json_format import Error
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ READ_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def spool_folder(cache: Path, key: str) -> Iterator[Path]:
+def spool_folder(cache: Path, key: str) -> Generator[Path]:
     """Yield the folder of the spools of the store `key`. It is removed if the block ends well.
 
     If another process works on the same store, that process holds the folder, and this one gets a folder of

@@ -162,7 +162,14 @@ def compile_search(model: ModelConfig, method: MethodConfig | None, shape: Shape
     W = shape.width
 
     @jax.jit  # do not donate the prompts' cache: it has fewer rows than there are lines
-    def run(weights: Weights, logits_BV, cache: Cache, history_BS, ends_E, penalty) -> jax.Array:
+    def run(
+        weights: Weights,
+        logits_BV: jax.Array,
+        cache: Cache,
+        history_BS: jax.Array,
+        ends_E: jax.Array,
+        penalty: jax.Array,
+    ) -> jax.Array:
         B = len(logits_BV)
 
         def step(search: Search) -> Search:

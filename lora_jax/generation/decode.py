@@ -107,7 +107,12 @@ def compile_decoding(model: ModelConfig, method: MethodConfig | None, kind: Kind
 
     @partial(jax.jit, donate_argnums=1)
     def go_on(
-        weights: Weights, writing: Writing, before: Cache | None, n_steps, sampling: SamplingArrays, ends_E
+        weights: Weights,
+        writing: Writing,
+        before: Cache | None,
+        n_steps: jax.Array,
+        sampling: SamplingArrays,
+        ends_E: jax.Array,
     ) -> Writing:
         last = writing.n_written + n_steps
         return jax.lax.while_loop(

@@ -118,7 +118,7 @@ def pair_up(hypotheses: Sequence[str], references: References) -> list[tuple[str
         LoraJaxError: The numbers differ, or a text has no reference.
     """
     check_alike(hypotheses, references, "texts", "references")
-    pairs = []
+    pairs: list[tuple[str, tuple[str, ...]]] = []
     for number, (text, given) in enumerate(zip(hypotheses, references, strict=True)):
         several = (given,) if isinstance(given, str) else tuple(given)
         if not several:

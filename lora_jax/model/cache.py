@@ -187,7 +187,14 @@ def _read(
     keys, values = list(cache.keys), list(cache.values)
     for y, block in enumerate(weights.blocks):
 
-        def attend_to(block, q_BTHK, k_BTJK, v_BTJK, y=y, bias_BHTS=bias_BHTS):
+        def attend_to(
+            block: Params,
+            q_BTHK: jax.Array,
+            k_BTJK: jax.Array,
+            v_BTJK: jax.Array,
+            y: int = y,
+            bias_BHTS: jax.Array | None = bias_BHTS,
+        ) -> jax.Array:
             if config.positions == "transformer_xl":
                 q_BTHK, bias_BHTS = relate(config, block, q_BTHK, layout.positions, k_positions)
             k_BJKW = k_BTJK[:, k_BTJK.shape[1] - W :].transpose(0, 2, 3, 1)

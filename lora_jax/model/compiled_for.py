@@ -4,7 +4,7 @@ Code that does one thing on a CPU and another on an accelerator must ask `curren
 The named target is part of the key of JAX's caches. So JAX traces a function again for another target.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ _named = jax.make_user_context(default_value=None)
 
 
 @contextmanager
-def compiling_for(target: Target) -> Iterator[None]:
+def compiling_for(target: Target) -> Generator[None]:
     """Trace the block for a target. Its devices need not be there."""
     with _named(target):
         yield

@@ -1,6 +1,6 @@
 """Trace a model in the way its FLOPs are counted: with every attention score, and with sums as sums."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -13,7 +13,7 @@ def is_counting() -> bool:
 
 
 @contextmanager
-def counting() -> Iterator[None]:
+def counting() -> Generator[None]:
     """Trace without the shortcuts for a CPU, so that the count is the same on every machine.
 
     On a CPU attention leaves out scores that nothing sees, but the convention counts them (Hoffmann et al.

@@ -32,6 +32,12 @@ class HookPoint(NamedTuple):
 Apply = Callable[[jax.Array], jax.Array]
 
 
+LinearHook = Callable[[HookPoint, jax.Array, Apply], jax.Array]
+SublayerHook = Callable[[HookPoint, jax.Array, jax.Array], jax.Array]
+KeyValueHook = Callable[[HookPoint, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+EmbedHook = Callable[[HookPoint, jax.Array, jax.Array], jax.Array]
+
+
 class Hooks(NamedTuple):
     """What a method does to the forward pass. A hook that is None costs nothing.
 
@@ -48,10 +54,10 @@ class Hooks(NamedTuple):
         n_before: Positions that stand before the first token. The first token then has position `n_before`.
     """
 
-    linear: Callable[[HookPoint, jax.Array, Apply], jax.Array] | None = None
-    sublayer: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
-    key_values: Callable[[HookPoint, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] | None = None
-    embed: Callable[[HookPoint, jax.Array, jax.Array], jax.Array] | None = None
+    linear: LinearHook | None = None
+    sublayer: SublayerHook | None = None
+    key_values: KeyValueHook | None = None
+    embed: EmbedHook | None = None
     n_before: int = 0
 
 
@@ -84,28 +90,28 @@ def chain_hooks(first: Hooks, second: Hooks) -> Hooks:
     )
 
 
-def _chain_linear(first: Hooks, second: Hooks):
+def _chain_linear(first: Hooks, second: Hooks) -> LinearHook | None:
     one, two = first.linear, second.linear
     if one is None or two is None:
         return one or two
     return lambda point, x, apply: two(point, x, lambda x: one(point, x, apply))
 
 
-def _chain_sublayer(first: Hooks, second: Hooks):
+def _chain_sublayer(first: Hooks, second: Hooks) -> SublayerHook | None:
     one, two = first.sublayer, second.sublayer
     if one is None or two is None:
         return one or two
     return lambda point, x, h: two(point, x, one(point, x, h))
 
 
-def _chain_key_values(first: Hooks, second: Hooks):
+def _chain_key_values(first: Hooks, second: Hooks) -> KeyValueHook | None:
     one, two = first.key_values, second.key_values
     if one is None or two is None:
         return one or two
     return lambda point, k, v: two(point, *one(point, k, v))
 
 
-def _chain_embed(first: Hooks, second: Hooks):
+def _chain_embed(first: Hooks, second: Hooks) -> EmbedHook | None:
     one, two = first.embed, second.embed
     if one is None or two is None:
         return one or two

@@ -193,7 +193,7 @@ def _run_stack(
         else jax.vmap(lambda y: jax.random.fold_in(key, y))(n_lower + jnp.arange(n_layers))
     )
 
-    def step(x, turn):
+    def step(x: jax.Array, turn: tuple[Params, jax.Array | None]) -> tuple[jax.Array, None]:
         block, block_key = turn
         block = gather_weights(this.config, block, x.dtype)
         reach = block if this.hooks is NO_HOOKS else {**outside, **block}

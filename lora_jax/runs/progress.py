@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -62,7 +62,7 @@ class Progress:
         self._display = _Bar() if sys.stderr.isatty() else None
 
     @contextmanager
-    def showing(self) -> Iterator["Progress"]:
+    def showing(self) -> Generator["Progress"]:
         """Show the bar during the block, if there is a terminal."""
         if self._display is None:
             yield self

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -36,7 +36,8 @@ class StopRequest:
         """The exit status of a program that a signal ended: 128 + its number, as the shell has it."""
         return 128 + (self.signum or 0)
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        """Note a signal. A second one of the same run ends the process at once."""
         if self.signum == signum == signal.SIGTERM and time.monotonic() < self._asked_at + ECHO:
             return
         if self.signum is not None:
@@ -49,10 +50,10 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests() -> Generator[StopRequest]:
     """Turn SIGINT and SIGTERM into a StopRequest for the duration of the block."""
     request = StopRequest()
-    before = {s: signal.signal(s, request._receive) for s in ENDING}
+    before = {s: signal.signal(s, request.receive) for s in ENDING}
     try:
         yield request
     finally:
@@ -85,7 +86,8 @@ class EndRequest:
         """Note that an exception was ignored, so that it is raised again soon."""
         self._raises_at = 0.0
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        """Ask the main thread to end. A second signal ends the process at once."""
         if self.signum is not None:
             _leave(self.signum, frame)
         self.signum = signum
@@ -96,7 +98,7 @@ class EndRequest:
 
     def _tick(self, _: int, frame: FrameType | None) -> None:
         assert self.signum is not None  # only a signal sets the timer
-        if signal.getsignal(self.signum) != self._receive:  # training has begun, and it saves its state
+        if signal.getsignal(self.signum) != self.receive:  # training has begun, and it saves its state
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.raise_signal(self.signum)
         elif time.monotonic() > self._ends_at:
@@ -115,7 +117,7 @@ class EndRequest:
 
 
 @contextmanager
-def end_requests() -> Iterator[EndRequest]:
+def end_requests() -> Generator[EndRequest]:
     """Raise SIGINT and SIGTERM inside EndRequest.run during the block. Use it in the main thread only."""
     request = EndRequest()
     report = sys.unraisablehook
@@ -129,7 +131,7 @@ def end_requests() -> Iterator[EndRequest]:
     before = {s: signal.getsignal(s) for s in (*ENDING, signal.SIGALRM)}
     sys.unraisablehook = hear
     for signum in ENDING:
-        signal.signal(signum, request._receive)
+        signal.signal(signum, request.receive)
     try:
         yield request
     finally:

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class RunStore:
             ) from error
 
     @contextmanager
-    def joined(self, joining: Joining, say: Callable[[str], None]) -> Iterator[Crew]:
+    def joined(self, joining: Joining, say: Callable[[str], None]) -> Generator[Crew]:
         """Be one of the folder's workers during the block. `crew` then holds the others.
 
         If the block is refused before anything is trained, the folder is gone again, if this store made it.
@@ -94,7 +94,7 @@ class RunStore:
             raise
 
     @contextmanager
-    def alone(self, job: str, say: Callable[[str], None]) -> Iterator[None]:
+    def alone(self, job: str, say: Callable[[str], None]) -> Generator[None]:
         """Let only one worker at a time run the block.
 
         Args:

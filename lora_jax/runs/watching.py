@@ -1,6 +1,6 @@
 """Who watches a sweep while it trains: its live files, its state, the bar and the tracker, in this order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ def watched(
     progress: Progress,
     tracker: Tracking,
     measuring: Measuring = DEFAULT,
-) -> Iterator[Watching]:
+) -> Generator[Watching]:
     """Yield how a sweep in a results folder is watched during the block.
 
     The live files come first, because the tracker reads the beginning of a branch from them. If a sink cannot

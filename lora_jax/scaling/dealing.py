@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -122,7 +122,7 @@ def _say_lost(status: int | None) -> str:
 
 
 @contextmanager
-def _children() -> Iterator[list[_Child]]:
+def _children() -> Generator[list[_Child]]:
     """Yield a list for the children. However the block ends, no child outlives it."""
     children: list[_Child] = []
     try:

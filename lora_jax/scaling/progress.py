@@ -4,7 +4,7 @@ Nothing is printed here. A caller who wants to show the progress listens. Withou
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -14,7 +14,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: Listener) -> Generator[None]:
     """Call `listener` when a step begins inside the block, and each time that some of its parts are done."""
     before = _listener.set(listener)
     try:
@@ -24,7 +24,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def unheard() -> Generator[None]:
     """Report no step that begins inside the block.
 
     Use it if those steps are parts of one that is reported already.
@@ -86,7 +86,7 @@ class Watcher(threading.Thread):
 
 
 @contextmanager
-def stand_still() -> Iterator[bool]:
+def stand_still() -> Generator[bool]:
     """Keep every Watcher still inside the block, and yield whether only this thread and Watchers run.
 
     If so, the process can be forked. The copy has this thread only, and no other thread holds a lock that the

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -19,7 +19,7 @@ class Quiet:
         self._report = sys.unraisablehook
 
     @contextmanager
-    def while_inside(self, stay_quiet: bool = False) -> Iterator[None]:
+    def while_inside(self, stay_quiet: bool = False) -> Generator[None]:
         """Be quiet in the block.
 
         Args:

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -63,7 +63,7 @@ class Crew:
 
 
 @contextlib.contextmanager
-def joined(folder: Path, joining: Joining, say: Callable[[str], None]) -> Iterator[Crew]:
+def joined(folder: Path, joining: Joining, say: Callable[[str], None]) -> Generator[Crew]:
     """Be a worker on a folder during the block.
 
     Args:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class Leases:
         return self._read(Lease(job, newest)) or None
 
     @contextlib.contextmanager
-    def alone(self, job: str, say: Callable[[str], None]) -> Iterator[None]:
+    def alone(self, job: str, say: Callable[[str], None]) -> Generator[None]:
         """Do in the block what only one worker at a time may do. The others wait, and say so.
 
         Args:
@@ -176,7 +176,7 @@ class Leases:
         return True
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explained(self, what: str) -> Generator[None]:
         try:
             yield
         except OSError as error:

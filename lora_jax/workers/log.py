@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +33,7 @@ class _Both:
 
 
 @contextlib.contextmanager
-def logging(folder: Path) -> Iterator[Path]:
+def logging(folder: Path) -> Generator[Path]:
     """Also write what is printed during the block to workers/HOST-PID.log of a results folder.
 
     Raises:

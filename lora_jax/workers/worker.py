@@ -7,7 +7,7 @@ machines. Another process waits on its own clock for that number to change (`wit
 import contextlib
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -92,7 +92,7 @@ class Worker:
         return self._state.name
 
     @contextlib.contextmanager
-    def beating(self) -> Iterator[None]:
+    def beating(self) -> Generator[None]:
         """Beat during the block. Afterwards the file says how it ended, unless `leave` was called."""
         heart = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         heart.start()

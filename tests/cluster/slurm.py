@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,7 @@ def slurm() -> Iterator[Slurm]:
 
 
 @contextmanager
-def start_slurm(user_signal: bool = True, n_nodes: int = 1) -> Iterator[Slurm]:
+def start_slurm(user_signal: bool = True, n_nodes: int = 1) -> Generator[Slurm]:
     """Start a cluster in a folder of its own; end all of it, and what its jobs left, at the end.
 
     user_signal: before a preemption SLURM sends the signal that a job asked for, else SIGTERM. n_nodes: each
@@ -181,7 +181,7 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextmanager
-def start_munged(folder: Path, log: Path) -> Iterator[None]:
+def start_munged(folder: Path, log: Path) -> Generator[None]:
     """Start munged as the user that Debian's package makes for it: it refuses files of others."""
     folder.mkdir(mode=0o755)
     key = folder / "key"

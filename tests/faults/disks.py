@@ -3,7 +3,8 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,20 +62,21 @@ def _after_disk(workshop: Workshop, attempt: Attempt, outcome: Outcome, tally: T
         finish(workshop, attempt, tally)
 
 
+def shell(command: str) -> int:
+    return subprocess.run(command, shell=True).returncode
+
+
 def can_mount() -> bool:
-    return (
-        os.geteuid() == 0
-        and os.system("mount -t tmpfs -o size=64k none /mnt 2>/dev/null && umount /mnt") == 0
-    )
+    return os.geteuid() == 0 and shell("mount -t tmpfs -o size=64k none /mnt 2>/dev/null && umount /mnt") == 0
 
 
 @contextmanager
-def small_disk(place: Path, size: int, forbidden: bool) -> Iterator[None]:
+def small_disk(place: Path, size: int, forbidden: bool) -> Generator[None]:
     place.mkdir(parents=True, exist_ok=True)
     options = f"size={size}" + (",ro" if forbidden else "")
-    if os.system(f"mount -t tmpfs -o {options} none '{place}'"):
+    if shell(f"mount -t tmpfs -o {options} none '{place}'"):
         raise RuntimeError(f"no disk can be mounted at {place}")
     try:
         yield
     finally:
-        os.system(f"umount -l '{place}'")
+        shell(f"umount -l '{place}'")

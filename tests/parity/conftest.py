@@ -6,7 +6,7 @@ skipped. CONTRIBUTING.md has the command that runs them.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,7 +127,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
 
 
 @contextmanager
-def nothing_said() -> Iterator[None]:
+def nothing_said() -> Generator[None]:
     """Fail where a warning is raised or logged at WARNING or above by anybody."""
     said: list[str] = []
 

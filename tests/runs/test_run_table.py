@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_at(monkeypatch: pytest.MonkeyPatch, point: int) -> Iterator[None]:
+def killed_at(monkeypatch: pytest.MonkeyPatch, point: int) -> Generator[None]:
     """Kill at the call number `point` of those that change a disk; one that writes has written a half."""
     calls = 0
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def browser() -> str:
 
 
 @contextmanager
-def page_of(folder: Path, home: Path) -> Iterator[str]:
+def page_of(folder: Path, home: Path) -> Generator[str]:
     """Serve trackio's page as `trackio show` does; give its address, without the token to write."""
     env = os.environ | {
         "TRACKIO_DIR": str(folder / "trackio"),

@@ -2,7 +2,7 @@
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class ParquetTable:
                 yield from _take(batches, chosen, first, self._path, self._field)
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[Any]:
+    def _open(self) -> Generator[Any]:
         import pyarrow.parquet
 
         with (
@@ -80,7 +80,7 @@ class ArrowTable:
             yield from _take(pieces, np.asarray(rows, np.int64), 0, self._path, self._field)
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[Iterator[Any]]:
+    def _open(self) -> Generator[Iterator[Any]]:
         import pyarrow
 
         with _reading(self._path, "Arrow"), pyarrow.memory_map(str(self._path)) as content:
@@ -140,7 +140,7 @@ def _check_column(schema: Any, field: str, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
+def _reading(path: Path, kind: str) -> Generator[None]:
     import pyarrow
 
     try:

@@ -5,7 +5,7 @@ trains on the first n. So both learn from the same examples.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from lora_jax.config import TaskConfig
 from lora_jax.errors import LoraJaxError, nearest
@@ -163,6 +163,9 @@ class TunePlan:
         )
 
 
+Plan = TypeVar("Plan", ShotPlan, TunePlan)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackwardPlan:
     """A measurement of what a gradient costs beside a forward pass, on a batch of random tokens.
@@ -238,7 +241,7 @@ class InContextConfig:
                 raise LoraJaxError(f"the comparison has no task {label!r}{nearest(label, self.tasks)}.")
         kept = {label: task for label, task in self.tasks.items() if label in labels}
 
-        def cut(plan):
+        def cut(plan: Plan) -> Plan:
             return replace(plan, tasks=tuple(x for x in plan.tasks if x in kept)) if plan.tasks else plan
 
         return replace(

@@ -18,7 +18,10 @@ from lora_jax.scaling.comparing.comparison_report import ComparisonReport, Noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 COLOURS = {
     "best": style.GREEN,
@@ -136,7 +139,7 @@ def plot_reach(comparison: ComparisonReport, names: Sequence[str] | None = None,
     dots = None
     for i, (ax, row) in enumerate(zip(axes, chosen, strict=True)):
         ratio = 100 * np.expm1(np.array(row.errors))
-        dots = _draw_reach(ax, reach, ratio, origin, limit, colours, norm)
+        dots = _draw_reach(ax, (reach, ratio, origin), limit, colours, norm)
         if comparison.noise is not None:
             band = 200 * comparison.noise.sd
             ax.axhspan(-band, band, color="#DDDDDD", linewidth=0, zorder=1)
@@ -162,8 +165,18 @@ def plot_reach(comparison: ComparisonReport, names: Sequence[str] | None = None,
     return figure
 
 
-def _draw_reach(ax: "Axes", reach, ratio, origin, limit, colours, norm):
-    """Draw one law's predictions; those beyond the limit at the edge, as open triangles."""
+def _draw_reach(
+    ax: "Axes",
+    points: "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_]]",
+    limit: float,
+    colours: "Colormap",
+    norm: "Normalize | None",
+) -> "PathCollection":
+    """Draw one law's predictions; those beyond the limit at the edge, as open triangles.
+
+    points: Reach, predicted over measured less one in percent, and number of the origin of each.
+    """
+    reach, ratio, origin = points
     inside = np.abs(ratio) <= limit
     dots = ax.scatter(
         reach[inside],

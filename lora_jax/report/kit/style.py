@@ -17,6 +17,7 @@ from lora_jax.report.kit.numbers import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
@@ -82,7 +83,9 @@ def size_colours() -> "Colormap":
     return ListedColormap([matplotlib.colormaps["viridis"](i) for i in range(230)])
 
 
-def add_count_bar(figure: "Figure", mappable, ax: "Axes", label: str, low: float, high: float) -> None:
+def add_count_bar(
+    figure: "Figure", mappable: "ScalarMappable", ax: "Axes", label: str, low: float, high: float
+) -> None:
     """Add a colour bar of parameters or tokens from low to high."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 

@@ -41,9 +41,10 @@ class Draws:
 
     def mean(self, values: Array) -> Array:
         """Return the mean of values (M,) in every replicate, (B,)."""
-        return self._total(values) / self._total(np.ones_like(values))
+        return self.total(values) / self.total(np.ones_like(values))
 
-    def _total(self, values: Array) -> Array:
+    def total(self, values: Array) -> Array:
+        """Return the sum of the values in each draw."""
         shape = self.origins.shape[1], self.units.shape[1]
         place = self.origin * shape[1] + self.unit
         sums = np.bincount(place, values, minlength=shape[0] * shape[1]).reshape(shape)
@@ -69,7 +70,7 @@ def draw(origin: Index, unit: Index, n: int = 4000, seed: int = 0) -> Draws | No
     origins = rng.multinomial(n_origins, np.full(n_origins, 1 / n_origins), size=n).astype(np.float64)
     units = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n).astype(np.float64)
     drawn = Draws(origins, units, origin, number)
-    some = drawn._total(np.ones(len(origin))) > 0
+    some = drawn.total(np.ones(len(origin))) > 0
     return Draws(origins[some], units[some], origin, number)
 
 

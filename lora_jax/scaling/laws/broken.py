@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import exp, log_add, softplus
 from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible, location, number
 from lora_jax.scaling.laws.power_sum import solve_shares
@@ -20,14 +20,14 @@ def broken_power_law(variable: str) -> Formula:
     Reference: Caballero et al. 2022 (arXiv 2210.14891), equation 1 with one break.
     """
 
-    def log_bend(t, x: Columns):
+    def log_bend(t: Named, x: Columns):
         width = exp(t["f1"])
         return -t["c0"] * x[variable] - t["c1"] * width * softplus((-t["d1"] + x[variable]) / width)
 
-    def log_of(t, x: Columns):
+    def log_of(t: Named, x: Columns):
         return log_add(t["E"], t["b"] + log_bend(t, x))
 
-    def complete(given, x: Columns, log_loss: Array) -> dict[str, float]:
+    def complete(given: Given, x: Columns, log_loss: Array) -> dict[str, float]:
         column = log_bend(given, x)
         e, b = solve_shares(np.stack([0 * column, column], axis=1), log_loss)
         return {"E": float(e), "b": float(b)}

@@ -1,14 +1,16 @@
 """Repeated data: each epoch after the first is worth less (Muennighoff et al. 2305.16264, equation 6)."""
 
+from typing import Any
+
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import exp, larger, log, log_add, smaller
 from lora_jax.scaling.laws.law import Array, coefficient, exponent, irreducible, number
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 
-def _log_of(t, x: Columns):
+def _log_of(t: Named, x: Columns):
     """ln L = ln(E + A N'^-alpha + B D'^-beta).
 
     D' = U + U R_D* (1 - exp(-R_D / R_D*)) with R_D = D / U - 1 repetitions of U unique tokens. N' is the same
@@ -22,14 +24,14 @@ def _log_of(t, x: Columns):
     return log_add(log_add(t["A"] - t["alpha"] * size, t["B"] - t["beta"] * data), t["E"])
 
 
-def _effective(log_epochs, log_decay):
+def _effective(log_epochs: Any, log_decay: Any) -> Any:
     """Return ln of how many times the unique amount the repeated one is worth: ln(1 + R* (1 - e^(-R/R*)))."""
     repeats = larger(exp(log_epochs) - 1.0, 0.0)
     decay = exp(log_decay)
     return log(decay * (-exp(-repeats / decay) + 1.0) + 1.0)
 
 
-def _complete(given, x: Columns, log_loss: Array) -> dict[str, float]:
+def _complete(given: Given, x: Columns, log_loss: Array) -> dict[str, float]:
     """With the repetitions worth what `given` says, E, A and B are linear; N' is taken as N."""
     data = x["U"] + _effective(x["D"] - x["U"], given["R_D_star"])
     columns = np.stack([0 * data, -given["alpha"] * x["N"], -given["beta"] * data], axis=1)

@@ -12,6 +12,7 @@ from lora_jax.scaling.laws.law import MOST_STARTS, Array, Law, Slopes
 from lora_jax.scaling.laws.power_sum import best_starts
 
 Named = Mapping[str, Any]  # theta by parameter: jets, or arrays that broadcast against (n,)
+Given = Mapping[str, float]  # theta of some of the parameters
 Columns = Mapping[str, Array]  # ln(x / x0) by variable, each (n,)
 
 
@@ -27,7 +28,7 @@ class Formula(Law):
 
     log_of: Callable[[Named, Columns], Any]
     grid: Mapping[str, Array]
-    complete: Callable[[Mapping[str, float], Columns, Array], Mapping[str, float]]
+    complete: Callable[[Given, Columns, Array], Mapping[str, float]]
 
     def _columns(self, features: Array) -> Columns:
         return {v: features[..., i] for i, v in enumerate(self.variables)}

@@ -13,8 +13,9 @@ only needs the sum over runs. `contract` finds it backwards, with one matrix pro
 derivatives.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ def larger(x: Value, y: Array | float) -> Value:
     return _choose(x, np.asarray(y), lambda a, b: a > b)
 
 
-def _choose(x: Value, y: Array, mine) -> Value:
+def _choose(x: Value, y: Array, mine: Callable[[Array, Array], NDArray[np.bool_]]) -> Value:
     if not isinstance(x, Jet):
         return np.where(mine(x, y), x, y)
     own = mine(x.value, y)
@@ -211,7 +212,7 @@ def _from_the_end(jet: Jet) -> list[Jet]:
     return found[::-1]
 
 
-def _over(factor: Array) -> Array:
+def _over(factor: NDArray[Any]) -> NDArray[Any]:
     """Return a factor (B, n), or of fewer axes, beside the axis of parameters."""
     return factor[..., None, :] if factor.ndim else factor
 

@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import log_add
 from lora_jax.scaling.laws.law import Array, Parameter, exponent, scale
 from lora_jax.scaling.laws.power_sum import Term, power_sum, solve_shares
 
 
-def _log_joint(t, x: Columns):
+def _log_joint(t: Named, x: Columns):
     """ln L of equation 1.5; with c = alpha ln(X_c / X_0) both terms are powers of the same 1 / alpha_D."""
     size = (t["N_c"] - t["alpha_N"] * x["N"]) / t["alpha_D"]
     data = (t["D_c"] - t["alpha_D"] * x["D"]) / t["alpha_D"]
     return t["alpha_D"] * log_add(size, data)
 
 
-def _complete_joint(given, x: Columns, log_loss: Array) -> dict[str, float]:
+def _complete_joint(given: Given, x: Columns, log_loss: Array) -> dict[str, float]:
     """L^(1 / alpha_D) is linear in two coefficients."""
     root = 1 / given["alpha_D"]
     columns = np.stack([-root * given["alpha_N"] * x["N"], -x["D"]], axis=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import exp, log
 from lora_jax.scaling.laws.law import Array, coefficient, irreducible, number
 from lora_jax.scaling.laws.power_sum import Term, power_sum
@@ -21,11 +21,11 @@ OVERTRAINING = power_sum(
 )
 
 
-def _log_error(t, x: Columns):
+def _log_error(t: Named, x: Columns):
     return log(exp(t["eps"]) - exp(t["k"] - exp(t["gamma"]) * np.exp(x["L"])))
 
 
-def _complete_error(given, x: Columns, log_error: Array) -> dict[str, float]:
+def _complete_error(given: Given, x: Columns, log_error: Array) -> dict[str, float]:
     """Given gamma the error is linear in eps and k."""
     size = -np.exp(given["gamma"]) * np.exp(x["L"])
     shape = np.exp(size - size.max())

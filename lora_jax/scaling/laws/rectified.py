@@ -6,17 +6,17 @@ beta.
 
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import log_add
 from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible
 from lora_jax.scaling.laws.power_sum import solve_shares
 
 
-def _log_of(t, x: Columns):
+def _log_of(t: Named, x: Columns):
     return log_add(t["E"], t["B"] - log_add(t["D_l"], t["beta"] * x["F"]))
 
 
-def _complete(given, x: Columns, log_loss: Array) -> dict[str, float]:
+def _complete(given: Given, x: Columns, log_loss: Array) -> dict[str, float]:
     column = -np.logaddexp(given["D_l"], given["beta"] * x["F"])
     e, b = solve_shares(np.stack([0 * column, column], axis=1), log_loss)
     return {"E": float(e), "B": float(b)}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lora_jax.scaling.laws.formula import Columns, Formula
+from lora_jax.scaling.laws.formula import Columns, Formula, Given, Named
 from lora_jax.scaling.laws.jets import log_add
 from lora_jax.scaling.laws.law import Array, Parameter, exponent, irreducible
 from lora_jax.scaling.laws.power_sum import solve_shares
@@ -10,12 +10,12 @@ from lora_jax.scaling.laws.power_sum import solve_shares
 WIDE = (-60.0, 60.0)  # of ln A and ln B: gamma shrinks what they may be
 
 
-def _log_of(t, x: Columns):
+def _log_of(t: Named, x: Columns):
     inner = log_add(t["A"] - t["alpha"] * x["N"], t["B"] - t["beta"] * x["D"])
     return log_add(t["E"], t["gamma"] * inner)
 
 
-def _complete(given, x: Columns, log_loss: Array) -> dict[str, float]:
+def _complete(given: Given, x: Columns, log_loss: Array) -> dict[str, float]:
     """(L - E)^(1 / gamma) is linear in A and B; the exponents inside are those outside over gamma."""
     root = 1 / given["gamma"]
     irreducible_loss = min(given["E"], float(log_loss.min()) - 1e-3)
