@@ -123,13 +123,7 @@ def bpe_size(tokenizer: str) -> int:
     Raises:
         LoraJaxError: SIZE is no number in the range.
     """
-    try:
-        return BPE.read("SIZE", tokenizer.partition(":")[2])
-    except LoraJaxError:
-        raise LoraJaxError(
-            f"data.tokenizer is {show(tokenizer)}, wanted is 'bpe:SIZE', SIZE {BPE.words} (every byte and a"
-            " separator at least), for example 'bpe:512': correct it."
-        ) from None
+    return _size_in(tokenizer, BPE, "bpe:512", "every byte and a separator at least")
 
 
 def unknown_size(tokenizer: str) -> int:
@@ -138,12 +132,17 @@ def unknown_size(tokenizer: str) -> int:
     Raises:
         LoraJaxError: SIZE is no number in the range.
     """
+    return _size_in(tokenizer, IDS, "unknown:50257", "the number of ids")
+
+
+def _size_in(tokenizer: str, within: Range, example: str, meaning: str) -> int:
     try:
-        return IDS.read("SIZE", tokenizer.partition(":")[2])
+        return within.read("SIZE", tokenizer.partition(":")[2])
     except LoraJaxError:
+        form = f"{example.partition(':')[0]}:SIZE"
         raise LoraJaxError(
-            f"data.tokenizer is {show(tokenizer)}, wanted is 'unknown:SIZE', SIZE {IDS.words} (the number of"
-            " ids), for example 'unknown:50257': correct it."
+            f"data.tokenizer is {show(tokenizer)}, wanted is {form!r}, SIZE {within.words} ({meaning}), for"
+            f" example {example!r}: correct it."
         ) from None
 
 

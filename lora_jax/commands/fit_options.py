@@ -58,21 +58,8 @@ OF_APPROACHES = ("budget",)  # asked of a law, and of approaches 1 and 2
 OF_APPROACH_2 = ("method", "budgets", "within")
 APPROACHES = ("approach-1", "approach-2")
 EVERY = "all"  # methods, for --crossover without a name
-# what a law of each method, fitted together, does not take
-NOT_OF_METHODS = (
-    "objective",
-    "quantile",
-    "delta",
-    "fix",
-    "bound",
-    "judge",
-    "weights",
-    "predict",
-    "serve",
-    "versus",
-    "compare",
-    "budget",
-)
+OF_METHODS = ("by", "response", "of", "crossover", "target")  # asked of a law of each method, fitted together
+NOT_OF_METHODS = tuple(name for name in (*OF_A_LAW, *OF_APPROACHES) if name not in OF_METHODS)
 WITHIN = Range(1, 1e12, above=True)  # times the size of the best run, or a part of it
 
 

@@ -5,7 +5,8 @@ and the optimizer holds only the upper ones. Paths are "blocks/..." (Y - K layer
 layers).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ from lora_jax.params import Params, Spec, Specs
 
 BLOCKS = "blocks/"
 TOP_BLOCKS = "top_blocks/"
+T = TypeVar("T")
 STACKS = (BLOCKS, TOP_BLOCKS)  # from the embeddings to the head
 
 
@@ -32,19 +34,7 @@ def split_specs(specs: Mapping[str, Spec], n_top: int) -> Specs:
         LoraJaxError: The model has fewer blocks.
     """
     n_layers = next(dict(spec.axes)["layers"] for path, spec in specs.items() if path.startswith(BLOCKS))
-    _check(n_top, n_layers)
-    if n_top == 0:
-        return dict(specs)
-    split: Specs = {}
-    for path, spec in specs.items():
-        inner = inside_block(path)
-        if inner is None:
-            split[path] = spec
-            continue
-        if n_top < n_layers:
-            split[path] = _with_layers(spec, n_layers - n_top)
-        split[TOP_BLOCKS + inner] = _with_layers(spec, n_top)
-    return split
+    return _split(specs, n_layers, n_top, lambda spec, begin, end: _with_layers(spec, end - begin))
 
 
 def _with_layers(spec: Spec, n_layers: int) -> Spec:
@@ -59,18 +49,26 @@ def split_blocks(params: Params, n_top: int) -> Params:
         LoraJaxError: The model has fewer blocks.
     """
     n_layers = next(len(weight) for path, weight in params.items() if path.startswith(BLOCKS))
+    return _split(params, n_layers, n_top, lambda weight, begin, end: weight[begin:end])
+
+
+def _split(tree: Mapping[str, T], n_layers: int, n_top: int, cut: Callable[[T, int, int], T]) -> dict[str, T]:
+    """Return a tree with the last n_top blocks as a stack of their own.
+
+    cut: Returns the layers from begin to end of what the tree holds for all of them.
+    """
     _check(n_top, n_layers)
     if n_top == 0:
-        return dict(params)
-    split: Params = {}
-    for path, weight in params.items():
+        return dict(tree)
+    split: dict[str, T] = {}
+    for path, whole in tree.items():
         inner = inside_block(path)
         if inner is None:
-            split[path] = weight
+            split[path] = whole
             continue
         if n_top < n_layers:
-            split[path] = weight[: n_layers - n_top]
-        split[TOP_BLOCKS + inner] = weight[n_layers - n_top :]
+            split[path] = cut(whole, 0, n_layers - n_top)
+        split[TOP_BLOCKS + inner] = cut(whole, n_layers - n_top, n_layers)
     return split
 
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from lora_jax.config import ModelConfig
-from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.model.hooks import HookPoint, Hooks
 from lora_jax.model.stacks import BLOCKS
 from lora_jax.params import Spec, Specs
+from lora_jax.peft.added_positions import check_added
 from lora_jax.peft.method import Method, task_head
 from lora_jax.ranges import Length, Std, check_fields
 
@@ -51,11 +51,7 @@ class Prefix:
         Raises:
             LoraJaxError: The prefix leaves no room for a token in the model's context.
         """
-        if not 1 <= self.length < model.context:
-            raise LoraJaxError(
-                f"Prefix.length is {self.length}, it must lie from 1 to {model.context - 1}, so that a token"
-                " fits the model's context besides: change it."
-            )
+        check_added("Prefix", self.length, model)
         base = declare(model)
         axes = tuple(
             {
