@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.commands.waiting import waiting
-    from lora_jax.report.fit.rows import comparison_rows
+    from lora_jax.report.fit.rows import comparison_rows, excluded_rows
     from lora_jax.scaling.comparing.comparison import compare
     from lora_jax.scaling.tables.cells import with_one_rate
     from lora_jax.scaling.verdict import verdict_of
@@ -66,16 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
         from lora_jax.report.fit.figures import draw_comparison
         from lora_jax.report.kit.answer_page import Answer, write_answer
 
-        excluded = [f"not tried: {gone.name}: {gone.reason}" for gone in found.excluded]
         page = write_answer(
             Answer(
                 "comparison",
                 f"Which form? {arguments.table}",
                 command_line(sys.argv[1:]),
                 words.replace(". ", ".\n", 1),  # the first sentence is the verdict
-                [table],
+                [table, excluded_rows(found)],
                 list(draw_comparison(found)),
-                [*excluded, *found.notes],
+                found.notes,
                 document,
             ),
             arguments.out,

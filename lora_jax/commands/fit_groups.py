@@ -89,7 +89,7 @@ def _fit_table(
 def _write_overview(
     arguments: argparse.Namespace, table: "RunTable", entries: Sequence["GroupResult"]
 ) -> Path:
-    from lora_jax.report.fit.group_rows import all_rows, count_words
+    from lora_jax.report.fit.group_rows import all_rows, count_words, doubts_of
     from lora_jax.report.kit.answer_page import Answer, write_answer
     from lora_jax.scaling.documents import groups_to_document
     from lora_jax.scaling.group_results import GroupsReport
@@ -98,5 +98,6 @@ def _write_overview(
     heading = f"{arguments.law} by {', '.join(arguments.by)}: {table.source}"
     words, tables = count_words(entries), [all_rows(arguments.by, entries)]
     document = groups_to_document(report)
-    answer = Answer("groups", heading, command_line(sys.argv[1:]), words, tables, [], [], document)
+    command, doubts = command_line(sys.argv[1:]), doubts_of(entries)
+    answer = Answer("groups", heading, command, words, tables, [], doubts, document)
     return write_answer(answer, arguments.out)

@@ -1,10 +1,17 @@
 """lora-jax report: figures and the pages of a results folder, from the JSON files that it holds."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# The pages of single answers, by the file that each is drawn from: modules with `redraw(folder)`, which are
+# imported when they are needed.
+ANSWERS: Mapping[str, str] = {
+    f"{name}.json": f"lora_jax.report.{name}.page"
+    for name in ("ablation", "surface", "transfer", "latency", "speedup")
+}
 # What report.html of a sweep is made of.
 SWEEPS = ("fits.json", "comparison.json", "finetune_laws.json", "incontext.json")
 
@@ -19,7 +26,8 @@ def add(commands: Any) -> None:
         "folder",
         type=Path,
         help="results folder; it holds fits.json, comparison.json or finetune_laws.json (`lora-jax fit`"
-        " writes them), or incontext.json, ablation.json, surface.json, transfer.json or latency.json",
+        " writes them), or incontext.json, ablation.json, surface.json, transfer.json, latency.json or"
+        " speedup.json",
     )
     parser.set_defaults(run=run)
 
@@ -37,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def write_pages_of(folder: Path) -> list[Path]:
     """Write every page that a folder holds the answer for, and the figures; return the pages' paths."""
-    answers = [write for name, write in ANSWERS.items() if (folder / name).exists()]
-    pages = [write(folder) for write in answers]
+    found = [import_module(module) for name, module in ANSWERS.items() if (folder / name).exists()]
+    pages = [module.redraw(folder) for module in found]
     if not pages or any((folder / name).exists() for name in SWEEPS):
         pages.insert(0, write_page_of(folder))
     return pages
@@ -67,47 +75,3 @@ def write_page_of(folder: Path) -> Path:
     from lora_jax.report.sweep.page import write_report
 
     return write_report(folder)
-
-
-def _question_of(folder: Path) -> str:
-    """Return what the config of a sweep asks; nothing where the folder is of no sweep."""
-    from lora_jax.report.kit.sweep_file import read_sweep_file
-
-    return read_sweep_file(folder).question if (folder / "sweep.json").exists() else ""
-
-
-def _write_ablation(folder: Path) -> Path:
-    from lora_jax.report.ablation.page import write_ablation_page
-    from lora_jax.scaling.recipes.documents import read_ablation
-
-    return write_ablation_page(read_ablation(folder), folder, _question_of(folder))
-
-
-def _write_surface(folder: Path) -> Path:
-    from lora_jax.report.surface.page import write_surface_page
-    from lora_jax.scaling.surfaces.documents import read_surface
-
-    return write_surface_page(read_surface(folder), folder, _question_of(folder))
-
-
-def _write_transfer(folder: Path) -> Path:
-    from lora_jax.report.transfer.page import write_transfer_page
-    from lora_jax.scaling.rates.documents import read_transfer
-
-    return write_transfer_page(read_transfer(folder), folder, _question_of(folder))
-
-
-def _write_latency(folder: Path) -> Path:
-    from lora_jax.report.latency.documents import load_latency
-    from lora_jax.report.latency.page import write_latency
-
-    return write_latency(load_latency(folder), folder)
-
-
-# The pages of single answers, by the file that each is drawn from.
-ANSWERS: Mapping[str, Callable[[Path], Path]] = {
-    "ablation.json": _write_ablation,
-    "surface.json": _write_surface,
-    "transfer.json": _write_transfer,
-    "latency.json": _write_latency,
-}

@@ -143,7 +143,7 @@ def _add_curves(curves: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lora_jax.commands.waiting import waiting
-    from lora_jax.documents import to_document
+    from lora_jax.scaling.speedups.documents import to_speedup_document
 
     _check(arguments)
     with waiting():
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         page = write_speedup_page(found, arguments.out)
     if arguments.json:
-        print(to_json(to_document(found)))
+        print(to_json(to_speedup_document(found)))
         return 0
     from lora_jax.report.speedup.terminal import print_speedup
 

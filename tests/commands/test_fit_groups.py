@@ -51,7 +51,10 @@ def test_the_table_has_a_row_a_group_and_the_reasons(run: Run, rates: Path, tmp_
     for folder in ("adam_x", "sgd--heavy_x"):
         assert (tmp_path / "all" / folder / "fit.json").exists()
         assert (tmp_path / "all" / folder / "report.html").exists()
-    assert "sgd, heavy" in (tmp_path / "all" / "report.html").read_text()
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert "sgd, heavy" in page
+    warned = page.partition('<ul class="warnings">')[2].partition("</ul>")[0]
+    assert [words in warned for words in ("adam", "lion, note = x: ", "shampoo, note = x: ")] == [0, 1, 1]
 
 
 def test_approaches_take_groups_too(run: Run, published: Path) -> None:

@@ -10,20 +10,25 @@ import pytest
 from lora_jax import cli
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV of the runs of two optimizers, 16 each."""
-    path, rng = tmp_path_factory.mktemp("speedup") / "runs.csv", np.random.default_rng(0)
+def write_runs(path: Path, floor_of_muon: float = 1.7) -> Path:
+    """Write the runs of two optimizers, 16 each. The floor of adamw is 1.7."""
+    rng = np.random.default_rng(0)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["optimizer", "n_params", "n_tokens", "loss"])
-        for name, scale in (("adamw", 1.0), ("muon", 0.95)):
+        for name, scale, floor in (("adamw", 1.0, 1.7), ("muon", 0.95, floor_of_muon)):
             for n in np.geomspace(1e7, 1e9, 4):
                 for d in np.geomspace(1e9, 1e11, 4):
-                    loss = 1.7 + scale * (400 * n**-0.34 + 410 * d**-0.28)
+                    loss = floor + scale * (400 * n**-0.34 + 410 * d**-0.28)
                     loss *= np.exp(0.002 * rng.standard_normal())
                     writer.writerow([name, f"{n:.0f}", f"{d:.0f}", f"{loss:.6g}"])
     return path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of the runs of two optimizers with one floor."""
+    return write_runs(tmp_path_factory.mktemp("speedup") / "runs.csv")
 
 
 def test_a_column_names_the_recipes(pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +42,25 @@ def test_a_column_names_the_recipes(pair: Path, tmp_path: Path, capsys: pytest.C
     assert document["command"].startswith("lora-jax speedup ")
     assert (tmp_path / "o" / "figures" / "speedup.svg").exists()
     assert "speed-up" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_report_draws_the_page_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its JSON file holds all that the page says, speed-ups without limit too."""
+    runs, out = write_runs(tmp_path / "runs.csv", floor_of_muon=1.2), tmp_path / "o"
+    assert cli.main(["speedup", str(runs), "--by", "optimizer", "--bootstrap", "100", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "and up" in page
+    assert "no run" in page
+    files = sorted(file for file in out.rglob("*") if file.is_file())
+    before = {file: file.read_bytes() for file in files}
+    assert "and up" in (out / "report.html").read_text(), "an end is infinite, or this test shows little"
+    for file in files:
+        if file.name != "speedup.json":
+            file.unlink()
+    capsys.readouterr()
+    assert cli.main(["report", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "report.html")
+    assert {file: file.read_bytes() for file in files} == before
 
 
 def test_two_tables_are_compared_as_json(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:

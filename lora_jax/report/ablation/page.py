@@ -1,39 +1,22 @@
 """ablation.html: the page of a comparison of recipes, with its figures and ablation.json beside it."""
 
-from pathlib import Path
-
 from lora_jax.report.ablation import plots, rows
 from lora_jax.report.ablation.conclusions import doubts_of, headline, summarise
 from lora_jax.report.kit.drawing import Drawing
-from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
     show_sentences,
     show_tables,
     show_warnings,
-    unwrap,
 )
-from lora_jax.report.kit.sources import show_sources
+from lora_jax.report.kit.question_page import QuestionPage
 from lora_jax.report.kit.tables import to_prose
-from lora_jax.scaling.recipes.documents import write_ablation
+from lora_jax.scaling.recipes.documents import ABLATION
 from lora_jax.scaling.recipes.results import AblationReport
 
 PAGE = "ablation.html"
 QUESTION = "Which way of training gives runs that a scaling law describes?"
-
-
-def write_ablation_page(report: AblationReport, folder: Path, question: str = "") -> Path:
-    """Write ablation.json, figures/ and ablation.html into a folder; return the page's path.
-
-    question: What the config asks, shown at the top.
-    """
-    write_ablation(folder, report)
-    sources = show_sources(folder, report.command, "docs/recipes.md")
-    intro = unwrap(question) if question else QUESTION
-    return write_page(
-        folder, draw(report), lambda figures: make_page(report, figures, intro, sources), name=PAGE
-    )
 
 
 def draw(report: AblationReport) -> list[Drawing]:
@@ -89,3 +72,7 @@ def make_page(report: AblationReport, figures: str, question: str, sources: str)
         ("provenance", "Provenance", show_definitions(facts.items())),
     ]
     return make_document("Recipes and the law", report.source, question, sections, sources)
+
+
+SHOWN = QuestionPage(ABLATION, PAGE, guide="docs/recipes.md", question=QUESTION, draw=draw, make=make_page)
+write_ablation_page, redraw = SHOWN.write, SHOWN.redraw

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
+from lora_jax.report.kit.end_labels import LINE, label_ends
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count, format_percent
@@ -18,6 +19,7 @@ ROW = 0.42  # inches a recipe
 LABEL = 34  # letters of a recipe's name beside an axis
 MOST_PANELS = 12
 MOST_TICKS = 6
+LEAST_HEIGHT = 2.6  # inches of a panel of ranges
 
 
 def plot_misfits(report: AblationReport) -> "Figure | None":
@@ -84,51 +86,48 @@ def _draw_misfit(ax: "Axes", y: int, recipe: RecipeFit) -> None:
 
 
 def plot_cuts(report: AblationReport) -> "Figure | None":
-    """Draw the misfit against the least D, and the least N, that is kept: a line for each recipe."""
-    cuts: list[Cut] = [cut for cut in CUTS_OF if any(_of(recipe, cut) for recipe in report.recipes)]
+    """Draw the misfit against the least D, and the least N, that is kept: a line for each recipe.
+
+    A kind of cut of which only the whole range could be fitted shows nothing, and has no panel.
+    """
+    cuts: list[Cut] = [cut for cut in CUTS_OF if len(_leasts_of(report, cut)) > 1]
     if not cuts:
         return None
-    figure, axes = new_grid(len(cuts), len(cuts), 3.8)
+    height = max(LEAST_HEIGHT, LINE * len(report.recipes) + 1.0)  # for a name each, beside its line
+    figure, axes = new_grid(len(cuts), 1, height)
     offs = [100 * fit.misfit.off.value for recipe in report.recipes for fit in recipe.cuts]
     low, high = min(offs) / 1.2, max(offs) * 1.2
     for ax, cut in zip(axes, cuts, strict=True):
-        for i, recipe in enumerate(report.recipes):
-            fits = _of(recipe, cut)
-            if not fits:
-                continue
-            xs, ys = [fit.least for fit in fits], [100 * fit.misfit.off.value for fit in fits]
-            colour, marker = style.COLOURS[i % len(style.COLOURS)], style.MARKERS[i % len(style.MARKERS)]
-            [marks] = ax.plot(
-                xs,
-                ys,
-                marker + "-",
-                color=colour,
-                markersize=4.5,
-                linewidth=1.2,
-                label=name_of(recipe.label),
-                markerfacecolor=colour if i < len(style.COLOURS) else "white",
-            )
-            name_marks(
-                marks,
-                [f"{recipe.label}, from {format_count(x)}: {y:.2g} %" for x, y in zip(xs, ys, strict=True)],
-            )
-        leasts = [fit.least for recipe in report.recipes for fit in _of(recipe, cut)]
+        leasts = _leasts_of(report, cut)
         name = "least D kept (tokens)" if cut == "tokens" else "least N kept (parameters)"
-        ticks = spread(sorted(set(leasts)), MOST_TICKS)  # the ranges that were cut, not round numbers
-        style.set_scale(ax, "x", min(leasts) / 1.2, max(leasts) * 1.2, ticks, format_count, name)
+        ticks = spread(leasts, MOST_TICKS)  # the ranges that were cut, not round numbers
+        style.set_scale(ax, "x", leasts[0] / 1.1, leasts[-1] * 1.05, ticks, format_count, name)
+        marks = style.decade_ticks(low, high, (1, 2, 3, 5))
+        style.set_scale(ax, "y", low, high, marks, lambda x: f"{x:g} %", "off the law (sd of ln loss)")
         ax.set_title(f"Without the {CUTS_OF[cut]}", fontsize=PANEL_TITLE + 1, loc="left")
-        style.set_scale(
-            ax,
-            "y",
-            low,
-            high,
-            style.decade_ticks(low, high, (1, 2, 3, 5)),
-            lambda x: f"{x:g} %",
-            "off the law" if ax is axes[0] else "",
-        )
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+        _draw_cuts(ax, report, cut)
     return figure
+
+
+def _draw_cuts(ax: "Axes", report: AblationReport, cut: Cut) -> None:
+    ends, names, colours = [], [], []
+    for i, recipe in enumerate(report.recipes):
+        fits = sorted(_of(recipe, cut), key=lambda fit: fit.least)
+        if not fits:
+            continue
+        xs, ys = [fit.least for fit in fits], [100 * fit.misfit.off.value for fit in fits]
+        colour, marker = style.look_of(i)
+        [marks] = ax.plot(xs, ys, marker + "-", color=colour, markersize=4.5, linewidth=1.2)
+        words = [f"{recipe.label}, from {format_count(x)}: {y:.2g} %" for x, y in zip(xs, ys, strict=True)]
+        name_marks(marks, words)
+        ends.append((xs[-1], ys[-1]))
+        names.append(name_of(recipe.label, LABEL))
+        colours.append(colour)
+    label_ends(ax, ends, names, colours)
+
+
+def _leasts_of(report: AblationReport, cut: Cut) -> list[float]:
+    return sorted({fit.least for recipe in report.recipes for fit in _of(recipe, cut)})
 
 
 def _of(recipe: RecipeFit, cut: Cut) -> list[CutFit]:
@@ -163,7 +162,7 @@ def plot_residuals(report: AblationReport) -> "Figure | None":
         style.set_count_axis(ax, min(tokens) / 1.2, max(tokens) * 1.2, "", narrow=True)
         ax.set_ylim(-most, most)
         ax.set_title(name_of(recipe.label, LABEL), fontsize=PANEL_TITLE, loc="left")
-    share_labels(figure, axes, columns, "", "ln measured - ln fitted (%)")
+    share_labels(figure, axes, columns, "", "ln measured \u2212 ln fitted (%)")
     label_below(axes, columns, "training tokens D")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)

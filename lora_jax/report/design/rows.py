@@ -62,7 +62,7 @@ def promise(report: DesignReport) -> str:
         spent += f", about {format_seconds(report.seconds)}"
     return (
         f"{report.n_runs} runs ({spent}) would tell the loss at N = {format_count(target.n_params)},"
-        f" D = {format_count(target.n_tokens)} to +-{report.half_width_percent:.2f} % ("
+        f" D = {format_count(target.n_tokens)} to \u00b1{report.half_width_percent:.2f} % ("
         f"{format_loss(loss.low)} to {format_loss(loss.high)}), if {report.law} is the law"
         f" and the noise of one run is {format_percent(report.noise_sd, signed=False)}."
     )
@@ -86,7 +86,7 @@ def ladder_rows(report: DesignReport) -> Table | None:
         ("this design, simulated", simulated),
         (f"D = {ladder.tokens_per_parameter:g} N ladder, simulated", ladder),
     ):
-        loss, width = row.loss_at_target, f"+-{row.half_width_percent:.2f} %"
+        loss, width = row.loss_at_target, f"\u00b1{row.half_width_percent:.2f} %"
         said.append((name, width, f"{format_loss(loss.low)} to {format_loss(loss.high)}"))
     return Table("The loss at the target", ("runs", "half width", INTERVAL), tuple(said))
 

@@ -16,20 +16,19 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 6
 COLUMNS = 3
-MOST_METHODS = 7
 FARTHEST = 1.25  # times the least loss of a base: runs beyond, whose training broke down, are not drawn
 
 
-def plot_frontier(found: Forgetting) -> "Figure | None":
+def plot_frontier(found: Forgetting, unit: str) -> "Figure | None":
     """Draw forgetting against target loss at the largest set, a panel for each base: every run.
 
     Runs on the frontier are filled, and joined by a line. Runs that lose far more than the best are left out.
+    unit: of the loss on the target.
     """
     largest = max(run.n_train for run in found.runs)
     runs = [run for run in found.runs if run.n_train == largest]
     bases = sorted({(run.n_params, run.base) for run in runs})
-    methods = list(dict.fromkeys(run.method for run in runs))[:MOST_METHODS]
-    runs = [run for run in runs if run.method in methods]
+    methods = list(dict.fromkeys(run.method for run in runs))
     if len(runs) < 2:
         return None
     shown = spread(bases, MOST_PANELS)
@@ -41,8 +40,8 @@ def plot_frontier(found: Forgetting) -> "Figure | None":
         _draw_base(ax, [run for run in of_base if run.loss <= FARTHEST * least], methods)
         ax.set_title(f"N = {format_count(n_params)}", fontsize=PANEL_TITLE, loc="left")
         ax.tick_params(labelsize=8)
-    label_below(axes, columns, "loss on the target")
-    figure.supylabel("forgotten: loss on the base's text, after less before", fontsize=9.5)
+    label_below(axes, columns, f"loss on the target\n({unit})")
+    figure.supylabel("forgotten: loss on the base's text,\nafter less before (nats per token)", fontsize=9.5)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
     return figure
@@ -59,7 +58,7 @@ def _draw_base(ax: "Axes", runs: list[ForgottenRun], methods: list[str]) -> None
         zorder=1,
     )
     for number, method in enumerate(methods):
-        colour, marker = style.COLOURS[number], style.MARKERS[number]
+        colour, marker = style.look_of(number)
         ax.plot([], [], marker, color=colour, markersize=5, label=name_of(method))
         for on, fill in ((True, colour), (False, "white")):
             some = [run for run in runs if run.method == method and run.on_frontier == on]

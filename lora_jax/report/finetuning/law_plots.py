@@ -1,9 +1,10 @@
 """Figures of the laws of a study: loss by method in small multiples, and the map of crossovers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
+from lora_jax.report.kit.drawing import Drawing
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count, format_loss
@@ -32,10 +33,9 @@ WORDS = {
 
 def plot_laws(report: FinetuningReport) -> "Figure | None":
     """Draw loss against F, a panel for each method and a colour for each X: cells, and lines of the law."""
-    methods = [m for m in report.methods if any("F" in cell.at for cell in m.cells)]
-    methods = spread(sorted(methods, key=lambda m: -len(m.cells)), MOST_PANELS)
+    methods = _drawn(report)
     cells = [cell for method in methods for cell in method.cells if "F" in cell.at]
-    if len({cell.at["F"] for cell in cells}) < 2:
+    if not cells:
         return None
     columns = min(COLUMNS, len(methods))
     figure, axes = new_grid(len(methods), columns, 2.5 if columns > 1 else 4.2)
@@ -51,8 +51,50 @@ def plot_laws(report: FinetuningReport) -> "Figure | None":
     label_below(axes, columns, _name_axis("F", report.f_column))
     handles = [_legend_mark(axes[0], colour, report.x, x) for x, colour in colours.items()]
     if len(colours) > 1:
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
     return figure
+
+
+def _drawn(report: FinetuningReport) -> list[MethodResult]:
+    """Return the methods that ran at several F, those of the most cells first. One F shows no course."""
+    methods = [m for m in report.methods if len({cell.at["F"] for cell in m.cells if "F" in cell.at}) > 1]
+    return spread(sorted(methods, key=lambda m: -len(m.cells)), MOST_PANELS)
+
+
+def _say_left_out(report: FinetuningReport) -> str:
+    """Return a sentence that names the methods without a panel; empty if there is none."""
+    drawn = {method.name for method in _drawn(report)}
+    names = [method.name for method in report.methods if method.name not in drawn]
+    return f" Without a panel, and in the tables: {'; '.join(names)}." if names else ""
+
+
+def draw_laws(report: FinetuningReport, end: str = "", of: str = "") -> Iterator[Drawing]:
+    """Yield the figures of the laws in one X.
+
+    Args:
+        report: The laws.
+        end: The end of the figures' names.
+        of: What the titles say of the data, such as " on rte".
+    """
+    laws, crossovers = plot_laws(report), plot_crossovers(report)
+    if laws is not None:
+        yield Drawing(
+            f"laws{end}",
+            f"Loss of each method against the size of its training set{of}",
+            f"A panel for each method, a colour for each {report.x}. A mark is a cell at its best rate, the"
+            " mean over seeds; hollow where that rate is at an edge of its grid. A line is what the law says"
+            f" at the cells; a panel without lines has no law.{_say_left_out(report)}",
+            laws,
+        )
+    if crossovers is not None:
+        yield Drawing(
+            f"crossovers{end}",
+            f"Where two methods have the same loss{of}",
+            "A line is the F of equal loss by the laws, the band its 95 % interval. The grey ground and the"
+            " dotted lines are the range of the runs: what lies outside is extrapolated, and its marks are"
+            " hollow.",
+            crossovers,
+        )
 
 
 def _name_axis(letter: str, column: str) -> str:

@@ -1,16 +1,16 @@
 """report.html of a study of fine-tuning: the whole study on one page, with finetune_laws.json beside it."""
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 from lora_jax.names import plain_name
 from lora_jax.report.finetuning import rows
 from lora_jax.report.finetuning.conclusions import headline, summarise, warnings_of
 from lora_jax.report.finetuning.forgetting_plots import plot_frontier
-from lora_jax.report.finetuning.law_plots import plot_crossovers, plot_laws
+from lora_jax.report.finetuning.law_plots import draw_laws
 from lora_jax.report.finetuning.law_rows import all_rows, left_out_rows
 from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
@@ -47,28 +47,9 @@ def draw_task(task: TaskResult, several: bool) -> Iterator[Drawing]:
     of = f" on {task.task}" if several else ""
     for law in task.laws:
         key = f"{law.x.lower()}{end}"
-        figure = plot_laws(law)
-        if figure is not None:
-            yield Drawing(
-                f"laws_{key}",
-                f"Loss of each method against the size of its training set{of}",
-                f"A panel for each method, a colour for each {law.x}. A mark is a cell at its best rate, the"
-                " mean over seeds; hollow where that rate is at an edge of its grid. A line is what the law"
-                " says at the cells.",
-                figure,
-            )
-        figure = plot_crossovers(law)
-        if figure is not None:
-            yield Drawing(
-                f"crossovers_{key}",
-                f"Where two methods have the same loss{of}",
-                "A line is the F of equal loss by the laws, the band its 95 % interval. The grey ground and"
-                " the dotted lines are the range of the runs: what lies outside is extrapolated, and its"
-                " marks are hollow.",
-                figure,
-            )
+        yield from draw_laws(law, f"_{key}", of)
     if task.forgetting is not None:
-        figure = plot_frontier(task.forgetting)
+        figure = plot_frontier(task.forgetting, task.loss_unit)
         if figure is not None:
             yield Drawing(
                 f"forgetting{end}",
@@ -100,7 +81,7 @@ def _verdict(report: StudyReport) -> str:
     for i, task in enumerate(report.tasks):
         lines = summarise(task)
         if len(report.tasks) > 1:
-            parts.append(f"<h3>{escape(task.task)}</h3>")
+            parts.append(f"<h3>{to_markup(task.task)}</h3>")
         # the headline has the first line of the first task
         shown = lines[1:] if i == 0 and task.laws else lines
         parts.append(show_sentences(shown))

@@ -18,8 +18,9 @@ def print_groups(by: Sequence[str], entries: Sequence[GroupResult]) -> None:
     print_table(short_rows(by, entries), console)
     for entry in entries:
         if entry.not_fitted is not None:
-            said = ", ".join(f"{k} = {v or '(empty)'}" for k, v in entry.group.items())
-            console.print(f"{said}: {entry.not_fitted}", style="yellow", markup=False, highlight=False)
+            console.print(
+                f"{_name(entry)}: {entry.not_fitted}", style="yellow", markup=False, highlight=False
+            )
 
 
 def count_words(entries: Sequence[GroupResult]) -> str:
@@ -27,6 +28,15 @@ def count_words(entries: Sequence[GroupResult]) -> str:
     heads = [_head(entry) for entry in entries]
     counted = [f"{heads.count(head)} {head}" for head in dict.fromkeys(sorted(heads))]
     return f"{len(entries)} groups: {', '.join(counted)}."
+
+
+def doubts_of(entries: Sequence[GroupResult]) -> list[str]:
+    """Return a line for each group that is not believed: which it is, and why."""
+    return [f"{_name(entry)}: {_told(entry)}" for entry in entries if not _is_believed(entry)]
+
+
+def _name(entry: GroupResult) -> str:
+    return ", ".join(f"{k} = {v or '(empty)'}" for k, v in entry.group.items())
 
 
 def short_rows(by: Sequence[str], entries: Sequence[GroupResult]) -> Table:

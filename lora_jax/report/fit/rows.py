@@ -184,6 +184,12 @@ def comparison_rows(
     )
 
 
+def excluded_rows(comparison: ComparisonReport) -> Table | None:
+    """Return the laws that the table cannot carry, and why; None where it carries all."""
+    rows = tuple((gone.name, gone.reason) for gone in comparison.excluded)
+    return Table("Laws that were not tried", ("law", "why"), rows) if rows else None
+
+
 def frontier_rows(report: FitReport) -> Table | None:
     """Return N*, D* and the loss at budgets along the frontier."""
     if report.frontier is None:

@@ -1,10 +1,9 @@
 """One fit within a page that shows several: its verdict, what was fitted, its parameters, its certificate."""
 
-from html import escape
-
 from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
 from lora_jax.report.fit.rows import parameter_rows
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.page_shell import show_definitions, show_tables
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.scaling.results import FitReport
@@ -34,7 +33,7 @@ def show_fit(report: FitReport, heading: str, anchor: str) -> str:
     """Return a fit as HTML, in the words and tables of its own page. anchor: what a link to it names."""
     words = "".join(f"<p>{to_prose(line)}</p>\n" for line in describe(report))
     return (
-        f'<h3 id="{anchor}">{escape(heading)}</h3>\n'
+        f'<h3 id="{anchor}">{to_markup(heading)}</h3>\n'
         f"{show_verdict(report)}\n{words}{show_tables(parameter_rows(report))}\n"
         f"{show_definitions(certificate_pairs(report))}"
     )

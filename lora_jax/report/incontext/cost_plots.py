@@ -5,10 +5,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lora_jax.comparison.incontext_results import InContextComparison, Line, Point
-from lora_jax.report.incontext.plots import find_looks, list_panels, score_limits
+from lora_jax.report.incontext.plots import find_looks, list_panels, say_point, score_limits
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.label_places import place_labels
+from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.numbers import format_count
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, set_title
 
@@ -44,7 +45,7 @@ def plot_cost(found: InContextComparison, unit: str) -> "Figure":
         for i, (ax, line) in enumerate(zip(panels, lines, strict=False)):
             ax.set_title(name_of(line.label, LONGEST_NAME), fontsize=PANEL_TITLE, loc="left")
             ax.axhline(task.chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
-            _draw_panel(ax, costed, i, looks[line.label][0])
+            _draw_panel(ax, costed, i, line, looks[line.label][0])
             drawn.append((ax, costed[i]))
             ax.set_ylim(*limits)
             ax.tick_params(labelsize=8, labelleft=i == 0)
@@ -72,7 +73,7 @@ def _cost_points(line: Line, unit: str) -> Costed:
     return [(x, point) for x, point in found if x is not None]
 
 
-def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, colour: str) -> None:
+def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, line: Line, colour: str) -> None:
     """Draw the points of one way in colour, before those of all ways."""
     every = [x for points in costed for x, _ in points]
     if not every:
@@ -92,7 +93,10 @@ def _draw_panel(ax: "Axes", costed: Sequence[Costed], own: int, colour: str) -> 
         )
     xs, scores = [x for x, _ in costed[own]], [p.score for _, p in costed[own]]
     ax.vlines(xs, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=0.8, alpha=0.5)
-    ax.plot(xs, [s.value for s in scores], "o-", color=colour, linewidth=1.4, markersize=4, zorder=3)
+    [marks] = ax.plot(
+        xs, [s.value for s in scores], "o-", color=colour, linewidth=1.4, markersize=4, zorder=3
+    )
+    name_marks(marks, [say_point(line, point) for _, point in costed[own]])
     low, high = min(every) / 1.4, max(every) * 1.4
     ticks = style.decade_ticks(low, high, (1, 3) if high / low > 12 else (1, 2, 5))
     style.set_scale(ax, "x", low, high, ticks[:: max(1, -(-len(ticks) // 4))], format_count, "")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from lora_jax.comparison.gradient_results import GradientCosts
@@ -17,6 +16,7 @@ from lora_jax.identity import flatten
 from lora_jax.report.incontext import plots, rows
 from lora_jax.report.incontext.cost_plots import plot_cost
 from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.numbers import format_seconds
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -169,7 +169,7 @@ def _settings(results: InContextResults) -> str:
         parts += ["<h3>The same in every prompt</h3>", show_definitions(prompts.items())]
     by_task = {r.config.label: r.config.task_settings for r in results.prompts}
     for label, task in by_task.items():
-        parts += [f"<h3>{escape(label)}</h3>", show_definitions(flatten(task).items())]
+        parts += [f"<h3>{to_markup(label)}</h3>", show_definitions(flatten(task).items())]
     tuned, _ = split_settings({r.run.run_id: r.run.config for r in results.runs})
     if tuned:
         parts += ["<h3>The same in every fine-tuning run</h3>", show_definitions(tuned.items())]

@@ -7,7 +7,8 @@ from lora_jax.comparison.gradient_results import GradientCosts
 from lora_jax.comparison.incontext_results import InContextComparison, Line, Point, TaskComparison
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
-from lora_jax.report.kit.numbers import format_count
+from lora_jax.report.kit.marks import name_marks
+from lora_jax.report.kit.numbers import format_interval
 from lora_jax.report.kit.panels import set_title
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def list_panels(found: InContextComparison) -> list[tuple[TaskComparison, str, l
 
 
 def plot_accuracy(found: InContextComparison) -> "Figure":
-    """Draw accuracy against the number of examples: a panel a task and base, a line with its band a way.
+    """Draw accuracy against the number of examples: a panel a task and base, a line a way, with intervals.
 
     Where a base has no prompts the best prompt of the task is a band over the whole width. The dotted line is
     chance.
@@ -82,7 +83,7 @@ def plot_backward(costs: GradientCosts) -> "Figure":
     """Draw a gradient over a forward pass: time with its interval, temporary memory; LECTURE is dashed."""
     methods = costs.methods
     figure, axes = style.new_figure(columns=2)
-    figure.set_size_inches(style.SIZE[0], 1.4 + 0.42 * len(methods))
+    figure.set_size_inches(style.SIZE[0], 1.7 + 0.42 * len(methods))
     places = range(len(methods))
     for ax, name in zip(axes, ("time", "memory"), strict=True):
         values = [m.time_ratio.value if name == "time" else m.memory_ratio for m in methods]
@@ -96,7 +97,7 @@ def plot_backward(costs: GradientCosts) -> "Figure":
             for y, m in zip(places, methods, strict=True):
                 value, (low, high) = m.time_ratio.value, m.time_ratio.ci95
                 ax.errorbar([value], [y], xerr=[[value - low], [high - value]], color=style.INK, capsize=2.5)
-        ax.axvline(LECTURE, color=style.VERMILION, linestyle="--", linewidth=1)
+        ax.axvline(LECTURE, color=style.VERMILION, linestyle="--", linewidth=1, label="3, as is usually said")
         ax.set_yticks(
             list(places), [name_of(m.label) for m in methods] if name == "time" else [""] * len(methods)
         )
@@ -104,6 +105,8 @@ def plot_backward(costs: GradientCosts) -> "Figure":
         ax.set_xlim(0, None)
         ax.grid(False, axis="y")
         ax.set_xlabel(f"{name}, gradient / forward")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=8.5, frameon=False)
     return figure
 
 
@@ -128,9 +131,6 @@ def _draw_line(ax: "Axes", line: Line, look: Look, dodge: float) -> None:
     points = line.points
     xs = [max(p.n, ZERO) * dodge for p in points]
     _draw_points(ax, xs, points, line, look, (1.4, 0.9, 0.6))
-    if len(xs) > 1:
-        lows, highs = zip(*(p.score.interval for p in points), strict=True)
-        ax.fill_between(xs, lows, highs, color=look[0], alpha=0.07, linewidth=0, zorder=1)
 
 
 def _draw_points(
@@ -144,7 +144,7 @@ def _draw_points(
     """Draw scores and their intervals at xs; weight: widths of the line and of an interval, its opacity."""
     colour, marker, dash = look
     wide, thin, alpha = weight
-    ax.plot(
+    [marks] = ax.plot(
         xs,
         [p.score.value for p in points],
         dash,
@@ -155,8 +155,15 @@ def _draw_points(
         label=name_of(line.label),
         zorder=3,
     )
+    name_marks(marks, [say_point(line, point) for point in points])
     lows, highs = ([p.score.interval[end] for p in points] for end in (0, 1))
     ax.vlines(xs, lows, highs, color=colour, linewidth=thin, alpha=alpha, zorder=2)
+
+
+def say_point(line: Line, point: Point) -> str:
+    """Return what a point is, in words."""
+    score, between = format_interval(point.score)
+    return f"{line.label}, {point.n:,} examples: {score} ({between})"
 
 
 def _set_examples(ax: "Axes", ns: Sequence[int]) -> None:
@@ -166,7 +173,7 @@ def _set_examples(ax: "Axes", ns: Sequence[int]) -> None:
     wide = [t for t in (1, 2, 4, 8, 16, 32, 128, 512, 2048, 8192, 32768) if low <= t <= high * 1.1]
     ticks = [*([ZERO] if 0 in ns else []), *(wide or tried)]
     style.set_scale(
-        ax, "x", low / 1.3, high * 1.3, ticks, lambda x: "0" if x <= ZERO else format_count(x), "examples"
+        ax, "x", low / 1.3, high * 1.3, ticks, lambda x: "0" if x <= ZERO else f"{x:,.0f}", "examples"
     )
 
 

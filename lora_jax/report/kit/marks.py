@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING
+
+from lora_jax.report.kit.markup import to_markup
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -57,7 +58,7 @@ def to_inline(svg: str, name: str, words: str) -> str:
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'href="#', f'href="#{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)
-    return body.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
+    return body.replace("<svg", f'<svg role="img" aria-label="{to_markup(words)}"', 1)
 
 
 def _points(svg: str, start: int) -> tuple[list[tuple[int, int]], int]:
@@ -76,4 +77,4 @@ def _points(svg: str, start: int) -> tuple[list[tuple[int, int]], int]:
 
 def _clean(line: str) -> str:
     """Return words as XML may hold them."""
-    return escape("".join(c if c.isprintable() else " " for c in line))
+    return to_markup("".join(c if c.isprintable() else " " for c in line))

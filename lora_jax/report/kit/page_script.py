@@ -10,7 +10,8 @@ import hashlib
 # The number that a cell sorts by: its value, or the beginning of an interval; null where there is none.
 SORT_VALUE = r"""
 function sortValue(cell) {
-  const text = cell.trim().replace(/\u2212/g, "-").replace(/(\d),(?=\d{3}(\D|$))/g, "$1");
+  const spaced = cell.trim().replace(/\u00a0/g, " ");
+  const text = spaced.replace(/\u2212/g, "-").replace(/(\d),(?=\d{3}(\D|$))/g, "$1");
   const time = text.match(/^(?:(\d+) h)? ?(?:(\d+) min)? ?(?:([\d.e-]+) s)?$/);
   if (time && text) return 3600 * (time[1] || 0) + 60 * (time[2] || 0) + Number(time[3] || 0);
   const found = text.match(
@@ -48,8 +49,9 @@ function sortBy(table, header) {
 }
 function toCsv(table) {
   const quote = (text) => /[",\n\r]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
+  const plain = (cell) => cell.textContent.replace(/\u00a0%/g, " %");  // as the page's writer was given it
   const lines = Array.from(table.rows, (row) =>
-    Array.from(row.cells, (cell) => quote(cell.textContent)).join(","));
+    Array.from(row.cells, (cell) => quote(plain(cell))).join(","));
   return lines.join("\r\n") + "\r\n";
 }
 function download(table) {

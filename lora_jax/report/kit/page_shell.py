@@ -11,6 +11,7 @@ from html import escape
 
 from lora_jax.report.kit.drawing import Drawing, Saved
 from lora_jax.report.kit.marks import to_inline
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.page_script import SCRIPT, policy_of
 from lora_jax.report.kit.page_style import CSS
 from lora_jax.report.kit.tables import Table, to_html, to_prose
@@ -41,17 +42,17 @@ def make_document(
         The page as HTML. Everything that is given as text is escaped.
     """
     sections = [section for section in sections if section[2].strip()]
-    links = " ".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
+    links = " ".join(f'<a href="#{key}">{to_markup(title)}</a>' for key, title, _ in sections)
     body = "\n".join(
-        f'<section id="{key}"><h2>{escape(title)}</h2>\n{content}</section>'
+        f'<section id="{key}"><h2>{to_markup(title)}</h2>\n{content}</section>'
         for key, title, content in sections
     )
-    name = escape(heading)
+    name = to_markup(heading)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: {escape(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<title>{name}: {to_markup(subject)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
         f"<header><h1>{name}</h1>\n{_show_intro(intro)}\n<nav>{links}</nav>\n{sources}</header>\n"
         f"<main>\n{body}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
@@ -61,7 +62,7 @@ def _show_intro(intro: str) -> str:
     question, _, rest = intro.partition("\n\n")
     if not question.endswith((".", "?")):  # a command
         return f"<pre>{escape(intro)}</pre>"
-    said = f'<p class="question">{escape(question)}</p>'
+    said = f'<p class="question">{to_markup(question)}</p>'
     if not rest.strip():
         return said
     return f"{said}\n<details><summary>What was run</summary><pre>{escape(rest)}</pre></details>"
@@ -111,7 +112,7 @@ def show_figures(drawings: Sequence[Drawing], saved: Sequence[Saved]) -> str:
 
 def _figure(drawing: Drawing, saved: Saved) -> str:
     """Return a figure: its SVG within the page where points bear words, else as an image."""
-    title = escape(drawing.title)
+    title = to_markup(drawing.title)
     is_small = saved.svg.stat().st_size <= LARGEST_SVG
     path, kind = (saved.svg, "svg+xml") if is_small else (saved.png, "png")
     if is_small and saved.has_words:
@@ -119,7 +120,7 @@ def _figure(drawing: Drawing, saved: Saved) -> str:
         image = to_inline(path.read_text(encoding="utf-8"), drawing.name, said)
     else:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        image = f'<img src="data:image/{kind};base64,{data}" alt="{title}. {escape(drawing.caption)}">'
+        image = f'<img src="data:image/{kind};base64,{data}" alt="{title}. {to_markup(drawing.caption)}">'
     # A figure that bears this very title needs it no second time.
     named = "" if " ".join(saved.title.split()) == drawing.title else f"<b>{title}.</b> "
     return f"<figure>{image}<figcaption>{named}{to_prose(drawing.caption)}</figcaption></figure>"
@@ -141,5 +142,5 @@ def _list_warnings(lines: Sequence[str]) -> str:
 
 def show_definitions(pairs: Iterable[tuple[str, str]]) -> str:
     """Return names with their values as a list in two columns, nothing where there are none."""
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
+    items = "".join(f"<dt>{to_markup(name)}</dt><dd>{to_markup(value)}</dd>" for name, value in pairs)
     return f"<dl>{items}</dl>" if items else ""

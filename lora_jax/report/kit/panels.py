@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
+from lora_jax.report.kit.markup import keep_together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def new_grid(n: int, columns: int, height: float) -> "tuple[Figure, list[Axes]]"
 
 def set_title(figure: "Figure", title: str) -> None:
     """Write what a figure shows above its panels, at the left, in as many lines as it takes."""
-    lines = textwrap.wrap(title, TITLE_WIDTH)
+    lines = textwrap.wrap(keep_together(title), TITLE_WIDTH)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.1 + 0.2 * len(lines))
     figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE, x=0.01, ha="left")

@@ -28,6 +28,13 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F
 FAINT, INK = "#B0B0B0", "#222222"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, "#56B4E9", INK)  # of series, with a marker each
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+N_LOOKS = len(COLOURS) * len(MARKERS)  # pairs of a colour and a marker
+
+
+def look_of(number: int) -> tuple[str, str]:
+    """Return the colour and the marker of a series. The first `N_LOOKS` have a pair of their own."""
+    n = len(COLOURS)
+    return COLOURS[number % n], MARKERS[(number + number // n) % n]
 
 
 def new_figure(columns: int = 1) -> "tuple[Figure, list[Axes]]":

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lora_jax.layout import RULE, find_width, lay_out, wrap
+from lora_jax.report.kit.markup import to_markup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,17 +76,17 @@ def make_console(stderr: bool = False) -> "Console":
 def to_html(table: Table) -> str:
     """Return the table as HTML that scrolls sideways where it is too wide; text is escaped."""
     head = "".join(
-        f'<th scope="col"{_align(table, i)}>{escape(name)}</th>' for i, name in enumerate(table.columns)
+        f'<th scope="col"{_align(table, i)}>{to_markup(name)}</th>' for i, name in enumerate(table.columns)
     )
     body = []
     for i, row in enumerate(table.rows):
-        cells = "".join(f"<td{_align(table, j)}>{escape(cell)}</td>" for j, cell in enumerate(row))
+        cells = "".join(f"<td{_align(table, j)}>{to_markup(cell)}</td>" for j, cell in enumerate(row))
         mark = ' class="flagged"' if i in table.flagged else ""
         body.append(f"<tr{mark}>{cells}</tr>")
     note = f'<p class="note">{to_prose(table.note)}</p>' if table.note else ""
     return (
-        f'<div class="scroll" role="region" aria-label="{escape(table.title)}" tabindex="0"><table>'
-        f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
+        f'<div class="scroll" role="region" aria-label="{to_markup(table.title)}" tabindex="0"><table>'
+        f"<caption>{to_markup(table.title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>{note}"
     )
 
@@ -97,7 +98,7 @@ def to_prose(text: str) -> str:
 
 
 def _raise(words: str) -> str:
-    return re.sub(r"\^([\u2212-]?[0-9.]*[0-9]|[\u2212-]?[a-zA-Z_]+)", r"<sup>\1</sup>", escape(words))
+    return re.sub(r"\^([\u2212-]?[0-9.]*[0-9]|[\u2212-]?[a-zA-Z_]+)", r"<sup>\1</sup>", to_markup(words))
 
 
 def _align(table: Table, column: int) -> str:

@@ -1,10 +1,10 @@
 """report.html of the latency table, with its figures and latency.json beside it."""
 
-from html import escape
 from pathlib import Path
 
 from lora_jax.identity import flatten
 from lora_jax.report.kit.drawing import Drawing
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
@@ -14,7 +14,7 @@ from lora_jax.report.kit.page_shell import (
 )
 from lora_jax.report.kit.sources import show_sources
 from lora_jax.report.kit.tables import to_prose
-from lora_jax.report.latency.documents import save_latency
+from lora_jax.report.latency.documents import load_latency, save_latency
 from lora_jax.report.latency.doubts import doubts_of
 from lora_jax.report.latency.plots import plot_overhead, plot_trials
 from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable, Statement
@@ -28,6 +28,11 @@ def write_latency(table: LatencyTable, folder: Path) -> Path:
     save_latency(folder, table)
     sources = show_sources(folder, table.command, "docs/latency.md")
     return write_page(folder, draw_latency(table), lambda figures: make_latency_page(table, figures, sources))
+
+
+def redraw(folder: Path) -> Path:
+    """Write the figures and the page of a folder again, from its latency.json."""
+    return write_latency(load_latency(folder), folder)
 
 
 def make_latency_page(table: LatencyTable, figures: str, sources: str) -> str:
@@ -75,7 +80,7 @@ def _summary(table: LatencyTable) -> str:
 def _judge(statement: Statement) -> str:
     """Return a claim with its verdict before it, as HTML, such as "Came out: merged LoRA costs nothing."."""
     verdict = {CAME_OUT: "Came out", DID_NOT: "Did not come out", UNDECIDED: "Not decided"}
-    return f"{verdict[statement.verdict]}: {escape(statement.claim)}."
+    return f"{verdict[statement.verdict]}: {to_markup(statement.claim)}."
 
 
 def _settings(table: LatencyTable) -> str:

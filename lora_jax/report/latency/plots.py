@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.marks import name_marks
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, set_title, share_labels
 from lora_jax.report.latency.results import LatencyTable
+from lora_jax.report.latency.rows import show_overhead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ def plot_overhead(table: LatencyTable) -> "Figure":
         ends = [[100 * end for end in overhead.ci95] for overhead in found]
         bars = [[v - low for v, (low, _) in zip(values, ends, strict=True)]]
         bars.append([high - v for v, (_, high) in zip(values, ends, strict=True)])
-        ax.errorbar(
+        marks, *_ = ax.errorbar(
             [x + shift for x in range(len(found))],
             values,
             yerr=bars,
@@ -46,6 +48,11 @@ def plot_overhead(table: LatencyTable) -> "Figure":
             linewidth=1.3,
             zorder=4,
         )
+        words = [
+            f"{name}, {size.label}: {show_overhead(overhead)}"
+            for size, overhead in zip(table.sizes, found, strict=True)
+        ]
+        name_marks(marks, words)
         published = [
             (x + shift, 100 * overhead)
             for x, size in enumerate(table.sizes)

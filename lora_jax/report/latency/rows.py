@@ -9,13 +9,12 @@ def latency_rows(table: LatencyTable) -> Table:
     """Return a row for each variant at each size: time, overhead and the paper's overhead."""
     rows = []
     for size in table.sizes:
-        label = size.label
         for variant in size.variants:
             decimals = decimals_of(variant.time)
             overhead, published = variant.overhead, variant.paper_overhead
             rows.append(
                 (
-                    label,
+                    size.label,  # in every row: a reader may sort them
                     variant.name,
                     format_count(variant.n_added) if variant.n_added else "0",
                     f"{1e3 * variant.time.value:.{decimals}f}",
@@ -25,7 +24,6 @@ def latency_rows(table: LatencyTable) -> Table:
                     MISSING if published is None else _percent(published, 1),
                 )
             )
-            label = ""
     columns = (
         "batch x sequence",
         "variant",

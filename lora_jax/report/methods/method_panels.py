@@ -7,20 +7,68 @@ from lora_jax.comparison.results import MethodComparison, MethodResult
 from lora_jax.report.kit import style
 from lora_jax.report.kit.curves import smooth
 from lora_jax.report.kit.figure_text import name_of
+from lora_jax.report.kit.marks import name_marks
+from lora_jax.report.kit.numbers import format_count, format_power
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid, set_title, share_labels
-from lora_jax.report.methods.plots import find_looks
+from lora_jax.report.methods import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 4
-HEIGHT = 1.45  # inches of a panel
+HEIGHT, TALL = 1.45, 1.8  # inches of a panel, and of one with intervals
 LONGEST_NAME = 22  # letters above a panel
 MOST_TICKS = 4  # of the rates that were tried
 FAINT: dict[str, Any] = {"color": style.FAINT, "linewidth": 0.6, "alpha": 0.6, "zorder": 1}
 EDGE: dict[str, Any] = {"markersize": 8, "markeredgecolor": "#CC0000", "markeredgewidth": 2}
 Points = tuple[list[float], list[float]]  # x, y
+
+
+def plot_families(found: MethodComparison) -> "Figure":
+    """Draw the test score against trainable parameters, a panel for each family, each point at its place.
+
+    A family is one method at several sizes, such as ranks; they stand in its title from left to right. For
+    comparisons of more methods than one panel can name.
+    """
+    scored, looks = plots.scored_of(found), plots.find_looks(found.methods)
+    families = [
+        sorted(members, key=lambda m: m.n_trainable)
+        for members in plots.group_by(scored, plots.all_but_size).values()
+    ]
+    families.sort(key=lambda members: -len(members))
+    columns = min((COLUMNS, COLUMNS - 1), key=lambda n: -len(families) % n)  # with the fewer empty places
+    figure, axes = new_grid(len(families), columns, TALL)
+    sizes = [float(m.n_trainable) for m in scored]
+    low, high = plots.score_limits(scored)
+    for ax, members in zip(axes, families, strict=True):
+        for others in families:
+            ax.plot(*_scores_of(others), "o-", markersize=2, **FAINT)
+        colour = looks[members[0].label][0]
+        ax.plot(*_scores_of(members), "-", color=colour, linewidth=1.3, zorder=2)
+        for method in members:
+            plots.draw_score(ax, method.n_trainable, method, (colour, "o", "-"))
+        ends = (min(sizes) / 2.2, max(sizes) * 2.2)
+        ticks = style.decade_ticks(*ends, (1,)) or sizes[:1]
+        style.set_scale(ax, "x", *ends, ticks, format_count, "")
+        ax.set_ylim(low, high)
+        ax.set_title(name_of(_name_family(members), LONGEST_NAME), fontsize=PANEL_TITLE, loc="left")
+    share_labels(figure, axes, columns, "trainable parameters, without a new head", plots.score_label(found))
+    set_title(
+        figure, f"Test {found.metric} of each method against its trainable parameters; the others are grey"
+    )
+    return figure
+
+
+def _scores_of(members: Sequence[MethodResult]) -> Points:
+    return [float(m.n_trainable) for m in members], [m.finished_score.value for m in members]
+
+
+def _name_family(members: Sequence[MethodResult]) -> str:
+    """Return such as "q r 1, 4, 36": what the labels share, and then what each has of its own."""
+    labels = [method.label.split(" ") for method in members]
+    n = len([words for words in zip(*labels, strict=False) if len(set(words)) == 1])
+    return " ".join([*labels[0][:n], ", ".join(" ".join(label[n:]) for label in labels)]).rstrip()
 
 
 def plot_rates(found: MethodComparison) -> "Figure":
@@ -29,7 +77,7 @@ def plot_rates(found: MethodComparison) -> "Figure":
     The best is filled and bears its rate, a square with a red border where it lies at an edge. A rate that
     diverged is a cross on the lower border (the upper one, where a smaller score is better).
     """
-    methods, looks = found.methods, find_looks(found.methods)
+    methods, looks = found.methods, plots.find_looks(found.methods)
     grids: list[Points] = [_grid_of(method) for method in methods]
     rates = [r.learning_rate for m in methods for r in m.rates]
     values = [y for _, ys in grids for y in ys]
@@ -56,7 +104,11 @@ def _grid_of(method: MethodResult) -> Points:
 
 
 def _draw_grid(ax: "Axes", method: MethodResult, own: Points, colour: str, border: float) -> None:
-    ax.plot(*own, "o-", color=colour, markerfacecolor="white", markersize=4.5, linewidth=1.6, zorder=3)
+    [marks] = ax.plot(
+        *own, "o-", color=colour, markerfacecolor="white", markersize=4.5, linewidth=1.6, zorder=3
+    )
+    words = [f"{method.label}, rate {x:.3g}: {format_power(y)}" for x, y in zip(*own, strict=True)]
+    name_marks(marks, words)
     crosses = [r.learning_rate for r in method.rates if r.diverged]
     ax.plot(
         crosses, [border] * len(crosses), "x", color="#CC0000", markersize=6, markeredgewidth=1.6, zorder=5
@@ -64,7 +116,8 @@ def _draw_grid(ax: "Axes", method: MethodResult, own: Points, colour: str, borde
     for x, y in zip(*own, strict=True):
         if x == method.best_rate:
             frame: dict[str, Any] = EDGE if method.at_edge is not None else {"markersize": 7}
-            ax.plot([x], [y], "s" if method.at_edge else "o", color=colour, zorder=4, **frame)
+            [best] = ax.plot([x], [y], "s" if method.at_edge else "o", color=colour, zorder=4, **frame)
+            name_marks(best, [f"{method.label}, best rate {x:.3g}: {format_power(y)}"])
 
 
 def plot_learning_curves(
@@ -79,7 +132,7 @@ def plot_learning_curves(
         rows = curves.get(method.run_ids[0]) if method.run_ids else None
         if rows is not None and len(rows["step"]) > 1:
             drawn.append((method, _smooth_evenly(rows["step"], rows["loss"])))
-    looks = find_looks(found.methods)
+    looks = plots.find_looks(found.methods)
     # The first steps are far above the rest, on which the eye should be.
     low = min(min(y) for _, (_, y) in drawn) / 1.05
     high = max(max(y[len(y) // 20 :]) for _, (_, y) in drawn) * 1.05

@@ -30,6 +30,8 @@ from lora_jax.report.methods import method_panels, plots, rows
 from lora_jax.report.methods.target_plots import draw_target_sets
 from lora_jax.report.methods.target_rows import target_rows
 
+MOST_NAMED = 12  # methods whose names one panel has room for
+
 
 @dataclass(frozen=True)
 class MethodResults:
@@ -74,18 +76,7 @@ def draw_methods(
         return
     metric = found.metric
     yield from draw_target_sets(found)
-    full = any(m.is_full and m.score for m in found.methods)
-    band = " The grey band is full fine-tuning." if full else ""
-    yield Drawing(
-        "score_vs_trainable",
-        f"Test {metric} against trainable parameters",
-        f"Mean test {metric} over seeds with its 95 % interval of seeds and test examples, each method at the"
-        f" learning rate of its best dev score; the sizes of one method are joined.{band}"
-        " Methods of about one size stand side by side. An interval that"
-        " leaves the axis is cut, and a name that finds no free place is left out."
-        " Whether two methods differ is not read off their bars: the table pairs them.",
-        plots.plot_trade_off(found),
-    )
+    yield _draw_trade_off(found)
     yield Drawing(
         "score_vs_rate",
         f"Dev {metric} of each method at every learning rate",
@@ -109,6 +100,26 @@ def draw_methods(
         " depend on how busy the machine was.",
         plots.plot_cost(found),
     )
+
+
+def _draw_trade_off(found: MethodComparison) -> Drawing:
+    """Draw the score against the size: in one panel, or in many where one cannot name all methods."""
+    title = f"Test {found.metric} against trainable parameters"
+    said = (
+        f"Mean test {found.metric} over seeds with its 95 % interval of seeds and test examples, each method"
+        " at the learning rate of its best dev score; the sizes of one method are joined."
+    )
+    apart = (
+        " An interval that leaves the axis is cut. Whether two methods differ is not read off their bars: the"
+        " table pairs them."
+    )
+    if len(found.ranking) > MOST_NAMED:
+        panels = " A panel for each method, with its sizes from left to right; the others are grey."
+        return Drawing("score_vs_trainable", title, said + panels + apart, method_panels.plot_families(found))
+    full = any(m.is_full and m.score for m in found.methods)
+    band = " The grey band is full fine-tuning." if full else ""
+    names = " Methods of about one size stand side by side. A name that finds no free place is left out."
+    return Drawing("score_vs_trainable", title, said + band + names + apart, plots.plot_trade_off(found))
 
 
 def make_method_page(results: MethodResults, figures: str) -> str:

@@ -10,6 +10,8 @@ from lora_jax.comparison.results import MethodComparison, MethodResult
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.label_places import place_labels
+from lora_jax.report.kit.marks import name_marks
+from lora_jax.report.kit.numbers import format_count, format_interval
 from lora_jax.report.kit.panels import set_title
 from lora_jax.report.kit.side_by_side import side_by_side
 
@@ -30,15 +32,15 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
     over the whole width where it is full fine-tuning. Methods of about one size stand side by side.
     """
     figure, [ax] = style.new_figure()
-    scored = _scored(found)
+    scored = scored_of(found)
     looks = find_looks(found.methods)
     sizes = [m.n_trainable for m in scored]
-    low, high = _score_limits(scored)
+    low, high = score_limits(scored)
     left, right = min(sizes) / 2.2, max(sizes) * 2.2
     places = _places(scored, GAP * math.log(right / left))
     style.set_count_axis(ax, left, right, "trainable parameters, without a new head")
     ax.set_ylim(low, high)
-    ax.set_ylabel(_score_label(found))
+    ax.set_ylabel(score_label(found))
     full = next((m for m in scored if m.is_full), None)
     lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
     if full is not None:
@@ -46,14 +48,14 @@ def plot_trade_off(found: MethodComparison) -> "Figure":
         ax.axhspan(*full.finished_score.interval, color=style.FAINT, alpha=0.28, linewidth=0, zorder=0)
         ax.axhline(mean, color="#707070", linewidth=1, linestyle="--", zorder=1)
         lines.append(((left, mean), (right, mean)))
-    for members in _group(scored, _all_but_size).values():
+    for members in group_by(scored, all_but_size).values():
         if len(members) > 1:
             members = sorted(members, key=lambda m: m.n_trainable)
             xs, ys = [places[m.label] for m in members], [m.finished_score.value for m in members]
             ax.plot(xs, ys, "-", color=looks[members[0].label][0], linewidth=1.3, alpha=0.7, zorder=2)
             lines += itertools.pairwise(zip(xs, ys, strict=True))
     for method in scored:
-        _draw_score(ax, places[method.label], method, looks[method.label])
+        draw_score(ax, places[method.label], method, looks[method.label])
     points = [(places[m.label], m.finished_score.value) for m in scored]
     bars = [(places[m.label], _clipped(m.finished_score.interval, low, high)) for m in scored]
     lines += [((x, bottom), (x, top)) for x, (bottom, top) in bars]
@@ -73,10 +75,10 @@ def _places(scored: Sequence[MethodResult], gap: float) -> dict[str, float]:
     }
 
 
-def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
+def draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
     value, (low, high) = method.finished_score.value, method.finished_score.interval
     colour, marker, _ = look
-    ax.errorbar(
+    marks, *_ = ax.errorbar(
         [x],
         [value],
         yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
@@ -89,6 +91,8 @@ def _draw_score(ax: "Axes", x: float, method: MethodResult, look: Look) -> None:
         linewidth=1.2,
         zorder=4,
     )
+    score, between = format_interval(method.finished_score)
+    name_marks(marks, [f"{method.label}, {format_count(method.n_trainable)}: {score} ({between})"])
 
 
 def plot_cost(found: MethodComparison) -> "Figure":
@@ -100,7 +104,7 @@ def plot_cost(found: MethodComparison) -> "Figure":
     looks = find_looks(found.methods)
     panels: list[tuple[str, list[float]]] = [
         ("FLOPs of a step (%)\nof full fine-tuning", [100 * m.flops_share for m in ranked]),
-        ("optimizer (MB)", [m.optimizer_bytes / 1e6 for m in ranked]),
+        ("optimizer state (MB)", [m.optimizer_bytes / 1e6 for m in ranked]),
     ]
     figure, axes = style.new_figure(columns=1 + len(panels))
     figure.set_size_inches(style.SIZE[0], 1.3 + 0.3 * max(len(ranked), 4))
@@ -137,7 +141,7 @@ def plot_cost(found: MethodComparison) -> "Figure":
 def find_looks(methods: Sequence[MethodResult]) -> dict[str, Look]:
     """Return a look for each label: a family has one colour, its members other markers and dashes."""
     # The largest families first: they get the colours that are told apart best, and few have to share one.
-    families = sorted(_group(methods, _name).items(), key=lambda pair: -len(pair[1]))
+    families = sorted(group_by(methods, _name).items(), key=lambda pair: -len(pair[1]))
     used = dict.fromkeys(style.COLOURS, 0) | {FULL: 0}
     looks: dict[str, Look] = {}
     for i, (family, members) in enumerate(families):
@@ -150,7 +154,7 @@ def find_looks(methods: Sequence[MethodResult]) -> dict[str, Look]:
     return looks
 
 
-def _group(
+def group_by(
     methods: Sequence[MethodResult], key: Callable[[MethodResult], str]
 ) -> dict[str, list[MethodResult]]:
     groups: dict[str, list[MethodResult]] = {}
@@ -163,7 +167,7 @@ def _name(method: MethodResult) -> str:
     return method.name
 
 
-def _all_but_size(method: MethodResult) -> str:
+def all_but_size(method: MethodResult) -> str:
     """Return a configuration without its whole numbers (rank, layers) and alpha, which goes with rank."""
     sizes = {
         k
@@ -173,15 +177,15 @@ def _all_but_size(method: MethodResult) -> str:
     return json.dumps({k: v for k, v in method.config.items() if k not in sizes}, sort_keys=True)
 
 
-def _scored(found: MethodComparison) -> list[MethodResult]:
+def scored_of(found: MethodComparison) -> list[MethodResult]:
     return [m for m in found.methods if m.score is not None]
 
 
-def _score_label(found: MethodComparison) -> str:
+def score_label(found: MethodComparison) -> str:
     return f"{found.metric} on the test split"
 
 
-def _score_limits(scored: Sequence[MethodResult]) -> tuple[float, float]:
+def score_limits(scored: Sequence[MethodResult]) -> tuple[float, float]:
     """Return the ends of the score axis: every interval whole within reason, every value inside."""
     values = [m.finished_score.value for m in scored]
     ends = [end for m in scored for end in m.finished_score.interval]

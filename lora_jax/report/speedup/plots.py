@@ -1,6 +1,7 @@
 """Figures of a comparison of recipes."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lora_jax.report.kit import style
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_RECIPES = 6
 SPREAD = 1.02  # between two recipes at one place, a factor
+NAMES = {"N": "parameters N", "D": "training tokens D"}
 FARTHEST = 8.0  # from 1, a factor: what lies beyond is drawn at the edge, its mark hollow
 
 
@@ -58,30 +60,38 @@ def _draw_panel(ax: "Axes", report: SpeedupReport, kind: str, across: str) -> No
         shift = SPREAD**number
         xs = [point.at[across] * shift for point in points]
         ys = [_shown(point.speedup.value) for point in points]
-        ends = [(_shown(point.speedup.low), _shown(point.speedup.high)) for point in points]
-        bars = [
-            [y - low for y, (low, _) in zip(ys, ends, strict=True)],
-            [high - y for y, (_, high) in zip(ys, ends, strict=True)],
-        ]
+        ends = [(point.speedup.low, point.speedup.high) for point in points]
         colour, marker = style.COLOURS[number], style.MARKERS[number]
-        ax.errorbar(xs, ys, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2)
+        _draw_bars(ax, xs, ends, colour)
         [marks] = ax.plot(xs, ys, marker, color=colour, markersize=5, zorder=3, label=recipe.name)
         name_marks(marks, [f"{recipe.name}, {say_place(p)}: {spell_ratio(p.speedup.value)}" for p in points])
         beyond = [(x, y) for x, y, p in zip(xs, ys, points, strict=True) if y != p.speedup.value]
         if beyond:
             ax.plot(*zip(*beyond, strict=True), marker, color="white", markersize=2.5, zorder=4)
-        values += [end for pair in ends for end in pair]
+        values += [*ys, *(_shown(end) for pair in ends for end in pair if not math.isnan(end))]
         places += xs
     ax.axhline(1, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
     low, high = min(places) / 1.2, max(places) * 1.2
     if across == "C":
-        style.set_flops_axis(ax, low, high, "compute 6ND of the recipe")
+        style.set_flops_axis(ax, low, high, "compute 6ND of the recipe (FLOPs)")
     else:
         ticks = sorted(set(style.decade_ticks(low, high)))
-        style.set_scale(ax, "x", low, high, ticks, format_count, across)
+        style.set_scale(ax, "x", low, high, ticks, format_count, NAMES.get(across, across))
     bottom, top = min(values) / 1.05, max(values) * 1.05
     style.set_scale(ax, "y", bottom, top, style.loss_ticks(bottom, top), format_power, "speed-up")
     ax.set_title(kind, fontsize=9, loc="left")
+
+
+def _draw_bars(ax: "Axes", xs: Sequence[float], ends: Sequence[tuple[float, float]], colour: str) -> None:
+    """Draw intervals. One that goes on beyond the edge has no stroke there: it does not end."""
+    if not ends:
+        return
+    beyond = 2 * FARTHEST  # outside the axes, which cut it
+    bars = [(max(low, 1 / beyond), min(high, beyond)) for low, high in ends]
+    ax.vlines(xs, *zip(*bars, strict=True), color=colour, linewidth=1.2, zorder=2)
+    strokes = [(x, end) for x, pair in zip(xs, ends, strict=True) for end in pair if end == _shown(end)]
+    if strokes:
+        ax.plot(*zip(*strokes, strict=True), "_", color=colour, markersize=5, zorder=2)
 
 
 def _shown(ratio: float) -> float:

@@ -1,42 +1,25 @@
 """surface.html: the page of the best pairs of rate and batch, with figures and surface.json beside it."""
 
-from pathlib import Path
-
 from lora_jax.percent import percent
 from lora_jax.report.kit.drawing import Drawing
-from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
     show_sentences,
     show_tables,
     show_warnings,
-    unwrap,
 )
-from lora_jax.report.kit.sources import show_sources
+from lora_jax.report.kit.question_page import QuestionPage
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.surface import plots, rows
 from lora_jax.report.surface.conclusions import headline, summarise, warnings_of
-from lora_jax.scaling.surfaces.documents import write_surface
+from lora_jax.scaling.surfaces.documents import SURFACE
 from lora_jax.scaling.surfaces.results import SurfaceReport
 
 PAGE = "surface.html"
 QUESTION = (
     "Which learning rate and which batch size together are best, and how does the pair move with N and D?"
 )
-
-
-def write_surface_page(report: SurfaceReport, folder: Path, question: str = "") -> Path:
-    """Write surface.json, figures/ and surface.html into a folder; return the page's path.
-
-    question: What the config asks, shown at the top.
-    """
-    write_surface(folder, report)
-    sources = show_sources(folder, report.command, "docs/surfaces.md")
-    intro = unwrap(question) if question else QUESTION
-    return write_page(
-        folder, draw(report), lambda figures: make_page(report, figures, intro, sources), name=PAGE
-    )
 
 
 def draw(report: SurfaceReport) -> list[Drawing]:
@@ -115,3 +98,7 @@ def _provenance(report: SurfaceReport) -> str:
         ),
     }
     return show_definitions(facts.items())
+
+
+SHOWN = QuestionPage(SURFACE, PAGE, guide="docs/surfaces.md", question=QUESTION, draw=draw, make=make_page)
+write_surface_page, redraw = SHOWN.write, SHOWN.redraw

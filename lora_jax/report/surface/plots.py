@@ -146,7 +146,7 @@ def plot_optima(report: SurfaceReport) -> "Figure | None":
             low, high = min(ends) / 1.2, max(ends) * 1.2
             ticks = style.decade_ticks(low, high)
             if len(ticks) < FEWEST_TICKS:
-                ticks = style.decade_ticks(low, high, (1, 1.5, 2, 3, 4, 5, 7))
+                ticks = style.loss_ticks(low, high)  # even steps
             style.set_scale(ax, "y", low, high, ticks, lambda x: f"{x:g}", f"best {NAMES[what]}")
             _name_reference(ax, found[0][1], letter, letters)
     if len(found) > 1:

@@ -1,6 +1,5 @@
 """Figures of the training curves. Each function takes plain numbers and returns a matplotlib Figure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import numpy as np
 
 from lora_jax.report.kit import style
 from lora_jax.report.kit.curves import smooth
+from lora_jax.report.kit.end_labels import label_ends
 from lora_jax.report.kit.numbers import format_count
 
 if TYPE_CHECKING:
@@ -87,24 +87,12 @@ def plot_sample_efficiency(curves: Sequence[Curve]) -> "Figure":
     paint = _painter(curves)
     for curve in curves:
         ax.plot(curve.x, curve.loss, "-", color=paint.to_rgba(np.asarray(curve.n_params)), linewidth=1.4)
-    low, high = _set_limits(ax, curves, [])
+    _set_limits(ax, curves, [])
     spread = [x for c in curves for x in c.x]
-    left, right = _start(spread, 3.0), max(spread)
-    style.set_count_axis(ax, left, right * (right / left) ** 0.14, "tokens seen")
-    # In units of the axis, so that neighbouring labels stay a line apart.
-    heights = [math.log(c.loss[-1] / low) / math.log(high / low) for c in curves]
-    for curve, height in zip(curves, style.spread_labels(heights, 0.045), strict=True):
-        ax.annotate(
-            format_count(curve.n_params),
-            (curve.x[-1], curve.loss[-1]),
-            (right * (right / left) ** 0.03, low * (high / low) ** height),
-            color=paint.to_rgba(np.asarray(curve.n_params)),
-            fontsize=9,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 0.6},
-        )
-    sizes = [c.n_params for c in curves]
-    style.add_count_bar(figure, paint, ax, "parameters N", min(sizes), max(sizes))
+    style.set_count_axis(ax, _start(spread, 3.0), max(spread) * 1.03, "tokens seen")
+    ends = [(curve.x[-1], curve.loss[-1]) for curve in curves]
+    names = [f"N = {format_count(curve.n_params)}" for curve in curves]
+    label_ends(ax, ends, names, [style.INK] * len(names))  # the lightest shades are no colour of words
     return figure
 
 

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
 from lora_jax.identity import flatten
 from lora_jax.report.fit.section import show_count, show_fit
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.numbers import format_power, format_seconds
 from lora_jax.report.kit.page_files import write_page
 from lora_jax.report.kit.page_shell import (
@@ -85,7 +85,7 @@ def _exponents(fits: SweepReport) -> str:
     """Return the exponents, and links to what is said of each law below."""
     if not fits.fits:
         return ""
-    links = ", ".join(f'<a href="#fit-{i}">{escape(fit.key)}</a>' for i, fit in enumerate(fits.fits))
+    links = ", ".join(f'<a href="#fit-{i}">{to_markup(fit.key)}</a>' for i, fit in enumerate(fits.fits))
     below = f'<p class="note">The doubts about each law are below: {links}.</p>'
     return f"{show_tables(rows.exponent_rows(fits))}\n{below}\n{show_tables(rows.published_rows(fits))}"
 
@@ -101,7 +101,7 @@ def _settings(results: Results) -> str:
     differing = ", ".join(f"{name} ({_values(values)})" for name, values in swept.items())
     differ = f"These differ between the runs, and are listed run by run above: {differing}." if swept else ""
     parts = [
-        f"<p>{escape(differ)}</p>",
+        f"<p>{to_markup(differ)}</p>",
         "<h3>The same in every run</h3>",
         show_definitions(common.items()),
         "<h3>The text, as it was tokenized</h3>" if data or other_data else "",

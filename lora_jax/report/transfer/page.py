@@ -1,40 +1,25 @@
 """transfer.html: the page of a transfer of learning rates, with its figures and transfer.json beside it."""
 
 from html import escape
-from pathlib import Path
 
 from lora_jax.report.kit.drawing import Drawing
-from lora_jax.report.kit.page_files import write_page
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.page_shell import (
     make_document,
     show_definitions,
     show_sentences,
     show_tables,
     show_warnings,
-    unwrap,
 )
-from lora_jax.report.kit.sources import show_sources
+from lora_jax.report.kit.question_page import QuestionPage
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.transfer import plots, rows
 from lora_jax.report.transfer.conclusions import following, headline, summarise, warnings_of
-from lora_jax.scaling.rates.documents import write_transfer
+from lora_jax.scaling.rates.documents import TRANSFER
 from lora_jax.scaling.rates.results import TransferReport
 
 PAGE = "transfer.html"
 QUESTION = "Is the learning rate that is best for a small model best for a large one?"
-
-
-def write_transfer_page(report: TransferReport, folder: Path, question: str = "") -> Path:
-    """Write transfer.json, figures/ and transfer.html into a folder; return the page's path.
-
-    question: What the config asks, shown at the top.
-    """
-    write_transfer(folder, report)
-    sources = show_sources(folder, report.command, "docs/transfer.md")
-    intro = unwrap(question) if question else QUESTION
-    return write_page(
-        folder, draw(report), lambda figures: make_page(report, figures, intro, sources), name=PAGE
-    )
 
 
 def draw(report: TransferReport) -> list[Drawing]:
@@ -46,7 +31,8 @@ def draw(report: TransferReport) -> list[Drawing]:
             "Loss against learning rate, for each size",
             "A panel for each size, with the parabola through the rates around the best, the best rate"
             " (dashed) and its 95 % interval (shaded). A cross at the top is a rate at which training"
-            f" diverged, or with a loss more than 30 % above the least.{part}",
+            " diverged, or with a loss more than 30 % above the least. A panel without a curve has no best"
+            f" rate that its runs can tell.{part}",
             plots.plot_bowls(report),
         )
     ]
@@ -57,8 +43,9 @@ def draw(report: TransferReport) -> list[Drawing]:
             Drawing(
                 "transfer_drifts",
                 "The best learning rate against size",
-                "With 95 % intervals and the power law through them. Points of one size stand side by side."
-                " A level line means that the rate transfers. " + plots.caption_of_drifts(report),
+                "With 95 % intervals and the power law through them, whose power stands above with its 95 %"
+                " interval. Points of one size stand side by side. A level line means that the rate"
+                " transfers. In a panel without a line, no power is fitted along that axis.",
                 drifts,
             ),
         )
@@ -91,7 +78,7 @@ def _summary(report: TransferReport) -> str:
 def _rules(report: TransferReport) -> str:
     parts = []
     for series in report.series:
-        parts.append(f"<h3>{escape(series.label[0].upper() + series.label[1:])}</h3>")
+        parts.append(f"<h3>{to_markup(series.label[0].upper() + series.label[1:])}</h3>")
         if series.rule.code is not None:
             parts.append(f"<pre>{escape(series.rule.code)}</pre>")
         parts += [f"<p>{to_prose(line)}</p>" for line in series.rule.words]
@@ -113,3 +100,7 @@ def _provenance(report: TransferReport) -> str:
         ),
     }
     return show_definitions(facts.items())
+
+
+SHOWN = QuestionPage(TRANSFER, PAGE, guide="docs/transfer.md", question=QUESTION, draw=draw, make=make_page)
+write_transfer_page, redraw = SHOWN.write, SHOWN.redraw

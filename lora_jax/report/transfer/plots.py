@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import name_of
 from lora_jax.report.kit.marks import name_marks
-from lora_jax.report.kit.numbers import format_count, format_loss
+from lora_jax.report.kit.numbers import format_count, format_difference, format_loss
 from lora_jax.report.kit.panels import PANEL_TITLE, new_grid
 from lora_jax.report.kit.side_by_side import side_by_side
 from lora_jax.report.kit.thinning import spread
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 24
+MOST_COLUMNS = 4
+MOST_TICKS = 8
+HEADROOM = 3.0  # above the highest interval, a factor: the power of the line stands there
 TITLE_WIDTH = 24  # letters of a panel's title that fit over it
 POINTS = 80  # of a drawn parabola
-GAP = 0.012  # of the axis, between two points at one size
+GAP = 0.025  # of the axis, between two points at one size
 ONE_SIZE = 1.05  # a factor within which two sizes have one tick, such as counts of N of one shape
-SHARE = 0.6  # of the way to the next size that the points of a size may fill
+SHARE = 0.5  # of the way to the next size that the points of a size may fill
 TOP = 1.3  # times the least loss: what is higher is a cross at the top
 
 
@@ -70,55 +73,70 @@ def _draw_bowl(ax: "Axes", bowl: Bowl, colour: str) -> None:
     )
     name_marks(marks, [f"rate {r:.3g}, loss {format_loss(y)}" for r, y in shown])
     above = [r for r, y in pairs if y > top]
-    edge = max(y for _, y in shown)
+    edge, bottom = max(y for _, y in shown), least
     if bowl.best is not None:
         parabola, best = bowl.best.parabola, bowl.best.rate
         step = math.log(parabola.high / parabola.low) / POINTS
         xs = [parabola.low * math.exp(k * step) for k in range(POINTS + 1)]
         # the curve's height is a mean over seeds, as the points are
-        ax.plot(xs, evaluate(parabola, xs), color=colour, linewidth=1.3, zorder=2)
+        ys = evaluate(parabola, xs)
+        bottom = min(least, *map(float, ys))
+        ax.plot(xs, ys, color=colour, linewidth=1.3, zorder=2)
         ax.axvspan(best.low, best.high, color=colour, alpha=0.15, linewidth=0, zorder=1)
         ax.axvline(best.value, color=colour, linewidth=1, linestyle="--", zorder=1)
     pad = 0.08 * (edge - least) or 0.01 * least
     for rate in [*above, *(r for r, y in zip(bowl.rates, bowl.losses, strict=True) if y is None)]:
         ax.plot([rate], [edge + pad], "x", color=style.INK, markersize=5, zorder=3)
-    style.set_loss_axis(ax, least - 1.5 * pad, edge + 2 * pad, "")
+    style.set_loss_axis(ax, bottom - 1.5 * pad, edge + 2 * pad, "")
 
 
 def plot_drifts(report: TransferReport) -> "Figure | None":
-    """Draw the best rate against width, depth, batch and tokens: a panel for each axis that varies."""
-    axes_drawn = list(dict.fromkeys(d.axis for s in report.series for d in s.drifts))
+    """Draw the best rate against width, depth, batch and tokens.
+
+    A row for each axis that varies and a panel for each series, or two axes in a row where there is one
+    series. The number in a panel is the power of its line with its 95 % interval.
+    """
+    across = list(dict.fromkeys(d.axis for s in report.series for d in s.drifts))
     bowls = [bowl for series in report.series for bowl in series.bowls if bowl.best is not None]
-    if not axes_drawn or not bowls:
+    if not across or not bowls:
         return None
-    columns = min(2, len(axes_drawn))
-    figure, axes = new_grid(len(axes_drawn), columns, 3.4)
+    several = len(report.series) > 1
+    columns = min(MOST_COLUMNS, len(report.series)) if several else min(2, len(across))
+    panels = [(axis, number, series) for axis in across for number, series in enumerate(report.series)]
+    figure, axes = new_grid(len(panels), columns, 2.0 if several else 3.0)
     ends = [end for bowl in bowls if bowl.best is not None for end in bowl.best.rate.interval]
-    ticks = style.decade_ticks(min(ends) / 1.3, max(ends) * 1.3)
-    for ax, axis in zip(axes, axes_drawn, strict=True):
+    low, high = min(ends) / 1.3, max(ends) * HEADROOM
+    ticks = style.decade_ticks(low, high, (1,) if several else ())
+    for i, (ax, (axis, number, series)) in enumerate(zip(axes, panels, strict=True)):
         sizes = sorted({size for s in report.series for b in s.bowls if (size := _size(b, axis))})
-        places = _places(report, axis, sizes)
-        for i, series in enumerate(report.series):
-            _draw_drift(ax, series, axis, i, places[i])
+        _draw_drift(ax, series, axis, number, _places(series, axis, sizes))
         style.set_count_axis(ax, sizes[0] / 1.3, sizes[-1] * 1.3, axis, narrow=True)
-        _set_size_ticks(ax, sizes)
-        style.set_scale(
-            ax, "y", min(ends) / 1.3, max(ends) * 1.3, ticks, lambda x: f"{x:g}", "best learning rate"
-        )
-    if len(report.series) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
+        _set_size_ticks(ax, sizes, 0.2 if several else 0.1)
+        ax.set_xlabel(axis, fontsize=9)
+        style.set_scale(ax, "y", low, high, ticks, lambda x: f"{x:g}", "")
+        ax.tick_params(labelsize=7.5, labelleft=i % columns == 0)
+        if several:
+            ax.set_title(name_of(series.label, TITLE_WIDTH), fontsize=PANEL_TITLE, loc="left")
+    figure.supylabel("best learning rate", fontsize=9.5)
     return figure
 
 
-def _set_size_ticks(ax: "Axes", sizes: Sequence[float]) -> None:
-    """Write the sizes themselves below the axis, where they are few."""
+def _set_size_ticks(ax: "Axes", sizes: Sequence[float], least: float) -> None:
+    """Write the sizes themselves below the axis, where they are few.
+
+    least: The share of the axis between two of them, for their numbers to have room.
+    """
     from matplotlib.ticker import FixedLocator
 
     apart = _apart(sizes)
-    if len(apart) <= 8:
-        ax.xaxis.set_major_locator(FixedLocator(apart))
-        ax.tick_params(axis="x", labelsize=8)
+    if len(apart) > MOST_TICKS:
+        return
+    low, high = map(math.log, ax.get_xlim())
+    ticks = apart[:1]
+    for size in apart[1:]:
+        if math.log(size / ticks[-1]) >= least * (high - low):
+            ticks.append(size)
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
 
 
 def _apart(sizes: Sequence[float]) -> list[float]:
@@ -135,18 +153,16 @@ def _best_of(series: Series, axis: str) -> list[tuple[float, Bowl]]:
     return [(size, b) for b in series.bowls if b.best is not None and (size := _size(b, axis)) is not None]
 
 
-def _places(report: TransferReport, axis: str, sizes: Sequence[float]) -> list[list[float]]:
-    """Return where the points of each series stand: at their size, side by side where that is one."""
-    known = [[math.log(size) for size, _ in _best_of(series, axis)] for series in report.series]
-    places = [place for series in known for place in series]
+def _places(series: Series, axis: str, sizes: Sequence[float]) -> list[float]:
+    """Return where the points of a series stand: at their size, side by side where that is one."""
+    places = [math.log(size) for size, _ in _best_of(series, axis)]
     gap = GAP * math.log(1.3**2 * sizes[-1] / sizes[0])
     apart = [math.log(size) for size in _apart(sizes)]
     if len(apart) > 1 and places:
         nearest = [min(apart, key=lambda size: abs(size - place)) for place in places]
         most = max(nearest.count(size) for size in apart)
         gap = min(gap, SHARE * min(high - low for low, high in itertools.pairwise(apart)) / most)
-    moved = iter(math.exp(place) for place in side_by_side(places, gap))
-    return [list(itertools.islice(moved, len(series))) for series in known]
+    return [math.exp(place) for place in side_by_side(places, gap)]
 
 
 def _draw_drift(ax: "Axes", series: Series, axis: str, number: int, xs: Sequence[float]) -> None:
@@ -165,6 +181,16 @@ def _draw_drift(ax: "Axes", series: Series, axis: str, number: int, xs: Sequence
     drift = next((d for d in series.drifts if d.axis == axis), None)
     if drift is not None and drift.slope is not None:
         _draw_line(ax, drift, drift.slope.value, points, colour)
+        value, between = format_difference(drift.slope)
+        ax.text(
+            0.98,
+            0.97,
+            f"{value} ({between})",
+            transform=ax.transAxes,
+            fontsize=7.5,
+            ha="right",
+            va="top",
+        )
 
 
 def _draw_line(
@@ -182,18 +208,6 @@ def _draw_line(
         linewidth=1,
         alpha=0.8,
     )
-
-
-def caption_of_drifts(report: TransferReport) -> str:
-    """Return what the figure of drifts says, with each power."""
-    said = [
-        f"{series.label}, {drift.axis}: {drift.slope.value:.2f} ({drift.slope.low:.2f} to"
-        f" {drift.slope.high:.2f})"
-        for series in report.series
-        for drift in series.drifts
-        if drift.slope is not None
-    ]
-    return f"Powers of the lines: {'; '.join(said)}." if said else ""
 
 
 def count_of(series: Series) -> str:

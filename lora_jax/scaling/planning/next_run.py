@@ -228,7 +228,8 @@ def _cheapest_of_the_best(found: list[Candidate], worth: float) -> Candidate:
 
 
 def _half_width(half_width: float) -> str:
-    return f"+-{percent(np.expm1(half_width), 2)}" if half_width < USELESS else "one too wide for any use"
+    shown = percent(np.expm1(half_width), 2)
+    return f"\u00b1{shown}" if half_width < USELESS else "one too wide for any use"
 
 
 def _offer(

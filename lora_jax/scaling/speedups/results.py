@@ -7,7 +7,7 @@ from typing import Literal
 from lora_jax.estimate import Estimate
 
 KIND, KIND_OF_CURVES = "speedup", "speedup of curves"
-FORMAT = 1
+FORMAT = 2  # 1 did not say which numbers are infinite
 UNLIMITED = 1e6
 Why = Literal[
     "uncooled",

@@ -20,6 +20,7 @@ from lora_jax.report.incontext.page import read_incontext_results, write_inconte
 from lora_jax.report.incontext.plots import find_looks, list_panels, plot_accuracy
 from lora_jax.report.incontext.rows import backward_rows, cost_rows, draw_rows, score_rows
 from lora_jax.report.incontext.terminal import print_incontext
+from lora_jax.report.kit.markup import NO_BREAK
 from lora_jax.report.kit.numbers import format_count
 from tests.comparison.tuned_fields import RUN, TUNING, score
 from tests.report.sweep.test_page import assert_only_our_script
@@ -136,7 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> str:
-    return write_incontext_report(folder).read_text()
+    return write_incontext_report(folder).read_text().replace(f"{NO_BREAK}%", " %")
 
 
 @pytest.fixture(scope="module")

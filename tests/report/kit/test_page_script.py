@@ -18,7 +18,7 @@ VALUES = {
     "above 0.3": 0.3, "> 1e299": 1e299, "0, its bound": 0, "42 s": 42, "3 min 20 s": 200, "1 h 05 min": 3900,
     "2.4085 (2.2401 to 2.6111)": 2.4085, ".836": 0.836,
     "d12x2-t4194304": None, "12x2": None, "open at both ends": None, "": None, "L(N)": None,
-    "1.2e15": 1.2e15, "3 MiB": 3,
+    "1.2e15": 1.2e15, "3 MiB": 3, "\u22120.52\u00a0%": -0.52,
 }  # fmt: skip
 
 
@@ -57,3 +57,12 @@ def test_csv_keeps_commas_and_quotes_inside_their_cells():
     table = "const row = (...c) => ({cells: c.map(textContent => ({textContent}))});"
     code = table + "console.log(JSON.stringify(toCsv({rows: [row('a', 'b'), row('1,2', 'say \"x\"')]})))"
     assert run(code) == 'a,b\r\n"1,2","say ""x"""\r\n'
+
+
+@needs_node
+def test_csv_has_plain_spaces_before_percent_signs():
+    """A page joins numbers to their signs by a space at which no line ends; other cells stay as they are."""
+    table = "const row = (...c) => ({cells: c.map(textContent => ({textContent}))});"
+    cells = json.dumps(["+0.03\u00a0%", "95\u00a0% interval", "a\u00a0b", "1.5"])
+    code = table + f"console.log(JSON.stringify(toCsv({{rows: [row(...{cells})]}})))"
+    assert run(code) == "+0.03 %,95 % interval,a\u00a0b,1.5\r\n"

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import load_json
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.latency.documents import NAME, load_latency, save_latency
 from lora_jax.report.latency.page import write_latency
 from lora_jax.report.latency.results import FORMAT
@@ -32,7 +32,7 @@ def test_a_published_page_is_drawn_again(path: Path, tmp_path: Path) -> None:
     table = load_latency(path.parent)
     page = write_latency(table, tmp_path).read_text()
     for statement in table.statements:
-        before = page.partition(f": {escape(statement.claim)}.</p>")[0]
+        before = page.partition(f": {to_markup(statement.claim)}.</p>")[0]
         verdict = before.rpartition(">")[2].lower()
         assert statement.verdict in (verdict, f"is {verdict}"), statement
     drawn = {file.name for file in (tmp_path / "figures").iterdir()}

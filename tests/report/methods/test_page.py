@@ -66,7 +66,9 @@ def test_the_tables_hold_what_the_comparison_found(page, found):
 
 def test_the_page_is_one_file_and_its_figures_are_saved(page, folder):
     images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == len(FIGURES)
+    drawn = [tag for tag, attributes in page.tags if tag == "svg" and "aria-label" in attributes]
+    assert len(images) + len(drawn) == len(FIGURES)
+    assert len(drawn) == 2, "the points of two figures say what they are"
     assert all(source.startswith("data:image/") for source in images)
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe")]
     assert_only_our_script((folder / "report.html").read_text())

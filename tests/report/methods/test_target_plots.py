@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from lora_jax.comparison.folder import write_comparison
+from lora_jax.report.kit.markup import to_markup
+from lora_jax.report.methods.method_panels import plot_families
 from lora_jax.report.methods.page import write_method_report
 from lora_jax.report.methods.target_plots import draw_target_sets, plot_budget, plot_ranks
 from lora_jax.report.methods.target_rows import target_rows
@@ -65,10 +67,25 @@ def test_the_page_says_what_came_out_and_shows_both_figures(found, monkeypatch, 
         assert (folder / "figures" / f"{name}.svg").exists()
     assert page_found.target_sets is not None
     for sentence in page_found.target_sets.sentences:
-        assert sentence.split(":")[0].split(",")[0] in page
+        assert to_markup(sentence.split(":")[0].split(",")[0]) in page
 
 
 def test_a_comparison_of_other_methods_draws_none_of_it():
     found = method_folder.compare(method_folder.make_records(n_test=50))
     assert draw_target_sets(found) == []
     assert target_rows(found) is None
+
+
+def test_many_methods_have_a_panel_for_each_family_with_every_point_at_its_place(found):
+    figure = plot_families(found)
+    places = {}
+    for ax in figure.axes:
+        title = ax.get_title(loc="left")
+        marks: list[Any] = [bar.get_children()[0] for bar in ax.containers]
+        xs = [float(mark.get_xdata()[0]) for mark in marks]
+        assert xs == sorted(xs)
+        places[title] = xs
+    assert sorted(x for xs in places.values() for x in xs) == sorted(m.n_trainable for m in found.methods)
+    ranks = {m.label.rpartition(" ")[2] for m in found.methods if m.label.startswith("q r ")}
+    [title] = [title for title in places if title.startswith("q r ")]
+    assert set(title.removeprefix("q r ").split(", ")) == ranks

@@ -145,11 +145,15 @@ def test_each_size_is_named_where_its_curve_ends():
         x = np.arange(1, 2001) * 1e3
         loss = 1.5 + 40 * n_params**-0.1 * x**-0.2 + 0.3 * rng.standard_normal(2000)
         curves.append(Curve(n_params, x.tolist(), loss.tolist(), (x[-1], loss[-1])))
-    [ax, _] = plot_sample_efficiency(curves).axes
+    [ax] = plot_sample_efficiency(curves).axes
+    assert [note.get_text() for note in ax.texts] == ["N = 10k", "N = 100k", "N = 1M"]
+    heights = [note.get_position()[1] for note in ax.texts]
+    assert heights == sorted(heights, reverse=True)
     for line, note in zip(ax.lines, ax.texts, strict=True):
         end = np.asarray(line.get_xydata())[-1]
         assert note.xy == pytest.approx(end)  # pyright: ignore[reportAttributeAccessIssue] - an Annotation
-        assert note.get_position()[1] == pytest.approx(end[1], rel=0.1)
+        at = (ax.transData + ax.transAxes.inverted()).transform(end)
+        assert note.get_position()[1] == pytest.approx(at[1], abs=0.1)
 
 
 def test_a_held_out_cell_off_the_slice_is_said_to_be(synthetic):

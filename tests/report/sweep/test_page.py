@@ -14,6 +14,7 @@ from lora_jax.errors import LoraJaxError
 from lora_jax.report.fit.certificate import certificate_pairs
 from lora_jax.report.fit.conclusions import describe, sentence, verdict_line
 from lora_jax.report.fit.page import make_fit_page
+from lora_jax.report.kit.markup import NO_BREAK
 from lora_jax.report.kit.page_script import SCRIPT
 from lora_jax.report.kit.tables import to_prose
 from lora_jax.report.sweep.doubts import doubts_of
@@ -46,6 +47,7 @@ class Reader(HTMLParser):
         assert last == tag, f"</{tag}> closes {last}"
 
     def handle_data(self, data):
+        data = data.replace(f"{NO_BREAK}%", " %")
         if not {"style", "script"} & set(self.open):
             self.text += data
         if self.open and self.open[-1] in ("td", "th"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.kit.tables import to_html
 from lora_jax.report.sweep import rows
 from lora_jax.report.sweep.results import read_results
@@ -72,7 +73,7 @@ def test_both_renderings_show_the_same_cells(results):
     html, text = to_html(table), printed(print_fits, results.fits, width=150)
     for row in table.rows:
         for cell in row:
-            assert cell in html
+            assert to_markup(cell) in html
             assert cell in text
 
 
