@@ -46,9 +46,21 @@ def make_report(*speedups: Estimate) -> SpeedupReport:
     )
     doubts = (Doubt("floor", "it moves"),)
     return SpeedupReport(
-        "runs.csv", "lora-jax speedup runs.csv --by optimizer", "adamw", "L = E", "nats", ("E",), {}, 0.02,
-        (fit,), (RecipeSpeedup("muon", 9, (fit,), points),), doubts, ("a note",), KIND, FORMAT,
-    )  # fmt: skip
+        "runs.csv",
+        "lora-jax speedup runs.csv --by optimizer",
+        "adamw",
+        "L = E",
+        "nats",
+        ("E",),
+        {},
+        0.02,
+        (fit,),
+        (RecipeSpeedup("muon", 9, (fit,), points),),
+        doubts,
+        ("a note",),
+        KIND,
+        FORMAT,
+    )
 
 
 def write(folder: Path, document: dict[str, Any]) -> None:
@@ -72,9 +84,19 @@ def test_a_report_of_laws_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_report_of_curves_is_read_as_it_was_written(tmp_path: Path) -> None:
     curve = CurveSpeedup("muon", 100.0, 3.0, None, 80.0, None, Estimate(1.2, None, None), None, None)
     report = CurveReport(
-        "runs.csv", "lora-jax speedup --curves", "adamw", 3.1, "nats", None, "step", (curve,), (), (),
-        "speedup of curves", FORMAT,
-    )  # fmt: skip
+        "runs.csv",
+        "lora-jax speedup --curves",
+        "adamw",
+        3.1,
+        "nats",
+        None,
+        "step",
+        (curve,),
+        (),
+        (),
+        "speedup of curves",
+        FORMAT,
+    )
     write(tmp_path, to_speedup_document(report))
     assert read_speedup(tmp_path) == report
 
