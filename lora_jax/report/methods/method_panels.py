@@ -54,9 +54,7 @@ def plot_families(found: MethodComparison) -> "Figure":
         ax.set_ylim(low, high)
         ax.set_title(name_of(_name_family(members), LONGEST_NAME), fontsize=PANEL_TITLE, loc="left")
     share_labels(figure, axes, columns, "trainable parameters, without a new head", plots.score_label(found))
-    set_title(
-        figure, f"Test {found.metric} of each method against its trainable parameters; the others are grey"
-    )
+    set_title(figure, f"Test {found.metric} against trainable parameters; the other methods are grey")
     return figure
 
 
