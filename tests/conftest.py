@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from tests.compilation import compile_in_a_hurry
 from tests.time_limit import pytest_runtest_call, pytest_runtest_setup
 
 __all__ = ["pytest_runtest_call", "pytest_runtest_setup"]  # pytest finds hooks by their names here
@@ -90,13 +91,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile without most optimisations in the default run and with -m slow.
-
-    Compilation then takes half the time. Sums are rounded differently, and no formula is different. The runs
-    with -m bits, committed and parity compile as for use.
-    """
+    """Compile in a hurry in the default run and with -m slow, and else as for use."""
     if config.option.markexpr in HASTY:
-        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        compile_in_a_hurry(os.environ)
 
 
 @pytest.fixture(scope="session")

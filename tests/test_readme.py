@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lora_jax.files import find_cache
+from tests.compilation import as_for_use
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/usage.md")
@@ -132,9 +133,8 @@ def run_line(line: str, clone: Path) -> subprocess.CompletedProcess[str]:
         "LORA_JAX_PUBLISHED",
         "TFDS_DATA_DIR",
         "JAX_COMPILATION_CACHE_DIR",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS",
     )
-    env = {name: value for name, value in os.environ.items() if name not in gone} | {
+    env = {name: value for name, value in as_for_use(os.environ).items() if name not in gone} | {
         "LORA_JAX_PYTHON": sys.executable,
         "LORA_JAX_CACHE": str(clone.parent / "cache"),
         "HOME": str(clone.parent / "home"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lora_jax.errors import ProcessLost
+from tests.compilation import with_devices
 from tests.experiments.place import Place, check_mistake, check_same, read_records
 
 LIMIT = 600  # seconds: on a busy machine each step waits for the slower process
@@ -77,7 +78,7 @@ def whole(place: Place) -> Path:
 def test_two_processes_are_one_worker(place: Place, whole: Path):
     """One process with both devices gives the same runs; the sums of the two may be rounded otherwise."""
     out, before = place.folder / "alone", place.env
-    place.env = before | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    place.env = before | {"XLA_FLAGS": with_devices(2)["XLA_FLAGS"]}
     status, _, err = place.call(place.config, *OPTIONS, "--out", out, "--mesh", "data=2")
     place.env = before
     assert status == 0, err

@@ -16,8 +16,8 @@ import pytest
 
 from lora_jax.huggingface.checkpoints.folder import load_folder
 from lora_jax.model.transformer import forward
+from tests.compilation import as_for_use
 
-FAST = "JAX_DISABLE_MOST_OPTIMIZATIONS"  # of tests/conftest.py
 FLAG = "--xla_cpu_max_isa=SSE4_2"
 MODEL = Path(__file__).parents[1] / "golden" / "models" / "llama"
 ROUNDING = 2e-5  # of logits of order 1, as tests/huggingface/test_architectures.py allows
@@ -34,8 +34,7 @@ def golden_logits() -> np.ndarray:
 
 def run_with(flags: str, path: Path) -> np.ndarray:
     """Return the logits of a process of its own with these flags, which compiles as for use."""
-    environment = {name: value for name, value in os.environ.items() if name != FAST}
-    environment |= {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = as_for_use(os.environ) | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, __file__, str(path)], env=environment, check=True, timeout=300)
     return np.load(path)
 
@@ -43,7 +42,7 @@ def run_with(flags: str, path: Path) -> np.ndarray:
 @pytest.mark.committed
 @pytest.mark.slow
 def test_an_older_processor_changes_bits_and_no_more(tmp_path: Path) -> None:
-    flags = os.environ.get("XLA_FLAGS", "")
+    flags = as_for_use(os.environ)["XLA_FLAGS"]
     others = flags.replace(FLAG, "") if FLAG in flags else f"{flags} {FLAG}"
     here, there = (run_with(value, tmp_path / f"{i}.npy") for i, value in enumerate((flags, others)))
     np.testing.assert_allclose(here, there, rtol=0, atol=ROUNDING)

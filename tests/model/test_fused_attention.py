@@ -1,7 +1,6 @@
 """Kernels of JAX's, run as plain operations, beside JAX's own attention: values, gradients, lanes, a mesh."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 
 from lora_jax.model.splash_attention import attend_by_splash
 from lora_jax.model.triton_attention import attend_by_triton
+from tests.compilation import with_devices
 
 B = 2
 # T positions, H heads, J key/value heads, K head width, causal, with segments
@@ -127,10 +127,7 @@ def attend_on_mesh() -> None:
 
 @pytest.mark.slow  # a process of 8 devices
 def test_on_a_mesh_each_device_attends_to_its_rows_and_heads() -> None:
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
+    environment = with_devices(8) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False, timeout=300
     )

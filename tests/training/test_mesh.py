@@ -1,7 +1,6 @@
 """Training on a mesh is training: the same losses on 1 and 8 devices, in 1 and 2 processes, restarted."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from lora_jax.training.mesh import (
     weight_shardings,
 )
 from lora_jax.training.pretraining import init_pretraining
+from tests.compilation import with_devices
 
 PROGRAM = Path(__file__).with_name("steps_on_mesh.py")
 MESHES = ["data=8", "fsdp=8", "tensor=2,fsdp=4", "data=2,fsdp=2,tensor=2"]
@@ -36,10 +36,7 @@ MODEL: dict[str, Any] = dict(
 
 
 def start(n_devices: int, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
-        "PYTHONPATH": str(PROGRAM.parents[2]),
-    }
+    environment = with_devices(n_devices) | {"PYTHONPATH": str(PROGRAM.parents[2])}
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), *arguments],
         env=environment,
