@@ -1,6 +1,7 @@
 """Settings that every test needs before the libraries are imported."""
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# The same for Python's own bytecode: the tests start many processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # The tests compare with float32 on a CPU; a GPU's tensor cores round differently.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")

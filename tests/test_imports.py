@@ -5,9 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lora_jax"
@@ -74,6 +73,7 @@ def read_table() -> dict[str, set[str]]:
     return _table
 
 
+@cache
 def read_imports(path: Path) -> list[tuple[int, str]]:
     """Return (line, dotted module) of every import in a file, those inside functions included.
 
@@ -92,11 +92,13 @@ def read_imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+ROOMS = {room_of(path) for path in MODULES}
+
+
 def rooms_imported(path: Path) -> list[tuple[int, str]]:
     """Return (line, room) of every import of a room; the package's own `__init__` counts as no room."""
-    rooms = {room_of(p) for p in MODULES}
     parts = [(line, name.split(".")) for line, name in read_imports(path)]
-    found = [(line, p[1]) for line, p in parts if p[0] == "lora_jax" and len(p) > 1 and p[1] in rooms]
+    found = [(line, p[1]) for line, p in parts if p[0] == "lora_jax" and len(p) > 1 and p[1] in ROOMS]
     return found + [(line, p[0]) for line, p in parts if p[0] == "benchmarks"]
 
 
@@ -122,28 +124,44 @@ def test_the_table_goes_down_only() -> None:
         above.add(room)
 
 
-@pytest.mark.parametrize("path", MODULES + DRIVERS, ids=name_of)
-def test_imports_keep_to_the_table(path: Path) -> None:
+def strays(path: Path) -> list[str]:
+    """Return the imports of a file that the table does not allow, each as a sentence."""
     room = room_of(path)
     allowed = read_table().get(room, set()) | {room}
-    wrong = [f"{name_of(path)}:{line} imports {to}" for line, to in rooms_imported(path) if to not in allowed]
-    assert not wrong, f"{room} may import only {sorted(allowed)}: {wrong}"
+    return [
+        f"{name_of(path)}:{line} imports {to}; {room} may import only {sorted(allowed)}"
+        for line, to in rooms_imported(path)
+        if to not in allowed
+    ]
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "report").rglob("*.py")), ids=name_of)
-def test_documents_import_the_kit_and_not_each_other(path: Path) -> None:
-    """A document of report/ is a folder; a sweep shows the frontier of a fit."""
+def test_imports_keep_to_the_table() -> None:
+    assert [told for path in MODULES + DRIVERS for told in strays(path)] == []
+
+
+def imports_of_documents(path: Path) -> set[str]:
+    """Return the documents of report/ that a file of it imports and may not."""
     document = path.parent.name
     allowed = {"kit": {"kit"}, "sweep": {"kit", "sweep", "fit"}}.get(document, {"kit", document})
     parts = [name.split(".") for _, name in read_imports(path)]
-    imported = {p[2] for p in parts if p[:2] == ["lora_jax", "report"] and len(p) > 2}
-    assert imported <= allowed, f"{name_of(path)} imports {imported - allowed}"
+    return {p[2] for p in parts if p[:2] == ["lora_jax", "report"] and len(p) > 2} - allowed
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) in NEEDS_NO_JAX], ids=name_of)
-def test_tables_are_read_without_jax(path: Path) -> None:
-    wrong = [name for _, name in read_imports(path) if name.split(".")[0] in JAX_FAMILY]
-    assert not wrong, f"{name_of(path)} imports {wrong}"
+def test_documents_import_the_kit_and_not_each_other() -> None:
+    """A document of report/ is a folder; a sweep shows the frontier of a fit."""
+    files = sorted((PACKAGE / "report").rglob("*.py"))
+    assert {name_of(path): found for path in files if (found := imports_of_documents(path))} == {}
+
+
+def test_tables_are_read_without_jax() -> None:
+    wrong = [
+        (name_of(path), name)
+        for path in MODULES
+        if room_of(path) in NEEDS_NO_JAX
+        for _, name in read_imports(path)
+        if name.split(".")[0] in JAX_FAMILY
+    ]
+    assert not wrong
 
 
 def test_only_drivers_and_tests_import_drivers() -> None:
@@ -194,16 +212,19 @@ def test_help_needs_no_installed_package() -> None:
     assert "fit" in done.stdout
 
 
-@pytest.mark.parametrize("path", MODULES + DRIVERS, ids=name_of)
-def test_no_drawer_of_odds_and_ends(path: Path) -> None:
+def test_no_drawer_of_odds_and_ends() -> None:
+    """A file is named after the concept it holds."""
     drawers = r"(.*_)?(utils?|common|base|helpers?|managers?|factory|factories|registry|registries|misc)"
-    wrong = [part for part in path.relative_to(ROOT).with_suffix("").parts if re.fullmatch(drawers, part)]
-    assert not wrong, f"{name_of(path)}: name it after the concept it holds"
+    wrong = [
+        name_of(path)
+        for path in MODULES + DRIVERS
+        if any(re.fullmatch(drawers, part) for part in path.relative_to(ROOT).with_suffix("").parts)
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize(
-    "path", sorted([*MODULES, *DRIVERS, *ROOT.glob("tests/**/*.py"), ROOT / "launch.sh"]), ids=name_of
-)
-def test_no_file_is_over_400_lines(path: Path) -> None:
-    n_lines = len(path.read_text().splitlines())
-    assert n_lines <= 400, f"{name_of(path)} has {n_lines} lines: split it by concept"
+def test_no_file_is_over_400_lines() -> None:
+    """A longer one is split by concept."""
+    files = [*MODULES, *DRIVERS, *ROOT.glob("tests/**/*.py"), ROOT / "launch.sh"]
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in files}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
