@@ -112,8 +112,9 @@ def state_merged(sizes: Sequence[SizeTimes]) -> Statement:
         equal = all(abs(end) <= EQUAL for end in overhead.ci95)
         verdicts.append(DID_NOT if not overlap else CAME_OUT if equal else UNDECIDED)
         parts.append(
-            f"at {size.label} {show_time(merged)} and the base {show_time(base)}, intervals that"
-            f" {'overlap' if overlap else 'do not overlap'}; in pairs {show_overhead(overhead)}"
+            f"at {size.label} merged LoRA takes {show_time(merged)} and the base {show_time(base)}."
+            f" The intervals {'overlap' if overlap else 'do not overlap'}. In pairs, the difference is"
+            f" {show_overhead(overhead)}"
         )
     claim = f"Merged LoRA takes the time of the base, to {percent(EQUAL, digits=6)}"
     return make_statement("merged", claim, summarise(verdicts), parts)
@@ -137,8 +138,8 @@ def state_growth(sizes: Sequence[SizeTimes]) -> Statement:
 
 def state_order(sizes: Sequence[SizeTimes]) -> Statement:
     """Does AdapterH take longer than AdapterL, in pairs, at every size?"""
-    parts = [f"{show_overhead(size.h_over_l)} at {size.label}" for size in sizes]
-    parts[0] = f"AdapterH over AdapterL, in pairs: {parts[0]}"
+    shown = [f"{show_overhead(size.h_over_l)} at {size.label}" for size in sizes]
+    parts = [f"AdapterH over AdapterL, in pairs: {', '.join(shown)}"]
     verdicts = [compare_with_zero(size.h_over_l) for size in sizes]
     return make_statement("order", "AdapterH takes longer than AdapterL", summarise(verdicts), parts)
 
@@ -146,10 +147,10 @@ def state_order(sizes: Sequence[SizeTimes]) -> Statement:
 def state_unmerged(sizes: Sequence[SizeTimes]) -> Statement:
     """Does LoRA beside its base take longer than the base? The paper does not time it."""
     overheads = [size.overhead(UNMERGED) for size in sizes]
-    parts = [
-        f"{show_overhead(overhead)} over the base at {size.label}"
-        for size, overhead in zip(sizes, overheads, strict=True)
+    shown = [
+        f"{show_overhead(overhead)} at {size.label}" for size, overhead in zip(sizes, overheads, strict=True)
     ]
+    parts = [f"It adds {', '.join(shown)}"]
     claim = "LoRA that is not merged costs time"
     return make_statement("unmerged", claim, summarise([compare_with_zero(o) for o in overheads]), parts)
 
@@ -171,5 +172,5 @@ def summarise(verdicts: Sequence[str]) -> str:
 
 
 def make_statement(key: str, claim: str, verdict: str, parts: Sequence[str]) -> Statement:
-    evidence = "; ".join(parts)
-    return Statement(key, claim, verdict, f"{claim}: {verdict}. {evidence[0].upper()}{evidence[1:]}.")
+    evidence = " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
+    return Statement(key, claim, verdict, f"{claim}. This {verdict}. {evidence}")

@@ -199,7 +199,7 @@ def test_sentences_hold_the_numbers_of_the_trials() -> None:
     assert "AdapterH adds +3." in said["growth"] or "AdapterH adds +2.9" in said["growth"]
     assert said["merged"].count("overlap") == 3
     for statement in table.statements:
-        assert statement.words.startswith(f"{statement.claim}: {statement.verdict}.")
+        assert statement.words.startswith(f"{statement.claim}. This {statement.verdict}. ")
 
 
 # ---- what is written

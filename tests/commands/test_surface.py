@@ -66,7 +66,7 @@ def test_a_table_of_somebody_gives_the_power_laws(run: Run, table: Path, tmp_pat
     assert "6 of 6 sizes have a best pair" in out.splitlines()[0]
     assert "Within 1 % of the least loss" in out
     assert "Step Law" in out
-    assert "D has two values" in out
+    assert "D has only two values" in out
     page = (tmp_path / "page" / "surface.html").read_text()
     assert "--flat 1" in page
     assert {p.name for p in (tmp_path / "page" / "figures").glob("*.png")} == {

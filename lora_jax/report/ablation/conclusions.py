@@ -24,7 +24,7 @@ def headline(report: AblationReport) -> str:
     for cut, what in CUTS_OF.items():
         n = sum(any(fit.cut == cut and _is_close(fit.misfit) for fit in recipe.cuts) for recipe in fitted)
         if any(fit.cut == cut for recipe in fitted for fit in recipe.cuts):
-            parts.append(f"{n} do without the {what}")
+            parts.append(f"{n} {'does' if n == 1 else 'do'} without the {what}")
     return f"{said} {' and '.join(parts)}." if parts else said
 
 
@@ -54,12 +54,12 @@ def doubts_of(report: AblationReport) -> list[str]:
 def say_recipe(recipe: RecipeFit) -> str:
     """Return what a recipe's fit says."""
     if recipe.misfit is None:
-        return f"{recipe.label}: no fit, for it has {recipe.missing}."
+        return f"{recipe.label}: no fit, because it has {recipe.missing}."
     off, times = recipe.misfit.off, recipe.misfit.times
     value, between = spell_off(off)
     said = f"the runs lie {value} ({between}) off the law"
     if times is not None:
-        said += f", {times.value:.1f} ({times.low:.1f} to {times.high:.1f}) times what seeds differ by"
+        said += f", {times.value:.1f} ({times.low:.1f} to {times.high:.1f}) times the noise between seeds"
     return f"{recipe.label}: {said}."
 
 
@@ -74,7 +74,7 @@ def say_cut(recipe: RecipeFit, cut: Cut) -> str | None:
     close = [fit for fit in closer if _is_close(fit.misfit)]
     fit = close[0] if close else min(closer, key=lambda fit: fit.misfit.off.value)
     times = fit.misfit.times
-    beside = "" if times is None else f", {times.value:.1f} times what seeds differ by"
+    beside = "" if times is None else f", {times.value:.1f} times the noise between seeds"
     return (
         f"{recipe.label}: without the {CUTS_OF[cut]}, from {name_least(fit)}, they lie"
         f" {spell_off(fit.misfit.off)[0]} off it{beside}."

@@ -16,7 +16,7 @@ NAMES = {"size": "mean |x|", "change": "mean |change of x|", "growth": "spectral
 VERDICTS = {
     Judgement.PASS: "pass: nothing changes with {axis} by more than a power of {tolerance:g}",
     Judgement.FAIL: "fail: {failed}",
-    Judgement.NOT_TOLD: "not told apart: {open} of {n} intervals reach across a power of {tolerance:g}. Add"
+    Judgement.NOT_TOLD: "undecided: {open} of {n} intervals reach across a power of {tolerance:g}. Add"
     " seeds or sizes",
 }
 
@@ -31,7 +31,7 @@ def slope_table(report: CoordinateReport, axis: Axis, steps: Sequence[int] = ())
             str(slope.step),
             f"{slope.slope.value:+.3f}",
             f"{slope.slope.low:+.3f} to {slope.slope.high:+.3f}",
-            slope.judgement.value,
+            "undecided" if slope.judgement is Judgement.NOT_TOLD else slope.judgement.value,
         )
         for slope in slopes
     )

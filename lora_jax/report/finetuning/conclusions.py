@@ -11,6 +11,11 @@ from lora_jax.scaling.finetuning.study_results import StudyReport, TaskResult
 FOUND: tuple[Found, ...] = ("held", "refuted", "not told apart", "not reachable at this scale")
 
 
+def spell_found(found: Found) -> str:
+    """Return how pages write what became of a claim."""
+    return "undecided" if found == "not told apart" else found
+
+
 def headline(report: StudyReport) -> str:
     """Return which method is better on the first task, from how much data, at which size."""
     task = report.tasks[0]
@@ -40,15 +45,15 @@ def say_winner(report: FinetuningReport) -> str:
             places.setdefault(_place(cell), []).append((cell.loss, method.name))
     several = [found for found in places.values() if len(found) > 1]
     if not several:
-        return "No place has two methods, so that none can be called the better one."
+        return "No place has two methods, so there is nothing to compare."
     winners = [min(found)[1] for found in several]
     counts = sorted(set(winners), key=lambda name: -winners.count(name))
     first, rest = counts[0], counts[1:]
     where = "all" if len(winners) == winners.count(first) else f"{winners.count(first)} of"
     others = "".join(f", {name} at {winners.count(name)}" for name in rest)
     return (
-        f"{first} has the least loss at {where} {len(winners)} places of {report.x} and F{others}."
-        " Each method is at its best rate."
+        f"{first} has the lowest loss at {where} {len(winners)} places (values of {report.x} and F){others}."
+        " Each method is at its best learning rate."
     )
 
 
@@ -65,7 +70,7 @@ def say_crossovers(report: FinetuningReport) -> list[str]:
 
 def _say_apart(why: str | None, apart: Sequence[MethodResult]) -> str:
     names = [method.name for method in apart if method.apart == why]
-    return f"{', '.join(names)} take{'s' * (len(names) == 1)} no part in comparisons: {why}."
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out of comparisons: {why}."
 
 
 def _say_pair(pair: Crossover, letter: str) -> str:
@@ -85,7 +90,7 @@ def _say_crossing(crossing: Crossing, letter: str) -> str:
     if crossing.found == "none":
         return f"{at}{crossing.above or 'neither'} is better at every F of the runs"
     if found.value is None or crossing.found == "not identified":
-        return f"{at}the runs do not tell"
+        return f"{at}the runs cannot tell"
     low = "no lower end" if found.low is None else format_count(found.low)
     high = "no upper end" if found.high is None else format_count(found.high)
     value = format_count(found.value)
@@ -101,9 +106,9 @@ def say_belief(report: FinetuningReport) -> str:
         return "No method has a law."
     sure = sum(law.verdict.is_believed for law in laws)
     words = (
-        f"{sure} of {len(laws)} laws are to be believed, the others with care."
+        f"You can believe {sure} of {len(laws)} laws. Be careful with the others."
         if sure < len(laws)
-        else ("All laws are to be believed.")
+        else "You can believe all laws."
     )
     return f"{words} {report.form_why}"
 
@@ -113,17 +118,20 @@ def say_forgetting(found: Forgetting) -> str:
     least = max(found.shares, key=lambda share: share.n_least_forgotten)
     law = [one.method for one in found.laws if one.follows]
     follow = (
-        f"Forgetting follows a power law for {', '.join(law)}." if law else "No method follows a power law."
+        f"Forgetting follows a power law for {', '.join(law)}."
+        if law
+        else "For no method does forgetting follow a power law."
     )
     return (
-        f"At best rates {least.method} forgets least at {least.n_least_forgotten} of {least.n_places} places."
+        f"{least.method} forgets least at {least.n_least_forgotten} of {least.n_places} places, each method"
+        " at its best learning rate."
         f" {follow}"
     )
 
 
 def say_claims(claims: Sequence[Claim]) -> str:
     """Return how many parts of claims held."""
-    counts = [(found, sum(claim.found == found for claim in claims)) for found in FOUND]
+    counts = [(spell_found(found), sum(claim.found == found for claim in claims)) for found in FOUND]
     words = ", ".join(f"{n} {found}" for found, n in counts if n)
     return f"Of {len(claims)} parts of the claims of LoRA Without Regret: {words}."
 

@@ -12,7 +12,7 @@ def summarise(report: FinetuningReport) -> list[str]:
     if not laws:
         why = next((m.no_law for m in report.methods if m.no_law is not None), "there are none")
         return [
-            f"No method of {report.source} has a law: {why}. The table shows the least loss of each.",
+            f"No method of {report.source} has a law: {why}. The table shows the lowest loss of each.",
             *map(_say_capacity, report.capacities),
         ]
     lines = [
@@ -25,7 +25,9 @@ def summarise(report: FinetuningReport) -> list[str]:
     if len(report.crossovers) > MOST_PAIRS:
         lines.append(f"{len(report.crossovers) - MOST_PAIRS} more pairs are in the table.")
     lines += [_say_capacity(capacity) for capacity in report.capacities]
-    lines += [f"{m.name} takes no part: {m.apart}." for m in report.methods if m.apart is not None]
+    lines += [
+        f"{m.name} is left out of comparisons: {m.apart}." for m in report.methods if m.apart is not None
+    ]
     return lines
 
 
@@ -39,27 +41,28 @@ def _say_pair(pair: Crossover) -> str:
     known = [c for c in pair.crossings if c.found == "identified"]
     if known:
         c = known[len(known) // 2]
-        more = f" It is identified at {len(known)} of {len(pair.crossings)} places." if c.at else ""
+        places = f"{len(known)} of {len(pair.crossings)} places"
+        more = f" The runs determine where they cross at {places}." if c.at else ""
         return (
             f"{names} cross at F = {count(c.finetune_tokens.value)} ({say_ends(c.finetune_tokens)}) where"
-            f" {say_place(c.at)}; above it {c.above} is better.{more}"
+            f" {say_place(c.at)}. Above that F, {c.above} is better.{more}"
         )
     better = {c.above for c in pair.crossings if c.found == "none"}
     if len(better) == 1 and all(c.found == "none" for c in pair.crossings):
-        return f"{names} do not cross within the runs: {next(iter(better))} is better at all of them."
+        return f"{names} do not cross within the runs: {next(iter(better))} is better everywhere."
     if any(c.found == "extrapolated" for c in pair.crossings):
-        return f"{names} cross outside the runs' F only, which is an extrapolation, or not identifiably."
-    return f"Where {names} cross is not identified by these runs."
+        return f"{names} cross only at an F outside the runs, by extrapolation, or the runs cannot tell."
+    return f"These runs do not determine where {names} cross."
 
 
 def _say_capacity(capacity: Capacity) -> str:
     if capacity.missing is not None:
-        return f"The capacity of {capacity.method} is not identified: {capacity.missing}."
+        return f"The runs do not determine the capacity of {capacity.method}: {capacity.missing}."
     inside = [knee for knee in capacity.knees if knee.found == "identified"]
     if not inside:
-        return f"{capacity.method} leaves {capacity.full} at ranks outside those of the runs."
+        return f"{capacity.method} falls behind {capacity.full} only at ranks outside those of the runs."
     knee = inside[len(inside) // 2]
     return (
-        f"{capacity.method} leaves {capacity.full}'s curve below rank {count(knee.rank.value)}"
+        f"{capacity.method} falls behind {capacity.full} below rank {count(knee.rank.value)}"
         f" ({say_ends(knee.rank)}) where {say_place(knee.at)}."
     )

@@ -2,6 +2,7 @@
 
 from lora_jax.estimate import Estimate
 from lora_jax.percent import percent
+from lora_jax.report.finetuning.conclusions import spell_found
 from lora_jax.report.finetuning.law_rows import show_estimate
 from lora_jax.report.kit.numbers import MISSING, format_interval, format_percent
 from lora_jax.report.kit.tables import INTERVAL, Table
@@ -23,7 +24,7 @@ def claim_rows(claims: tuple[Claim, ...]) -> Table:
                 value,
                 between,
                 show_band(claim.band, claim.scale),
-                claim.found,
+                spell_found(claim.found),
                 n_cells,
                 claim.why or MISSING,
                 claim.interval or MISSING,
@@ -47,9 +48,9 @@ def claim_rows(claims: tuple[Claim, ...]) -> Table:
         tuple(rows),
         frozenset({3, 4}),
         frozenset(i for i, claim in enumerate(claims) if claim.found == "refuted"),
-        note="held: the whole interval lies within. refuted: all of it lies outside, and the row is marked. A"
-        " cell in which a best rate is at an edge of its grid takes no part. Claim 9 is exact: a test holds"
-        " it.",
+        note="held: the whole interval lies within. refuted: all of it lies outside, and the row is marked."
+        " undecided: neither. A cell in which a best rate is at an edge of its grid is left out. Claim 9 is"
+        " exact: a test holds it.",
     )
 
 

@@ -36,7 +36,9 @@ def _say(recipe: RecipeSpeedup, of: str, baseline: str) -> str:
     points = [point for point in recipe.points if point.of == of and math.isfinite(point.speedup.value)]
     what = UNITS.get(of, of)
     if not points:
-        return f"{recipe.name}: no loss of it is in reach of {baseline}, so no speed-up in {what} is known."
+        return (
+            f"{recipe.name}: {baseline} reaches none of its losses, so its speed-up in {what} is not known."
+        )
     first, last = points[0], points[-1]
     said = _judge(points)
     if first is last:
@@ -61,7 +63,7 @@ def _judge(points: Sequence[Point]) -> str:
     if not better and not worse:
         return "The runs cannot tell the two apart."
     known = f"It is better at {better} and worse at {worse} of {len(points)} places"
-    return f"{known}; at the others the runs cannot tell."
+    return f"{known}. At the others the runs cannot tell."
 
 
 def summarise_curves(report: CurveReport) -> list[str]:

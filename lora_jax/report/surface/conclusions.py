@@ -14,9 +14,9 @@ def headline(report: SurfaceReport) -> str:
     surfaces = [surface for series in report.series for surface in series.surfaces]
     found = sum(surface.best is not None for surface in surfaces)
     if not found:
-        return "No size has a best pair of rate and batch size: the runs show none, for the reasons below."
+        return "No size has a best pair of rate and batch size, for the reasons below."
     laws = [series for series in report.series if series.laws is not None]
-    more = "." if laws else ", too few for power laws."
+    more = "." if laws else ", which is too few for power laws."
     sizes = "1 size has" if len(surfaces) == 1 else f"{found} of {len(surfaces)} sizes have"
     return f"{sizes} a best pair of rate and batch size{more}"
 
@@ -35,17 +35,17 @@ def _say_best(series: SurfaceSeries, report: SurfaceReport) -> list[str]:
     lines = []
     if series.ridge is not None:
         lines.append(
-            f"at another batch size the best rate moves as batch^{_interval(series.ridge)}; the square root"
-            " rule would be 0.5."
+            f"with the batch size, the best rate moves as batch^{_interval(series.ridge)}. The"
+            " square-root rule says 0.5."
         )
     found = [surface for surface in series.surfaces if surface.best is not None]
     if len(found) == 1 and (best := found[0].best) is not None:
         lines.insert(0, f"the best pair is {_pair(best.rate, best.batch)}.")
         low, high = best.flat_batch.together
         lines.append(
-            f"the loss is within {report.flat:.3g} of the least, as a share, at batch sizes of {low:.3g} to"
-            f" {high:.3g} if the rate is tuned again, and at rates of {best.flat_rate.alone[0]:.3g} to"
-            f" {best.flat_rate.alone[1]:.3g} at the best batch size."
+            f"the loss stays within {100 * report.flat:.3g} % of the lowest at batch sizes of {low:.3g} to"
+            f" {high:.3g} if the rate is tuned again. At the best batch size it does so at rates of"
+            f" {best.flat_rate.alone[0]:.3g} to {best.flat_rate.alone[1]:.3g}."
         )
     return lines
 
@@ -57,7 +57,7 @@ def _say_laws(series: SurfaceSeries) -> list[str]:
     if series.laws.along:
         lines.append(
             f"{' and '.join(series.laws.along)} changes together with {' and '.join(series.laws.letters)}, so"
-            " that nothing tells their exponents apart."
+            " the runs cannot separate their exponents."
         )
     return lines
 
@@ -107,21 +107,22 @@ def _doubt_series(series: SurfaceSeries) -> list[str]:
     if series.is_skewed and series.skew is not None:
         rate, batch = series.skew
         lines.append(
-            f"{series.label}: the surfaces are no quadratics. Over all sizes the runs within a factor of 2.1"
-            f" of the best give rates {rate:.2f} times and batch sizes {batch:.2f} times those by a factor of"
-            " 4.5. Every interval is wider for it; the exponents are not concerned."
+            f"{series.label}: the surfaces are not quadratic. Over all sizes, runs within a factor of 2.1 of"
+            f" the best give best rates {rate:.2f} times, and best batch sizes {batch:.2f} times, those from"
+            " runs within a factor of 4.5. The intervals include this. It does not affect the exponents."
         )
     kinds = Counter(surface.refusal.kind for surface in series.surfaces if surface.refusal is not None)
     gone = kinds["outside the runs"] + kinds["beside divergence"]
     if gone and gone < len(series.surfaces):
         lines.append(
-            f"{series.label}: in {gone} of {len(series.surfaces)} sizes the vertex lies outside the runs. The"
-            " power laws leave these sizes out, and are bent if these are at one end."
+            f"{series.label}: in {gone} of {len(series.surfaces)} sizes the best pair lies outside the runs."
+            " The power laws leave these sizes out. If they are the smallest or the largest sizes, the"
+            " exponents are biased."
         )
     laws = series.laws
     if laws is not None:
         lines += [
-            f"{series.label}: {letter} has two values, through which any power law goes: give a third."
+            f"{series.label}: {letter} has only two values, and any two lie on a power law: add a third."
             for letter in laws.letters
             if laws.n_values[letter] == 2
         ]

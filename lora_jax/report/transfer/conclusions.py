@@ -12,11 +12,15 @@ def headline(report: TransferReport) -> str:
     words = {
         "moves": "moves",
         "does not move": "does not move",
-        "not told apart": "may or may not move",
     }
-    said = [f"{words[v]} in {n}" for v in words if (n := sum(drift.verdict == v for drift in found))]
     cases = "1 case" if len(found) == 1 else f"{len(found)} cases"
-    return f"The best learning rate {', '.join(said)} of {cases}."
+    said = [f"{words[v]} in {n}" for v in words if (n := sum(drift.verdict == v for drift in found))]
+    undecided = sum(drift.verdict not in words for drift in found)
+    if not said:
+        return f"In none of {cases} can these runs tell whether the best learning rate moves."
+    first, *others = said
+    more = f" In {undecided} the runs cannot tell." if undecided else ""
+    return f"The best learning rate {' and '.join([f'{first} of {cases}', *others])}.{more}"
 
 
 def summarise(report: TransferReport) -> list[str]:
@@ -39,18 +43,18 @@ def say_drift(drift: Drift, tolerance: float) -> str:
     times = drift.high / drift.low
     factor, low, high = (times**power for power in (drift.slope.value, *drift.slope.interval))
     reach = (
-        f"over {format_count(drift.low)} to {format_count(drift.high)} it changes by a factor of {factor:.2f}"
-        f" ({low:.2f} to {high:.2f})"
+        f"from {format_count(drift.low)} to {format_count(drift.high)} the rate changes by a factor of"
+        f" {factor:.2f} ({low:.2f} to {high:.2f})"
     )
-    power = f"its power is {drift.slope.value:.2f} ({drift.slope.low:.2f} to {drift.slope.high:.2f})"
+    power = f"{drift.slope.value:.2f} ({drift.slope.low:.2f} to {drift.slope.high:.2f})"
     if drift.n_sizes == 2:
         power += " from two sizes only"
     if drift.verdict == "moves":
-        return f"{start} the best rate moves; {power}, and {reach}."
+        return f"{start} the best rate moves. Its power is {power}: {reach}."
     if drift.verdict == "does not move":
         still = f"the best rate does not move by more than a power of {tolerance:g}"
-        return f"{start} {still}; {power}, and {reach}."
-    return f"{start} these runs cannot tell whether the best rate moves; {power}, and {reach}."
+        return f"{start} {still}. Its power is {power}: {reach}."
+    return f"{start} these runs cannot tell whether the best rate moves. Its power is {power}: {reach}."
 
 
 def warnings_of(report: TransferReport) -> list[str]:
@@ -61,8 +65,8 @@ def warnings_of(report: TransferReport) -> list[str]:
         if at_edge and len(at_edge) < len(series.bowls):
             lines.append(
                 f"{series.label}: in {len(at_edge)} of {len(series.bowls)} sizes the best rate lies at the"
-                " edge of those tried. The drifts leave these sizes out, and are too small if these are at"
-                " one end."
+                " edge of those tried. The drifts leave these sizes out. If they are the smallest or the"
+                " largest sizes, the drifts come out too small."
             )
         for bowl in series.bowls:
             if bowl.refusal is not None:

@@ -25,7 +25,7 @@ def drift_rows(report: TransferReport) -> Table:
                     str(drift.n_sizes),
                     str(drift.n_bowls),
                     scatter,
-                    drift.verdict or "no slope",
+                    "undecided" if drift.verdict == "not told apart" else drift.verdict or "no slope",
                 )
             )
     columns = ("series", "axis", "power", INTERVAL, "sizes", "n", "grids", "scatter", "the best rate")
@@ -35,8 +35,8 @@ def drift_rows(report: TransferReport) -> Table:
         tuple(rows),
         frozenset({2, 5, 6, 7}),
         note=f"does not move: the interval lies within -{report.tolerance:g} to {report.tolerance:g}. moves:"
-        " it excludes 0. scatter: how far the best rates lie from the line over what their errors explain;"
-        " with * the interval is wider for it.",
+        " it excludes 0. undecided: neither. scatter: how far the best rates lie from the line, over what"
+        " their errors explain. Where it has a *, the interval is wider for it.",
     )
 
 

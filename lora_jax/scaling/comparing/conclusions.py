@@ -29,8 +29,8 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
         return f"{NOT_TOLD} (both are exact to rounding)"
     if interval is None:
         return (
-            f"its error is {_short(excess, signed=True)} of the best's, and {n_units} predicted {order.noun}"
-            " are too few to tell them apart"
+            f"its error is {_short(excess, signed=True)} against the best, but {n_units} predicted {order.noun} are too"
+            " few to distinguish them"
         )
     low, high = interval
     small = "; the difference is smaller than the noise of one run" if standing.below_noise and noise else ""
@@ -38,7 +38,7 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
         span = f"95 % interval {_short(low, signed=True)} to {_short(high, signed=True)}"
         return f"{NOT_TOLD} (error {_short(excess, signed=True)}, {span}){small}"
     span = f"95 % interval {_short(low)} to {_short(high)}"
-    return f"worse than the best by {_short(excess)} ({span}){small}"
+    return f"worse than the best: its error is {_short(excess)} larger ({span}){small}"
 
 
 def cannot_be_fitted(failures: Mapping[int, str], splits: Sequence[Split], order: Order) -> str:
@@ -81,15 +81,16 @@ def _support(rows: Sequence["Row"]) -> list[str]:
         said = [f"{best.name} is the only law compared; its error on larger runs is {error}."]
     elif unknown:
         said = [
-            f"{best.name} predicts the larger runs best, with an error of {error}, on too few to rank laws."
+            f"{best.name} predicts the larger runs best, with an error of {error}, but they are too few"
+            " to rank laws."
         ]
     elif tied:
         told = f"{', '.join([best.name, *(r.name for r in tied[:-1])])} and {tied[-1].name}"
         few = min([best, *tied], key=lambda r: len(r.law.names))
         said = [
             f"The table cannot tell which of {told} is the right form: their errors on its larger runs"
-            f" are not distinguishable. {best.name} has the least, {error}; {few.name} has the fewest"
-            f" parameters, {len(few.law.names)}."
+            f" are not distinguishable. {best.name} has the smallest error, {error}. {few.name} has the"
+            f" fewest parameters, {len(few.law.names)}."
         ]
     else:
         said = [
@@ -99,11 +100,13 @@ def _support(rows: Sequence["Row"]) -> list[str]:
         nearest = min(worse, key=lambda r: r.standing.excess if r.standing else 0.0)
         assert nearest.standing is not None
         by_ = _short(nearest.standing.excess)
-        count = f"{len(worse)} other laws predict" if len(worse) > 1 else f"{worse[0].name} predicts"
-        said.append(f"{count} worse, by {by_}{f' ({nearest.name}) or more' if len(worse) > 1 else ''}.")
+        count = (
+            f"The errors of {len(worse)} other laws are" if len(worse) > 1 else f"{worse[0].name}'s error is"
+        )
+        said.append(f"{count} {by_}{f' ({nearest.name}) or more' if len(worse) > 1 else ''} larger.")
     lost = [r.name for r in rows if r.standing is None]
     if lost:
-        said.append(f"Not ranked, as not every origin could be fitted: {', '.join(lost)}.")
+        said.append(f"Not ranked, because they could not be fitted at every origin: {', '.join(lost)}.")
     return said
 
 

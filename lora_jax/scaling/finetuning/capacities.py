@@ -97,7 +97,7 @@ def _capacity(name: str, full: MethodRuns | None, family: Sequence[MethodRuns], 
         _excesses(fit),
         fit.p,
         best,
-        None if fit.p < LEVEL else "no rank's loss is told from full fine-tuning's by more than noise",
+        None if fit.p < LEVEL else "no rank's loss differs from full fine-tuning's by more than noise",
     )
 
 

@@ -105,7 +105,7 @@ def certify(
     if not converged:
         warnings.append(f"{NOT_CONVERGED}: gradient {grad_norm:.1e}, {above}")
     elif rounded_far:
-        warnings.append(f"rounded too far: with the digits given {above} that they round")
+        warnings.append(f"rounded too far: {above} that the printed digits round")
     if same_as_start:
         warnings.append("the answer is where the optimisation started")
     if n_minima > 1:
@@ -220,14 +220,16 @@ def _design(problem: Problem) -> list[str]:
                 " single power law fits as well"
             )
         elif abs(np.corrcoef(x, y)[0, 1]) > COLLINEAR:
-            warnings.append(f"{v} and {w} move together over the runs: their exponents are hardly separated")
+            warnings.append(f"{v} and {w} move together over the runs, which hardly separate their exponents")
     if problem.degrees_of_freedom < 1:
         n, p = len(problem.table), problem.n_free
-        warnings.append(f"{n} points for {p} parameters: nothing is left to judge the fit by")
+        warnings.append(f"{n} points for {p} parameters leave nothing to judge the fit by")
     cooled = problem.table.columns.get("cooled")
     if cooled is not None and 0 < cooled.sum() < len(cooled):
         hot = len(cooled) - int(cooled.sum())
-        warnings.append(f"{hot} of {len(cooled)} runs were not cooled down: the two kinds do not mix")
+        warnings.append(
+            f"{hot} of {len(cooled)} runs were not cooled down: do not mix cooled and uncooled runs"
+        )
     return warnings
 
 
@@ -238,8 +240,8 @@ def _moved(
     moves = f"{name} = {value:.3f} moves by"
     warnings = []
     if influence is not None and abs(influence.shift) > MOVED * abs(value):
-        warnings.append(f"without run {influence.run_ids[0]} {moves} {influence.shift:+.3f}")
+        warnings.append(f"without run {influence.run_ids[0]}, {moves} {influence.shift:+.3f}")
     n = 0 if outliers is None else len(outliers.run_ids)
     if outliers is not None and abs(outliers.shift) > 0.5 * MOVED * abs(value):
-        warnings.append(f"without {n} outlying run{'s' if n > 1 else ''} {moves} {outliers.shift:+.3f}")
+        warnings.append(f"without {n} outlying run{'s' if n > 1 else ''}, {moves} {outliers.shift:+.3f}")
     return warnings

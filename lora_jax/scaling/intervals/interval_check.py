@@ -33,8 +33,9 @@ def few_runs_warning(problem: Problem) -> str | None:
         return None
     n, p = freedom + problem.n_free, problem.n_free
     return (
-        f"{n} runs for {p} parameters leave {max(freedom, 0)} degrees of freedom: below {LEAST_FREEDOM}, 95 %"
-        " intervals held the truth in 86 to 100 % of simulated tables, depending on the design"
+        f"{n} runs for {p} parameters leave {max(freedom, 0)} degrees of freedom: with fewer than"
+        f" {LEAST_FREEDOM}, our 95 % intervals held the truth in 86 to 100 % of simulated tables, depending"
+        " on the design"
     )
 
 
@@ -45,8 +46,8 @@ def _beyond_quantile(problem: Problem) -> str | None:
     if problem.goal.shape != "quantile" or beyond >= problem.n_free:
         return None
     return (
-        f"{n} runs leave {beyond:.3g} beyond the quantile {tau:g}, for {problem.n_free} parameters: one"
-        " nearer the middle is known better"
+        f"only {beyond:.3g} of {n} runs lie beyond the quantile {tau:g}, too few for {problem.n_free}"
+        " parameters: a quantile nearer the middle is known better"
     )
 
 
@@ -75,22 +76,24 @@ def interval_warning(replicates: "Bootstrap") -> str | None:
         reasons.append(beyond)
     if replicates.kind == "case" and replicates.n_clusters < LEAST_CLUSTERS:
         reasons.append(
-            f"only {replicates.n_clusters} independent clusters of runs were drawn from: at least"
-            f" {LEAST_CLUSTERS} make an interval"
+            f"the bootstrap draws from only {replicates.n_clusters} independent clusters of runs: an interval"
+            f" needs at least {LEAST_CLUSTERS}"
         )
     if replicates.kind == "parametric" and problem.table.clusters is not None:
         n = len(problem.table)
         if replicates.n_clusters < n:
             reasons.append(
                 f"{n} rows come from {replicates.n_clusters} {noun_of_units(problem.table)}"
-                " and were taken for independent"
+                " but were treated as independent"
             )
     if len(replicates.theta) < LEAST_REPLICATES:
-        reasons.append(f"{len(replicates.theta)} replicates: ask for {LEAST_REPLICATES} or more")
+        reasons.append(
+            f"{len(replicates.theta)} bootstrap replicates are too few: ask for {LEAST_REPLICATES} or more"
+        )
     if replicates.n_failed > MOST_FAILED * replicates.n:
-        reasons.append(f"{replicates.n_failed} of {replicates.n} replicates did not converge")
+        reasons.append(f"{replicates.n_failed} of {replicates.n} bootstrap replicates did not converge")
     ends = {name: share for name, share in replicates.at_bound.items() if share > TAIL}
     if ends:
-        shares = ", ".join(f"{name} in {percent(share)}" for name, share in ends.items())
-        reasons.append(f"replicates end at a bound ({shares}), which cuts the interval there")
+        shares = ", ".join(f"{name} in {percent(share)} of them" for name, share in ends.items())
+        reasons.append(f"bootstrap replicates end at a bound ({shares}), which cuts the interval there")
     return "; ".join(reasons) or None

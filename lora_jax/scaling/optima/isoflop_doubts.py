@@ -51,9 +51,9 @@ def compare(found: Minima, other: Minima) -> tuple[Sensitivity, list[str]]:
         )
         own = found.laws.exponents()["a"]
         if abs(difference) > 2 * math.hypot(own.se or 0.0, a.se or 0.0):
-            differ.append(f"the method matters: {said}")
+            differ.append(f"the answer depends on the method: {said}")
     else:
-        differ.append(f"the methods hardly agree on which budgets have a minimum: {said}")
+        differ.append(f"the two methods accept different budgets: {said}")
     return Sensitivity(other.method, n_theirs, a, len(pairs), difference, factor, said), differ
 
 
@@ -64,20 +64,20 @@ def of_design(table: RunTable, found: Minima, n_left: int) -> list[str]:
         named = [f"{r.flops:.3g} FLOPs ({r.reason})" for r in found.refused]
         more = f" and {len(named) - 3} more" if len(named) > 3 else ""
         total = len(named) + len(found.runs)
-        warnings.append(f"{len(named)} of {total} budgets refused: {', '.join(named[:3])}{more}")
+        warnings.append(f"{len(named)} of {total} budgets were refused: {', '.join(named[:3])}{more}")
     if n_left:
-        warnings.append(f"{n_left} runs lie at none of the budgets")
+        warnings.append(f"{n_left} runs belong to no budget")
     if len(found.runs) == FEWEST_BUDGETS:
-        warnings.append(f"{FEWEST_BUDGETS} budgets leave one degree of freedom for the power law")
+        warnings.append(f"{FEWEST_BUDGETS} budgets leave the power law one degree of freedom")
     span = math.exp(np.ptp(found.ln_c))
     if span < NARROW:
-        warnings.append(f"the budgets span a factor of {span:.3g} only")
+        warnings.append(f"the budgets span only a factor of {span:.3g}")
     uneven = [runs for runs in found.runs if runs.spread > UNEVEN]
     if uneven:
         worst = max(uneven, key=lambda runs: runs.spread)
         warnings.append(
-            f"within {len(uneven)} budgets C differs, by up to {percent(worst.spread - 1, 1)}: part of"
-            " the curve over N is that of C"
+            f"within {len(uneven)} budgets C differs, by up to {percent(worst.spread - 1, 1)}: part of how"
+            " the loss changes with N is due to C"
         )
     cooled = table.columns.get("cooled")
     if cooled is not None and not cooled.all():
@@ -93,23 +93,24 @@ def of_curves(found: Minima, noise_sd: float | None) -> list[str]:
         if lowest in (runs.ln_n[0], runs.ln_n[-1]):
             end = "smallest" if lowest == runs.ln_n[0] else "largest"
             warnings.append(
-                f"at {runs.flops:.3g} FLOPs the best run is the {end}: nothing brackets the minimum"
+                f"at {runs.flops:.3g} FLOPs the {end} run is the best: no run lies on the other side of the"
+                " minimum"
             )
         elif edge > FRAGILE:
             warnings.append(
-                f"at {runs.flops:.3g} FLOPs noise puts the minimum at the edge {percent(edge)} of the time"
+                f"at {runs.flops:.3g} FLOPs noise puts the minimum at the edge in {percent(edge)} of draws"
             )
     local = noise_sd if noise_sd is not None else local_noise(found.runs)[0]
     if found.noise_sd is None:
         warnings.append(
-            "the runs do not tell their noise: the intervals know the scatter of the budgets only"
+            "the noise of the runs is not known, so the intervals cover only the scatter of the budgets"
         )
     elif found.method == "parabola" and local is not None:
         residual = noise_of([(runs, found.scale) for runs in found.runs])[0]
         if residual is not None and residual > MISFIT * local and residual > NEGLIGIBLE:
             warnings.append(
-                f"no parabola: the runs miss it by {percent(residual, 2)} and noise by"
-                f" {percent(local, 2)}, so use fewer (within) or Akima"
+                f"no parabola: the runs lie {percent(residual, 2)} off it, and noise is {percent(local, 2)}."
+                " Use a smaller range (--within) or --method akima"
             )
     return warnings
 

@@ -31,8 +31,8 @@ def _of_schedules(first: Recipe, second: Recipe) -> list[Doubt]:
         found.append(
             Doubt(
                 "uncooled",
-                f"nobody says whether the runs of {unknown.name} were cooled down; an uncooled"
-                " loss is higher by the cooldown alone",
+                f"the table does not say whether the runs of {unknown.name} were cooled down;"
+                " without a cooldown the loss is higher",
             )
         )
     elif a.cooled is not None and b.cooled is not None and (a.cooled < 1 or b.cooled < 1):
@@ -55,8 +55,8 @@ def _of_schedules(first: Recipe, second: Recipe) -> list[Doubt]:
         found.append(
             Doubt(
                 "held-out text",
-                f"{first.name} and {second.name} were trained on other sources, and their"
-                " losses are of other texts",
+                f"{first.name} and {second.name} were trained on different sources, so their"
+                " losses are of different texts",
             )
         )
     return found
@@ -69,8 +69,8 @@ def _of_selection(first: Recipe, second: Recipe) -> list[Doubt]:
     return [
         Doubt(
             "selection",
-            f"a loss of {high.name} is the best of {high.tried:.3g} runs and one of {low.name}"
-            f" the best of {low.tried:.3g}: {high.name} looks better than it is",
+            f"each loss of {high.name} is the best of {high.tried:.3g} runs, and each of"
+            f" {low.name} the best of {low.tried:.3g}, so {high.name} looks better than it is",
         )
     ]
 
@@ -85,7 +85,7 @@ def _of_counts(first: Recipe, second: Recipe) -> list[Doubt]:
     return [
         Doubt(
             "counting",
-            f"N is {names[0]!r} of {first.name} and {names[1]!r} of {second.name}: make sure"
+            f"N is {names[0]!r} for {first.name} and {names[1]!r} for {second.name}: make sure"
             " that both count the same weights",
         )
     ]
@@ -99,7 +99,7 @@ def doubts_of_recipes(recipes: Sequence[Recipe], unfinished: str | None) -> list
         found.append(
             Doubt(
                 "selection",
-                f"the loss is {column!r}, the least of a search: low by selection, the more"
+                f"the loss {column!r} is the lowest of a search, so it is too low, the more"
                 " so the larger the search was",
             )
         )
@@ -112,7 +112,7 @@ def doubts_of_recipes(recipes: Sequence[Recipe], unfinished: str | None) -> list
             Doubt(
                 "rate at an edge",
                 f"the best learning rate is at an edge of those tried in"
-                f" {', '.join(told)}: what is not tuned looks worse than it is",
+                f" {', '.join(told)}: a recipe whose rate is not tuned looks worse than it is",
             )
         )
     found += _of_cut_tokens(recipes)
@@ -128,8 +128,8 @@ def _of_unfinished(recipes: Sequence[Recipe], column: str) -> list[Doubt]:
     return [
         Doubt(
             "unfinished search",
-            f"{sum(counts.values())} cells have {column} > 0, their search being"
-            f" unfinished ({'; '.join(told)}): their loss may still fall",
+            f"{sum(counts.values())} cells have {column} > 0 ({'; '.join(told)}):"
+            " their search is unfinished, and their loss may still fall",
         )
     ]
 
@@ -166,7 +166,7 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
                 "few points",
                 f"{free} parameters on {fit.n_rows} points leave {fit.degrees_of_freedom}"
                 f" degree{'s' if fit.degrees_of_freedom != 1 else ''} of freedom ({len(few)} of"
-                f" {len(fits)} fits): the floor is hardly determined, and so is what hangs on it",
+                f" {len(fits)} fits): they hardly determine the floor, nor anything that depends on it",
             )
         )
     missed = [
@@ -179,11 +179,11 @@ def doubts_of_fits(fits: Sequence[RecipeFit]) -> list[Doubt]:
             Doubt(
                 "lack of fit",
                 f"the law misses the runs by more than noise ({', '.join(missed[:SHOWN])}"
-                " of the loss); the intervals include it",
+                " of the loss); the intervals include this misfit",
             )
         )
     found += [
-        Doubt("lack of fit", f"{fit.recipe}: {fit.warning}; the intervals do not include it")
+        Doubt("lack of fit", f"{fit.recipe}: {fit.warning}; the intervals do not include this misfit")
         for fit in fits
         if fit.warning is not None
     ]
@@ -197,12 +197,13 @@ def doubts_of_points(baseline: str, recipes: Sequence[RecipeSpeedup], step: floa
     found: list[Doubt] = []
     if beyond:
         recipe, point = max(beyond, key=lambda pair: pair[1].beyond)
-        farthest = "no run reaches" if np.isinf(point.beyond) else f"up to {point.beyond:.3g} times"
+        where = f"{recipe.name} at {words_of(point.at)}"
+        farthest = "which no run reaches" if np.isinf(point.beyond) else f"by {point.beyond:.3g} times"
         found.append(
             Doubt(
                 "beyond the runs",
-                f"{len(beyond)} of {len(points)} speed-ups rest on {baseline} beyond its"
-                f" last run ({farthest}, {recipe.name} at {words_of(point.at)})",
+                f"{len(beyond)} of {len(points)} speed-ups extrapolate the law of {baseline} beyond"
+                f" its largest run (farthest for {where}, {farthest})",
             )
         )
     moved = [(recipe, point, _spread(point.floors, point.speedup.value)) for recipe, point in points]
@@ -213,8 +214,8 @@ def doubts_of_points(baseline: str, recipes: Sequence[RecipeSpeedup], step: floa
         found.append(
             Doubt(
                 "floor",
-                f"floors {step:g} lower and higher turn {spell_ratio(point.speedup.value)}"
-                f" ({recipe.name} at {words_of(point.at)}) into {ends}",
+                f"with floors {step:g} lower and higher, the speed-up of"
+                f" {spell_ratio(point.speedup.value)} ({recipe.name} at {words_of(point.at)}) becomes {ends}",
             )
         )
     return found

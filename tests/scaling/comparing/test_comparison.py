@@ -53,7 +53,7 @@ def test_a_power_law_without_a_floor_is_called_worse_where_the_floor_matters():
     loss = (1.7 + (3e14 / x) ** 0.2) * np.exp(0.002 * np.random.default_rng(0).standard_normal(28))
     found = compare(make_table("compute alone", flops=x, loss=loss), ("power-c", "power-c-floor"))
     assert [row.name for row in found.rows] == ["power-c-floor", "power-c"]
-    assert found.rows[1].verdict.startswith("worse than the best by ")
+    assert found.rows[1].verdict.startswith("worse than the best: its error is ")
 
 
 def test_the_shared_exponent_wins_where_it_is_the_truth_and_far_from_one():
@@ -215,7 +215,7 @@ def test_a_law_that_an_origin_cannot_hold_is_named_and_not_ranked():
     assert last.verdict.startswith(
         "cannot be fitted at origin 1 (50 % of the cells): N is the same in its 10 rows"
     )
-    assert "Not ranked, as not every origin could be fitted: power-n" in found.words
+    assert "Not ranked, because they could not be fitted at every origin: power-n" in found.words
 
 
 def test_training_runs_and_equal_compute_are_not_parted():
@@ -272,7 +272,7 @@ def test_few_predictions_rank_nothing(sweep):
     found = compare(table, ("power-d", "power-n"), shares=(0.9,))
     assert [row.standing.status for row in found.rows if row.standing] == ["best", "unresolved"]
     assert found.rows[1].report().difference_ci95 is None
-    assert "too few to tell them apart" in found.rows[1].verdict
+    assert "too few to distinguish them" in found.rows[1].verdict
 
 
 def test_the_words_say_what_was_tested_and_no_more(compared):

@@ -58,7 +58,7 @@ def test_a_linear_law_needs_one_degree_of_freedom() -> None:
 def test_few_or_dependent_draws_are_warned_of() -> None:
     found = fit(CHINCHILLA, noisy(grid(8, 6), 0))
     assert interval_warning(bootstrap(found, 200)) is None
-    assert "50 replicates: ask for 200" in str(interval_warning(bootstrap(found, 50)))
+    assert "50 bootstrap replicates are too few: ask for 200" in str(interval_warning(bootstrap(found, 50)))
     twelve = np.arange(48) // 4
     assert "12 independent clusters" in str(interval_warning(bootstrap(found, 200, clusters=twelve)))
     curves = noisy(grid(6, 4), 0)

@@ -126,7 +126,7 @@ def test_a_vertex_outside_the_runs_is_refused_by_name() -> None:
     assert refused.flops == pytest.approx(flops)
     assert "vertex" in refused.reason
     assert "outside the runs" in refused.reason
-    assert "1 of 6 budgets refused" in found.verdict.words
+    assert "1 of 6 budgets were refused" in found.verdict.words
     assert f"{flops:.3g}" in found.verdict.words
     assert flops not in [row.flops for row in found.budgets]
     # and what is left is as if that budget had never been run
@@ -224,7 +224,7 @@ def test_budgets_that_nearly_agree_are_one_and_their_tokens_are_those_of_the_bud
         assert 6 * row.n_params.value * row.n_tokens.value == pytest.approx(row.flops)
     assert [r.flops for r in isoflop(rough, budgets=list(BUDGETS)).budgets] == pytest.approx(list(BUDGETS))
     some = isoflop(rough, budgets=list(BUDGETS[:4]))
-    assert "18 runs lie at none of the budgets" in some.verdict.words
+    assert "18 runs belong to no budget" in some.verdict.words
     with pytest.raises(LoraJaxError, match="form no budgets: name the budgets"):
         isoflop(make_isoflops(NEAR, budgets=np.geomspace(1e18, 1e20, 150)))
 
@@ -233,7 +233,7 @@ def test_runs_that_do_not_tell_their_noise_give_intervals_of_the_scatter_only() 
     found = isoflop(make_isoflops(NEAR[[0, 4, 8]]))
     assert found.noise_sd is None
     assert found.budgets[0].n_params.ci95 is None
-    assert "do not tell their noise" in found.verdict.words
+    assert "noise of the runs is not known" in found.verdict.words
     assert (found.exponents["a"].se or 1) < 0.01
 
 

@@ -50,7 +50,7 @@ def test_marin_has_the_figures_of_its_source(marin: SpeedupReport) -> None:
 def test_marin_names_its_traps(marin: SpeedupReport) -> None:
     said = {doubt.name: doubt.words for doubt in marin.doubts}
     assert "3 parameters on 4 points leave 1 degree of freedom" in said["few points"]
-    assert "beyond its last run" in said["beyond the runs"]
+    assert "beyond its largest run" in said["beyond the runs"]
     assert all((point.beyond > 1) == (point.at["chinchilla"] == 8) for point in marin.recipes[0].points)
     assert "min_loss" in said["selection"]
     assert "8 of 12 of kron" in said["unfinished search"]

@@ -135,7 +135,7 @@ def test_uncooled_against_cooled_is_refused_and_unknown_is_named() -> None:
     with pytest.raises(LoraJaxError, match=r"No run of B was cooled down"):
         compare(cooled, uncooled)
     found = compare(cooled, runs(0.95))
-    assert "nobody says whether the runs of B were cooled down" in str(found.doubts)
+    assert "the table does not say whether the runs of B were cooled down" in str(found.doubts)
 
 
 def test_the_best_of_several_against_single_runs_is_named_and_so_is_an_edge() -> None:
@@ -148,7 +148,7 @@ def test_the_best_of_several_against_single_runs_is_named_and_so_is_an_edge() ->
         base_learning_rate=rates,
     )
     said = {doubt.name: doubt.words for doubt in compare(runs(1.0), tuned).doubts}
-    assert "a loss of B is the best of 3 runs and one of A the best of 1" in said["selection"]
+    assert "each loss of B is the best of 3 runs, and each of A the best of 1" in said["selection"]
     assert "16 of 16 cells of B" in said["rate at an edge"]
 
 
