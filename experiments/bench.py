@@ -38,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        prog="./launch.sh bench",
         description=__doc__,
         epilog="Every figure is a median with its quartiles. The things that are compared take turns. Let"
-        " nothing else run on the machine. The table marks a goal that is missed; the exit status stays 0."
-        " With --against the exit status is 1 if a ratio is worse than before. docs/performance.md has our"
-        " results.",
+        " nothing else run on the machine. The table marks each goal that is missed, and the exit status"
+        " is 0 all the same. With --against it is 1 if a ratio is worse than before. docs/performance.md has"
+        " our results.",
     )
     parser.add_argument(
         "--only",

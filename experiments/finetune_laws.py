@@ -1,4 +1,4 @@
-"""Find how fine-tuning scales with the base, the data and the method, by the study of a config file."""
+"""Run the study of a config file: how fine-tuning scales with the base, the data and the method."""
 
 if __name__ == "__main__":
     from lora_jax.runs.signals import end_at_once
@@ -19,7 +19,7 @@ CHECKOUT = Caller("./launch.sh", Path(__file__).resolve().parent.parent, "this c
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one study from its config file to its report; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="./launch.sh finetune_laws", description=__doc__)
     finetune_laws.add_options(parser, CHECKOUT)
     return guard(lambda: finetune_laws.run(parse(parser, argv)))
 

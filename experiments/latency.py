@@ -32,6 +32,7 @@ TRIALS = whole(FEWEST, 1_000_000)  # the 95 % interval of a median needs the few
 def main(argv: Sequence[str] | None = None) -> int:
     """Time, print the table, write the folder; return the exit status."""
     parser = argparse.ArgumentParser(
+        prog="./launch.sh latency",
         description=__doc__,
         epilog="This repeats Table 1 of the LoRA paper (arXiv 2106.09685). Let nothing else run on the"
         " machine. docs/latency.md explains the report.",

@@ -19,7 +19,7 @@ CHECKOUT = Caller("./launch.sh", Path(__file__).resolve().parent.parent, "this c
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one experiment from its config file to its report; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="./launch.sh surface", description=__doc__)
     surface.add_options(parser, CHECKOUT)
     return guard(lambda: surface.run(parse(parser, argv)))
 

@@ -189,7 +189,7 @@ def _dispatch(argv: list[str]) -> int:
                 f"{anywhere}."
             )
         raise LoraJaxError(
-            f"unknown command {argv[0]!r}{nearest(argv[0], commands + experiments)}; see --help."
+            f"unknown command {argv[0]!r}{nearest(argv[0], {*commands, *experiments})}; see --help."
         )
     arguments, rest = parser.parse_known_args(argv)
     refuse_spaces(argv[1:], rest, arguments)

@@ -65,8 +65,8 @@ def add(commands: Any) -> None:
         CommaText("--target", "N=7e8,D=1.4e10", ("N", "D")),
         action="append",
         metavar="N=7e8,D=1.4e10",
-        help="size and tokens at which you want to know the loss, or the devices that the runs will use,"
-        " such as v5e:4x4, to see the hours; give the option twice for both",
+        help="size and tokens at which you want to know the loss. Or devices that the runs will use, such as"
+        " v5e:4x4: then the plan gives the hours there. Give the option twice for both",
     )
     add_number(
         aim,

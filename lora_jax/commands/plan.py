@@ -36,7 +36,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--parametrisation",
         action="store_true",
-        help="print the start, rate, decay and eps of every weight of the largest model instead",
+        help="instead of the plan, print how each weight of the largest model starts, and its learning rate,"
+        " weight decay and eps",
     )
     parser.set_defaults(run=run)
 

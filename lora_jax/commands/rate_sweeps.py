@@ -50,7 +50,7 @@ def add_sweep_options(parser: argparse.ArgumentParser, caller: Caller, command: 
         "config",
         type=Path,
         nargs="?",
-        help="config file of a sweep of rates, or the results folder of a finished one",
+        help="config file of a sweep, or the results folder of a finished one",
     )
     parser.add_argument(
         "--out",

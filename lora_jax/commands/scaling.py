@@ -89,8 +89,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
     parser.add_argument(
         "--halving",
         action="store_true",
-        help="of runs that differ only in learning rate, stop the worse half at 1/4 and again at 1/2 of"
-        " the steps",
+        help="compare runs that differ only in learning rate, and stop the worse half of them after 1/4 of"
+        " the steps and again after 1/2",
     )
     add_mesh(
         parser,

@@ -26,10 +26,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "speedup",
         help="compare recipes: what one saves over another at equal loss",
-        description="Compare two recipes, such as two optimizers. Fit a law to the runs of each, and say"
-        " how much more compute, or how many more tokens, the first needs to reach the loss"
-        " of the second, as a function of scale, with intervals. The doubts name the traps"
-        " that the comparison may have fallen into.",
+        description="Compare two recipes, such as two optimizers. Fit a law to the runs of each. Say at"
+        " every scale how much more compute, or how many more tokens, the first needs to reach the loss of"
+        " the second, with intervals. Warnings name the traps of such comparisons that these runs fall into.",
     )
     add_table_options(parser)
     parser.add_argument(

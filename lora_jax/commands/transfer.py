@@ -40,8 +40,8 @@ def add_options(parser: argparse.ArgumentParser, caller: Caller) -> None:
         TOLERANCE,
         default=USUAL,
         metavar="POWER",
-        help="say that the best rate does not move with size if the interval of its power lies within"
-        " plus or minus this (default: 0.1)",
+        help="the best rate goes as size^power. Say that it does not move if the interval of that power lies"
+        " between -POWER and POWER (default: 0.1)",
     )
     parser.set_defaults(run=run)
 

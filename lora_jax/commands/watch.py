@@ -20,11 +20,11 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "watch",
         help="show which runs of a sweep are planned, running and finished, while it is trained",
-        description="Show where the runs of a sweep stand. This reads only the files of its results folder."
-        " So another process may train the sweep, or another machine that writes to the same folder.",
+        description="Show where the runs of a sweep stand. This reads only the files of its results folder,"
+        " so the sweep may be trained by another process, or by a machine that shares the folder.",
     )
     parser.add_argument("folder", type=Path, help="results folder that a sweep is trained into")
-    parser.add_argument("--once", action="store_true", help="show it once, and not until the sweep ends")
+    parser.add_argument("--once", action="store_true", help="show it once, instead of until the sweep ends")
     parser.add_argument("--all", action="store_true", help=f"show every run, not just {SHOWN} of each kind")
     add_number(
         parser,
