@@ -4,7 +4,7 @@ GPT-2's shape at 3 M, 85 M and 302 M parameters without embeddings, 32 sequences
 has the table. These runs are compiled and not trained.
 
 command:         ./launch.sh compile configs/accelerators.py --target h100:1,v5e:2x2 --markdown
-expected time:   less than a minute a target, on two quiet CPU cores
+expected time:   less than a minute for each target, on two quiet CPU cores
 expected answer: all three fit one H100 and four chips of v5e, and attention is fused on both
 """
 

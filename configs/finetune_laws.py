@@ -2,16 +2,16 @@
 
 Five bases are pretrained on speeches and a tenth of code for 10,000 steps: widths from 16 to 168 at two
 layers (6.8 k to 678 k parameters without embeddings). Each is fine-tuned on the code of scipy, of which it
-sees 64 to 4,096 windows of 63 tokens. Every method tries its own rates in every cell of base and set size,
-and the best one by the dev split gets two seeds. On the base of width 64 further arms vary LoRA's rank,
-what it adapts, and the batch. Two bases learn a labelled task as well, sentiment-sample, whose test words
+sees 64 to 4,096 windows of 63 tokens. For every base and set size, each method tries its own learning
+rates, and the best one by the dev split gets two seeds. On the base of width 64 further arms vary LoRA's
+rank, what it adapts, and the batch. Two bases learn a labelled task as well, sentiment-sample, whose test words
 are in no other split. What is forgotten is measured on held-out speeches.
 
 command:         ./launch.sh finetune_laws configs/finetune_laws.py
 expected time:   60 minutes on two CPU cores
-expected answer: full fine-tuning is the better one from few windows on; LoRA forgets less; a low rank leaves
-                 the curve of full fine-tuning at fewer windows than a high one. The labelled task is
-                 out of reach for bases that have not read of films.
+expected answer: full fine-tuning is better from few windows on. LoRA forgets less. A low rank falls behind
+                 full fine-tuning at fewer windows than a high one. The labelled task is out of reach for
+                 bases that have not read of films.
 """
 
 from collections.abc import Mapping

@@ -1,19 +1,21 @@
-"""Learned from the prompt or by gradient: from how many examples on does fine-tuning pass the best prompt?
+"""From how many examples on is fine-tuning better than the best prompt?
 
-SmolLM2-135M on SST-2 and RTE as next-word prediction: k-shot prompts with and without calibration, and full
-fine-tuning, its top layers, adapters and LoRA on the same examples, scored by the same likelihoods of the
-same words on the same test examples; beside them MiniLM with a classification head, and what a gradient costs
-over a forward pass. The form of GPT-3's table (few-shot 40.6 / 69.0 on MNLI-m / RTE, fine-tuned 89.5 / 85.4).
-What is cut down for two CPU cores: test examples, draws, steps, learning rates, n of SmolLM2.
-Rates: SmolLM2's from a trial on SST-2 (n 32), MiniLM's as configs/peft_sst2.py found them, LoRA's beside a
-lower one, because in batches of 8 the found one failed with 2,000 examples (dev chooses). All of it is in
-configs/incontext_gpu.py.
+SmolLM2-135M learns SST-2 and RTE by next-word prediction: from k-shot prompts with and without calibration,
+and by full fine-tuning, its top layers, adapters and LoRA. All ways get the same examples. All are scored by
+the likelihoods of the same words on the same test examples. Beside them stand MiniLM with a classification
+head, and what a gradient costs over a forward pass. The table has the form of GPT-3's (few-shot 40.6 on
+MNLI-m and 69.0 on RTE, fine-tuned 89.5 and 85.4).
+
+For two CPU cores we reduced the test examples, the draws, the steps, the learning rates, and the numbers of
+examples for SmolLM2. configs/incontext_gpu.py has all of them. SmolLM2's rates are from a trial on SST-2 with
+32 examples. MiniLM's are those that configs/peft_sst2.py found. For LoRA on MiniLM we added a lower rate,
+because the one found there failed with 2,000 examples in batches of 8. The dev split chooses.
 
 command:         ./launch.sh incontext configs/incontext.py
 expected time:   an hour and a half on two quiet CPU cores
-expected answer: on SST-2 fine-tuning passes every prompt at some tens to a hundred examples (GPT-3's table;
-                 Le Scao & Rush 2021, "How many data points is a prompt worth?"); on RTE neither is far from
-                 chance at this size.
+expected answer: on SST-2 fine-tuning beats every prompt from some tens to a hundred examples on (GPT-3's
+                 table; Le Scao & Rush 2021, "How many data points is a prompt worth?"). On RTE neither is
+                 far from chance at this size.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""From the prompt or by gradient, whole: from how many examples does fine-tuning pass the best prompt?
+"""From how many examples on is fine-tuning better than the best prompt? The whole comparison, for a GPU.
 
-What configs/incontext.py cuts down for a CPU is whole here: every test example, five draws of examples, 8 to
-all examples of RTE and 16,384 of SST-2, every method on both models and tasks, each with its own grid of
-learning rates, which the dev split chooses from at every n.
+configs/incontext.py reduces this for a CPU. Here are every test example and five draws of examples, from 8
+examples to all of RTE and 16,384 of SST-2. Every method runs on both models and tasks, with its own grid of
+learning rates. The dev split chooses among them at every number of examples.
 
 command:         ./launch.sh incontext configs/incontext_gpu.py
 expected time:   some hours on one GPU; not yet measured

@@ -1,14 +1,14 @@
-"""Learned from the prompt, or by gradient, from the same examples? A first look, on a task that ships.
+"""Does a model learn more from examples in its prompt, or by fine-tuning on them? A first look.
 
-SmolLM2-135M answers 60 sentences of sentiment-sample with 0, 4 and 16 examples in its prompt; MiniLM with a
-classification head is tuned, whole and by LoRA, on 16 and 64. The sentences are synthetic and no benchmark.
-configs/incontext.py asks it of SST-2 and RTE, with the same base on both sides and every draw, in an hour and
-a half.
+The task, sentiment-sample, comes with lora_jax. SmolLM2-135M answers 60 of its sentences with 0, 4 and 16
+examples in the prompt. MiniLM gets a classification head and is fine-tuned, fully and by LoRA, on 16 and 64
+examples. The sentences are synthetic, so this is no benchmark. configs/incontext.py asks the question of
+SST-2 and RTE, with one base for both ways and every draw, in an hour and a half.
 
 command:         ./launch.sh incontext configs/incontext_sample.py
 expected time:   2 minutes on two CPU cores
-expected answer: SmolLM2 well above chance (.5) with four examples in its prompt; for a new head on MiniLM 16
-                 to 64 sentences are too few.
+expected answer: SmolLM2 is well above chance (0.5) with four examples in its prompt. For a new head on
+                 MiniLM, 16 to 64 sentences are too few.
 """
 
 from lora_jax.finetuning.config import TuneConfig

@@ -1,7 +1,8 @@
 """Which peak learning rate is best at each size, and does the rule by which the sweeps set it follow?
 
-Four models of the sweeps at five rates around the rule's, 4e-3 (100,000 / N) ** 0.5, one D. The report's
-figure "learning rates" shows loss against rate; a best rate at an edge of the grid is warned about.
+Four models of the sweeps train at five rates around the rule's, 4e-3 (100,000 / N) ** 0.5, all with one D.
+The report's figure "learning rates" shows the loss against the rate. A warning names each model whose best
+rate is at an edge of the grid.
 
 command:         ./launch.sh scaling configs/learning_rate.py
 expected time:   4 minutes on two CPU cores

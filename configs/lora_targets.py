@@ -1,18 +1,19 @@
-"""Which matrices deserve a LoRA update: one budget of parameters over few or many, and how much rank?
+"""Which matrices should LoRA adapt: few at a high rank or many at a low one, and how much rank do they need?
 
-The form of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685), on SST-2 with MiniLM in place of GPT-3.
-First, one budget, 165,888 parameters (0.7 % of the base), over q | k | v | o | qk | qv | qkvo | the MLP |
-all: rank 36 of one attention matrix is rank 18 of two, 9 of four and 4 of all six of a block; of the MLP's
-two wider ones it would be 7.2, and whole rank 7 leaves 2.8 % of the budget unspent. Then ranks from 1 to 64
-of q, of q and v, and of all, the budget's own among them. s = alpha / rank with one alpha, which keeps the
-best learning rate where it is as the rank grows (Schulman et al. 2025, "LoRA Without Regret"); every method
-has a grid of rates all the same, a higher one where only q and k move: in a trial q's best was 0.01, the
-highest of the other grid.
+These are the questions of tables 5 and 6 of Hu et al. 2021 (arXiv 2106.09685), on SST-2 with MiniLM in place
+of GPT-3. First, one budget of 165,888 parameters (0.7 % of the base) goes to q | k | v | o | qk | qv | qkvo |
+the MLP | all. That is rank 36 of one attention matrix, 18 of two, 9 of four, and 4 of all six of a block. For
+the MLP's two wider matrices it would be 7.2. We take 7, which leaves 2.8 % of the budget unspent. Then come
+ranks from 1 to 64 of q, of q and v, and of all.
+
+The scale is s = alpha / rank with one alpha, so that the best learning rate stays where it is as the rank
+grows (Schulman et al. 2025, "LoRA Without Regret"). Every method has a grid of rates all the same. The grid
+is higher if only q and k move, because in a trial q's best rate was 0.01, the highest of the other grid.
 
 command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/lora_targets.py
 expected time:   40 minutes on two CPU cores, over an hour beside other work
-expected answer: as in the tables: at an equal budget q or k alone is the worst and several matrices at a
-                 lower rank beat one at a higher; rank hardly matters once two or more are adapted.
+expected answer: as in the tables: at an equal budget q or k alone is the worst, and several matrices at a
+                 lower rank beat one at a higher. Rank hardly matters once two or more are adapted.
                  Differences of a point stay within the intervals of 872 test sentences and three seeds.
 """
 

@@ -11,7 +11,7 @@ sources go into the same proportions by an override:
 command:         ./launch.sh scaling configs/mixture.py
 expected time:   5 minutes on two CPU cores, once the sets are prepared
 expected answer: each record's `data` names the three sources with shares .860, .134 and .006 of the training
-                 sequences, and the epochs of each; loss falls with N and D as on a single source.
+                 sequences, and the epochs of each. The loss falls with N and D as on a single source.
 """
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig, SourceConfig

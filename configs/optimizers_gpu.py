@@ -2,7 +2,8 @@
 
 The GPU twin of configs/optimizers_cpu.py: widths 128 to 1,024 at eight layers (2 M to 101 M parameters),
 three lengths of 1,000, 2,000 and 4,000 steps of 64 x 1,024 tokens, four rates for each optimizer
-and three seeds, on wiki40b/en. mup with a base of 256 keeps the best rate where it is. Planned, not yet run.
+and three seeds, on wiki40b/en. Under mup with a base of 256 the best rate does not move.
+Planned, not yet run.
 
 command:         ./launch.sh scaling configs/optimizers_gpu.py
                  lora-jax speedup results/optimizers_gpu --by optimizer --baseline adamw --shared E

@@ -1,13 +1,14 @@
 """Which way of adapting a small language model of our own writes restaurant descriptions best?
 
-E2E: attributes in, a sentence out, as next-word prediction with the loss on the sentence alone. The base has
-read presidents' speeches only (configs/speeches.py), so that everything about restaurants is to be learned:
-what a method lacks in capacity shows. Rates by the dev split's loss; BLEU and ROUGE-L of greedy completions.
+In E2E the model reads attributes of a restaurant and writes a sentence. It learns this as next-word
+prediction, with the loss on the sentence alone. The base has read only presidents' speeches
+(configs/speeches.py), so it has everything about restaurants to learn, and a method's lack of capacity shows.
+The dev split's loss chooses the learning rates. BLEU and ROUGE-L score greedy completions.
 
 command:         ./launch.sh finetune configs/peft_e2e.py   (after the base: configs/speeches.py)
 expected time:   under an hour on two CPU cores (53 minutes beside other work)
-expected answer: full fine-tuning first, then LoRA and adapters by their parameters; prefixes far behind,
-                 because a base that does not know the words of the task cannot be steered to them.
+expected answer: full fine-tuning is first, then LoRA and adapters by their parameters. Prefixes are far
+                 behind, because a base that does not know the words of the task cannot be steered to them.
 """
 
 from lora_jax.config import TaskConfig

@@ -1,14 +1,15 @@
-"""How is a pretrained encoder adapted, and methods compared? A first look, on a task that ships.
+"""How well do ways of adapting a pretrained encoder do? A first look, on a task that comes with lora_jax.
 
-MiniLM (6 layers, 384 wide, 22.7 M parameters) reads the 480 sentences of sentiment-sample, positive or
-negative: full fine-tuning, biases alone, bottleneck adapters and LoRA, each at two learning rates with the
-first seed, its better one then with two seeds. The sentences are synthetic and no benchmark (their README
-says how they were composed). configs/peft_sst2.py asks the same of SST-2, in an hour.
+MiniLM (6 layers, 384 wide, 22.7 M parameters) learns whether the 480 sentences of sentiment-sample are
+positive or negative: by full fine-tuning, by its biases alone, by bottleneck adapters and by LoRA. Each
+method runs at two learning rates with the first seed, and at the better one with two seeds. The sentences
+are synthetic, so this is no benchmark (their README says how they were composed). configs/peft_sst2.py asks
+the same of SST-2, in an hour.
 
 command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/peft_sample.py
 expected time:   3 minutes on two CPU cores
-expected answer: full fine-tuning, adapters and LoRA well above chance (.5) on words that they have not seen
-                 in training, and not told apart by 240 sentences; biases alone behind them.
+expected answer: full fine-tuning, adapters and LoRA are well above chance (0.5) on words that they have not
+                 seen in training. 240 sentences do not distinguish them. Biases alone are behind.
 """
 
 from lora_jax.config import TaskConfig

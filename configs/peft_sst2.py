@@ -1,15 +1,16 @@
 """Which way of adapting a pretrained encoder gives the most accuracy for its trainable parameters?
 
-MiniLM (6 layers, 384 wide, 22.7 M parameters) reads single sentences of SST-2, positive or negative: full
-fine-tuning, its top layers, biases, bottleneck adapters in series and in parallel, prefixes, and LoRA. Every
-method has its own grid of learning rates on the first seed, chosen on a dev split; its best rate then runs
-with three seeds, scored on GLUE's validation set, which decided nothing.
+MiniLM (6 layers, 384 wide, 22.7 M parameters) learns whether single sentences of SST-2 are positive or
+negative. The methods are full fine-tuning, its top layers, biases, bottleneck adapters in series and in
+parallel, prefixes, and LoRA. Each tries its own grid of learning rates with the first seed, and a dev split
+chooses the best. That rate then runs with three seeds. They are scored on GLUE's validation set, which
+decided nothing.
 
 command:         ./launch.sh fetch minilm && ./launch.sh finetune configs/peft_sst2.py
 expected time:   under an hour on two CPU cores (52 minutes beside other work)
 expected answer: adapters and LoRA within their intervals of full fine-tuning at 1 % of its parameters, and
-                 above top-1 (Houlsby et al. 2019, table 2 and figure 4; Hu et al. 2021, table 2); BitFit and
-                 prefixes in between.
+                 above top-1 (Houlsby et al. 2019, table 2 and figure 4; Hu et al. 2021, table 2). BitFit and
+                 prefixes are in between.
 """
 
 from lora_jax.config import TaskConfig

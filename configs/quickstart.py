@@ -3,7 +3,7 @@
 Five decoder-only transformers of Llama's shape, two layers each and 24 to 80 wide (14 k to 154 k parameters
 without embeddings), at five training-set sizes from 0.6 to 2 million tokens, on the State of the Union corpus
 (byte-level BPE, 512 tokens). Three seeds in four small cells give the noise; 33 runs in all. No run has fewer
-than 1,200 steps: shorter ones have not come to the law yet (docs/recipes.md).
+than 1,200 steps: shorter ones do not follow the law yet (docs/recipes.md).
 
 command:         ./launch.sh quickstart
 expected time:   4 minutes on two CPU cores, after installation

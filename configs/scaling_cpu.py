@@ -3,7 +3,7 @@
 Seven decoder-only transformers of Llama's shape, two layers each and 24 to 128 wide (14 k to 396 k parameters
 without embeddings, 28-fold), at six training-set sizes from 0.6 to 4.1 million tokens, all below one epoch,
 on the State of the Union corpus (byte-level BPE, 512 tokens). Two seeds up to a width of 64. No run has fewer
-than 1,200 steps: shorter ones have not come to the law yet (docs/recipes.md).
+than 1,200 steps: shorter ones do not follow the law yet (docs/recipes.md).
 
 command:         ./launch.sh scaling configs/scaling_cpu.py
 expected time:   15 minutes on two CPU cores

@@ -1,4 +1,4 @@
-"""What does fine-tuning a language model of our own start from?
+"""Which language model of our own does configs/peft_e2e.py fine-tune?
 
 One model of Llama's shape, 0.8 M parameters, trained on presidents' speeches; configs/peft_e2e.py tunes it.
 

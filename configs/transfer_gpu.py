@@ -6,8 +6,8 @@ Heads are 64 wide. The base of mup and completep is 256 wide and eight layers de
 
 command:         ./launch.sh transfer configs/transfer_gpu.py
 expected time:   12 hours on one H100, by the plan: ./launch.sh plan configs/transfer_gpu.py
-expected answer: as configs/transfer.py at an eighth of the size; whether its drifts hold over 64-fold more
-                 parameters is what it would decide.
+expected answer: as configs/transfer.py, at an eighth of the size. It would decide whether those drifts hold
+                 over 64-fold more parameters.
 """
 
 from lora_jax.config import LLAMA, DataConfig, ModelConfig, OptimConfig, RunConfig, SourceConfig
