@@ -2,10 +2,10 @@
 
 Five bases are pretrained on speeches and a tenth of code for 10,000 steps: widths from 16 to 168 at two
 layers (6.8 k to 678 k parameters without embeddings). Each is fine-tuned on the code of scipy, of which it
-sees 64 to 4,096 windows of 63 tokens. For every base and set size, each method tries its own learning
-rates, and the best one by the dev split gets two seeds. On the base of width 64 further arms vary LoRA's
-rank, what it adapts, and the batch. Two bases learn a labelled task as well, sentiment-sample, whose test words
-are in no other split. What is forgotten is measured on held-out speeches.
+sees 64 to 4,096 windows of 63 tokens. For every base and set size, each method tries its own learning rates,
+and the best one by the dev split gets two seeds. On the base of width 64 further arms vary LoRA's rank, what
+it adapts, and the batch. Two bases learn a labelled task as well, sentiment-sample, whose test words are in
+no other split. What is forgotten is measured on held-out speeches.
 
 command:         ./launch.sh finetune_laws configs/finetune_laws.py
 expected time:   60 minutes on two CPU cores

@@ -4,8 +4,8 @@ The three sizes of SmolLM2 (135 M to 1.7 B parameters, one tokenizer) learn the 
 they have read little: 256 to 65,536 windows of 1,023 tokens (.26 to 67 million). The model of 360 M has
 further arms for LoRA's rank, what it adapts, and the batch. What is forgotten is measured on English
 Wikipedia. It would decide three things that two cores cannot. Does the gap between LoRA and full fine-tuning
-close with the size of the base (by the exponents alpha)? Does the rank that a set needs grow with its size (the
-capacity)? Does LoRA's best rate stay ten times that of full fine-tuning?
+close with the size of the base (by the exponents alpha)? Does the rank that a set needs grow with its size
+(the capacity)? Does LoRA's best rate stay ten times that of full fine-tuning?
 
 command:         ./launch.sh finetune_laws configs/finetune_laws_gpu.py --dry-run --device h100
                  ./launch.sh finetune_laws configs/finetune_laws_gpu.py --workers 8
