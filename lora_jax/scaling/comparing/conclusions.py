@@ -29,8 +29,8 @@ def verdict(standing: "Standing", noise: "Noise | None", n_units: int, order: Or
         return f"{NOT_TOLD} (both are exact to rounding)"
     if interval is None:
         return (
-            f"its error is {_short(excess, signed=True)} against the best, but {n_units} predicted {order.noun} are too"
-            " few to distinguish them"
+            f"its error is {_short(excess, signed=True)} against the best, but {n_units} predicted"
+            f" {order.noun} are too few to distinguish them"
         )
     low, high = interval
     small = "; the difference is smaller than the noise of one run" if standing.below_noise and noise else ""
