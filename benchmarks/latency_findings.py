@@ -173,4 +173,4 @@ def summarise(verdicts: Sequence[str]) -> str:
 
 def make_statement(key: str, claim: str, verdict: str, parts: Sequence[str]) -> Statement:
     evidence = " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
-    return Statement(key, claim, verdict, f"{claim}. This {verdict}. {evidence}")
+    return Statement(key, claim, verdict, f"{claim}: {verdict}. {evidence}")

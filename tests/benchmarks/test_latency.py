@@ -27,6 +27,7 @@ from lora_jax.config import ModelConfig
 from lora_jax.errors import LoraJaxError
 from lora_jax.model.declare import declare
 from lora_jax.params import count
+from lora_jax.report.kit.markup import to_markup
 from lora_jax.report.latency.documents import load_latency
 from lora_jax.report.latency.page import write_latency
 from lora_jax.report.latency.results import CAME_OUT, DID_NOT, UNDECIDED, LatencyTable, Median
@@ -199,7 +200,7 @@ def test_sentences_hold_the_numbers_of_the_trials() -> None:
     assert "AdapterH adds +3." in said["growth"] or "AdapterH adds +2.9" in said["growth"]
     assert said["merged"].count("overlap") == 3
     for statement in table.statements:
-        assert statement.words.startswith(f"{statement.claim}. This {statement.verdict}. ")
+        assert statement.words.startswith(f"{statement.claim}: {statement.verdict}.")
 
 
 # ---- what is written
@@ -216,7 +217,7 @@ def test_the_folder_holds_every_trial_the_figures_and_a_page(tmp_path: Path) -> 
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     text = page.read_text()
     for statement in written["statements"]:
-        assert statement["claim"] in text
+        assert to_markup(statement["claim"]) in text
     assert "Other processes kept 1.23 cores busy" in text
     assert len(latency_rows(load_latency(tmp_path)).rows) == 3 * len(VARIANTS)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from lora_jax.estimate import Estimate
+from lora_jax.percent import percent
 from lora_jax.report.kit.numbers import format_count
 from lora_jax.scaling.surfaces.results import PowerLaws, PredictedPair, Surface, SurfaceReport, SurfaceSeries
 
@@ -43,8 +44,8 @@ def _say_best(series: SurfaceSeries, report: SurfaceReport) -> list[str]:
         lines.insert(0, f"the best pair is {_pair(best.rate, best.batch)}.")
         low, high = best.flat_batch.together
         lines.append(
-            f"the loss stays within {100 * report.flat:.3g} % of the lowest at batch sizes of {low:.3g} to"
-            f" {high:.3g} if the rate is tuned again. At the best batch size it does so at rates of"
+            f"the loss stays within {percent(report.flat, digits=3)} of the lowest at batch sizes of"
+            f" {low:.3g} to {high:.3g} if the rate is tuned again. At the best batch size it does so at rates of"
             f" {best.flat_rate.alone[0]:.3g} to {best.flat_rate.alone[1]:.3g}."
         )
     return lines
