@@ -45,8 +45,8 @@ def _say_best(series: SurfaceSeries, report: SurfaceReport) -> list[str]:
         low, high = best.flat_batch.together
         lines.append(
             f"the loss stays within {percent(report.flat, digits=3)} of the lowest at batch sizes of"
-            f" {low:.3g} to {high:.3g} if the rate is tuned again. At the best batch size it does so at rates of"
-            f" {best.flat_rate.alone[0]:.3g} to {best.flat_rate.alone[1]:.3g}."
+            f" {low:.3g} to {high:.3g} if the rate is tuned again. At the best batch size it does so at"
+            f" rates of {best.flat_rate.alone[0]:.3g} to {best.flat_rate.alone[1]:.3g}."
         )
     return lines
 
