@@ -12,10 +12,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lora_jax.cli import main
+
+if TYPE_CHECKING:
+    from lora_jax.runs.record import RunRecord
 
 ROOT = Path(__file__).parents[1]
 SIZES = [2.0**k * 1e4 for k in range(6)]
@@ -231,54 +235,57 @@ def test_a_bad_table_is_one_line(tmp_path: Path, content: str, words: str) -> No
 # ---- report
 
 
+def make_record(i: int, j: int) -> "RunRecord":
+    """Return the record of a run of SIZES[i] and TOKENS[j], not trained: its loss is from a known law."""
+    from lora_jax.config import ModelConfig, RunConfig, run_id, to_dict
+    from lora_jax.runs.record import RunRecord
+
+    n, d = SIZES[i], TOKENS[j]
+    model = ModelConfig(d_model=8 * (i + 1), n_layers=1, n_heads=1, vocab_size=256, context=128)
+    run = RunConfig(model=model, n_tokens=int(d))
+    loss = (1.5 + 40 * n**-0.3 + 60 * d**-0.25) * (1 + 1e-3 * math.sin(7 * i + 3 * j))
+    return RunRecord(
+        run_id=run_id(run),
+        sweep="law",
+        status="done",
+        config=to_dict(run),
+        data={},
+        seed=0,
+        n_params=int(n),
+        n_params_with_head=int(1.2 * n),
+        n_params_total=int(1.3 * n),
+        n_tokens=int(d),
+        unique_tokens=int(d),
+        epochs=0.5,
+        flops=7.2 * n * d,
+        flops_exact=8 * n * d,
+        train_loss=loss,
+        heldout_loss=loss,
+        heldout_loss_se=0.01,
+        bits_per_byte=loss,
+        cooled=True,
+        learning_rate=0.01,
+        n_steps=run.n_steps,
+        diverged_at=None,
+        wall_seconds=1.0,
+        trained_tokens=int(d),
+        tokens_per_second=1e5,
+        device="cpu",
+        versions={"jax": "0"},
+        git_commit=None,
+        created_at="2025-01-01T00:00:00+00:00",
+    )
+
+
 def make_results(folder: Path) -> Path:
-    """Write the records of a sweep that was not trained, its losses from a known law."""
+    """Write the records of a sweep."""
     import dataclasses
 
-    from lora_jax.config import ModelConfig, RunConfig, run_id, to_dict
     from lora_jax.files import write_atomically
-    from lora_jax.runs.record import RunRecord
     from lora_jax.runs.store import RunStore
 
     store = RunStore(folder)
-    records = []
-    for i, n in enumerate(SIZES):
-        for j, d in enumerate(TOKENS):
-            model = ModelConfig(d_model=8 * (i + 1), n_layers=1, n_heads=1, vocab_size=256, context=128)
-            run = RunConfig(model=model, n_tokens=int(d))
-            loss = (1.5 + 40 * n**-0.3 + 60 * d**-0.25) * (1 + 1e-3 * math.sin(7 * i + 3 * j))
-            record = RunRecord(
-                run_id=run_id(run),
-                sweep="law",
-                status="done",
-                config=to_dict(run),
-                data={},
-                seed=0,
-                n_params=int(n),
-                n_params_with_head=int(1.2 * n),
-                n_params_total=int(1.3 * n),
-                n_tokens=int(d),
-                unique_tokens=int(d),
-                epochs=0.5,
-                flops=7.2 * n * d,
-                flops_exact=8 * n * d,
-                train_loss=loss,
-                heldout_loss=loss,
-                heldout_loss_se=0.01,
-                bits_per_byte=loss,
-                cooled=True,
-                learning_rate=0.01,
-                n_steps=run.n_steps,
-                diverged_at=None,
-                wall_seconds=1.0,
-                trained_tokens=int(d),
-                tokens_per_second=1e5,
-                device="cpu",
-                versions={"jax": "0"},
-                git_commit=None,
-                created_at="2025-01-01T00:00:00+00:00",
-            )
-            records.append(record)
+    records = [make_record(i, j) for i in range(len(SIZES)) for j in range(len(TOKENS))]
     rows = [{"step": 1, "n_tokens": 1, "flops": 1.0, "loss": 3.0, "learning_rate": 0.1}]
     for record in records[:-1]:
         path = folder / "runs" / f"{record.run_id}.json"

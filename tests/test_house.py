@@ -1,4 +1,4 @@
-"""How the code is laid out: functions that take few things, and rules that are written once."""
+"""How the code is laid out: short functions that take few things, and rules that are written once."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lora_jax"
 MOST_PARAMETERS = 6  # self among them
+MOST_LINES = 60  # of a function, from the first statement after its docstring to its end
 MANY = 16  # values of a table that may be laid out by hand
 LAID_OUT = ("lora_jax", "benchmarks", "experiments", "configs", "tests")
 ROOMS = ("model", "training", "finetuning")
@@ -30,6 +31,39 @@ def test_no_function_has_many_parameters(room: str) -> None:
         and count_parameters(node) > MOST_PARAMETERS
     ]
     assert not found, f"at most {MOST_PARAMETERS} parameters: {'; '.join(found)}"
+
+
+def count_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function's body, without its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return 0 if not body else (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def test_the_lines_of_a_body_are_counted_without_the_docstring() -> None:
+    signature, docstring = "def f(\n    x,\n):\n", '    """One.\n\n    Two.\n    """\n'
+    for start, body, lines in (
+        (signature, "    y = x\n    return (\n        y\n    )\n", 4),
+        (signature + docstring, "\n    # why\n    y = x\n\n    return y\n", 3),
+        (signature + docstring, "", 0),
+        ("async def f():\n", "    def g():\n        pass\n", 2),
+    ):
+        function = ast.parse(start + body).body[0]
+        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        assert count_lines(function) == lines
+
+
+def test_functions_are_short() -> None:
+    found = []
+    for path in sorted(path for place in LAID_OUT for path in (PACKAGE.parent / place).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") <= MOST_LINES:
+            continue
+        found += [
+            f"{path.relative_to(PACKAGE.parent)}:{node.lineno} {node.name} has {count_lines(node)}"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and count_lines(node) > MOST_LINES
+        ]
+    assert not found, f"at most {MOST_LINES} lines after the docstring: {'; '.join(found)}"
 
 
 def test_a_percentage_is_spelled_by_one_function() -> None:

@@ -42,40 +42,8 @@ def add(commands: Any) -> None:
         metavar="field=value",
         help="set this field, such as model.parametrisation=mup",
     )
-    add_numbers(
-        parser,
-        "--widths",
-        WIDTH,
-        "64,128,256,512",
-        metavar="W,W,...",
-        help="widths (d_model) to compare, at least four (default: 1, 2, 4 and 8 times the base width)",
-    )
-    add_numbers(
-        parser,
-        "--depths",
-        LAYERS,
-        "2,4,8,16",
-        metavar="L,L,...",
-        default=(),
-        help="depths (n_layers) to compare, at least four (default: none)",
-    )
-    add_numbers(
-        parser,
-        "--steps",
-        COUNT,
-        "1,2,5,10",
-        metavar="S,S,...",
-        default=STEPS,
-        help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",
-    )
-    add_number(
-        parser,
-        "--late",
-        COUNT,
-        metavar="S",
-        default=LATE,
-        help=f"measure weights after this step (default: {LATE})",
-    )
+    _add_sizes(parser)
+    _add_moments(parser)
     add_number(
         parser,
         "--seeds",
@@ -95,6 +63,46 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, help="folder of the report (default: results/CONFIG-coordinates)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)
+
+
+def _add_sizes(parser: Any) -> None:
+    add_numbers(
+        parser,
+        "--widths",
+        WIDTH,
+        "64,128,256,512",
+        metavar="W,W,...",
+        help="widths (d_model) to compare, at least four (default: 1, 2, 4 and 8 times the base width)",
+    )
+    add_numbers(
+        parser,
+        "--depths",
+        LAYERS,
+        "2,4,8,16",
+        metavar="L,L,...",
+        default=(),
+        help="depths (n_layers) to compare, at least four (default: none)",
+    )
+
+
+def _add_moments(parser: Any) -> None:
+    add_numbers(
+        parser,
+        "--steps",
+        COUNT,
+        "1,2,5,10",
+        metavar="S,S,...",
+        default=STEPS,
+        help=f"measure activations after these steps (default: {','.join(map(str, STEPS))})",
+    )
+    add_number(
+        parser,
+        "--late",
+        COUNT,
+        metavar="S",
+        default=LATE,
+        help=f"measure weights after this step (default: {LATE})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

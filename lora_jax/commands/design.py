@@ -43,7 +43,18 @@ def add(commands: Any) -> None:
         " runs count as already trained.",
     )
     add_table_options(parser, optional=True)
-    budget = parser.add_argument_group("the budget")
+    _add_budget(parser.add_argument_group("the budget"))
+    _add_aim(parser.add_argument_group("the aim"))
+    _add_price(parser.add_argument_group("the price on a --target of devices"))
+    _add_limits(parser.add_argument_group("limits"))
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write design.json, figures/ and report.html to this folder"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.set_defaults(run=run)
+
+
+def _add_budget(budget: Any) -> None:
     add_number(
         budget, "--flops", FLOPS, is_quantity=True, metavar="C", help="training FLOPs for all runs together"
     )
@@ -59,7 +70,9 @@ def add(commands: Any) -> None:
         action="store_true",
         help="choose a single next run within the budget instead of a whole design",
     )
-    aim = parser.add_argument_group("the aim")
+
+
+def _add_aim(aim: Any) -> None:
     add_list(
         aim,
         CommaText("--target", "N=7e8,D=1.4e10", ("N", "D")),
@@ -89,28 +102,6 @@ def add(commands: Any) -> None:
         metavar="SD",
         help="standard deviation of ln L between seeds (default: the fit's, or 0.01 without a table)",
     )
-    _add_price(parser.add_argument_group("the price on a --target of devices"))
-    limits = parser.add_argument_group("limits")
-    add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="plan at most K runs (default: 20)")
-    add_number(
-        limits,
-        "--max-tokens",
-        QUANTITY,
-        is_quantity=True,
-        metavar="D",
-        help="tokens you have; no run trains on more (default: no limit)",
-    )
-    limits.add_argument(
-        "--share-trunks",
-        action="store_true",
-        help="let runs of one size branch off one long run, so that each pays only for its own"
-        " cooldown (wsd schedule)",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write design.json, figures/ and report.html to this folder"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.set_defaults(run=run)
 
 
 def _add_price(price: Any) -> None:
@@ -132,6 +123,24 @@ def _add_price(price: Any) -> None:
         UTILISATION,
         metavar="SHARE",
         help="share of the devices' peak speed to assume (default, without --like: 0.3)",
+    )
+
+
+def _add_limits(limits: Any) -> None:
+    add_number(limits, "--max-runs", RUNS, default=20, metavar="K", help="plan at most K runs (default: 20)")
+    add_number(
+        limits,
+        "--max-tokens",
+        QUANTITY,
+        is_quantity=True,
+        metavar="D",
+        help="tokens you have; no run trains on more (default: no limit)",
+    )
+    limits.add_argument(
+        "--share-trunks",
+        action="store_true",
+        help="let runs of one size branch off one long run, so that each pays only for its own"
+        " cooldown (wsd schedule)",
     )
 
 

@@ -13,10 +13,8 @@ from lora_jax.commands.fit_options import (
     add_fit_options,
     check_options,
     given_of,
-    law_of,
-    needs_loss,
-    questions_of,
 )
+from lora_jax.commands.fit_questions import law_of, needs_loss, questions_of
 from lora_jax.commands.table_options import add_table_options, command_line, load_table
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import to_json

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_jax.commands.approaches import fit_approach, write_approach
-from lora_jax.commands.fit_options import APPROACHES, needs_loss
+from lora_jax.commands.fit_options import APPROACHES
+from lora_jax.commands.fit_questions import needs_loss
 from lora_jax.commands.table_options import command_line, load_table
 from lora_jax.errors import LoraJaxError
 from lora_jax.files import to_json

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_jax.commands.number_options import add_number
 from lora_jax.errors import LoraJaxError
@@ -62,6 +62,13 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
         help="keep runs whose learning rate was never decayed (default: leave them out if other runs"
         " were decayed)",
     )
+    _add_reshaping(options)
+    options.add_argument("--n-column", metavar="COLUMN", help="column to use as N (default: n_params)")
+    options.add_argument("--flops-column", metavar="COLUMN", help="column to use as C (default: flops)")
+
+
+def _add_reshaping(options: Any) -> None:
+    """Add what makes one row a run, for tables with several rows, or several losses, of a run."""
     options.add_argument(
         "--last-step-per-run",
         action="store_true",
@@ -82,8 +89,6 @@ def add_table_options(parser: argparse.ArgumentParser, optional: bool = False) -
         " finetune_tokens=loss if numbers name the columns, else with a pattern: --wide"
         " n_tokens=loss 'loss@*'",
     )
-    options.add_argument("--n-column", metavar="COLUMN", help="column to use as N (default: n_params)")
-    options.add_argument("--flops-column", metavar="COLUMN", help="column to use as C (default: flops)")
 
 
 def load_table(arguments: argparse.Namespace, needs_loss: bool = True) -> "RunTable":

@@ -13,7 +13,7 @@ from lora_jax.estimate import Estimate
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import Maths
 from lora_jax.report.kit.numbers import format_count, format_interval, format_power
-from lora_jax.scaling.optima.approach_report import EnvelopeResult, IsoFlopResult
+from lora_jax.scaling.optima.approach_report import BudgetMinimum, EnvelopeResult, IsoFlopResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,51 +34,8 @@ def plot_isoflop_curves(result: IsoFlopResult, unit: str = "nats per token") -> 
     colours = style.size_colours()(np.linspace(0, 1, max(len(rows), 2)))
     highest = ABOVE * max(row.loss.value for row in rows)
     for i, (row, colour) in enumerate(zip(rows, colours, strict=False)):
-        first = i == 0
-        ax.plot(
-            row.sizes,
-            row.losses,
-            "o",
-            color=colour,
-            markersize=3.5,
-            markeredgewidth=0,
-            label="run, coloured by budget" if first else None,
-        )
-        ax.plot(
-            row.curve_sizes,
-            row.curve_losses,
-            "-",
-            color=colour,
-            linewidth=1.2,
-            label=NAMES[result.method] if first else None,
-        )
-        n, loss = row.n_params, row.loss
-        ax.errorbar(
-            [n.value],
-            [loss.value],
-            xerr=_bars([n]),
-            yerr=_bars([loss]),
-            fmt="D",
-            color=style.VERMILION,
-            markersize=4.5,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            linewidth=1.1,
-            capsize=2,
-            zorder=5,
-            label="minimum and 95 % interval, with its FLOPs" if first else None,
-        )
-        ax.annotate(
-            format_power(row.flops, 2),
-            (n.value, loss.value),
-            (0, -14),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7.5,
-            color=style.INK,
-            zorder=6,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-        )
+        _draw_budget(ax, row, colour, NAMES[result.method] if i == 0 else None)
+        _draw_minimum(ax, row, is_first=i == 0)
     for i, row in enumerate(refused):
         ax.plot(
             row.sizes,
@@ -97,6 +54,54 @@ def plot_isoflop_curves(result: IsoFlopResult, unit: str = "nats per token") -> 
     style.set_loss_axis(ax, min(losses) / 1.07, min(max(losses) * 1.02, highest), f"loss ({unit})")
     style.add_legend(figure)
     return figure
+
+
+def _draw_budget(ax: "Axes", row: BudgetMinimum, colour: np.ndarray, curve: str | None) -> None:
+    """Draw the runs of a budget and their curve, in an RGBA colour (4,).
+
+    curve: its name in the legend. None gives neither an entry.
+    """
+    ax.plot(
+        row.sizes,
+        row.losses,
+        "o",
+        color=colour,
+        markersize=3.5,
+        markeredgewidth=0,
+        label="run, coloured by budget" if curve else None,
+    )
+    ax.plot(row.curve_sizes, row.curve_losses, "-", color=colour, linewidth=1.2, label=curve)
+
+
+def _draw_minimum(ax: "Axes", row: BudgetMinimum, is_first: bool) -> None:
+    """Draw the minimum of a budget with its intervals and its FLOPs; the first has an entry in the legend."""
+    n, loss = row.n_params, row.loss
+    ax.errorbar(
+        [n.value],
+        [loss.value],
+        xerr=_bars([n]),
+        yerr=_bars([loss]),
+        fmt="D",
+        color=style.VERMILION,
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        linewidth=1.1,
+        capsize=2,
+        zorder=5,
+        label="minimum and 95 % interval, with its FLOPs" if is_first else None,
+    )
+    ax.annotate(
+        format_power(row.flops, 2),
+        (n.value, loss.value),
+        (0, -14),
+        textcoords="offset points",
+        ha="center",
+        fontsize=7.5,
+        color=style.INK,
+        zorder=6,
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+    )
 
 
 def plot_optima(result: IsoFlopResult | EnvelopeResult) -> "Figure":
@@ -123,7 +128,8 @@ def plot_optima(result: IsoFlopResult | EnvelopeResult) -> "Figure":
         if len(decades) > 1:  # half an axis has no room for more
             ax.xaxis.set_major_locator(FixedLocator(decades))
         drawn = [*values, *band.value]
-        _set_count_y(ax, min(drawn) / 2, max(drawn) * 2, label)
+        low, high = min(drawn) / 2, max(drawn) * 2
+        style.set_scale(ax, "y", low, high, style.decade_ticks(low, high), format_count, label)
     style.add_legend(figure)
     return figure
 
@@ -228,15 +234,3 @@ def _bars(numbers: Sequence[Estimate]) -> list[list[float]] | None:
         [max(0.0, n.value - low) for n, (low, _) in zip(numbers, ends, strict=True)],
         [max(0.0, high - n.value) for n, (_, high) in zip(numbers, ends, strict=True)],
     ]
-
-
-def _set_count_y(ax: "Axes", low: float, high: float, label: str) -> None:
-    """Make a logarithmic y axis of parameters or tokens."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    ax.set_yscale("log")
-    ax.set_ylim(low, high)
-    ax.set_ylabel(label)
-    ax.yaxis.set_major_locator(FixedLocator(style.decade_ticks(low, high)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: format_count(y)))
-    ax.yaxis.set_minor_locator(NullLocator())

@@ -11,7 +11,12 @@ import numpy as np
 from lora_jax.report.kit import style
 from lora_jax.report.kit.figure_text import Maths
 from lora_jax.report.kit.numbers import format_count, format_power
-from lora_jax.scaling.planning.design_report import DesignReport, PlannedRun
+from lora_jax.scaling.planning.design_report import (
+    DesignReport,
+    LadderPromise,
+    PlannedRun,
+    PlannedTarget,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,22 +34,14 @@ def plot_design(
 
     existing: (N, D) of the runs there are already. next_cell: one to buy.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     figure, [ax] = style.new_figure()
-    cells, target = design.cells, design.target
     ladder = design.ladder.cells if design.ladder else ()
-    shown = [*cells, *ladder, target, *([next_cell] if next_cell else [])]
+    shown = [*design.cells, *ladder, design.target, *([next_cell] if next_cell else [])]
     n = [c.n_params for c in shown] + [x for x, _ in existing]
     d = [c.n_tokens for c in shown] + [y for _, y in existing]
     x_range, y_range = (min(n) / 2, max(n) * 2.2), (min(d) / 2, max(d) * 2.2)
     style.set_count_axis(ax, *x_range, "parameters N")
-    ax.set_yscale("log")
-    ax.set_ylim(*y_range)
-    ax.set_ylabel("training tokens D")
-    ax.yaxis.set_major_locator(FixedLocator(style.decade_ticks(*y_range)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: format_count(x)))
-    ax.yaxis.set_minor_locator(NullLocator())
+    style.set_scale(ax, "y", *y_range, style.decade_ticks(*y_range), format_count, "training tokens D")
     _draw_budget_lines(ax, x_range, y_range)
     if existing:
         ax.plot(
@@ -56,32 +53,8 @@ def plot_design(
             label=f"runs there are ({len(existing)})",
         )
     if design.ladder:
-        ax.plot(
-            [c.n_params for c in ladder],
-            [c.n_tokens for c in ladder],
-            "x--",
-            color=style.VERMILION,
-            linewidth=0.8,
-            markersize=5,
-            zorder=3,
-            label=f"ladder D = {design.ladder.tokens_per_parameter:g} N, same cost and number of runs:"
-            f" \u00b1{design.ladder.half_width_percent:.2g} % (simulated)",
-        )
-    simulated = design.simulated
-    figures = f"\u00b1{design.half_width_percent:.2g} % at the target" + (
-        f" (simulated {simulated.half_width_percent:.2g} %)" if simulated else ""
-    )
-    ax.scatter(
-        [c.n_params for c in cells],
-        [c.n_tokens for c in cells],
-        s=_areas(cells),
-        color=style.BLUE,
-        alpha=0.85,
-        edgecolors="white",
-        linewidths=0.6,
-        zorder=4,
-        label=f"plan, {len(cells)} runs, {format_power(design.spent_flops)} FLOPs: {figures}",
-    )
+        _draw_ladder(ax, design.ladder)
+    _draw_plan(ax, design)
     if next_cell:
         ax.plot(
             [next_cell.n_params],
@@ -93,17 +66,7 @@ def plot_design(
             markeredgecolor=style.INK,
             label="next run worth buying",
         )
-    ax.plot(
-        [target.n_params],
-        [target.n_tokens],
-        "*",
-        color=style.ORANGE,
-        markersize=15,
-        zorder=5,
-        markeredgecolor=style.INK,
-        markeredgewidth=0.8,
-        label=f"target, {format_power(target.flops)} FLOPs",
-    )
+    _draw_target(ax, design.target)
     figure.legend(loc="outside lower center", ncols=1, fontsize=8.5, frameon=False, markerscale=0.7)
     return figure
 
@@ -113,8 +76,6 @@ def plot_budgets(designs: Sequence[DesignReport]) -> "Figure":
 
     The ladder of each, where it was simulated, and the plan's own simulated interval are drawn beside it.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     figure, [ax] = style.new_figure()
     designs = sorted(designs, key=lambda one: one.budget_flops)
     budgets = [one.budget_flops for one in designs]
@@ -139,19 +100,63 @@ def plot_budgets(designs: Sequence[DesignReport]) -> "Figure":
             drawn += [y for _, y in points]
     style.set_flops_axis(ax, min(budgets) / 1.5, max(budgets) * 1.5, "budget (FLOPs)")
     low, high = min(drawn) / 1.15, max(drawn) * 1.15
-    ax.set_yscale("log")
-    ax.set_ylim(low, high)
     ticks = style.decade_ticks(low, high, (1, 1.5, 2, 3, 4, 5, 7) if high / low < 6 else (1, 2, 5))
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
     target = designs[0].target
-    ax.set_ylabel(
+    label = (
         f"95 % interval of the loss (\u00b1 %) at\nN = {format_count(target.n_params)},"
         f" D = {format_count(target.n_tokens)}"
     )
+    style.set_scale(ax, "y", low, high, ticks, lambda y: f"{y:g}", label)
     style.add_legend(figure)
     return figure
+
+
+def _draw_ladder(ax: "Axes", ladder: LadderPromise) -> None:
+    """Draw the runs of the ladder that costs as much, and name its simulated interval."""
+    ax.plot(
+        [c.n_params for c in ladder.cells],
+        [c.n_tokens for c in ladder.cells],
+        "x--",
+        color=style.VERMILION,
+        linewidth=0.8,
+        markersize=5,
+        zorder=3,
+        label=f"ladder D = {ladder.tokens_per_parameter:g} N, same cost and number of runs:"
+        f" \u00b1{ladder.half_width_percent:.2g} % (simulated)",
+    )
+
+
+def _draw_plan(ax: "Axes", design: DesignReport) -> None:
+    """Draw the runs of the design, and name their price and what they promise at the target."""
+    cells, simulated = design.cells, design.simulated
+    figures = f"\u00b1{design.half_width_percent:.2g} % at the target" + (
+        f" (simulated {simulated.half_width_percent:.2g} %)" if simulated else ""
+    )
+    ax.scatter(
+        [c.n_params for c in cells],
+        [c.n_tokens for c in cells],
+        s=_areas(cells),
+        color=style.BLUE,
+        alpha=0.85,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=4,
+        label=f"plan, {len(cells)} runs, {format_power(design.spent_flops)} FLOPs: {figures}",
+    )
+
+
+def _draw_target(ax: "Axes", target: PlannedTarget) -> None:
+    ax.plot(
+        [target.n_params],
+        [target.n_tokens],
+        "*",
+        color=style.ORANGE,
+        markersize=15,
+        zorder=5,
+        markeredgecolor=style.INK,
+        markeredgewidth=0.8,
+        label=f"target, {format_power(target.flops)} FLOPs",
+    )
 
 
 def _areas(cells: Sequence[PlannedRun]) -> list[float]:

@@ -60,18 +60,65 @@ def make_method(name: str, alpha: float, beta: float, apart: str | None = None) 
     )
 
 
-def make_laws() -> FinetuningReport:
-    def crossing(n: float, f: float | None) -> Crossing:
-        if f is None:
-            return Crossing({"N": n}, Solution(None, None, None), "none", None, "full")
-        return Crossing({"N": n}, Solution(f, f / 3, None), "identified", 1.0, "full")
+def make_crossing(n: float, f: float | None) -> Crossing:
+    if f is None:
+        return Crossing({"N": n}, Solution(None, None, None), "none", None, "full")
+    return Crossing({"N": n}, Solution(f, f / 3, None), "identified", 1.0, "full")
 
+
+def make_forms() -> tuple[FormScore, ...]:
+    """One that predicted held-out cells, and one that could not be fitted."""
+    return (
+        FormScore(
+            "multiplicative",
+            "L = E + A N^-alpha F^-beta",
+            (),
+            8,
+            (),
+            0.02,
+            {"F": 0.02},
+            0.01,
+            None,
+            True,
+            None,
+        ),
+        FormScore(
+            "additive",
+            "L = E + A N^-alpha + B F^-beta",
+            (),
+            10,
+            (),
+            None,
+            {},
+            None,
+            None,
+            False,
+            "too few cells",
+        ),
+    )
+
+
+def make_capacity() -> Capacity:
+    return Capacity(
+        "LoRA",
+        "full",
+        (1.0, 4.0),
+        {},
+        (Knee({"F": 64512.0}, Solution(3.0, 2.0, None), "identified"),),
+        (),
+        0.01,
+        "identified",
+        None,
+    )
+
+
+def make_laws() -> FinetuningReport:
     methods = (
         make_method("full", 0.1, 0.2),
         make_method(NASTY, 0.12, 0.15),
         make_method("top", 0.1, 0.1, "its rates are at an edge"),
     )
-    curve = tuple(crossing(n, 8_000.0) for n in (5e3, 1e4, 1e5, 3e5))
+    curve = tuple(make_crossing(n, 8_000.0) for n in (5e3, 1e4, 1e5, 3e5))
     return FinetuningReport(
         source="made up",
         command="none",
@@ -83,55 +130,22 @@ def make_laws() -> FinetuningReport:
         loss_unit="nats per token",
         task="text:code",
         methods=methods,
-        forms=(
-            FormScore(
-                "multiplicative",
-                "L = E + A N^-alpha F^-beta",
-                (),
-                8,
-                (),
-                0.02,
-                {"F": 0.02},
-                0.01,
-                None,
-                True,
-                None,
-            ),
-            FormScore(
-                "additive",
-                "L = E + A N^-alpha + B F^-beta",
-                (),
-                10,
-                (),
-                None,
-                {},
-                None,
-                None,
-                False,
-                "too few cells",
-            ),
-        ),
+        forms=make_forms(),
         form="multiplicative",
         form_why="It predicts best.",
         crossovers=(
-            Crossover("full", NASTY, (crossing(1e4, 8_000.0), crossing(1e5, None)), curve, (4032.0, 64512.0)),
+            Crossover(
+                "full",
+                NASTY,
+                (make_crossing(1e4, 8_000.0), make_crossing(1e5, None)),
+                curve,
+                (4032.0, 64512.0),
+            ),
         ),
         needs=(
             Need("full", 1.9, 64512.0, Solution(2e5, 1e5, 4e5), 2.0, {"FLOPs": Solution(1e12, None, None)}),
         ),
-        capacities=(
-            Capacity(
-                "LoRA",
-                "full",
-                (1.0, 4.0),
-                {},
-                (Knee({"F": 64512.0}, Solution(3.0, 2.0, None), "identified"),),
-                (),
-                0.01,
-                "identified",
-                None,
-            ),
-        ),
+        capacities=(make_capacity(),),
         left_out=(LeftOutRun("run-1", "diverged"),),
         doubts=("few seeds",),
         notes=("a note",),
