@@ -86,6 +86,7 @@ def _add_sizes(parser: Any) -> None:
 
 
 def _add_moments(parser: Any) -> None:
+    """Add the steps after which activations and weights are measured."""
     add_numbers(
         parser,
         "--steps",

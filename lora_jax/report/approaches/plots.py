@@ -59,7 +59,7 @@ def plot_isoflop_curves(result: IsoFlopResult, unit: str = "nats per token") -> 
 def _draw_budget(ax: "Axes", row: BudgetMinimum, colour: np.ndarray, curve: str | None) -> None:
     """Draw the runs of a budget and their curve, in an RGBA colour (4,).
 
-    curve: its name in the legend. None gives neither an entry.
+    curve: name of the curve in the legend. If it is None, the legend names neither the curve nor the runs.
     """
     ax.plot(
         row.sizes,
