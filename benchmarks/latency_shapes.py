@@ -74,8 +74,8 @@ def shape_sizes(divisor: int) -> tuple[Size, ...]:
 def check_divisor(divisor: int) -> None:
     if divisor not in DIVISORS:
         raise LoraJaxError(
-            f"--divide is {divisor}, it must be one of {', '.join(map(str, DIVISORS))}, which divide GPT-2"
-            " medium's 16 heads and 24 layers: choose one of them."
+            f"--divide is {divisor}, but it must be one of {', '.join(map(str, DIVISORS))}, which divide"
+            " GPT-2 medium's 16 heads and 24 layers: choose one of them."
         )
 
 

@@ -67,7 +67,7 @@ def _run(command: Sequence[str], folder: Path) -> Cost:
     if cost.exit_status:
         last = printed.read_text().strip().splitlines()[-1:]
         raise LoraJaxError(
-            f"{' '.join(command)} ended with status {cost.exit_status}, it must end with 0 (its last line:"
-            f" {last}): run it by itself."
+            f"{' '.join(command)} ended with status {cost.exit_status}, but it must end with 0 (its last"
+            f" line: {last}): run it by itself."
         )
     return cost

@@ -127,7 +127,7 @@ def check(arguments: argparse.Namespace) -> None:
     """Refuse what would be found out after minutes of timing."""
     if arguments.json and Path(arguments.json).is_dir():
         raise LoraJaxError(
-            f"--json is {arguments.json}, a folder, it must be a file or -: name a file in it."
+            f"--json is {arguments.json}, a folder, but it must be a file or -: name a file in it."
         )
     if arguments.corpus_mb is not None and not is_chosen(CORPUS, arguments):
         raise LoraJaxError(f"--corpus-mb is of the section {CORPUS}: add --only {CORPUS}, or leave it out.")

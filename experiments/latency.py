@@ -154,7 +154,9 @@ def check_folder(folder: Path, make: bool) -> None:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise LoraJaxError(f"--out is {folder}, a file, it must be a folder: name another one.") from error
+        raise LoraJaxError(
+            f"--out is {folder}, a file, but it must be a folder: name another one."
+        ) from error
     except OSError as error:
         raise LoraJaxError(
             f"--out is {folder}, which cannot be made or written ({error.strerror}): name a folder that can."

@@ -104,7 +104,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_fields(self, "data")
         if not self.sources:
-            raise LoraJaxError("data.sources is empty, it must name at least one source: add one.")
+            raise LoraJaxError("data.sources is empty, but it must name at least one source: add one.")
         if self.heldout_sources and self.heldout_fraction != DataConfig.heldout_fraction:
             raise LoraJaxError(
                 f"data.heldout_fraction is {self.heldout_fraction:g} and data.heldout_sources is given, from"
@@ -141,7 +141,7 @@ def _size_in(tokenizer: str, within: Range, example: str, meaning: str) -> int:
     except LoraJaxError:
         form = f"{example.partition(':')[0]}:SIZE"
         raise LoraJaxError(
-            f"data.tokenizer is {show(tokenizer)}, wanted is {form!r}, SIZE {within.words} ({meaning}), for"
+            f"data.tokenizer is {show(tokenizer)}, but it must be {form!r}, SIZE {within.words} ({meaning}), for"
             f" example {example!r}: correct it."
         ) from None
 

@@ -83,7 +83,7 @@ def read_object(path: Path, remedy: str, if_missing: str | None = None) -> dict[
     except (OSError, ValueError) as error:
         raise LoraJaxError(f"{path} cannot be read ({error}): {remedy}.") from error
     if not isinstance(document, dict):
-        raise LoraJaxError(f"{path} holds a {type(document).__name__}, wanted an object: {remedy}.")
+        raise LoraJaxError(f"{path} holds a {type(document).__name__}, but it must be an object: {remedy}.")
     noted = _unsealed.get()
     if FIELD not in document and noted is not None:
         noted.append(path)

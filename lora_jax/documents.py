@@ -64,7 +64,7 @@ def check_kind(document: Mapping[str, Any], wanted: str) -> None:
     """
     kind = document.get("kind")
     if kind != wanted:
-        raise Unreadable(f"is of the kind {kind!r}, wanted {wanted!r}")
+        raise Unreadable(f"is of the kind {kind!r}, but it must be {wanted!r}")
 
 
 def check_format(document: Mapping[str, Any], newest: int) -> None:
@@ -170,7 +170,7 @@ def _read(kind: Any, document: Any, where: str) -> Any:
     if origin is tuple:
         _wanted(document, (list, tuple), "a list", where)
         if inside[-1] is not Ellipsis and len(inside) != len(document):
-            raise Unreadable(f"{where!r} has {len(document)} entries, wanted {len(inside)}")
+            raise Unreadable(f"{where!r} has {len(document)} entries, but it must have {len(inside)}")
         if inside == (float, ...) and set(map(type, document)) <= {float, int}:
             return tuple(document)  # records may hold a million test values
         kinds = (inside[0],) * len(document) if inside[-1] is Ellipsis else inside
@@ -192,7 +192,9 @@ def _read(kind: Any, document: Any, where: str) -> Any:
 
 def _one_of(document: Any, known: Sequence[Any], where: str) -> Any:
     if document not in known:
-        raise Unreadable(f"{where!r} is {repr(document)[:60]}, wanted {' or '.join(map(repr, known))}")
+        raise Unreadable(
+            f"{where!r} is {repr(document)[:60]}, but it must be {' or '.join(map(repr, known))}"
+        )
     return document
 
 
@@ -206,16 +208,16 @@ def _read_plain(kind: Any, document: Any, where: str) -> Any:
         if document is None:
             return math.nan
         if isinstance(document, bool):
-            raise Unreadable(f"{where!r} is {document!r}, wanted a number")
+            raise Unreadable(f"{where!r} is {document!r}, but it must be a number")
         return _wanted(document, (float, int), PLAIN[kind], where)
     words = PLAIN[kind]
     if kind is int and isinstance(document, bool):
-        raise Unreadable(f"{where!r} is {document!r}, wanted {words}")
+        raise Unreadable(f"{where!r} is {document!r}, but it must be {words}")
     return _wanted(document, kind, words, where)
 
 
 def _wanted(document: Any, kind: Any, words: str, where: str) -> Any:
     if not isinstance(document, kind):
         shown = repr(document)[:60]
-        raise Unreadable(f"{f'{where!r} is ' if where else 'is '}{shown}, wanted {words}")
+        raise Unreadable(f"{f'{where!r} is ' if where else 'is '}{shown}, but it must be {words}")
     return document

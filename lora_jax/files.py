@@ -108,8 +108,9 @@ def require_disk(folder: Path) -> None:
     scheme = re.match(r"([a-z][a-z0-9+]+):/", str(folder))
     if scheme is not None:
         raise LoraJaxError(
-            f"{folder} is on object storage ({scheme[1]}), wanted a folder of a disk, because workers need"
-            " files that only one of them can create: name a folder on NFS, Filestore, EFS or this machine."
+            f"{folder} is on object storage ({scheme[1]}), but it must be a folder of a disk, because workers"
+            " need files that only one of them can create: name a folder on NFS, Filestore, EFS or this"
+            " machine."
         )
 
 

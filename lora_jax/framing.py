@@ -175,7 +175,7 @@ def choose_end_ids(generation: object, config: object, eos_id: int | None) -> tu
         ids = [one for one in listed if isinstance(one, int) and not isinstance(one, bool)]
         if len(ids) < len(listed):
             raise LoraJaxError(
-                f"{name} has the eos_token_id {found!r}, wanted is a token's number or a list of them:"
+                f"{name} has the eos_token_id {found!r}, but it must be a token's number or a list of them:"
                 " mend it."
             )
         return distinct(ids)

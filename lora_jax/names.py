@@ -74,8 +74,8 @@ def inside(folder: Path, name: object, said_by: str) -> Path:
     """
     if not is_plain(name):
         raise LoraJaxError(
-            f"{said_by} names the file {_quote(name)}, wanted is a plain file name in {folder}, without a"
-            " folder: correct it, or fetch or make it again."
+            f"{said_by} names the file {_quote(name)}, but it must be a plain file name in {folder}, without"
+            " a folder: correct it, or fetch or make it again."
         )
     return folder / str(name)
 

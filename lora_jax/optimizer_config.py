@@ -67,8 +67,8 @@ def check_optimizer(config: Any) -> None:
         return
     if isinstance(optimizer, type) or not isinstance(optimizer, OptimizerConfig):
         raise LoraJaxError(
-            f"optim.optimizer is {show(optimizer)}, it must be an optimizer with its numbers, such as Muon()"
-            " of lora_jax.training.optimizers: change it."
+            f"optim.optimizer is {show(optimizer)}, but it must be an optimizer with its numbers, such as"
+            " Muon() of lora_jax.training.optimizers: change it."
         )
     for field in fields(config):
         if field.name in ("beta1", "beta2", "eps") and getattr(config, field.name) != field.default:

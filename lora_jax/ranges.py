@@ -70,7 +70,7 @@ class Range:
         number = _plain_number(value, self.whole)
         if number is None or not self.holds(number):
             got = show(value) if shown is None else shown if number is not None else show(shown)
-            raise LoraJaxError(f"{name} is {got}, it must be {self.words}: change it.")
+            raise LoraJaxError(f"{name} is {got}, but it must be {self.words}: change it.")
         return number
 
     def read(self, name: str, text: str) -> Any:
@@ -192,14 +192,17 @@ def _check(kind: Any, value: Any, name: str) -> Any:
         if value not in parts:
             choices = " or ".join(map(repr, parts))
             raise LoraJaxError(
-                f"{name} is {show(value)}, wanted is {choices}{_nearest_choice(value, parts)}: correct it."
+                f"{name} is {show(value)}, but it must be {choices}{_nearest_choice(value, parts)}: correct"
+                " it."
             )
         return value
     if origin is tuple:
         return _check_tuple(parts, value, name)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise LoraJaxError(f"{name} is {show(value)}, it must be a table, as {{name: value}}: change it.")
+            raise LoraJaxError(
+                f"{name} is {show(value)}, but it must be a table, as {{name: value}}: change it."
+            )
         return {
             _check(parts[0], key, f"a name in {name}"): _check(parts[1], inner, f"{name}[{show(key)}]")
             for key, inner in value.items()
@@ -208,15 +211,15 @@ def _check(kind: Any, value: Any, name: str) -> Any:
         raise TypeError(f"{name} is a number without a range: declare one (lora_jax/ranges.py)")
     if not isinstance(value, kind):
         told = {bool: "true or false", str: "a text"}.get(kind, f"a {kind.__name__}")
-        raise LoraJaxError(f"{name} is {show(value)}, it must be {told}: change it.")
+        raise LoraJaxError(f"{name} is {show(value)}, but it must be {told}: change it.")
     return value
 
 
 def _check_tuple(parts: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise LoraJaxError(f"{name} is {show(value)}, it must be a list: change it.")
+        raise LoraJaxError(f"{name} is {show(value)}, but it must be a list: change it.")
     if parts[-1] is not Ellipsis and len(parts) != len(value):
-        raise LoraJaxError(f"{name} is {show(value)}, it must hold {len(parts)} values: change it.")
+        raise LoraJaxError(f"{name} is {show(value)}, but it must hold {len(parts)} values: change it.")
     kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
     return tuple(
         _check(kind, v, f"{name}[{i}]") for i, (kind, v) in enumerate(zip(kinds, value, strict=True))

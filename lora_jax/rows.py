@@ -61,7 +61,9 @@ def read_rows(file: Path, *, tabs_quote: bool = True, longest: int = CELL) -> Sh
     if not file.exists():
         raise LoraJaxError(f"{file} does not exist: name a results folder with a runs.csv, or a CSV file.")
     if not file.is_file():
-        raise LoraJaxError(f"{file} is a folder, a pipe or a device, wanted a file with a table: name one.")
+        raise LoraJaxError(
+            f"{file} is a folder, a pipe or a device, but it must be a file with a table: name one."
+        )
     suffix = file.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return _sheet(_read_parquet(file))

@@ -69,7 +69,7 @@ def test_what_is_read_and_written_again_is_the_same() -> None:
         (b"{", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
         (b"[" * 10**5, "cannot be read"),
-        (b"[1]", "holds a list, wanted an object"),
+        (b"[1]", "holds a list, but it must be an object"),
         (b'{"n": 1, "digest": "0"}', "is damaged or was edited"),
         (None, "is missing"),
     ],

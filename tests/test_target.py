@@ -38,7 +38,7 @@ def test_gpus_beyond_eight_are_several_machines_and_a_slice_is_one() -> None:
         ("h100:2x2", "needs a number after the colon: write h100:8"),
         ("h100:", "needs a number"),
         ("h100:-1", "needs a number"),
-        ("h100:0", "--target, a side of 'h100:0', is 0, it must be a whole number from 1"),
+        ("h100:0", "--target, a side of 'h100:0', is 0, but it must be a whole number from 1"),
         ("", "unknown device ''"),
         ("h100:12", "is 12 GPUs, and several machines have 8 each: choose a multiple of 8"),
         ("v5e:32x16", "is 512 chips, and the largest slice of tpu-v5e has 256: name a slice"),

@@ -185,7 +185,7 @@ def _count_gpus(text: str) -> int:
     """Return how many GPUs a text asks for. It is a number, or a kind and a number."""
     kind, colon, number = text.rpartition(":")
     if colon and not re.fullmatch(r"[\w.-]+", kind):
-        raise LoraJaxError(f"{OPTION} gpus is {show(text)}, it must be as 2 or a100:2: change it.")
+        raise LoraJaxError(f"{OPTION} gpus is {show(text)}, but it must look like 2 or a100:2: change it.")
     return GPUS.read(f"{OPTION} gpus", number)
 
 
@@ -198,12 +198,12 @@ def _read_memory(text: str) -> str:
 
 
 def _wrong_memory(text: str) -> LoraJaxError:
-    return LoraJaxError(f"{OPTION} memory is {show(text)}, it must be as 32G or 500M: change it.")
+    return LoraJaxError(f"{OPTION} memory is {show(text)}, but it must look like 32G or 500M: change it.")
 
 
 def _check_text(name: str, value: str | None) -> None:
     if value is not None and (not value or not value.isprintable()):
-        raise LoraJaxError(f"{OPTION} {name} is {show(value)}, it must be a text on one line: change it.")
+        raise LoraJaxError(f"{OPTION} {name} is {show(value)}, but it must be a text on one line: change it.")
 
 
 def _check_further(name: str, value: str | None) -> None:

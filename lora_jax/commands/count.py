@@ -75,11 +75,11 @@ def _parse(name: str, text: str, default: Any) -> Any:
 
     if name == "norm":
         if text not in ("layernorm", "rmsnorm"):
-            raise LoraJaxError(f"norm is {text!r}, it must be layernorm or rmsnorm: choose one.")
+            raise LoraJaxError(f"norm is {text!r}, but it must be layernorm or rmsnorm: choose one.")
         return text
     if isinstance(default, bool):
         if text.lower() not in YES + NO:
-            raise LoraJaxError(f"{name} is {text!r}, it must be true or false: choose one.")
+            raise LoraJaxError(f"{name} is {text!r}, but it must be true or false: choose one.")
         return text.lower() in YES
     kind, _ = split_optional(field_kinds(Shape)[name])
     return get_args(kind)[1].read(name, text)

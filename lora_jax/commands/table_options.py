@@ -187,7 +187,7 @@ def parse_number(what: str, text: str, within: Range = ANY_NUMBER) -> float:
 
     number = read_number(text)
     if number is None:
-        raise LoraJaxError(f"{what} is {show(text)}, it must be a number such as 7e10 or 70B: mend it.")
+        raise LoraJaxError(f"{what} is {show(text)}, but it must be a number such as 7e10 or 70B: mend it.")
     return within.check(what, number, cut(text))
 
 

@@ -84,8 +84,8 @@ def parse(task: Task) -> argparse.Namespace:
     """Return the arguments of a task's command."""
     if task.command not in COMMANDS:
         raise LoraJaxError(
-            f"The sweep was started by the command {task.command!r}, wanted one of {', '.join(COMMANDS)}:"
-            " another version of lora_jax started it; use that one."
+            f"The sweep was started by the command {task.command!r}, but it must be one of"
+            f" {', '.join(COMMANDS)}: another version of lora_jax started it; use that one."
         )
     parser = argparse.ArgumentParser()
     COMMANDS[task.command].add_options(parser, Caller(task.program, Path(task.root), task.place))

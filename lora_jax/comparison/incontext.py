@@ -80,8 +80,9 @@ def _compare_task(label: str, runs: Sequence[Attempt]) -> TaskComparison:
     sizes = {len(run.rights) for run in runs if run.rights}
     if len(sizes) > 1 or min(sizes) < 2:
         raise LoraJaxError(
-            f"the runs of {label} were tested on {' and '.join(map(str, sorted(sizes)))} examples, wanted the"
-            " same ones for all, and two at least: run them again into a folder of their own."
+            f"the runs of {label} were tested on {' and '.join(map(str, sorted(sizes)))} examples, but all"
+            " must be tested on the same ones, and on two at least: run them again into a folder of their"
+            " own."
         )
     by_line: dict[tuple[Any, ...], list[Attempt]] = {}
     for run in runs:

@@ -112,15 +112,16 @@ def _describe(runs: Sequence[TunedRun]) -> _Sweep:
         values = list(dict.fromkeys(getattr(run.finetuning, name) for run in runs))
         if len(values) > 1:
             raise LoraJaxError(
-                f"the runs have {len(values)} different values of {name} ({values[0]!r}, {values[1]!r}), a"
-                " comparison wants one: give each its own folder."
+                f"the runs have {len(values)} different values of {name} ({values[0]!r}, {values[1]!r}), but"
+                " a comparison needs one: give each its own folder."
             )
     finished = [run for run in runs if run.is_finished]
     lengths = {len(run.finetuning.test_values): run.run_id for run in finished}
     if len(lengths) > 1 or 1 in lengths or 0 in lengths:
         raise LoraJaxError(
             f"the runs were tested on {' and '.join(str(n) for n in sorted(lengths))} examples (such as"
-            f" {lengths[min(lengths)]}), wanted the same ones for all, and two at least: train them again."
+            f" {lengths[min(lengths)]}), but all must be tested on the same ones, and on two at least: train"
+            " them again."
         )
     metric = runs[0].finetuning.metric
     counts = Counter(run.seed for run in runs)

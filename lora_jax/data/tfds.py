@@ -53,8 +53,8 @@ def parse_name(text: str) -> SetName:
     name, _, config = path.partition("/")
     if not name.isidentifier() or not all(is_plain(part) for part in (config, version) if part):
         raise LoraJaxError(
-            f"The source is 'tfds:{text}', wanted is tfds:NAME or tfds:NAME/CONFIG: write a dataset's name,"
-            " for example tfds:lm1b."
+            f"The source is 'tfds:{text}', but it must be tfds:NAME or tfds:NAME/CONFIG: write a dataset's"
+            " name, for example tfds:lm1b."
         )
     return SetName(name, config or None, version or None)
 

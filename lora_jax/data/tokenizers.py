@@ -211,7 +211,7 @@ def read_tokenizer(spec: str) -> Tokenizer | None:
     path = Path(spec).expanduser()
     if path.suffix != ".json" and not path.exists():
         raise LoraJaxError(
-            f"data.tokenizer is {spec!r}, wanted is 'bytes', 'bpe:SIZE' or the path of a tokenizer.json:"
+            f"data.tokenizer is {spec!r}, but it must be 'bytes', 'bpe:SIZE' or the path of a tokenizer.json:"
             " correct it."
         )
     return SubwordTokenizer(str(path), _read_json(path), by_line=False)

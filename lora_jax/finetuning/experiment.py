@@ -46,7 +46,7 @@ def load_finetuning(
     module, sweep = execute_config(path, "sweep", "a FinetuneSweep", "configs/peft_sst2.py")
     if not isinstance(sweep, FinetuneSweep):
         raise LoraJaxError(
-            f"{path}: sweep() returned {type(sweep).__name__}, it must return a FinetuneSweep:"
+            f"{path}: sweep() returned {type(sweep).__name__}, but it must return a FinetuneSweep:"
             " see configs/peft_sst2.py."
         )
     sweep = overlay(sweep, parse_overrides(overrides, FinetuneSweep))
@@ -87,7 +87,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyExperiment:
     module, study = execute_config(path, "study", "a FinetuneStudy", "configs/finetune_laws.py")
     if not isinstance(study, FinetuneStudy):
         raise LoraJaxError(
-            f"{path}: study() returned {type(study).__name__}, it must return a FinetuneStudy:"
+            f"{path}: study() returned {type(study).__name__}, but it must return a FinetuneStudy:"
             " see configs/finetune_laws.py."
         )
     of_bases = [text.removeprefix(OF_BASES) for text in overrides if text.startswith(OF_BASES)]

@@ -131,7 +131,7 @@ def choose_method(name: str, rank: int | None) -> MethodConfig:
     known: dict[str, Any] = {key.lower(): kind for key, kind in find_methods().items() if key != "Combined"}
     if name.lower() not in known:
         raise LoraJaxError(
-            f"--method is {name!r}{nearest(name.lower(), known)}, wanted is one of {', '.join(known)}."
+            f"--method is {name!r}{nearest(name.lower(), known)}, but it must be one of {', '.join(known)}."
         )
     kind = known[name.lower()]
     fields = {field.name for field in dataclasses.fields(kind)}

@@ -89,7 +89,7 @@ class SavedTrial:
         """Read the history's other fields. LoraJaxError if the file is damaged or missing."""
         facts = read_object(path, "delete it")
         if facts.keys() - set(NEWER) != set(FACTS):
-            raise LoraJaxError(f"{path} holds {sorted(facts)}, wanted {sorted(FACTS)}: delete it.")
+            raise LoraJaxError(f"{path} holds {sorted(facts)}, but it must hold {sorted(FACTS)}: delete it.")
         return facts
 
     def _tidy(self) -> None:

@@ -135,11 +135,11 @@ def check(engine: Engine, prompts: Sequence[Tokens], wanted: Wanted) -> None:
     """
     wanted.sampling.check()
     if wanted.n_new < 1:
-        raise LoraJaxError(f"{wanted.n_new} new tokens are asked for, it must be at least 1: raise it.")
+        raise LoraJaxError(f"{wanted.n_new} new tokens are asked for, but at least 1 must be: raise it.")
     if wanted.stop and wanted.decode is None:
         raise LoraJaxError("stop strings are looked for in text: give `decode`, which makes text of tokens.")
     if not all(wanted.stop):
-        raise LoraJaxError("a stop string is empty, it must have a character: leave it out.")
+        raise LoraJaxError("a stop string is empty, but it must have a character: leave it out.")
     check_prompts(engine, prompts)
 
 
@@ -151,10 +151,12 @@ def check_prompts(engine: Engine, prompts: Sequence[Tokens]) -> None:
     """
     for number, prompt in enumerate(prompts):
         if len(prompt) == 0:
-            raise LoraJaxError(f"prompt {number} is empty, it must have at least one token: write something.")
+            raise LoraJaxError(
+                f"prompt {number} is empty, but it must have at least one token: write something."
+            )
         if len(prompt) >= engine.room:
             raise LoraJaxError(
-                f"prompt {number} has {len(prompt)} tokens, it must have fewer than the {engine.room} of"
+                f"prompt {number} has {len(prompt)} tokens, but it must have fewer than the {engine.room} of"
                 " the model's context, to leave room for a completion: shorten it."
             )
 

@@ -120,13 +120,13 @@ def check_requests(engine: Engine, requests: Sequence[Request]) -> None:
         for name, tokens in (("context", context), ("continuation", continuation)):
             if len(tokens) == 0:
                 raise LoraJaxError(
-                    f"the {name} of request {number} has no tokens, it must have at least one: fill it."
+                    f"the {name} of request {number} has no tokens, but it must have at least one: fill it."
                 )
         n = len(context) + len(continuation)
         if n > engine.room + 1:  # the last token is not read, because nothing is asked after it
             raise LoraJaxError(
-                f"request {number} has {n} tokens, context and continuation together, it must have at most"
-                f" {engine.room + 1}, the model's context and one after it: shorten it."
+                f"request {number} has {n} tokens, context and continuation together, but it must have at"
+                f" most {engine.room + 1}, the model's context and one after it: shorten it."
             )
 
 

@@ -172,7 +172,9 @@ def _mark_special(inner: Any, folder: Path, ids: dict[str, int]) -> None:
 def _content(token: Any) -> str | None:
     content = token.get("content") if isinstance(token, dict) else token
     if not isinstance(content, str | None) or (token is not None and content is None):
-        raise LoraJaxError(f"A special token of the folder is {repr(token)[:80]}, wanted its text: mend it.")
+        raise LoraJaxError(
+            f"A special token of the folder is {repr(token)[:80]}, but it must be its text: mend it."
+        )
     return content
 
 
@@ -199,7 +201,7 @@ def _find_id(folder: Path, name: str, ids: dict[str, int]) -> int | None:
     found = found[0] if isinstance(found, list) and found else found  # several tokens may end a text
     if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
         raise LoraJaxError(
-            f"{folder / 'config.json'} has {name}_token_id {found!r}, wanted a number: mend it."
+            f"{folder / 'config.json'} has {name}_token_id {found!r}, but it must be a number: mend it."
         )
     return found
 
@@ -212,5 +214,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LoraJaxError(f"{path} is no JSON ({error}): mend it.") from None
     if not isinstance(found, dict):
-        raise LoraJaxError(f"{path} holds a {type(found).__name__}, wanted an object of settings: mend it.")
+        raise LoraJaxError(
+            f"{path} holds a {type(found).__name__}, but it must be an object of settings: mend it."
+        )
     return found

@@ -116,7 +116,9 @@ def difference(
             lambda counts_RN: ours(counts_RN) - theirs(counts_RN), n, seed=seed, resamples=resamples
         )
     if callable(ours) or callable(theirs):
-        raise LoraJaxError("One score is a function and the other is not, wanted are two alike: change one.")
+        raise LoraJaxError(
+            "One score is a function and the other is not, but they must be alike: change one."
+        )
     check_alike(ours, theirs, "values of one score", "of the other")
     return interval(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
 

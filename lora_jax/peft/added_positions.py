@@ -17,6 +17,6 @@ def check_added(name: str, length: int, model: ModelConfig) -> None:
     """
     if not 1 <= length < model.context:
         raise LoraJaxError(
-            f"{name}.length is {length}, it must lie from 1 to {model.context - 1}, so that a token fits the"
-            " model's context besides: change it."
+            f"{name}.length is {length}, but it must lie from 1 to {model.context - 1}, so that a token fits"
+            " the model's context besides: change it."
         )

@@ -91,7 +91,9 @@ def _read_method(path: Path, text: str) -> dict[str, Any]:
     except ValueError as error:
         raise LoraJaxError(f"{path} holds a method that is no JSON ({error}): train it again.") from error
     if not isinstance(fields, dict):
-        raise LoraJaxError(f"{path} holds the method {text[:40]!r}, wanted an object: train it again.")
+        raise LoraJaxError(
+            f"{path} holds the method {text[:40]!r}, but it must be an object: train it again."
+        )
     return fields
 
 

@@ -313,7 +313,7 @@ def choose_length(max_length: int | None, engine: Engine) -> int:
         return engine.room
     if not 1 <= int(max_length) <= engine.room:
         raise LoraJaxError(
-            f"max_length is {max_length}, it must lie from 1 to the {engine.room} tokens of the model's"
+            f"max_length is {max_length}, but it must lie from 1 to the {engine.room} tokens of the model's"
             " context: change it."
         )
     return int(max_length)
@@ -331,7 +331,7 @@ def choose_batch_size(batch_size: int | str | None, most: int | None) -> int:
         return min(BATCH_SIZE, most or BATCH_SIZE)
     if not str(batch_size).isdigit() or int(batch_size) < 1:
         raise LoraJaxError(
-            f"batch_size is {batch_size!r}, it must be a whole number from 1 or auto: change it."
+            f"batch_size is {batch_size!r}, but it must be a whole number from 1 or auto: change it."
         )
     return int(batch_size)
 

@@ -291,10 +291,13 @@ def form_groups(
         LoraJaxError: The options contradict each other, or memory does not hold the runs.
     """
     if lanes is not None and lanes < 1:
-        raise LoraJaxError(f"--lanes is {lanes}, wanted at least 1, which trains one run at a time, or auto.")
+        raise LoraJaxError(
+            f"--lanes is {lanes}, but it must be auto or at least 1, which trains one run at a time."
+        )
     if halving and lanes == 1:
         raise LoraJaxError(
-            "--halving compares runs side by side and --lanes is 1, wanted at least 2: leave one of them out."
+            "--halving compares runs side by side and --lanes is 1, but it must be at least 2: leave one of"
+            " them out."
         )
     groups = group_rivals(planned, lanes or MOST_LANES) if halving else group_by_shape(planned)
     limit = memory_limit() if limit is None else limit

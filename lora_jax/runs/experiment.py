@@ -72,14 +72,14 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     wrong = [item for item in runs if not isinstance(item, RunConfig)]
     if wrong or not runs:
         raise LoraJaxError(
-            f"{path}: runs() returned {type(wrong[0]).__name__ if wrong else 'no run'}, it must return a"
+            f"{path}: runs() returned {type(wrong[0]).__name__ if wrong else 'no run'}, but it must return a"
             " list of RunConfig: see configs/quickstart.py."
         )
     device = module.get("DEVICE")
     if not isinstance(device, str | None):
         raise LoraJaxError(
-            f"{path}: DEVICE is {device!r}, wanted the name of an accelerator as text: mend it, or leave"
-            " it out."
+            f"{path}: DEVICE is {device!r}, but it must be the name of an accelerator as text: mend it, or"
+            " leave it out."
         )
     point = parse_overrides(overrides)
     changed = {run_id(run): run for run in (overlay(run, point) for run in runs)}
@@ -99,7 +99,7 @@ def read_lanes(text: str) -> int | None:
         return LANES.read("--lanes", text)
     except LoraJaxError:
         raise LoraJaxError(
-            f"--lanes is {show(text)}, wanted {LANES.words}, or auto: 1 trains one run at a time."
+            f"--lanes is {show(text)}, but it must be {LANES.words}, or auto: 1 trains one run at a time."
         ) from None
 
 

@@ -87,8 +87,9 @@ def group_rivals(planned: Sequence[PlannedRun], n_most: int = MOST_LANES) -> lis
     ]
     if not any(len(part.trunks) > 1 for part in parts):
         raise LoraJaxError(
-            "--halving found no two runs that differ in the optimizer's numbers alone, wanted several rates"
-            " for one model, data, seed and n_tokens: add learning rates to the config, or leave it out."
+            "--halving found no two runs that differ in the optimizer's numbers alone, but it needs several"
+            " rates for one model, data, seed and n_tokens: add learning rates to the config, or leave it"
+            " out."
         )
     pending = [tuple(filter(None, map(_unfinished, part.trunks))) for part in parts]
     return [

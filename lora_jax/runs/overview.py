@@ -102,7 +102,7 @@ def look(folder: Path) -> Overview:
     records, state, workers = RunStore(folder).finished(), read_state(folder), see_workers(folder)
     if not records and state is None and not workers:
         raise LoraJaxError(
-            f"{folder} holds no run, wanted a results folder: name one that a sweep trains into."
+            f"{folder} holds no run, but it must be a results folder: name one that a sweep trains into."
         )
     planned = {item.run_id: item for item in read_plan(folder)}
     streams = _read_streams(folder, records)

@@ -59,7 +59,7 @@ class RunStore:
         if strangers:
             raise LoraJaxError(
                 f"{self.folder} holds {len(strangers)} finished runs of another config (such as"
-                f" {strangers[0]}), wanted only runs of {name!r}: choose another folder with --out."
+                f" {strangers[0]}), but it must hold only runs of {name!r}: choose another folder with --out."
             )
 
     def try_write(self) -> None:
@@ -72,8 +72,8 @@ class RunStore:
             try_folder(self.folder / "runs")
         except OSError as error:
             raise LoraJaxError(
-                f"{self.folder} cannot be written ({error.strerror}), wanted a results folder:"
-                " choose another one with --out."
+                f"{self.folder} cannot be written ({error.strerror}), but the results go there:"
+                " choose another folder with --out."
             ) from error
 
     @contextmanager

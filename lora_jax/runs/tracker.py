@@ -44,7 +44,7 @@ def read_mode() -> Literal["online", "offline", "off"]:
     wanted = os.environ.get("WANDB_MODE", "").strip().lower()
     if wanted not in _MODES:
         raise LoraJaxError(
-            f"WANDB_MODE is {wanted!r}, it must be online, offline or disabled"
+            f"WANDB_MODE is {wanted!r}, but it must be online, offline or disabled"
             f"{nearest(wanted, filter(None, _MODES))}: set it to one of them or unset it."
         )
     return _MODES[wanted]

@@ -82,8 +82,8 @@ def find_place(env: Mapping[str, str]) -> Place | None:
         address, n, number = (env[name] for name in BY_HAND)
         if not (n.isdecimal() and number.isdecimal() and int(number) < int(n)):
             raise LoraJaxError(
-                f"JAX_NUM_PROCESSES is {n!r} and JAX_PROCESS_ID is {number!r}, wanted a number of processes"
-                " and this one's number, counted from 0: set both."
+                f"JAX_NUM_PROCESSES is {n!r} and JAX_PROCESS_ID is {number!r}, but they must be a number of"
+                " processes and this one's number, counted from 0: set both."
             )
         return Place(address, int(n), int(number)) if int(n) > 1 else None
     if set(said) & set(BY_HAND[1:]):

@@ -158,8 +158,8 @@ def check_shapes(runs: Sequence[RunConfig]) -> None:
             name = differing[0]
             raise LoraJaxError(
                 f"{len(runs)} runs were to be trained side by side whose {name} differs"
-                f" ({getattr(first, name)} and {getattr(shape, name)}), wanted runs of one shape: group them"
-                " by train.trunk.shape_of."
+                f" ({getattr(first, name)} and {getattr(shape, name)}), but they must have one shape: group"
+                " them by train.trunk.shape_of."
             )
 
 

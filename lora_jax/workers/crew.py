@@ -98,8 +98,8 @@ def _check_alike(own: WorkerState, other: WorkerState, folder: Path) -> None:
         return
     what = "other code (lora_jax, jax or numpy)" if other.code != own.code else "another config or options"
     raise LoraJaxError(
-        f"The worker {other.place} works on {folder} with {what} than this one, wanted the same for all: stop"
-        f" it first, or choose another folder with --out; if it is gone, delete"
+        f"The worker {other.place} works on {folder} with {what} than this one, but all must have the same:"
+        f" stop it first, or choose another folder with --out; if it is gone, delete"
         f" {worker_path(folder, other.name)}."
     )
 

@@ -50,8 +50,8 @@ def read_task(results: Path) -> Task:
     path = results / NAME
     if not path.exists():
         raise LoraJaxError(
-            f"{results} holds no {NAME}, wanted a results folder that a sweep was started in: start it with"
-            " --workers 0, which only prepares the folder, or with --workers N."
+            f"{results} holds no {NAME}, but it must be a results folder that a sweep was started in: start"
+            " it with --workers 0, which only prepares the folder, or with --workers N."
         )
     remedy = "start the sweep again with its own command, which writes it anew"
     with reading(path, remedy):

@@ -77,8 +77,8 @@ class Worker:
             self._write()
         except OSError as error:
             raise LoraJaxError(
-                f"{folder / FOLDER} cannot be written ({error.strerror}), wanted a file that shows this"
-                " worker to the others: mend that, or choose another folder with --out."
+                f"{folder / FOLDER} cannot be written ({error.strerror}), and the others could not see this"
+                " worker: mend that, or choose another folder with --out."
             ) from error
 
     @property

@@ -67,7 +67,7 @@ def test_a_method_adds_what_table_1_says(name: str, size: Size) -> None:
 
 
 def test_a_divisor_that_cuts_a_head_is_refused() -> None:
-    with pytest.raises(LoraJaxError, match="--divide is 3, it must be one of 1, 2, 4, 8"):
+    with pytest.raises(LoraJaxError, match="--divide is 3, but it must be one of 1, 2, 4, 8"):
         shape_model(3)
 
 

@@ -84,7 +84,7 @@ def test_mistakes_get_a_sentence(mistake: Mistake, decoder: str, places: Path, t
     ask = ["generate", decoder, "--prompt"]
     mistake([*ask, ""], "prompt 0 is empty")
     mistake([*ask, "it is good " * 100], "to leave room for a completion: shorten it")
-    mistake([*ask, "x", "--new", 0], "--new is 0, it must be")
+    mistake([*ask, "x", "--new", 0], "--new is 0, but it must be")
     mistake([*ask, "x", "--top-k", 3], "give a --temperature above 0")
     mistake([*ask, "x", "--beam", 2, "--temperature", 1], "ask for one of them")
     mistake([*ask, "x", "--beam", 0], "--beam is 0")

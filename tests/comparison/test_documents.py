@@ -83,10 +83,10 @@ def test_a_sweep_without_a_score_comes_back_too() -> None:
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
-        ({"kind": "laws"}, "is of the kind 'laws', wanted 'fine-tuning methods'"),
+        ({"kind": "laws"}, "is of the kind 'laws', but it must be 'fine-tuning methods'"),
         ({"format": FORMAT + 1}, f"is of format {FORMAT + 1}, and this version reads up to {FORMAT}"),
-        ({"seeds": "all"}, "'seeds' is 'all', wanted a list"),
-        ({"n_runs": None}, "'n_runs' is None, wanted a whole number"),
+        ({"seeds": "all"}, "'seeds' is 'all', but it must be a list"),
+        ({"n_runs": None}, "'n_runs' is None, but it must be a whole number"),
         ({"methods": [{}]}, r"'methods\[0\]' has no 'label'"),
     ],
 )

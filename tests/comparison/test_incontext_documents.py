@@ -102,7 +102,7 @@ def test_what_is_written_says_its_format_and_comes_back(tmp_path: Path) -> None:
         (lambda d: d.update(kind="other"), "is of the kind 'other'"),
         (lambda d: d.pop("estimator"), "has no 'estimator'"),
         (lambda d: d["tasks"][0]["lines"][1].pop("way"), "'tasks[0].lines[1]' has no 'way'"),
-        (lambda d: d.update(n_runs="many"), "'n_runs' is 'many', wanted a whole number"),
+        (lambda d: d.update(n_runs="many"), "'n_runs' is 'many', but it must be a whole number"),
         (lambda d: d.update(format=FORMAT + 1), f"is of format {FORMAT + 1}"),
     ],
 )

@@ -106,7 +106,7 @@ def test_an_unknown_dataset_is_met_with_the_nearest() -> None:
     refuse("tfds:wiki40", "no dataset 'wiki40' .nearest: 'wiki40b'.")
     refuse("tfds:glue/colaa", "'glue' has no config 'colaa' .nearest: 'cola'.")
     refuse("tfds:lm1b:9.9.9", "lm1b:9.9.9 cannot be built")
-    refuse("tfds:lm-1b", "wanted is tfds:NAME")
+    refuse("tfds:lm-1b", "it must be tfds:NAME")
 
 
 @pytest.mark.parametrize("name", ["lm1b", "glue/cola", "wiki40b/en"])

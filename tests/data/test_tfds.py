@@ -116,7 +116,7 @@ def test_the_latest_version_on_disk_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["x/../../y", "x/..", "x//etc", "x:../1", "x/c:../../1", "x/c:1/2"])
 def test_a_name_leads_to_no_other_folder(text: str) -> None:
-    with pytest.raises(LoraJaxError, match="wanted is tfds:NAME"):
+    with pytest.raises(LoraJaxError, match="it must be tfds:NAME"):
         parse_name(text)
 
 

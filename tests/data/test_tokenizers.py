@@ -94,12 +94,14 @@ def test_only_training_text_trains_the_tokenizer(make_dataset: Make, monkeypatch
 
 @pytest.mark.parametrize("spec", ["bpe:abc", "bpe:100", "bpe:256", "bpe:", "bpe:-5", "bpe", "bpe:5e2"])
 def test_a_bad_bpe_size_is_refused(make_dataset: Make, spec: str) -> None:
-    with pytest.raises(LoraJaxError, match=rf"tokenizer is '{spec}', wanted is 'bpe:SIZE'.*257"):
+    with pytest.raises(LoraJaxError, match=rf"tokenizer is '{spec}', but it must be 'bpe:SIZE'.*257"):
         make_dataset(tokenizer=spec)
 
 
 def test_an_unknown_tokenizer_is_refused(make_dataset: Make) -> None:
-    with pytest.raises(LoraJaxError, match=r"tokenizer is 'byte', wanted is 'bytes', 'bpe:SIZE' or the path"):
+    with pytest.raises(
+        LoraJaxError, match=r"tokenizer is 'byte', but it must be 'bytes', 'bpe:SIZE' or the path"
+    ):
         make_dataset(tokenizer="byte")
 
 

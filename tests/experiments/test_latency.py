@@ -27,10 +27,10 @@ def driver() -> ModuleType:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--trials", "5"), "--trials is 5, it must be a whole number from 6"),
-        (("--divide", "3"), "--divide is 3, it must be one of 1, 2, 4, 8"),
+        (("--trials", "5"), "--trials is 5, but it must be a whole number from 6"),
+        (("--divide", "3"), "--divide is 3, but it must be one of 1, 2, 4, 8"),
         (("--seed", "-1"), "--seed is -1"),
-        (("--out", "taken"), "a file, it must be a folder"),
+        (("--out", "taken"), "a file, but it must be a folder"),
         (("--out", "taken/inside"), "cannot be made"),
         (("--out", "sweep"), "shows a sweep"),
     ],

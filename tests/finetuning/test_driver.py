@@ -85,7 +85,12 @@ def test_lanes_and_halving_come_to_a_page(places: Path) -> None:
     [
         ("encoder", "words", ["optim.epoch=3"], "nearest: 'optim.epochs'"),
         ("encoder", "words", ["--only", "lora"], "has no method 'lora'"),
-        ("encoder", "words", ["--lanes", "0"], "--lanes is '0', wanted a whole number from 1 to 65,536"),
+        (
+            "encoder",
+            "words",
+            ["--lanes", "0"],
+            "--lanes is '0', but it must be a whole number from 1 to 65,536",
+        ),
         ("nowhere", "words", [], "is neither a model that can be fetched"),
         ("encoder", "echo", [], "is an encoder, and files:tasks/echo asks for text"),
         ("encoder", "words", ["task.max_tokens=30"], "context of models/encoder is 24"),

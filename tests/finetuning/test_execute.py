@@ -197,7 +197,7 @@ def test_lanes_that_memory_does_not_hold_are_refused(sweep: FinetuneSweep, class
 
 @pytest.mark.parametrize("text", ["0", "-3", "two", "1.5", ""])
 def test_a_number_of_lanes_is_a_whole_one(text: str) -> None:
-    with pytest.raises(LoraJaxError, match="wanted a whole number from 1 to 65,536, or auto"):
+    with pytest.raises(LoraJaxError, match="must be a whole number from 1 to 65,536, or auto"):
         read_lanes(text)
 
 

@@ -183,7 +183,7 @@ def test_lengths_of_one_bucket_and_other_temperatures_compile_nothing(engine) ->
     ("prompt", "options", "message"),
     [
         ([], {}, "prompt 0 is empty"),
-        ([1] * 400, {}, "prompt 0 has 400 tokens, it must have fewer than the 400"),
+        ([1] * 400, {}, "prompt 0 has 400 tokens, but it must have fewer than the 400"),
         ([1], {"stop": ["x"]}, "give `decode`"),
         ([1], {"stop": [""], "decode": decode}, "a stop string is empty"),
         ([1], {"sampling": Sampling(temperature=-1.0)}, "temperature is -1.0"),

@@ -158,5 +158,7 @@ def test_computing_again_changes_no_gradient(remat: str) -> None:
 
 
 def test_an_unknown_remat_is_refused() -> None:
-    with pytest.raises(LoraJaxError, match=r"remat is 'some', wanted is 'none' or 'dots' or 'full' or 'fit'"):
+    with pytest.raises(
+        LoraJaxError, match=r"remat is 'some', but it must be 'none' or 'dots' or 'full' or 'fit'"
+    ):
         ModelConfig(**SMALL, remat="some")  # pyright: ignore[reportArgumentType]

@@ -196,7 +196,7 @@ def test_ia3_merges_into_grouped_keys() -> None:
     [
         (AdapterH, {"rank": 0}, "AdapterH.rank is 0"),
         (AdapterL, {"activation": "gelo"}, "activation is 'gelo'.*nearest: 'gelu'"),
-        (ParallelAdapter, {"where": "mlps"}, "where is 'mlps', wanted is 'mlp' or"),
+        (ParallelAdapter, {"where": "mlps"}, "where is 'mlps', but it must be 'mlp' or"),
         (AdapterH, {"top_layers": 0}, "top_layers is 0"),
         (AdapterH, {"top_layers": 3}, "top 3 blocks of a model that has 2"),
     ],

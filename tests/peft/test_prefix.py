@@ -178,5 +178,5 @@ def test_a_prompt_starts_with_the_spread_of_the_bases_embeddings() -> None:
 
 @pytest.mark.parametrize(("kind", "length"), [(Prefix, 0), (Prefix, 21), (Prompt, 20)])
 def test_a_length_that_leaves_no_token_is_refused(kind: type, length: int) -> None:
-    with pytest.raises(LoraJaxError, match=rf"length is {length}, it must "):
+    with pytest.raises(LoraJaxError, match=rf"length is {length}, but it must "):
         kind(length=length).build(MODELS["gpt2"])

@@ -70,7 +70,7 @@ def test_the_built_in_prompts_fit_their_tasks(name: str, tasks_folder: Path, mon
         ({"answers": ("one",)}, "has 1 answers, of which the likelihood of at least two"),
         ({"answers": ("one", " ")}, "of which ' ' has no words"),
         ({"answers": ("one", "one")}, "two of which are the same words"),
-        ({"scorer": "generation"}, "scorer is 'generation', wanted is 'likelihood' or 'generate'"),
+        ({"scorer": "generation"}, "scorer is 'generation', but it must be 'likelihood' or 'generate'"),
         ({"scores": ("rouge_3",)}, "no score 'rouge_3' .nearest"),
         ({"n_new": 0}, "n_new is 0"),
     ],

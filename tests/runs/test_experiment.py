@@ -140,5 +140,5 @@ def test_a_config_that_imports_an_older_name_is_told_the_new_one(tmp_path: Path)
 
 
 def test_a_device_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LoraJaxError, match=r"DEVICE is 8, wanted the name of an accelerator"):
+    with pytest.raises(LoraJaxError, match=r"DEVICE is 8, but it must be the name of an accelerator"):
         load_experiment(write(tmp_path, HEAD + "DEVICE = 8\n" + BODY))

@@ -199,7 +199,7 @@ def edit(**fields: object) -> Callable[[str], str]:
         (lambda text: text[: len(text) // 2], "cannot be read .*delete it"),
         (lambda _: "", "cannot be read"),
         (lambda _: "\0" * 100, "cannot be read"),
-        (lambda _: "[1, 2]", "holds a list, wanted an object"),
+        (lambda _: "[1, 2]", "holds a list, but it must be an object"),
         (lambda _: "{}", "not a run record of this version"),
         (edit(loss=3), r"not a run record of this version \(missing \[\], unknown \['loss'\]\)"),
         (edit(run_id="other"), "holds the record of 'other'"),

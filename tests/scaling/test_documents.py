@@ -181,8 +181,8 @@ def test_a_joint_law_that_its_runs_leave_open_is_not_to_be_believed() -> None:
     [
         (lambda d: d.pop("noise"), "has no 'noise'"),
         (lambda d: d["fits"][1]["certificate"].pop("warnings"), "'fits[1].certificate' has no 'warnings'"),
-        (lambda d: d.update(n_runs="many"), "'n_runs' is 'many', wanted a whole number"),
-        (lambda d: d.update(fits={}), "'fits' is {}, wanted a list"),
+        (lambda d: d.update(n_runs="many"), "'n_runs' is 'many', but it must be a whole number"),
+        (lambda d: d.update(fits={}), "'fits' is {}, but it must be a list"),
         (lambda d: d.update(format=OF_A_SWEEP + 1), f"is of format {OF_A_SWEEP + 1}"),
     ],
 )

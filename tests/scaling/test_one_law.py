@@ -199,7 +199,7 @@ def test_the_objective_is_named_with_its_delta(sweep: Callable[..., RunTable]) -
         assert said in fit_law(table, CHINCHILLA, asked)["objective"]["words"]
     with pytest.raises(LoraJaxError, match=r"'l1' has no delta and 0\.01 was given"):
         fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, objective="l1", delta=0.01))
-    with pytest.raises(LoraJaxError, match=r"delta of the Huber is 0\.0, it must be a number from"):
+    with pytest.raises(LoraJaxError, match=r"delta of the Huber is 0\.0, but it must be a number from"):
         fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, delta=0.0))
 
 

@@ -152,8 +152,8 @@ def test_a_mesh_that_does_not_divide_is_refused_with_the_numbers(
     [
         ("data=2,fsdp=4", "of 8 devices and JAX sees 1"),
         ("rows=2", "no axis 'rows'.*such as data=2"),
-        ("fsdp=0", "'fsdp', is 0, it must be a whole number from 1"),
-        ("fsdp", "'fsdp', is '', it must be a whole number from 1"),
+        ("fsdp=0", "'fsdp', is 0, but it must be a whole number from 1"),
+        ("fsdp", "'fsdp', is '', but it must be a whole number from 1"),
         ("fsdp=2,fsdp=4", "'fsdp' twice"),
     ],
 )

@@ -201,7 +201,7 @@ def test_a_number_that_cannot_be_is_one_sentence(option: str, text: str) -> None
     if (option, text) == ("--save-seconds", "1.5"):
         assert read_saving(parser.parse_args([option, text])) == Saving(every_seconds=1.5)
         return
-    with pytest.raises(LoraJaxError, match=rf"^{option} is .*, it must be .*: change it\.$") as caught:
+    with pytest.raises(LoraJaxError, match=rf"^{option} is .*, but it must be .*: change it\.$") as caught:
         parser.parse_args([f"{option}={text}"])
     assert "\n" not in str(caught.value)
 
@@ -213,5 +213,5 @@ def test_the_options_say_what_they_are_asked() -> None:
     words = ["--save-seconds", "5", "--save-steps", "100", "--save-kept", "3", "--save-at", "0.25, 0.5"]
     asked = Saving(every_seconds=5.0, every_steps=100, n_kept=3, fractions=(0.25, 0.5))
     assert read_saving(parser.parse_args(words)) == asked
-    with pytest.raises(LoraJaxError, match=r"fractions.* is 1\.5, it must be"):
+    with pytest.raises(LoraJaxError, match=r"fractions.* is 1\.5, but it must be"):
         Saving(fractions=(0.5, 1.5))

@@ -80,7 +80,7 @@ def test_a_task_of_another_machine_is_a_sentence(place: Place) -> None:
     (folder / "work.json").write_text(to_sealed_json(document | {"folder": "/not/here"}))
     check_mistake(work(place, folder), "/not/here", "mount it")
     (folder / "work.json").write_text(to_sealed_json(document | {"command": "dance"}))
-    check_mistake(work(place, folder), "'dance'", "wanted one of scaling")
+    check_mistake(work(place, folder), "'dance'", "it must be one of scaling")
     (folder / "work.json").write_text("{}")
     check_mistake(work(place, folder), "work.json")
 

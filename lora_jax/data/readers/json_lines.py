@@ -67,8 +67,8 @@ class JsonLines:
             return ""
         if not isinstance(text, str):
             raise LoraJaxError(
-                f"{where} has {type(text).__name__} in the field {self._field!r}, wanted is a text: mend that"
-                " line, or set text_field of the source to the field that holds the text."
+                f"{where} has {type(text).__name__} in the field {self._field!r}, but it must be a text: mend"
+                " that line, or set text_field of the source to the field that holds the text."
             )
         try:
             text.encode()

@@ -134,7 +134,7 @@ def _check_column(schema: Any, field: str, path: Path) -> None:
     if not any(check(kind) for check in is_text):
         texts = [one.name for one in schema if any(check(one.type) for check in is_text)]
         raise LoraJaxError(
-            f"{path} has {kind} in the column {field!r}, wanted is a column of text"
+            f"{path} has {kind} in the column {field!r}, but it must be a column of text"
             f" ({', '.join(texts) or 'it has none'}): set text_field of the source."
         )
 

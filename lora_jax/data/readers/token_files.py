@@ -59,12 +59,12 @@ def open_token_file(path: Path) -> TokenFile:
         return _read_llmc(path, size, [int(one) for one in head[:3]])
     if len(head) >= 32 and (head >= 0).all() and (head < LARGEST).all():
         raise LoraJaxError(
-            f"{path} looks like tokens of four bytes without a header, wanted is two bytes (uint16): write it"
-            " again, or as llm.c or Megatron do."
+            f"{path} looks like tokens of four bytes without a header, but they must have two bytes (uint16):"
+            " write it again, or as llm.c or Megatron do."
         )
     if size % NANOGPT.itemsize:
         raise LoraJaxError(
-            f"{path} has {size:,} bytes, and tokens of two bytes (uint16) want an even number: it is cut off"
+            f"{path} has {size:,} bytes, but tokens of two bytes (uint16) need an even number: it is cut off"
             " or of another type, write it again."
         )
     return TokenFile(path, NANOGPT, 0, size // NANOGPT.itemsize, None)

@@ -149,7 +149,7 @@ def make_batches(
         LoraJaxError: The batch size is below 1, or packed rows are not of generation.
     """
     if batch_size < 1:
-        raise LoraJaxError(f"The batch size is {batch_size}, it must be at least 1: raise it.")
+        raise LoraJaxError(f"The batch size is {batch_size}, but it must be at least 1: raise it.")
     if packed and encoded.kind != "generation":
         raise LoraJaxError(
             f"task.batching is 'packed' and the rows are of {encoded.kind}, of which a line holds one alone:"

@@ -39,8 +39,8 @@ class Record(NamedTuple):
         text = as_text(value)
         if text is None and value is not None:
             raise LoraJaxError(
-                f"{self.where} has a {type(value).__name__} in {column!r}, wanted is a text or a number: mend"
-                " it."
+                f"{self.where} has a {type(value).__name__} in {column!r}, but it must be a text or a number:"
+                " mend it."
             )
         if text is None or not text.strip():
             raise LoraJaxError(f"{self.where} has an empty {column}: fill it.")

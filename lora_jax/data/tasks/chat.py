@@ -163,7 +163,8 @@ def _read_messages(record: Record, column: str) -> list[Message]:
     listed = record.cells.get(column)
     if not isinstance(listed, list) or not listed:
         raise LoraJaxError(
-            f"{record.where} has {str(listed)[:60]!r} in {column!r}, wanted is a list of messages: mend it."
+            f"{record.where} has {str(listed)[:60]!r} in {column!r}, but it must be a list of messages: mend"
+            " it."
         )
     return [_read_message(record, column, message) for message in listed]
 
@@ -175,12 +176,12 @@ def _read_message(record: Record, column: str, message: Any) -> Message:
     content = message.get("content", message.get("value")) if known else None
     if not isinstance(role, str) or not isinstance(content, str) or not content.strip():
         raise LoraJaxError(
-            f"{record.where} has {str(message)[:80]!r} in {column!r}, wanted is a message with a role and a"
-            " text as its content: mend it."
+            f"{record.where} has {str(message)[:80]!r} in {column!r}, but it must be a message with a role"
+            " and a text as its content: mend it."
         )
     if role not in KNOWN:
         raise LoraJaxError(
-            f"{record.where} has the role {role!r} in {column!r}{nearest(role, KNOWN)}, wanted is one of"
+            f"{record.where} has the role {role!r} in {column!r}{nearest(role, KNOWN)}, but it must be one of"
             f" {', '.join(KNOWN)}: mend it."
         )
     names = ("role", "content", "from", "value")

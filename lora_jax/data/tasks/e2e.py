@@ -33,7 +33,8 @@ def _read_split(path: Path) -> tuple[Row, ...]:
         attributes, bar, sentence = (part.strip() for part in line.partition(BAR))
         if not (attributes and bar and sentence):
             raise LoraJaxError(
-                f"Line {number} of {path} is {line[:60]!r}, wanted is 'attributes{BAR}sentence': mend it."
+                f"Line {number} of {path} is {line[:60]!r}, but it must be 'attributes{BAR}sentence': mend"
+                " it."
             )
         rows.append(Row(number, {"attributes": attributes}, None, sentence))
     return tuple(rows)

@@ -103,8 +103,8 @@ def encode_classification(
         if example.label is None or not 0 <= example.label < (n_classes or example.label + 1):
             classes = "" if n_classes is None else f" of 0 to {n_classes - 1}"
             raise LoraJaxError(
-                f"Example {number} ({example.text[:40]!r}) has the label {example.label}, wanted is a number"
-                f"{classes}: correct its label, or the model's n_classes."
+                f"Example {number} ({example.text[:40]!r}) has the label {example.label}, but it must be a"
+                f" number{classes}: correct its label, or the model's n_classes."
             )
         ids, kinds = tokenizer.encode(example.text, example.pair)
         if len(ids) > max_tokens:

@@ -62,7 +62,9 @@ def _read(name: str, tables: dict[str, Table], train: Path) -> Source:
         return Source(
             name, "generation", (), rows, instructions.PROMPT, notes=(instructions.NOTE,), is_instruction=True
         )
-    raise LoraJaxError(f"{train} has the columns {', '.join(columns)}, wanted are {COLUMNS}: rename them.")
+    raise LoraJaxError(
+        f"{train} has the columns {', '.join(columns)}, but it must have {COLUMNS}: rename them."
+    )
 
 
 def _refuse_mixed(tables: dict[str, Table]) -> None:

@@ -151,7 +151,7 @@ def read_source(
             f"task.name is {name!r}, which is text without questions or answers and serves to fine-tune a"
             " language model: name a labelled task here."
         )
-    raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: wanted is one of {', '.join(KINDS)}.")
+    raise LoraJaxError(f"task.name is {name!r}{nearest(name, KINDS)}: it must be one of {', '.join(KINDS)}.")
 
 
 def _fetch(name: str, cache: Path, say: Callable[[str], None]) -> Source:

@@ -56,8 +56,7 @@ def parse_template(text: str) -> Template:
     for _, name, form, conversion in pieces:
         if name is not None and (not name.strip() or form or conversion):
             raise LoraJaxError(
-                f"task.template is {text!r}, wanted in braces is the name of a column and nothing else:"
-                " correct it."
+                f"task.template is {text!r}, but braces may hold only the name of a column: correct it."
             )
     if all(name is None for _, name, _, _ in pieces):
         raise LoraJaxError(

@@ -78,6 +78,6 @@ def check_shapes(fields: Mapping[str, Any]) -> None:
             value = fields.get(name)
             if value is not None and not holds(value):
                 raise LoraJaxError(
-                    f"adapter_config.json has {name} = {repr(value)[:80]}, wanted {wanted}: mend it, or save"
-                    " the adapter again with peft."
+                    f"adapter_config.json has {name} = {repr(value)[:80]}, but it must be {wanted}: mend it,"
+                    " or save the adapter again with peft."
                 )

@@ -74,7 +74,9 @@ def check_fields(fields: Fields, model: ModelConfig) -> str:
             f"the adapter is for the task {task}, and the model is a {ours}: load the other kind."
         )
     if task not in (*TASKS, None, "FEATURE_EXTRACTION"):
-        raise LoraJaxError(f"the adapter is for the task {task!r}, wanted one of {', '.join(TASKS)}.")
+        raise LoraJaxError(
+            f"the adapter is for the task {task!r}, but it must be for one of {', '.join(TASKS)}."
+        )
     return kind
 
 
@@ -87,8 +89,8 @@ def _check_start(fields: Fields) -> None:
         )
     if fields.get("bias", "none") != "none":
         raise LoraJaxError(
-            f"adapter_config.json has bias = {fields['bias']!r}, wanted 'none': merge the adapter into the"
-            " base in peft and load that."
+            f"adapter_config.json has bias = {fields['bias']!r}, but it must be 'none': merge the adapter"
+            " into the base in peft and load that."
         )
     if fields.get("prefix_projection"):
         raise LoraJaxError(

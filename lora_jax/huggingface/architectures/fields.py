@@ -104,7 +104,7 @@ def read_number(name: str, value: Any) -> float:
 
 
 def _refuse(name: str, value: Any, wanted: str) -> LoraJaxError:
-    return LoraJaxError(f"config.json has {name} {value!r}, it must be {wanted}: mend the file.")
+    return LoraJaxError(f"config.json has {name} {value!r}, but it must be {wanted}: mend the file.")
 
 
 def check_agree(what: str, taken: Any, said: Mapping[str, Any]) -> None:

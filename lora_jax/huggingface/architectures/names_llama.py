@@ -110,7 +110,7 @@ def _slides(fields: Fields, window: int | None) -> bool:
     if kinds is None:
         first = fields.read("max_window_layers")
         if not isinstance(first, int) or isinstance(first, bool):
-            raise LoraJaxError(f"config.json has max_window_layers {first!r}, it must be a whole number.")
+            raise LoraJaxError(f"config.json has max_window_layers {first!r}, but it must be a whole number.")
         return window is not None and n_layers > first
     for kind in set(kinds) - {FULL, SLIDING}:
         raise LoraJaxError(f"config.json has layers of {kind!r}, supported are {FULL!r} and {SLIDING!r}.")

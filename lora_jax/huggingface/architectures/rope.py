@@ -86,7 +86,7 @@ def _read_table(source: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a table of RoPE's numbers. It is empty if there is none."""
     table = source.get(name) or {}
     if not isinstance(table, dict):
-        raise LoraJaxError(f"config.json has {name} {table!r}, it must be a table: mend the file.")
+        raise LoraJaxError(f"config.json has {name} {table!r}, but it must be a table: mend the file.")
     nested = [key for key, value in table.items() if isinstance(value, dict)]
     if nested:
         raise LoraJaxError(

@@ -31,7 +31,7 @@ def read_json(path: Path) -> Json:
         raise LoraJaxError(f"{path} holds no JSON object: fetch it again.")
     for name, kind, words in (("architectures", list, "a list of names"), ("id2label", dict, "an object")):
         if not isinstance(value.get(name), kind | None):
-            raise LoraJaxError(f"{path} has {name} {value[name]!r}, wanted {words}: fetch it again.")
+            raise LoraJaxError(f"{path} has {name} {value[name]!r}, but it must be {words}: fetch it again.")
     return value
 
 
@@ -79,7 +79,9 @@ def count_classes(source: Json, asked: int | None) -> int | None:
         "the number of classes", n_classes, {"id2label of": None if id2label is None else len(id2label)}
     )
     if not isinstance(n_classes, int):
-        raise LoraJaxError(f"config.json has num_labels {n_classes!r}, it must be a whole number: mend it.")
+        raise LoraJaxError(
+            f"config.json has num_labels {n_classes!r}, but it must be a whole number: mend it."
+        )
     if asked not in (None, n_classes):
         raise LoraJaxError(
             f"asked for {asked} classes of a checkpoint whose classifier has {n_classes}: ask for"

@@ -37,7 +37,7 @@ class Combined:
                 puts a prompt before embeddings that a later one changes.
         """
         if not self.methods:
-            raise LoraJaxError("Combined.methods is empty, it must hold at least one method: add one.")
+            raise LoraJaxError("Combined.methods is empty, but it must hold at least one method: add one.")
         names = [type(config).__name__ for config in self.methods]
         parts = [config.build(model) for config in self.methods]
         _check_stacks(names, parts)

@@ -36,8 +36,8 @@ def load_incontext(path: Path) -> InContextExperiment:
     module, config = execute_config(path, "comparison", "an InContextConfig", EXAMPLE)
     if not isinstance(config, InContextConfig):
         raise LoraJaxError(
-            f"{path}: comparison() returned {type(config).__name__}, it must return an InContextConfig: see"
-            f" {EXAMPLE}."
+            f"{path}: comparison() returned {type(config).__name__}, but it must return an InContextConfig:"
+            f" see {EXAMPLE}."
         )
     return InContextExperiment(path.stem, question_of(module), config)
 

@@ -195,6 +195,6 @@ def _typed(wanted: set[Any], name: str, cell: str, path: Path, line: int) -> Any
             return float(cell)
     except ValueError:
         raise LoraJaxError(
-            f"{path}, line {line}: {name} is {cell!r}, it must be a number: run `lora-jax fit` again."
+            f"{path}, line {line}: {name} is {cell!r}, but it must be a number: run `lora-jax fit` again."
         ) from None
     return cell

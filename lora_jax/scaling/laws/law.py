@@ -268,7 +268,7 @@ class Law(ABC):
         if p.kind == "exponent":
             return value
         if not value > 0 and p.kind != "signed":
-            raise LoraJaxError(f"{self.key}: {p.name} is {value:g}, it must be above 0: change it.")
+            raise LoraJaxError(f"{self.key}: {p.name} is {value:g}, but it must be above 0: change it.")
         needed = [e for _, e in p.over if e and e not in params]
         if needed:
             raise LoraJaxError(

@@ -204,6 +204,6 @@ class ApproachReport(Asked):
         number = document.get("approach")
         kinds = [kind for kind in (EnvelopeResult, IsoFlopResult) if kind.approach == number]
         if not kinds:
-            raise Unreadable(f"'approach' is {number!r}, wanted 1 or 2")
+            raise Unreadable(f"'approach' is {number!r}, but it must be 1 or 2")
         asked = fields_from_document(Asked, document)
         return cls(found=from_document(kinds[0], document), **vars(asked))

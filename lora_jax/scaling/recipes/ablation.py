@@ -99,7 +99,7 @@ def choose_law(name: str) -> Law:
     law = LAWS.get(name)
     if law is None or set(law.variables) != {"N", "D"}:
         fitting = ", ".join(key for key, law in LAWS.items() if set(law.variables) == {"N", "D"})
-        raise LoraJaxError(f"--law is {name!r}, it must be a law of N and D: give one of {fitting}.")
+        raise LoraJaxError(f"--law is {name!r}, but it must be a law of N and D: give one of {fitting}.")
     return law
 
 

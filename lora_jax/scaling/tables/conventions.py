@@ -157,5 +157,5 @@ def convention_tables(table: RunTable) -> dict[str, RunTable]:
 def _positive(name: str, values: Array | float) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array) & (array > 0)):
-        raise LoraJaxError(f"{name} is {values}, it must be finite and above 0: mend it.")
+        raise LoraJaxError(f"{name} is {values}, but it must be finite and above 0: mend it.")
     return array

@@ -73,7 +73,7 @@ class Custom(Optimizer):
             if update.shape != arrays[path].shape:
                 raise LoraJaxError(
                     f"{self.function} turns the gradient of {path} of shape {arrays[path].shape} into an"
-                    f" update of shape {update.shape}, it must keep every shape: mend the function."
+                    f" update of shape {update.shape}, but it must keep every shape: mend the function."
                 )
         return around(rule, specs, scales)
 
@@ -84,7 +84,7 @@ class Custom(Optimizer):
             raise LoraJaxError(f"{self.function} cannot be called with its numbers: {error}.") from error
         if not isinstance(rule, optax.GradientTransformation):
             raise LoraJaxError(
-                f"{self.function} returned {show(rule)}, it must return an optax.GradientTransformation."
+                f"{self.function} returned {show(rule)}, but it must return an optax.GradientTransformation."
             )
         return rule
 
@@ -107,7 +107,7 @@ def _find_function(name: str) -> Any:
     module, colon, function = name.partition(":")
     if not module or not colon or not function:
         raise LoraJaxError(
-            f"optim.optimizer.function is {show(name)}, wanted is 'module:function': correct it."
+            f"optim.optimizer.function is {show(name)}, but it must be 'module:function': correct it."
         )
     try:
         found = getattr(importlib.import_module(module), function, None)

@@ -101,7 +101,7 @@ def test_a_packed_text_is_one_document(tmp_path: Path) -> None:
     ("line", "message"),
     [
         (b'{"body": "x"}', r"a.jsonl, line 3, has no field 'text'.*body.*set text_field"),
-        (b'{"text": 7}', r"line 3, has int in the field 'text', wanted is a text"),
+        (b'{"text": 7}', r"line 3, has int in the field 'text', but it must be a text"),
         (b'{"text": ["x"]}', r"line 3, has list in the field"),
         (b'{"text": "x"', r"line 3, is not JSON \(.*mend that line"),
         (b"[1]", r"line 3, is not a JSON object"),
@@ -127,7 +127,9 @@ def test_a_column_that_is_missing_or_no_text_is_named(tmp_path: Path, name: str)
         LoraJaxError, match=rf"{name} has no column 'texts', it has id, text .*set text_field"
     ):
         len(open_file(path, "texts"))
-    with pytest.raises(LoraJaxError, match=r"has int64 in the column 'id', wanted is a column of text .text"):
+    with pytest.raises(
+        LoraJaxError, match=r"has int64 in the column 'id', but it must be a column of text .text"
+    ):
         list(open_file(path, "id").read([0]))
 
 

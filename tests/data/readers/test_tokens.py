@@ -196,7 +196,7 @@ def test_the_tokenizer_must_be_that_of_the_tokens(tmp_path: Path, bpe: Tokenizer
     path = write_nanogpt(tmp_path / "a.bin", encode(bpe))
     for tokenizer in ("bytes", "bpe:300"):
         refuse(path, r"is tokens already, and data.tokenizer is not what made them", tokenizer)
-    refuse(path, r"tokenizer is 'unknown:x', wanted is 'unknown:SIZE'", "unknown:x")
+    refuse(path, r"tokenizer is 'unknown:x', but it must be 'unknown:SIZE'", "unknown:x")
     (tmp_path / "a.txt").write_text("some text " * 30)
     (tmp_path / "b.txt").write_text("other text " * 30)
     source = SourceConfig(name=f"files:{tmp_path}/*.txt")

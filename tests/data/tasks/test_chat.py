@@ -114,7 +114,7 @@ def test_other_spellings_are_the_same_conversation(tmp_path: Path, task: TaskDat
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"messages": []}, "Line 1 of .* has '.*' in 'messages', wanted is a list of messages"),
+        ({"messages": []}, "Line 1 of .* has '.*' in 'messages', but it must be a list of messages"),
         ({"messages": "hi"}, "wanted is a list of messages"),
         ({"messages": turns(0)[:2]}, "has no message of the assistant"),
         ({"messages": turns(0)[2:]}, "begins with the assistant"),

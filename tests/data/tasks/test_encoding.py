@@ -77,7 +77,7 @@ def test_special_tokens_in_front_of_a_prompt_stay(bert_like: MakeTokenizer) -> N
     ("example", "message"),
     [
         (Example("", label=0), "Example 1 .* has no tokens"),
-        (Example("w1", label=2), "Example 1 .'w1'. has the label 2, wanted is a number of 0 to 1"),
+        (Example("w1", label=2), "Example 1 .'w1'. has the label 2, but it must be a number of 0 to 1"),
         (Example("w1", label=None), "has the label None"),
     ],
 )

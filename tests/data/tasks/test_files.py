@@ -155,7 +155,7 @@ def test_a_column_that_nothing_uses_may_hold_anything(tmp_path: Path, extra: Any
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"text": ["a"]}, "Line 3 of .* has a list in 'text', wanted is a text"),
+        ({"text": ["a"]}, "Line 3 of .* has a list in 'text', but it must be a text"),
         ({"label": {"a": 1}}, "Line 3 of .* has a dict in 'label'"),
         ({"label": None}, "Line 3 of .* has an empty label"),
         ({"label": float("nan")}, "Line 3 of .* 'label'"),

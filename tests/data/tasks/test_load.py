@@ -150,7 +150,7 @@ def test_mistakes_in_the_config_are_named(reviews: str, fields: dict[str, Any], 
         ("dev", "text\tlabel\nfilm\t2\n", "Line 2 of .*dev.tsv has the label '2', which no row of train"),
         ("dev", "text\tlabel\n", "dev.tsv has no rows"),
         ("train", "text\tlabel\nfilm\n", "Line 2 of .*train.tsv has 1 columns and the header 2"),
-        ("train", "text\tlable\nfilm\t1\n", "has the columns text, lable, wanted are"),
+        ("train", "text\tlable\nfilm\t1\n", "has the columns text, lable, but it must have"),
         ("train", "text\tlabel\nfilm\t\n", "Line 2 of .*has an empty label"),
         ("train", "text\tlabel\nfilm\t1\nbook\t1\n", "has the one label '1'"),
         ("test", "text\tlabel\n \t1\n", "Row 2 of split 'test' .* has no text in 'text'"),
@@ -169,5 +169,5 @@ def test_a_task_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch
         load("sst2")
     (tmp_path / "e2e").mkdir()
     (tmp_path / "e2e" / "valid.txt").write_text("name : Blue Spice|A coffee shop .\n")
-    with pytest.raises(LoraJaxError, match=r"Line 1 of .*wanted is 'attributes\|\|sentence'"):
+    with pytest.raises(LoraJaxError, match=r"Line 1 of .*it must be 'attributes\|\|sentence'"):
         load("e2e")

@@ -84,7 +84,7 @@ def test_a_config_becomes_a_page_and_a_second_call_makes_no_run(places: Path, tm
     [
         ("x = 1", "has no function `comparison\\(\\)`: define one that returns an InContextConfig"),
         ("def sweep(): pass", "it has `sweep\\(\\)`, run it with ./launch.sh finetune"),
-        ("def comparison(): return 3", "returned int, it must return an InContextConfig"),
+        ("def comparison(): return 3", "returned int, but it must return an InContextConfig"),
     ],
 )
 def test_a_config_that_is_none_is_a_sentence(tmp_path: Path, content: str, words: str) -> None:

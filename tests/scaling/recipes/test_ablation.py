@@ -163,7 +163,7 @@ def test_the_report_comes_back_from_its_file(tmp_path: Path) -> None:
     document.pop("digest")
     document["recipes"][0]["verdict"]["level"] = "maybe"
     (tmp_path / "ablation.json").write_text(to_json(document))
-    with pytest.raises(LoraJaxError, match=r"level' is 'maybe', wanted 'believe it' or 'be careful'"):
+    with pytest.raises(LoraJaxError, match=r"level' is 'maybe', but it must be 'believe it' or 'be careful'"):
         read_ablation(tmp_path)
 
 
