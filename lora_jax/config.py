@@ -141,8 +141,8 @@ def _size_in(tokenizer: str, within: Range, example: str, meaning: str) -> int:
     except LoraJaxError:
         form = f"{example.partition(':')[0]}:SIZE"
         raise LoraJaxError(
-            f"data.tokenizer is {show(tokenizer)}, but it must be {form!r}, SIZE {within.words} ({meaning}), for"
-            f" example {example!r}: correct it."
+            f"data.tokenizer is {show(tokenizer)}, but it must be {form!r}, SIZE {within.words} ({meaning}),"
+            f" for example {example!r}: correct it."
         ) from None
 
 

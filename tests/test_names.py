@@ -71,6 +71,6 @@ def test_an_id_fits_in_a_file_name_and_keeps_its_end(words: str) -> None:
 )
 def test_a_file_that_is_named_lies_beside_who_names_it(name: object, tmp_path: Path) -> None:
     assert not is_plain(name)
-    with pytest.raises(LoraJaxError, match=r"index\.json names the file .*wanted is a plain file name"):
+    with pytest.raises(LoraJaxError, match=r"index\.json names the file .*it must be a plain file name"):
         inside(tmp_path, name, "index.json")
     assert inside(tmp_path, "model-1.safetensors", "index.json") == tmp_path / "model-1.safetensors"

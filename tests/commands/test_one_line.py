@@ -146,5 +146,5 @@ def test_defaults_of_a_method() -> None:
     assert choose_method("LoRA", None) == LoRA(rank=16, alpha=32.0, targets=("all",))
     assert choose_method("lora", 4) == LoRA(rank=4, alpha=8.0, targets=("all",))
     assert type(choose_method("ia3", None)).__name__ == "IA3"
-    with pytest.raises(LoraJaxError, match="wanted is one of"):
+    with pytest.raises(LoraJaxError, match="it must be one of"):
         choose_method("combined", None)

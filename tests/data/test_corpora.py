@@ -87,7 +87,7 @@ def test_patterns_reach_into_folders(tmp_path: Path, write_documents: Write) -> 
 
 @pytest.mark.parametrize("name", ["sotuu", "files:", "tfds:", "file:x.txt", "", "c4"])
 def test_an_unknown_kind_of_source_is_refused(name: str) -> None:
-    refuse(name, f"data.sources names '{name}'.*wanted is 'sotu', 'tfds:NAME' .*'files:GLOB'")
+    refuse(name, f"data.sources names '{name}'.*it must be 'sotu', 'tfds:NAME' .*'files:GLOB'")
 
 
 def test_a_missing_sotu_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

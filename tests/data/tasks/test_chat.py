@@ -115,11 +115,11 @@ def test_other_spellings_are_the_same_conversation(tmp_path: Path, task: TaskDat
     ("row", "message"),
     [
         ({"messages": []}, "Line 1 of .* has '.*' in 'messages', but it must be a list of messages"),
-        ({"messages": "hi"}, "wanted is a list of messages"),
+        ({"messages": "hi"}, "it must be a list of messages"),
         ({"messages": turns(0)[:2]}, "has no message of the assistant"),
         ({"messages": turns(0)[2:]}, "begins with the assistant"),
-        ({"messages": [{"role": "user"}]}, "wanted is a message with a role and a text"),
-        ({"messages": [{"from": "robot", "value": "x"}]}, "wanted is a message with a role and a text"),
+        ({"messages": [{"role": "user"}]}, "it must be a message with a role and a text"),
+        ({"messages": [{"from": "robot", "value": "x"}]}, "it must be a message with a role and a text"),
         ({"messages": turns(0), "tools": [{"name": "f"}]}, "has tools, which are not read"),
         (
             {"messages": [*turns(0)[:2], {"role": "assistant", "content": "x", "tool_calls": [1]}]},
