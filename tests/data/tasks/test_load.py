@@ -132,7 +132,7 @@ def test_a_template_makes_labels_into_words(tmp_path: Path) -> None:
         ({"template": "{sentence} is"}, "names the column 'sentence' .*known: text"),
         ({"template": "{tex} is"}, "names the column 'tex' .*nearest: 'text'"),
         ({"template": "{text is"}, "braces do not pair"),
-        ({"template": "{text!r} is"}, "the name of a column and nothing else"),
+        ({"template": "{text!r} is"}, "braces may hold only the name of a column"),
         ({"template": "It is"}, "names no column"),
         ({"template": "{text} is", "answers": ("bad",)}, "task.answers has 1 words and .* has 2 labels"),
         ({"n_train": 1000}, "task.n_train is 1000 and there are 49"),

@@ -103,7 +103,7 @@ def test_a_good_quantile_is_believed_and_tests_of_a_mean_are_left_out() -> None:
 
 def test_too_few_runs_beyond_are_named() -> None:
     said = appraise(fit(power_law("N"), _line(30), "quantile(0.02)"), n_bootstrap=200)
-    assert "30 runs leave 0.6 beyond the quantile 0.02" in said.verdict.words
+    assert "only 0.6 of 30 runs lie beyond the quantile 0.02" in said.verdict.words
 
 
 def test_mistakes_get_one_sentence() -> None:
