@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TESTS = """
 import os, subprocess, sys, threading
@@ -30,6 +32,7 @@ def test_after():
 """
 
 
+@pytest.mark.slow  # waits for the limit
 def test_what_hangs_fails_and_the_rest_go_on(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(TESTS)
     done = subprocess.run(

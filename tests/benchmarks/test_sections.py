@@ -111,6 +111,7 @@ def test_the_plain_ways_compute_the_same() -> None:
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow  # compiles a step of every choice
 def test_a_choice_undone_is_another_program_and_done_again_the_same() -> None:
     own = choices.lower_step(DEEPER).as_text()
     for attribute, value in choices.PLAIN_WAYS.values():

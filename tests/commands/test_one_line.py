@@ -47,6 +47,7 @@ def test_it_is_the_sweep_that_a_config_would_return(places: Path, tmp_path: Path
     assert [finetune_id(run) for run in found.runs()] == [finetune_id(run) for run in wanted.runs()]
 
 
+@pytest.mark.slow  # a training, and the commands that it prints
 def test_what_it_prints_can_be_typed(places: Path, run: Run, tmp_path: Path) -> None:
     """A chat model on prompts: trained, shown before and after, and used by the commands that are printed."""
     base, data = places / "models" / "decoder", tmp_path / "my rows.jsonl"

@@ -50,7 +50,9 @@ def test_a_branch_equals_the_run_alone(runs: list[RunConfig], dataset: Dataset, 
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("stop_after", [3, 17, 19, 25, 45])
+@pytest.mark.parametrize(
+    "stop_after", [3, 25, *(pytest.param(step, marks=pytest.mark.slow) for step in (17, 19, 45))]
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
     runs: list[RunConfig], dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:

@@ -225,6 +225,7 @@ def test_a_run_of_two_plans_is_made_once(places: Path, sources: Sources, config:
     assert len(set(ids)) == len(ids) == 5
 
 
+@pytest.mark.slow  # a whole comparison with its programs compiled again
 def test_programs_are_kept_while_they_are_shared_and_no_longer(
     config: InContextConfig, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ def table_of(runs: list[RateRun]) -> RunTable:
 
 def compare(runs: list[RateRun], **options) -> AblationReport:
     return compare_recipes(table_of(runs), runs, n_bootstrap=200, **options)
+
+
+@cache
+def compare_all() -> AblationReport:
+    """Return the comparison of all runs, which several tests read."""
+    return compare(make_runs())
 
 
 def by_label(report: AblationReport) -> dict[str, RecipeFit]:
@@ -139,7 +146,7 @@ def test_a_batch_makes_a_recipe_and_a_rate_does_not() -> None:
 
 
 def test_the_recipe_whose_short_runs_miss_the_law_is_named_and_the_range_on_which_they_do_not() -> None:
-    found = by_label(compare(make_runs()))
+    found = by_label(compare_all())
     good, bad = found["adamw"], found["muon"]
     assert good.misfit is not None
     assert bad.misfit is not None
@@ -156,7 +163,7 @@ def test_the_recipe_whose_short_runs_miss_the_law_is_named_and_the_range_on_whic
 
 
 def test_the_report_comes_back_from_its_file(tmp_path: Path) -> None:
-    report = compare(make_runs())
+    report = compare_all()
     write_ablation(tmp_path, report)
     assert read_ablation(tmp_path) == report
     document = load_json(tmp_path / "ablation.json")
@@ -168,8 +175,7 @@ def test_the_report_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 def test_what_is_said_does_not_depend_on_the_order_of_the_runs() -> None:
-    runs = make_runs()
-    one, other = by_label(compare(runs)), by_label(compare(runs[::-1]))
+    one, other = by_label(compare_all()), by_label(compare(make_runs()[::-1]))
     for label, recipe in one.items():
         again = other[label]
         assert recipe.misfit is not None
