@@ -100,7 +100,10 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from lora_jax import errors
+
+        like = errors.nearest(name, _HOMES) if not name.startswith("_") else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{like}", name=name)
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:

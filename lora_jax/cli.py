@@ -8,9 +8,11 @@ if __name__ == "__main__":
 import argparse
 import codecs
 import contextlib
+import difflib
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -197,14 +199,25 @@ def _dispatch(argv: list[str]) -> int:
     if rest and getattr(arguments, "config", "") is None and "=" not in rest[0] and rest[0][0] != "-":
         arguments.config = Path(rest.pop(0))  # an optional config: argparse takes it only at the start
     if rest and not ("overrides" in arguments and all("=" in text and text[0] != "-" for text in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        if argv[0] not in commands:  # an option before the command
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        raise LoraJaxError(_refuse_words(argv[0], rest, commands[argv[0]].format_help()))
     if rest:
         arguments.overrides += rest
     arguments.words = argv[1:]
     return arguments.run(arguments)
 
 
-def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
+def _refuse_words(command: str, rest: Sequence[str], help_text: str) -> str:
+    """Return the sentence about words that the command does not take. `help_text` has its options."""
+    said = f"{command} does not take {' '.join(rest)!r}"
+    option = rest[0].partition("=")[0]
+    known: list[str] = re.findall(r"--[a-z][\w-]*", help_text) if option.startswith("--") else []
+    close = nearest(option, known) if difflib.get_close_matches(option, known, n=1, cutoff=0.5) else ""
+    return f"{said}{close}: `lora-jax {command} --help` lists what it takes."
+
+
+def _build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(
         prog="lora-jax",
         description="Fit scaling laws, train sweeps, and fine-tune language models with LoRA and related"
@@ -241,7 +254,7 @@ def _build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
         evaluate,
     ):
         command.add(commands)
-    return parser, list(commands.choices)
+    return parser, dict(commands.choices)
 
 
 if __name__ == "__main__":

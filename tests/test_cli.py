@@ -114,12 +114,24 @@ def test_an_unknown_command_is_one_line(arguments: list[str], words: list[str]) 
     check_mistake(lora_jax(*arguments), *words)
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["plan", "x.py", "--nope"], ["fit", "x.csv", "seed=3"]])
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["--nope", "laws"]])
 def test_a_wrong_call_shows_the_usage(arguments: list[str]) -> None:
     done = lora_jax(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: lora-jax")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "x.csv", "--budgt", "1e15"], ["fit does not take '--budgt 1e15' (nearest: '--budget')"]),
+        (["plan", "x.py", "--qqqq"], ["plan does not take '--qqqq': `lora-jax plan --help`"]),
+        (["fit", "x.csv", "seed=3"], ["fit does not take 'seed=3': `lora-jax fit --help`"]),
+    ],
+)
+def test_words_that_a_command_does_not_take_are_one_line(arguments: list[str], words: list[str]) -> None:
+    check_mistake(lora_jax(*arguments), *words)
 
 
 # ---- fit

@@ -43,6 +43,9 @@ class Optimum(NamedTuple):
     tokens_per_param: Prediction
     loss: Prediction
 
+    def __str__(self) -> str:
+        return ", ".join(f"{number.quantity} = {number}" for number in self)
+
 
 class Curve(NamedTuple):
     """A prediction at many places. Each array has the shape that was asked for.

@@ -1,5 +1,7 @@
 """An experiment: a config file. It is a Python module whose `runs()` returns the runs of a sweep."""
 
+import dataclasses
+import re
 import runpy
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lora_jax import config
 from lora_jax.config import RunConfig, run_id
 from lora_jax.errors import LoraJaxError, nearest
 from lora_jax.names import is_plain
@@ -157,7 +160,16 @@ def execute_config(path: Path, function: str, wanted: str, example: str) -> tupl
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         words = " ".join(str(error).split())[:MOST_WORDS]
-        what = type(error).__name__ + (f": {words}" if words else "")
+        what = type(error).__name__ + (f": {words}" if words else "") + _nearest_field(error)
         if isinstance(error, ModuleNotFoundError) and error.name in MOVED:
             what += f", which is {MOVED[error.name]} since version 0.2"
         raise LoraJaxError(f"{where}: {what}: mend the config file.") from error
+
+
+def _nearest_field(error: BaseException) -> str:
+    """Return the field that a config's unknown one resembles, as `nearest` says it."""
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    kind = getattr(config, found[1], None) if isinstance(error, TypeError) and found is not None else None
+    if found is None or not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        return ""
+    return nearest(found[2], [field.name for field in dataclasses.fields(kind)])

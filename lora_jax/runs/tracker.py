@@ -204,7 +204,7 @@ class Tracker(SweepNotes):
         self._live.clear()
         if self._n_offline:
             self._note(
-                f"wandb: {self._n_offline} runs written offline; send them with:"
+                f"wandb: runs written offline: {self._n_offline}; send them with:"
                 f" wandb sync {self.folder}/wandb/offline-run-*"
             )
             self._n_offline = 0

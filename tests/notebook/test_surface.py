@@ -36,7 +36,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_another_name_is_none_of_ours() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+    with pytest.raises(AttributeError, match=r"no attribute 'fitt' \(nearest: 'fit'\)"):
         lj.fitt  # noqa: B018
 
 

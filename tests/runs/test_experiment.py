@@ -104,7 +104,10 @@ def test_a_missing_config_is_named_with_the_nearest(tmp_path: Path) -> None:
         (HEAD + "def runs(:\n", "line 4: .*mend"),
         (HEAD + "import nothing_of_the_kind\n" + BODY, "line 4: ModuleNotFoundError: No module"),
         (HEAD + "def runs():\n    return [\n        1 // 0]\n", "line 6: ZeroDivisionError"),
-        (HEAD + "def runs(): return [RunConfig(model=MODEL, tokens=3)]\n", "line 4: TypeError.*'tokens'"),
+        (
+            HEAD + "def runs(): return [RunConfig(model=MODEL, tokens=3)]\n",
+            "line 4: TypeError.*'tokens' .nearest: 'n_tokens'.",
+        ),
         (
             HEAD + "MODEL = ModelConfig(d_model=8, n_layers=1, n_heads=3, vocab_size=9, context=8)\n",
             "n_heads",

@@ -118,7 +118,8 @@ def _heldout(fits: SweepReport) -> str:
         f" was left out of every fit. It measured {format_loss(cell.measured)}{unit_of(fits)}"
     )
     if said is None:
-        return f"{where}; L(N,D) was not fitted, so nothing predicts it."
+        rest = ", so nothing predicts it" if not cell.predictions else "; the table has the other predictions"
+        return f"{where}; L(N,D) was not fitted{rest}."
     error = format_percent(said.relative_error)
     low, high = said.ci95 or (math.nan, math.nan)
     text = (

@@ -93,8 +93,13 @@ def refuse_cells(source: str, column: str, bad: list[tuple[str, str]], *, positi
         wanted = (CELL if positive else ANY_NUMBER).words
     if len(bad) == 1:
         place, cell = bad[0]
-        return LoraJaxError(f"{source}, {place}, column {column!r}: {cell!r} is not {wanted}, mend it.")
-    return LoraJaxError(f"{source}, {_name_cells(column, bad)}: not {wanted}, mend them or filter them out.")
+        return LoraJaxError(
+            f"{source}, {place}, column {column!r}: {cell!r} is not {wanted}: mend the cell or take the row"
+            " away."
+        )
+    return LoraJaxError(
+        f"{source}, {_name_cells(column, bad)}: not {wanted}: mend the cells or take the rows away."
+    )
 
 
 def _is_extreme(cell: str) -> bool:

@@ -58,12 +58,16 @@ def _no_loss(file: File, meanings: Mapping[str, Meaning], unit: str) -> LoraJaxE
     bits = next(
         (n for n in header if n == "bits_per_byte" or (n in meanings and meanings[n].group == "bits")), None
     )
-    other = f" (it has {bits}: ask for that unit)" if bits is not None else ""
+    if bits is not None:
+        said = f"{file.source} has no column {wanted!r}, and {bits!r} in bits per byte: read it with"
+        return LoraJaxError(
+            f"{said} --loss-unit bpb (loss_unit='bpb' in Python), or name a loss in nats per token, as"
+            " --map loss=<column>."
+        )
     likely = [name for name in header if "loss" in name.lower()]
     example = repr(likely[0]) if likely else "<column>"
     return LoraJaxError(
-        f"{file.source} has no column {wanted!r}{other or nearest(wanted, header)}: map one to it, as"
-        f" loss={example}."
+        f"{file.source} has no column {wanted!r}{nearest(wanted, header)}: map one to it, as loss={example}."
     )
 
 

@@ -33,6 +33,24 @@ def filter_rows(
     return kept, left_out
 
 
+def find_repeats(rows: Rows) -> list[str]:
+    """Return the note about rows that repeat another in every cell, or nothing.
+
+    They stay. Two seeds may have one loss by its printed digits, so only the user knows.
+    """
+    first: dict[tuple[tuple[str, str], ...], str] = {}
+    pairs = [(place, first.setdefault(tuple(row.items()), place)) for place, row in rows]
+    repeats = [(place, earlier) for place, earlier in pairs if place != earlier]
+    if not repeats:
+        return []
+    (place, earlier), more = repeats[0], len(repeats) - 1
+    others = f", and {more} more such {'rows' if more > 1 else 'row'}" if more else ""
+    return [
+        f"In every cell {place} is the same as {earlier}{others}. Each counts as a run of its own: take it"
+        " away if it is one run listed twice."
+    ]
+
+
 def filter_derived(table: RunTable, conditions: Sequence[Condition]) -> RunTable:
     """Return the rows that meet all conditions on derived columns, or on letters such as "D"."""
 

@@ -26,7 +26,14 @@ from lora_jax.scaling.tables.published import PREFIX, PublishedTable, find_publi
 from lora_jax.scaling.tables.reading import Rows, Sheet, read_rows
 from lora_jax.scaling.tables.reshaping import Reshaping, choose_rows
 from lora_jax.scaling.tables.run_table import LeftOut, RunTable
-from lora_jax.scaling.tables.sifting import drop_worst_runs, filter_derived, filter_rows, run_id_of, sift
+from lora_jax.scaling.tables.sifting import (
+    drop_worst_runs,
+    filter_derived,
+    filter_rows,
+    find_repeats,
+    run_id_of,
+    sift,
+)
 from lora_jax.scaling.tables.spelling import refuse_unclear
 from lora_jax.scaling.tables.statuses import find_statuses
 from lora_jax.scaling.tables.where import parse_condition
@@ -141,6 +148,8 @@ def read_table(
         left_out += gone
     else:
         refuse_unlogged(named, header, kept, rename)
+    if entry is None and wide is None:  # we know what the rows of a published table are
+        notes += find_repeats(kept)
     if unit != NATS:
         notes.append(f"The loss is in {unit}.")
     check_unit(named, kept, rename, unit)

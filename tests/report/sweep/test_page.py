@@ -332,6 +332,16 @@ def test_a_failed_prediction_is_said_plainly(fresh):
     assert "cell is predicted within 3 %" not in text
 
 
+def test_without_the_joint_law_the_predictions_of_the_others_are_not_denied(fresh):
+    cell = json.loads((fresh / "fits.json").read_text())["heldout_cell"]
+    others = [p for p in cell["predictions"] if p["key"] != "L(N,D)"]
+    assert others
+    change_fits(fresh, heldout_cell=cell | {"predictions": others, "within_3_percent": None})
+    text = words_of(fresh).text
+    assert "nothing predicts it" not in text
+    assert "L(N,D) was not fitted; the table has the other predictions." in text
+
+
 def test_laws_that_were_not_fitted_leave_a_page(fresh):
     """A sweep too small for L(N) and L(N,D) still gets its page."""
     fits = json.loads((fresh / "fits.json").read_text())

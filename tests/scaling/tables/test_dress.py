@@ -254,7 +254,7 @@ def test_which_of_several_losses_is_used_is_said(tmp_path: Path) -> None:
         read_table(write(tmp_path / "t.csv", bits), {"loss": "val_bpb"}).notes
     )
     is_the_same(read_table(write(tmp_path / "t.csv", bits), loss_unit="bpb"))
-    with pytest.raises(LoraJaxError, match="it has val_bpb: ask for that unit"):
+    with pytest.raises(LoraJaxError, match="'val_bpb' in bits per byte: read it with --loss-unit bpb"):
         read_table(write(tmp_path / "t.csv", bits))
 
 

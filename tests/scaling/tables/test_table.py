@@ -207,6 +207,16 @@ def test_a_constant_column_is_a_column(tmp_path: Path) -> None:
     assert read_table(_csv(tmp_path, "n_params,loss,lr", "1,3,5", "1,3,5"))["lr"].tolist() == [5, 5]
 
 
+def test_a_row_that_repeats_another_is_named_and_stays(tmp_path: Path) -> None:
+    rows = ("a,100,1e6,3.5", "b,200,1e6,3.1", "a,100,1e6,3.5", "a,100,1e6,3.5")
+    once = read_table(_csv(tmp_path, "name,n_params,n_tokens,loss", *rows[:2], "c,100,1e6,3.5"))
+    assert not [note for note in once.notes if "same as" in note]
+    table = read_table(_csv(tmp_path, "name,n_params,n_tokens,loss", *rows))
+    assert len(table) == 4
+    [note] = [note for note in table.notes if "same as" in note]
+    assert note.startswith("In every cell line 4 is the same as line 2, and 1 more such row.")
+
+
 # ---- units and clusters
 
 
@@ -223,7 +233,7 @@ def test_the_loss_is_read_in_the_unit_that_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(LoraJaxError, match="'bitz' means nothing"):
         read_table(tmp_path, loss_unit="bitz")
     _write(tmp_path, "n_params,bits_per_byte\n100,1.25\n")
-    with pytest.raises(LoraJaxError, match="it has bits_per_byte: ask for that unit"):
+    with pytest.raises(LoraJaxError, match="'bits_per_byte' in bits per byte: read it with --loss-unit bpb"):
         read_table(tmp_path)
 
 
