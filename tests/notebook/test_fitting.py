@@ -53,6 +53,11 @@ def test_the_command_gives_the_same_numbers(file: Path, capsys: pytest.CaptureFi
         assert (own.value, list(own.ci95 or ())) == (rows[key]["value"], rows[key]["ci95"])
 
 
+def test_an_optimum_prints_its_four_numbers_with_their_intervals(fitted) -> None:
+    best = fitted.optimum(1e23)
+    assert str(best) == f"N* = {best[0]}, D* = {best[1]}, D/N = {best[2]}, loss = {best[3]}"
+
+
 def test_a_prediction_goes_by_letters_and_by_columns(fitted) -> None:
     assert fitted.predict(N=1e10, D=1e12) == fitted.predict(n_params=1e10, n_tokens=1e12)
     curve = fitted.curve(N=np.array([[1e9], [1e10]]), D=[1e11, 1e12])
