@@ -283,7 +283,8 @@ def shoot(command: list[str], signum: int, delay: float) -> None:
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # What is shot while it writes a program would leave half of it to the other tests.
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_ENABLE_COMPILATION_CACHE": "false"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -137,7 +137,7 @@ def test_more_lanes_than_memory_holds_are_refused_with_the_numbers(sweep: list[R
 
 
 def test_lanes_and_halving_that_cannot_be_are_refused(base: RunConfig, sweep: list[RunConfig]) -> None:
-    with pytest.raises(LoraJaxError, match=r"--lanes is 0, wanted at least 1"):
+    with pytest.raises(LoraJaxError, match=r"--lanes is 0, but it must be auto or at least 1"):
         form_groups(plan(sweep), 0, halving=False)
     with pytest.raises(LoraJaxError, match=r"--halving compares .* --lanes is 1"):
         form_groups(plan(sweep), 1, halving=True)

@@ -157,7 +157,7 @@ def refuse(path: Path, match: str, tokenizer: str = "unknown:400") -> None:
 def test_sizes_that_disagree_are_refused(tmp_path: Path, bpe: Tokenizer) -> None:
     path = tmp_path / "a.bin"
     write_nanogpt(path, encode(bpe)).write_bytes(path.read_bytes()[:-1])
-    refuse(path, r"a.bin has [\d,]+ bytes, and tokens of two bytes .* cut off or of another type")
+    refuse(path, r"a.bin has [\d,]+ bytes, but tokens of two bytes .* cut off or of another type")
     write_llmc(path, encode(bpe)).write_bytes(path.read_bytes()[:-2])
     refuse(path, r"its header promises [\d,]+ tokens, which are [\d,]+ bytes: it is cut off")
     np.array([i for one in encode(bpe) for i in one], np.uint32).tofile(path)
