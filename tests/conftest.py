@@ -1,5 +1,6 @@
 """Settings that every test needs before the libraries are imported."""
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -98,6 +99,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile in a hurry in the default run and with -m slow, and else as for use."""
     if config.option.markexpr in HASTY:
         compile_in_a_hurry(os.environ)
+
+
+@pytest.hookimpl(trylast=True)  # when the file's fixtures are gone
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Hide what is left of a file from the garbage collector.
+
+    JAX keeps a file's programs, millions of objects in the end, and each collection would visit them all.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

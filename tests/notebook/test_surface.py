@@ -40,6 +40,13 @@ def test_another_name_is_none_of_ours() -> None:
         lj.fitt  # noqa: B018
 
 
+def test_a_module_is_imported_from_the_package_before_any_other() -> None:
+    """Python asks `__getattr__` for a module first, and that must not ask for a module in the same way."""
+    for name in ("errors", "files", "percent"):
+        code = f"from lora_jax import {name}"
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
 # Stands for an installation of the core alone: the modules of the extra are not to be found.
 BLOCK = """
 import sys

@@ -188,13 +188,12 @@ def _format_row(source: Source, split: str, row: Row, prompt: Template | None, c
     columns = [source.text] if source.pair is None else [source.text, source.pair]
     if prompt is None:
         for column in columns:
-            if column not in row.fields:
+            if not row.fields.get(column, "").strip():
+                near = "" if column in row.fields else nearest(column, row.fields)
                 raise LoraJaxError(
-                    f"The task {source.name!r} has no column {column!r}{nearest(column, row.fields)}: give"
-                    " the column of its inputs that name."
+                    f"{where} has no text in {column!r}{near}: fill it, take the row away, or give the column"
+                    " of the inputs that name."
                 )
-            if not row.fields[column].strip():
-                raise LoraJaxError(f"{where} has no text in {column!r}: fill it or take the row away.")
     text = row.fields[source.text] if prompt is None else prompt.fill(row.fields)
     if source.kind == "generation":
         # A file's completion is already as it follows the prompt. For a task with a template of its own we

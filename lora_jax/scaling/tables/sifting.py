@@ -38,8 +38,8 @@ def find_repeats(rows: Rows) -> list[str]:
 
     They stay. Two seeds may have one loss by its printed digits, so only the user knows.
     """
-    first: dict[tuple[tuple[str, str], ...], str] = {}
-    pairs = [(place, first.setdefault(tuple(row.items()), place)) for place, row in rows]
+    first: dict[tuple[str, ...], str] = {}  # all rows have the same columns
+    pairs = [(place, first.setdefault(tuple(row.values()), place)) for place, row in rows]
     repeats = [(place, earlier) for place, earlier in pairs if place != earlier]
     if not repeats:
         return []

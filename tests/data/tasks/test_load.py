@@ -154,7 +154,7 @@ def test_mistakes_in_the_config_are_named(reviews: str, fields: dict[str, Any], 
         ("train", "text\tlabel\nfilm\t\n", "Line 2 of .*has an empty label"),
         ("train", "text\tlabel\nfilm\t1\nbook\t1\n", "has the one label '1'"),
         ("test", "text\tlabel\n \t1\n", "Row 2 of split 'test' .* has no text in 'text'"),
-        ("test", "txt\tlabel\nfilm\t1\n", r"has no column 'text' \(nearest: 'txt'\)"),
+        ("test", "txt\tlabel\nfilm\t1\n", r"has no text in 'text' \(nearest: 'txt'\)"),
     ],
 )
 def test_mistakes_in_files_are_named(reviews: str, split: str, content: str, message: str) -> None:
