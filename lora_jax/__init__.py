@@ -101,8 +101,7 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         # Not `from lora_jax import errors`, which looks here for the name and comes back.
-        from lora_jax.errors import nearest
-
+        nearest = importlib.import_module("lora_jax.errors").nearest
         like = "" if name.startswith("_") else nearest(name, _HOMES)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{like}", name=name)
     try:
