@@ -88,6 +88,7 @@ def test_links_lead_somewhere(page: str) -> None:
     assert not missing, f"{page} links to {missing}"
 
 
+@pytest.mark.slow  # two fits, a model and two processes
 def test_the_python_examples_run(tmp_path: Path) -> None:
     """Each in a folder with the checkout's configs and a copy of its published results."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -78,6 +78,7 @@ def test_a_worker_that_dies_at_once_is_told_with_its_words_and_its_log(
     assert capfd.readouterr().out.count("is not started again") == 2
 
 
+@pytest.mark.slow  # jobs of a second
 def test_a_worker_that_is_killed_later_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

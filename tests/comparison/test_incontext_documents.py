@@ -63,6 +63,7 @@ def test_what_a_gradient_costs_is_written_again_the_same(path: Path, tmp_path: P
         load_backward(tmp_path)
 
 
+@pytest.mark.slow  # all figures of a page
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
 def test_the_command_report_draws_the_page_again(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

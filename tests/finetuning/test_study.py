@@ -101,6 +101,7 @@ def test_overrides_are_of_arms_or_of_bases() -> None:
         load_study(ROOT / "configs" / "quickstart.py")
 
 
+@pytest.mark.slow  # traces every base of two ladders
 def test_the_committed_configs_are_studies_of_a_hundredfold() -> None:
     for name in ("finetune_laws", "finetune_laws_gpu"):
         study = load_study(ROOT / "configs" / f"{name}.py").study

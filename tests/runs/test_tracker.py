@@ -252,6 +252,7 @@ def test_no_login_goes_offline_and_never_asks(tmp_path):
     assert len(stored_runs(tmp_path)) == 1
 
 
+@pytest.mark.slow  # waits for a server
 def test_an_unreachable_server_costs_seconds_and_loses_nothing(tmp_path):
     env = {
         "WANDB_MODE": "online",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,18 +177,34 @@ def test_what_is_judged_has_no_interval_and_the_fit_beside_it_has(sweep: Callabl
     json.dumps(judged, allow_nan=False)
 
 
-def test_the_judge_heeds_delta_weights_and_what_is_fixed(sweep: Callable[..., RunTable]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delta": 0.01},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"weights": "loss_se"}, {"fixed": {"E": 1.1}}, {"objective": "l1"})
+        ),
+    ],
+    ids=str,
+)
+def test_the_judge_heeds_delta_weights_and_what_is_fixed(
+    sweep: Callable[..., RunTable], options: dict[str, Any]
+) -> None:
     """A minimum under these options is one to the judge with them, and none without."""
     table = sweep(6, 5, noise=0.02)
     se = table["loss"] * np.geomspace(0.001, 0.05, len(table))
     table = replace(table, columns={**table.columns, "loss_se": se})
-    for options in ({"delta": 0.01}, {"weights": "loss_se"}, {"fixed": {"E": 1.1}}, {"objective": "l1"}):
-        asked = replace(Questions(n_bootstrap=NONE_READ), **options)
-        params = {k: v["value"] for k, v in fit_law(table, CHINCHILLA, asked)["params"].items()}
-        with_them = fit_law(table, CHINCHILLA, replace(asked, given=params))
-        assert with_them["certificate"]["converged"], options
-        without = fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, given=params))
-        assert not without["certificate"]["converged"], options
+    asked = replace(Questions(n_bootstrap=NONE_READ), **options)
+    params = {k: v["value"] for k, v in fit_law(table, CHINCHILLA, asked)["params"].items()}
+    with_them = fit_law(table, CHINCHILLA, replace(asked, given=params))
+    assert with_them["certificate"]["converged"]
+    without = fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, given=params))
+    assert not without["certificate"]["converged"]
+
+
+def test_what_is_judged_may_not_be_fixed_elsewhere(sweep: Callable[..., RunTable]) -> None:
+    table = sweep(6, 5, noise=0.02)
     with pytest.raises(LoraJaxError, match=r"E is fixed at 1.1 and 1.2 is to be judged"):
         fit_law(table, CHINCHILLA, Questions(n_bootstrap=NONE_READ, given=GIVEN, fixed={"E": 1.1}))
 

@@ -195,6 +195,7 @@ def test_the_loss_is_that_of_the_largest_cell_that_all_have() -> None:
         assert recipe.largest.value == pytest.approx(law(*cell), rel=4 * NOISE)
 
 
+@pytest.mark.slow  # two comparisons
 def test_of_several_rates_the_best_is_kept_and_counted() -> None:
     runs = make_runs(bend=0.0)
     worse = [replace(run, name=f"w{run.name}", rate=5e-2, loss=1.3 * (run.loss or 0)) for run in runs]

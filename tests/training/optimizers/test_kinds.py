@@ -60,9 +60,12 @@ NAME: dict[str, Any] = {"optimizer": "muon"}
 CLASS: dict[str, Any] = {"optimizer": Muon}
 # The tests of one kind come one after another, and so use the programs that are still there.
 every_kind = pytest.mark.parametrize("name", KINDS, scope="module")
+FIRST = ("adamw", "muon")  # of a test that compiles four programs for each the others are slow
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "name", [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_lanes_are_what_each_run_is_alone(name: str) -> None:
     optim = with_optimizer(RUN, KINDS[name], batch_size=4).optim
     step, rate = make_pretraining_step(MODEL, optim), RATES[name]
