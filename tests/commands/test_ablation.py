@@ -37,11 +37,8 @@ def test_a_config_is_trained_and_its_folder_read_again(run: Run, tmp_path: Path)
     assert [recipe["label"] for recipe in found["recipes"]] == ["adamw", "muon"]
     page = (folder / "ablation.html").read_text()
     assert "A question." in page
-    assert {p.stem for p in (folder / "figures").glob("*.png")} == {
-        "ablation_misfit",
-        "ablation_range",
-        "ablation_residuals",
-    }
+    # Nine runs of a recipe are too few to fit a smaller range, so there is no figure of it.
+    assert {p.stem for p in (folder / "figures").glob("*.png")} == {"ablation_misfit", "ablation_residuals"}
     status, out, err = run("ablation", folder, "--json", "--out", tmp_path / "again")
     assert status == 0, err
     assert json.loads(out)["recipes"] == found["recipes"]
