@@ -8,7 +8,6 @@ if __name__ == "__main__":
 import argparse
 import codecs
 import contextlib
-import difflib
 import errno
 import io
 import os
@@ -48,7 +47,7 @@ from lora_jax.commands import (
     work,
 )
 from lora_jax.commands.comma_lists import refuse_spaces
-from lora_jax.errors import LoraJaxError, ProcessLost, nearest
+from lora_jax.errors import LoraJaxError, ProcessLost, closest, nearest
 from lora_jax.extras import explain_missing
 from lora_jax.runs.signals import Terminated, end_at_once, end_requests, say_stopped
 
@@ -213,7 +212,7 @@ def _refuse_words(command: str, rest: Sequence[str], help_text: str) -> str:
     said = f"{command} does not take {' '.join(rest)!r}"
     option = rest[0].partition("=")[0]
     known: list[str] = re.findall(r"--[a-z][\w-]*", help_text) if option.startswith("--") else []
-    close = nearest(option, known) if difflib.get_close_matches(option, known, n=1, cutoff=0.5) else ""
+    close = nearest(option, known) if closest(option, known) else ""  # a list of all options is no help
     return f"{said}{close}: `lora-jax {command} --help` lists what it takes."
 
 

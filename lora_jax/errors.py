@@ -30,13 +30,19 @@ class Damaged(LoraJaxError):
     """
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most like `name`, or None if none is like it."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `" (nearest: 'x')"` for the known name most like `name`.
 
     If none is like it, list the known names.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f" (nearest: {close[0]!r})"
+    close = closest(name, names)
+    if close is not None:
+        return f" (nearest: {close!r})"
     return f" (known: {', '.join(names)})" if names else ""

@@ -19,9 +19,11 @@ def latency_rows(table: LatencyTable) -> Table:
                     format_count(variant.n_added) if variant.n_added else "0",
                     f"{1e3 * variant.time.value:.{decimals}f}",
                     " to ".join(f"{1e3 * end:.{decimals}f}" for end in variant.time.ci95),
-                    MISSING if overhead is None else _percent(overhead.value, digits_of(overhead)),
+                    MISSING
+                    if overhead is None
+                    else format_percent(overhead.value, decimals=digits_of(overhead)),
                     MISSING if overhead is None else show_ends(overhead),
-                    MISSING if published is None else _percent(published, 1),
+                    MISSING if published is None else format_percent(published, decimals=1),
                 )
             )
     columns = (
@@ -72,16 +74,12 @@ def show_time(number: Median) -> str:
 
 def show_overhead(number: Median) -> str:
     """Return "+2.2 % (+2.0 to +2.4)"."""
-    return f"{_percent(number.value, digits_of(number))} ({show_ends(number)})"
+    return f"{format_percent(number.value, decimals=digits_of(number))} ({show_ends(number)})"
 
 
 def show_ends(number: Median) -> str:
     digits = digits_of(number)
-    return " to ".join(_percent(end, digits).removesuffix(" %") for end in number.ci95)
-
-
-def _percent(share: float, decimals: int) -> str:
-    return format_percent(share, decimals=decimals)
+    return " to ".join(format_percent(end, decimals=digits).removesuffix(" %") for end in number.ci95)
 
 
 def digits_of(number: Median) -> int:
